@@ -1,0 +1,2 @@
+//! netstackd
+fn main() {}

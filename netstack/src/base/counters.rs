@@ -1,0 +1,188 @@
+//! Counters: one per worker, without a lock; every discarded packet has exactly one reason.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $label:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// A stable name for reports and metrics.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Why a packet was discarded. Each discarded packet is counted under exactly one.
+    DropReason {
+        /// Neither version 4 nor 6, or shorter than a fixed header.
+        IpTooShortOrVersion => "ip_too_short_or_version",
+        /// IPv4 or IPv6 header fields that contradict each other or the length received.
+        IpHeaderMalformed => "ip_header_malformed",
+        /// IPv4 header checksum wrong.
+        IpHeaderChecksum => "ip_header_checksum",
+        /// An option or extension header that calls for a Parameter Problem.
+        IpParameterProblem => "ip_parameter_problem",
+        /// Source address that no sender may use (multicast, broadcast, loopback, our own).
+        IpSourceInvalid => "ip_source_invalid",
+        /// Destination is not ours.
+        IpDestinationNotOurs => "ip_destination_not_ours",
+        /// No listener for the upper protocol.
+        IpProtocolUnknown => "ip_protocol_unknown",
+        /// IPv6 no next header: nothing to deliver.
+        IpNoNextHeader => "ip_no_next_header",
+        /// Fragment with impossible offset, length or overlap.
+        FragmentInvalid => "fragment_invalid",
+        /// Fragment overlaps an earlier one (RFC 5722).
+        FragmentOverlap => "fragment_overlap",
+        /// Reassembly memory or slots exhausted.
+        FragmentNoMemory => "fragment_no_memory",
+        /// Not all fragments came in time.
+        FragmentTimeout => "fragment_timeout",
+        /// ICMP too short, bad checksum or malformed.
+        IcmpMalformed => "icmp_malformed",
+        /// ICMP checksum wrong.
+        IcmpChecksum => "icmp_checksum",
+        /// ICMP type or code that a host ignores.
+        IcmpIgnored => "icmp_ignored",
+        /// ICMP error that matches no flow of ours, or fails the RFC 5927 checks.
+        IcmpUnmatched => "icmp_unmatched",
+        /// UDP too short or length field wrong.
+        UdpMalformed => "udp_malformed",
+        /// UDP checksum wrong or missing where it must be.
+        UdpChecksum => "udp_checksum",
+        /// No socket on that UDP port.
+        UdpNoSocket => "udp_no_socket",
+        /// The UDP socket's queue is full.
+        UdpQueueFull => "udp_queue_full",
+        /// TCP too short, data offset or options malformed.
+        TcpMalformed => "tcp_malformed",
+        /// TCP checksum wrong.
+        TcpChecksum => "tcp_checksum",
+        /// No connection and no listener.
+        TcpNoListener => "tcp_no_listener",
+        /// A SYN that met a full backlog.
+        TcpBacklogFull => "tcp_backlog_full",
+        /// Segment outside the receive window, or otherwise not acceptable (RFC 9293 3.10.7.4).
+        TcpNotAcceptable => "tcp_not_acceptable",
+        /// Failed PAWS (RFC 7323).
+        TcpPaws => "tcp_paws",
+        /// SYN or RST that RFC 5961 answers with a challenge.
+        TcpChallenged => "tcp_challenged",
+        /// ACK of something never sent, or too old (RFC 5961).
+        TcpBadAck => "tcp_bad_ack",
+        /// Data past a full receive or reassembly buffer.
+        TcpNoBuffer => "tcp_no_buffer",
+        /// Data after our application closed.
+        TcpDataAfterClose => "tcp_data_after_close",
+        /// No buffer left to receive into.
+        NoReceiveBuffer => "no_receive_buffer",
+        /// The owning worker's inbox is full.
+        InboxFull => "inbox_full",
+        /// The transmit side could not take the packet (device error, queue full).
+        TransmitFailed => "transmit_failed",
+        /// No route, or no source address, to the destination.
+        NoRoute => "no_route",
+        /// Larger than the path allows and not allowed to be fragmented.
+        TooBig => "too_big",
+        /// A packet larger than the device could have sent.
+        DeviceTruncated => "device_truncated",
+        /// Virtio header that contradicts the packet.
+        DeviceHeader => "device_header",
+    }
+}
+
+counters! {
+    /// What happened that is not a discard.
+    Event {
+        /// Packets received from the device.
+        PacketsIn => "packets_in",
+        /// Packets handed to the device.
+        PacketsOut => "packets_out",
+        /// Bytes received from the device, IP header included.
+        BytesIn => "bytes_in",
+        /// Bytes handed to the device, IP header included.
+        BytesOut => "bytes_out",
+        /// ICMP echo requests answered.
+        EchoReplies => "echo_replies",
+        /// ICMP errors sent.
+        IcmpErrorsSent => "icmp_errors_sent",
+        /// ICMP errors not sent because of the rate limit.
+        IcmpErrorsLimited => "icmp_errors_limited",
+        /// Datagrams put together from fragments.
+        Reassembled => "reassembled",
+        /// Fragments sent.
+        FragmentsOut => "fragments_out",
+        /// Connections opened by us that reached ESTABLISHED.
+        TcpActiveOpens => "tcp_active_opens",
+        /// Connections opened by a peer that reached ESTABLISHED.
+        TcpPassiveOpens => "tcp_passive_opens",
+        /// Connections gone, for any reason.
+        TcpClosed => "tcp_closed",
+        /// Segments retransmitted.
+        TcpRetransmits => "tcp_retransmits",
+        /// Retransmission timeouts.
+        TcpTimeouts => "tcp_timeouts",
+        /// RST segments sent.
+        TcpResetsOut => "tcp_resets_out",
+        /// RST segments accepted.
+        TcpResetsIn => "tcp_resets_in",
+        /// Packets handed from the worker that read them to the one that owns their flow.
+        HandedOver => "handed_over",
+    }
+}
+
+const DROPS: usize = DropReason::ALL.len();
+const EVENTS: usize = Event::ALL.len();
+
+/// One worker's counters. Written by that worker, read by anybody.
+#[derive(Debug)]
+pub struct Counters {
+    drops: [AtomicU64; DROPS],
+    events: [AtomicU64; EVENTS],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            drops: [const { AtomicU64::new(0) }; DROPS],
+            events: [const { AtomicU64::new(0) }; EVENTS],
+        }
+    }
+}
+
+impl Counters {
+    /// All zero.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts one discarded packet.
+    pub fn drop_packet(&self, reason: DropReason) {
+        self.drops[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts `count` of an event.
+    pub fn add(&self, event: Event, count: u64) {
+        self.events[event as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many packets were discarded for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// How often `event` happened.
+    pub fn count(&self, event: Event) -> u64 {
+        self.events[event as usize].load(Ordering::Relaxed)
+    }
+}

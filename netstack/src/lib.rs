@@ -1,0 +1,3 @@
+//! A userspace IP, UDP and TCP stack.
+
+pub mod base;
