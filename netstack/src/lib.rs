@@ -1,3 +1,12 @@
 //! A userspace IP, UDP and TCP stack.
 
 pub mod base;
+pub mod demux;
+pub mod device;
+pub mod engine;
+pub mod icmp;
+pub mod ip;
+pub mod net;
+pub mod stack;
+pub mod tcp;
+pub mod udp;

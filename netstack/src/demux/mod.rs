@@ -1,0 +1,1 @@
+//! Which connection, listener or socket a packet belongs to.

@@ -1,0 +1,1 @@
+//! Workers, timers and turns.

@@ -1,0 +1,1 @@
+//! ICMP and ICMPv6 of a host.

@@ -1,0 +1,1 @@
+//! Addresses, routes, fragments, and the way of a packet in and out.

@@ -1,0 +1,1 @@
+//! One TCP connection: pure state machines.
