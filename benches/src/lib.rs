@@ -1,1 +1,14 @@
-//! benches
+//! The end-to-end benchmark: the stack behind its TUN device, and the kernel's own stack in the same
+//! run, asked the same questions by the same client.
+//!
+//! Owns the measuring only: it links nothing of the stack. What is measured is the daemon as it is
+//! installed, in a process and a network namespace of its own.
+
+pub mod client;
+pub mod clock;
+pub mod host;
+pub mod measure;
+pub mod netns;
+pub mod peer;
+pub mod report;
+pub mod server;

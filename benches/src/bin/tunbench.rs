@@ -1,0 +1,266 @@
+//! `tunbench`: the stack behind its TUN device beside the kernel's loopback and the kernel behind a
+//! veth pair, in one run.
+//!
+//! Needs root, or user namespaces that anybody may make. Touches no network of the host: all of it
+//! happens in namespaces that end with the run.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use benches::client::idle;
+use benches::measure::Question;
+use benches::netns::Namespace;
+use benches::peer::{Family, Peer, Place};
+use benches::report::{Idle, OURS, REFERENCE, Results, Sample};
+use benches::{host, server};
+use clap::{Parser, ValueEnum as _};
+
+/// Measures the stack behind its TUN device beside the kernel's own, with one kernel client.
+#[derive(Parser, Debug)]
+#[command(version)]
+struct Options {
+    /// The daemon to measure [default: netstackd beside this program].
+    #[arg(long, value_name = "FILE")]
+    netstackd: Option<PathBuf>,
+    /// Measure the kernel peers only.
+    #[arg(long)]
+    kernel_only: bool,
+    /// Measure the daemon only (no ratios).
+    #[arg(long, conflicts_with = "kernel_only")]
+    ours_only: bool,
+    /// More arguments for the daemon, as --daemon-arg=--queues=1.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    daemon_arg: Vec<String>,
+    /// Rounds; each asks everything of every peer once, and the medians are reported.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Length of one measurement in milliseconds.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
+    millis: u64,
+    /// One round of 300 ms each and 2,000 idle connections: a look, not a result.
+    #[arg(long)]
+    quick: bool,
+    /// Only these questions.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Question>,
+    /// Only this IP version.
+    #[arg(long, value_name = "4|6", value_parser = clap::value_parser!(u8).range(4..=6))]
+    ip: Option<u8>,
+    /// Idle connections to open for the memory that one costs; 0 skips it.
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    idle: usize,
+    /// Also write every sample as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Be the kernel server (used by the benchmark itself).
+    #[arg(long, hide = true)]
+    serve: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let result = if options.serve {
+        server::serve()
+    } else {
+        bench(&options)
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tunbench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(options: &Options) -> Result<()> {
+    let daemon = daemon_path(options)?;
+    host::become_root()?;
+    host::allow_files(options.idle as u64 + 1_000)?;
+    let machine = format!("{}, load {:.2}", host::describe(), host::load());
+    println!("{machine}");
+
+    let near = Namespace::new("client")?;
+    let far = Namespace::new("server")?;
+    let tun = Namespace::new("tun")?;
+    near.veth(
+        ("veth-c", &[(ip("10.78.0.1")?, 24), (ip("fd78::1")?, 64)]),
+        &far,
+        ("veth-s", &[(ip("10.78.0.2")?, 24), (ip("fd78::2")?, 64)]),
+    )?;
+    let on_loopback = Place {
+        client: &near,
+        server: &near,
+        addresses: [ip("127.0.0.1")?, ip("::1")?],
+    };
+    let behind_veth = Place {
+        client: &near,
+        server: &far,
+        addresses: [ip("10.78.0.2")?, ip("fd78::2")?],
+    };
+    let behind_tun = Place {
+        client: &tun,
+        server: &tun,
+        addresses: [ip("10.77.0.2")?, ip("fd77::2")?],
+    };
+
+    let mut results = Results::default();
+    let families: Vec<Family> = Family::ALL
+        .into_iter()
+        .zip([4, 6])
+        .filter(|(_, number)| options.ip.is_none_or(|only| only == *number))
+        .map(|(family, _)| family)
+        .collect();
+    if let Some(daemon) = &daemon {
+        let count = if options.quick {
+            options.idle.min(2_000)
+        } else {
+            options.idle
+        };
+        for family in families.iter().filter(|_| count > 0) {
+            match idle_memory(behind_tun, daemon_command(daemon, options), *family, count) {
+                Ok(idle) => results.idle.push(idle),
+                Err(error) => results
+                    .failures
+                    .push(format!("idle, {}: {error:#}", family.label())),
+            }
+        }
+    }
+    let mut peers = Vec::new();
+    if !options.ours_only {
+        peers.push(Peer::start("lo", on_loopback, kernel_command()?)?);
+        peers.push(Peer::start(REFERENCE, behind_veth, kernel_command()?)?);
+    }
+    if let Some(daemon) = &daemon {
+        peers.push(Peer::start(
+            OURS,
+            behind_tun,
+            daemon_command(daemon, options),
+        )?);
+    }
+    results.peers = peers.iter().map(|peer| peer.name).collect();
+    rounds(options, &families, &mut peers, &mut results);
+    drop(peers);
+    print!("{}", results.table());
+    println!("load at the end {:.2}", host::load());
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&results.json(&machine))?;
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    ensure!(
+        results.failures.is_empty(),
+        "{} measurements failed",
+        results.failures.len()
+    );
+    Ok(())
+}
+
+/// Every question to every peer in turn, round by round: what disturbs the machine disturbs all.
+fn rounds(options: &Options, families: &[Family], peers: &mut [Peer<'_>], results: &mut Results) {
+    let (rounds, time) = if options.quick {
+        (1, Duration::from_millis(300))
+    } else {
+        (options.rounds, Duration::from_millis(options.millis))
+    };
+    for round in 0..rounds {
+        for question in Question::value_variants() {
+            if !options.only.is_empty() && !options.only.contains(question) {
+                continue;
+            }
+            for family in families {
+                for peer in &mut *peers {
+                    if !peer.is_alive() {
+                        continue;
+                    }
+                    match question.ask(peer, *family, time) {
+                        Ok(values) => {
+                            results
+                                .samples
+                                .extend(values.into_iter().map(|(metric, value)| Sample {
+                                    peer: peer.name,
+                                    family: *family,
+                                    metric,
+                                    value,
+                                }));
+                        }
+                        Err(error) => {
+                            let gone = if peer.is_alive() {
+                                ""
+                            } else {
+                                " (the server ended)"
+                            };
+                            results.failures.push(format!(
+                                "{question:?}, {}, {}, round {round}: {error:#}{gone}",
+                                peer.name,
+                                family.label(),
+                            ));
+                        }
+                    }
+                    // What the last run left in queues drains before the next begins.
+                    thread::sleep(Duration::from_millis(20));
+                }
+            }
+        }
+        eprintln!("round {} of {rounds} done", round + 1);
+    }
+}
+
+/// Resident memory that `count` idle connections add to a daemon of their own.
+fn idle_memory(place: Place<'_>, command: Command, family: Family, count: usize) -> Result<Idle> {
+    let settle = Duration::from_millis(500);
+    let peer = Peer::start(OURS, place, command)?;
+    let echo = peer.service(family, server::ECHO);
+    // What the first connection brings along (threads, the first slabs) is not the thousandth's cost.
+    let warm = peer.as_client(|| idle::open(echo, 1))?;
+    thread::sleep(settle);
+    let before = host::resident_bytes(peer.pid())?;
+    let connections = peer.as_client(|| idle::open(echo, count))?;
+    thread::sleep(settle);
+    let after = host::resident_bytes(peer.pid())?;
+    drop((warm, connections));
+    Ok(Idle {
+        family,
+        connections: count,
+        bytes_each: (after as f64 - before as f64) / count as f64,
+    })
+}
+
+fn ip(text: &str) -> Result<IpAddr> {
+    text.parse().with_context(|| format!("address {text}"))
+}
+
+fn kernel_command() -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("--serve");
+    Ok(command)
+}
+
+fn daemon_command(path: &PathBuf, options: &Options) -> Command {
+    let mut command = Command::new(path);
+    command.args(["run", "--tun", "t0"]);
+    command.args(["--addr", "10.77.0.2/24", "--addr6", "fd77::2/64"]);
+    command.args(["--services", "echo,discard,chargen"]);
+    command.args(&options.daemon_arg);
+    command
+}
+
+fn daemon_path(options: &Options) -> Result<Option<PathBuf>> {
+    if options.kernel_only {
+        return Ok(None);
+    }
+    let path = match &options.netstackd {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()?.with_file_name("netstackd"),
+    };
+    ensure!(
+        path.is_file(),
+        "no daemon at {}: cargo build --release --bin netstackd, or name it with --netstackd, \
+         or measure the kernel alone with --kernel-only",
+        path.display()
+    );
+    Ok(Some(path))
+}

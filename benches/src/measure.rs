@@ -1,0 +1,203 @@
+//! What is asked of each peer, and the metrics that come out.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::client::{tcp, udp};
+use crate::host;
+use crate::peer::{Family, Peer};
+use crate::server::{CHARGEN, DISCARD, ECHO};
+
+/// One row of the report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Metric {
+    /// Stable key, for JSON.
+    pub key: &'static str,
+    /// Words for the table.
+    pub label: &'static str,
+    /// What the ratio to the kernel behind veth should be.
+    pub target: Target,
+}
+
+/// What is to be reached, as a ratio to the kernel behind veth in the same run.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Target {
+    /// At least this much of it.
+    AtLeast(f64),
+    /// At most this much of it.
+    AtMost(f64),
+    /// For information.
+    None,
+}
+
+impl Eq for Target {}
+
+const fn metric(key: &'static str, label: &'static str, target: Target) -> Metric {
+    Metric { key, label, target }
+}
+
+/// TCP to the server, one flow.
+pub const TCP_IN_1: Metric = metric("tcp_in_1", "TCP in, 1 flow, Gb/s", Target::AtLeast(0.5));
+/// TCP to the server, four flows.
+pub const TCP_IN_4: Metric = metric("tcp_in_4", "TCP in, 4 flows, Gb/s", Target::None);
+/// TCP from the server, one flow.
+pub const TCP_OUT_1: Metric = metric("tcp_out_1", "TCP out, 1 flow, Gb/s", Target::AtLeast(0.5));
+/// TCP from the server, four flows.
+pub const TCP_OUT_4: Metric = metric("tcp_out_4", "TCP out, 4 flows, Gb/s", Target::None);
+/// TCP through the echo service.
+pub const TCP_ECHO: Metric = metric("tcp_echo", "TCP echo, 1 flow, Gb/s", Target::None);
+/// Connect, echo, close.
+pub const CONNECTIONS: Metric = metric(
+    "connections",
+    "connect + echo + close, 4 threads, thousand/s",
+    Target::AtLeast(1.0),
+);
+/// The same, one after the other.
+pub const CONNECTIONS_1: Metric = metric(
+    "connections_1",
+    "connect + echo + close, 1 thread, thousand/s",
+    Target::None,
+);
+/// UDP echo rate.
+pub const UDP_ECHO: Metric = metric(
+    "udp_echo",
+    "UDP 64 B echo, window 128, thousand/s",
+    Target::AtLeast(1.0),
+);
+/// UDP echo loss.
+pub const UDP_LOST: Metric = metric("udp_lost", "  of these lost, per mille", Target::None);
+/// TCP round trip.
+pub const TCP_P50: Metric = metric("tcp_rtt_p50", "TCP round trip p50, µs", Target::AtMost(1.1));
+/// TCP round trip, tail.
+pub const TCP_P99: Metric = metric("tcp_rtt_p99", "TCP round trip p99, µs", Target::None);
+/// UDP round trip.
+pub const UDP_P50: Metric = metric("udp_rtt_p50", "UDP round trip p50, µs", Target::AtMost(1.1));
+/// UDP round trip, tail.
+pub const UDP_P99: Metric = metric("udp_rtt_p99", "UDP round trip p99, µs", Target::None);
+/// CPU of the server's process for TCP in.
+pub const CPU_IN: Metric = metric("cpu_in", "server CPU s/GB, in, 1 flow", Target::None);
+/// CPU of the machine for TCP in.
+pub const CPU_IN_ALL: Metric = metric("cpu_in_all", "machine CPU s/GB, in, 1 flow", Target::None);
+/// CPU of the server's process for TCP out.
+pub const CPU_OUT: Metric = metric("cpu_out", "server CPU s/GB, out, 1 flow", Target::None);
+/// CPU of the machine for TCP out.
+pub const CPU_OUT_ALL: Metric =
+    metric("cpu_out_all", "machine CPU s/GB, out, 1 flow", Target::None);
+
+/// Every metric, in the order of the report.
+pub const METRICS: [Metric; 17] = [
+    TCP_IN_1,
+    TCP_IN_4,
+    TCP_OUT_1,
+    TCP_OUT_4,
+    TCP_ECHO,
+    CONNECTIONS,
+    CONNECTIONS_1,
+    UDP_ECHO,
+    UDP_LOST,
+    TCP_P50,
+    TCP_P99,
+    UDP_P50,
+    UDP_P99,
+    CPU_IN,
+    CPU_IN_ALL,
+    CPU_OUT,
+    CPU_OUT_ALL,
+];
+
+/// One question; the unit of interleaving.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Question {
+    /// Bulk to discard, one flow.
+    TcpIn,
+    /// Bulk to discard, four flows.
+    TcpIn4,
+    /// Bulk from chargen, one flow.
+    TcpOut,
+    /// Bulk from chargen, four flows.
+    TcpOut4,
+    /// Bulk through echo.
+    TcpEcho,
+    /// Connections a second, four client threads.
+    Connections,
+    /// Connections a second, one client thread.
+    Connections1,
+    /// Echoed datagrams a second.
+    UdpEcho,
+    /// Round trips of one byte over TCP.
+    TcpRtt,
+    /// Round trips of one byte over UDP.
+    UdpRtt,
+}
+
+/// Datagrams under way in the echo rate.
+const UDP_WINDOW: usize = 128;
+
+impl Question {
+    /// Asks `peer` for about `time`; the answers, each with its metric.
+    pub fn ask(
+        self,
+        peer: &Peer<'_>,
+        family: Family,
+        time: Duration,
+    ) -> Result<Vec<(Metric, f64)>> {
+        let echo = peer.service(family, ECHO);
+        peer.as_client(|| {
+            Ok(match self {
+                Self::TcpIn => bulk(peer, [TCP_IN_1, CPU_IN, CPU_IN_ALL], || {
+                    tcp::bulk_in(peer.service(family, DISCARD), 1, time)
+                })?,
+                Self::TcpOut => bulk(peer, [TCP_OUT_1, CPU_OUT, CPU_OUT_ALL], || {
+                    tcp::bulk_out(peer.service(family, CHARGEN), 1, time)
+                })?,
+                Self::TcpIn4 => {
+                    let moved = tcp::bulk_in(peer.service(family, DISCARD), 4, time)?;
+                    vec![(TCP_IN_4, moved.gbps())]
+                }
+                Self::TcpOut4 => {
+                    let moved = tcp::bulk_out(peer.service(family, CHARGEN), 4, time)?;
+                    vec![(TCP_OUT_4, moved.gbps())]
+                }
+                Self::TcpEcho => vec![(TCP_ECHO, tcp::echo(echo, time)?.gbps())],
+                Self::Connections => {
+                    vec![(CONNECTIONS, tcp::connections(echo, 4, time)? / 1e3)]
+                }
+                Self::Connections1 => {
+                    vec![(CONNECTIONS_1, tcp::connections(echo, 1, time)? / 1e3)]
+                }
+                Self::UdpEcho => {
+                    let echoed = udp::echo(echo, UDP_WINDOW, time)?;
+                    vec![
+                        (UDP_ECHO, echoed.per_second / 1e3),
+                        (UDP_LOST, echoed.lost_per_mille),
+                    ]
+                }
+                Self::TcpRtt => {
+                    let trips = tcp::round_trips(echo, time)?;
+                    vec![(TCP_P50, trips.p50), (TCP_P99, trips.p99)]
+                }
+                Self::UdpRtt => {
+                    let trips = udp::round_trips(echo, time)?;
+                    vec![(UDP_P50, trips.p50), (UDP_P99, trips.p99)]
+                }
+            })
+        })
+    }
+}
+
+fn bulk(
+    peer: &Peer<'_>,
+    [rate, server, machine]: [Metric; 3],
+    run: impl FnOnce() -> Result<tcp::Moved>,
+) -> Result<Vec<(Metric, f64)>> {
+    let before = (host::cpu_seconds(peer.pid())?, host::machine_cpu_seconds()?);
+    let moved = run()?;
+    let after = (host::cpu_seconds(peer.pid())?, host::machine_cpu_seconds()?);
+    let gigabytes = moved.bytes as f64 / 1e9;
+    Ok(vec![
+        (rate, moved.gbps()),
+        (server, (after.0 - before.0) / gigabytes),
+        (machine, (after.1 - before.1) / gigabytes),
+    ])
+}
