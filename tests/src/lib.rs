@@ -1,1 +1,4 @@
-//! tests
+//! What the tests of the whole share: namespaces of their own, the daemon as a child, kernel-side
+//! clients; and the reader of the sources behind the layering test.
+
+pub mod layers;

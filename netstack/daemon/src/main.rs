@@ -1,2 +1,7 @@
-//! netstackd
-fn main() {}
+//! The `netstackd` binary; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    netstackd::main()
+}

@@ -1,0 +1,316 @@
+//! The command line, and its errors in one sentence each.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand};
+use ipnet::{Ipv4Net, Ipv6Net};
+use netstack::base::Config;
+
+use crate::failure::{EXIT_CODES, Failure};
+use crate::file;
+use crate::settings::{Parts, Settings};
+use crate::values::{
+    OffloadMode, Queues, Services, TunName, parse_ip4, parse_ip6, parse_mtu, parse_net4, parse_net6,
+};
+
+/// A host of its own behind a TUN device: IPv4, IPv6, ICMP, UDP and TCP in user space.
+#[derive(Debug, Parser)]
+#[command(name = "netstackd", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+// One value exists per process: its size does not matter.
+#[allow(clippy::large_enum_variant)]
+pub enum Command {
+    /// Opens the TUN device in this network namespace and serves until SIGTERM or SIGINT.
+    ///
+    /// Prints one line `ready …` to stdout when it serves. SIGTERM and SIGINT close every connection
+    /// gracefully; a second one ends at once. SIGUSR1 prints one line `counters …` to stdout.
+    #[command(after_help = EXIT_CODES)]
+    Run(RunArgs),
+    /// Shows the stack at work in namespaces of its own: no root needed, no host network touched.
+    #[command(after_help = EXIT_CODES)]
+    Demo(DemoArgs),
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Name of the TUN interface, created if it is not there.
+    #[arg(long, value_name = "NAME")]
+    tun: Option<TunName>,
+    /// Our IPv4 address and prefix, e.g. 10.77.0.2/24.
+    #[arg(long, value_name = "ADDR/PREFIX", value_parser = parse_net4)]
+    addr: Option<Ipv4Net>,
+    /// Our IPv6 address and prefix, e.g. fd77::2/64.
+    #[arg(long, value_name = "ADDR/PREFIX", value_parser = parse_net6)]
+    addr6: Option<Ipv6Net>,
+    /// The kernel's IPv4 address [default: the first free host address of the subnet].
+    #[arg(long, value_name = "ADDR", value_parser = parse_ip4)]
+    host_addr: Option<Ipv4Addr>,
+    /// The kernel's IPv6 address [default: the first free host address of the subnet].
+    #[arg(long, value_name = "ADDR", value_parser = parse_ip6)]
+    host_addr6: Option<Ipv6Addr>,
+    /// Largest IP packet on the link, in bytes [default: 1500].
+    #[arg(long, value_name = "BYTES", value_parser = parse_mtu)]
+    mtu: Option<u16>,
+    /// Queues of the device, each with a worker thread [default: one per core].
+    #[arg(long, value_name = "N")]
+    queues: Option<Queues>,
+    /// Segmentation and checksum offload [default: auto].
+    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = false)]
+    offload: Option<OffloadMode>,
+    /// Services, with commas: echo 7, discard 9, daytime 13, chargen 19, http 80 [default: all].
+    #[arg(long, value_name = "LIST")]
+    services: Option<Services>,
+    /// Captures every packet of the device to this file.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// TOML file with the same keys, `grace`, and the stack's limits; flags win over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Ends with the thread that started it, so that a test or demo leaves nothing behind.
+    #[arg(long, hide = true)]
+    pub(crate) exit_with_parent: bool,
+}
+
+impl RunArgs {
+    /// Reads the file, if one is named, and checks everything together.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Config`] for the file, [`Failure::Usage`] for what contradicts.
+    pub fn settings(self) -> Result<Settings, Failure> {
+        let flags = Parts {
+            tun: self.tun,
+            addr: self.addr,
+            addr6: self.addr6,
+            host_addr: self.host_addr,
+            host_addr6: self.host_addr6,
+            mtu: self.mtu,
+            queues: self.queues,
+            offload: self.offload,
+            services: self.services,
+            pcap: self.pcap,
+            grace: None,
+        };
+        let (parts, stack) = match &self.config {
+            Some(path) => {
+                let (from_file, stack) = file::read(path)?;
+                (flags.or(from_file), stack)
+            }
+            None => (flags, Config::default()),
+        };
+        Settings::from_parts(parts, stack)
+    }
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How long each throughput run takes, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=60))]
+    pub(crate) seconds: u8,
+    /// Queues of the device, each with a worker thread [default: one per core].
+    #[arg(long, value_name = "N")]
+    pub(crate) queues: Option<Queues>,
+    /// Segmentation and checksum offload [default: auto].
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub(crate) offload: Option<OffloadMode>,
+    /// Largest IP packet on the link, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(1280..))]
+    pub(crate) mtu: u16,
+}
+
+/// Reads the command line (with the program's name first). `Ok(None)`: help or the version was
+/// asked for and has been printed.
+///
+/// # Errors
+///
+/// [`Failure::Usage`], one sentence.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Command>, Failure> {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => Ok(Some(cli.command)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                // Nothing can be done about a closed stdout.
+                let _ = error.print();
+                Ok(None)
+            }
+            _ => Err(Failure::Usage(sentence(&error))),
+        },
+    }
+}
+
+/// clap's several lines as one sentence: what, where, what to do.
+fn sentence(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        _ => String::new(),
+    };
+    let flag = text(ContextKind::InvalidArg);
+    // clap writes "--mtu <BYTES>"; the name alone reads better in a sentence.
+    let flag = flag.split(" <").next().unwrap_or_default();
+    let value = text(ContextKind::InvalidValue);
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let close = text(ContextKind::SuggestedArg);
+            if close.is_empty() {
+                format!("there is no flag {flag}: see netstackd --help")
+            } else {
+                format!("there is no flag {flag}: did you mean {close}?")
+            }
+        }
+        ErrorKind::InvalidSubcommand => {
+            let name = text(ContextKind::InvalidSubcommand);
+            format!("there is no command '{name}': use run or demo")
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "no command is given: use run or demo, see netstackd --help".to_owned()
+        }
+        ErrorKind::InvalidValue if value.is_empty() => {
+            format!("{flag} needs a value: see netstackd --help")
+        }
+        ErrorKind::InvalidValue => {
+            let choices = text(ContextKind::ValidValue);
+            format!(
+                "{flag} '{value}' is not a choice: use {}",
+                choices.replace(", ", " or ")
+            )
+        }
+        ErrorKind::ArgumentConflict => format!("{flag} is given more than once: give it once"),
+        _ => {
+            let why = std::error::Error::source(error).map(ToString::to_string);
+            let why = why.unwrap_or_else(|| "see netstackd --help".to_owned());
+            format!("{flag} '{value}' cannot be used: {why}").replace('\n', " ")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn try_run(flags: &str) -> Result<Settings, Failure> {
+        let words = ["netstackd", "run"]
+            .into_iter()
+            .chain(flags.split_whitespace());
+        match parse(words.map(OsString::from))? {
+            Some(Command::Run(args)) => args.settings(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_documented_flags_are_understood() {
+        let settings = try_run(
+            "--tun t0 --addr 10.77.0.2/24 --addr6 fd77::2/64 --host-addr 10.77.0.7 \
+             --host-addr6 fd77::7 --mtu 1400 --queues 2 --offload off \
+             --services echo,discard,chargen,daytime,http --pcap out.pcap",
+        )
+        .expect("every flag");
+        assert_eq!(settings.queues.get(), 2);
+        assert_eq!(settings.offload, OffloadMode::Off);
+        assert_eq!(settings.addresses().len(), 2);
+        assert_eq!(settings.services.iter().count(), 5);
+    }
+
+    #[test]
+    fn each_wrong_flag_is_one_sentence_with_advice() {
+        let net = "--tun t0 --addr 10.77.0.2/24";
+        for (flags, what, advice) in [
+            ("--tun", "--tun", "needs a value"),
+            ("--queue 2", "--queue:", "did you mean --queues"),
+            ("--frobnicate", "--frobnicate", "--help"),
+            ("", "no device name", "--tun NAME"),
+            ("--tun t0", "no address", "--addr"),
+            (
+                "--tun way-too-long-a-name --addr 10.0.0.2/24",
+                "way-too-long-a-name",
+                "1 to 15",
+            ),
+            ("--tun t0 --addr 10.77.0.2", "10.77.0.2", "10.77.0.2/24"),
+            (
+                "--tun t0 --addr 10.77.0.300/24",
+                "10.77.0.300/24",
+                "ADDRESS/PREFIX",
+            ),
+            (
+                "--tun t0 --addr6 fd77::2/129",
+                "fd77::2/129",
+                "ADDRESS/PREFIX",
+            ),
+            (&format!("{net} --queues 0"), "--queues '0'", "use 1 to 256"),
+            (
+                &format!("{net} --queues 1000"),
+                "--queues '1000'",
+                "use 1 to 256",
+            ),
+            (&format!("{net} --mtu 100"), "--mtu 100", "576 to 65535"),
+            (
+                &format!("{net} --mtu 70000"),
+                "--mtu '70000'",
+                "576 to 65535",
+            ),
+            (
+                &format!("{net} --offload maybe"),
+                "--offload 'maybe'",
+                "auto or on or off",
+            ),
+            (
+                &format!("{net} --services echo,finger"),
+                "finger",
+                "echo,discard",
+            ),
+            (
+                &format!("{net} --host-addr 10.77.0.2"),
+                "--host-addr 10.77.0.2",
+                "another one",
+            ),
+            (&format!("{net} --tun t1"), "--tun", "give it once"),
+            (&format!("{net} extra"), "extra", "--help"),
+        ] {
+            let failure = try_run(flags).expect_err(flags);
+            assert_eq!(failure.exit_code(), 2, "{flags}");
+            let text = failure.to_string();
+            assert!(
+                text.contains(what) && text.contains(advice),
+                "{flags}: {text}"
+            );
+            assert!(
+                !text.contains('\n') && text.contains(':'),
+                "{flags}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_configuration_file_has_its_own_code() {
+        let failure = try_run("--config /nonexistent.toml").expect_err("missing");
+        assert_eq!(failure.exit_code(), 3);
+    }
+
+    #[test]
+    fn commands_are_run_and_demo() {
+        let words = |line: &str| parse(line.split(' ').map(OsString::from));
+        let text = words("netstackd serve").expect_err("unknown").to_string();
+        assert!(
+            text.contains("'serve'") && text.contains("run or demo"),
+            "{text}"
+        );
+        let text = words("netstackd").expect_err("nothing").to_string();
+        assert!(text.contains("run or demo"), "{text}");
+        assert!(matches!(
+            words("netstackd demo"),
+            Ok(Some(Command::Demo(_)))
+        ));
+    }
+}

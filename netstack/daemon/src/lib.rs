@@ -1,0 +1,37 @@
+//! `netstackd`: a host of its own behind a TUN device.
+//!
+//! The binary is [`main`]; the rest is a library only so that tests can start the same program and
+//! use the same kernel-side clients. It owns the command line, the configuration file, the classic
+//! services over the stack's own sockets, the signals, and the demo. It never looks into a packet.
+
+pub mod cli;
+pub mod failure;
+mod file;
+pub mod settings;
+pub mod values;
+
+use std::process::ExitCode;
+
+use cli::Command;
+use failure::Failure;
+
+/// The whole program: reads the command line of this process, runs it, and says how it ended.
+///
+/// A failure is one sentence on stderr and one of the documented exit codes.
+pub fn main() -> ExitCode {
+    match dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("netstackd: {failure}");
+            failure.into()
+        }
+    }
+}
+
+fn dispatch() -> Result<(), Failure> {
+    match cli::parse(std::env::args_os())? {
+        None => Ok(()),
+        Some(Command::Run(args)) => args.settings().map(drop),
+        Some(Command::Demo(_)) => Ok(()),
+    }
+}

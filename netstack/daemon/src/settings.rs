@@ -1,0 +1,387 @@
+//! Everything `run` needs, merged from flags and file, checked against each other.
+//!
+//! * **Define.** [`Settings`]: addresses that are usable hosts of their subnets, a kernel side that
+//!   differs from ours, an MTU that both families allow.
+//! * **Enforce.** [`Settings::from_parts`] is the only constructor; flags win over the file.
+//! * **Consume.** [`crate::run`] opens the device and starts the stack without judging anything.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use netstack::base::Config;
+
+use crate::failure::Failure;
+use crate::values::{OffloadMode, Queues, Services, TunName};
+
+/// Smallest MTU with IPv4 alone: every host must accept 576 bytes (RFC 791 section 3.1).
+pub const MIN_MTU_V4: u16 = 576;
+/// Smallest MTU of a link that carries IPv6 (RFC 8200 section 5).
+pub const MIN_MTU_V6: u16 = 1280;
+/// MTU when none is given.
+const DEFAULT_MTU: u16 = 1500;
+/// How long SIGTERM waits for the connections when the file does not say.
+const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+/// What flags or file said; `None` where they were silent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// `--tun`
+    pub tun: Option<TunName>,
+    /// `--addr`
+    pub addr: Option<Ipv4Net>,
+    /// `--addr6`
+    pub addr6: Option<Ipv6Net>,
+    /// `--host-addr`
+    pub host_addr: Option<Ipv4Addr>,
+    /// `--host-addr6`
+    pub host_addr6: Option<Ipv6Addr>,
+    /// `--mtu`
+    pub mtu: Option<u16>,
+    /// `--queues`
+    pub queues: Option<Queues>,
+    /// `--offload`
+    pub offload: Option<OffloadMode>,
+    /// `--services`
+    pub services: Option<Services>,
+    /// `--pcap`
+    pub pcap: Option<PathBuf>,
+    /// Key `grace` of the file.
+    pub grace: Option<Duration>,
+}
+
+impl Parts {
+    /// These, and `other` where these are silent.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            tun: self.tun.or(other.tun),
+            addr: self.addr.or(other.addr),
+            addr6: self.addr6.or(other.addr6),
+            host_addr: self.host_addr.or(other.host_addr),
+            host_addr6: self.host_addr6.or(other.host_addr6),
+            mtu: self.mtu.or(other.mtu),
+            queues: self.queues.or(other.queues),
+            offload: self.offload.or(other.offload),
+            services: self.services.or(other.services),
+            pcap: self.pcap.or(other.pcap),
+            grace: self.grace.or(other.grace),
+        }
+    }
+}
+
+/// One family's side of the link: our address with its prefix, and the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link<N, A> {
+    /// The address we answer as, and the subnet.
+    pub ours: N,
+    /// The address the kernel gets.
+    pub host: A,
+}
+
+/// What `run` does.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Interface name.
+    pub tun: TunName,
+    /// IPv4, if any.
+    pub v4: Option<Link<Ipv4Net, Ipv4Addr>>,
+    /// IPv6, if any; at least one of the two is there.
+    pub v6: Option<Link<Ipv6Net, Ipv6Addr>>,
+    /// Largest IP packet on the link, in bytes.
+    pub mtu: u16,
+    /// Queues of the device, and workers.
+    pub queues: Queues,
+    /// Segmentation and checksum offload.
+    pub offload: OffloadMode,
+    /// Which services run.
+    pub services: Services,
+    /// Where packets are captured to.
+    pub pcap: Option<PathBuf>,
+    /// How long a graceful stop may take.
+    pub grace: Duration,
+    /// The stack's limits.
+    pub stack: Config,
+}
+
+impl Settings {
+    /// Fills in defaults and checks the parts against each other.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] with the flag (the file's key has the same name) and what to do.
+    pub fn from_parts(parts: Parts, stack: Config) -> Result<Self, Failure> {
+        let tun = parts.tun.ok_or_else(|| {
+            usage("no device name is given: add --tun NAME, or tun = \"NAME\" to the configuration file")
+        })?;
+        let v4 = link_v4(parts.addr, parts.host_addr)?;
+        let v6 = link_v6(parts.addr6, parts.host_addr6)?;
+        if v4.is_none() && v6.is_none() {
+            return Err(usage(
+                "no address is given: add --addr ADDRESS/PREFIX, --addr6 ADDRESS/PREFIX or both",
+            ));
+        }
+        let mtu = parts.mtu.unwrap_or(DEFAULT_MTU);
+        let least = if v6.is_some() { MIN_MTU_V6 } else { MIN_MTU_V4 };
+        if mtu < least {
+            let family = if v6.is_some() {
+                "with --addr6"
+            } else {
+                "for IPv4"
+            };
+            return Err(usage(format!(
+                "--mtu {mtu} is out of range: use {least} to 65535 {family}"
+            )));
+        }
+        Ok(Self {
+            tun,
+            v4,
+            v6,
+            mtu,
+            queues: parts.queues.unwrap_or_else(Queues::per_core),
+            offload: parts.offload.unwrap_or_default(),
+            services: parts.services.unwrap_or_default(),
+            pcap: parts.pcap,
+            grace: parts.grace.unwrap_or(DEFAULT_GRACE),
+            stack,
+        })
+    }
+
+    /// The addresses we answer as.
+    pub fn addresses(&self) -> Vec<IpNet> {
+        let v4 = self.v4.map(|link| IpNet::V4(link.ours));
+        let v6 = self.v6.map(|link| IpNet::V6(link.ours));
+        v4.into_iter().chain(v6).collect()
+    }
+}
+
+fn usage(text: impl Into<String>) -> Failure {
+    Failure::Usage(text.into())
+}
+
+/// One family's addresses as both sides see them; the same judgement for both families.
+fn check_link<A: Copy + Eq + std::fmt::Display>(
+    flag: &str,
+    ours: A,
+    prefix: u8,
+    usable: impl Fn(A) -> bool,
+    inside: impl Fn(A) -> bool,
+    host: Option<A>,
+    mut hosts: impl Iterator<Item = A>,
+) -> Result<A, Failure> {
+    if !usable(ours) {
+        return Err(usage(format!(
+            "--{flag} {ours}/{prefix} is not the address of one host in its subnet: \
+             use an address that is neither reserved, multicast, loopback, nor the subnet itself"
+        )));
+    }
+    let Some(host) = host else {
+        return hosts
+            .find(|&host| host != ours && usable(host))
+            .ok_or_else(|| {
+                usage(format!(
+                    "--{flag} {ours}/{prefix} leaves no address for the kernel's side: \
+                 use a shorter prefix"
+                ))
+            });
+    };
+    let flag = flag.replace("addr", "host-addr");
+    if host == ours {
+        return Err(usage(format!(
+            "--{flag} {host} is the daemon's own address: use another one of its subnet"
+        )));
+    }
+    if !inside(host) || !usable(host) {
+        return Err(usage(format!(
+            "--{flag} {host} is not a host address in the subnet of {ours}/{prefix}: \
+             use another one of that subnet"
+        )));
+    }
+    Ok(host)
+}
+
+fn link_v4(
+    ours: Option<Ipv4Net>,
+    host: Option<Ipv4Addr>,
+) -> Result<Option<Link<Ipv4Net, Ipv4Addr>>, Failure> {
+    let Some(ours) = ours else {
+        return match host {
+            Some(host) => Err(usage(format!(
+                "--host-addr {host} is given without --addr: add --addr ADDRESS/PREFIX"
+            ))),
+            None => Ok(None),
+        };
+    };
+    let usable = |addr: Ipv4Addr| {
+        let first = addr.octets()[0];
+        let is_edge =
+            ours.prefix_len() < 31 && (addr == ours.network() || addr == ours.broadcast());
+        first != 0 && first < 224 && !addr.is_loopback() && !is_edge
+    };
+    let host = check_link(
+        "addr",
+        ours.addr(),
+        ours.prefix_len(),
+        usable,
+        |addr| ours.contains(&addr),
+        host,
+        ours.hosts(),
+    )?;
+    Ok(Some(Link { ours, host }))
+}
+
+fn link_v6(
+    ours: Option<Ipv6Net>,
+    host: Option<Ipv6Addr>,
+) -> Result<Option<Link<Ipv6Net, Ipv6Addr>>, Failure> {
+    let Some(ours) = ours else {
+        return match host {
+            Some(host) => Err(usage(format!(
+                "--host-addr6 {host} is given without --addr6: add --addr6 ADDRESS/PREFIX"
+            ))),
+            None => Ok(None),
+        };
+    };
+    let usable = |addr: Ipv6Addr| {
+        // The all-zero host part is the subnet-router anycast address (RFC 4291 section 2.6.1).
+        let is_anycast = ours.prefix_len() < 127 && addr == ours.network();
+        !addr.is_unspecified()
+            && !addr.is_loopback()
+            && !addr.is_multicast()
+            && addr.to_ipv4_mapped().is_none()
+            && !is_anycast
+    };
+    let host = check_link(
+        "addr6",
+        ours.addr(),
+        ours.prefix_len(),
+        usable,
+        |addr| ours.contains(&addr),
+        host,
+        ours.hosts(),
+    )?;
+    Ok(Some(Link { ours, host }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(addr: &str, addr6: &str) -> Parts {
+        Parts {
+            tun: "t0".parse().ok(),
+            addr: addr.parse().ok(),
+            addr6: addr6.parse().ok(),
+            ..Parts::default()
+        }
+    }
+
+    fn settle(parts: Parts) -> Result<Settings, String> {
+        Settings::from_parts(parts, Config::default()).map_err(|failure| {
+            assert_eq!(failure.exit_code(), 2);
+            let text = failure.to_string();
+            assert!(!text.contains('\n') && text.contains(": "), "{text}");
+            text
+        })
+    }
+
+    #[test]
+    fn the_kernel_gets_the_first_free_host_address() {
+        let settings = settle(parts("10.77.0.2/24", "fd77::2/64")).expect("good");
+        assert_eq!(
+            settings.v4.map(|l| l.host),
+            Some(Ipv4Addr::new(10, 77, 0, 1))
+        );
+        assert_eq!(settings.v6.map(|l| l.host), "fd77::1".parse().ok());
+        let settings = settle(parts("10.77.0.1/24", "fd77::1/64")).expect("good");
+        assert_eq!(
+            settings.v4.map(|l| l.host),
+            Some(Ipv4Addr::new(10, 77, 0, 2))
+        );
+        assert_eq!(settings.v6.map(|l| l.host), "fd77::2".parse().ok());
+        let settings = settle(parts("10.77.0.1/31", "fd77::1/127")).expect("good");
+        assert_eq!(
+            settings.v4.map(|l| l.host),
+            Some(Ipv4Addr::new(10, 77, 0, 0))
+        );
+        assert_eq!(settings.v6.map(|l| l.host), "fd77::".parse().ok());
+    }
+
+    #[test]
+    fn addresses_that_are_no_host_are_refused() {
+        for addr in [
+            "10.77.0.0/24",
+            "10.77.0.255/24",
+            "224.0.0.1/8",
+            "127.0.0.2/8",
+            "0.0.0.1/8",
+            "10.0.0.1/32",
+        ] {
+            let text = settle(parts(addr, "-")).expect_err(addr);
+            assert!(text.starts_with(&format!("--addr {addr}")), "{text}");
+        }
+        for addr in [
+            "fd77::/64",
+            "ff02::1/64",
+            "::1/64",
+            "fd77::2/128",
+            "::ffff:10.0.0.1/96",
+        ] {
+            let text = settle(parts("-", addr)).expect_err(addr);
+            assert!(text.starts_with("--addr6 "), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_kernels_address_must_be_another_one_of_the_subnet() {
+        for host in ["10.77.0.2", "10.78.0.1", "10.77.0.255"] {
+            let mut bad = parts("10.77.0.2/24", "-");
+            bad.host_addr = host.parse().ok();
+            assert!(settle(bad).expect_err(host).starts_with("--host-addr "));
+        }
+        let mut bad = parts("-", "fd77::2/64");
+        bad.host_addr6 = "fd78::1".parse().ok();
+        assert!(
+            settle(bad)
+                .expect_err("outside")
+                .starts_with("--host-addr6 ")
+        );
+        let mut bad = parts("-", "fd77::2/64");
+        bad.host_addr = "10.0.0.1".parse().ok();
+        assert!(
+            settle(bad)
+                .expect_err("no --addr")
+                .contains("without --addr")
+        );
+    }
+
+    #[test]
+    fn the_mtu_must_suit_the_families() {
+        let mut small = parts("10.77.0.2/24", "-");
+        small.mtu = Some(576);
+        assert!(settle(small.clone()).is_ok());
+        small.addr6 = "fd77::2/64".parse().ok();
+        assert!(settle(small).expect_err("too small").contains("--mtu 576"));
+        let mut tiny = parts("10.77.0.2/24", "-");
+        tiny.mtu = Some(500);
+        assert!(
+            settle(tiny)
+                .expect_err("too small")
+                .contains("576 to 65535")
+        );
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let flags = Parts {
+            mtu: Some(1400),
+            ..Parts::default()
+        };
+        let file = Parts {
+            mtu: Some(9000),
+            ..parts("10.77.0.2/24", "-")
+        };
+        let settings = settle(flags.or(file)).expect("good");
+        assert_eq!((settings.mtu, settings.tun.as_str()), (1400, "t0"));
+    }
+}

@@ -1,0 +1,307 @@
+//! The values that flags and configuration keys share, each parsed and checked in one place.
+//!
+//! * **Define.** [`TunName`], [`Queues`], [`Services`] and the network types hold only what the
+//!   kernel or the stack can accept.
+//! * **Enforce.** The only way in is `FromStr` (or `TryFrom` for numbers), used alike by clap and by
+//!   serde.
+//! * **Consume.** Everything behind [`crate::settings::Settings`] takes them without a second check.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::Deserialize;
+
+/// Longest interface name, in bytes (`IFNAMSIZ` less the terminating zero).
+const MAX_NAME_BYTES: usize = 15;
+
+/// Most queues of a multi-queue TUN device (the kernel's `MAX_TAP_QUEUES`).
+pub const MAX_QUEUES: usize = 256;
+
+/// The name of a TUN interface.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct TunName(String);
+
+impl TunName {
+    /// The name as the kernel knows it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for TunName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fits = (1..=MAX_NAME_BYTES).contains(&text.len());
+        let clean = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':' && byte != b'%');
+        if fits && clean && text != "." && text != ".." {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("use 1 to 15 printable ASCII characters without '/', ':' and '%'".to_owned())
+        }
+    }
+}
+
+impl TryFrom<String> for TunName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// How many queues, and so workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Queues(usize);
+
+impl Queues {
+    /// The number, `1..=`[`MAX_QUEUES`].
+    pub fn get(self) -> usize {
+        self.0
+    }
+
+    /// One per core this process may use.
+    pub fn per_core() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self(cores.min(MAX_QUEUES))
+    }
+}
+
+impl TryFrom<u64> for Queues {
+    type Error = String;
+
+    fn try_from(count: u64) -> Result<Self, String> {
+        match usize::try_from(count) {
+            Ok(count) if (1..=MAX_QUEUES).contains(&count) => Ok(Self(count)),
+            _ => Err(format!("use 1 to {MAX_QUEUES}, one for each core is best")),
+        }
+    }
+}
+
+impl FromStr for Queues {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.parse::<u64>().unwrap_or(0))
+    }
+}
+
+/// Whether the device segments and checksums for us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OffloadMode {
+    /// With offload where the kernel has it, without elsewhere.
+    #[default]
+    Auto,
+    /// With offload, or not at all.
+    On,
+    /// Without: one packet of at most the MTU per read and write.
+    Off,
+}
+
+impl fmt::Display for OffloadMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// One of the services that the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// What comes in goes out (RFC 862).
+    Echo,
+    /// What comes in is thrown away (RFC 863).
+    Discard,
+    /// The date and time (RFC 867).
+    Daytime,
+    /// An endless pattern of characters (RFC 864).
+    Chargen,
+    /// One page with live counters.
+    Http,
+}
+
+impl Service {
+    /// Every service.
+    pub const ALL: [Self; 5] = [
+        Self::Echo,
+        Self::Discard,
+        Self::Daytime,
+        Self::Chargen,
+        Self::Http,
+    ];
+
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Discard => "discard",
+            Self::Daytime => "daytime",
+            Self::Chargen => "chargen",
+            Self::Http => "http",
+        }
+    }
+
+    /// The standard port, TCP and (except for http) UDP.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Echo => 7,
+            Self::Discard => 9,
+            Self::Daytime => 13,
+            Self::Chargen => 19,
+            Self::Http => 80,
+        }
+    }
+}
+
+/// The services to run, without repetition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Services(Vec<Service>);
+
+impl Services {
+    /// In the order given.
+    pub fn iter(&self) -> impl Iterator<Item = Service> + '_ {
+        self.0.iter().copied()
+    }
+
+    fn from_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let mut chosen = Vec::new();
+        for name in names {
+            let service = Service::ALL
+                .into_iter()
+                .find(|service| service.name() == name)
+                .ok_or_else(|| format!("there is no service '{name}': use {}", Self::default()))?;
+            if !chosen.contains(&service) {
+                chosen.push(service);
+            }
+        }
+        Ok(Self(chosen))
+    }
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self(Service::ALL.to_vec())
+    }
+}
+
+impl fmt::Display for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, service) in self.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{}", service.name())?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Services {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::from_names(text.split(',').map(str::trim))
+    }
+}
+
+impl<'de> Deserialize<'de> for Services {
+    /// A list of names, or one string with commas as on the command line.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected a list of service names")]
+        enum Form {
+            List(Vec<String>),
+            Text(String),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::List(names) => Self::from_names(names.iter().map(String::as_str)),
+            Form::Text(text) => text.parse(),
+        }
+        .map_err(serde::de::Error::custom)
+    }
+}
+
+/// An IPv4 address with its prefix.
+pub(crate) fn parse_net4(text: &str) -> Result<Ipv4Net, String> {
+    text.parse()
+        .map_err(|_| "write it as ADDRESS/PREFIX, for example 10.77.0.2/24".to_owned())
+}
+
+/// An IPv6 address with its prefix.
+pub(crate) fn parse_net6(text: &str) -> Result<Ipv6Net, String> {
+    text.parse()
+        .map_err(|_| "write it as ADDRESS/PREFIX, for example fd77::2/64".to_owned())
+}
+
+/// An IPv4 address.
+pub(crate) fn parse_ip4(text: &str) -> Result<Ipv4Addr, String> {
+    text.parse()
+        .map_err(|_| "write an IPv4 address, for example 10.77.0.1".to_owned())
+}
+
+/// An IPv6 address.
+pub(crate) fn parse_ip6(text: &str) -> Result<Ipv6Addr, String> {
+    text.parse()
+        .map_err(|_| "write an IPv6 address, for example fd77::1".to_owned())
+}
+
+/// A number of bytes; the families' bounds are checked with the addresses.
+pub(crate) fn parse_mtu(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "use 576 to 65535, at least 1280 with IPv6".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_kernel_would_refuse_are_refused_here() {
+        for good in ["t0", "netstack-0", "abcdefghijklmno"] {
+            assert_eq!(good.parse::<TunName>().expect(good).as_str(), good);
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "tun%d",
+            "a b",
+            "abcdefghijklmnop",
+            "é",
+        ] {
+            assert!(bad.parse::<TunName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn queues_have_bounds_on_both_sides() {
+        assert!("0".parse::<Queues>().is_err());
+        assert!("257".parse::<Queues>().is_err());
+        assert!("-1".parse::<Queues>().is_err());
+        assert!("many".parse::<Queues>().is_err());
+        assert_eq!("256".parse::<Queues>().map(Queues::get), Ok(256));
+    }
+
+    #[test]
+    fn services_are_a_set_in_the_order_given() {
+        let services: Services = "discard,echo,discard".parse().expect("known names");
+        assert_eq!(services.to_string(), "discard,echo");
+        let refusal = "echo,finger".parse::<Services>().expect_err("unknown");
+        assert!(refusal.contains("finger") && refusal.contains("chargen"));
+    }
+}
