@@ -1,1 +1,129 @@
-//! lockorder
+//! Lock order, checked by the compiler.
+//!
+//! A domain declares its lock levels and the order in which they may be acquired. Every lock
+//! is of a level, every acquisition takes a context that says what the thread has acquired
+//! last, and what does not fit the order does not compile:
+//!
+//! ```text
+//! error[E0277]: lock level `Ip` may not be acquired while holding `Device`
+//! ```
+//!
+//! # What is promised
+//!
+//! Within a domain, no lock-order cycle compiles, and in safe code no thread waits for a lock
+//! while it holds one that the declared order puts at the same place or later, as long as no
+//! guard is leaked (a leaked guard is a lock held for ever; the closure forms leave nothing
+//! to leak).
+//!
+//! # What is not
+//!
+//! Nothing is promised about other ways to wait: channels, joins, condition variables, a
+//! `block_on`, a second process; nor about two domains of which a thread holds locks at the
+//! same time, in one order here and in the other there. What the crate does enforce there is
+//! what code asks for: a function that takes `&mut Key<D>` cannot be called while the thread
+//! holds a lock of `D`, and so sending, joining and waiting can be made impossible under a
+//! lock.
+//!
+//! # In use
+//!
+//! ```
+//! use lockorder::{Key, LockCtx, Mutex, RwLock};
+//!
+//! /// The lock levels of the stack.
+//! pub mod levels {
+//!     lockorder::lock_order! {
+//!         /// All locks of the stack; as a level, the root: nothing is held.
+//!         pub domain Stack;
+//!
+//!         /// Configuration edits, the set of listeners.
+//!         level Control;
+//!         /// One TCP connection and its wakers.
+//!         level Conn;
+//!         /// The tuple → connection table.
+//!         level Demux;
+//!         /// Addresses and routes.
+//!         level Routes;
+//!
+//!         Stack => Control => Conn => Demux;
+//!         Stack => Conn;
+//!         Conn => Routes;
+//!     }
+//! }
+//! use levels::Stack;
+//!
+//! struct Connection {
+//!     state: Mutex<levels::Conn, u32>,
+//! }
+//!
+//! struct Shared {
+//!     demux: RwLock<levels::Demux, Vec<u16>>,
+//!     routes: RwLock<levels::Routes, Vec<u32>>,
+//! }
+//!
+//! // A function that says what may be held when it is called: nothing later than `Conn`.
+//! fn mtu(shared: &Shared, ctx: &mut LockCtx<'_, levels::Conn>) -> u32 {
+//!     shared.routes.with_read(ctx, |routes, _| routes.first().copied().unwrap_or(1280))
+//! }
+//!
+//! // What calls out takes the key: it cannot be called under any lock of the domain.
+//! fn wake(key: &mut Key<Stack>, waker: impl FnOnce()) {
+//!     key.lend(waker);
+//! }
+//!
+//! let shared = Shared { demux: RwLock::new(vec![80]), routes: RwLock::new(vec![1500]) };
+//! let conn = Connection { state: Mutex::new(0) };
+//!
+//! let mut key = Key::<Stack>::take().expect("the thread's key is free");
+//!
+//! // The closure form: the lock is held for the closure's time.
+//! conn.state.with(&mut key.ctx(), |state, ctx| {
+//!     *state = mtu(&shared, ctx);
+//!     shared.demux.with_write(ctx, |ports, _| ports.push(443));
+//! });
+//!
+//! // The guard form: both the guard and its context borrow the context before.
+//! {
+//!     let mut root = key.ctx();
+//!     let (mut state, mut ctx) = conn.state.lock(&mut root);
+//!     let (ports, _) = shared.demux.read(&mut ctx);
+//!     *state += u32::from(ports[1]);
+//! }
+//!
+//! // Nothing is held: the key is whole, and code that takes the key itself can run.
+//! wake(&mut key, || {
+//!     Key::<Stack>::with(|key| assert_eq!(conn.state.with(&mut key.ctx(), |s, _| *s), 1943));
+//! });
+//! ```
+#![cfg_attr(not(feature = "std"), no_std)]
+// The levels' traits and the guards' threading are what this crate is for; each `unsafe`
+// here has its contract and its proof beside it.
+#![allow(unsafe_code)]
+
+mod ctx;
+pub mod graph;
+mod key;
+mod mutex;
+mod order;
+mod rwlock;
+mod slot;
+
+pub use ctx::LockCtx;
+pub use key::Key;
+pub use mutex::{Mutex, MutexGuard};
+pub use order::{Domain, Level, LockAfter, LockBefore};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The raw lock of a [`Mutex`] that names none.
+#[cfg(feature = "parking_lot")]
+pub type DefaultRawMutex = parking_lot::RawMutex;
+
+/// The raw lock of a [`RwLock`] that names none.
+#[cfg(feature = "parking_lot")]
+pub type DefaultRawRwLock = parking_lot::RawRwLock;
+
+/// What the macros' expansions name. Not part of the interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::slot::Slot;
+    pub use lockorder_macros::lock_order_impl;
+}

@@ -1,0 +1,139 @@
+//! A domain's order as data, for documentation and diagnostics.
+//!
+//! Nothing in here decides anything: the compiler decides, from the trait implementations
+//! that `lock_order!` writes beside this data.
+
+use core::fmt;
+
+/// A domain's levels and edges, in [`Domain::GRAPH`](crate::Domain::GRAPH).
+#[derive(Debug)]
+pub struct Graph {
+    levels: &'static [LevelInfo],
+    edges: &'static [Edge],
+}
+
+/// One level, or the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LevelInfo {
+    /// The type's name.
+    pub name: &'static str,
+    /// The text of its doc comments, lines joined by `\n`.
+    pub doc: &'static str,
+    /// The number of edges in the longest chain from the root: 0 for the root only, and
+    /// strictly more than the rank of each level that it may be taken after.
+    pub rank: usize,
+}
+
+/// `before => after`, as indices into [`Graph::levels`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    /// What is held.
+    pub before: usize,
+    /// What may be taken then.
+    pub after: usize,
+}
+
+impl LevelInfo {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __new(name: &'static str, doc: &'static str, rank: usize) -> Self {
+        LevelInfo { name, doc, rank }
+    }
+}
+
+impl Edge {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __new(before: usize, after: usize) -> Self {
+        Edge { before, after }
+    }
+}
+
+impl Graph {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __new(levels: &'static [LevelInfo], edges: &'static [Edge]) -> Self {
+        Graph { levels, edges }
+    }
+
+    /// The levels in a topological order, the root (the domain) first. A level's
+    /// [`INDEX`](crate::Level::INDEX) is its place here.
+    #[must_use]
+    pub const fn levels(&self) -> &'static [LevelInfo] {
+        self.levels
+    }
+
+    /// The edges as written, groups multiplied out, not closed.
+    #[must_use]
+    pub const fn edges(&self) -> &'static [Edge] {
+        self.edges
+    }
+
+    /// The level of that name.
+    #[must_use]
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.levels.iter().position(|level| level.name == name)
+    }
+
+    /// Whether `after` may be taken while `before` is the level last taken: the transitive
+    /// question that the compiler answers by `After: LockAfter<Before>`. False for indices
+    /// that are not in the graph. Walks the edges.
+    #[must_use]
+    pub fn may_follow(&self, before: usize, after: usize) -> bool {
+        // Ranks grow along edges, so the walk ends.
+        self.edges.iter().any(|edge| {
+            edge.after == after && (edge.before == before || self.may_follow(before, edge.before))
+        })
+    }
+
+    /// The graph in Graphviz's language.
+    ///
+    /// ```
+    /// # mod levels { lockorder::lock_order! { pub domain D; level A; D => A; } }
+    /// use lockorder::Domain;
+    /// assert!(levels::D::GRAPH.to_dot().to_string().starts_with("digraph \"D\" {"));
+    /// ```
+    #[must_use]
+    pub fn to_dot(&'static self) -> Dot {
+        Dot { graph: self }
+    }
+}
+
+/// Prints a [`Graph`] in Graphviz's language.
+#[derive(Debug, Clone, Copy)]
+pub struct Dot {
+    graph: &'static Graph,
+}
+
+impl fmt::Display for Dot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let levels = self.graph.levels;
+        let root = levels.first().map_or("", |level| level.name);
+        writeln!(f, "digraph \"{root}\" {{")?;
+        writeln!(f, "    node [shape=box];")?;
+        for (index, level) in levels.iter().enumerate() {
+            let shape = if index == 0 {
+                ", shape=doublecircle"
+            } else {
+                ""
+            };
+            write!(f, "    n{index} [label=\"{}\"", level.name)?;
+            if !level.doc.is_empty() {
+                write!(f, ", tooltip=\"")?;
+                for c in level.doc.chars() {
+                    match c {
+                        '"' | '\\' => write!(f, "\\{c}")?,
+                        '\n' => write!(f, "\\n")?,
+                        c => write!(f, "{c}")?,
+                    }
+                }
+                write!(f, "\"")?;
+            }
+            writeln!(f, "{shape}];")?;
+        }
+        for edge in self.graph.edges {
+            writeln!(f, "    n{} -> n{};", edge.before, edge.after)?;
+        }
+        writeln!(f, "}}")
+    }
+}
