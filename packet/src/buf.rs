@@ -178,12 +178,18 @@ impl Drop for SlabMut {
     }
 }
 
-#[derive(Clone, Default)]
+/// Two variants, so that the whole is no larger than a `Bytes`: nothing at all is an empty `Bytes`,
+/// which owns no memory.
+#[derive(Clone)]
 enum Repr {
-    #[default]
-    Empty,
     Slab(Arc<Slab>),
     Bytes(Bytes),
+}
+
+impl Default for Repr {
+    fn default() -> Self {
+        Self::Bytes(Bytes::new())
+    }
 }
 
 /// A read-only, reference-counted slice of a slab, or of memory the application brought.
@@ -226,7 +232,6 @@ impl Deref for Payload {
 
     fn deref(&self) -> &[u8] {
         let all: &[u8] = match &self.repr {
-            Repr::Empty => &[],
             Repr::Slab(slab) => &slab.bytes,
             Repr::Bytes(bytes) => bytes,
         };
@@ -257,7 +262,6 @@ impl From<Payload> for Bytes {
     /// Zero-copy (one small allocation for the owner's reference count).
     fn from(payload: Payload) -> Self {
         match &payload.repr {
-            Repr::Empty => Bytes::new(),
             Repr::Bytes(bytes) => bytes.slice(payload.start as usize..payload.end as usize),
             Repr::Slab(_) => Bytes::from_owner(payload),
         }
@@ -303,7 +307,6 @@ impl Payload {
     /// Memory that this payload keeps from being reused, in bytes (the whole slab).
     pub fn pinned_bytes(&self) -> usize {
         match &self.repr {
-            Repr::Empty => 0,
             Repr::Slab(slab) => slab.bytes.len(),
             Repr::Bytes(bytes) => bytes.len(),
         }

@@ -1,0 +1,111 @@
+//! ICMP messages: header in front of what is there, and whole packets that answer another one.
+
+use core::net::IpAddr;
+
+use super::{BuildError, Head, IpFields, prepend_ip};
+use crate::buf::Payload;
+use crate::checksum::{self, Checksum};
+use crate::frame::{Chunks, TxOffload, TxPacket};
+use crate::icmp::{self, IcmpMessage, Icmpv4, Icmpv6, quote_len};
+use crate::ip::IpVersion;
+
+/// Offset of the checksum field, in octets.
+const CHECKSUM_AT: usize = 2;
+
+/// Puts the eight octets of an ICMP header in front of `head`, behind which the pieces of `payload`,
+/// `payload_len` octets together, follow. The checksum is always computed here.
+///
+/// # Errors
+/// [`BuildError::NoRoom`], [`BuildError::TooLong`], [`BuildError::MixedVersions`] (addresses and
+/// message).
+pub fn prepend_icmp<'a>(
+    head: &mut Head,
+    message: impl Into<IcmpMessage>,
+    src: IpAddr,
+    dst: IpAddr,
+    payload: impl Iterator<Item = &'a [u8]>,
+    payload_len: usize,
+) -> Result<(), BuildError> {
+    let message = message.into();
+    let version = message.version();
+    if IpVersion::of_addr(src) != version || IpVersion::of_addr(dst) != version {
+        return Err(BuildError::MixedVersions);
+    }
+    let len = icmp::HEADER_LEN + head.len() + payload_len;
+    let len = u16::try_from(len).map_err(|_| BuildError::TooLong)?;
+    let mut sum = match version {
+        IpVersion::V4 => Checksum::new(),
+        IpVersion::V6 => checksum::pseudo_header(src, dst, message.proto(), u32::from(len)),
+    };
+    sum.add_bytes(head.as_slice());
+    for piece in payload {
+        sum.add_bytes(piece);
+    }
+    let octets = message.to_octets();
+    let mut head_sum = Checksum::new();
+    head_sum.add_bytes(&octets);
+    sum.add(head_sum);
+    let out = head.prepend(icmp::HEADER_LEN).ok_or(BuildError::NoRoom)?;
+    out.copy_from_slice(&octets);
+    if let Some(field) = out.get_mut(CHECKSUM_AT..CHECKSUM_AT + 2) {
+        field.copy_from_slice(&sum.finish().to_be_bytes());
+    }
+    Ok(())
+}
+
+fn packet(
+    fields: &IpFields,
+    message: IcmpMessage,
+    payload: Payload,
+) -> Result<TxPacket, BuildError> {
+    let mut head = Head::new();
+    let fields = IpFields {
+        proto: message.proto(),
+        ..*fields
+    };
+    let pieces = [&payload[..]].into_iter();
+    let len = payload.len();
+    prepend_icmp(&mut head, message, fields.src, fields.dst, pieces, len)?;
+    prepend_ip(&mut head, &fields, len)?;
+    Ok(TxPacket {
+        head,
+        payload: Chunks::from(payload),
+        offload: TxOffload::default(),
+    })
+}
+
+/// The whole packet that answers an echo request: `data` is the request's, shared, not copied.
+/// `fields.proto` is not looked at; source and destination are those of the answer.
+///
+/// # Errors
+/// As [`prepend_icmp`] and [`prepend_ip`].
+pub fn echo_reply(
+    fields: &IpFields,
+    ident: u16,
+    seq: u16,
+    data: Payload,
+) -> Result<TxPacket, BuildError> {
+    let message = match fields.src {
+        IpAddr::V4(_) => IcmpMessage::V4(Icmpv4::EchoReply { ident, seq }),
+        IpAddr::V6(_) => IcmpMessage::V6(Icmpv6::EchoReply { ident, seq }),
+    };
+    packet(fields, message, data)
+}
+
+/// The whole packet that reports `message` about `original`, which begins with its IP header: as much
+/// of it as fits into 576 or 1280 octets is quoted (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 c),
+/// shared, not copied. `fields.proto` is not looked at.
+///
+/// Whether to send one at all, and how often, is not decided here.
+///
+/// # Errors
+/// As [`prepend_icmp`] and [`prepend_ip`].
+pub fn icmp_error(
+    fields: &IpFields,
+    message: impl Into<IcmpMessage>,
+    original: &Payload,
+) -> Result<TxPacket, BuildError> {
+    let message = message.into();
+    let quoted = quote_len(message.version(), original.len());
+    packet(fields, message, original.slice(0..quoted))
+}

@@ -1,0 +1,178 @@
+//! IP headers in front of what is there.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::{BuildError, Head};
+use crate::ip::{FragmentInfo, Ip, Ipv4, Ipv4Header, Ipv6, Ipv6FragmentHeader, Ipv6Header};
+use crate::{IpProto, checksum};
+
+/// What an IP header says, in either version.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct IpFields {
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address, of the same version.
+    pub dst: IpAddr,
+    /// What follows.
+    pub proto: IpProto,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// DSCP in the high 6 bits, ECN in the low 2.
+    pub traffic_class: u8,
+    /// IPv4 identification; not looked at in IPv6.
+    pub ident: u16,
+    /// IPv4: routers must not fragment it; not looked at in IPv6, where they never do.
+    pub dont_fragment: bool,
+}
+
+/// Puts an IP header in front of `head`, behind which `payload_len` octets follow.
+///
+/// # Errors
+/// [`BuildError::NoRoom`], [`BuildError::TooLong`] (IPv4 total length or IPv6 payload length beyond
+/// 65,535 octets), [`BuildError::MixedVersions`].
+#[inline]
+pub fn prepend_ip(
+    head: &mut Head,
+    fields: &IpFields,
+    payload_len: usize,
+) -> Result<(), BuildError> {
+    match (fields.src, fields.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let flags = if fields.dont_fragment {
+                Ipv4Header::DONT_FRAGMENT
+            } else {
+                0
+            };
+            prepend_v4(head, fields, src, dst, flags, payload_len)
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            prepend_v6(head, fields, src, dst, fields.proto, payload_len)
+        }
+        _ => Err(BuildError::MixedVersions),
+    }
+}
+
+/// [`prepend_ip`] for one fragment of a packet: in IPv4 the fields of the header (`fields.ident` is
+/// not looked at), in IPv6 a fragment header behind it. `fields.proto` is what the whole packet's
+/// payload is.
+///
+/// # Errors
+/// As [`prepend_ip`], and [`BuildError::Fragment`].
+pub fn prepend_ip_fragment(
+    head: &mut Head,
+    fields: &IpFields,
+    fragment: FragmentInfo,
+    payload_len: usize,
+) -> Result<(), BuildError> {
+    let len = head.len() + payload_len;
+    if !fragment.offset_bytes.is_multiple_of(8) || (fragment.more && !len.is_multiple_of(8)) {
+        return Err(BuildError::Fragment);
+    }
+    if usize::from(fragment.offset_bytes) + len > usize::from(u16::MAX) {
+        return Err(BuildError::TooLong);
+    }
+    match (fields.src, fields.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let ident = u16::try_from(fragment.id).map_err(|_| BuildError::Fragment)?;
+            let more = if fragment.more {
+                Ipv4Header::MORE_FRAGMENTS
+            } else {
+                0
+            };
+            let flags = more | (fragment.offset_bytes >> 3);
+            let fields = IpFields { ident, ..*fields };
+            prepend_v4(head, &fields, src, dst, flags, payload_len)
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            const FRAGMENT_LEN: usize = size_of::<Ipv6FragmentHeader>();
+            if head.room() < FRAGMENT_LEN + Ipv6::FIXED_HEADER_LEN {
+                return Err(BuildError::NoRoom);
+            }
+            if len + FRAGMENT_LEN > usize::from(u16::MAX) {
+                return Err(BuildError::TooLong);
+            }
+            let header = Ipv6FragmentHeader {
+                next_header: fields.proto.0,
+                reserved: 0,
+                offset_more: (fragment.offset_bytes | u16::from(fragment.more)).into(),
+                ident: fragment.id.into(),
+            };
+            head.prepend(FRAGMENT_LEN)
+                .ok_or(BuildError::NoRoom)?
+                .copy_from_slice(header.as_bytes());
+            prepend_v6(head, fields, src, dst, IpProto::FRAGMENT, payload_len)
+        }
+        _ => Err(BuildError::MixedVersions),
+    }
+}
+
+#[inline]
+fn prepend_v4(
+    head: &mut Head,
+    fields: &IpFields,
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    flags_offset: u16,
+    payload_len: usize,
+) -> Result<(), BuildError> {
+    let total_len = Ipv4::FIXED_HEADER_LEN + head.len() + payload_len;
+    let total_len = u16::try_from(total_len).map_err(|_| BuildError::TooLong)?;
+    let out = head
+        .prepend(Ipv4::FIXED_HEADER_LEN)
+        .ok_or(BuildError::NoRoom)?;
+    let mut header = Ipv4Header {
+        version_ihl: 0x45,
+        traffic_class: fields.traffic_class,
+        total_len: total_len.into(),
+        ident: fields.ident.into(),
+        flags_offset: flags_offset.into(),
+        ttl: fields.ttl,
+        proto: fields.proto.0,
+        checksum: 0.into(),
+        src: src.octets(),
+        dst: dst.octets(),
+    };
+    header.checksum = checksum::of(header.as_bytes()).into();
+    out.copy_from_slice(header.as_bytes());
+    Ok(())
+}
+
+#[inline]
+fn prepend_v6(
+    head: &mut Head,
+    fields: &IpFields,
+    src: Ipv6Addr,
+    dst: Ipv6Addr,
+    next_header: IpProto,
+    payload_len: usize,
+) -> Result<(), BuildError> {
+    let payload_len = u16::try_from(head.len() + payload_len).map_err(|_| BuildError::TooLong)?;
+    let out = head
+        .prepend(Ipv6::FIXED_HEADER_LEN)
+        .ok_or(BuildError::NoRoom)?;
+    let header = Ipv6Header {
+        version_class_flow: (6 << 28 | u32::from(fields.traffic_class) << 20).into(),
+        payload_len: payload_len.into(),
+        next_header: next_header.0,
+        hop_limit: fields.ttl,
+        src: src.octets(),
+        dst: dst.octets(),
+    };
+    out.copy_from_slice(header.as_bytes());
+    Ok(())
+}
+
+/// Sets the flow label (20 bits, RFC 6437) of the IPv6 header that `head` begins with. Of any other
+/// head it changes nothing and answers `false`.
+pub fn set_flow_label(head: &mut Head, label: u32) -> bool {
+    match Ipv6Header::mut_from_prefix(head.as_mut_slice()) {
+        Ok((header, _)) if header.version_class_flow.get() >> 28 == 6 => {
+            let upper = header.version_class_flow.get() & 0xfff0_0000;
+            header.version_class_flow = (upper | (label & 0x000f_ffff)).into();
+            true
+        }
+        _ => false,
+    }
+}

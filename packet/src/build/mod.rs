@@ -1,0 +1,74 @@
+//! Building packets back to front: payload first, then transport, then IP.
+//!
+//! * **Define.** A [`Head`] holds headers of which every length and checksum is already right for
+//!   what lies behind it.
+//! * **Enforce.** Each `prepend_*` knows what it needs before it writes, and fails without having
+//!   written anything; room that is not written stays zero.
+//! * **Consume.** A device sends `head` and payload as they are.
+//!
+//! `payload_len` always means the octets that will follow `head` as it is when the function is called.
+//!
+//! ```
+//! use packet::build::{self, Head, IpFields, TxChecksum};
+//! use packet::ip::{IpPacket, Ipv4};
+//! use packet::udp::UdpHeader;
+//! use packet::IpProto;
+//!
+//! let fields = IpFields {
+//!     src: [10, 0, 0, 1].into(),
+//!     dst: [10, 0, 0, 2].into(),
+//!     proto: IpProto::UDP,
+//!     ttl: 64,
+//!     traffic_class: 0,
+//!     ident: 0,
+//!     dont_fragment: true,
+//! };
+//! let header = UdpHeader { src_port: 7, dst_port: 9, len: 0 };
+//! let payload = b"hello";
+//! let mut head = Head::new();
+//! let pieces = [&payload[..]].into_iter();
+//! build::prepend_udp(&mut head, &header, fields.src, fields.dst, pieces, 5, TxChecksum::Full).unwrap();
+//! build::prepend_ip(&mut head, &fields, 5).unwrap();
+//!
+//! let packet = [head.as_slice(), payload].concat();
+//! let parsed = IpPacket::<Ipv4>::parse(&packet).unwrap();
+//! assert_eq!((parsed.proto(), parsed.payload().len()), (IpProto::UDP, 13));
+//! ```
+
+mod head;
+mod icmp;
+mod ip;
+mod transport;
+
+pub use head::Head;
+pub use icmp::{echo_reply, icmp_error, prepend_icmp};
+pub use ip::{IpFields, prepend_ip, prepend_ip_fragment, set_flow_label};
+pub use transport::{prepend_tcp, prepend_udp};
+
+/// Who computes a transport checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TxChecksum {
+    /// It is computed here, over the payload.
+    Full,
+    /// The device finishes it: the field holds the pseudo-header's sum only, and the payload is not
+    /// looked at.
+    Partial,
+}
+
+/// Why a packet cannot be built. Nothing was written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The head has no room for the header.
+    #[error("no room for the header")]
+    NoRoom,
+    /// A length field cannot say how long the packet would be.
+    #[error("packet too long")]
+    TooLong,
+    /// Source and destination, or address and message, are not of one version.
+    #[error("mixed IP versions")]
+    MixedVersions,
+    /// A fragment's offset is no multiple of 8, its identification too wide, or its length, not being
+    /// the last, no multiple of 8.
+    #[error("impossible fragment")]
+    Fragment,
+}

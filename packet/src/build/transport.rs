@@ -1,0 +1,142 @@
+//! TCP and UDP headers in front of what is there.
+
+use core::net::IpAddr;
+
+use super::{BuildError, Head, TxChecksum};
+use crate::checksum::{self, Checksum};
+use crate::tcp::TcpHeader;
+use crate::udp::{self, UdpHeader};
+use crate::{IpProto, frame::ChecksumOffload};
+
+/// Offset of the checksum field in a TCP header, in octets.
+const TCP_CHECKSUM_AT: usize = 16;
+/// Offset of the checksum field in a UDP header, in octets.
+const UDP_CHECKSUM_AT: usize = 6;
+
+/// Length of a segment or datagram: no more than an IP payload can be.
+#[inline]
+fn transport_len(header_len: usize, behind: usize) -> Result<u16, BuildError> {
+    u16::try_from(header_len + behind).map_err(|_| BuildError::TooLong)
+}
+
+/// The sum over pseudo-header and payload (Full) or the pseudo-header only (Partial).
+#[inline]
+fn begin<'a>(
+    pseudo: Checksum,
+    behind_header: &[u8],
+    payload: impl Iterator<Item = &'a [u8]>,
+    mode: TxChecksum,
+) -> Checksum {
+    let mut sum = pseudo;
+    if mode == TxChecksum::Full {
+        sum.add_bytes(behind_header);
+        for piece in payload {
+            sum.add_bytes(piece);
+        }
+    }
+    sum
+}
+
+/// Puts a TCP header in front of `head`, behind which the pieces of `payload`, `payload_len` octets
+/// together, follow. With [`TxChecksum::Partial`] the payload is not looked at.
+///
+/// # Errors
+/// [`BuildError::NoRoom`], [`BuildError::TooLong`], [`BuildError::MixedVersions`].
+#[inline]
+pub fn prepend_tcp<'a>(
+    head: &mut Head,
+    header: &TcpHeader,
+    src: IpAddr,
+    dst: IpAddr,
+    payload: impl Iterator<Item = &'a [u8]>,
+    payload_len: usize,
+    mode: TxChecksum,
+) -> Result<(), BuildError> {
+    if src.is_ipv4() != dst.is_ipv4() {
+        return Err(BuildError::MixedVersions);
+    }
+    let header_len = header.len();
+    let len = transport_len(header_len, head.len() + payload_len)?;
+    let pseudo = checksum::pseudo_header(src, dst, IpProto::TCP, u32::from(len));
+    let mut sum = begin(pseudo, head.as_slice(), payload, mode);
+    let out = head.prepend(header_len).ok_or(BuildError::NoRoom)?;
+    header.write(out);
+    let field = match mode {
+        TxChecksum::Partial => sum.partial(),
+        TxChecksum::Full => {
+            // A header is a multiple of 4 octets, so that it may be added behind its payload; but
+            // the payload may have left the sum at an odd offset.
+            let mut head_sum = Checksum::new();
+            head_sum.add_bytes(out);
+            sum.add(head_sum);
+            sum.finish()
+        }
+    };
+    put(out, TCP_CHECKSUM_AT, field);
+    Ok(())
+}
+
+/// Puts a UDP header in front of `head`, behind which the pieces of `payload`, `payload_len` octets
+/// together, follow. Its length field is set from these, not from `header.len`. A checksum that
+/// comes out as zero is sent as all ones (RFC 768).
+///
+/// # Errors
+/// [`BuildError::NoRoom`], [`BuildError::TooLong`], [`BuildError::MixedVersions`].
+#[inline]
+pub fn prepend_udp<'a>(
+    head: &mut Head,
+    header: &UdpHeader,
+    src: IpAddr,
+    dst: IpAddr,
+    payload: impl Iterator<Item = &'a [u8]>,
+    payload_len: usize,
+    mode: TxChecksum,
+) -> Result<(), BuildError> {
+    if src.is_ipv4() != dst.is_ipv4() {
+        return Err(BuildError::MixedVersions);
+    }
+    let len = transport_len(udp::LEN, head.len() + payload_len)?;
+    let pseudo = checksum::pseudo_header(src, dst, IpProto::UDP, u32::from(len));
+    let mut sum = begin(pseudo, head.as_slice(), payload, mode);
+    let out = head.prepend(udp::LEN).ok_or(BuildError::NoRoom)?;
+    UdpHeader { len, ..*header }.write(out);
+    let field = match mode {
+        TxChecksum::Partial => sum.partial(),
+        TxChecksum::Full => {
+            let mut head_sum = Checksum::new();
+            head_sum.add_bytes(out);
+            sum.add(head_sum);
+            match sum.finish() {
+                0 => 0xffff,
+                other => other,
+            }
+        }
+    };
+    put(out, UDP_CHECKSUM_AT, field);
+    Ok(())
+}
+
+#[inline]
+fn put(header: &mut [u8], at: usize, checksum: u16) {
+    if let Some(field) = header.get_mut(at..at + 2) {
+        field.copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
+impl ChecksumOffload {
+    /// The offload of a TCP segment behind `ip_header_len` octets of IP headers.
+    pub const fn tcp(ip_header_len: u16) -> Self {
+        Self {
+            start: ip_header_len,
+            offset: TCP_CHECKSUM_AT as u16,
+        }
+    }
+
+    /// The offload of a UDP datagram behind `ip_header_len` octets of IP headers.
+    pub const fn udp(ip_header_len: u16) -> Self {
+        Self {
+            start: ip_header_len,
+            offset: UDP_CHECKSUM_AT as u16,
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! ICMP for IPv4 (RFC 792, RFC 1191, RFC 1256, RFC 6633).
+
+use core::net::Ipv4Addr;
+
+use super::quote::Quote;
+use super::{HEADER_LEN, IcmpParseError};
+use crate::checksum::{self, RxChecksum};
+
+/// Why a destination cannot be reached (type 3; RFC 792, RFC 1122 section 3.2.2.1, RFC 1812).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Icmpv4UnreachableCode {
+    /// 0: no route to the network.
+    Network,
+    /// 1: the host does not answer.
+    Host,
+    /// 2: the host does not know the protocol.
+    Protocol,
+    /// 3: nobody listens on the port.
+    Port,
+    /// 4: longer than the next link's MTU, and not to be fragmented (RFC 1191).
+    FragmentationNeeded,
+    /// 5: the source route failed.
+    SourceRouteFailed,
+    /// 6.
+    NetworkUnknown,
+    /// 7.
+    HostUnknown,
+    /// 8.
+    SourceIsolated,
+    /// 9: forbidden by the administration.
+    NetworkProhibited,
+    /// 10: forbidden by the administration.
+    HostProhibited,
+    /// 11: not with this type of service.
+    NetworkTypeOfService,
+    /// 12: not with this type of service.
+    HostTypeOfService,
+    /// 13: forbidden by the administration (RFC 1812).
+    CommunicationProhibited,
+    /// 14 (RFC 1812).
+    HostPrecedenceViolation,
+    /// 15 (RFC 1812).
+    PrecedenceCutoff,
+    /// Any other code.
+    Other(u8),
+}
+
+impl From<u8> for Icmpv4UnreachableCode {
+    fn from(code: u8) -> Self {
+        match code {
+            0 => Self::Network,
+            1 => Self::Host,
+            2 => Self::Protocol,
+            3 => Self::Port,
+            4 => Self::FragmentationNeeded,
+            5 => Self::SourceRouteFailed,
+            6 => Self::NetworkUnknown,
+            7 => Self::HostUnknown,
+            8 => Self::SourceIsolated,
+            9 => Self::NetworkProhibited,
+            10 => Self::HostProhibited,
+            11 => Self::NetworkTypeOfService,
+            12 => Self::HostTypeOfService,
+            13 => Self::CommunicationProhibited,
+            14 => Self::HostPrecedenceViolation,
+            15 => Self::PrecedenceCutoff,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl From<Icmpv4UnreachableCode> for u8 {
+    fn from(code: Icmpv4UnreachableCode) -> u8 {
+        match code {
+            Icmpv4UnreachableCode::Network => 0,
+            Icmpv4UnreachableCode::Host => 1,
+            Icmpv4UnreachableCode::Protocol => 2,
+            Icmpv4UnreachableCode::Port => 3,
+            Icmpv4UnreachableCode::FragmentationNeeded => 4,
+            Icmpv4UnreachableCode::SourceRouteFailed => 5,
+            Icmpv4UnreachableCode::NetworkUnknown => 6,
+            Icmpv4UnreachableCode::HostUnknown => 7,
+            Icmpv4UnreachableCode::SourceIsolated => 8,
+            Icmpv4UnreachableCode::NetworkProhibited => 9,
+            Icmpv4UnreachableCode::HostProhibited => 10,
+            Icmpv4UnreachableCode::NetworkTypeOfService => 11,
+            Icmpv4UnreachableCode::HostTypeOfService => 12,
+            Icmpv4UnreachableCode::CommunicationProhibited => 13,
+            Icmpv4UnreachableCode::HostPrecedenceViolation => 14,
+            Icmpv4UnreachableCode::PrecedenceCutoff => 15,
+            Icmpv4UnreachableCode::Other(code) => code,
+        }
+    }
+}
+
+/// What a redirect is for (type 5).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Icmpv4RedirectCode {
+    /// 0: the network.
+    Network,
+    /// 1: the host.
+    Host,
+    /// 2: the network with this type of service.
+    NetworkTypeOfService,
+    /// 3: the host with this type of service.
+    HostTypeOfService,
+    /// Any other code.
+    Other(u8),
+}
+
+impl From<u8> for Icmpv4RedirectCode {
+    fn from(code: u8) -> Self {
+        match code {
+            0 => Self::Network,
+            1 => Self::Host,
+            2 => Self::NetworkTypeOfService,
+            3 => Self::HostTypeOfService,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl From<Icmpv4RedirectCode> for u8 {
+    fn from(code: Icmpv4RedirectCode) -> u8 {
+        match code {
+            Icmpv4RedirectCode::Network => 0,
+            Icmpv4RedirectCode::Host => 1,
+            Icmpv4RedirectCode::NetworkTypeOfService => 2,
+            Icmpv4RedirectCode::HostTypeOfService => 3,
+            Icmpv4RedirectCode::Other(code) => code,
+        }
+    }
+}
+
+/// Which time was exceeded: the same codes in both versions (RFC 792, RFC 4443 section 3.3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TimeExceededCode {
+    /// 0: the packet lived too long on its way.
+    InTransit,
+    /// 1: not all fragments came in time.
+    Reassembly,
+    /// Any other code.
+    Other(u8),
+}
+
+impl From<u8> for TimeExceededCode {
+    fn from(code: u8) -> Self {
+        match code {
+            0 => Self::InTransit,
+            1 => Self::Reassembly,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl From<TimeExceededCode> for u8 {
+    fn from(code: TimeExceededCode) -> u8 {
+        match code {
+            TimeExceededCode::InTransit => 0,
+            TimeExceededCode::Reassembly => 1,
+            TimeExceededCode::Other(code) => code,
+        }
+    }
+}
+
+mod kind {
+    pub(super) const ECHO_REPLY: u8 = 0;
+    pub(super) const UNREACHABLE: u8 = 3;
+    pub(super) const SOURCE_QUENCH: u8 = 4;
+    pub(super) const REDIRECT: u8 = 5;
+    pub(super) const ECHO_REQUEST: u8 = 8;
+    pub(super) const TIME_EXCEEDED: u8 = 11;
+    pub(super) const PARAMETER_PROBLEM: u8 = 12;
+    pub(super) const TIMESTAMP: u8 = 13;
+    pub(super) const TIMESTAMP_REPLY: u8 = 14;
+}
+
+/// The first eight octets of a message. Fields that a sender must leave zero are not kept, but for
+/// the RFC 4884 length, which [`Icmpv4View::quote`] reads.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Icmpv4 {
+    /// Type 0: the answer to an echo request, with its data.
+    EchoReply {
+        /// Identifier of the request.
+        ident: u16,
+        /// Sequence number of the request.
+        seq: u16,
+    },
+    /// Type 3.
+    DestinationUnreachable {
+        /// Why.
+        code: Icmpv4UnreachableCode,
+        /// With [`Icmpv4UnreachableCode::FragmentationNeeded`], the MTU of the next link, in octets,
+        /// or 0 from a router that does not tell (RFC 1191 section 4). Otherwise 0.
+        next_hop_mtu: u16,
+    },
+    /// Type 4: deprecated, to be ignored (RFC 6633).
+    SourceQuench,
+    /// Type 5.
+    Redirect {
+        /// For what.
+        code: Icmpv4RedirectCode,
+        /// The better router.
+        gateway: Ipv4Addr,
+    },
+    /// Type 8.
+    EchoRequest {
+        /// Identifier, for the sender to tell its requests apart.
+        ident: u16,
+        /// Sequence number, likewise.
+        seq: u16,
+    },
+    /// Type 11.
+    TimeExceeded {
+        /// Which time.
+        code: TimeExceededCode,
+    },
+    /// Type 12.
+    ParameterProblem {
+        /// The code: see [`Icmpv4ParameterProblemCode`](crate::ip::Icmpv4ParameterProblemCode).
+        code: u8,
+        /// The octet of the packet that is wrong.
+        pointer: u8,
+    },
+    /// Type 13; three times, of 4 octets each, follow.
+    Timestamp {
+        /// Identifier.
+        ident: u16,
+        /// Sequence number.
+        seq: u16,
+    },
+    /// Type 14.
+    TimestampReply {
+        /// Identifier of the request.
+        ident: u16,
+        /// Sequence number of the request.
+        seq: u16,
+    },
+    /// Any other type.
+    Other {
+        /// Type.
+        kind: u8,
+        /// Code.
+        code: u8,
+        /// The four octets behind the checksum.
+        rest: [u8; 4],
+    },
+}
+
+impl Icmpv4 {
+    /// Reads a message's first eight octets; the checksum field is not looked at.
+    pub fn from_octets(octets: &[u8; HEADER_LEN]) -> Self {
+        let [kind, code, _, _, a, b, c, d] = *octets;
+        let (first, second) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        match (kind, code) {
+            (kind::ECHO_REPLY, 0) => Self::EchoReply {
+                ident: first,
+                seq: second,
+            },
+            (kind::ECHO_REQUEST, 0) => Self::EchoRequest {
+                ident: first,
+                seq: second,
+            },
+            (kind::TIMESTAMP, 0) => Self::Timestamp {
+                ident: first,
+                seq: second,
+            },
+            (kind::TIMESTAMP_REPLY, 0) => Self::TimestampReply {
+                ident: first,
+                seq: second,
+            },
+            (kind::UNREACHABLE, _) => {
+                let code = Icmpv4UnreachableCode::from(code);
+                Self::DestinationUnreachable {
+                    code,
+                    next_hop_mtu: match code {
+                        Icmpv4UnreachableCode::FragmentationNeeded => second,
+                        _ => 0,
+                    },
+                }
+            }
+            (kind::SOURCE_QUENCH, 0) => Self::SourceQuench,
+            (kind::REDIRECT, _) => Self::Redirect {
+                code: code.into(),
+                gateway: Ipv4Addr::from([a, b, c, d]),
+            },
+            (kind::TIME_EXCEEDED, _) => Self::TimeExceeded { code: code.into() },
+            (kind::PARAMETER_PROBLEM, _) => Self::ParameterProblem { code, pointer: a },
+            _ => Self::Other {
+                kind,
+                code,
+                rest: [a, b, c, d],
+            },
+        }
+    }
+
+    /// The message's first eight octets, with a checksum field of zero.
+    pub fn to_octets(&self) -> [u8; HEADER_LEN] {
+        let (kind, code, rest) = match *self {
+            Self::EchoReply { ident, seq } => (kind::ECHO_REPLY, 0, pair(ident, seq)),
+            Self::EchoRequest { ident, seq } => (kind::ECHO_REQUEST, 0, pair(ident, seq)),
+            Self::Timestamp { ident, seq } => (kind::TIMESTAMP, 0, pair(ident, seq)),
+            Self::TimestampReply { ident, seq } => (kind::TIMESTAMP_REPLY, 0, pair(ident, seq)),
+            Self::DestinationUnreachable { code, next_hop_mtu } => {
+                (kind::UNREACHABLE, code.into(), pair(0, next_hop_mtu))
+            }
+            Self::SourceQuench => (kind::SOURCE_QUENCH, 0, [0; 4]),
+            Self::Redirect { code, gateway } => (kind::REDIRECT, code.into(), gateway.octets()),
+            Self::TimeExceeded { code } => (kind::TIME_EXCEEDED, code.into(), [0; 4]),
+            Self::ParameterProblem { code, pointer } => {
+                (kind::PARAMETER_PROBLEM, code, [pointer, 0, 0, 0])
+            }
+            Self::Other { kind, code, rest } => (kind, code, rest),
+        };
+        let [a, b, c, d] = rest;
+        [kind, code, 0, 0, a, b, c, d]
+    }
+
+    /// Whether it reports an error, and so quotes a packet and is never answered by an error
+    /// (RFC 1122 section 3.2.2). Types that nobody knows are none, which is what keeps the peace.
+    pub fn is_error(&self) -> bool {
+        matches!(
+            self,
+            Self::DestinationUnreachable { .. }
+                | Self::SourceQuench
+                | Self::Redirect { .. }
+                | Self::TimeExceeded { .. }
+                | Self::ParameterProblem { .. }
+        )
+    }
+
+    /// Whether a message of this type may carry the length of RFC 4884.
+    fn has_quote_len(&self) -> bool {
+        matches!(
+            self,
+            Self::DestinationUnreachable { .. }
+                | Self::TimeExceeded { .. }
+                | Self::ParameterProblem { .. }
+        )
+    }
+}
+
+pub(super) fn pair(first: u16, second: u16) -> [u8; 4] {
+    let ([a, b], [c, d]) = (first.to_be_bytes(), second.to_be_bytes());
+    [a, b, c, d]
+}
+
+/// A message whose checksum is right.
+#[derive(Clone, Copy, Debug)]
+pub struct Icmpv4View<'a> {
+    octets: &'a [u8; HEADER_LEN],
+    body: &'a [u8],
+}
+
+impl<'a> Icmpv4View<'a> {
+    /// Reads `bytes`, an IP payload from its first octet to its last.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(bytes: &'a [u8], checksum: RxChecksum) -> Result<Self, IcmpParseError> {
+        let Some((octets, body)) = bytes.split_first_chunk() else {
+            return Err(IcmpParseError::TooShort);
+        };
+        if checksum == RxChecksum::Unknown && !checksum::verify(bytes) {
+            return Err(IcmpParseError::Checksum);
+        }
+        Ok(Self { octets, body })
+    }
+
+    /// The first eight octets.
+    pub fn message(&self) -> Icmpv4 {
+        Icmpv4::from_octets(self.octets)
+    }
+
+    /// What follows them: echo data, or the quoted packet with what RFC 4884 may put behind it.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The packet that an error message quotes; `None` for other messages.
+    pub fn quote(&self) -> Option<Quote<'a>> {
+        let message = self.message();
+        if !message.is_error() {
+            return None;
+        }
+        let [.., length, _, _] = *self.octets;
+        let words = if message.has_quote_len() { length } else { 0 };
+        Some(Quote::split(self.body, usize::from(words) * 4))
+    }
+}

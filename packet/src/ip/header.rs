@@ -1,0 +1,180 @@
+//! The fixed headers as they are on the wire: network byte order, no alignment, no copies.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use zerocopy::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::IpAddress;
+use crate::IpProto;
+
+/// The fixed 20 octets of an IPv4 header (RFC 791 section 3.1).
+#[derive(
+    FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug,
+)]
+#[repr(C)]
+pub struct Ipv4Header {
+    /// Version (4, high bits) and header length in units of 4 octets (low bits).
+    pub version_ihl: u8,
+    /// Differentiated services (high 6 bits) and ECN (low 2).
+    pub traffic_class: u8,
+    /// Length of the packet, header included, in octets.
+    pub total_len: U16,
+    /// Identification, common to the fragments of a packet.
+    pub ident: U16,
+    /// Flags (3 bits: reserved, don't fragment, more fragments) and offset in units of 8 octets.
+    pub flags_offset: U16,
+    /// Time to live.
+    pub ttl: u8,
+    /// Protocol number of what follows.
+    pub proto: u8,
+    /// Checksum of the header with its options.
+    pub checksum: U16,
+    /// Source address.
+    pub src: [u8; 4],
+    /// Destination address.
+    pub dst: [u8; 4],
+}
+
+impl Ipv4Header {
+    /// The flag in `flags_offset` that forbids to fragment.
+    pub const DONT_FRAGMENT: u16 = 0x4000;
+    /// The flag in `flags_offset` that says that this is not the last fragment.
+    pub const MORE_FRAGMENTS: u16 = 0x2000;
+    /// The bits of `flags_offset` that are the offset, in units of 8 octets.
+    pub const OFFSET_MASK: u16 = 0x1fff;
+
+    /// Length of the header with options, in octets, as the header says: 0..=60.
+    pub const fn header_len(&self) -> usize {
+        (self.version_ihl & 0x0f) as usize * 4
+    }
+}
+
+/// The 40 octets of the fixed IPv6 header (RFC 8200 section 3).
+#[derive(
+    FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug,
+)]
+#[repr(C)]
+pub struct Ipv6Header {
+    /// Version (4 bits), traffic class (8 bits), flow label (20 bits).
+    pub version_class_flow: U32,
+    /// Octets behind this header, extension headers included.
+    pub payload_len: U16,
+    /// What follows.
+    pub next_header: u8,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// Source address.
+    pub src: [u8; 16],
+    /// Destination address.
+    pub dst: [u8; 16],
+}
+
+impl Ipv6Header {
+    /// The flow label: 20 bits (RFC 6437).
+    pub fn flow_label(&self) -> u32 {
+        self.version_class_flow.get() & 0x000f_ffff
+    }
+}
+
+/// The fragment header (RFC 8200 section 4.5): 8 octets.
+#[derive(
+    FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug,
+)]
+#[repr(C)]
+pub struct Ipv6FragmentHeader {
+    /// What the fragmentable part begins with.
+    pub next_header: u8,
+    /// Zero when sent, ignored when received.
+    pub reserved: u8,
+    /// Offset in units of 8 octets (13 bits), 2 reserved bits, more-fragments flag.
+    pub offset_more: U16,
+    /// Identification, common to the fragments of a packet.
+    pub ident: U32,
+}
+
+/// What both headers can say. Not nameable outside the crate.
+pub trait HeaderFields {
+    /// The header's addresses.
+    type Addr: IpAddress;
+    /// Source address.
+    fn src(&self) -> Self::Addr;
+    /// Destination address.
+    fn dst(&self) -> Self::Addr;
+    /// Time to live, or hop limit.
+    fn ttl(&self) -> u8;
+    /// Type of service, or traffic class: ECN in the low 2 bits.
+    fn traffic_class(&self) -> u8;
+    /// Whether routers must not fragment the packet; IPv6 routers never do.
+    fn dont_fragment(&self) -> bool;
+    /// What the fixed header says comes next.
+    fn first_proto(&self) -> IpProto;
+}
+
+impl HeaderFields for Ipv4Header {
+    type Addr = Ipv4Addr;
+
+    #[inline]
+    fn src(&self) -> Ipv4Addr {
+        Ipv4Addr::from(self.src)
+    }
+
+    #[inline]
+    fn dst(&self) -> Ipv4Addr {
+        Ipv4Addr::from(self.dst)
+    }
+
+    #[inline]
+    fn ttl(&self) -> u8 {
+        self.ttl
+    }
+
+    #[inline]
+    fn traffic_class(&self) -> u8 {
+        self.traffic_class
+    }
+
+    #[inline]
+    fn dont_fragment(&self) -> bool {
+        self.flags_offset.get() & Self::DONT_FRAGMENT != 0
+    }
+
+    #[inline]
+    fn first_proto(&self) -> IpProto {
+        IpProto(self.proto)
+    }
+}
+
+impl HeaderFields for Ipv6Header {
+    type Addr = Ipv6Addr;
+
+    #[inline]
+    fn src(&self) -> Ipv6Addr {
+        Ipv6Addr::from(self.src)
+    }
+
+    #[inline]
+    fn dst(&self) -> Ipv6Addr {
+        Ipv6Addr::from(self.dst)
+    }
+
+    #[inline]
+    fn ttl(&self) -> u8 {
+        self.hop_limit
+    }
+
+    #[inline]
+    fn traffic_class(&self) -> u8 {
+        (self.version_class_flow.get() >> 20) as u8
+    }
+
+    #[inline]
+    fn dont_fragment(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn first_proto(&self) -> IpProto {
+        IpProto(self.next_header)
+    }
+}

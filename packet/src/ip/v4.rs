@@ -1,0 +1,101 @@
+//! Reading IPv4 headers (RFC 791, RFC 1122 section 3.2.1).
+
+use zerocopy::FromBytes;
+
+use super::header::HeaderFields;
+use super::{
+    FragmentInfo, Icmpv4ParameterProblemCode, Ip, IpPacket, IpParseError, IpParseErrorAction, Ipv4,
+    Ipv4Header, ParseError, v4_options,
+};
+use crate::{IpProto, checksum};
+
+/// Offset of the protocol field.
+const PROTO_AT: u32 = 9;
+
+#[inline]
+pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv4>, IpParseError<Ipv4>> {
+    let Ok((header, _)) = Ipv4Header::ref_from_prefix(bytes) else {
+        return Err(ParseError::TooShort.into());
+    };
+    if header.version_ihl >> 4 != 4 {
+        return Err(ParseError::Version.into());
+    }
+    let header_len = header.header_len();
+    let total_len = usize::from(header.total_len.get());
+    if header_len < Ipv4::FIXED_HEADER_LEN || total_len < header_len {
+        return Err(ParseError::HeaderLength.into());
+    }
+    let Some(packet) = bytes.get(..total_len) else {
+        return Err(ParseError::Truncated.into());
+    };
+    let Some((headers, payload)) = packet.split_at_checked(header_len) else {
+        return Err(ParseError::HeaderLength.into());
+    };
+    if header_len == Ipv4::FIXED_HEADER_LEN {
+        if !checksum::verify_ipv4_fixed(header) {
+            return Err(ParseError::Checksum.into());
+        }
+    } else {
+        check_options(header, headers)?;
+    }
+
+    let flags_offset = header.flags_offset.get();
+    let more = flags_offset & Ipv4Header::MORE_FRAGMENTS != 0;
+    let offset_bytes = (flags_offset & Ipv4Header::OFFSET_MASK) << 3;
+    let fragment = if more || offset_bytes != 0 {
+        let end = header_len + usize::from(offset_bytes) + payload.len();
+        if end > usize::from(u16::MAX) || (more && payload.len() % 8 != 0) {
+            return Err(ParseError::Fragment.into());
+        }
+        Some(FragmentInfo {
+            id: u32::from(header.ident.get()),
+            offset_bytes,
+            more,
+        })
+    } else {
+        None
+    };
+    Ok(IpPacket {
+        header,
+        bytes: packet,
+        payload_start: header_len as u32,
+        next_header_at: PROTO_AT,
+        fragment_link_at: 0,
+        fragment,
+        proto: IpProto(header.proto),
+    })
+}
+
+/// Checksum first: a pointer into damaged options would tell the sender nothing.
+#[cold]
+#[inline(never)]
+fn check_options(header: &Ipv4Header, headers: &[u8]) -> Result<(), IpParseError<Ipv4>> {
+    if !checksum::verify(headers) {
+        return Err(ParseError::Checksum.into());
+    }
+    let options = headers.get(Ipv4::FIXED_HEADER_LEN..).unwrap_or(&[]);
+    v4_options::check(options).map_err(|at| IpParseError::ParameterProblem {
+        src_ip: header.src(),
+        dst_ip: header.dst(),
+        code: Icmpv4ParameterProblemCode::PointerIndicatesError,
+        // At most 59: a header is at most 60 octets long.
+        pointer: (Ipv4::FIXED_HEADER_LEN + at) as u8,
+        must_send_icmp: false,
+        header_len: headers.len(),
+        action: IpParseErrorAction::DiscardPacketSendIcmpNoMulticast,
+    })
+}
+
+/// Makes a copied header (with options) that of the whole packet: no fragment fields, `total_len`,
+/// checksum. `None` if it is no header.
+pub(super) fn rewrite_as_whole(headers: &mut [u8], total_len: u16) -> Option<()> {
+    let (header, _) = Ipv4Header::mut_from_prefix(headers).ok()?;
+    header.total_len.set(total_len);
+    let flags = header.flags_offset.get() & Ipv4Header::DONT_FRAGMENT;
+    header.flags_offset.set(flags);
+    header.checksum.set(0);
+    let sum = checksum::of(headers);
+    let (header, _) = Ipv4Header::mut_from_prefix(headers).ok()?;
+    header.checksum.set(sum);
+    Some(())
+}

@@ -1,0 +1,273 @@
+//! Reading IPv6 headers and the chain behind them (RFC 8200 section 4).
+
+use core::ops::ControlFlow;
+
+use zerocopy::FromBytes;
+
+use super::header::HeaderFields;
+use super::packet::ipv6_header;
+use super::v6_ext::{self, RoutingHeader};
+use super::{
+    FragmentInfo, Icmpv6ParameterProblemCode as Code, Ip, IpPacket, IpParseError,
+    IpParseErrorAction, Ipv6, Ipv6FragmentHeader, Ipv6Header, MAX_EXTENSION_HEADERS, ParseError,
+};
+use crate::IpProto;
+
+/// Offset of the payload length field.
+const PAYLOAD_LEN_AT: usize = 4;
+/// Offset of the next header field.
+const NEXT_HEADER_AT: usize = 6;
+
+/// A parameter problem, before it is known whose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Problem {
+    pub(super) code: Code,
+    /// Octet of the packet.
+    pub(super) at: usize,
+    pub(super) must_send_icmp: bool,
+    pub(super) action: IpParseErrorAction,
+}
+
+impl Problem {
+    /// One that RFC 4443 recommends to answer, multicast excepted.
+    pub(super) fn new(code: Code, at: usize) -> Self {
+        Self {
+            code,
+            at,
+            must_send_icmp: false,
+            action: IpParseErrorAction::DiscardPacketSendIcmpNoMulticast,
+        }
+    }
+
+    /// One that RFC 8504 section 5.3 wants discarded in silence.
+    pub(super) fn silent(code: Code, at: usize) -> Self {
+        Self {
+            action: IpParseErrorAction::DiscardPacket,
+            ..Self::new(code, at)
+        }
+    }
+
+    #[cold]
+    fn of(self, header: &Ipv6Header) -> IpParseError<Ipv6> {
+        IpParseError::ParameterProblem {
+            src_ip: header.src(),
+            dst_ip: header.dst(),
+            code: self.code,
+            // At most 65,575: a packet is no longer.
+            pointer: self.at as u32,
+            must_send_icmp: self.must_send_icmp,
+            header_len: (),
+            action: self.action,
+        }
+    }
+}
+
+#[inline]
+pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv6>, IpParseError<Ipv6>> {
+    let header = ipv6_header(bytes)?;
+    if bytes.first().is_none_or(|first| first >> 4 != 6) {
+        return Err(ParseError::Version.into());
+    }
+    let total_len = Ipv6::FIXED_HEADER_LEN + usize::from(header.payload_len.get());
+    let Some(packet) = bytes.get(..total_len) else {
+        return Err(ParseError::Truncated.into());
+    };
+    let proto = header.first_proto();
+    let start = Walk {
+        proto,
+        next_header_at: NEXT_HEADER_AT,
+        at: Ipv6::FIXED_HEADER_LEN,
+        count: 0,
+        fragment: None,
+    };
+    let end = if proto.is_extension_header() {
+        walk(packet, start).map_err(|problem| problem.of(header))?
+    } else {
+        start
+    };
+    let (fragment_link_at, fragment) = end.fragment.unzip();
+    Ok(IpPacket {
+        header,
+        bytes: packet,
+        payload_start: end.at as u32,
+        next_header_at: end.next_header_at as u32,
+        fragment_link_at: fragment_link_at.unwrap_or(0),
+        fragment,
+        proto: end.proto,
+    })
+}
+
+/// Where the walk along the chain is.
+#[derive(Clone, Copy)]
+struct Walk {
+    /// What begins at `at`.
+    proto: IpProto,
+    /// The octet that says so.
+    next_header_at: usize,
+    at: usize,
+    /// Extension headers passed.
+    count: usize,
+    /// Of a real fragment: the octet that named the fragment header, and where the fragment belongs.
+    fragment: Option<(u32, FragmentInfo)>,
+}
+
+/// Walks to the upper-layer header, or to the payload of a fragment.
+fn walk(packet: &[u8], mut walk: Walk) -> Result<Walk, Problem> {
+    while walk.proto.is_extension_header() {
+        if step(packet, &mut walk)?.is_break() {
+            break;
+        }
+    }
+    Ok(walk)
+}
+
+/// Passes one extension header; breaks at the payload of a fragment.
+fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem> {
+    let (proto, at) = (walk.proto, walk.at);
+    if proto == IpProto::HOP_BY_HOP && at != Ipv6::FIXED_HEADER_LEN {
+        return Err(Problem::new(
+            Code::UnrecognizedNextHeader,
+            walk.next_header_at,
+        ));
+    }
+    if walk.count == MAX_EXTENSION_HEADERS {
+        return Err(Problem::new(Code::TooManyExtensionHeaders, at));
+    }
+    walk.count += 1;
+    let header = extension(packet, walk)?;
+    let next = IpProto(header.first().copied().unwrap_or(IpProto::NO_NEXT.0));
+    match proto {
+        IpProto::HOP_BY_HOP | IpProto::DEST_OPTS => v6_ext::check_options(header, at)?,
+        IpProto::ROUTING => check_routing(header, at)?,
+        _ => {
+            if let Some(fragment) = fragment(packet, header, at)? {
+                walk.fragment = Some((walk.next_header_at as u32, fragment));
+                if fragment.offset_bytes == 0 {
+                    check_first_fragment(packet, next, at + header.len(), walk.count)?;
+                }
+                walk.proto = next;
+                walk.next_header_at = at;
+                walk.at = at + header.len();
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+    walk.proto = next;
+    walk.next_header_at = at;
+    walk.at = at + header.len();
+    Ok(ControlFlow::Continue(()))
+}
+
+/// The extension header at `walk.at`, all of it.
+///
+/// If the packet ends before its length octet, the octet that named it promised too much; if behind
+/// that, the length did.
+fn extension<'a>(packet: &'a [u8], walk: &Walk) -> Result<&'a [u8], Problem> {
+    let rest = packet.get(walk.at..).unwrap_or(&[]);
+    let Some(&units) = rest.get(1) else {
+        return Err(Problem::new(
+            Code::ErroneousHeaderField,
+            walk.next_header_at,
+        ));
+    };
+    // The fragment header has a reserved octet where the others have their length.
+    let len = if walk.proto == IpProto::FRAGMENT {
+        8
+    } else {
+        8 + usize::from(units) * 8
+    };
+    let wrong_at = if walk.proto == IpProto::FRAGMENT {
+        walk.next_header_at
+    } else {
+        walk.at + 1
+    };
+    rest.get(..len)
+        .ok_or(Problem::new(Code::ErroneousHeaderField, wrong_at))
+}
+
+/// A routing header whose work is done is passed; this host forwards for none (RFC 8200 section 4.4,
+/// RFC 5095, RFC 6554 section 4.2).
+fn check_routing(header: &[u8], at: usize) -> Result<(), Problem> {
+    match RoutingHeader::new(header) {
+        Some(routing) if routing.segments_left == 0 => Ok(()),
+        _ => Err(Problem::new(Code::ErroneousHeaderField, at + 2)),
+    }
+}
+
+/// Reads the fragment header at `at`; `None` for an atomic fragment (RFC 6946).
+fn fragment(packet: &[u8], header: &[u8], at: usize) -> Result<Option<FragmentInfo>, Problem> {
+    let Ok((header, _)) = Ipv6FragmentHeader::ref_from_prefix(header) else {
+        return Ok(None);
+    };
+    let offset_more = header.offset_more.get();
+    let more = offset_more & 1 != 0;
+    let offset_bytes = offset_more & !7;
+    if !more && offset_bytes == 0 {
+        return Ok(None);
+    }
+    let behind = at + size_of::<Ipv6FragmentHeader>();
+    let len = packet.len().saturating_sub(behind);
+    if more && !len.is_multiple_of(8) {
+        return Err(Problem::new(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
+    }
+    // The whole packet's payload length: what is in front of the fragment header, and the payload
+    // up to the end of this fragment.
+    let unfragmentable = at.saturating_sub(Ipv6::FIXED_HEADER_LEN);
+    if unfragmentable + usize::from(offset_bytes) + len > usize::from(u16::MAX) {
+        return Err(Problem::new(Code::ErroneousHeaderField, at + 2));
+    }
+    Ok(Some(FragmentInfo {
+        id: header.ident.get(),
+        offset_bytes,
+        more,
+    }))
+}
+
+/// A first fragment holds all headers, the upper layer's included (RFC 7112 section 5), or the
+/// packet could never be judged before it is whole. Only lengths count here: the options are
+/// looked at when the packet is whole.
+fn check_first_fragment(
+    packet: &[u8],
+    mut proto: IpProto,
+    mut at: usize,
+    mut count: usize,
+) -> Result<(), Problem> {
+    let incomplete = Problem::new(Code::IncompleteHeaderChain, 0);
+    loop {
+        let rest = packet.get(at..).unwrap_or(&[]);
+        let len = match proto {
+            IpProto::HOP_BY_HOP | IpProto::DEST_OPTS | IpProto::ROUTING => {
+                let &units = rest.get(1).ok_or(incomplete)?;
+                8 + usize::from(units) * 8
+            }
+            IpProto::FRAGMENT => 8,
+            _ => {
+                return match rest.len() >= upper_header_len(proto, rest) {
+                    true => Ok(()),
+                    false => Err(incomplete),
+                };
+            }
+        };
+        let header = rest.get(..len).ok_or(incomplete)?;
+        if count == MAX_EXTENSION_HEADERS {
+            return Err(Problem::new(Code::TooManyExtensionHeaders, at));
+        }
+        count += 1;
+        proto = IpProto(header.first().copied().unwrap_or(IpProto::NO_NEXT.0));
+        at += len;
+    }
+}
+
+/// Length of the upper layer's header, as far as it can be known from its beginning.
+fn upper_header_len(proto: IpProto, rest: &[u8]) -> usize {
+    match proto {
+        IpProto::TCP => {
+            let offset = rest.get(12).map_or(0, |octet| usize::from(octet >> 4) * 4);
+            offset.max(20)
+        }
+        IpProto::UDP | IpProto::ESP => 8,
+        IpProto::ICMPV6 => 4,
+        IpProto::AH => 12,
+        _ => 0,
+    }
+}

@@ -1,0 +1,243 @@
+//! IPv6 extension headers and their options (RFC 8200 sections 4.2 to 4.6, RFC 8504 section 5.3).
+
+use super::v6::Problem;
+use super::{Icmpv6ParameterProblemCode as Code, IpParseErrorAction, MAX_OPTIONS, MAX_PADDING};
+use crate::IpProto;
+
+/// What a node does with an option that it does not know: the two high bits of the option's type
+/// (RFC 8200 section 4.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ipv6OptionAction {
+    /// 00: go on as if it were not there.
+    Skip,
+    /// 01: discard the packet.
+    Discard,
+    /// 10: discard it and tell the sender.
+    DiscardSendIcmp,
+    /// 11: discard it and tell the sender unless the destination was multicast.
+    DiscardSendIcmpNoMulticast,
+}
+
+impl Ipv6OptionAction {
+    /// The action that an option's type asks for.
+    pub const fn of(kind: u8) -> Self {
+        match kind >> 6 {
+            0 => Self::Skip,
+            1 => Self::Discard,
+            2 => Self::DiscardSendIcmp,
+            _ => Self::DiscardSendIcmpNoMulticast,
+        }
+    }
+}
+
+/// One option of a hop-by-hop or destination options header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Ipv6Option<'a> {
+    /// One octet of padding (type 0).
+    Pad1,
+    /// Two octets of padding and this many more (type 1).
+    PadN(u8),
+    /// Routers are to look at this packet (RFC 2711, type 5).
+    RouterAlert(u16),
+    /// Any other: its type says what becomes of the packet.
+    Unknown {
+        /// The option's type.
+        kind: u8,
+        /// What follows its length octet.
+        data: &'a [u8],
+    },
+}
+
+mod kind {
+    pub(super) const PAD1: u8 = 0;
+    pub(super) const PADN: u8 = 1;
+    pub(super) const ROUTER_ALERT: u8 = 5;
+}
+
+/// The first option of `options` and what follows it; `None` at the end; or the octet, counted from
+/// the beginning of `options`, at which it is wrong.
+fn next(options: &[u8]) -> Result<Option<(Ipv6Option<'_>, &[u8])>, usize> {
+    let Some((&kind, behind_kind)) = options.split_first() else {
+        return Ok(None);
+    };
+    if kind == kind::PAD1 {
+        return Ok(Some((Ipv6Option::Pad1, behind_kind)));
+    }
+    let Some((&len, behind_len)) = behind_kind.split_first() else {
+        return Err(0);
+    };
+    let Some((data, rest)) = behind_len.split_at_checked(usize::from(len)) else {
+        return Err(1);
+    };
+    let option = match (kind, data) {
+        (kind::PADN, _) => Ipv6Option::PadN(len),
+        (kind::ROUTER_ALERT, &[high, low]) => {
+            Ipv6Option::RouterAlert(u16::from_be_bytes([high, low]))
+        }
+        (kind::ROUTER_ALERT, _) => return Err(1),
+        _ => Ipv6Option::Unknown { kind, data },
+    };
+    Ok(Some((option, rest)))
+}
+
+/// Checks the options of the header that is at offset `at` of the packet.
+pub(super) fn check_options(header: &[u8], at: usize) -> Result<(), Problem> {
+    let options = header.get(2..).unwrap_or(&[]);
+    let mut rest = options;
+    let (mut count, mut padding) = (0, 0);
+    loop {
+        let option_at = at + 2 + (options.len() - rest.len());
+        let found = next(rest)
+            .map_err(|within| Problem::new(Code::ErroneousHeaderField, option_at + within))?;
+        let Some((option, behind)) = found else {
+            return Ok(());
+        };
+        match option {
+            Ipv6Option::Pad1 => padding += 1,
+            Ipv6Option::PadN(len) => padding += 2 + usize::from(len),
+            _ => {
+                padding = 0;
+                count += 1;
+            }
+        }
+        if padding > MAX_PADDING {
+            return Err(Problem::silent(Code::OptionTooBig, option_at));
+        }
+        if count > MAX_OPTIONS {
+            return Err(Problem::silent(Code::TooManyOptions, option_at));
+        }
+        if let Ipv6Option::Unknown { kind, .. } = option {
+            unknown(kind, option_at)?;
+        }
+        rest = behind;
+    }
+}
+
+/// Does what the type of an unknown option asks for.
+fn unknown(kind: u8, at: usize) -> Result<(), Problem> {
+    let (must_send_icmp, action) = match Ipv6OptionAction::of(kind) {
+        Ipv6OptionAction::Skip => return Ok(()),
+        Ipv6OptionAction::Discard => (false, IpParseErrorAction::DiscardPacket),
+        Ipv6OptionAction::DiscardSendIcmp => (true, IpParseErrorAction::DiscardPacketSendIcmp),
+        Ipv6OptionAction::DiscardSendIcmpNoMulticast => {
+            (true, IpParseErrorAction::DiscardPacketSendIcmpNoMulticast)
+        }
+    };
+    Err(Problem {
+        code: Code::UnrecognizedOption,
+        at,
+        must_send_icmp,
+        action,
+    })
+}
+
+/// The options of a header that was checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv6Options<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Ipv6Options<'a> {
+    type Item = Ipv6Option<'a>;
+
+    fn next(&mut self) -> Option<Ipv6Option<'a>> {
+        match next(self.rest) {
+            Ok(Some((option, rest))) => {
+                self.rest = rest;
+                Some(option)
+            }
+            Ok(None) | Err(_) => {
+                self.rest = &[];
+                None
+            }
+        }
+    }
+}
+
+/// A routing header (RFC 8200 section 4.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RoutingHeader<'a> {
+    /// Routing type: see the constants.
+    pub kind: u8,
+    /// Nodes still to be visited.
+    pub segments_left: u8,
+    /// What the type defines, from the fifth octet on.
+    pub data: &'a [u8],
+}
+
+impl<'a> RoutingHeader<'a> {
+    /// Source route, deprecated (RFC 5095).
+    pub const SOURCE_ROUTE: u8 = 0;
+    /// Mobile IPv6 (RFC 6275).
+    pub const MOBILE: u8 = 2;
+    /// RPL source route (RFC 6554).
+    pub const RPL: u8 = 3;
+    /// Segment routing (RFC 8754).
+    pub const SEGMENT: u8 = 4;
+
+    /// Reads the header, all of which is `header`.
+    pub(super) fn new(header: &'a [u8]) -> Option<Self> {
+        let (&[_, _, kind, segments_left], data) = header.split_first_chunk::<4>()?;
+        Some(Self {
+            kind,
+            segments_left,
+            data,
+        })
+    }
+}
+
+/// One extension header.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Ipv6Extension<'a> {
+    /// Options for every node on the path.
+    HopByHop(Ipv6Options<'a>),
+    /// Options for the destination.
+    DestinationOptions(Ipv6Options<'a>),
+    /// Nodes to visit; none left, or the packet would not have been accepted.
+    Routing(RoutingHeader<'a>),
+    /// A fragment header, atomic ones included.
+    Fragment,
+}
+
+/// The extension headers of a packet that was checked, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv6Extensions<'a> {
+    proto: IpProto,
+    rest: &'a [u8],
+}
+
+impl<'a> Ipv6Extensions<'a> {
+    pub(super) fn new(proto: IpProto, chain: &'a [u8]) -> Self {
+        Self { proto, rest: chain }
+    }
+}
+
+impl<'a> Iterator for Ipv6Extensions<'a> {
+    type Item = Ipv6Extension<'a>;
+
+    fn next(&mut self) -> Option<Ipv6Extension<'a>> {
+        if !self.proto.is_extension_header() {
+            return None;
+        }
+        let (&next, &units) = (self.rest.first()?, self.rest.get(1)?);
+        let len = match self.proto {
+            IpProto::FRAGMENT => 8,
+            _ => 8 + usize::from(units) * 8,
+        };
+        let (header, rest) = self.rest.split_at_checked(len)?;
+        let options = Ipv6Options {
+            rest: header.get(2..).unwrap_or(&[]),
+        };
+        let extension = match self.proto {
+            IpProto::HOP_BY_HOP => Ipv6Extension::HopByHop(options),
+            IpProto::DEST_OPTS => Ipv6Extension::DestinationOptions(options),
+            IpProto::ROUTING => Ipv6Extension::Routing(RoutingHeader::new(header)?),
+            _ => Ipv6Extension::Fragment,
+        };
+        self.proto = IpProto(next);
+        self.rest = rest;
+        Some(extension)
+    }
+}

@@ -1,0 +1,95 @@
+//! Protocol numbers: what an IP header says comes next.
+
+use core::fmt;
+
+/// An IP protocol number, or IPv6 next header value: one octet (IANA "Protocol Numbers").
+///
+/// ```
+/// use packet::IpProto;
+/// assert_eq!(IpProto(6), IpProto::TCP);
+/// assert!(IpProto::ROUTING.is_extension_header());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct IpProto(pub u8);
+
+impl IpProto {
+    /// IPv6 hop-by-hop options (RFC 8200 section 4.3): only directly behind the fixed header.
+    pub const HOP_BY_HOP: Self = Self(0);
+    /// ICMP for IPv4 (RFC 792).
+    pub const ICMP: Self = Self(1);
+    /// IGMP (RFC 3376).
+    pub const IGMP: Self = Self(2);
+    /// TCP (RFC 9293).
+    pub const TCP: Self = Self(6);
+    /// UDP (RFC 768).
+    pub const UDP: Self = Self(17);
+    /// IPv6 routing header (RFC 8200 section 4.4).
+    pub const ROUTING: Self = Self(43);
+    /// IPv6 fragment header (RFC 8200 section 4.5).
+    pub const FRAGMENT: Self = Self(44);
+    /// Encapsulating security payload (RFC 4303): recognised, never looked into.
+    pub const ESP: Self = Self(50);
+    /// Authentication header (RFC 4302): recognised, never looked into.
+    pub const AH: Self = Self(51);
+    /// ICMP for IPv6 (RFC 4443).
+    pub const ICMPV6: Self = Self(58);
+    /// IPv6 no next header (RFC 8200 section 4.7): nothing follows that is to be delivered.
+    pub const NO_NEXT: Self = Self(59);
+    /// IPv6 destination options (RFC 8200 section 4.6).
+    pub const DEST_OPTS: Self = Self(60);
+
+    /// True for the extension headers that the IPv6 parser walks through by itself.
+    pub const fn is_extension_header(self) -> bool {
+        matches!(
+            self,
+            Self::HOP_BY_HOP | Self::ROUTING | Self::FRAGMENT | Self::DEST_OPTS
+        )
+    }
+
+    /// The protocol's name, where it is one of the constants here.
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::HOP_BY_HOP => "hop-by-hop options",
+            Self::ICMP => "ICMP",
+            Self::IGMP => "IGMP",
+            Self::TCP => "TCP",
+            Self::UDP => "UDP",
+            Self::ROUTING => "routing",
+            Self::FRAGMENT => "fragment",
+            Self::ESP => "ESP",
+            Self::AH => "AH",
+            Self::ICMPV6 => "ICMPv6",
+            Self::NO_NEXT => "no next header",
+            Self::DEST_OPTS => "destination options",
+            _ => return None,
+        })
+    }
+}
+
+impl From<u8> for IpProto {
+    fn from(number: u8) -> Self {
+        Self(number)
+    }
+}
+
+impl From<IpProto> for u8 {
+    fn from(proto: IpProto) -> u8 {
+        proto.0
+    }
+}
+
+impl fmt::Debug for IpProto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for IpProto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "protocol {}", self.0),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The options that a connection works with: MSS (RFC 9293), window scale and timestamps
+//! (RFC 7323), SACK (RFC 2018). Others are seen through [`TcpOptionIter`](super::TcpOptionIter).
+
+use super::raw::{TcpOption, TcpOptionIter, kind};
+
+/// The timestamps option (RFC 7323 section 3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Timestamps {
+    /// The sender's clock.
+    pub val: u32,
+    /// The clock value echoed; counts only with the ACK flag.
+    pub ecr: u32,
+}
+
+/// Most blocks that fit into a header.
+const MAX_SACK_BLOCKS: usize = 4;
+
+/// Up to four selectively acknowledged ranges `(left, right)`: the first sequence number of the
+/// range, and the first behind it (RFC 2018 section 3).
+#[derive(Clone, Copy, Default)]
+pub struct SackBlocks {
+    blocks: [(u32, u32); MAX_SACK_BLOCKS],
+    len: u8,
+}
+
+impl SackBlocks {
+    /// No blocks.
+    pub const fn new() -> Self {
+        Self {
+            blocks: [(0, 0); MAX_SACK_BLOCKS],
+            len: 0,
+        }
+    }
+
+    /// Appends a block; `false` if there are four already.
+    #[inline]
+    pub fn push(&mut self, left: u32, right: u32) -> bool {
+        match self.blocks.get_mut(usize::from(self.len)) {
+            Some(slot) => {
+                *slot = (left, right);
+                self.len += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The blocks, in the option's order.
+    #[inline]
+    pub fn as_slice(&self) -> &[(u32, u32)] {
+        self.blocks.get(..usize::from(self.len)).unwrap_or(&[])
+    }
+
+    /// How many blocks there are: 0 to 4.
+    #[inline]
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// True if there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl PartialEq for SackBlocks {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for SackBlocks {}
+
+impl core::fmt::Debug for SackBlocks {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.as_slice()).finish()
+    }
+}
+
+/// The options in use, as values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TcpOptions {
+    /// Maximum segment size (kind 2), in octets of payload; only on a SYN.
+    pub mss: Option<u16>,
+    /// Window scale (kind 3): the shift, as it was sent (RFC 7323 limits it to 14 where it is used);
+    /// only on a SYN.
+    pub window_scale: Option<u8>,
+    /// SACK permitted (kind 4); only on a SYN.
+    pub sack_permitted: bool,
+    /// Timestamps (kind 8).
+    pub timestamps: Option<Timestamps>,
+    /// SACK blocks (kind 5). When written, as many as find room beside the other options.
+    pub sack: SackBlocks,
+}
+
+/// The two no-operations and the timestamps option that nearly every segment carries, in one word.
+const ALIGNED_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
+
+impl TcpOptions {
+    /// Reads the options of a header. Of an option that appears twice, the last one counts.
+    ///
+    /// # Errors
+    /// The offset, within `options`, of the octet at which they are malformed.
+    #[inline]
+    pub fn parse(options: &[u8]) -> Result<Self, usize> {
+        if let Some((word, [v0, v1, v2, v3, e0, e1, e2, e3])) = options.split_first_chunk::<4>()
+            && *word == ALIGNED_TIMESTAMPS
+        {
+            return Ok(Self {
+                timestamps: Some(Timestamps {
+                    val: u32::from_be_bytes([*v0, *v1, *v2, *v3]),
+                    ecr: u32::from_be_bytes([*e0, *e1, *e2, *e3]),
+                }),
+                ..Self::default()
+            });
+        }
+        if options.is_empty() {
+            return Ok(Self::default());
+        }
+        Self::parse_any(options)
+    }
+
+    fn parse_any(options: &[u8]) -> Result<Self, usize> {
+        let mut found = Self::default();
+        let mut iter = TcpOptionIter::new(options);
+        while let Some(option) = iter.try_next()? {
+            match option {
+                TcpOption::Mss(mss) => found.mss = Some(mss),
+                TcpOption::WindowScale(shift) => found.window_scale = Some(shift),
+                TcpOption::SackPermitted => found.sack_permitted = true,
+                TcpOption::Timestamps(timestamps) => found.timestamps = Some(timestamps),
+                TcpOption::Sack(sack) => found.sack = sack,
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Length as [`write`](Self::write) writes them, in octets: 0 to 40, a multiple of 4.
+    #[inline]
+    pub fn encoded_len(&self) -> usize {
+        let fixed = self.fixed_len();
+        fixed + self.sack_len(fixed)
+    }
+
+    /// Length of all but the SACK blocks.
+    #[inline]
+    fn fixed_len(&self) -> usize {
+        let mss = if self.mss.is_some() { 4 } else { 0 };
+        let scale = if self.window_scale.is_some() { 4 } else { 0 };
+        // SACK permitted takes the place of the two no-operations in front of the timestamps.
+        let stamps = match (self.sack_permitted, self.timestamps.is_some()) {
+            (_, true) => 12,
+            (true, false) => 4,
+            (false, false) => 0,
+        };
+        mss + scale + stamps
+    }
+
+    /// How many blocks find room, and their length with the no-operations in front.
+    #[inline]
+    fn sack_len(&self, fixed: usize) -> usize {
+        match self.sack_fitting(fixed) {
+            0 => 0,
+            count => 4 + 8 * count,
+        }
+    }
+
+    #[inline]
+    fn sack_fitting(&self, fixed: usize) -> usize {
+        let room = super::MAX_OPTIONS_LEN - fixed;
+        self.sack.len().min(room.saturating_sub(4) / 8)
+    }
+
+    /// Writes the options to `out`, which is [`encoded_len`](Self::encoded_len) octets long. Every
+    /// option begins at a multiple of 4 octets, with no-operations in front where needed.
+    pub(super) fn write(&self, out: &mut [u8]) {
+        let mut out = out;
+        let mut put = |bytes: &[u8]| {
+            let taken = core::mem::take(&mut out);
+            match taken.split_at_mut_checked(bytes.len()) {
+                Some((head, rest)) => {
+                    head.copy_from_slice(bytes);
+                    out = rest;
+                }
+                None => debug_assert!(false, "encoded_len counts what write writes"),
+            }
+        };
+        if let Some(mss) = self.mss {
+            let [high, low] = mss.to_be_bytes();
+            put(&[kind::MSS, 4, high, low]);
+        }
+        match (self.sack_permitted, self.timestamps.is_some()) {
+            (true, _) if self.timestamps.is_none() => {
+                put(&[kind::NOP, kind::NOP, kind::SACK_PERMITTED, 2]);
+            }
+            (true, _) => put(&[kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10]),
+            (false, true) => put(&ALIGNED_TIMESTAMPS),
+            (false, false) => {}
+        }
+        if let Some(timestamps) = self.timestamps {
+            put(&timestamps.val.to_be_bytes());
+            put(&timestamps.ecr.to_be_bytes());
+        }
+        if let Some(shift) = self.window_scale {
+            put(&[kind::NOP, kind::WINDOW_SCALE, 3, shift]);
+        }
+        let count = self.sack_fitting(self.fixed_len());
+        if count > 0 {
+            put(&[kind::NOP, kind::NOP, kind::SACK, 2 + 8 * count as u8]);
+            for (left, right) in self.sack.as_slice().iter().take(count) {
+                put(&left.to_be_bytes());
+                put(&right.to_be_bytes());
+            }
+        }
+    }
+}
