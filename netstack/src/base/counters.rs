@@ -44,6 +44,8 @@ counters! {
         FragmentInvalid => "fragment_invalid",
         /// Fragment overlaps an earlier one (RFC 5722).
         FragmentOverlap => "fragment_overlap",
+        /// Fragment that had been received already, byte for byte.
+        FragmentDuplicate => "fragment_duplicate",
         /// Reassembly memory or slots exhausted.
         FragmentNoMemory => "fragment_no_memory",
         /// Not all fragments came in time.

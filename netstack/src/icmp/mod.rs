@@ -1,1 +1,5 @@
 //! ICMP and ICMPv6 of a host.
+
+pub mod limiter;
+
+pub use limiter::IcmpLimiter;

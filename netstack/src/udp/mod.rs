@@ -1,1 +1,5 @@
 //! One UDP socket.
+
+pub mod socket;
+
+pub use socket::{Datagram, Socket, SocketError};

@@ -1,0 +1,229 @@
+//! Who owns a local port: an exact address beats the wildcard of its family.
+//!
+//! * **Define.** At most one owner per local address, and one wildcard per family, for each port.
+//! * **Enforce.** [`BindTable::bind`] refuses a second one.
+//! * **Consume.** [`BindTable::lookup`] has one answer, in one hash lookup and a scan over the few
+//!   addresses that the port is bound to.
+//!
+//! The families are separate: `[::]:80` does not take IPv4 (RFC 3493 section 5.3 with
+//! `IPV6_V6ONLY`), so a caller that wants both binds both.
+
+use core::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+
+use crate::ip::key::HashKey;
+
+/// Family and port.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Port {
+    ipv6: bool,
+    port: u16,
+}
+
+impl Port {
+    fn of(local: SocketAddr) -> Self {
+        Self {
+            ipv6: local.is_ipv6(),
+            port: local.port(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Owners<T> {
+    wildcard: Option<T>,
+    /// Bounded by the addresses of the host: it binds to no others.
+    exact: Vec<(IpAddr, T)>,
+}
+
+/// Why a bind was refused; the value comes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BindError<T> {
+    /// The same address and port is bound already.
+    InUse(T),
+    /// The table holds as many as it may.
+    Full(T),
+    /// Port 0 is no port: choose one first ([`super::PortAllocator`]).
+    PortZero(T),
+}
+
+/// Owners of local addresses and ports.
+#[derive(Clone, Debug)]
+pub struct BindTable<T> {
+    ports: HashMap<Port, Owners<T>, HashKey>,
+    len: usize,
+    most: usize,
+}
+
+impl<T> BindTable<T> {
+    /// A table of at most `most` bindings. Allocates nothing until the first.
+    pub fn new(most: usize, secret: HashKey) -> Self {
+        Self {
+            ports: HashMap::with_hasher(secret),
+            len: 0,
+            most,
+        }
+    }
+
+    /// Binds `local`; the unspecified address is the wildcard of its family.
+    ///
+    /// # Errors
+    /// A [`BindError`] with the value; the table is then as it was.
+    pub fn bind(&mut self, local: SocketAddr, value: T) -> Result<(), BindError<T>> {
+        if local.port() == 0 {
+            return Err(BindError::PortZero(value));
+        }
+        if self.is_bound(local) {
+            return Err(BindError::InUse(value));
+        }
+        if self.len >= self.most {
+            return Err(BindError::Full(value));
+        }
+        let owners = self.ports.entry(Port::of(local)).or_insert(Owners {
+            wildcard: None,
+            exact: Vec::new(),
+        });
+        if local.ip().is_unspecified() {
+            owners.wildcard = Some(value);
+        } else {
+            owners.exact.push((local.ip(), value));
+        }
+        self.len += 1;
+        Ok(())
+    }
+
+    /// True if exactly this address (or wildcard) and port is bound.
+    pub fn is_bound(&self, local: SocketAddr) -> bool {
+        self.get(local).is_some()
+    }
+
+    /// The owner of exactly this address (or wildcard) and port.
+    pub fn get(&self, local: SocketAddr) -> Option<&T> {
+        let owners = self.ports.get(&Port::of(local))?;
+        if local.ip().is_unspecified() {
+            owners.wildcard.as_ref()
+        } else {
+            owners.of(local.ip())
+        }
+    }
+
+    /// Who a packet to this address and port is for: the owner of the address, else of the wildcard.
+    pub fn lookup(&self, dst: SocketAddr) -> Option<&T> {
+        let owners = self.ports.get(&Port::of(dst))?;
+        owners.of(dst.ip()).or(owners.wildcard.as_ref())
+    }
+
+    /// True if anybody owns the port, at whatever address of that family.
+    pub fn is_port_used(&self, ipv6: bool, port: u16) -> bool {
+        self.ports.contains_key(&Port { ipv6, port })
+    }
+
+    /// Removes the owner of exactly this address (or wildcard) and port.
+    pub fn unbind(&mut self, local: SocketAddr) -> Option<T> {
+        let port = Port::of(local);
+        let owners = self.ports.get_mut(&port)?;
+        let removed = if local.ip().is_unspecified() {
+            owners.wildcard.take()
+        } else {
+            let at = owners.exact.iter().position(|(ip, _)| *ip == local.ip())?;
+            Some(owners.exact.swap_remove(at).1)
+        }?;
+        if owners.wildcard.is_none() && owners.exact.is_empty() {
+            self.ports.remove(&port);
+        }
+        self.len -= 1;
+        Some(removed)
+    }
+
+    /// Number of bindings.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All owners, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.ports
+            .values()
+            .flat_map(|o| o.wildcard.iter().chain(o.exact.iter().map(|(_, v)| v)))
+    }
+}
+
+impl<T> Owners<T> {
+    fn of(&self, address: IpAddr) -> Option<&T> {
+        self.exact
+            .iter()
+            .find(|(ip, _)| *ip == address)
+            .map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().expect(text)
+    }
+
+    fn table(most: usize) -> BindTable<&'static str> {
+        BindTable::new(most, HashKey::random(&mut Rng::from_u64(2)))
+    }
+
+    #[test]
+    fn the_most_specific_match_wins() {
+        let mut t = table(16);
+        for local in [
+            "0.0.0.0:80",
+            "10.0.0.1:80",
+            "[::]:80",
+            "[fd77::1]:80",
+            "10.0.0.1:81",
+        ] {
+            assert_eq!(t.bind(addr(local), local), Ok(()));
+        }
+        let cases = [
+            ("10.0.0.1:80", Some("10.0.0.1:80")),
+            ("10.0.0.2:80", Some("0.0.0.0:80")),
+            ("[fd77::1]:80", Some("[fd77::1]:80")),
+            ("[fd77::2]:80", Some("[::]:80")),
+            ("10.0.0.1:81", Some("10.0.0.1:81")),
+            ("10.0.0.2:81", None),
+            ("[fd77::1]:81", None),
+            ("10.0.0.1:82", None),
+        ];
+        for (dst, expected) in cases {
+            assert_eq!(t.lookup(addr(dst)).copied(), expected, "{dst}");
+        }
+        assert_eq!(t.unbind(addr("10.0.0.1:80")), Some("10.0.0.1:80"));
+        assert_eq!(t.lookup(addr("10.0.0.1:80")).copied(), Some("0.0.0.0:80"));
+        assert_eq!(t.unbind(addr("10.0.0.1:80")), None);
+        assert_eq!(t.values().count(), t.len());
+    }
+
+    #[test]
+    fn refusals_leave_the_table_as_it_was() {
+        let mut t = table(2);
+        assert_eq!(
+            t.bind(addr("10.0.0.1:0"), "zero"),
+            Err(BindError::PortZero("zero"))
+        );
+        assert_eq!(t.bind(addr("10.0.0.1:80"), "a"), Ok(()));
+        assert_eq!(t.bind(addr("10.0.0.1:80"), "b"), Err(BindError::InUse("b")));
+        assert_eq!(t.bind(addr("0.0.0.0:80"), "c"), Ok(()));
+        assert_eq!(t.bind(addr("10.0.0.1:81"), "d"), Err(BindError::Full("d")));
+        assert!(!t.is_port_used(false, 81));
+        assert!(t.is_port_used(false, 80) && !t.is_port_used(true, 80));
+        assert_eq!(t.len(), 2);
+        assert_eq!(
+            (t.unbind(addr("0.0.0.0:80")), t.unbind(addr("10.0.0.1:80"))),
+            (Some("c"), Some("a"))
+        );
+        assert!(t.is_empty() && !t.is_port_used(false, 80));
+    }
+}

@@ -1,0 +1,260 @@
+//! A connection's four-tuple as a key of 36 bytes, and the table of connections.
+//!
+//! * **Define.** Two [`FlowKey`]s are equal exactly if local and remote addresses and ports are,
+//!   families included.
+//! * **Enforce.** IPv4 addresses are stored in mapped form; a mapped address on the wire is refused
+//!   as a source (`ip::addresses`) and is never ours, so no IPv6 flow can pass for an IPv4 one.
+//! * **Consume.** The table compares 36 bytes and hashes five words, with a secret key: the peer
+//!   chooses two thirds of them.
+//!
+//! Sections: RFC 9293 section 3.3.1 (what identifies a connection).
+
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::ip::key::HashKey;
+
+/// Local and remote address and port of one flow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FlowKey {
+    local: [u8; 16],
+    remote: [u8; 16],
+    local_port: u16,
+    remote_port: u16,
+}
+
+/// IPv4 in mapped form.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+fn socket_addr(octets: [u8; 16], port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical(), port)
+}
+
+impl FlowKey {
+    /// The flow between `local` and `remote`. Flow labels and scope ids do not count.
+    pub fn new(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self::of(local.ip(), local.port(), remote.ip(), remote.port())
+    }
+
+    /// The same from the four parts as a packet has them.
+    pub fn of(local: IpAddr, local_port: u16, remote: IpAddr, remote_port: u16) -> Self {
+        Self {
+            local: octets(local),
+            remote: octets(remote),
+            local_port,
+            remote_port,
+        }
+    }
+
+    /// Our side.
+    pub fn local(&self) -> SocketAddr {
+        socket_addr(self.local, self.local_port)
+    }
+
+    /// The peer's side.
+    pub fn remote(&self) -> SocketAddr {
+        socket_addr(self.remote, self.remote_port)
+    }
+
+    /// Both ports in one number.
+    fn ports(&self) -> u32 {
+        u32::from(self.local_port) << 16 | u32::from(self.remote_port)
+    }
+}
+
+impl Hash for FlowKey {
+    /// Four words and the ports, in one order: cheaper than field by field, where each field and
+    /// each array length is a call of its own.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let word = |octets: &[u8; 16]| u128::from_ne_bytes(*octets);
+        let (local, remote) = (word(&self.local), word(&self.remote));
+        state.write_u64(local as u64);
+        state.write_u64((local >> 64) as u64);
+        state.write_u64(remote as u64);
+        state.write_u64((remote >> 64) as u64);
+        state.write_u32(self.ports());
+    }
+}
+
+impl fmt::Debug for FlowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}<->{}", self.local(), self.remote())
+    }
+}
+
+/// Which of `shards` parts of a table a flow lives in (0 if there is at most one).
+///
+/// Uses the upper bits of the keyed hash; the tables inside use the lower ones, so sharding does
+/// not thin them out.
+pub fn shard_of(key: &FlowKey, shards: usize, secret: &HashKey) -> usize {
+    let high = secret.hash(key) >> 32;
+    // A 32-bit number times the shard count, divided by 2^32: uniform without a division.
+    ((high * shards as u64) >> 32) as usize
+}
+
+/// Connections by four-tuple, at most as many as it was made for.
+#[derive(Debug)]
+pub struct FlowTable<T> {
+    flows: HashMap<FlowKey, T, HashKey>,
+    most: usize,
+}
+
+/// Why a flow was not added; the value comes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlowError<T> {
+    /// The four-tuple is taken.
+    Taken(T),
+    /// The table holds as many as it may.
+    Full(T),
+}
+
+impl<T> FlowTable<T> {
+    /// A table of at most `most` flows. Allocates nothing until the first.
+    pub fn new(most: usize, secret: HashKey) -> Self {
+        Self {
+            flows: HashMap::with_hasher(secret),
+            most,
+        }
+    }
+
+    /// What belongs to this four-tuple.
+    pub fn get(&self, key: &FlowKey) -> Option<&T> {
+        self.flows.get(key)
+    }
+
+    /// Adds a flow.
+    ///
+    /// # Errors
+    /// [`FlowError`] with the value if the four-tuple is taken or the table full.
+    pub fn insert(&mut self, key: FlowKey, value: T) -> Result<(), FlowError<T>> {
+        let full = self.flows.len() >= self.most;
+        match self.flows.entry(key) {
+            Entry::Occupied(_) => Err(FlowError::Taken(value)),
+            Entry::Vacant(_) if full => Err(FlowError::Full(value)),
+            Entry::Vacant(vacant) => {
+                vacant.insert(value);
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes a flow. Memory is given back once three quarters of it are unused, so that a flood
+    /// of connections leaves nothing behind.
+    pub fn remove(&mut self, key: &FlowKey) -> Option<T> {
+        let removed = self.flows.remove(key);
+        let capacity = self.flows.capacity();
+        if capacity > 1024 && self.flows.len() < capacity / 8 {
+            self.flows.shrink_to(capacity / 2);
+        }
+        removed
+    }
+
+    /// Number of flows.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// All flows, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&FlowKey, &T)> {
+        self.flows.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().expect(text)
+    }
+
+    fn secret() -> HashKey {
+        HashKey::random(&mut Rng::from_u64(9))
+    }
+
+    #[test]
+    fn keys_keep_what_they_were_made_of() {
+        assert_eq!(size_of::<FlowKey>(), 36);
+        let pairs = [
+            ("10.0.0.1:80", "10.0.0.2:1234"),
+            ("[fd77::1]:80", "[fd77::2]:1234"),
+            ("255.255.255.255:65535", "0.0.0.0:0"),
+        ];
+        for (local, remote) in pairs {
+            let key = FlowKey::new(addr(local), addr(remote));
+            assert_eq!((key.local(), key.remote()), (addr(local), addr(remote)));
+        }
+    }
+
+    #[test]
+    fn every_part_counts() {
+        let base = FlowKey::new(addr("10.0.0.1:80"), addr("10.0.0.2:1234"));
+        let others = [
+            ("10.0.0.3:80", "10.0.0.2:1234"),
+            ("10.0.0.1:81", "10.0.0.2:1234"),
+            ("10.0.0.1:80", "10.0.0.3:1234"),
+            ("10.0.0.1:80", "10.0.0.2:1235"),
+            ("10.0.0.2:1234", "10.0.0.1:80"),
+            ("10.0.0.1:1234", "10.0.0.2:80"),
+        ];
+        for (local, remote) in others {
+            let other = FlowKey::new(addr(local), addr(remote));
+            assert_ne!(base, other);
+            assert_ne!(secret().hash(&base), secret().hash(&other));
+        }
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_gives_memory_back() {
+        let mut table = FlowTable::new(10_000, secret());
+        let key = |n: u32| {
+            let remote = SocketAddr::new([10, 1, (n >> 8) as u8, n as u8].into(), 9);
+            FlowKey::new(addr("10.0.0.1:80"), remote)
+        };
+        for n in 0..10_000 {
+            assert_eq!(table.insert(key(n), n), Ok(()));
+        }
+        assert_eq!(table.insert(key(77), 1), Err(FlowError::Taken(1)));
+        assert_eq!(table.insert(key(10_000), 1), Err(FlowError::Full(1)));
+        assert_eq!(table.get(&key(77)), Some(&77));
+        let grown = table.flows.capacity();
+        for n in 0..10_000 {
+            assert_eq!(table.remove(&key(n)), Some(n));
+        }
+        assert_eq!(table.remove(&key(1)), None);
+        assert!(table.is_empty());
+        assert!(table.flows.capacity() * 4 < grown);
+    }
+
+    #[test]
+    fn shards_are_even() {
+        let secret = secret();
+        let mut counts = [0u32; 7];
+        for n in 0..70_000u32 {
+            let remote = SocketAddr::new([10, 1, 0, 2].into(), n as u16);
+            let local = SocketAddr::new([10, 0, (n >> 16) as u8, 1].into(), 80);
+            counts[shard_of(&FlowKey::new(local, remote), 7, &secret)] += 1;
+        }
+        assert!(
+            counts.iter().all(|c| (9_500..=10_500).contains(c)),
+            "{counts:?}"
+        );
+        let any = FlowKey::new(addr("1.2.3.4:5"), addr("6.7.8.9:10"));
+        assert_eq!(shard_of(&any, 1, &secret), 0);
+        assert_eq!(shard_of(&any, 0, &secret), 0);
+    }
+}

@@ -1,0 +1,137 @@
+//! Which UDP socket a datagram is for: connected before bound before wildcard.
+//!
+//! Sections: RFC 768, RFC 1122 section 4.1.3.
+
+use core::net::SocketAddr;
+
+use super::bind::{BindError, BindTable};
+use super::flow::{FlowError, FlowKey, FlowTable};
+use crate::ip::key::HashKey;
+
+/// UDP sockets by what they are bound and connected to.
+///
+/// A socket is bound first (to a port that is not 0), and connected later if at all. The binding
+/// stays when it connects: it keeps others off the port.
+#[derive(Debug)]
+pub struct UdpTable<T> {
+    bound: BindTable<T>,
+    connected: FlowTable<T>,
+}
+
+impl<T: Clone> UdpTable<T> {
+    /// A table of at most `most` sockets.
+    pub fn new(most: usize, secret: HashKey) -> Self {
+        Self {
+            bound: BindTable::new(most, secret),
+            connected: FlowTable::new(most, secret),
+        }
+    }
+
+    /// Binds a socket to a local address (unspecified: the wildcard of its family) and port.
+    ///
+    /// # Errors
+    /// A [`BindError`] with the value; the table is then as it was.
+    pub fn bind(&mut self, local: SocketAddr, socket: T) -> Result<(), BindError<T>> {
+        self.bound.bind(local, socket)
+    }
+
+    /// Connects a bound socket: datagrams from `remote` to exactly `local` (no wildcard) are its
+    /// own from now on.
+    ///
+    /// # Errors
+    /// [`FlowError`] with the value if that pair is connected already or the table full.
+    pub fn connect(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        socket: T,
+    ) -> Result<(), FlowError<T>> {
+        self.connected.insert(FlowKey::new(local, remote), socket)
+    }
+
+    /// Ends a connection, not the binding.
+    pub fn disconnect(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<T> {
+        self.connected.remove(&FlowKey::new(local, remote))
+    }
+
+    /// Ends a binding.
+    pub fn unbind(&mut self, local: SocketAddr) -> Option<T> {
+        self.bound.unbind(local)
+    }
+
+    /// Who a datagram from `src` to `dst` is for.
+    pub fn lookup(&self, src: SocketAddr, dst: SocketAddr) -> Option<&T> {
+        if !self.connected.is_empty()
+            && let Some(socket) = self.connected.get(&FlowKey::new(dst, src))
+        {
+            return Some(socket);
+        }
+        self.bound.lookup(dst)
+    }
+
+    /// True if anybody is bound to the port, at whatever address of that family.
+    pub fn is_port_used(&self, ipv6: bool, port: u16) -> bool {
+        self.bound.is_port_used(ipv6, port)
+    }
+
+    /// Number of bound sockets.
+    pub fn len(&self) -> usize {
+        self.bound.len()
+    }
+
+    /// True if none is bound.
+    pub fn is_empty(&self) -> bool {
+        self.bound.is_empty()
+    }
+
+    /// All bound sockets, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.bound.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+
+    #[test]
+    fn connected_beats_bound_beats_wildcard() {
+        let addr = |text: &str| -> SocketAddr { text.parse().expect(text) };
+        let mut t = UdpTable::new(8, HashKey::random(&mut Rng::from_u64(2)));
+        t.bind(addr("0.0.0.0:53"), "wildcard").expect("bound");
+        t.bind(addr("10.0.0.1:53"), "bound").expect("bound");
+        t.connect(addr("10.0.0.1:53"), addr("10.0.0.9:1000"), "connected")
+            .expect("connected");
+        let cases = [
+            ("10.0.0.9:1000", "10.0.0.1:53", Some("connected")),
+            ("10.0.0.9:1001", "10.0.0.1:53", Some("bound")),
+            ("10.0.0.8:1000", "10.0.0.1:53", Some("bound")),
+            ("10.0.0.9:1000", "10.0.0.2:53", Some("wildcard")),
+            ("10.0.0.9:1000", "10.0.0.2:54", None),
+            ("[fd77::9]:1000", "[fd77::1]:53", None),
+        ];
+        for (src, dst, expected) in cases {
+            assert_eq!(
+                t.lookup(addr(src), addr(dst)).copied(),
+                expected,
+                "{src} {dst}"
+            );
+        }
+        assert_eq!(
+            t.connect(addr("10.0.0.1:53"), addr("10.0.0.9:1000"), "again"),
+            Err(FlowError::Taken("again"))
+        );
+        assert_eq!(
+            t.disconnect(addr("10.0.0.1:53"), addr("10.0.0.9:1000")),
+            Some("connected")
+        );
+        assert_eq!(
+            t.lookup(addr("10.0.0.9:1000"), addr("10.0.0.1:53")),
+            Some(&"bound")
+        );
+        assert_eq!(t.unbind(addr("10.0.0.1:53")), Some("bound"));
+        assert_eq!(t.unbind(addr("0.0.0.0:53")), Some("wildcard"));
+        assert!(t.is_empty());
+    }
+}

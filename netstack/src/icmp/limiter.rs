@@ -1,0 +1,121 @@
+//! How many ICMP errors are sent: a token bucket over all destinations.
+//!
+//! A bucket that everybody shares can be watched: a peer that spoofs probes and then asks for
+//! errors of its own learns from a missing one which probe was answered (CVE-2020-25705). So each
+//! error costs a random one to three tokens of half the rate: the mean is the configured one, and
+//! the exact fill is nobody's knowledge.
+//!
+//! Sections: RFC 4443 section 2.4(f), RFC 1812 section 4.3.2.8.
+
+use crate::base::time::Duration;
+use crate::base::{Instant, Rng};
+
+/// One error's mean price, in tokens.
+const MEAN_PRICE: u64 = 2;
+
+/// A token bucket for ICMP errors.
+#[derive(Clone, Debug)]
+pub struct IcmpLimiter {
+    /// Nanoseconds of credit; a token is what accrues in `nanos_per_token`.
+    credit_nanos: u64,
+    most_nanos: u64,
+    /// 0: nothing may be sent.
+    nanos_per_token: u64,
+    /// What the next error costs, in tokens: drawn once, so that asking again draws no cheaper one.
+    price: u64,
+    refilled: Instant,
+}
+
+impl IcmpLimiter {
+    /// At most `per_second` errors a second in the mean, and `burst` at once (both approximately:
+    /// each costs a random amount). Starts full. Zero of either sends none.
+    pub fn new(per_second: u32, burst: u32, now: Instant) -> Self {
+        let nanos_per_token = match per_second {
+            0 => 0,
+            rate => 1_000_000_000 / (u64::from(rate) * MEAN_PRICE).min(1_000_000_000),
+        };
+        let most_nanos = nanos_per_token * u64::from(burst) * MEAN_PRICE;
+        Self {
+            credit_nanos: most_nanos,
+            most_nanos,
+            nanos_per_token,
+            price: MEAN_PRICE,
+            refilled: now,
+        }
+    }
+
+    /// Whether one more error may be sent now; if so, it is paid for.
+    pub fn allow(&mut self, now: Instant, rng: &mut Rng) -> bool {
+        if self.nanos_per_token == 0 {
+            return false;
+        }
+        let elapsed: Duration = now.saturating_since(self.refilled);
+        self.refilled = self.refilled.max(now);
+        let elapsed = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        self.credit_nanos = self
+            .credit_nanos
+            .saturating_add(elapsed)
+            .min(self.most_nanos);
+        let cost = self.nanos_per_token * self.price;
+        match self.credit_nanos.checked_sub(cost) {
+            Some(left) => {
+                self.credit_nanos = left;
+                self.price = u64::from(1 + rng.below(3));
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_and_the_burst_are_bounded() {
+        for seed in 0..20 {
+            let mut rng = Rng::from_u64(seed);
+            let start = Instant::from_millis(5);
+            let mut limiter = IcmpLimiter::new(1_000, 50, start);
+            let burst = (0..1_000)
+                .filter(|_| limiter.allow(start, &mut rng))
+                .count();
+            assert!((34..=100).contains(&burst), "seed {seed}: {burst}");
+            // Ten seconds of more demand than supply: the mean holds.
+            let sent = (1..=100_000u64)
+                .filter(|n| limiter.allow(start + Duration::from_micros(n * 100), &mut rng))
+                .count();
+            assert!((9_000..=11_000).contains(&sent), "seed {seed}: {sent}");
+        }
+    }
+
+    #[test]
+    fn time_that_stands_still_or_goes_back_gives_nothing() {
+        let mut rng = Rng::from_u64(3);
+        let mut limiter = IcmpLimiter::new(10, 5, Instant::from_millis(1_000));
+        while limiter.allow(Instant::from_millis(1_000), &mut rng) {}
+        for _ in 0..100 {
+            assert!(!limiter.allow(Instant::ZERO, &mut rng));
+            assert!(!limiter.allow(Instant::from_millis(1_000), &mut rng));
+        }
+        // A long time fills it to the burst, no further.
+        let later = Instant::from_millis(1_000_000);
+        let sent = (0..1_000)
+            .filter(|_| limiter.allow(later, &mut rng))
+            .count();
+        assert!(sent <= 10, "{sent}");
+    }
+
+    #[test]
+    fn zero_is_off() {
+        let mut rng = Rng::from_u64(3);
+        for (rate, burst) in [(0, 50), (1_000, 0)] {
+            let mut limiter = IcmpLimiter::new(rate, burst, Instant::ZERO);
+            assert!(!limiter.allow(Instant::from_millis(9_999), &mut rng));
+        }
+        // A rate beyond a nanosecond each does not divide by zero.
+        let mut fast = IcmpLimiter::new(u32::MAX, u32::MAX, Instant::ZERO);
+        assert!(fast.allow(Instant::ZERO, &mut rng));
+    }
+}

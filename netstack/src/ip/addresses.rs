@@ -1,0 +1,503 @@
+//! Which addresses are ours, what a destination means to us, and which sources are believable.
+//!
+//! * **Define.** Every address in an [`AddressTable`] is one that a host may own and send from:
+//!   specified, unicast, not loopback, not a broadcast address of its own subnet.
+//! * **Enforce.** [`AddressTable::add`] is the only way in and refuses the rest.
+//! * **Consume.** [`AddressTable::select_source`] hands out sources without a further check, and
+//!   [`AddressTable::check_source`] treats a packet that claims one of them as forged.
+//!
+//! Never looks at packets and knows no routes. Sections: RFC 1122 sections 3.2.1.3 and 3.3.6,
+//! RFC 4291 sections 2.7 and 2.8, RFC 6724 section 5, RFC 6890.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::prefix::{Prefix, common_prefix_len};
+use crate::base::DropReason;
+
+/// Most addresses that a table holds.
+pub const MAX_ADDRESSES: usize = 256;
+
+/// Our addresses, both families, with the subnets they are in.
+///
+/// Lookups are a binary search; nothing here allocates per packet.
+#[derive(Clone, Debug, Default)]
+pub struct AddressTable {
+    /// In the order they were added: among equals, the first is preferred as a source.
+    prefixes: Vec<Prefix>,
+    /// The same addresses, sorted.
+    v4: Vec<Ipv4Addr>,
+    v6: Vec<Ipv6Addr>,
+}
+
+/// Why an address cannot be ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Unspecified, loopback, multicast, broadcast, reserved or IPv4-mapped.
+    #[error("{0} is no address that a host can own: give a unicast address outside 127.0.0.0/8")]
+    NotUnicast(IpAddr),
+    /// All host bits are zero or one in its own IPv4 subnet.
+    #[error("{0} is the network or broadcast address of its own subnet: give another host part")]
+    SubnetBroadcast(Prefix),
+    /// Already in the table.
+    #[error("{0} was given twice")]
+    Duplicate(IpAddr),
+    /// The table is full.
+    #[error("more than {MAX_ADDRESSES} addresses")]
+    TooMany,
+}
+
+/// What a destination address means to this host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Destination {
+    /// One of our unicast addresses.
+    Local,
+    /// An IPv4 broadcast that reaches us.
+    Broadcast(Broadcast),
+    /// A multicast group that this host is in.
+    Multicast(Group),
+    /// Anything else: a host that does not forward discards it (RFC 1122 section 3.2.1.3).
+    NotOurs,
+}
+
+/// Which broadcast.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Broadcast {
+    /// 255.255.255.255.
+    Limited,
+    /// All ones, or all zeros (obsolete form), in the host part of one of our subnets.
+    Subnet,
+}
+
+/// Which of the groups that a host is always in (RFC 1112 section 4, RFC 4291 section 2.8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Group {
+    /// 224.0.0.1, `ff01::1`, `ff02::1`.
+    AllNodes,
+    /// `ff02::1:ffXX:XXXX` of one of our addresses.
+    SolicitedNode,
+}
+
+/// True for an address that identifies one host anywhere on the wire: not unspecified, "this
+/// network", loopback, multicast, broadcast, reserved (class E) or IPv4-mapped
+/// (RFC 1122 section 3.2.1.3, RFC 6890).
+///
+/// Subnet broadcasts depend on the subnet: [`AddressTable::is_subnet_broadcast`].
+pub fn is_single_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [first, ..] = v4.octets();
+            first != 0 && first != 127 && first < 224
+        }
+        IpAddr::V6(v6) => {
+            !v6.is_unspecified()
+                && !v6.is_loopback()
+                && !v6.is_multicast()
+                && v6.to_ipv4_mapped().is_none()
+        }
+    }
+}
+
+impl AddressTable {
+    /// Empty.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one of our addresses with its subnet.
+    ///
+    /// # Errors
+    /// An [`AddressError`]; the table is then as it was.
+    pub fn add(&mut self, prefix: Prefix) -> Result<(), AddressError> {
+        let address = prefix.address();
+        if !is_single_host(address) {
+            return Err(AddressError::NotUnicast(address));
+        }
+        if let IpAddr::V4(v4) = address
+            && [prefix.broadcast(), prefix.old_broadcast()].contains(&Some(v4))
+        {
+            return Err(AddressError::SubnetBroadcast(prefix));
+        }
+        if self.is_local(address) {
+            return Err(AddressError::Duplicate(address));
+        }
+        if self.prefixes.len() >= MAX_ADDRESSES {
+            return Err(AddressError::TooMany);
+        }
+        self.prefixes.push(prefix);
+        match address {
+            IpAddr::V4(v4) => {
+                let at = self.v4.partition_point(|a| *a < v4);
+                self.v4.insert(at, v4);
+            }
+            IpAddr::V6(v6) => {
+                let at = self.v6.partition_point(|a| *a < v6);
+                self.v6.insert(at, v6);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an address; false if it was not there.
+    pub fn remove(&mut self, address: IpAddr) -> bool {
+        let before = self.prefixes.len();
+        self.prefixes.retain(|p| p.address() != address);
+        match address {
+            IpAddr::V4(v4) => self.v4.retain(|a| *a != v4),
+            IpAddr::V6(v6) => self.v6.retain(|a| *a != v6),
+        }
+        self.prefixes.len() != before
+    }
+
+    /// Our addresses with their subnets, in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &Prefix> {
+        self.prefixes.iter()
+    }
+
+    /// True if `address` is one of ours.
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.v4.binary_search(&v4).is_ok(),
+            IpAddr::V6(v6) => self.v6.binary_search(&v6).is_ok(),
+        }
+    }
+
+    /// True for a broadcast address, of either form, of one of our IPv4 subnets.
+    pub fn is_subnet_broadcast(&self, address: IpAddr) -> bool {
+        let IpAddr::V4(v4) = address else {
+            return false;
+        };
+        self.prefixes
+            .iter()
+            .any(|p| p.broadcast() == Some(v4) || p.old_broadcast() == Some(v4))
+    }
+
+    /// True if `address` is on one of our subnets.
+    pub fn is_on_link(&self, address: IpAddr) -> bool {
+        self.prefixes.iter().any(|p| p.contains(address))
+    }
+
+    /// What a packet's destination means to us.
+    pub fn classify(&self, dst: IpAddr) -> Destination {
+        if self.is_local(dst) {
+            return Destination::Local;
+        }
+        match dst {
+            IpAddr::V4(Ipv4Addr::BROADCAST) => Destination::Broadcast(Broadcast::Limited),
+            IpAddr::V4(v4) if v4.is_multicast() => {
+                if v4 == Ipv4Addr::new(224, 0, 0, 1) && !self.v4.is_empty() {
+                    Destination::Multicast(Group::AllNodes)
+                } else {
+                    Destination::NotOurs
+                }
+            }
+            IpAddr::V4(_) if self.is_subnet_broadcast(dst) => {
+                Destination::Broadcast(Broadcast::Subnet)
+            }
+            IpAddr::V6(v6) if v6.is_multicast() => self.classify_group(v6),
+            _ => Destination::NotOurs,
+        }
+    }
+
+    fn classify_group(&self, group: Ipv6Addr) -> Destination {
+        const SOLICITED_NODE: [u8; 13] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
+        if self.v6.is_empty() {
+            return Destination::NotOurs;
+        }
+        match group.segments() {
+            [0xff01 | 0xff02, 0, 0, 0, 0, 0, 0, 1] => Destination::Multicast(Group::AllNodes),
+            _ => {
+                let octets = group.octets();
+                let ours = octets.starts_with(&SOLICITED_NODE)
+                    && self.v6.iter().any(|own| own.octets()[13..] == octets[13..]);
+                if ours {
+                    Destination::Multicast(Group::SolicitedNode)
+                } else {
+                    Destination::NotOurs
+                }
+            }
+        }
+    }
+
+    /// Whether a packet from the device may have this source.
+    ///
+    /// Refuses what no host sends from, the broadcast addresses of our subnets, and our own
+    /// addresses: a packet that claims to come from us did not (the LAND attack is that packet
+    /// with our address at both ends).
+    ///
+    /// # Errors
+    /// [`DropReason::IpSourceInvalid`].
+    pub fn check_source(&self, src: IpAddr) -> Result<(), DropReason> {
+        if is_single_host(src) && !self.is_local(src) && !self.is_subnet_broadcast(src) {
+            Ok(())
+        } else {
+            Err(DropReason::IpSourceInvalid)
+        }
+    }
+
+    /// The source address for a packet to `dst`; `None` if we have no address of its family.
+    ///
+    /// RFC 6724 section 5 with the rules that can tell our addresses apart: the same address (1),
+    /// scope (2), label (6), longest matching prefix (8), then the order they were added. There
+    /// are no deprecated, home or temporary addresses here and only one interface.
+    pub fn select_source(&self, dst: IpAddr) -> Option<IpAddr> {
+        let dst_scope = scope(dst);
+        let dst_label = label(dst);
+        let mut best: Option<(&Prefix, SourceRank)> = None;
+        for candidate in &self.prefixes {
+            let address = candidate.address();
+            if address.is_ipv4() != dst.is_ipv4() {
+                continue;
+            }
+            let own_scope = scope(address);
+            let rank = SourceRank {
+                same: address == dst,
+                // Large enough beats too small; among those, the closest: the smallest that is
+                // large enough, the largest of those too small.
+                scope_reaches: own_scope >= dst_scope,
+                scope_distance: core::cmp::Reverse(own_scope.abs_diff(dst_scope)),
+                label: label(address) == dst_label,
+                matching: common_prefix_len(address, dst).min(candidate.len()),
+            };
+            if best.as_ref().is_none_or(|(_, so_far)| rank > *so_far) {
+                best = Some((candidate, rank));
+            }
+        }
+        best.map(|(candidate, _)| candidate.address())
+    }
+}
+
+/// Compared field by field, in this order: the rules of RFC 6724 section 5.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct SourceRank {
+    same: bool,
+    scope_reaches: bool,
+    scope_distance: core::cmp::Reverse<u8>,
+    label: bool,
+    matching: u8,
+}
+
+/// Scope as a number that grows with reach (RFC 6724 sections 3.1 and 3.2, RFC 4291 section 2.7).
+fn scope(address: IpAddr) -> u8 {
+    const LINK_LOCAL: u8 = 2;
+    const GLOBAL: u8 = 14;
+    match address {
+        IpAddr::V4(v4) if v4.is_link_local() || v4.is_loopback() => LINK_LOCAL,
+        IpAddr::V4(_) => GLOBAL,
+        IpAddr::V6(v6) if v6.is_multicast() => v6.octets()[1] & 0xf,
+        IpAddr::V6(v6) if v6.is_unicast_link_local() || v6.is_loopback() => LINK_LOCAL,
+        IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfec0 => 5,
+        IpAddr::V6(_) => GLOBAL,
+    }
+}
+
+/// Label by the default policy table (RFC 6724 section 2.1), most specific prefix first.
+fn label(address: IpAddr) -> u8 {
+    let IpAddr::V6(v6) = address else {
+        return 4;
+    };
+    let bits = v6.to_bits();
+    let segments = v6.segments();
+    match segments {
+        _ if bits == 1 => 0,
+        [0, 0, 0, 0, 0, 0xffff, ..] => 4,
+        [0, 0, 0, 0, 0, 0, ..] => 3,
+        [0x2001, 0, ..] => 5,
+        [0x2002, ..] => 2,
+        [0x3ffe, ..] => 12,
+        [first, ..] if first & 0xffc0 == 0xfec0 => 11,
+        [first, ..] if first & 0xfe00 == 0xfc00 => 13,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(prefixes: &[&str]) -> AddressTable {
+        let mut table = AddressTable::new();
+        for text in prefixes {
+            table
+                .add(text.parse().expect(text))
+                .unwrap_or_else(|e| panic!("{text}: {e}"));
+        }
+        table
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn only_addresses_that_a_host_can_own() {
+        let mut t = AddressTable::new();
+        let cases = [
+            "0.0.0.0/8",
+            "0.1.2.3/8",
+            "127.0.0.1/8",
+            "224.0.0.1/4",
+            "240.0.0.1/4",
+            "255.255.255.255/32",
+            "10.0.0.0/24",
+            "10.0.0.255/24",
+            "::/64",
+            "::1/128",
+            "ff02::1/64",
+            "::ffff:10.0.0.1/96",
+        ];
+        for text in cases {
+            assert!(t.add(text.parse().expect(text)).is_err(), "{text}");
+        }
+        assert_eq!(t.iter().count(), 0);
+        t.add("10.0.0.0/31".parse().expect("p"))
+            .expect("/31 has no broadcast");
+        assert_eq!(
+            t.add("10.0.0.0/24".parse().expect("p")),
+            Err(AddressError::SubnetBroadcast(
+                "10.0.0.0/24".parse().expect("p")
+            ))
+        );
+        assert_eq!(
+            t.add("10.0.0.0/32".parse().expect("p")),
+            Err(AddressError::Duplicate(ip("10.0.0.0")))
+        );
+        assert!(t.remove(ip("10.0.0.0")));
+        assert!(!t.remove(ip("10.0.0.0")));
+        assert!(!t.is_local(ip("10.0.0.0")));
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let mut t = AddressTable::new();
+        for n in 0..MAX_ADDRESSES as u32 {
+            let address = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0001 + n));
+            t.add(Prefix::host(address)).expect("room");
+        }
+        assert_eq!(
+            t.add(Prefix::host(ip("fd77::1"))),
+            Err(AddressError::TooMany)
+        );
+    }
+
+    #[test]
+    fn destinations() {
+        let t = table(&["10.77.0.2/24", "fd77::12:3456/64", "192.0.2.9/31"]);
+        let cases = [
+            ("10.77.0.2", Destination::Local),
+            ("192.0.2.9", Destination::Local),
+            ("fd77::12:3456", Destination::Local),
+            ("10.77.0.1", Destination::NotOurs),
+            ("10.77.0.255", Destination::Broadcast(Broadcast::Subnet)),
+            ("10.77.0.0", Destination::Broadcast(Broadcast::Subnet)),
+            ("10.77.1.255", Destination::NotOurs),
+            ("192.0.2.8", Destination::NotOurs),
+            (
+                "255.255.255.255",
+                Destination::Broadcast(Broadcast::Limited),
+            ),
+            ("224.0.0.1", Destination::Multicast(Group::AllNodes)),
+            ("224.0.0.2", Destination::NotOurs),
+            ("239.1.2.3", Destination::NotOurs),
+            ("0.0.0.0", Destination::NotOurs),
+            ("127.0.0.1", Destination::NotOurs),
+            ("ff02::1", Destination::Multicast(Group::AllNodes)),
+            ("ff01::1", Destination::Multicast(Group::AllNodes)),
+            ("ff05::1", Destination::NotOurs),
+            ("ff02::2", Destination::NotOurs),
+            (
+                "ff02::1:ff12:3456",
+                Destination::Multicast(Group::SolicitedNode),
+            ),
+            ("ff02::1:ff12:3457", Destination::NotOurs),
+            ("::1", Destination::NotOurs),
+            ("::", Destination::NotOurs),
+        ];
+        for (dst, expected) in cases {
+            assert_eq!(t.classify(ip(dst)), expected, "{dst}");
+        }
+        let only_v4 = table(&["10.77.0.2/24"]);
+        assert_eq!(only_v4.classify(ip("ff02::1")), Destination::NotOurs);
+        let only_v6 = table(&["fd77::2/64"]);
+        assert_eq!(only_v6.classify(ip("224.0.0.1")), Destination::NotOurs);
+    }
+
+    #[test]
+    fn sources() {
+        let t = table(&["10.77.0.2/24", "fd77::2/64"]);
+        for good in [
+            "10.77.0.1",
+            "8.8.8.8",
+            "223.255.255.254",
+            "169.254.0.1",
+            "fd77::1",
+            "fe80::1",
+            "2001:db8::1",
+        ] {
+            assert_eq!(t.check_source(ip(good)), Ok(()), "{good}");
+        }
+        let bad = [
+            "0.0.0.0",
+            "0.0.0.7",
+            "127.0.0.1",
+            "127.255.255.255",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "10.77.0.2",
+            "10.77.0.255",
+            "10.77.0.0",
+            "::",
+            "::1",
+            "ff02::1",
+            "ff0e::1",
+            "::ffff:10.77.0.1",
+            "fd77::2",
+        ];
+        for src in bad {
+            assert_eq!(
+                t.check_source(ip(src)),
+                Err(DropReason::IpSourceInvalid),
+                "{src}"
+            );
+        }
+    }
+
+    #[test]
+    fn source_selection() {
+        let t = table(&[
+            "10.77.0.2/24",
+            "192.168.1.2/16",
+            "169.254.3.4/16",
+            "fe80::2/64",
+            "fd77::2/64",
+            "2001:db8::2/64",
+            "2001:db8:1::2/64",
+        ]);
+        let cases = [
+            ("10.77.0.9", "10.77.0.2"),
+            ("192.168.77.1", "192.168.1.2"),
+            ("169.254.9.9", "169.254.3.4"),
+            // Nothing matches: longest common prefix, then the first.
+            ("11.0.0.1", "10.77.0.2"),
+            ("192.168.1.2", "192.168.1.2"),
+            ("fe80::9", "fe80::2"),
+            ("ff02::1", "fe80::2"),
+            ("fd00::1", "fd77::2"),
+            ("2001:db8:1::9", "2001:db8:1::2"),
+            ("2001:db8::9", "2001:db8::2"),
+            // Rule 6 beats rule 8: a global destination does not get the unique-local source.
+            ("2607:f8b0::1", "2001:db8::2"),
+            ("2001:db8:1::2", "2001:db8:1::2"),
+        ];
+        for (dst, expected) in cases {
+            assert_eq!(t.select_source(ip(dst)), Some(ip(expected)), "{dst}");
+        }
+        assert_eq!(table(&["10.0.0.1/8"]).select_source(ip("::2")), None);
+        // Only a link-local address: still better than none (scope too small).
+        assert_eq!(
+            table(&["fe80::2/64"]).select_source(ip("2001:db8::1")),
+            Some(ip("fe80::2"))
+        );
+    }
+}

@@ -1,0 +1,283 @@
+//! What is known of the path to a destination: the largest packet it carries.
+//!
+//! * **Define.** An entry is younger than [`PATH_MTU_AGE`], lies between the family's floor and
+//!   what was once sent, and was only ever lowered by a message.
+//! * **Enforce.** [`PathMtu::on_packet_too_big`] is the only way in; it refuses what would raise
+//!   the estimate, what no router may report, and what the quoted packet contradicts.
+//! * **Consume.** Transports size their packets by [`PathMtu::get`] without checking again.
+//!
+//! The cache is a fixed array of small sets: nothing a peer does makes it grow, and the keyed hash
+//! keeps a peer from choosing which entries it displaces. Whether a Packet Too Big message belongs
+//! to something that was really sent is checked before it gets here (RFC 5927 section 7.2, by the
+//! transport that owns the flow).
+//!
+//! Sections: RFC 1191 sections 3, 5, 6.3 and 7, RFC 8201 sections 4 and 5.2, RFC 8899 is a later
+//! concern (probing instead of messages).
+
+use core::net::IpAddr;
+
+use super::key::HashKey;
+use crate::base::Instant;
+use crate::base::time::Duration;
+
+/// How long a lowered estimate is believed. After that the path's full size is tried again
+/// (RFC 1191 section 6.3 recommends 10 minutes and forbids less than 5; RFC 8201 likewise).
+pub const PATH_MTU_AGE: Duration = Duration::from_secs(600);
+
+/// Below this an IPv4 report is not followed: packets of this size are sent without the don't
+/// fragment bit instead, so that a forged report cannot shrink them to nothing (RFC 1191 section 3
+/// only demands 68).
+pub const IPV4_FLOOR: u16 = 576;
+
+/// The smallest MTU of IPv6 (RFC 8200 section 5).
+pub const IPV6_MIN_MTU: u16 = 1280;
+
+/// Entries in a set: how many destinations share one hash slot before the oldest goes.
+const WAYS: usize = 4;
+
+/// Sizes of links that exist, for routers too old to report theirs (RFC 1191 section 7.1).
+const PLATEAUS: [u16; 10] = [
+    32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 508, 296, 68,
+];
+
+#[derive(Clone, Copy)]
+struct Entry {
+    dst: IpAddr,
+    mtu: u16,
+    /// The path reports less than the floor: it must be let fragment.
+    may_fragment: bool,
+    expires: Instant,
+}
+
+/// What is known of one path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// Largest IP packet in bytes, headers included.
+    pub mtu: u16,
+    /// Whether IPv4 packets carry the don't fragment bit (always true of IPv6).
+    pub dont_fragment: bool,
+}
+
+/// A bounded cache of path MTUs.
+pub struct PathMtu {
+    /// `sets × WAYS` entries; empty until the first report.
+    entries: Vec<Option<Entry>>,
+    sets: usize,
+    key: HashKey,
+}
+
+impl core::fmt::Debug for PathMtu {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "PathMtu({} sets of {WAYS})", self.sets)
+    }
+}
+
+impl PathMtu {
+    /// A cache of at most `max_entries` destinations (rounded up to a multiple of 4, at least 4).
+    /// Allocates nothing until the first report.
+    pub fn new(max_entries: usize, key: HashKey) -> Self {
+        Self {
+            entries: Vec::new(),
+            sets: max_entries.div_ceil(WAYS).max(1),
+            key,
+        }
+    }
+
+    fn set_of(&self, dst: IpAddr) -> core::ops::Range<usize> {
+        let set = (self.key.hash(&dst) % self.sets as u64) as usize;
+        set * WAYS..(set + 1) * WAYS
+    }
+
+    /// What is known of the path to `dst`, never more than the device carries.
+    pub fn path(&self, dst: IpAddr, device_mtu: u16, now: Instant) -> Path {
+        let unknown = Path {
+            mtu: device_mtu,
+            dont_fragment: true,
+        };
+        if self.entries.is_empty() {
+            return unknown;
+        }
+        let known = self
+            .entries
+            .get(self.set_of(dst))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .find(|e| e.dst == dst && e.expires > now);
+        match known {
+            Some(e) => Path {
+                mtu: e.mtu.min(device_mtu),
+                dont_fragment: !e.may_fragment,
+            },
+            None => unknown,
+        }
+    }
+
+    /// The path MTU to `dst` in bytes, never more than the device's.
+    pub fn get(&self, dst: IpAddr, device_mtu: u16, now: Instant) -> u16 {
+        self.path(dst, device_mtu, now).mtu
+    }
+
+    /// Takes in a router's report that a packet to `dst` was too big.
+    ///
+    /// `reported` is the MTU field (0 from a router older than RFC 1191), `quoted_len` the total
+    /// length of the packet that the message quotes, `device_mtu` the most we could have sent.
+    /// Returns the new path MTU if the estimate went down; `None` if the report changes nothing:
+    /// * it does not lower the estimate (RFC 1191 section 3, RFC 8201 section 4);
+    /// * it claims that the quoted packet would have fitted (RFC 5927 section 7.2);
+    /// * it is below IPv6's minimum (RFC 8201 section 4).
+    pub fn on_packet_too_big(
+        &mut self,
+        dst: IpAddr,
+        reported: u32,
+        quoted_len: u32,
+        device_mtu: u16,
+        now: Instant,
+    ) -> Option<u16> {
+        let current = self.path(dst, device_mtu, now);
+        let mut mtu = u16::try_from(reported).unwrap_or(u16::MAX);
+        if mtu == 0 && dst.is_ipv4() {
+            let sent = u16::try_from(quoted_len)
+                .unwrap_or(u16::MAX)
+                .min(device_mtu);
+            mtu = PLATEAUS.into_iter().find(|p| *p < sent)?;
+        }
+        if quoted_len != 0 && u32::from(mtu) >= quoted_len {
+            return None;
+        }
+        let mut may_fragment = false;
+        if dst.is_ipv4() {
+            if mtu < IPV4_FLOOR {
+                mtu = IPV4_FLOOR.min(device_mtu);
+                may_fragment = true;
+            }
+        } else if mtu < IPV6_MIN_MTU {
+            return None;
+        }
+        let lowers = mtu < current.mtu || (may_fragment && current.dont_fragment);
+        if !lowers {
+            return None;
+        }
+        self.store(Entry {
+            dst,
+            mtu,
+            may_fragment,
+            expires: now + PATH_MTU_AGE,
+        });
+        Some(mtu)
+    }
+
+    fn store(&mut self, entry: Entry) {
+        if self.entries.is_empty() {
+            self.entries.resize(self.sets * WAYS, None);
+        }
+        let range = self.set_of(entry.dst);
+        let Some(set) = self.entries.get_mut(range) else {
+            return;
+        };
+        // The same destination, else a free place, else the one that expires first.
+        let place = set.iter_mut().min_by_key(|e| match e {
+            Some(e) if e.dst == entry.dst => Instant::ZERO,
+            None => Instant::from_nanos(1),
+            Some(e) => e.expires,
+        });
+        if let Some(place) = place {
+            *place = Some(entry);
+        }
+    }
+
+    /// Forgets everything, as after a change of the device's MTU or of the routes.
+    pub fn clear(&mut self) {
+        self.entries.fill(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+    use core::net::Ipv4Addr;
+
+    const NOW: Instant = Instant::from_millis(1_000_000);
+
+    fn cache(entries: usize) -> PathMtu {
+        PathMtu::new(entries, HashKey::random(&mut Rng::from_u64(5)))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn reports() {
+        // (destination, reported, quoted length, device MTU) → (MTU, don't fragment)
+        let cases = [
+            ("10.0.0.1", 1400, 1500, 1500, (1400, true)),
+            // Never raised, never above the device.
+            ("10.0.0.1", 1500, 1500, 1500, (1500, true)),
+            ("10.0.0.1", 9000, 9001, 1500, (1500, true)),
+            // Would have fitted.
+            ("10.0.0.1", 1400, 1400, 1500, (1500, true)),
+            ("10.0.0.1", 1400, 40, 1500, (1500, true)),
+            // No MTU in the report: the next plateau below what was sent.
+            ("10.0.0.1", 0, 1500, 1500, (1492, true)),
+            ("10.0.0.1", 0, 1492, 1500, (1006, true)),
+            ("10.0.0.1", 0, 65_535, 65_535, (32_000, true)),
+            ("10.0.0.1", 0, 68, 1500, (1500, true)),
+            // Below the floor: held there, fragments allowed.
+            ("10.0.0.1", 575, 1500, 1500, (576, false)),
+            ("10.0.0.1", 1, 1500, 1500, (576, false)),
+            ("10.0.0.1", 576, 1500, 1500, (576, true)),
+            ("fd77::1", 1400, 1500, 1500, (1400, true)),
+            ("fd77::1", 1280, 1500, 1500, (1280, true)),
+            ("fd77::1", 1279, 1500, 1500, (1500, true)),
+            ("fd77::1", 0, 1500, 1500, (1500, true)),
+            ("fd77::1", u32::MAX, 1500, 1500, (1500, true)),
+        ];
+        for (dst, reported, quoted, device, (mtu, dont_fragment)) in cases {
+            let mut c = cache(16);
+            let told = c.on_packet_too_big(ip(dst), reported, quoted, device, NOW);
+            let expected = Path { mtu, dont_fragment };
+            let label = format!("{dst} {reported} {quoted} {device}");
+            assert_eq!(c.path(ip(dst), device, NOW), expected, "{label}");
+            assert_eq!(told.is_some(), mtu != device || !dont_fragment, "{label}");
+            assert_eq!(
+                c.get(ip("10.9.9.9"), device, NOW),
+                device,
+                "others: {label}"
+            );
+        }
+    }
+
+    #[test]
+    fn estimates_age_and_only_fall() {
+        let mut c = cache(16);
+        let dst = ip("10.0.0.1");
+        assert_eq!(c.on_packet_too_big(dst, 1400, 1500, 1500, NOW), Some(1400));
+        assert_eq!(c.on_packet_too_big(dst, 1450, 1500, 1500, NOW), None);
+        let later = NOW + Duration::from_secs(300);
+        assert_eq!(
+            c.on_packet_too_big(dst, 1300, 1400, 1500, later),
+            Some(1300)
+        );
+        assert_eq!(c.get(dst, 1500, later), 1300);
+        let before = later + PATH_MTU_AGE - Instant::from_nanos(1);
+        assert_eq!(c.get(dst, 1500, Instant::ZERO + before), 1300);
+        assert_eq!(c.get(dst, 1500, later + PATH_MTU_AGE), 1500);
+        c.clear();
+        assert_eq!(c.get(dst, 1500, later), 1500);
+    }
+
+    #[test]
+    fn a_flood_of_reports_stays_within_the_cache() {
+        let mut c = cache(64);
+        for n in 0..10_000u32 {
+            let dst = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n));
+            let at = NOW + Duration::from_micros(u64::from(n));
+            assert_eq!(c.on_packet_too_big(dst, 1400, 1500, 1500, at), Some(1400));
+            assert_eq!(c.get(dst, 1500, at), 1400, "the newest is there");
+        }
+        assert_eq!(c.entries.len(), 64);
+        assert!(c.entries.iter().all(Option::is_some));
+    }
+}

@@ -1,0 +1,412 @@
+//! One incomplete datagram: its bytes as they came, and which ranges they cover.
+//!
+//! Knows nothing of other datagrams, of time or of limits beyond the datagram's own.
+
+use core::ops::Range;
+
+use bytes::Bytes;
+use packet::Payload;
+
+use super::{FragmentIn, Verdict};
+use crate::base::DropReason;
+use crate::ip::fragment::{FRAGMENT_HEADER, IPV4_HEADER, IPV6_HEADER};
+
+const PROTO_ICMP: u8 = 1;
+const PROTO_TCP: u8 = 6;
+const PROTO_UDP: u8 = 17;
+const PROTO_ICMPV6: u8 = 58;
+
+/// The most bytes of a first fragment's headers that are kept. IPv4's are at most 60; an IPv6
+/// chain longer than this before the fragment header serves no purpose here.
+const MAX_HEADER: usize = 512;
+
+/// The most that is quoted of a first fragment: what fits the largest ICMP error (IPv6's 1,280
+/// bytes less its headers).
+const MAX_QUOTE: usize = 1232;
+
+/// Bytes of one fragment: where they belong, and where they are in the buffer.
+#[derive(Clone, Copy)]
+struct Piece {
+    start: u16,
+    end: u16,
+    /// Position in the buffer; it holds at most 65,535 bytes of data and one header.
+    at: u32,
+}
+
+/// What [`Datagram::insert`] did.
+pub(super) enum Insert {
+    /// The fragment was kept, others are missing.
+    Kept,
+    /// Nothing is missing.
+    Complete,
+    /// The same bytes were there already.
+    Duplicate,
+    /// The fragment was refused, and with it `fragments_lost` earlier ones.
+    Refused {
+        reason: DropReason,
+        fragments_lost: u32,
+    },
+}
+
+/// Fragments of one datagram.
+pub(super) struct Datagram {
+    /// The first fragment's header and bytes in one run, and the bytes of the others, as they came.
+    buffer: Vec<u8>,
+    /// Sorted by `start`, never overlapping.
+    pieces: Vec<Piece>,
+    /// Length of the datagram, once its last fragment came.
+    total: Option<u16>,
+    /// End of the furthest fragment.
+    furthest: u16,
+    /// Bytes covered.
+    covered: u32,
+    /// The first fragment's headers, as received, in `buffer`.
+    header: Option<Range<u32>>,
+    /// Which ECN codepoints were seen: bit n for codepoint n.
+    ecn_seen: u8,
+    /// Upper-layer protocol as the first fragment says.
+    proto: u8,
+    ipv6: bool,
+    /// An overlap or contradiction was seen: everything that comes is dropped.
+    refused: bool,
+}
+
+/// Checks what can be judged of a fragment alone.
+pub(super) fn check(fragment: &FragmentIn<'_>) -> Result<(), Verdict> {
+    const INVALID: Verdict = Verdict::Drop(DropReason::FragmentInvalid);
+    let ipv6 = fragment.src.is_ipv6();
+    let len = match fragment.packet.get(fragment.payload.clone()) {
+        Some(payload) => payload.len(),
+        None => return Err(INVALID),
+    };
+    let header_len = fragment.payload.start;
+    let least_header = if ipv6 {
+        IPV6_HEADER + FRAGMENT_HEADER
+    } else {
+        IPV4_HEADER
+    };
+    if !fragment.offset.is_multiple_of(8)
+        || header_len < least_header
+        || fragment.packet.len() > 65_575
+    {
+        return Err(INVALID);
+    }
+    if fragment.more && len % 8 != 0 {
+        // RFC 8200 section 4.5: points at the Payload Length field.
+        return Err(parameter_problem(ipv6, 4, 0));
+    }
+    if len == 0 {
+        return Err(INVALID);
+    }
+    // The header counts in IPv4's total length, the extension headers in IPv6's payload length.
+    let header_counted = if ipv6 {
+        header_len - IPV6_HEADER - FRAGMENT_HEADER
+    } else {
+        header_len
+    };
+    if usize::from(fragment.offset) + len + header_counted > usize::from(u16::MAX) {
+        // RFC 8200 section 4.5: points at the Fragment Offset field.
+        let offset_field = (header_len - FRAGMENT_HEADER + 2) as u32;
+        return Err(parameter_problem(ipv6, offset_field, 0));
+    }
+    if fragment.offset == 0 {
+        if header_len > MAX_HEADER {
+            return Err(INVALID);
+        }
+        if len < least_upper_header(fragment.proto) {
+            // IPv6: RFC 7112 section 5. IPv4: the tiny fragment attack (RFC 1858 section 3.1).
+            return Err(parameter_problem(ipv6, 0, 3));
+        }
+    }
+    Ok(())
+}
+
+/// IPv6 gets the message that RFC 8200 wants; IPv4 has no such rule and drops.
+fn parameter_problem(ipv6: bool, pointer: u32, code: u8) -> Verdict {
+    if ipv6 {
+        Verdict::ParameterProblem { pointer, code }
+    } else {
+        Verdict::Drop(DropReason::FragmentInvalid)
+    }
+}
+
+/// How many bytes of an upper-layer header a first fragment must hold. A TCP first fragment
+/// without all fixed fields hides its flags from filters; the others are shorter than any
+/// fragment can be.
+fn least_upper_header(proto: u8) -> usize {
+    match proto {
+        PROTO_TCP => 20,
+        PROTO_UDP | PROTO_ICMP | PROTO_ICMPV6 => 8,
+        _ => 1,
+    }
+}
+
+impl Datagram {
+    pub(super) fn new() -> Self {
+        Self {
+            buffer: Vec::new(),
+            pieces: Vec::new(),
+            total: None,
+            furthest: 0,
+            covered: 0,
+            header: None,
+            ecn_seen: 0,
+            proto: 0,
+            ipv6: false,
+            refused: false,
+        }
+    }
+
+    /// Memory held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.capacity() + self.pieces.capacity() * size_of::<Piece>()
+    }
+
+    /// Fragments held.
+    pub(super) fn count(&self) -> u32 {
+        // At most 8,192: 65,536 bytes in steps of 8.
+        self.pieces.len() as u32
+    }
+
+    /// Takes in a fragment that passed [`check`].
+    pub(super) fn insert(&mut self, fragment: &FragmentIn<'_>) -> Insert {
+        if self.refused {
+            return Insert::Refused {
+                reason: DropReason::FragmentOverlap,
+                fragments_lost: 0,
+            };
+        }
+        let Some(payload) = fragment.packet.get(fragment.payload.clone()) else {
+            return self.refuse(DropReason::FragmentInvalid);
+        };
+        let start = fragment.offset;
+        // `check` bounded the sum.
+        let end = start.saturating_add(payload.len() as u16);
+        let at = self.pieces.partition_point(|piece| piece.start < start);
+        if let Some(piece) = self.pieces.get(at)
+            && piece.start == start
+            && piece.end == end
+            && self.bytes_of(*piece) == Some(payload)
+            && (fragment.more || self.total == Some(end))
+        {
+            return Insert::Duplicate;
+        }
+        let overlaps_before = at
+            .checked_sub(1)
+            .and_then(|before| self.pieces.get(before))
+            .is_some_and(|piece| piece.end > start);
+        let overlaps_after = self.pieces.get(at).is_some_and(|piece| piece.start < end);
+        if overlaps_before || overlaps_after {
+            return self.refuse(DropReason::FragmentOverlap);
+        }
+        let contradicts = if fragment.more {
+            self.total.is_some_and(|total| end >= total)
+        } else {
+            self.total.is_some() || self.furthest > end
+        };
+        if contradicts {
+            return self.refuse(DropReason::FragmentInvalid);
+        }
+        self.keep(fragment, payload, start, end, at);
+        if self
+            .total
+            .is_some_and(|total| u32::from(total) == self.covered)
+        {
+            Insert::Complete
+        } else {
+            Insert::Kept
+        }
+    }
+
+    fn keep(&mut self, fragment: &FragmentIn<'_>, payload: &[u8], start: u16, end: u16, at: usize) {
+        self.ipv6 = fragment.src.is_ipv6();
+        if !fragment.more {
+            self.total = Some(end);
+        }
+        self.furthest = self.furthest.max(end);
+        self.covered += u32::from(end - start);
+        self.ecn_seen |= 1 << ecn_of(fragment.packet);
+        self.grow(fragment.packet.len());
+        if start == 0 {
+            let header = fragment.packet.get(..fragment.payload.start).unwrap_or(&[]);
+            // The buffer holds less than 2^17 bytes.
+            let header_at = self.buffer.len() as u32;
+            self.buffer.extend_from_slice(header);
+            self.header = Some(header_at..self.buffer.len() as u32);
+            self.proto = fragment.proto;
+        }
+        let piece = Piece {
+            start,
+            end,
+            at: self.buffer.len() as u32,
+        };
+        self.buffer.extend_from_slice(payload);
+        self.pieces.insert(at, piece);
+    }
+
+    /// Makes room for `more` bytes: at least doubling, so that copying stays linear, but never far
+    /// beyond the largest datagram.
+    fn grow(&mut self, more: usize) {
+        let needed = self.buffer.len() + more;
+        if needed > self.buffer.capacity() {
+            let doubled = (self.buffer.capacity() * 2).min(usize::from(u16::MAX) + MAX_HEADER);
+            self.buffer
+                .reserve_exact(needed.max(doubled) - self.buffer.len());
+        }
+    }
+
+    fn bytes_of(&self, piece: Piece) -> Option<&[u8]> {
+        let at = piece.at as usize;
+        self.buffer
+            .get(at..at + usize::from(piece.end - piece.start))
+    }
+
+    /// Lets go of everything and refuses what is still to come.
+    fn refuse(&mut self, reason: DropReason) -> Insert {
+        let fragments_lost = self.count();
+        self.buffer = Vec::new();
+        self.pieces = Vec::new();
+        self.refused = true;
+        Insert::Refused {
+            reason,
+            fragments_lost,
+        }
+    }
+
+    /// The first fragment as received, cut to what an ICMP error may quote.
+    pub(super) fn into_first(self) -> Option<Payload> {
+        let header = self.header?;
+        let first = self.pieces.first().filter(|piece| piece.start == 0)?;
+        // Header and bytes were appended together.
+        let end = first.at as usize + usize::from(first.end);
+        let quote = self.buffer.get(header.start as usize..end)?;
+        let quote = quote.get(..MAX_QUOTE).unwrap_or(quote);
+        Some(Payload::from(Bytes::copy_from_slice(quote)))
+    }
+
+    /// The whole packet; `None` if its fragments disagree about congestion marking in a way that
+    /// RFC 3168 section 5.3 wants dropped.
+    pub(super) fn finish(self) -> Option<Payload> {
+        let ecn = combine_ecn(self.ecn_seen)?;
+        let header = self.header.clone()?;
+        let total = self.total?;
+        let header = header.start as usize..header.end as usize;
+        let in_order = header.start == 0
+            && self
+                .pieces
+                .iter()
+                .all(|piece| piece.at as usize == header.end + usize::from(piece.start));
+        let header_len = header.len();
+        let mut packet = if in_order {
+            self.buffer
+        } else {
+            let mut sorted = Vec::with_capacity(header_len + usize::from(total));
+            sorted.extend_from_slice(self.buffer.get(header)?);
+            for piece in &self.pieces {
+                sorted.extend_from_slice(self.bytes_of(*piece)?);
+            }
+            sorted
+        };
+        let skip = if self.ipv6 {
+            mend_ipv6(&mut packet, header_len, self.proto)?;
+            FRAGMENT_HEADER
+        } else {
+            mend_ipv4(&mut packet, header_len)?;
+            0
+        };
+        set_ecn(packet.get_mut(skip..)?, self.ipv6, ecn);
+        if !self.ipv6 {
+            checksum_ipv4(packet.get_mut(..header_len)?);
+        }
+        let mut packet = Payload::from(Bytes::from(packet));
+        packet.advance(skip);
+        Some(packet)
+    }
+}
+
+/// The two ECN bits of a packet.
+fn ecn_of(packet: &[u8]) -> u8 {
+    match packet {
+        [first, second, ..] if first >> 4 == 4 => second & 3,
+        [first, second, ..] if first >> 4 == 6 => second >> 4 & 3,
+        _ => 0,
+    }
+}
+
+fn set_ecn(packet: &mut [u8], ipv6: bool, ecn: u8) {
+    if let Some(octet) = packet.get_mut(1) {
+        *octet = if ipv6 {
+            *octet & !0x30 | ecn << 4
+        } else {
+            *octet & !3 | ecn
+        };
+    }
+}
+
+/// The datagram's ECN codepoint: congestion experienced by any fragment is kept; mixed with a
+/// fragment of a transport without ECN it means that something is wrong, and the datagram is
+/// dropped (RFC 3168 section 5.3).
+fn combine_ecn(seen: u8) -> Option<u8> {
+    const NOT_ECT: u8 = 1 << 0;
+    const ECT_1: u8 = 1 << 1;
+    const ECT_0: u8 = 1 << 2;
+    const CE: u8 = 1 << 3;
+    match seen {
+        s if s & CE != 0 && s & NOT_ECT != 0 => None,
+        s if s & CE != 0 => Some(3),
+        // A mix of the others: any of them may be chosen, the weakest claim is.
+        s if s & NOT_ECT != 0 => Some(0),
+        s if s & ECT_0 != 0 => Some(2),
+        s if s & ECT_1 != 0 => Some(1),
+        _ => Some(0),
+    }
+}
+
+/// Total length and no fragment fields.
+fn mend_ipv4(packet: &mut [u8], header_len: usize) -> Option<()> {
+    let total = u16::try_from(packet.len()).ok()?;
+    let header = packet.get_mut(..header_len)?;
+    header.get_mut(2..4)?.copy_from_slice(&total.to_be_bytes());
+    header.get_mut(6..8)?.copy_from_slice(&[0, 0]);
+    Some(())
+}
+
+fn checksum_ipv4(header: &mut [u8]) {
+    let Some(field) = header.get_mut(10..12) else {
+        return;
+    };
+    field.copy_from_slice(&[0, 0]);
+    let mut sum: u32 = header
+        .chunks_exact(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    // Two folds leave 16 bits.
+    let checksum = !(sum as u16);
+    if let Some(field) = header.get_mut(10..12) {
+        field.copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
+/// Moves the headers before the fragment header over it, so that the packet starts 8 bytes later,
+/// with the last next-header field naming what the fragment header named, and the length set.
+fn mend_ipv6(packet: &mut [u8], header_len: usize, proto: u8) -> Option<()> {
+    let kept = header_len.checked_sub(FRAGMENT_HEADER)?;
+    packet.copy_within(0..kept, FRAGMENT_HEADER);
+    let packet = packet.get_mut(FRAGMENT_HEADER..)?;
+    let payload_len = u16::try_from(packet.len().checked_sub(IPV6_HEADER)?).ok()?;
+    packet
+        .get_mut(4..6)?
+        .copy_from_slice(&payload_len.to_be_bytes());
+    // Walk the extension headers that were in front of the fragment header: the parser has
+    // accepted them; each is at least 8 bytes, so this ends.
+    let mut next_header_at = 6;
+    let mut at = IPV6_HEADER;
+    while at < kept {
+        next_header_at = at;
+        at += (usize::from(*packet.get(at + 1)?) + 1) * 8;
+    }
+    *packet.get_mut(next_header_at)? = proto;
+    Some(())
+}
