@@ -15,6 +15,7 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow};
 use futures::TryStreamExt as _;
 use nix::sched::{CloneFlags, setns, unshare};
+use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::{Handle, LinkUnspec, LinkVeth};
 
 /// A network namespace of our own.
@@ -133,9 +134,12 @@ async fn link_index(handle: &Handle, name: &str) -> Result<u32> {
 async fn link_up(handle: &Handle, name: &str, addresses: Option<&[(IpAddr, u8)]>) -> Result<()> {
     let index = link_index(handle, name).await?;
     for (address, prefix) in addresses.unwrap_or_default() {
-        handle
-            .address()
-            .add(index, *address, *prefix)
+        let mut request = handle.address().add(index, *address, *prefix);
+        if address.is_ipv6() {
+            // Usable at once: a tentative address, however shortly, refuses to be bound.
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
+        request
             .execute()
             .await
             .with_context(|| format!("give {address}/{prefix} to {name}"))?;
