@@ -1,1 +1,4 @@
-//! tools
+//! Tools for people who test networks: captures replayed against the stack, and fuzz harnesses.
+
+pub mod capture;
+pub mod replay;

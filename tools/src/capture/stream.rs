@@ -1,0 +1,141 @@
+//! One direction of a session: the bytes that its segments carried, put in order.
+
+use std::collections::BTreeMap;
+
+/// The bytes of one direction, from the one after the SYN on.
+///
+/// Positions are 64-bit offsets from the initial sequence number: sequence numbers wrap, these do not.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    isn: u32,
+    /// Segments that have come, by offset of their first byte; byte 0 is the first after the SYN.
+    pieces: BTreeMap<u64, Vec<u8>>,
+    /// Offset just behind the last byte, if a FIN said so.
+    end: Option<u64>,
+    /// The furthest offset seen, from which new sequence numbers are unwrapped.
+    furthest: u64,
+    /// Bytes that came twice with different contents.
+    conflicts: u64,
+}
+
+impl Stream {
+    /// Empty, after a SYN with sequence number `isn`.
+    pub fn new(isn: u32) -> Self {
+        Self {
+            isn,
+            pieces: BTreeMap::new(),
+            end: None,
+            furthest: 0,
+            conflicts: 0,
+        }
+    }
+
+    /// The sequence number of the SYN.
+    pub fn isn(&self) -> u32 {
+        self.isn
+    }
+
+    /// Offset in the stream of sequence number `seq`, nearest to what was seen so far; `None` for
+    /// the SYN itself and what lies before it.
+    pub fn offset(&self, seq: u32) -> Option<u64> {
+        let near = self.isn.wrapping_add(1).wrapping_add(self.furthest as u32);
+        let distance = i64::from(seq.wrapping_sub(near) as i32);
+        self.furthest.checked_add_signed(distance)
+    }
+
+    /// Takes a segment's payload at `seq`.
+    pub fn add(&mut self, seq: u32, payload: &[u8]) {
+        let Some(offset) = self.offset(seq) else {
+            return;
+        };
+        // What carries nothing may lie one behind the end: an ACK after the FIN.
+        if payload.is_empty() {
+            return;
+        }
+        self.furthest = self.furthest.max(offset + payload.len() as u64);
+        match self.pieces.get_mut(&offset) {
+            Some(piece) if piece.len() >= payload.len() => {
+                let differing = piece.iter().zip(payload).filter(|(a, b)| a != b);
+                self.conflicts += differing.count() as u64;
+            }
+            _ => {
+                self.pieces.insert(offset, payload.to_vec());
+            }
+        }
+    }
+
+    /// Takes a FIN whose own sequence number is `seq`.
+    pub fn add_fin(&mut self, seq: u32) {
+        self.end = self.end.or(self.offset(seq));
+    }
+
+    /// Offset just behind the last byte, if the direction was ended by a FIN.
+    pub fn end(&self) -> Option<u64> {
+        self.end
+    }
+
+    /// The furthest offset that a segment reached.
+    pub fn furthest(&self) -> u64 {
+        self.furthest
+    }
+
+    /// Bytes that a later segment brought with other contents than an earlier one.
+    pub fn conflicts(&self) -> u64 {
+        self.conflicts
+    }
+
+    /// The bytes from the start up to the first that is missing.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut out: Vec<u8> = Vec::new();
+        for (offset, piece) in &self.pieces {
+            let have = out.len() as u64;
+            if *offset > have {
+                break;
+            }
+            let known = (have - offset) as usize;
+            out.extend_from_slice(piece.get(known..).unwrap_or_default());
+        }
+        out
+    }
+
+    /// The first missing byte with something behind it, if any is missing.
+    pub fn first_gap(&self) -> Option<u64> {
+        let have = self.bytes().len() as u64;
+        let expected = self.end.unwrap_or(0).max(self.furthest);
+        (have < expected).then_some(have)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn puts_segments_in_order_across_the_wrap() {
+        let isn = u32::MAX - 3;
+        let seq = |offset: u32| isn.wrapping_add(1).wrapping_add(offset);
+        let mut stream = Stream::new(isn);
+        stream.add(seq(0), b"ab");
+        stream.add(seq(4), b"ef");
+        assert_eq!(stream.bytes(), b"ab");
+        assert_eq!(stream.first_gap(), Some(2));
+        stream.add(seq(1), b"bcdef");
+        stream.add(seq(0), b"ab");
+        stream.add_fin(seq(6));
+        assert_eq!(stream.bytes(), b"abcdef");
+        assert_eq!(stream.first_gap(), None);
+        assert_eq!(stream.end(), Some(6));
+        assert_eq!(stream.offset(isn), None);
+        assert_eq!(stream.conflicts(), 0);
+        stream.add(seq(0), b"xb");
+        assert_eq!(stream.conflicts(), 1);
+    }
+
+    #[test]
+    fn a_missing_tail_is_a_gap() {
+        let mut stream = Stream::new(0);
+        stream.add(1, b"ab");
+        stream.add_fin(5);
+        assert_eq!(stream.first_gap(), Some(2));
+    }
+}

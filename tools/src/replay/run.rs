@@ -1,0 +1,419 @@
+//! The replay itself, on virtual time.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::host::{Host, Reading};
+use super::plan::{Action, Plan, Step};
+use super::translate::{self, Translation};
+use crate::capture::{Captured, Direction, Segment, Stream, take_apart};
+
+/// How long, in virtual time, the client waits for what the captured one had: longer than any
+/// sequence of retransmissions that ends well.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Where the replay and the capture part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Difference {
+    /// The bytes on one side differ.
+    Bytes {
+        /// Who sent them.
+        side: &'static str,
+        /// Offset of the first that differs, or where the shorter ends.
+        offset: u64,
+        /// Length in the capture.
+        captured: u64,
+        /// Length in the replay.
+        replayed: u64,
+    },
+    /// The captured client knew something that the stack never told this one.
+    Stuck {
+        /// The client's packet, as numbered in the file.
+        number: usize,
+        /// What it waits for.
+        waiting_for: String,
+    },
+    /// The captured server closed its half, the stack did not.
+    NotClosed,
+    /// The captured server did not reset the connection, the stack did.
+    Reset,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes {
+                side,
+                offset,
+                captured,
+                replayed,
+            } => write!(
+                f,
+                "the {side}'s bytes differ from offset {offset} on \
+                 ({captured} captured, {replayed} replayed)"
+            ),
+            Self::Stuck {
+                number,
+                waiting_for,
+            } => write!(f, "packet {number} of the client {waiting_for}"),
+            Self::NotClosed => write!(f, "the captured server closed its half, the stack did not"),
+            Self::Reset => write!(
+                f,
+                "the stack reset the connection, the captured server did not"
+            ),
+        }
+    }
+}
+
+/// What came of a replay.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// Packets of the client that were played.
+    pub played: usize,
+    /// Packets that the captured server sent.
+    pub captured_out: usize,
+    /// Packets that the stack sent.
+    pub replayed_out: usize,
+    /// Bytes that the client sent and the stack's application received.
+    pub client_bytes: u64,
+    /// Bytes that the stack sent.
+    pub server_bytes: u64,
+    /// Payload bytes that the stack sent more than once.
+    pub resent_bytes: u64,
+    /// Virtual time that it took.
+    pub took: Duration,
+    /// Packets that the stack discarded, by reason.
+    pub drops: Vec<(&'static str, u64)>,
+    /// Every difference; none: the same bytes came out.
+    pub differences: Vec<Difference>,
+}
+
+impl Report {
+    /// True if the same bytes came out on both ends, and the ends were the same.
+    pub fn is_same(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  client: {} packets played, {} bytes delivered to the application",
+            self.played, self.client_bytes
+        )?;
+        writeln!(
+            f,
+            "  server: {} packets sent ({} captured), {} bytes, {} sent again",
+            self.replayed_out, self.captured_out, self.server_bytes, self.resent_bytes
+        )?;
+        writeln!(f, "  virtual time: {:.6} s", self.took.as_secs_f64())?;
+        for (reason, count) in &self.drops {
+            writeln!(f, "  discarded: {count} {reason}")?;
+        }
+        if self.is_same() {
+            return write!(f, "  same bytes on both sides");
+        }
+        for difference in &self.differences {
+            writeln!(f, "  different: {difference}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Plays `plan` against `host`.
+pub fn run(plan: &Plan, host: &mut impl Host) -> Report {
+    let mut player = Player {
+        plan,
+        now: Duration::ZERO,
+        shift: Duration::ZERO,
+        next_packet: 0,
+        next_step: 0,
+        written: 0,
+        received: Vec::new(),
+        ended: false,
+        seen: Seen::default(),
+        report: Report::default(),
+    };
+    player.play(host);
+    player.finish(host)
+}
+
+/// What the stack has shown of itself so far.
+#[derive(Debug, Default)]
+struct Seen {
+    /// From its SYN on.
+    stream: Option<Stream>,
+    /// Offset behind the last byte sent, a FIN counted as one.
+    sent_to: u64,
+    /// Last timestamp.
+    timestamp: u32,
+    /// Sequence number of the client that its window reaches to.
+    window_to: Option<u32>,
+    /// Shift of its window field.
+    scale: u8,
+    reset: bool,
+    payload_bytes: u64,
+}
+
+impl Seen {
+    fn take(&mut self, segment: &Segment) {
+        if let Some((value, _)) = segment.timestamps {
+            self.timestamp = value;
+        }
+        self.reset |= segment.rst;
+        if segment.rst {
+            return;
+        }
+        let (window, scale) = translate::window(segment);
+        if segment.syn {
+            if self.stream.is_none() {
+                self.stream = Some(Stream::new(segment.seq));
+            }
+            self.scale = scale.unwrap_or(0).min(14);
+            self.window_to = Some(segment.ack.wrapping_add(window));
+        } else if segment.has_ack {
+            self.window_to = Some(segment.ack.wrapping_add(window << self.scale));
+        }
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let first = segment.seq.wrapping_add(u32::from(segment.syn));
+        stream.add(first, &segment.payload);
+        self.payload_bytes += segment.payload.len() as u64;
+        let behind = first.wrapping_add(segment.payload.len() as u32);
+        if segment.fin {
+            stream.add_fin(behind);
+        }
+        if let Some(offset) = stream.offset(behind) {
+            self.sent_to = self.sent_to.max(offset + u64::from(segment.fin));
+        }
+    }
+}
+
+struct Player<'a> {
+    plan: &'a Plan,
+    now: Duration,
+    /// How much later than captured the replay is.
+    shift: Duration,
+    next_packet: usize,
+    next_step: usize,
+    written: u64,
+    received: Vec<u8>,
+    ended: bool,
+    seen: Seen,
+    report: Report,
+}
+
+impl Player<'_> {
+    fn play(&mut self, host: &mut impl Host) {
+        loop {
+            let timer = self.settle(host);
+            let Some((captured_at, segment)) = self.plan.played.get(self.next_packet) else {
+                // Everything is played; the rest is between the application and the timers.
+                match self.wake_up(timer, None) {
+                    Some(at) if at <= self.shift + self.last_captured() + PATIENCE => self.now = at,
+                    _ => return,
+                }
+                continue;
+            };
+            let due = *captured_at + self.shift;
+            if self.now < due {
+                self.now = self.wake_up(timer, Some(due)).unwrap_or(due);
+                continue;
+            }
+            let missing = self.missing(segment);
+            let late = self.now - due;
+            match missing {
+                None => {
+                    self.shift += late;
+                    self.give(host, segment);
+                }
+                Some(waiting_for) => {
+                    let next = self.wake_up(timer, None);
+                    match next {
+                        Some(at) if at <= due + PATIENCE => self.now = at,
+                        _ => {
+                            self.report.differences.push(Difference::Stuck {
+                                number: segment.number,
+                                waiting_for,
+                            });
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn last_captured(&self) -> Duration {
+        self.plan
+            .played
+            .last()
+            .map_or(Duration::ZERO, |(at, _)| *at)
+    }
+
+    /// What the stack has not yet said that the captured client knew when it sent `segment`.
+    fn missing(&self, segment: &Segment) -> Option<String> {
+        if !segment.has_ack {
+            return None;
+        }
+        let shift = self.shift_of_numbers();
+        let Some(stream) = &self.seen.stream else {
+            return Some("answers a SYN-ACK that the stack has not sent".to_owned());
+        };
+        if let Some(acked) = stream.offset(segment.ack.wrapping_add(shift))
+            && acked > self.seen.sent_to
+        {
+            return Some(format!(
+                "acknowledges {acked} bytes, of which the stack has sent {}",
+                self.seen.sent_to
+            ));
+        }
+        let end = segment.seq.wrapping_add(segment.payload.len() as u32);
+        if let Some(window_to) = self.seen.window_to
+            && !segment.payload.is_empty()
+            && window_to.wrapping_sub(end) as i32 <= -1
+        {
+            return Some(format!(
+                "goes {} bytes beyond the window that the stack offers",
+                end.wrapping_sub(window_to)
+            ));
+        }
+        None
+    }
+
+    /// What is added to the captured server's sequence numbers; zero while the stack's are not known.
+    fn shift_of_numbers(&self) -> u32 {
+        self.seen
+            .stream
+            .as_ref()
+            .map_or(0, |stream| stream.isn().wrapping_sub(self.plan.server_isn))
+    }
+
+    fn give(&mut self, host: &mut impl Host, segment: &Segment) {
+        let translation = Translation {
+            shift: self.shift_of_numbers(),
+            echo: self.seen.timestamp,
+            negotiated: self.plan.negotiated,
+        };
+        let gso_size = if segment.payload.len() > usize::from(self.plan.mss) {
+            self.plan.mss
+        } else {
+            0
+        };
+        host.deliver(translation.apply(segment), gso_size);
+        self.next_packet += 1;
+        self.report.played += 1;
+    }
+
+    /// Turns the stack and the application until neither does anything more at this time.
+    fn settle(&mut self, host: &mut impl Host) -> Option<Duration> {
+        let mut sent = Vec::new();
+        loop {
+            let timer = host.turn(self.now, &mut sent);
+            let quiet = sent.is_empty();
+            for packet in sent.drain(..) {
+                self.report.replayed_out += 1;
+                let packet = Captured {
+                    number: 0,
+                    time: self.now,
+                    ip: packet,
+                };
+                if let Some((_, _, segment)) = take_apart(&packet) {
+                    self.seen.take(&segment);
+                }
+            }
+            if !self.application(host) && quiet {
+                return timer;
+            }
+        }
+    }
+
+    /// The application does what it did then; true if that was anything.
+    fn application(&mut self, host: &mut impl Host) -> bool {
+        let before = self.received.len();
+        let reading = host.read(&mut self.received);
+        let mut busy = self.received.len() > before;
+        busy |= reading == Reading::Ended && !std::mem::replace(&mut self.ended, true);
+        while let Some(step) = self.due_step() {
+            match step.action {
+                Action::WriteTo(end) => {
+                    let from = self.written as usize;
+                    let bytes = self.plan.server_bytes.get(from..end as usize);
+                    let taken = host.write(bytes.unwrap_or_default());
+                    self.written += taken as u64;
+                    busy |= taken > 0;
+                    if self.written < end {
+                        break;
+                    }
+                }
+                Action::Close => host.close(),
+                Action::Abort => host.abort(),
+            }
+            self.next_step += 1;
+            busy = true;
+        }
+        busy
+    }
+
+    fn next_step(&self) -> Option<&Step> {
+        let step = self.plan.steps.get(self.next_step)?;
+        (self.received.len() as u64 >= step.after).then_some(step)
+    }
+
+    fn due_step(&self) -> Option<Step> {
+        let step = self.next_step()?;
+        (step.at + self.shift <= self.now).then_some(*step)
+    }
+
+    /// The next moment at which anything can happen, always later than now.
+    fn wake_up(&self, timer: Option<Duration>, due: Option<Duration>) -> Option<Duration> {
+        let step = self.next_step().map(|step| step.at + self.shift);
+        [timer, due, step]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > self.now)
+            .min()
+    }
+
+    fn finish(mut self, host: &mut impl Host) -> Report {
+        let session = &self.plan.session;
+        let sent = self
+            .seen
+            .stream
+            .as_ref()
+            .map_or_else(Vec::new, Stream::bytes);
+        for (side, captured, replayed) in [
+            ("client", &self.plan.client_bytes, &self.received),
+            ("server", &self.plan.server_bytes, &sent),
+        ] {
+            if captured != replayed {
+                let same = captured.iter().zip(replayed).take_while(|(a, b)| a == b);
+                let offset = same.count() as u64;
+                self.report.differences.push(Difference::Bytes {
+                    side,
+                    offset,
+                    captured: captured.len() as u64,
+                    replayed: replayed.len() as u64,
+                });
+            }
+        }
+        let from_server = |segment: &&Segment| segment.direction == Direction::FromServer;
+        let captured = || session.segments.iter().filter(from_server);
+        let closed = self.seen.stream.as_ref().and_then(Stream::end).is_some();
+        if session.ended_by(Direction::FromServer) && !closed {
+            self.report.differences.push(Difference::NotClosed);
+        }
+        if self.seen.reset && !captured().any(|segment| segment.rst) {
+            self.report.differences.push(Difference::Reset);
+        }
+        self.report.captured_out = captured().count();
+        self.report.client_bytes = self.received.len() as u64;
+        self.report.server_bytes = sent.len() as u64;
+        self.report.resent_bytes = self.seen.payload_bytes.saturating_sub(sent.len() as u64);
+        self.report.took = self.now;
+        self.report.drops = host.drops();
+        self.report
+    }
+}

@@ -1,0 +1,178 @@
+//! A captured packet of the client, as it would have been sent to the stack under test.
+//!
+//! The client's own sequence numbers stay. What refers to the other side is moved to its numbers:
+//! the acknowledgement, the blocks of a SACK, the echoed timestamp. Options that the captured server
+//! declined are taken out of the SYN, so that the stack declines them as well. Checksums are computed
+//! anew, since a capture of an offloading device does not have them, and by a library that the stack
+//! does not use, so that nobody agrees with himself.
+
+use etherparse::TcpSlice;
+
+use crate::capture::Segment;
+
+const END: u8 = 0;
+const NOP: u8 = 1;
+const MSS: u8 = 2;
+const WINDOW_SCALE: u8 = 3;
+const SACK_PERMITTED: u8 = 4;
+const SACK: u8 = 5;
+const TIMESTAMPS: u8 = 8;
+
+/// Bytes of a TCP header without options.
+const FIXED: usize = 20;
+
+/// What a SYN-ACK agreed to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Negotiated {
+    window_scale: bool,
+    sack: bool,
+    timestamps: bool,
+}
+
+impl Negotiated {
+    pub(super) fn of(syn_ack: &Segment) -> Self {
+        let mut found = Self::default();
+        each_option(tcp(syn_ack), |kind, _| match kind {
+            WINDOW_SCALE => found.window_scale = true,
+            SACK_PERMITTED => found.sack = true,
+            TIMESTAMPS => found.timestamps = true,
+            _ => {}
+        });
+        found
+    }
+
+    fn declined(self, kind: u8) -> bool {
+        match kind {
+            WINDOW_SCALE => !self.window_scale,
+            SACK_PERMITTED => !self.sack,
+            TIMESTAMPS => !self.timestamps,
+            _ => false,
+        }
+    }
+}
+
+/// How numbers of the captured server become those of the stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Translation {
+    /// Added to sequence numbers of the server.
+    pub(super) shift: u32,
+    /// The timestamp that the stack sent last.
+    pub(super) echo: u32,
+    /// What the captured server agreed to.
+    pub(super) negotiated: Negotiated,
+}
+
+impl Translation {
+    /// The packet to give to the stack.
+    pub(super) fn apply(&self, segment: &Segment) -> Vec<u8> {
+        let mut ip = segment.ip.clone();
+        let Some(header) = ip.get_mut(segment.tcp_at..) else {
+            return ip;
+        };
+        if segment.has_ack {
+            add(header, 8, self.shift);
+        }
+        let mut edits = Vec::new();
+        each_option(header, |kind, at| edits.push((kind, at)));
+        for (kind, at) in edits {
+            let len = usize::from(header.get(at + 1).copied().unwrap_or(0));
+            if segment.syn && self.negotiated.declined(kind) {
+                header[at..at + len].fill(NOP);
+            } else if kind == SACK {
+                for edge in (at + 2..at + len).step_by(4) {
+                    add(header, edge, self.shift);
+                }
+            } else if kind == TIMESTAMPS && segment.has_ack && len == 10 {
+                header[at + 6..at + 10].copy_from_slice(&self.echo.to_be_bytes());
+            }
+        }
+        finish(&mut ip, segment.tcp_at);
+        ip
+    }
+}
+
+/// The maximum segment size of a SYN; the default of RFC 9293 section 3.7.1 without the option.
+pub(super) fn mss(syn: &Segment) -> u16 {
+    let header = tcp(syn);
+    let mut found = if syn.tcp_at == 20 { 536 } else { 1220 };
+    each_option(header, |kind, at| {
+        if kind == MSS
+            && let Some(pair) = header.get(at + 2..at + 4)
+        {
+            found = u16::from_be_bytes([pair[0], pair[1]]);
+        }
+    });
+    found
+}
+
+/// The window of a segment and, of a SYN, its scale.
+pub(super) fn window(segment: &Segment) -> (u32, Option<u8>) {
+    let header = tcp(segment);
+    let raw = header
+        .get(14..16)
+        .map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]));
+    let mut scale = None;
+    each_option(header, |kind, at| {
+        if kind == WINDOW_SCALE {
+            scale = header.get(at + 2).copied();
+        }
+    });
+    (u32::from(raw), scale)
+}
+
+fn tcp(segment: &Segment) -> &[u8] {
+    segment.ip.get(segment.tcp_at..).unwrap_or_default()
+}
+
+/// Calls `visit(kind, offset)` for each option that lies whole within the header.
+fn each_option(header: &[u8], mut visit: impl FnMut(u8, usize)) {
+    let len = header.get(12).map_or(0, |byte| usize::from(byte >> 4) * 4);
+    let end = len.min(header.len());
+    let mut at = FIXED;
+    while at < end {
+        match header[at] {
+            END => return,
+            NOP => at += 1,
+            kind => {
+                let size = header.get(at + 1).map_or(0, |size| usize::from(*size));
+                if size < 2 || at + size > end {
+                    return;
+                }
+                visit(kind, at);
+                at += size;
+            }
+        }
+    }
+}
+
+fn add(bytes: &mut [u8], at: usize, shift: u32) {
+    if let Some(four) = bytes.get_mut(at..at + 4) {
+        let old = u32::from_be_bytes([four[0], four[1], four[2], four[3]]);
+        four.copy_from_slice(&old.wrapping_add(shift).to_be_bytes());
+    }
+}
+
+/// Writes the TCP checksum.
+fn finish(ip: &mut [u8], tcp_at: usize) {
+    let v4 = ip.get(12..20).and_then(|both| both.split_at_checked(4));
+    let v6 = ip.get(8..40).and_then(|both| both.split_at_checked(16));
+    let Some(Ok(tcp)) = ip.get(tcp_at..).map(TcpSlice::from_slice) else {
+        return;
+    };
+    let sum = match (ip.first().map(|first| first >> 4), v4, v6) {
+        (Some(4), Some((src, dst)), _) => match (src.try_into(), dst.try_into()) {
+            (Ok(src), Ok(dst)) => tcp.calc_checksum_ipv4(src, dst).ok(),
+            _ => None,
+        },
+        (Some(6), _, Some((src, dst))) => match (src.try_into(), dst.try_into()) {
+            (Ok(src), Ok(dst)) => tcp.calc_checksum_ipv6(src, dst).ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(sum) = sum
+        && let Some(field) = ip.get_mut(tcp_at + 16..tcp_at + 18)
+    {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+}

@@ -1,0 +1,250 @@
+//! The replay judges rightly: a host that does what it should comes out the same, and each fault is
+//! found. The host here is the simplest that can talk to a client without losses.
+
+mod support;
+
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use etherparse::PacketBuilder;
+use support::{Wire, capture, pattern, receive, send};
+use tools::capture::{Captured, Segment, read, sessions, take_apart};
+use tools::replay::{Difference, Host, Plan, PlanError, Reading, run};
+
+const REQUEST: usize = 100_000;
+const ANSWER: usize = 250_000;
+
+fn client(stream: TcpStream) {
+    send(&stream, &pattern(3, REQUEST));
+    assert!(receive(&stream) == pattern(4, ANSWER));
+}
+
+fn server(stream: TcpStream) {
+    assert!(receive(&stream) == pattern(3, REQUEST));
+    send(&stream, &pattern(4, ANSWER));
+}
+
+/// What the host does wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    FlipsAByteOut,
+    LosesAByteIn,
+    NeverEnds,
+    StopsSending,
+    Resets,
+}
+
+struct Simple {
+    fault: Fault,
+    us: SocketAddr,
+    them: SocketAddr,
+    next_in: u32,
+    next_out: u32,
+    inbox: Vec<u8>,
+    taken: usize,
+    out: Vec<Vec<u8>>,
+    peer_ended: bool,
+    sent: usize,
+}
+
+const ISN: u32 = 0xffff_ff00;
+
+impl Simple {
+    fn new(fault: Fault, us: SocketAddr, them: SocketAddr) -> Self {
+        Self {
+            fault,
+            us,
+            them,
+            next_in: 0,
+            next_out: ISN,
+            inbox: Vec::new(),
+            taken: 0,
+            out: Vec::new(),
+            peer_ended: false,
+            sent: 0,
+        }
+    }
+
+    fn emit(&mut self, syn: bool, fin: bool, rst: bool, payload: &[u8]) {
+        let (IpAddr::V4(us), IpAddr::V4(them)) = (self.us.ip(), self.them.ip()) else {
+            panic!("IPv4 only");
+        };
+        let mut builder = PacketBuilder::ipv4(us.octets(), them.octets(), 64)
+            .tcp(self.us.port(), self.them.port(), self.next_out, 65_535)
+            .ack(self.next_in);
+        if syn {
+            builder = builder.syn();
+        }
+        if fin {
+            builder = builder.fin();
+        }
+        if rst {
+            builder = builder.rst();
+        }
+        let mut packet = Vec::new();
+        builder.write(&mut packet, payload).expect("a packet");
+        self.next_out = self
+            .next_out
+            .wrapping_add(payload.len() as u32 + u32::from(syn) + u32::from(fin));
+        self.out.push(packet);
+    }
+
+    fn on_segment(&mut self, segment: &Segment) {
+        if segment.syn {
+            self.next_in = segment.seq.wrapping_add(1);
+            self.emit(true, false, false, &[]);
+            return;
+        }
+        if segment.has_ack {
+            let ahead = segment.ack.wrapping_sub(self.next_out) as i32;
+            assert!(ahead <= 0, "acknowledged before it was sent");
+        }
+        if segment.seq != self.next_in {
+            return;
+        }
+        let mut payload = segment.payload.clone();
+        self.next_in = self.next_in.wrapping_add(payload.len() as u32);
+        if self.fault == Fault::LosesAByteIn && self.inbox.len() > 5_000 {
+            payload.pop();
+            self.fault = Fault::None;
+        }
+        self.inbox.extend(payload);
+        if segment.fin {
+            self.next_in = self.next_in.wrapping_add(1);
+            self.peer_ended = true;
+        }
+        if segment.fin || !segment.payload.is_empty() {
+            self.emit(false, false, false, &[]);
+        }
+    }
+}
+
+impl Host for Simple {
+    fn deliver(&mut self, packet: Vec<u8>, _gso_size: u16) {
+        let captured = Captured {
+            number: 0,
+            time: Duration::ZERO,
+            ip: packet,
+        };
+        let (from, to, segment) = take_apart(&captured).expect("a segment");
+        assert_eq!((from, to), (self.them, self.us));
+        self.on_segment(&segment);
+    }
+
+    fn turn(&mut self, _now: Duration, sent: &mut Vec<Vec<u8>>) -> Option<Duration> {
+        sent.append(&mut self.out);
+        None
+    }
+
+    fn read(&mut self, into: &mut Vec<u8>) -> Reading {
+        into.extend_from_slice(&self.inbox[self.taken..]);
+        self.taken = self.inbox.len();
+        if self.peer_ended {
+            Reading::Ended
+        } else {
+            Reading::Waiting
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut piece = bytes[..bytes.len().min(1_000)].to_vec();
+        if self.sent > 50_000 && self.fault == Fault::StopsSending {
+            return 0;
+        }
+        if self.sent > 50_000 && self.fault == Fault::FlipsAByteOut {
+            piece[0] ^= 1;
+            self.fault = Fault::None;
+        }
+        self.emit(false, false, false, &piece);
+        self.sent += piece.len();
+        piece.len()
+    }
+
+    fn close(&mut self) {
+        match self.fault {
+            Fault::NeverEnds => {}
+            Fault::Resets => self.emit(false, false, true, &[]),
+            _ => self.emit(false, true, false, &[]),
+        }
+    }
+
+    fn abort(&mut self) {}
+
+    fn drops(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn each_fault_is_found_and_no_other() {
+    let path = capture(Wire::Loopback, false, client, server);
+    let packets = read(&path).expect("the capture");
+    std::fs::remove_file(&path).expect("remove the capture");
+    let session = sessions(&packets).remove(0);
+    let plan = Plan::of(&session).expect("a plan");
+    let play = |fault| {
+        run(
+            &plan,
+            &mut Simple::new(fault, session.server, session.client),
+        )
+    };
+
+    let report = play(Fault::None);
+    assert!(report.is_same(), "{report}");
+    assert_eq!(report.client_bytes, REQUEST as u64);
+    assert_eq!(report.server_bytes, ANSWER as u64);
+    assert_eq!(report.played, plan.packets());
+
+    let first = |fault| play(fault).differences.into_iter().next();
+    assert!(matches!(
+        first(Fault::FlipsAByteOut),
+        Some(Difference::Bytes {
+            side: "server",
+            offset: 50_001..52_000,
+            ..
+        })
+    ));
+    assert!(matches!(
+        first(Fault::LosesAByteIn),
+        Some(Difference::Bytes { side: "client", .. } | Difference::Stuck { .. })
+    ));
+    assert!(matches!(
+        first(Fault::StopsSending),
+        Some(Difference::Stuck { .. })
+    ));
+    assert!(matches!(
+        first(Fault::NeverEnds),
+        Some(Difference::Stuck { .. } | Difference::NotClosed)
+    ));
+    assert!(play(Fault::Resets).differences.contains(&Difference::Reset));
+}
+
+#[test]
+fn an_incomplete_session_is_refused_with_what_to_do() {
+    let path = capture(Wire::Veth, false, client, server);
+    let packets = read(&path).expect("the capture");
+    std::fs::remove_file(&path).expect("remove the capture");
+    let refused =
+        |packets: &[Captured]| Plan::of(&sessions(packets)[0]).expect_err("an incomplete session");
+    assert!(matches!(refused(&packets[1..]), PlanError::Headless { .. }));
+    assert!(matches!(
+        refused(&packets[..1]),
+        PlanError::Unanswered { .. }
+    ));
+    let data = packets
+        .iter()
+        .position(|packet| take_apart(packet).is_some_and(|(_, _, s)| !s.payload.is_empty()))
+        .expect("data");
+    let mut torn = packets.clone();
+    torn.remove(data);
+    let error = refused(&torn);
+    assert_eq!(
+        error,
+        PlanError::Missing {
+            side: "client",
+            offset: 0
+        },
+        "{error}"
+    );
+}

@@ -1,0 +1,150 @@
+//! Captures made by the tests themselves, kernel to kernel, in namespaces of their own.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use benches::netns::Namespace;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, recvfrom, setsockopt, socket,
+    sockopt,
+};
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
+use pcap_file::{DataLink, TsResolution};
+
+/// `PACKET_OUTGOING` of packet(7): the copy that a sender on the same host sees.
+const OUTGOING: u8 = 4;
+
+/// Where the two kernels are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wire {
+    /// One kernel namespace, over loopback; captured as raw IP.
+    Loopback,
+    /// Two namespaces and a veth pair; captured as Ethernet on the server's end.
+    Veth,
+}
+
+/// What the client and the server of the session do with their sockets.
+pub(crate) type Script = fn(TcpStream);
+
+/// Runs one TCP session between kernels and writes what the server's end saw to a file.
+pub(crate) fn capture(wire: Wire, v6: bool, client: Script, server: Script) -> PathBuf {
+    let near = Namespace::new("client").expect("a namespace (run as root)");
+    let far = Namespace::new("server").expect("a namespace");
+    let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+    let (server_namespace, address) = match wire {
+        Wire::Loopback => (&near, if v6 { ip("::1") } else { ip("127.0.0.1") }),
+        Wire::Veth => {
+            near.veth(
+                ("v0", &[(ip("10.79.0.1"), 24), (ip("fd79::1"), 64)]),
+                &far,
+                ("v1", &[(ip("10.79.0.2"), 24), (ip("fd79::2"), 64)]),
+            )
+            .expect("a veth pair");
+            (&far, if v6 { ip("fd79::2") } else { ip("10.79.0.2") })
+        }
+    };
+    let name = format!(
+        "capture-{}-{wire:?}-{v6}-{:?}.pcap",
+        std::process::id(),
+        thread::current().id()
+    );
+    let path = std::env::temp_dir().join(name.replace(['(', ')'], ""));
+    let done = AtomicBool::new(false);
+    let (socket, listener) = server_namespace
+        .run(|| {
+            let listener = TcpListener::bind(SocketAddr::new(address, 0)).expect("listen");
+            (packet_socket(wire), listener)
+        })
+        .expect("inside the server's namespace");
+    let to = listener.local_addr().expect("an address");
+    thread::scope(|scope| {
+        let recorder = scope.spawn(|| record(&socket, wire, &path, &done));
+        let serving = scope.spawn(|| server(listener.accept().expect("a client").0));
+        near.run(|| client(TcpStream::connect(to).expect("connect")))
+            .expect("inside the client's namespace");
+        serving.join().expect("the server");
+        // The last acknowledgements are on their way without anybody waiting for them.
+        thread::sleep(Duration::from_millis(100));
+        done.store(true, Ordering::Release);
+        recorder.join().expect("the recorder");
+    });
+    path
+}
+
+fn packet_socket(wire: Wire) -> OwnedFd {
+    let kind = match wire {
+        Wire::Loopback => SockType::Datagram,
+        Wire::Veth => SockType::Raw,
+    };
+    let socket = socket(
+        AddressFamily::Packet,
+        kind,
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        SockProtocol::EthAll,
+    )
+    .expect("a packet socket (run as root)");
+    setsockopt(&socket, sockopt::RcvBufForce, &(256 << 20)).expect("a large receive buffer");
+    socket
+}
+
+fn record(socket: &OwnedFd, wire: Wire, path: &Path, done: &AtomicBool) {
+    let header = PcapHeader {
+        snaplen: 262_144,
+        datalink: match wire {
+            Wire::Loopback => DataLink::RAW,
+            Wire::Veth => DataLink::ETHERNET,
+        },
+        ts_resolution: TsResolution::NanoSecond,
+        ..PcapHeader::default()
+    };
+    let file = std::fs::File::create(path).expect("the capture file");
+    let mut writer =
+        PcapWriter::with_header(std::io::BufWriter::new(file), header).expect("header");
+    let clock = benches::clock::Stopwatch::start();
+    let mut buffer = vec![0; 262_144];
+    loop {
+        let ended = done.load(Ordering::Acquire);
+        match recvfrom::<SockaddrStorage>(socket.as_raw_fd(), &mut buffer) {
+            Ok((len, from)) => {
+                let outgoing = from
+                    .and_then(|from| from.as_link_addr().map(|link| link.pkttype() == OUTGOING))
+                    .unwrap_or(false);
+                // Loopback shows every packet twice, leaving and arriving.
+                if matches!(wire, Wire::Loopback) && outgoing {
+                    continue;
+                }
+                let packet = PcapPacket::new(clock.elapsed(), len as u32, &buffer[..len]);
+                writer.write_packet(&packet).expect("write a packet");
+            }
+            Err(nix::errno::Errno::EAGAIN) if ended => break,
+            Err(nix::errno::Errno::EAGAIN) => thread::sleep(Duration::from_micros(200)),
+            Err(error) => panic!("capture: {error}"),
+        }
+    }
+    writer.into_writer().flush().expect("flush");
+}
+
+/// `len` bytes that differ by position and by `seed`.
+pub(crate) fn pattern(seed: u8, len: usize) -> Vec<u8> {
+    (0..len)
+        .map(|at| (at as u8) ^ ((at >> 8) as u8).wrapping_mul(31) ^ ((at >> 16) as u8) ^ seed)
+        .collect()
+}
+
+/// Sends everything, then half-closes.
+pub(crate) fn send(mut stream: &TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).expect("send");
+    stream.shutdown(Shutdown::Write).expect("half-close");
+}
+
+/// Receives to the end.
+pub(crate) fn receive(mut stream: &TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("receive");
+    bytes
+}
