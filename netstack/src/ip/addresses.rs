@@ -27,6 +27,8 @@ pub struct AddressTable {
     /// The same addresses, sorted.
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,
+    /// Broadcast addresses of our IPv4 subnets, both forms, sorted.
+    broadcasts: Vec<Ipv4Addr>,
 }
 
 /// Why an address cannot be ours.
@@ -134,7 +136,20 @@ impl AddressTable {
                 self.v6.insert(at, v6);
             }
         }
+        self.collect_broadcasts();
         Ok(())
+    }
+
+    fn collect_broadcasts(&mut self) {
+        self.broadcasts.clear();
+        self.broadcasts.extend(
+            self.prefixes
+                .iter()
+                .flat_map(|p| [p.broadcast(), p.old_broadcast()])
+                .flatten(),
+        );
+        self.broadcasts.sort_unstable();
+        self.broadcasts.dedup();
     }
 
     /// Removes an address; false if it was not there.
@@ -145,6 +160,7 @@ impl AddressTable {
             IpAddr::V4(v4) => self.v4.retain(|a| *a != v4),
             IpAddr::V6(v6) => self.v6.retain(|a| *a != v6),
         }
+        self.collect_broadcasts();
         self.prefixes.len() != before
     }
 
@@ -163,12 +179,10 @@ impl AddressTable {
 
     /// True for a broadcast address, of either form, of one of our IPv4 subnets.
     pub fn is_subnet_broadcast(&self, address: IpAddr) -> bool {
-        let IpAddr::V4(v4) = address else {
-            return false;
-        };
-        self.prefixes
-            .iter()
-            .any(|p| p.broadcast() == Some(v4) || p.old_broadcast() == Some(v4))
+        match address {
+            IpAddr::V4(v4) => self.broadcasts.binary_search(&v4).is_ok(),
+            IpAddr::V6(_) => false,
+        }
     }
 
     /// True if `address` is on one of our subnets.

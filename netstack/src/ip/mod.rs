@@ -9,6 +9,8 @@
 //! | [`routes`] | the way to a destination |
 //! | [`pmtu`] | the largest packet that a path carries |
 //! | [`fragment`], [`reassembly`] | datagrams larger than that, out and in |
+//! | [`receive`] | what becomes of a packet whose headers were read |
+//! | [`send`] | packets out of transport headers and payload |
 //! | [`key`] | the secret behind tables and sequences that a peer must not aim at |
 
 pub mod addresses;
@@ -17,4 +19,6 @@ pub mod key;
 pub mod pmtu;
 pub mod prefix;
 pub mod reassembly;
+pub mod receive;
 pub mod routes;
+pub mod send;

@@ -1,0 +1,493 @@
+//! Packets to send, out of transport headers and payload.
+//!
+//! * **Define.** A [`TxPacket`] from here has right lengths and checksums, or says exactly what the
+//!   device must still do; no packet exceeds the path MTU unless the device is told to cut it.
+//! * **Enforce.** What the device cannot do is done here or refused.
+//! * **Consume.** The device sends what it is given.
+//!
+//! Headers are written into the packet's inline head, payload is shared; nothing here allocates.
+//! Knows no routes and no sockets: addresses, path MTU and identification are arguments.
+//! Sections: RFC 791 section 3.2, RFC 1122 section 3.3.3, RFC 1191 section 3, RFC 6864 section 4,
+//! RFC 8200 sections 4.5 and 5.
+
+use core::net::{IpAddr, SocketAddr};
+use core::ops::Range;
+
+use packet::build::{
+    BuildError, Head, IpFields, TxChecksum, prepend_icmp, prepend_ip, prepend_ip_fragment,
+    prepend_tcp, prepend_udp, set_flow_label,
+};
+use packet::frame::{ChecksumOffload, SegmentKind, SegmentOffload, TxOffload};
+use packet::icmp::IcmpMessage;
+use packet::ip::FragmentInfo;
+use packet::tcp::TcpHeader;
+use packet::udp::UdpHeader;
+use packet::{Chunks, IpProto, TxPacket};
+
+use super::fragment::{FragmentError, FragmentPlan};
+
+/// What the device does for us with packets we send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Offload {
+    /// Completes transport checksums.
+    pub tx_checksum: bool,
+    /// Cuts TCP segments (needs `tx_checksum`).
+    pub tso: bool,
+    /// Cuts trains of UDP datagrams (needs `tx_checksum`).
+    pub uso: bool,
+}
+
+/// How a packet goes out, beyond its addresses and content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Via {
+    /// The largest packet that may leave, in bytes: of the path, so never above the device's.
+    pub mtu: u16,
+    /// Whether IPv4 routers must not fragment: [`super::pmtu::Path::dont_fragment`]. It is never set
+    /// on packets that are fragmented here.
+    pub dont_fragment: bool,
+    /// Time to live, hop limit.
+    pub ttl: u8,
+    /// DSCP in the upper 6 bits, ECN in the lower 2.
+    pub traffic_class: u8,
+    /// IPv6 flow label, 20 bits (RFC 6437); 0: none. IPv4 ignores it.
+    pub flow_label: u32,
+    /// What the device does.
+    pub offload: Offload,
+}
+
+/// Why nothing can be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SendError {
+    /// Larger than the path allows, and neither the device nor IP may cut it.
+    #[error("{len} bytes exceed the path's {mtu}, and nobody may cut them")]
+    TooBig {
+        /// Length of the packet, headers included.
+        len: usize,
+        /// The path MTU.
+        mtu: u16,
+    },
+    /// No datagram can be that long, or the MTU has no room for a fragment.
+    #[error(transparent)]
+    Fragment(#[from] FragmentError),
+    /// The headers cannot be written (mixed families, fields too small).
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+impl Via {
+    fn fields(&self, src: IpAddr, dst: IpAddr, proto: IpProto, ident: u16) -> IpFields {
+        IpFields {
+            src,
+            dst,
+            proto,
+            ttl: self.ttl,
+            traffic_class: self.traffic_class,
+            ident,
+            dont_fragment: self.dont_fragment,
+        }
+    }
+
+    /// The identification of a packet that is sent whole: none is needed unless somebody may
+    /// fragment it (RFC 6864 section 4.1).
+    fn ident(&self, dst: IpAddr, ident: impl FnOnce() -> u32) -> u16 {
+        if dst.is_ipv6() || self.dont_fragment {
+            0
+        } else {
+            // IPv4 has 16 bits of it.
+            ident() as u16
+        }
+    }
+
+    fn checksum(&self) -> TxChecksum {
+        if self.offload.tx_checksum {
+            TxChecksum::Partial
+        } else {
+            TxChecksum::Full
+        }
+    }
+}
+
+/// Length of the IP header that [`prepend_ip`] writes.
+fn ip_header_len(dst: IpAddr) -> usize {
+    if dst.is_ipv4() { 20 } else { 40 }
+}
+
+/// A TCP segment. Its payload may exceed `mss` if the device cuts segments; each will carry `mss`
+/// bytes. Ports are those of `src` and `dst`, whatever `header` says. `ident` is asked only for
+/// packets that routers may fragment.
+///
+/// # Errors
+/// [`SendError::TooBig`] if the payload exceeds `mss` and the device does not cut, or the packet
+/// exceeds the MTU; [`SendError::Build`] if the headers cannot be written.
+#[inline]
+pub fn tcp_packet(
+    src: SocketAddr,
+    dst: SocketAddr,
+    header: &TcpHeader,
+    payload: Chunks,
+    mss: u16,
+    via: &Via,
+    ident: impl FnOnce() -> u32,
+) -> Result<TxPacket, SendError> {
+    let len = payload.len_bytes();
+    let header = TcpHeader {
+        src_port: src.port(),
+        dst_port: dst.port(),
+        ..*header
+    };
+    let header_len = ip_header_len(dst.ip()) + header.len();
+    let cut = len > usize::from(mss);
+    let can_cut = via.offload.tso && via.offload.tx_checksum && mss > 0;
+    let each = if cut { usize::from(mss) } else { len };
+    if (cut && !can_cut) || header_len + each > usize::from(via.mtu) {
+        return Err(SendError::TooBig {
+            len: header_len + len,
+            mtu: via.mtu,
+        });
+    }
+    let (src_ip, dst_ip) = (src.ip(), dst.ip());
+    let mut head = Head::new();
+    prepend_tcp(
+        &mut head,
+        &header,
+        src_ip,
+        dst_ip,
+        payload.slices(),
+        len,
+        via.checksum(),
+    )?;
+    let ident = via.ident(dst_ip, ident);
+    prepend_ip(
+        &mut head,
+        &via.fields(src_ip, dst_ip, IpProto::TCP, ident),
+        len,
+    )?;
+    label(&mut head, via);
+    let kind = if dst_ip.is_ipv4() {
+        SegmentKind::Tcp4
+    } else {
+        SegmentKind::Tcp6
+    };
+    Ok(TxPacket {
+        head,
+        payload,
+        offload: TxOffload {
+            checksum: via
+                .offload
+                .tx_checksum
+                .then_some(ChecksumOffload::tcp(ip_header_len(dst_ip) as u16)),
+            segment: cut.then_some(SegmentOffload {
+                kind,
+                size: mss,
+                // At most 40 + 60.
+                header_len: header_len as u16,
+            }),
+        },
+    })
+}
+
+/// A UDP datagram of any length: one packet, or the fragments that the path needs. `ident` is asked
+/// only if there are fragments, or routers may make some.
+///
+/// # Errors
+/// [`SendError::Fragment`] if no datagram is that long; [`SendError::Build`] if the headers cannot
+/// be written.
+#[inline]
+pub fn udp_packets(
+    src: SocketAddr,
+    dst: SocketAddr,
+    payload: Chunks,
+    via: &Via,
+    ident: impl FnOnce() -> u32,
+) -> Result<Packets, SendError> {
+    let (src_ip, dst_ip) = (src.ip(), dst.ip());
+    let whole = fits(dst_ip, packet::udp::LEN + payload.len_bytes(), via);
+    // The device sums one packet at a time: a checksum over fragments is ours.
+    let checksum = if whole {
+        via.checksum()
+    } else {
+        TxChecksum::Full
+    };
+    let header = UdpHeader {
+        src_port: src.port(),
+        dst_port: dst.port(),
+        len: 0,
+    };
+    if !whole {
+        FragmentPlan::new(
+            dst_ip.is_ipv6(),
+            packet::udp::LEN + payload.len_bytes(),
+            via.mtu,
+        )?;
+    }
+    let mut head = Head::new();
+    prepend_udp(
+        &mut head,
+        &header,
+        src_ip,
+        dst_ip,
+        payload.slices(),
+        payload.len_bytes(),
+        checksum,
+    )?;
+    let offload = TxOffload {
+        checksum: (checksum == TxChecksum::Partial)
+            .then_some(ChecksumOffload::udp(ip_header_len(dst_ip) as u16)),
+        segment: None,
+    };
+    Packets::new(
+        src_ip,
+        dst_ip,
+        IpProto::UDP,
+        head,
+        payload,
+        offload,
+        via,
+        ident,
+    )
+}
+
+/// A train of UDP datagrams to one peer in one packet, which the device cuts into datagrams of
+/// `size` bytes of payload (the last may be shorter).
+///
+/// # Errors
+/// [`SendError::TooBig`] if the device does not cut UDP, `size` is zero or a datagram exceeds the
+/// MTU; [`SendError::Build`] if the train exceeds 65,535 bytes.
+#[inline]
+pub fn udp_train(
+    src: SocketAddr,
+    dst: SocketAddr,
+    payload: Chunks,
+    size: u16,
+    via: &Via,
+    ident: impl FnOnce() -> u32,
+) -> Result<TxPacket, SendError> {
+    let (src_ip, dst_ip) = (src.ip(), dst.ip());
+    let header_len = ip_header_len(dst_ip) + packet::udp::LEN;
+    let len = payload.len_bytes();
+    let each = len.min(usize::from(size));
+    let can_cut = via.offload.uso && via.offload.tx_checksum && size > 0;
+    if !can_cut || header_len + each > usize::from(via.mtu) {
+        return Err(SendError::TooBig {
+            len: header_len + each,
+            mtu: via.mtu,
+        });
+    }
+    let header = UdpHeader {
+        src_port: src.port(),
+        dst_port: dst.port(),
+        len: 0,
+    };
+    let mut head = Head::new();
+    let pieces = payload.slices();
+    prepend_udp(
+        &mut head,
+        &header,
+        src_ip,
+        dst_ip,
+        pieces,
+        len,
+        TxChecksum::Partial,
+    )?;
+    let ident = via.ident(dst_ip, ident);
+    prepend_ip(
+        &mut head,
+        &via.fields(src_ip, dst_ip, IpProto::UDP, ident),
+        len,
+    )?;
+    label(&mut head, via);
+    Ok(TxPacket {
+        head,
+        payload,
+        offload: TxOffload {
+            checksum: Some(ChecksumOffload::udp(ip_header_len(dst_ip) as u16)),
+            segment: (len > each).then_some(SegmentOffload {
+                kind: SegmentKind::Udp,
+                size,
+                // At most 48.
+                header_len: header_len as u16,
+            }),
+        },
+    })
+}
+
+/// An ICMP message with what follows its eight octets: one packet, or the fragments that the path
+/// needs (an echo reply is as long as its request).
+///
+/// # Errors
+/// [`SendError::Fragment`] if no datagram is that long; [`SendError::Build`] if the headers cannot
+/// be written.
+pub fn icmp_packets(
+    src: IpAddr,
+    dst: IpAddr,
+    message: IcmpMessage,
+    payload: Chunks,
+    via: &Via,
+    ident: impl FnOnce() -> u32,
+) -> Result<Packets, SendError> {
+    let mut head = Head::new();
+    let len = payload.len_bytes();
+    prepend_icmp(&mut head, message, src, dst, payload.slices(), len)?;
+    let offload = TxOffload::default();
+    Packets::new(
+        src,
+        dst,
+        message.proto(),
+        head,
+        payload,
+        offload,
+        via,
+        ident,
+    )
+}
+
+/// Whether `len` bytes behind the IP header fit the path in one packet.
+fn fits(dst: IpAddr, len: usize, via: &Via) -> bool {
+    ip_header_len(dst) + len <= usize::from(via.mtu)
+}
+
+fn label(head: &mut Head, via: &Via) {
+    if via.flow_label != 0 {
+        // IPv4 has none, and says so.
+        set_flow_label(head, via.flow_label);
+    }
+}
+
+/// The packets of one datagram, in order: usually one.
+#[derive(Clone, Debug)]
+pub struct Packets(State);
+
+// One is the rule, and it is handed over at once: boxing it would allocate per packet.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, Debug)]
+enum State {
+    Whole(Option<TxPacket>),
+    Cut(Fragments),
+}
+
+#[derive(Clone, Debug)]
+struct Fragments {
+    fields: IpFields,
+    flow_label: u32,
+    id: u32,
+    plan: FragmentPlan,
+    /// The transport header: in front of the first fragment's payload.
+    transport: Head,
+    payload: Chunks,
+}
+
+impl Packets {
+    // Every argument is a part of the datagram; a struct for one private caller names them twice.
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        src: IpAddr,
+        dst: IpAddr,
+        proto: IpProto,
+        mut head: Head,
+        payload: Chunks,
+        offload: TxOffload,
+        via: &Via,
+        ident: impl FnOnce() -> u32,
+    ) -> Result<Self, SendError> {
+        let len = payload.len_bytes();
+        if fits(dst, head.len() + len, via) {
+            let ident = via.ident(dst, ident);
+            prepend_ip(&mut head, &via.fields(src, dst, proto, ident), len)?;
+            label(&mut head, via);
+            return Ok(Self(State::Whole(Some(TxPacket {
+                head,
+                payload,
+                offload,
+            }))));
+        }
+        let id = ident();
+        Ok(Self(State::Cut(Fragments {
+            fields: via.fields(src, dst, proto, 0),
+            flow_label: via.flow_label,
+            // IPv4 has 16 bits of it.
+            id: if dst.is_ipv4() { id & 0xffff } else { id },
+            plan: FragmentPlan::new(dst.is_ipv6(), head.len() + len, via.mtu)?,
+            transport: head,
+            payload,
+        })))
+    }
+
+    /// How many packets are left.
+    pub fn remaining(&self) -> usize {
+        match &self.0 {
+            State::Whole(packet) => usize::from(packet.is_some()),
+            State::Cut(fragments) => fragments.plan.remaining(),
+        }
+    }
+
+    /// True if the datagram is sent in fragments.
+    pub fn is_fragmented(&self) -> bool {
+        matches!(self.0, State::Cut(_))
+    }
+}
+
+impl Iterator for Packets {
+    type Item = TxPacket;
+
+    fn next(&mut self) -> Option<TxPacket> {
+        match &mut self.0 {
+            State::Whole(packet) => packet.take(),
+            State::Cut(fragments) => fragments.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.remaining(), Some(self.remaining()))
+    }
+}
+
+impl Iterator for Fragments {
+    type Item = TxPacket;
+
+    fn next(&mut self) -> Option<TxPacket> {
+        let part = self.plan.next()?;
+        let transport_len = self.transport.len();
+        // Every step is at least 8 bytes, which is as long as the transport headers here are: the
+        // first fragment holds the header whole (RFC 7112), the others none of it.
+        let (mut head, payload) = match part.range.start.checked_sub(transport_len) {
+            Some(start) => (Head::new(), start..part.range.end - transport_len),
+            None => (
+                self.transport.clone(),
+                0..part.range.end.saturating_sub(transport_len),
+            ),
+        };
+        let info = FragmentInfo {
+            id: self.id,
+            // The plan's datagrams are at most 65,535 bytes long.
+            offset_bytes: part.range.start as u16,
+            more: part.more,
+        };
+        let payload = slice(&self.payload, payload);
+        // The plan guarantees what this checks; a refusal ends the datagram.
+        prepend_ip_fragment(&mut head, &self.fields, info, payload.len_bytes()).ok()?;
+        if self.flow_label != 0 {
+            set_flow_label(&mut head, self.flow_label);
+        }
+        Some(TxPacket {
+            head,
+            payload,
+            offload: TxOffload::default(),
+        })
+    }
+}
+
+/// `range` of the bytes of `chunks`, sharing them.
+fn slice(chunks: &Chunks, range: Range<usize>) -> Chunks {
+    let mut part = Chunks::new();
+    let mut at = 0;
+    for piece in chunks {
+        let end = at + piece.len();
+        if at < range.end && range.start < end {
+            let inside = range.start.saturating_sub(at)..(range.end - at).min(piece.len());
+            // As many pieces as before, at most.
+            let _ = part.push(piece.slice(inside));
+        }
+        at = end;
+    }
+    part
+}
