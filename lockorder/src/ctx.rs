@@ -12,6 +12,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::LockBefore;
+use crate::set::Permit;
 
 /// The right to acquire whatever comes after `L`. Zero-sized.
 ///
@@ -36,6 +37,18 @@ impl<'k, L> LockCtx<'k, L> {
     #[inline]
     pub fn reborrow(&mut self) -> LockCtx<'_, L> {
         LockCtx::mint()
+    }
+
+    /// The right to acquire several locks of one later level, while `self` is borrowed.
+    ///
+    /// The permit itself does not keep the borrow: whoever asks for one must borrow the
+    /// context for as long as what is acquired with it is held.
+    #[inline]
+    pub(crate) fn permit<'p, M>(&self) -> Permit<'p, M>
+    where
+        L: LockBefore<M>,
+    {
+        Permit::mint()
     }
 
     /// Goes on to a later level without acquiring anything, for functions that want the

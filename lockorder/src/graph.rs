@@ -10,6 +10,9 @@ use core::fmt;
 pub struct Graph {
     levels: &'static [LevelInfo],
     edges: &'static [Edge],
+    /// The closure: `levels.len()` rows of as many bits, in words of 64; bit `before` of row
+    /// `after`.
+    closure: &'static [u64],
 }
 
 /// One level, or the root.
@@ -52,8 +55,16 @@ impl Edge {
 impl Graph {
     #[doc(hidden)]
     #[must_use]
-    pub const fn __new(levels: &'static [LevelInfo], edges: &'static [Edge]) -> Self {
-        Graph { levels, edges }
+    pub const fn __new(
+        levels: &'static [LevelInfo],
+        edges: &'static [Edge],
+        closure: &'static [u64],
+    ) -> Self {
+        Graph {
+            levels,
+            edges,
+            closure,
+        }
     }
 
     /// The levels in a topological order, the root (the domain) first. A level's
@@ -77,13 +88,16 @@ impl Graph {
 
     /// Whether `after` may be taken while `before` is the level last taken: the transitive
     /// question that the compiler answers by `After: LockAfter<Before>`. False for indices
-    /// that are not in the graph. Walks the edges.
+    /// that are not in the graph.
     #[must_use]
     pub fn may_follow(&self, before: usize, after: usize) -> bool {
-        // Ranks grow along edges, so the walk ends.
-        self.edges.iter().any(|edge| {
-            edge.after == after && (edge.before == before || self.may_follow(before, edge.before))
-        })
+        let words = self.levels.len().div_ceil(64);
+        before < self.levels.len()
+            && after < self.levels.len()
+            && self
+                .closure
+                .get(after * words + before / 64)
+                .is_some_and(|word| word >> (before % 64) & 1 == 1)
     }
 
     /// The graph in Graphviz's language.

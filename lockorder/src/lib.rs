@@ -99,12 +99,16 @@
 // here has its contract and its proof beside it.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 mod ctx;
 pub mod graph;
 mod key;
 mod mutex;
 mod order;
 mod rwlock;
+pub mod set;
 mod slot;
 
 pub use ctx::LockCtx;
@@ -112,6 +116,7 @@ pub use key::Key;
 pub use mutex::{Mutex, MutexGuard};
 pub use order::{Domain, Level, LockAfter, LockBefore};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use set::{DuplicateLock, LockSet, OwnedSet, Read, RetrySet};
 
 /// The raw lock of a [`Mutex`] that names none.
 #[cfg(feature = "parking_lot")]

@@ -14,6 +14,7 @@ use core::ops::{Deref, DerefMut};
 use lock_api::{RawMutex, RawMutexFair, RawMutexTimed};
 
 use crate::ctx::{LockCtx, OnThisThread};
+use crate::set::Permit;
 use crate::{DefaultRawMutex, Level, LockBefore};
 
 /// A mutual exclusion lock of level `L`, as large as the raw lock and its data.
@@ -143,6 +144,26 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
     {
         let guard = self.inner.try_lock_until(deadline)?;
         Some((MutexGuard::new(guard), ctx.descend()))
+    }
+}
+
+impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
+    /// Acquires the lock as a member of a set.
+    #[inline]
+    pub(crate) fn acquire_permitted<'k>(
+        &'k self,
+        _permit: Permit<'k, L>,
+    ) -> MutexGuard<'k, L, T, R> {
+        MutexGuard::new(self.inner.lock())
+    }
+
+    /// Acquires the lock as a member of a set, if it is free now.
+    #[inline]
+    pub(crate) fn try_acquire_permitted<'k>(
+        &'k self,
+        _permit: Permit<'k, L>,
+    ) -> Option<MutexGuard<'k, L, T, R>> {
+        self.inner.try_lock().map(MutexGuard::new)
     }
 }
 

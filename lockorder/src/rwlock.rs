@@ -16,6 +16,7 @@ use core::ops::{Deref, DerefMut};
 use lock_api::{RawRwLock, RawRwLockDowngrade, RawRwLockFair, RawRwLockTimed};
 
 use crate::ctx::{LockCtx, OnThisThread};
+use crate::set::Permit;
 use crate::{DefaultRawRwLock, Level, LockBefore};
 
 /// A reader-writer lock of level `L`, as large as the raw lock and its data.
@@ -223,6 +224,44 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
     {
         let guard = self.inner.try_write_until(deadline)?;
         Some((RwLockWriteGuard::new(guard), ctx.descend()))
+    }
+}
+
+impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
+    /// Acquires the lock as a member of a set.
+    #[inline]
+    pub(crate) fn read_permitted<'k>(
+        &'k self,
+        _permit: Permit<'k, L>,
+    ) -> RwLockReadGuard<'k, L, T, R> {
+        RwLockReadGuard::new(self.inner.read())
+    }
+
+    /// Acquires the lock as a member of a set, if that is possible now.
+    #[inline]
+    pub(crate) fn try_read_permitted<'k>(
+        &'k self,
+        _permit: Permit<'k, L>,
+    ) -> Option<RwLockReadGuard<'k, L, T, R>> {
+        self.inner.try_read().map(RwLockReadGuard::new)
+    }
+
+    /// Acquires the lock as a member of a set.
+    #[inline]
+    pub(crate) fn write_permitted<'k>(
+        &'k self,
+        _permit: Permit<'k, L>,
+    ) -> RwLockWriteGuard<'k, L, T, R> {
+        RwLockWriteGuard::new(self.inner.write())
+    }
+
+    /// Acquires the lock as a member of a set, if that is possible now.
+    #[inline]
+    pub(crate) fn try_write_permitted<'k>(
+        &'k self,
+        _permit: Permit<'k, L>,
+    ) -> Option<RwLockWriteGuard<'k, L, T, R>> {
+        self.inner.try_write().map(RwLockWriteGuard::new)
     }
 }
 

@@ -67,6 +67,15 @@ pub(crate) fn emit(declaration: &Declaration, order: &Order) -> TokenStream {
         let (from, to) = (position[*from], position[*to]);
         quote! { #krate::graph::Edge::__new(#from, #to) }
     });
+    let closure = order.sorted.iter().flat_map(|after| {
+        let mut row = vec![0u64; nodes.len().div_ceil(64)];
+        for (place, before) in order.sorted.iter().enumerate() {
+            if order.before[*after].contains(*before) {
+                row[place / 64] |= 1 << (place % 64);
+            }
+        }
+        row
+    });
     let domain = &declaration.domain.name;
     let domain_name = domain.to_string();
     tokens.extend(quote! {
@@ -78,6 +87,7 @@ pub(crate) fn emit(declaration: &Declaration, order: &Order) -> TokenStream {
             const GRAPH: &'static #krate::graph::Graph = &#krate::graph::Graph::__new(
                 &[#(#levels),*],
                 &[#(#edges),*],
+                &[#(#closure),*],
             );
             #krate::__domain_slot! {}
         }

@@ -1,0 +1,85 @@
+//! Owned sets: locks that can be reached through the set only.
+//!
+//! - **Define:** whoever acquires a lock of an [`OwnedSet`] acquires all of them, by index.
+//! - **Enforce:** the set takes what owns its locks ([`Owned`]), and never gives a shared
+//!   reference to them.
+//! - **Consume:** two threads that want the same set meet at its first lock, so neither a
+//!   sort nor a check for duplicates is needed.
+
+use super::{Data, Exclusive, Lockable, Locks, Owned, Permit, Shared};
+use crate::{LockBefore, LockCtx};
+
+/// A set of locks that belong to it, acquired in the order of their places.
+///
+/// ```
+/// # mod levels { lockorder::lock_order! { pub domain App; level Shard; App => Shard; } }
+/// use lockorder::{Key, OwnedSet, RwLock};
+/// static SHARDS: OwnedSet<[RwLock<levels::Shard, u32>; 2]> =
+///     OwnedSet::new([RwLock::new(1), RwLock::new(2)]);
+/// let mut key = Key::<levels::App>::take().expect("the key is free");
+/// SHARDS.with(&mut key.ctx(), |[first, second], _| core::mem::swap(first, second));
+/// assert_eq!(SHARDS.with_read(&mut key.ctx(), |[first, second], _| *first * 10 + *second), 21);
+/// ```
+#[derive(Debug)]
+pub struct OwnedSet<S> {
+    locks: S,
+}
+
+impl<S: Owned> OwnedSet<S> {
+    /// Takes the locks over. Who owns them can neither have them twice nor share them.
+    #[inline]
+    pub const fn new(locks: S) -> Self {
+        OwnedSet { locks }
+    }
+}
+
+// A derived one would ask for nothing but `S: Default`, and let references in.
+impl<S: Owned + Default> Default for OwnedSet<S> {
+    fn default() -> Self {
+        OwnedSet::new(S::default())
+    }
+}
+
+impl<S> OwnedSet<S> {
+    /// The members. The exclusive borrow proves that nobody holds or waits for one.
+    #[inline]
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.locks
+    }
+
+    /// The members.
+    #[inline]
+    pub fn into_inner(self) -> S {
+        self.locks
+    }
+}
+
+impl<S: Locks + Owned> OwnedSet<S> {
+    #[inline]
+    fn acquire<'k, M>(&'k self, permit: Permit<'k, S::Level>) -> S::Guard<'k>
+    where
+        S: Lockable<M>,
+    {
+        let mut slots = self.locks.slots();
+        for index in 0..self.locks.count() {
+            self.locks.acquire(index, &mut slots, permit);
+        }
+        S::finish(slots)
+    }
+
+    #[inline]
+    fn try_acquire<'k, M>(&'k self, permit: Permit<'k, S::Level>) -> Option<S::Guard<'k>>
+    where
+        S: Lockable<M>,
+    {
+        let mut slots = self.locks.slots();
+        for index in 0..self.locks.count() {
+            if !self.locks.try_acquire(index, &mut slots, permit) {
+                return None;
+            }
+        }
+        Some(S::finish(slots))
+    }
+}
+
+acquisitions!(OwnedSet: Owned);
