@@ -1,1 +1,148 @@
-//! Where packets come from and go to.
+//! Where packets come from and go to: one trait, five devices.
+//!
+//! * [`tun_offload`]: a TUN device with several queues and the virtio-net header, so that packets
+//!   of up to 64 KiB cross the kernel boundary in one call and checksums are left to whoever needs
+//!   them. The default.
+//! * [`tun_plain`]: a TUN device with one queue and bare packets, for any kernel.
+//! * [`channel`]: packets that the program carries itself, a tunnel's, say.
+//! * [`memory`]: an in-memory link with seeded loss, delay, reordering, duplication and corruption,
+//!   on the time that its caller passes in.
+//! * [`pcap`]: a wrapper around any of them that writes a capture.
+//!
+//! A device moves bytes and never looks past the fixed IP header; it never waits except in
+//! [`Device::park`], never grows a buffer beyond the pool it was lent, and counts each packet that it
+//! has to discard under one reason. It also counts [`Event::PacketsIn`](crate::base::counters::Event)
+//! and its three siblings, so that those hold for packets that the stack never got to see.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use packet::Buffers;
+use packet::frame::{RxPacket, TxPacket};
+
+use crate::base::{Counters, Instant};
+
+pub mod channel;
+mod config;
+mod errno;
+mod error;
+mod linear;
+mod link;
+pub mod memory;
+mod open;
+pub mod pcap;
+pub mod tun_offload;
+pub mod tun_plain;
+mod virtio;
+mod wake;
+
+pub use config::{Offload, TunConfig};
+pub use error::DeviceError;
+pub use link::kernel_drops;
+pub use open::open;
+
+/// Room that a receive slab needs beyond the largest packet, in bytes: the device's own header in
+/// front of it, and one byte by which a packet that was cut off is told from one that just fits.
+pub const SLAB_SLACK_BYTES: usize = 64;
+
+/// What a device can do; constant for its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceCaps {
+    /// Largest packet that goes over the wire in one piece, in bytes with its IP header.
+    pub mtu: u16,
+    /// Takes TCP super-segments of up to 64 KiB ([`packet::frame::SegmentOffload`]) and may hand
+    /// them over on receive.
+    pub tso: bool,
+    /// Takes UDP super-datagrams, and may hand them over on receive: one UDP header, a payload of
+    /// several datagrams, each [`RxPacket::gso_size`] bytes long but the last.
+    pub uso: bool,
+    /// Finishes a partial transport checksum ([`packet::frame::ChecksumOffload`]).
+    pub tx_checksum: bool,
+    /// Largest packet that it hands over, in bytes with its IP header.
+    pub max_packet: usize,
+}
+
+impl DeviceCaps {
+    /// How long the large slabs of a pool must be to receive from this device, in bytes.
+    pub fn slab_bytes(&self) -> usize {
+        self.max_packet + SLAB_SLACK_BYTES
+    }
+}
+
+/// Wakes the thread that is, or is about to be, in [`Device::park`]. Any thread may call it.
+pub trait Unpark: Send + Sync {
+    /// Makes the device's `park` return: at once if it sleeps, else the next one. Cheap when the
+    /// device does not sleep (one atomic exchange, no system call). Never blocks.
+    fn unpark(&self);
+}
+
+/// One queue of packets, in and out, owned by one worker.
+///
+/// Errors are for what ends the device (it was removed, its other side is gone). A packet that could
+/// not be taken or sent is a counted drop, never an error, and never tried again.
+pub trait Device: Send + 'static {
+    /// What it can do.
+    fn caps(&self) -> DeviceCaps;
+
+    /// Appends up to `max` packets to `out` without waiting and returns how many; `0` means that
+    /// nothing is there. Performs at most `max` reads, so that it returns even when each packet has to
+    /// be discarded. `now` becomes the packets' time of arrival.
+    ///
+    /// # Errors
+    /// The device is gone; no later call will succeed.
+    fn recv_batch(
+        &mut self,
+        out: &mut Vec<RxPacket>,
+        max: usize,
+        buffers: &Buffers,
+        now: Instant,
+        counters: &Counters,
+    ) -> io::Result<usize>;
+
+    /// Sends the packets in order and leaves `batch` empty. What could not be sent is counted.
+    ///
+    /// # Errors
+    /// The device is gone; no later call will succeed. The batch is empty then, too, and the packets
+    /// that were left are counted as drops.
+    fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()>;
+
+    /// Sleeps until a packet may be there, [`Unpark::unpark`] was called since the last `park`, or
+    /// `timeout` passed (`None`: no limit). May return early for no reason.
+    ///
+    /// # Errors
+    /// The operating system refused to wait.
+    fn park(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The handle that ends a `park`; the same for each call.
+    fn unparker(&self) -> Arc<dyn Unpark>;
+}
+
+impl Device for Box<dyn Device> {
+    fn caps(&self) -> DeviceCaps {
+        (**self).caps()
+    }
+
+    fn recv_batch(
+        &mut self,
+        out: &mut Vec<RxPacket>,
+        max: usize,
+        buffers: &Buffers,
+        now: Instant,
+        counters: &Counters,
+    ) -> io::Result<usize> {
+        (**self).recv_batch(out, max, buffers, now, counters)
+    }
+
+    fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
+        (**self).send_batch(batch, counters)
+    }
+
+    fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        (**self).park(timeout)
+    }
+
+    fn unparker(&self) -> Arc<dyn Unpark> {
+        (**self).unparker()
+    }
+}

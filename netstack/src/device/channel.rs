@@ -1,0 +1,446 @@
+//! A device whose other side is the program itself: packets of a tunnel that never touch the kernel.
+//!
+//! [`channel`] makes a [`ChannelDevice`] for the stack and a [`PacketPipe`] for the program. The pipe
+//! is shaped for async code (`recv`, `send`, [`Stream`], [`Sink`], `poll_*`) and bound to no runtime.
+//!
+//! Two bounded queues without a lock, one each way. What the stack sends into a full queue is dropped
+//! and counted, as by any link; what the program sends into a full queue waits ([`PacketSender::send`])
+//! or comes back ([`PacketSender::try_send`]). Dropping either side ends the other.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use crossbeam_queue::ArrayQueue;
+use futures_core::Stream;
+use futures_sink::Sink;
+use packet::Buffers;
+use packet::buf::{Payload, SMALL_SLAB_BYTES};
+use packet::checksum::RxChecksum;
+use packet::frame::{RxPacket, TxPacket};
+
+use super::wake::MemoryWake;
+use super::{Device, DeviceCaps, Unpark, linear};
+use crate::base::counters::Event;
+use crate::base::{Counters, DropReason, Instant};
+
+/// Sizes of a packet channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelConfig {
+    /// Largest packet either way, in bytes with its IP header.
+    pub mtu: u16,
+    /// Packets that wait for the stack.
+    pub to_stack: usize,
+    /// Packets that wait for the program.
+    pub from_stack: usize,
+}
+
+impl Default for ChannelConfig {
+    /// MTU 1420, as tunnels over Ethernet have it; 1,024 packets each way.
+    fn default() -> Self {
+        Self {
+            mtu: 1420,
+            to_stack: 1024,
+            from_stack: 1024,
+        }
+    }
+}
+
+struct Shared {
+    mtu: u16,
+    to_stack: ArrayQueue<Bytes>,
+    from_stack: ArrayQueue<Bytes>,
+    /// The stack's worker.
+    wake: MemoryWake,
+    /// The task that waits for packets.
+    reader: AtomicWaker,
+    /// The task that waits for room.
+    writer: AtomicWaker,
+    device_gone: AtomicBool,
+    sender_gone: AtomicBool,
+    receiver_gone: AtomicBool,
+    /// Packets of the stack that found the queue full.
+    dropped: AtomicU64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("mtu", &self.mtu)
+            .field("to_stack", &self.to_stack.len())
+            .field("from_stack", &self.from_stack.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Unpark for Shared {
+    fn unpark(&self) {
+        self.wake.unpark();
+    }
+}
+
+/// A device for a stack, and the program's side of it. Queues hold at least one packet.
+pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
+    let shared = Arc::new(Shared {
+        mtu: config.mtu,
+        to_stack: ArrayQueue::new(config.to_stack.max(1)),
+        from_stack: ArrayQueue::new(config.from_stack.max(1)),
+        wake: MemoryWake::new(),
+        reader: AtomicWaker::new(),
+        writer: AtomicWaker::new(),
+        device_gone: AtomicBool::new(false),
+        sender_gone: AtomicBool::new(false),
+        receiver_gone: AtomicBool::new(false),
+        dropped: AtomicU64::new(0),
+    });
+    let pipe = PacketPipe {
+        receiver: PacketReceiver {
+            shared: Arc::clone(&shared),
+        },
+        sender: PacketSender {
+            shared: Arc::clone(&shared),
+        },
+    };
+    (
+        ChannelDevice {
+            shared,
+            scratch: Vec::new(),
+        },
+        pipe,
+    )
+}
+
+/// The stack's side of a packet channel.
+#[derive(Debug)]
+pub struct ChannelDevice {
+    shared: Arc<Shared>,
+    scratch: Vec<u8>,
+}
+
+impl Drop for ChannelDevice {
+    fn drop(&mut self) {
+        self.shared.device_gone.store(true, Ordering::Release);
+        self.shared.reader.wake();
+        self.shared.writer.wake();
+    }
+}
+
+impl Device for ChannelDevice {
+    fn caps(&self) -> DeviceCaps {
+        DeviceCaps {
+            mtu: self.shared.mtu,
+            tso: false,
+            uso: false,
+            tx_checksum: false,
+            max_packet: self.shared.mtu.into(),
+        }
+    }
+
+    fn recv_batch(
+        &mut self,
+        out: &mut Vec<RxPacket>,
+        max: usize,
+        buffers: &Buffers,
+        now: Instant,
+        counters: &Counters,
+    ) -> io::Result<usize> {
+        let before = out.len();
+        let (mut taken, mut bytes) = (0, 0);
+        // Asked before the queue: what was sent before the sender left is still delivered.
+        let sender_gone = self.shared.sender_gone.load(Ordering::Acquire);
+        while taken < max {
+            let Some(packet) = self.shared.to_stack.pop() else {
+                break;
+            };
+            taken += 1;
+            // A small packet is copied, so that the program's buffer, however large, is free again.
+            let data = if packet.len() <= SMALL_SLAB_BYTES {
+                buffers.copy(&packet)
+            } else {
+                Some(Payload::from(packet))
+            };
+            let Some(data) = data else {
+                counters.drop_packet(DropReason::NoReceiveBuffer);
+                continue;
+            };
+            bytes += data.len() as u64;
+            out.push(RxPacket {
+                data,
+                checksum: RxChecksum::Unknown,
+                gso_size: 0,
+                arrived_nanos: now.as_nanos(),
+            });
+        }
+        if taken > 0 {
+            counters.add(Event::PacketsIn, taken as u64);
+            counters.add(Event::BytesIn, bytes);
+            self.shared.writer.wake();
+        } else if sender_gone && self.shared.receiver_gone.load(Ordering::Acquire) {
+            return Err(pipe_gone());
+        }
+        Ok(out.len() - before)
+    }
+
+    fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
+        let (mut sent, mut bytes) = (0, 0);
+        let gone = self.shared.receiver_gone.load(Ordering::Acquire);
+        for packet in batch.drain(..) {
+            if gone || linear::write(&packet, &mut self.scratch).is_err() {
+                counters.drop_packet(DropReason::TransmitFailed);
+                continue;
+            }
+            if self.scratch.len() > usize::from(self.shared.mtu) {
+                counters.drop_packet(DropReason::TooBig);
+                continue;
+            }
+            let len = self.scratch.len() as u64;
+            match self
+                .shared
+                .from_stack
+                .push(Bytes::copy_from_slice(&self.scratch))
+            {
+                Ok(()) => {
+                    sent += 1;
+                    bytes += len;
+                }
+                Err(_full) => {
+                    self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+                    counters.drop_packet(DropReason::TransmitFailed);
+                }
+            }
+        }
+        if sent > 0 {
+            counters.add(Event::PacketsOut, sent);
+            counters.add(Event::BytesOut, bytes);
+            self.shared.reader.wake();
+        }
+        if gone && self.shared.sender_gone.load(Ordering::Acquire) {
+            return Err(pipe_gone());
+        }
+        Ok(())
+    }
+
+    fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.shared.wake.park(timeout)
+    }
+
+    fn unparker(&self) -> Arc<dyn Unpark> {
+        Arc::clone(&self.shared) as Arc<dyn Unpark>
+    }
+}
+
+fn pipe_gone() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::BrokenPipe,
+        "packet channel: the program dropped its side of the channel",
+    )
+}
+
+/// Why a packet was not taken. The packet comes back where sending it later can help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The stack's queue is full for now.
+    #[error("packet channel: the stack's queue is full: wait for room (send) or drop the packet")]
+    Full(Bytes),
+    /// The stack is gone.
+    #[error("packet channel: the stack dropped its side of the channel")]
+    Closed,
+    /// Longer than the channel's MTU.
+    #[error(
+        "packet channel: a packet of {len} bytes does not fit the channel's MTU of {mtu}: send at most that"
+    )]
+    TooBig {
+        /// Its length, in bytes.
+        len: usize,
+        /// The channel's MTU, in bytes.
+        mtu: u16,
+    },
+}
+
+/// The program's side of a packet channel: both directions. See [`PacketPipe::into_split`].
+#[derive(Debug)]
+pub struct PacketPipe {
+    receiver: PacketReceiver,
+    sender: PacketSender,
+}
+
+impl PacketPipe {
+    /// The two directions, for two tasks.
+    pub fn into_split(self) -> (PacketReceiver, PacketSender) {
+        (self.receiver, self.sender)
+    }
+
+    /// See [`PacketReceiver::recv`].
+    pub async fn recv(&mut self) -> Option<Bytes> {
+        self.receiver.recv().await
+    }
+
+    /// See [`PacketSender::send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
+        self.sender.send(packet).await
+    }
+
+    /// See [`PacketReceiver::try_recv`].
+    pub fn try_recv(&mut self) -> Option<Bytes> {
+        self.receiver.try_recv()
+    }
+
+    /// See [`PacketSender::try_send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
+        self.sender.try_send(packet)
+    }
+}
+
+/// Takes the packets that the stack sends.
+#[derive(Debug)]
+pub struct PacketReceiver {
+    shared: Arc<Shared>,
+}
+
+impl PacketReceiver {
+    /// The next packet, with its IP header first and all checksums filled in; `None` when the stack is
+    /// gone and everything that it sent was taken. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<Bytes> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The next packet, if one is there.
+    pub fn try_recv(&mut self) -> Option<Bytes> {
+        self.shared.from_stack.pop()
+    }
+
+    /// [`PacketReceiver::recv`] for hand-written futures.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(packet) = self.shared.from_stack.pop() {
+            return Poll::Ready(Some(packet));
+        }
+        self.shared.reader.register(cx.waker());
+        // Both may have happened before the waker was in place.
+        let gone = self.shared.device_gone.load(Ordering::Acquire);
+        match self.shared.from_stack.pop() {
+            Some(packet) => Poll::Ready(Some(packet)),
+            None if gone => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    /// How many packets of the stack were dropped because this side did not take them in time.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for PacketReceiver {
+    fn drop(&mut self) {
+        self.shared.receiver_gone.store(true, Ordering::Release);
+        self.shared.wake.unpark();
+    }
+}
+
+impl Stream for PacketReceiver {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.poll_recv(cx)
+    }
+}
+
+/// Gives packets to the stack.
+#[derive(Debug)]
+pub struct PacketSender {
+    shared: Arc<Shared>,
+}
+
+impl PacketSender {
+    /// Hands one packet (IP header first) to the stack; waits while the queue is full. Cancel-safe: a
+    /// cancelled call sent nothing.
+    ///
+    /// # Errors
+    /// The stack is gone, or the packet is larger than the channel's MTU.
+    pub async fn send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
+        let packet = packet.into();
+        std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
+        self.try_send(packet)
+    }
+
+    /// Hands one packet (IP header first) to the stack.
+    ///
+    /// # Errors
+    /// The queue is full (the packet comes back), the stack is gone, or the packet is too large.
+    pub fn try_send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
+        let packet = packet.into();
+        if packet.len() > usize::from(self.shared.mtu) {
+            return Err(SendError::TooBig {
+                len: packet.len(),
+                mtu: self.shared.mtu,
+            });
+        }
+        if self.shared.device_gone.load(Ordering::Acquire) {
+            return Err(SendError::Closed);
+        }
+        self.shared.to_stack.push(packet).map_err(SendError::Full)?;
+        self.shared.wake.unpark();
+        Ok(())
+    }
+
+    /// Ready when the queue has room. This is the only sender, so the room is still there afterwards.
+    ///
+    /// # Errors
+    /// The stack is gone.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        for register in [true, false] {
+            if self.shared.device_gone.load(Ordering::Acquire) {
+                return Poll::Ready(Err(SendError::Closed));
+            }
+            if !self.shared.to_stack.is_full() {
+                return Poll::Ready(Ok(()));
+            }
+            if register {
+                // Then look again: the room may have come before the waker was in place.
+                self.shared.writer.register(cx.waker());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for PacketSender {
+    fn drop(&mut self) {
+        self.shared.sender_gone.store(true, Ordering::Release);
+        self.shared.wake.unpark();
+    }
+}
+
+impl Sink<Bytes> for PacketSender {
+    type Error = SendError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        PacketSender::poll_ready(&mut self, cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, packet: Bytes) -> Result<(), SendError> {
+        self.try_send(packet)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        // The queue is the destination.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,225 @@
+//! What a TUN device shall be, checked before the kernel is asked.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::DeviceError;
+
+/// Longest interface name, in bytes (the kernel's IFNAMSIZ without the closing zero).
+const NAME_BYTES_MAX: usize = 15;
+/// Most queues that a TUN device can have (the kernel's MAX_TAP_QUEUES).
+const QUEUES_MAX: usize = 256;
+/// Smallest MTU of IPv4 (RFC 791 section 3.2).
+const MTU_MIN_V4: u16 = 68;
+/// Smallest MTU of IPv6 (RFC 8200 section 5).
+const MTU_MIN_V6: u16 = 1280;
+
+/// Whether the device hands over super-segments and unfinished checksums.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Offload {
+    /// Where the kernel can.
+    #[default]
+    Auto,
+    /// Or fail.
+    On,
+    /// Bare packets only.
+    Off,
+}
+
+/// A TUN device, and the kernel's own side of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunConfig {
+    /// The interface's name.
+    pub name: String,
+    /// In bytes, IP header included.
+    pub mtu: u16,
+    /// The kernel's IPv4 address on the device, and the length of the subnet's prefix.
+    pub host_v4: Option<(Ipv4Addr, u8)>,
+    /// The kernel's IPv6 address on the device, and the length of the subnet's prefix.
+    pub host_v6: Option<(Ipv6Addr, u8)>,
+    /// Queues, one per worker.
+    pub queues: usize,
+    /// Super-segments and unfinished checksums.
+    pub offload: Offload,
+}
+
+impl TunConfig {
+    /// One queue, MTU 1500, offload where possible, no kernel-side address.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            mtu: 1500,
+            host_v4: None,
+            host_v6: None,
+            queues: 1,
+            offload: Offload::Auto,
+        }
+    }
+
+    /// Checks everything that can be judged without asking the kernel.
+    ///
+    /// # Errors
+    /// The first thing that cannot be: name, queues, MTU or an address.
+    pub fn validate(&self) -> Result<(), DeviceError> {
+        self.check_name()?;
+        if self.queues == 0 || self.queues > QUEUES_MAX {
+            return Err(DeviceError::Queues {
+                name: self.name.clone(),
+                queues: self.queues,
+                why: "the kernel has another limit",
+                min: 1,
+                max: QUEUES_MAX,
+            });
+        }
+        let (min, why) = if self.host_v6.is_some() {
+            (MTU_MIN_V6, "IPv6 needs 1280 bytes")
+        } else {
+            (MTU_MIN_V4, "IPv4 needs 68 bytes")
+        };
+        if self.mtu < min {
+            return Err(DeviceError::Mtu {
+                name: self.name.clone(),
+                mtu: self.mtu,
+                why,
+                min,
+                max: u16::MAX,
+            });
+        }
+        if let Some((address, prefix)) = self.host_v4 {
+            let why = if address.is_multicast() || address.is_broadcast() {
+                "it is no unicast address"
+            } else if address.is_unspecified() {
+                "it is the unspecified address"
+            } else {
+                ""
+            };
+            self.check_address(address.into(), prefix, 32, why)?;
+        }
+        if let Some((address, prefix)) = self.host_v6 {
+            let why = if address.is_multicast() {
+                "it is no unicast address"
+            } else if address.is_unspecified() {
+                "it is the unspecified address"
+            } else {
+                ""
+            };
+            self.check_address(address.into(), prefix, 128, why)?;
+        }
+        Ok(())
+    }
+
+    fn check_name(&self) -> Result<(), DeviceError> {
+        let name = self.name.as_str();
+        let why = if name.is_empty() {
+            "it is empty"
+        } else if name.len() > NAME_BYTES_MAX {
+            "it is too long"
+        } else if name == "." || name == ".." {
+            "it means a directory"
+        } else if name
+            .chars()
+            .any(|c| !c.is_ascii_graphic() || matches!(c, '/' | ':' | '%' | '"' | '\\'))
+        {
+            "it has a character that the kernel does not allow or gives a meaning"
+        } else {
+            return Ok(());
+        };
+        Err(DeviceError::BadName {
+            name: self.name.clone(),
+            why,
+        })
+    }
+
+    fn check_address(
+        &self,
+        address: IpAddr,
+        prefix: u8,
+        prefix_max: u8,
+        why: &'static str,
+    ) -> Result<(), DeviceError> {
+        let why = if prefix == 0 || prefix > prefix_max {
+            "its prefix length is out of range"
+        } else {
+            why
+        };
+        if why.is_empty() {
+            return Ok(());
+        }
+        Err(DeviceError::BadAddress {
+            name: self.name.clone(),
+            address,
+            prefix,
+            why,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_kernel_would_refuse_or_change_are_refused() {
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "tun%d",
+            "eth0:1",
+            "sixteen-letters-",
+            "a\n",
+            "ü",
+        ] {
+            let error = TunConfig::new(name).validate().expect_err(name);
+            assert!(
+                matches!(error, DeviceError::BadName { .. }),
+                "{name:?}: {error}"
+            );
+        }
+        for name in ["t0", "fifteen-letters", "tun_0.1"] {
+            TunConfig::new(name).validate().expect(name);
+        }
+    }
+
+    #[test]
+    fn ipv6_raises_the_smallest_mtu() {
+        let mut config = TunConfig::new("t0");
+        config.mtu = 68;
+        config.validate().expect("IPv4's smallest");
+        config.mtu = 67;
+        assert!(matches!(
+            config.validate(),
+            Err(DeviceError::Mtu { min: 68, .. })
+        ));
+        config.mtu = 1279;
+        config.host_v6 = Some((Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1), 64));
+        assert!(matches!(
+            config.validate(),
+            Err(DeviceError::Mtu { min: 1280, .. })
+        ));
+    }
+
+    #[test]
+    fn queues_and_addresses_have_limits() {
+        let mut config = TunConfig::new("t0");
+        for queues in [0, 257, usize::MAX] {
+            config.queues = queues;
+            assert!(matches!(config.validate(), Err(DeviceError::Queues { .. })));
+        }
+        config.queues = 256;
+        for (address, prefix) in [
+            (Ipv4Addr::new(224, 0, 0, 1), 24),
+            (Ipv4Addr::UNSPECIFIED, 24),
+            (Ipv4Addr::BROADCAST, 24),
+            (Ipv4Addr::new(10, 0, 0, 1), 33),
+            (Ipv4Addr::new(10, 0, 0, 1), 0),
+        ] {
+            config.host_v4 = Some((address, prefix));
+            assert!(
+                matches!(config.validate(), Err(DeviceError::BadAddress { .. })),
+                "{address}/{prefix}"
+            );
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! The kernel's side of a TUN device: link settings and addresses, over netlink.
+//!
+//! Used while a device is opened, never after. One socket, one request at a time, each answered by the
+//! kernel before the next; works in the network namespace of the calling thread.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload, Nla as _,
+};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use rustix::io::Errno;
+
+use super::{DeviceError, TunConfig};
+
+/// Packets that the kernel keeps for us before it drops. The default of 500 is below what a few
+/// connections' windows admit, and what does not fit is dropped without a word.
+const TX_QUEUE_PACKETS: u32 = 10_000;
+
+/// How often, and how far apart, the kernel is asked whether it has taken up an IPv6 address.
+const LOCAL_TRIES: u32 = 1_000;
+const LOCAL_WAIT: Duration = Duration::from_millis(1);
+
+/// Attributes of a TUN link (`IFLA_TUN_*`) that the library leaves as bytes.
+const TUN_PERSIST: u16 = 6;
+const TUN_MULTI_QUEUE: u16 = 7;
+const TUN_NUM_QUEUES: u16 = 8;
+
+/// An interface as the kernel describes it.
+pub(super) struct Link {
+    pub(super) index: u32,
+    /// `None`: the kernel gave no kind (a physical device).
+    pub(super) kind: Option<InfoKind>,
+    /// Held by a program, as far as can be seen.
+    pub(super) busy: bool,
+    /// A TUN made for several queues.
+    pub(super) multi_queue: bool,
+    /// What the kernel dropped because our queue was full.
+    tx_dropped: u64,
+}
+
+/// A netlink socket in the calling thread's network namespace.
+pub(super) struct Netlink {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Netlink {
+    pub(super) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
+    }
+
+    /// Sends one request and hands each answer to `each`, until the kernel says that it is done.
+    fn request(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        mut each: impl FnMut(RouteNetlinkMessage),
+    ) -> io::Result<()> {
+        self.sequence += 1;
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = self.sequence;
+        let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+        let dump = flags & NLM_F_DUMP == NLM_F_DUMP;
+        loop {
+            let (answer, _) = self.socket.recv_from_full()?;
+            let mut rest = answer.as_slice();
+            while !rest.is_empty() {
+                let message =
+                    NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|error| {
+                        io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+                    })?;
+                // Messages are aligned to four bytes; a length of zero would not advance.
+                let len = (message.header.length as usize).next_multiple_of(4).max(4);
+                rest = rest.get(len..).unwrap_or(&[]);
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::Error(error) => {
+                        return match error.code {
+                            None => Ok(()),
+                            Some(code) => {
+                                Err(io::Error::from_raw_os_error(code.get().saturating_abs()))
+                            }
+                        };
+                    }
+                    NetlinkPayload::Done(_) if dump => return Ok(()),
+                    NetlinkPayload::InnerMessage(inner) => {
+                        each(inner);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The interface of that name; `None` when there is none.
+    pub(super) fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
+        let mut message = LinkMessage::default();
+        message
+            .attributes
+            .push(LinkAttribute::IfName(name.to_owned()));
+        let mut found = None;
+        let asked = self.request(RouteNetlinkMessage::GetLink(message), NLM_F_ACK, |answer| {
+            if let RouteNetlinkMessage::NewLink(link) = answer {
+                found = Some(describe(&link));
+            }
+        });
+        match asked {
+            Ok(()) => Ok(found),
+            Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets MTU and queue length.
+    pub(super) fn set_limits(&mut self, index: u32, mtu: u16) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::Mtu(mtu.into()));
+        message
+            .attributes
+            .push(LinkAttribute::TxQueueLen(TX_QUEUE_PACKETS));
+        self.request(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, |_| ())
+    }
+
+    /// Switches the interface on.
+    pub(super) fn set_up(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        self.request(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, |_| ())
+    }
+
+    /// Gives the interface an address. No duplicate address detection (RFC 4862 section 5.4): nobody
+    /// else is on the link, and the address must be usable at once.
+    pub(super) fn add_address(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        prefix: u8,
+    ) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        message.header.prefix_len = prefix;
+        message.header.family = family(address);
+        message.attributes.push(AddressAttribute::Local(address));
+        message.attributes.push(AddressAttribute::Address(address));
+        if address.is_ipv6() {
+            message.header.flags = AddressHeaderFlags::Nodad;
+            message
+                .attributes
+                .push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+        self.request(
+            RouteNetlinkMessage::NewAddress(message),
+            NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+            |_| (),
+        )
+    }
+
+    /// Whether the kernel takes packets to `address` as its own.
+    fn is_local(&mut self, address: Ipv6Addr) -> io::Result<bool> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet6;
+        message.header.destination_prefix_length = 128;
+        message
+            .attributes
+            .push(RouteAttribute::Destination(RouteAddress::Inet6(address)));
+        let mut local = false;
+        self.request(
+            RouteNetlinkMessage::GetRoute(message),
+            NLM_F_ACK,
+            |answer| {
+                if let RouteNetlinkMessage::NewRoute(route) = answer {
+                    local |= route.header.kind == RouteType::Local;
+                }
+            },
+        )?;
+        Ok(local)
+    }
+
+    /// Waits until packets to the address just given are taken: the kernel sees to that in the
+    /// background, even without duplicate address detection. Bounded; what is not done by then, the
+    /// kernel does later.
+    fn wait_until_local(&mut self, address: Ipv6Addr) -> io::Result<()> {
+        for _ in 0..LOCAL_TRIES {
+            match self.is_local(address) {
+                Ok(false) => std::thread::sleep(LOCAL_WAIT),
+                Ok(true) => break,
+                // No route there yet.
+                Err(error) if error.raw_os_error() == Some(Errno::NETUNREACH.raw_os_error()) => {
+                    std::thread::sleep(LOCAL_WAIT);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The index of an interface other than `not` that has `address`.
+    fn owner_of(&mut self, address: IpAddr, not: u32) -> io::Result<Option<u32>> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(address);
+        let mut owner = None;
+        self.request(
+            RouteNetlinkMessage::GetAddress(message),
+            NLM_F_DUMP,
+            |answer| {
+                let RouteNetlinkMessage::NewAddress(found) = answer else {
+                    return;
+                };
+                let same = found.attributes.iter().any(|attribute| match attribute {
+                    // Where both are given, `Local` is ours and `Address` the peer's.
+                    AddressAttribute::Local(local) => *local == address,
+                    AddressAttribute::Address(only) => address.is_ipv6() && *only == address,
+                    _ => false,
+                });
+                if same && found.header.index != not {
+                    owner = Some(found.header.index);
+                }
+            },
+        )?;
+        Ok(owner)
+    }
+
+    /// The name of the interface with that index, or its number where it has just gone.
+    fn name_of(&mut self, index: u32) -> String {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        let mut name = None;
+        let asked = self.request(RouteNetlinkMessage::GetLink(message), NLM_F_ACK, |answer| {
+            if let RouteNetlinkMessage::NewLink(link) = answer {
+                name = link
+                    .attributes
+                    .into_iter()
+                    .find_map(|attribute| match attribute {
+                        LinkAttribute::IfName(name) => Some(name),
+                        _ => None,
+                    });
+            }
+        });
+        asked
+            .ok()
+            .and(name)
+            .unwrap_or_else(|| format!("number {index}"))
+    }
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+fn describe(message: &LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        kind: None,
+        busy: false,
+        multi_queue: false,
+        tx_dropped: 0,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::LinkInfo(infos) => {
+                for info in infos {
+                    match info {
+                        LinkInfo::Kind(kind) => link.kind = Some(kind.clone()),
+                        LinkInfo::Data(InfoData::Tun(tun)) => describe_tun(tun, &mut link),
+                        _ => {}
+                    }
+                }
+            }
+            LinkAttribute::Stats64(stats) => link.tx_dropped = stats.tx_dropped,
+            _ => {}
+        }
+    }
+    link
+}
+
+fn describe_tun(attributes: &[InfoTun], link: &mut Link) {
+    let (mut persistent, mut queues) = (true, 0);
+    for attribute in attributes {
+        let InfoTun::Other(attribute) = attribute else {
+            continue;
+        };
+        let mut value = [0; 4];
+        let len = attribute.value_len();
+        if len > value.len() {
+            continue;
+        }
+        attribute.emit_value(&mut value[..len]);
+        match attribute.kind() {
+            TUN_PERSIST => persistent = value[0] != 0,
+            TUN_MULTI_QUEUE => link.multi_queue = value[0] != 0,
+            TUN_NUM_QUEUES => queues = u32::from_ne_bytes(value),
+            _ => {}
+        }
+    }
+    // One that is not persistent exists only as long as a program holds it.
+    link.busy = !persistent || queues > 0;
+}
+
+/// Looks whether the device can be made: the name is free, or that of a TUN that waits for a program.
+/// Returns whether it must be opened as one of several queues, as one that exists decides.
+pub(super) fn check_free(config: &TunConfig) -> Result<bool, DeviceError> {
+    let several = config.queues > 1;
+    let existing = Netlink::open()
+        .and_then(|mut netlink| netlink.link(&config.name))
+        .map_err(|source| os(config, "looked up", source))?;
+    let Some(link) = existing else {
+        return Ok(several);
+    };
+    let name = config.name.clone();
+    match link.kind {
+        Some(InfoKind::Tun) if link.busy => Err(DeviceError::Busy { name }),
+        Some(InfoKind::Tun) if several && !link.multi_queue => Err(DeviceError::Mismatch {
+            name,
+            made: "for one queue only (without multi_queue)",
+        }),
+        Some(InfoKind::Tun) => Ok(link.multi_queue),
+        kind => Err(DeviceError::NotATun {
+            name,
+            kind: kind.map_or_else(
+                || "a physical or built-in one".to_owned(),
+                |k| k.to_string(),
+            ),
+        }),
+    }
+}
+
+/// Sets up the kernel's side of a device that was just made: MTU, queue length, addresses, up.
+pub(super) fn set_up(config: &TunConfig) -> Result<(), DeviceError> {
+    let mut netlink = Netlink::open().map_err(|source| os(config, "configured", source))?;
+    let link = netlink
+        .link(&config.name)
+        .and_then(|link| link.ok_or_else(|| Errno::NODEV.into()))
+        .map_err(|source| os(config, "found again", source))?;
+    let addresses = [
+        config
+            .host_v4
+            .map(|(address, prefix)| (IpAddr::from(address), prefix)),
+        config
+            .host_v6
+            .map(|(address, prefix)| (IpAddr::from(address), prefix)),
+    ];
+    for (address, _) in addresses.into_iter().flatten() {
+        let owner = netlink
+            .owner_of(address, link.index)
+            .map_err(|source| os(config, "checked for its addresses", source))?;
+        if let Some(owner) = owner {
+            return Err(DeviceError::AddressInUse {
+                address,
+                interface: netlink.name_of(owner),
+            });
+        }
+    }
+    netlink
+        .set_limits(link.index, config.mtu)
+        .map_err(|source| match Errno::from_io_error(&source) {
+            Some(Errno::INVAL) => DeviceError::Mtu {
+                name: config.name.clone(),
+                mtu: config.mtu,
+                why: "the kernel has another limit",
+                min: 68,
+                max: u16::MAX,
+            },
+            _ => os(config, "given its MTU", source),
+        })?;
+    netlink
+        .set_up(link.index)
+        .map_err(|source| os(config, "switched on", source))?;
+    for (address, prefix) in addresses.into_iter().flatten() {
+        netlink
+            .add_address(link.index, address, prefix)
+            .map_err(|source| match Errno::from_io_error(&source) {
+                Some(Errno::ACCESS | Errno::OPNOTSUPP | Errno::AFNOSUPPORT)
+                    if address.is_ipv6() =>
+                {
+                    DeviceError::Ipv6Off {
+                        name: config.name.clone(),
+                    }
+                }
+                _ => os(config, "given its address", source),
+            })?;
+    }
+    if let Some((address, _)) = config.host_v6 {
+        netlink
+            .wait_until_local(address)
+            .map_err(|source| os(config, "checked for its addresses", source))?;
+    }
+    Ok(())
+}
+
+/// An error for a step that failed, told apart only by want of privilege.
+fn os(config: &TunConfig, action: &'static str, source: io::Error) -> DeviceError {
+    let name = config.name.clone();
+    match Errno::from_io_error(&source) {
+        Some(Errno::PERM) => DeviceError::NotPermitted { name, action },
+        _ => DeviceError::Os {
+            name,
+            action,
+            source,
+        },
+    }
+}
+
+/// How many packets the kernel has dropped because our queue of interface `name` was full, since the
+/// interface exists. Asks over netlink; works in the network namespace of the calling thread.
+///
+/// # Errors
+/// No such interface, or no netlink.
+pub fn kernel_drops(name: &str) -> io::Result<u64> {
+    match Netlink::open()?.link(name)? {
+        Some(link) => Ok(link.tx_dropped),
+        None => Err(Errno::NODEV.into()),
+    }
+}

@@ -1,0 +1,103 @@
+//! From a configuration to devices, and from the kernel's refusals to sentences.
+
+use std::fs::OpenOptions;
+use std::io;
+
+use rustix::io::Errno;
+
+use super::tun_offload::OffloadTun;
+use super::tun_plain::PlainTun;
+use super::{Device, DeviceError, Offload, TunConfig, link};
+
+const TUN_PATH: &str = "/dev/net/tun";
+
+/// Opens a TUN device and sets up the kernel's side of it: MTU, a queue of 10,000 packets, addresses,
+/// up. Returns one device per queue. The interface disappears when all of them are dropped, unless it
+/// was there before.
+///
+/// Works in the network namespace of the calling thread. IPv6 addresses are usable at once (no
+/// duplicate address detection). With `Offload::Off` and one queue it is the plain device; with
+/// `Offload::Auto` it is the plain device, too, where the kernel has no offload.
+///
+/// # Errors
+/// See [`DeviceError`]; nothing is left behind.
+pub fn open(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+    config.validate()?;
+    check_tun()?;
+    let devices = match config.offload {
+        Offload::On => offloading(config)?,
+        Offload::Auto => match offloading(config) {
+            Err(DeviceError::NoOffload { .. }) => bare(config)?,
+            devices => devices?,
+        },
+        Offload::Off => bare(config)?,
+    };
+    link::set_up(config)?;
+    Ok(devices)
+}
+
+fn offloading(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+    let multi_queue = link::check_free(config)?;
+    let devices =
+        OffloadTun::create(config, true, multi_queue).map_err(
+            |source| match Errno::from_io_error(&source) {
+                Some(Errno::INVAL) => DeviceError::NoOffload {
+                    name: config.name.clone(),
+                    source,
+                },
+                _ => refused(config, source),
+            },
+        )?;
+    Ok(boxed(devices))
+}
+
+fn bare(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+    if link::check_free(config)? {
+        let devices = OffloadTun::create(config, false, true);
+        return devices.map(boxed).map_err(|source| refused(config, source));
+    }
+    let device = PlainTun::create(config).map_err(|source| refused(config, source))?;
+    Ok(boxed(vec![device]))
+}
+
+fn boxed<D: Device>(devices: Vec<D>) -> Vec<Box<dyn Device>> {
+    devices
+        .into_iter()
+        .map(|device| Box::new(device) as Box<dyn Device>)
+        .collect()
+}
+
+/// Whether the kernel lets us at TUN devices at all.
+fn check_tun() -> Result<(), DeviceError> {
+    match OpenOptions::new().read(true).write(true).open(TUN_PATH) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(match source.kind() {
+            io::ErrorKind::PermissionDenied => DeviceError::TunNotAccessible { source },
+            _ => DeviceError::NoTun { source },
+        }),
+    }
+}
+
+/// What the kernel's refusal to make the device means.
+fn refused(config: &TunConfig, source: io::Error) -> DeviceError {
+    let name = config.name.clone();
+    match Errno::from_io_error(&source) {
+        Some(Errno::PERM) => DeviceError::NotPermitted {
+            name,
+            action: "made",
+        },
+        Some(Errno::BUSY) => DeviceError::Busy { name },
+        Some(Errno::TOOBIG | Errno::NFILE) => DeviceError::Queues {
+            name,
+            queues: config.queues,
+            why: "the kernel has another limit",
+            min: 1,
+            max: config.queues.saturating_sub(1).max(1),
+        },
+        _ => DeviceError::Os {
+            name,
+            action: "made",
+            source,
+        },
+    }
+}

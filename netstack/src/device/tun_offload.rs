@@ -1,0 +1,346 @@
+//! A TUN device with several queues, super-segments and unfinished checksums.
+//!
+//! Owns one queue's descriptor. A read goes straight into a large slab, so that a packet of 64 KiB
+//! becomes an [`RxPacket`] without a copy; a packet that fits a small slab is copied there, and the
+//! large one is read into again. One large slab stays with the device at all times: when the pool is
+//! empty, small packets (acknowledgements, which give buffers back) still get in.
+//!
+//! Without `offload` the same descriptor carries bare packets: several queues on any kernel.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use packet::buf::{Payload, SMALL_SLAB_BYTES};
+use packet::checksum::RxChecksum;
+use packet::frame::{RxPacket, TxPacket};
+use packet::{Buffers, SlabMut};
+use rustix::io::Errno;
+use tun_rs::{DeviceBuilder, SyncDevice};
+use zerocopy::IntoBytes as _;
+
+use super::errno::{SIGNAL_RETRIES, Verdict, judge};
+use super::linear;
+use super::virtio::{HEADER_BYTES, Header};
+use super::wake::FdWake;
+use super::{Device, DeviceCaps, TunConfig, Unpark};
+use crate::base::counters::Event;
+use crate::base::{Counters, DropReason, Instant};
+
+/// Largest packet with segmentation offload: an IPv6 header and the most that it can announce.
+const SUPER_PACKET_BYTES: usize = 65_535 + 40;
+/// A packet up to this size is put together and written in one piece: for so few bytes the copy is
+/// cheaper than the kernel's work on a list of pieces.
+const COPY_BYTES_MAX: usize = 512;
+/// Headers, and the payload's chunks.
+const PIECES_MAX: usize = 1 + packet::frame::MAX_CHUNKS;
+
+/// One queue of a TUN device.
+pub struct OffloadTun {
+    wake: Arc<FdWake>,
+    tun: SyncDevice,
+    caps: DeviceCaps,
+    /// Length of the header in front of each packet: [`HEADER_BYTES`], or 0 without offload.
+    header_bytes: usize,
+    /// Read into next.
+    spare: Option<SlabMut>,
+    /// Small packets are put together here; linear ones of any size without offload.
+    scratch: Vec<u8>,
+}
+
+/// What one read gave.
+enum Read {
+    Packet(RxPacket),
+    /// There was one, and it is counted as a drop.
+    Dropped,
+    /// Nothing there.
+    Empty,
+}
+
+impl fmt::Debug for OffloadTun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OffloadTun")
+            .field("fd", &self.fd())
+            .field("caps", &self.caps)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OffloadTun {
+    /// Makes the device with all its queues; link settings and addresses are not its matter.
+    pub(super) fn create(
+        config: &TunConfig,
+        offload: bool,
+        multi_queue: bool,
+    ) -> io::Result<Vec<Self>> {
+        let first = DeviceBuilder::new()
+            .name(config.name.clone())
+            .offload(offload)
+            .multi_queue(multi_queue)
+            .enable(false)
+            .build_sync()?;
+        let caps = DeviceCaps {
+            mtu: config.mtu,
+            tso: offload,
+            uso: offload && first.udp_gso(),
+            tx_checksum: offload,
+            max_packet: if offload {
+                SUPER_PACKET_BYTES
+            } else {
+                config.mtu.into()
+            },
+        };
+        let mut tuns = Vec::with_capacity(config.queues);
+        for _ in 1..config.queues {
+            tuns.push(first.try_clone()?);
+        }
+        tuns.insert(0, first);
+        tuns.into_iter()
+            .map(|tun| {
+                tun.set_nonblocking(true)?;
+                Ok(Self {
+                    wake: Arc::new(FdWake::new()?),
+                    tun,
+                    caps,
+                    header_bytes: if offload { HEADER_BYTES } else { 0 },
+                    spare: None,
+                    scratch: Vec::with_capacity(HEADER_BYTES + COPY_BYTES_MAX),
+                })
+            })
+            .collect()
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.tun.as_fd()
+    }
+
+    fn read_one(
+        &mut self,
+        buffers: &Buffers,
+        now: Instant,
+        counters: &Counters,
+    ) -> io::Result<Read> {
+        let mut slab = match self.spare.take().or_else(|| buffers.large().take()) {
+            Some(slab) => slab,
+            None => return self.discard_one(counters),
+        };
+        let read = match read_packet(self.tun.as_fd(), slab.as_mut_slice(), counters) {
+            Ok(read) => read,
+            Err(outcome) => {
+                self.spare = Some(slab);
+                return outcome;
+            }
+        };
+        match self.judge(slab.as_slice().get(..read).unwrap_or(&[]), slab.len()) {
+            Err(reason) => {
+                counters.drop_packet(reason);
+                self.spare = Some(slab);
+                Ok(Read::Dropped)
+            }
+            Ok((checksum, gso_size)) => {
+                let Some(data) = self.keep(slab, read, buffers) else {
+                    counters.drop_packet(DropReason::NoReceiveBuffer);
+                    return Ok(Read::Dropped);
+                };
+                counters.add(Event::BytesIn, data.len() as u64);
+                Ok(Read::Packet(RxPacket {
+                    data,
+                    checksum,
+                    gso_size,
+                    arrived_nanos: now.as_nanos(),
+                }))
+            }
+        }
+    }
+
+    /// What the device's header says about what was read into `room` bytes.
+    fn judge(&self, read: &[u8], room: usize) -> Result<(RxChecksum, u16), DropReason> {
+        // The kernel cuts off what does not fit and does not say so.
+        if read.len() == room {
+            return Err(DropReason::DeviceTruncated);
+        }
+        if self.header_bytes == 0 {
+            return Ok((RxChecksum::Unknown, 0));
+        }
+        let (header, packet) = Header::split(read).ok_or(DropReason::DeviceTruncated)?;
+        header.judge(packet).ok_or(DropReason::DeviceHeader)
+    }
+
+    /// The packet as a payload: copied if it is small, else in the slab that it was read into. There
+    /// is a spare slab afterwards in any case; `None` when that leaves none for the packet.
+    fn keep(&mut self, slab: SlabMut, read: usize, buffers: &Buffers) -> Option<Payload> {
+        let range = self.header_bytes..read;
+        let small = (range.len() <= SMALL_SLAB_BYTES)
+            .then(|| buffers.small().take())
+            .flatten();
+        if let Some(mut small) = small {
+            let (to, from) = (small.as_mut_slice(), slab.as_slice());
+            let data = match (to.get_mut(..range.len()), from.get(range.clone())) {
+                (Some(to), Some(from)) => {
+                    to.copy_from_slice(from);
+                    Some(small.freeze(0..range.len()))
+                }
+                _ => None,
+            };
+            self.spare = Some(slab);
+            return data;
+        }
+        match buffers.large().take() {
+            Some(next) => {
+                self.spare = Some(next);
+                Some(slab.freeze(range))
+            }
+            None => {
+                self.spare = Some(slab);
+                None
+            }
+        }
+    }
+
+    /// Takes one packet off the queue without having room for it, so that the queue moves on.
+    fn discard_one(&self, counters: &Counters) -> io::Result<Read> {
+        match read_packet(self.fd(), &mut [0; HEADER_BYTES + 1], counters) {
+            Ok(_) => {
+                counters.drop_packet(DropReason::NoReceiveBuffer);
+                Ok(Read::Dropped)
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Puts the device's header in front and gives the packet to the kernel. A failure costs the
+    /// packet; what it means for the device is the caller's to judge.
+    fn write_one(&mut self, packet: &mut TxPacket) -> Result<usize, Errno> {
+        if self.header_bytes == 0 {
+            linear::write(packet, &mut self.scratch).map_err(|_| Errno::INVAL)?;
+            return until_done(|| rustix::io::write(&self.tun, &self.scratch));
+        }
+        let header = Header::for_sending(&packet.offload, packet.head.as_slice());
+        packet
+            .head
+            .prepend(HEADER_BYTES)
+            .ok_or(Errno::INVAL)?
+            .copy_from_slice(header.as_bytes());
+        let head = packet.head.as_slice();
+        if packet.payload.is_empty() {
+            return until_done(|| rustix::io::write(&self.tun, head));
+        }
+        if packet.len() <= COPY_BYTES_MAX {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(head);
+            for piece in packet.payload.slices() {
+                self.scratch.extend_from_slice(piece);
+            }
+            return until_done(|| rustix::io::write(&self.tun, &self.scratch));
+        }
+        let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+        let mut count = 0;
+        let all = std::iter::once(head).chain(packet.payload.slices());
+        for (to, from) in pieces.iter_mut().zip(all) {
+            *to = IoSlice::new(from);
+            count += 1;
+        }
+        until_done(|| rustix::io::writev(&self.tun, pieces.get(..count).unwrap_or(&[])))
+    }
+}
+
+/// Repeats a call that a signal interrupted, a few times.
+fn until_done(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    for _ in 1..SIGNAL_RETRIES {
+        match call() {
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
+    }
+    call()
+}
+
+/// Reads one packet; `Err` holds the answer when there was none.
+fn read_packet(
+    fd: BorrowedFd<'_>,
+    into: &mut [u8],
+    counters: &Counters,
+) -> Result<usize, io::Result<Read>> {
+    until_done(|| rustix::io::read(fd, &mut *into)).map_err(|errno| match judge(errno) {
+        Verdict::Later | Verdict::Again => Ok(Read::Empty),
+        Verdict::PacketLost => {
+            counters.drop_packet(DropReason::DeviceHeader);
+            Ok(Read::Dropped)
+        }
+        Verdict::Gone => Err(errno.into()),
+    })
+}
+
+impl Device for OffloadTun {
+    fn caps(&self) -> DeviceCaps {
+        self.caps
+    }
+
+    fn recv_batch(
+        &mut self,
+        out: &mut Vec<RxPacket>,
+        max: usize,
+        buffers: &Buffers,
+        now: Instant,
+        counters: &Counters,
+    ) -> io::Result<usize> {
+        let before = out.len();
+        let mut taken = 0;
+        let result = loop {
+            if taken == max {
+                break Ok(());
+            }
+            match self.read_one(buffers, now, counters) {
+                Ok(Read::Packet(packet)) => out.push(packet),
+                Ok(Read::Dropped) => {}
+                Ok(Read::Empty) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            taken += 1;
+        };
+        if taken > 0 {
+            counters.add(Event::PacketsIn, taken as u64);
+        }
+        result.map(|()| out.len() - before)
+    }
+
+    fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
+        let (mut sent, mut bytes) = (0, 0);
+        let mut result = Ok(());
+        for packet in batch.iter_mut() {
+            let len = packet.len();
+            if result.is_err() {
+                counters.drop_packet(DropReason::TransmitFailed);
+                continue;
+            }
+            match self.write_one(packet) {
+                Ok(_) => {
+                    sent += 1;
+                    bytes += len as u64;
+                }
+                Err(errno) => {
+                    counters.drop_packet(DropReason::TransmitFailed);
+                    if judge(errno) == Verdict::Gone {
+                        result = Err(errno.into());
+                    }
+                }
+            }
+        }
+        batch.clear();
+        if sent > 0 {
+            counters.add(Event::PacketsOut, sent);
+            counters.add(Event::BytesOut, bytes);
+        }
+        result
+    }
+
+    fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.wake.park(self.tun.as_fd(), timeout)
+    }
+
+    fn unparker(&self) -> Arc<dyn Unpark> {
+        Arc::clone(&self.wake) as Arc<dyn Unpark>
+    }
+}
