@@ -1,0 +1,122 @@
+//! What cannot be opened says what, where and what to do; and leaves nothing behind.
+
+use netstack::device::{DeviceError, Offload, TunConfig, kernel_drops, open};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+use crate::host::{Tun, config, in_namespace, kinds};
+
+/// The error, after a look at its sentence.
+fn refused(config: &TunConfig) -> DeviceError {
+    let error = open(config).err().expect("refused");
+    let sentence = error.to_string();
+    assert!(sentence.contains(&config.name), "says where: {sentence}");
+    assert!(sentence.contains(": "), "says what to do: {sentence}");
+    assert!(!sentence.contains('\n'), "one sentence: {sentence}");
+    error
+}
+
+#[test]
+fn a_device_in_use_is_busy_whatever_its_kind() {
+    for first in kinds() {
+        for second in kinds() {
+            let first = first.clone();
+            in_namespace(move || {
+                let held = open(&first).expect("first");
+                let error = refused(&second);
+                assert!(
+                    matches!(error, DeviceError::Busy { .. }),
+                    "{first:?} {second:?}: {error}"
+                );
+                drop(held);
+                open(&second).expect("free again");
+            });
+        }
+    }
+}
+
+#[test]
+fn another_interface_is_left_alone() {
+    in_namespace(|| {
+        let mut config = config(Offload::Auto, 1);
+        config.name = "lo".to_owned();
+        let error = refused(&config);
+        assert!(matches!(error, DeviceError::NotATun { .. }), "{error}");
+    });
+}
+
+#[test]
+fn an_address_is_given_once() {
+    in_namespace(|| {
+        let _held = open(&config(Offload::Auto, 1)).expect("first");
+        for family in [4, 6] {
+            let mut second = config(Offload::Auto, 1);
+            second.name = "t1".to_owned();
+            match family {
+                4 => second.host_v6 = None,
+                _ => second.host_v4 = None,
+            }
+            let error = open(&second).err().expect("refused");
+            let DeviceError::AddressInUse { address, interface } = &error else {
+                panic!("{error}");
+            };
+            assert_eq!((address.is_ipv4(), interface.as_str()), (family == 4, "t0"));
+            kernel_drops("t1").expect_err("nothing is left behind");
+        }
+    });
+}
+
+#[test]
+fn without_the_capability_nothing_is_made() {
+    for config in kinds() {
+        in_namespace(move || {
+            let mut sets = capabilities(None).expect("capabilities");
+            sets.effective.remove(CapabilitySet::NET_ADMIN);
+            sets.permitted.remove(CapabilitySet::NET_ADMIN);
+            set_capabilities(None, sets).expect("drop the capability");
+            let error = refused(&config);
+            assert!(matches!(error, DeviceError::NotPermitted { .. }), "{error}");
+        });
+    }
+}
+
+#[test]
+fn what_the_kernel_would_refuse_is_refused_before() {
+    in_namespace(|| {
+        for name in ["", "sixteen-letters-", "a/b", "tun%d"] {
+            let error = refused(&TunConfig::new(name));
+            assert!(matches!(error, DeviceError::BadName { .. }), "{error}");
+        }
+        let mut small = config(Offload::Auto, 1);
+        small.mtu = 1279;
+        assert!(matches!(
+            refused(&small),
+            DeviceError::Mtu { min: 1280, .. }
+        ));
+        let mut many = config(Offload::Auto, 257);
+        assert!(matches!(
+            refused(&many),
+            DeviceError::Queues { max: 256, .. }
+        ));
+        many.queues = 0;
+        assert!(matches!(refused(&many), DeviceError::Queues { .. }));
+    });
+}
+
+#[test]
+fn the_largest_and_smallest_mtu_work() {
+    for offload in [Offload::On, Offload::Off] {
+        for mtu in [1280, 2047, 2048, 9000, 65_535] {
+            in_namespace(move || {
+                let mut config = config(offload, 1);
+                config.mtu = mtu;
+                let mut tun = Tun::open(&config);
+                assert_eq!(tun.devices[0].caps().mtu, mtu);
+                let (host, ours) = crate::host::PAIRS[0];
+                let socket = std::net::UdpSocket::bind((host, 0)).expect("bind");
+                let sent = vec![7; usize::from(mtu) - 28];
+                socket.send_to(&sent, (ours, 7)).expect("send");
+                tun.wait(|packet| (packet.data.len() == usize::from(mtu)).then_some(()));
+            });
+        }
+    }
+}
