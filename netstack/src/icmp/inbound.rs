@@ -316,3 +316,7 @@ impl EchoRequest {
         icmp_packets(self.local, self.remote, message, data, via, ident)
     }
 }
+
+#[cfg(test)]
+#[path = "inbound_tests.rs"]
+mod tests;

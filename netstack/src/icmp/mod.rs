@@ -11,6 +11,8 @@
 pub mod error;
 pub mod inbound;
 pub mod limiter;
+#[cfg(test)]
+mod testing;
 
 pub use inbound::{EchoPolicy, ErrorKind, Inbound, TransportError};
 pub use limiter::IcmpLimiter;

@@ -491,3 +491,7 @@ fn slice(chunks: &Chunks, range: Range<usize>) -> Chunks {
     }
     part
 }
+
+#[cfg(test)]
+#[path = "send_tests.rs"]
+mod tests;
