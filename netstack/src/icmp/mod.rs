@@ -12,6 +12,8 @@ pub mod error;
 pub mod inbound;
 pub mod limiter;
 #[cfg(test)]
+mod noise;
+#[cfg(test)]
 mod testing;
 
 pub use inbound::{EchoPolicy, ErrorKind, Inbound, TransportError};

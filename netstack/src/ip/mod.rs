@@ -1,6 +1,12 @@
 //! Addresses, routes, fragments, and the way of a packet in and out.
 //!
-//! Pure: no lock, no clock, no I/O; the time and randomness are arguments. One module per idea:
+//! Pure: no lock, no clock, no I/O; the time and randomness are arguments.
+//!
+//! The way in: parse the headers ([`receive::on_parse_error`] says what a failure means), then
+//! [`receive::classify`]. A fragment goes through [`receive::fragment_in`] to the
+//! [`reassembly`], and what that completes is parsed and classified once more, as
+//! [`receive::Origin::Reassembled`]. The way out: [`routes`] and [`addresses`] for the two ends,
+//! [`pmtu`] for the size, [`send`] for the packets.
 //!
 //! | module | owns |
 //! |---|---|
@@ -22,3 +28,4 @@ pub mod reassembly;
 pub mod receive;
 pub mod routes;
 pub mod send;
+mod source;

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use packet::{Buffers, Payload};
 
+use super::error::{SendError, SocketError};
 use crate::base::DropReason;
 
 /// Payloads from this length on keep the slab they came in; shorter ones are copied out.
@@ -35,54 +36,19 @@ pub struct Datagram {
     pub to: IpAddr,
     /// What it carries.
     pub payload: Payload,
+    /// Memory that it was counted for, in bytes.
+    cost: usize,
 }
 
-/// What an ICMP error told us about a peer (RFC 1122 section 4.1.3.3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum SocketError {
-    /// Nobody listens on the peer's port.
-    #[error("connection refused")]
-    Refused,
-    /// The peer's host cannot be reached.
-    #[error("host unreachable")]
-    HostUnreachable,
-    /// The peer's network cannot be reached.
-    #[error("network unreachable")]
-    NetUnreachable,
-    /// Something on the way forbids it.
-    #[error("administratively prohibited")]
-    Prohibited,
-    /// The datagram was larger than the path carries.
-    #[error("datagram larger than the path's MTU of {mtu} bytes")]
-    TooBig {
-        /// The path MTU, in bytes.
-        mtu: u16,
-    },
-    /// A header field that somebody on the way did not understand.
-    #[error("parameter problem")]
-    Protocol,
-}
-
-/// Why a datagram cannot be sent as asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum SendError {
-    /// No destination given and the socket is not connected.
-    #[error("no destination: connect the socket or name one")]
-    NotConnected,
-    /// The destination's family is not the socket's.
-    #[error("destination is of another address family than the socket")]
-    Family,
-    /// Port 0 cannot be sent to.
-    #[error("destination port is 0")]
-    PortZero,
-    /// Longer than a datagram can be.
-    #[error("{len} bytes do not fit in a datagram: at most {most}")]
-    TooLong {
-        /// Bytes asked for.
-        len: usize,
-        /// Most that fit.
-        most: usize,
-    },
+/// What became of a train of datagrams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TrainOutcome {
+    /// Datagrams queued.
+    pub delivered: u32,
+    /// Datagrams discarded, each under `reason`.
+    pub dropped: u32,
+    /// Why.
+    pub reason: DropReason,
 }
 
 /// One UDP socket, bound, perhaps connected.
@@ -132,7 +98,7 @@ impl Socket {
         self.error = None;
         let before = self.queue.len();
         self.queue.retain(|d| d.from == remote);
-        self.queued_bytes = self.queue.iter().map(cost).sum();
+        self.queued_bytes = self.queue.iter().map(|d| d.cost).sum();
         before - self.queue.len()
     }
 
@@ -155,32 +121,94 @@ impl Socket {
         payload: Payload,
         buffers: &Buffers,
     ) -> Result<(), DropReason> {
-        if self.remote.is_some_and(|remote| remote != from) {
+        if !self.hears(from) {
             return Err(DropReason::UdpNoSocket);
         }
-        if self.queue.len() >= self.max_datagrams
-            || self.queued_bytes + payload.len() > self.max_bytes && !self.queue.is_empty()
-        {
+        // Asked before copying, so that a full socket costs nothing.
+        if !self.has_room(payload.len()) {
             return Err(DropReason::UdpQueueFull);
         }
-        let datagram = Datagram {
-            from,
-            to,
-            payload: copied_out(payload, buffers),
+        let payload = copied_out(payload, buffers);
+        let memory = payload.pinned_bytes();
+        self.enqueue(from, to, payload, memory)
+    }
+
+    /// Takes in a train: datagrams of `size` bytes (the last may be shorter) from one sender, which
+    /// the device put together. A long train stays in its slab, whose memory its datagrams share;
+    /// the queue hands them out in order, so at most one slab at a time is held for less than it
+    /// was counted for.
+    pub fn deliver_train(
+        &mut self,
+        from: SocketAddr,
+        to: IpAddr,
+        train: Payload,
+        size: u16,
+        buffers: &Buffers,
+    ) -> TrainOutcome {
+        let size = usize::from(size).max(1);
+        // At most 65,535: one for each byte.
+        let count = train.len().div_ceil(size).max(1);
+        let shared = (train.len() >= KEEP_SLAB_BYTES).then(|| train.pinned_bytes().div_ceil(count));
+        let mut outcome = TrainOutcome {
+            delivered: 0,
+            dropped: 0,
+            reason: DropReason::UdpQueueFull,
         };
-        let cost = cost(&datagram);
-        if self.queued_bytes + cost > self.max_bytes && !self.queue.is_empty() {
+        for n in 0..count {
+            let datagram = train.slice(n * size..(n + 1) * size);
+            let result = match shared {
+                Some(memory) if self.hears(from) => self.enqueue(from, to, datagram, memory),
+                _ => self.deliver(from, to, datagram, buffers),
+            };
+            match result {
+                Ok(()) => outcome.delivered += 1,
+                Err(reason) => {
+                    // What met a full queue stays met: the rest goes the same way.
+                    outcome.dropped = (count - n) as u32;
+                    outcome.reason = reason;
+                    break;
+                }
+            }
+        }
+        outcome
+    }
+
+    /// True if datagrams from `from` are for this socket.
+    fn hears(&self, from: SocketAddr) -> bool {
+        self.remote.is_none_or(|remote| remote == from)
+    }
+
+    /// Whether a datagram that takes `memory` bytes fits; the first always does.
+    fn has_room(&self, memory: usize) -> bool {
+        self.queue.is_empty()
+            || self.queue.len() < self.max_datagrams && self.queued_bytes + memory <= self.max_bytes
+    }
+
+    fn enqueue(
+        &mut self,
+        from: SocketAddr,
+        to: IpAddr,
+        payload: Payload,
+        memory: usize,
+    ) -> Result<(), DropReason> {
+        let cost = memory + size_of::<Datagram>();
+        if !self.has_room(cost) {
             return Err(DropReason::UdpQueueFull);
         }
         self.queued_bytes += cost;
-        self.queue.push_back(datagram);
+        self.queue.push_back(Datagram {
+            from,
+            to,
+            payload,
+            cost,
+        });
         Ok(())
     }
 
     /// The oldest datagram.
     pub fn recv(&mut self) -> Option<Datagram> {
         let datagram = self.queue.pop_front()?;
-        self.queued_bytes = self.queued_bytes.saturating_sub(cost(&datagram));
+        self.queued_bytes = self.queued_bytes.saturating_sub(datagram.cost);
         if self.queue.is_empty() && self.queue.capacity() > 64 {
             // An idle socket holds no memory for the burst it once had.
             self.queue.shrink_to(16);
@@ -248,11 +276,6 @@ impl Socket {
     }
 }
 
-/// Memory that a queued datagram costs.
-fn cost(datagram: &Datagram) -> usize {
-    datagram.payload.pinned_bytes() + size_of::<Datagram>()
-}
-
 /// A short payload out of the large slab it came in: into a small slab, or, when those are too
 /// short or used up, into memory of its own length. Long payloads keep their slab.
 fn copied_out(payload: Payload, buffers: &Buffers) -> Payload {
@@ -272,150 +295,5 @@ fn copied_out(payload: Payload, buffers: &Buffers) -> Payload {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addr(text: &str) -> SocketAddr {
-        text.parse().expect(text)
-    }
-
-    fn received(buffers: &Buffers, len: usize) -> Payload {
-        let slab = buffers.large().take().expect("slab");
-        slab.freeze(0..len)
-    }
-
-    const TO: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1));
-
-    fn socket(max_datagrams: usize, max_bytes: usize) -> Socket {
-        Socket::new(addr("10.0.0.1:53"), max_datagrams, max_bytes)
-    }
-
-    #[test]
-    fn short_payloads_let_go_of_the_slab() {
-        let buffers = Buffers::new(65_600, 4, 2);
-        let mut s = socket(16, 1 << 20);
-        let cases = [
-            (0, 0),
-            (1, 2_048),
-            (2_048, 2_048),
-            // The small slabs are used up, or too short: memory of its own.
-            (100, 100),
-            (9_000, 9_000),
-            (KEEP_SLAB_BYTES - 1, KEEP_SLAB_BYTES - 1),
-            (KEEP_SLAB_BYTES, 65_600),
-            (65_507, 65_600),
-        ];
-        for (len, pinned) in cases {
-            let before = s.queued_bytes();
-            s.deliver(addr("10.0.0.9:7"), TO, received(&buffers, len), &buffers)
-                .expect("room");
-            let cost = s.queued_bytes() - before - size_of::<Datagram>();
-            assert_eq!(cost, pinned, "{len}");
-        }
-        assert_eq!(buffers.large().in_use(), 2);
-        for (len, _) in cases {
-            assert_eq!(s.recv().map(|d| d.payload.len()), Some(len));
-        }
-        assert_eq!((s.queued_bytes(), s.queued()), (0, 0));
-        assert_eq!(buffers.large().in_use() + buffers.small().in_use(), 0);
-    }
-
-    #[test]
-    fn the_queue_is_bounded_by_datagrams_and_by_memory() {
-        let buffers = Buffers::new(65_600, 64, 64);
-        let from = addr("10.0.0.9:7");
-        let mut s = socket(3, 1 << 20);
-        for n in 0..5 {
-            let result = s.deliver(from, TO, received(&buffers, 10), &buffers);
-            assert_eq!(result.is_ok(), n < 3);
-        }
-        let mut s = socket(1_000, 3 * (2_048 + size_of::<Datagram>()));
-        for n in 0..5 {
-            let result = s.deliver(from, TO, received(&buffers, 10), &buffers);
-            let expected = if n < 3 {
-                Ok(())
-            } else {
-                Err(DropReason::UdpQueueFull)
-            };
-            assert_eq!(result, expected);
-        }
-        s.recv().expect("one");
-        assert_eq!(
-            s.deliver(from, TO, received(&buffers, 10), &buffers),
-            Ok(())
-        );
-        // However small the limit, one datagram of any size passes.
-        let mut s = socket(0, 0);
-        assert_eq!(
-            s.deliver(from, TO, received(&buffers, 65_507), &buffers),
-            Ok(())
-        );
-        assert_eq!(
-            s.deliver(from, TO, received(&buffers, 0), &buffers),
-            Err(DropReason::UdpQueueFull)
-        );
-    }
-
-    #[test]
-    fn a_connected_socket_hears_only_its_peer() {
-        let buffers = Buffers::new(65_600, 4, 8);
-        let (peer, other) = (addr("10.0.0.9:7"), addr("10.0.0.8:7"));
-        let mut s = socket(16, 1 << 20);
-        for from in [peer, other, peer] {
-            s.deliver(from, TO, received(&buffers, 10), &buffers)
-                .expect("room");
-        }
-        assert!(!s.on_error(peer, SocketError::Refused), "not connected");
-        assert_eq!(s.connect(addr("10.0.0.1:53"), peer), 1);
-        assert_eq!(s.queued(), 2);
-        assert_eq!(s.queued_bytes(), 2 * (2_048 + size_of::<Datagram>()));
-        assert_eq!(
-            s.deliver(other, TO, received(&buffers, 1), &buffers),
-            Err(DropReason::UdpNoSocket)
-        );
-        assert!(!s.on_error(other, SocketError::Refused));
-        assert!(s.on_error(peer, SocketError::Refused));
-        assert!(s.is_readable());
-        assert_eq!(s.take_error(), Some(SocketError::Refused));
-        assert_eq!(s.take_error(), None, "told once");
-        s.disconnect(addr("0.0.0.0:53"));
-        assert_eq!(s.remote(), None);
-        assert!(
-            s.deliver(other, TO, received(&buffers, 1), &buffers)
-                .is_ok()
-        );
-    }
-
-    #[test]
-    fn destinations() {
-        let mut s = socket(1, 1);
-        let peer = addr("10.0.0.9:7");
-        let cases = [
-            (None, 0, Err(SendError::NotConnected)),
-            (Some(peer), 65_507, Ok(peer)),
-            (
-                Some(peer),
-                65_508,
-                Err(SendError::TooLong {
-                    len: 65_508,
-                    most: 65_507,
-                }),
-            ),
-            (Some(addr("10.0.0.9:0")), 1, Err(SendError::PortZero)),
-            (Some(addr("[fd77::1]:7")), 1, Err(SendError::Family)),
-        ];
-        for (to, len, expected) in cases {
-            assert_eq!(s.destination(to, len), expected);
-        }
-        s.connect(addr("10.0.0.1:53"), peer);
-        assert_eq!(s.destination(None, 1), Ok(peer));
-        let other = addr("10.0.0.8:9");
-        assert_eq!(s.destination(Some(other), 1), Ok(other));
-        let v6 = Socket::new(addr("[fd77::1]:53"), 1, 1);
-        assert_eq!(
-            v6.destination(Some(addr("[fd77::2]:7")), 65_527),
-            Ok(addr("[fd77::2]:7"))
-        );
-        assert!(v6.destination(Some(addr("[fd77::2]:7")), 65_528).is_err());
-    }
-}
+#[path = "socket_tests.rs"]
+mod tests;

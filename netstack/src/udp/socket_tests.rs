@@ -1,0 +1,208 @@
+//! The queue, its memory, the peer and the error.
+
+use super::*;
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().expect(text)
+}
+
+fn received(buffers: &Buffers, len: usize) -> Payload {
+    let slab = buffers.large().take().expect("slab");
+    slab.freeze(0..len)
+}
+
+const TO: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1));
+
+fn socket(max_datagrams: usize, max_bytes: usize) -> Socket {
+    Socket::new(addr("10.0.0.1:53"), max_datagrams, max_bytes)
+}
+
+#[test]
+fn short_payloads_let_go_of_the_slab() {
+    let buffers = Buffers::new(65_600, 4, 2);
+    let mut s = socket(16, 1 << 20);
+    let cases = [
+        (0, 0),
+        (1, 2_048),
+        (2_048, 2_048),
+        // The small slabs are used up, or too short: memory of its own.
+        (100, 100),
+        (9_000, 9_000),
+        (KEEP_SLAB_BYTES - 1, KEEP_SLAB_BYTES - 1),
+        (KEEP_SLAB_BYTES, 65_600),
+        (65_507, 65_600),
+    ];
+    for (len, pinned) in cases {
+        let before = s.queued_bytes();
+        s.deliver(addr("10.0.0.9:7"), TO, received(&buffers, len), &buffers)
+            .expect("room");
+        let cost = s.queued_bytes() - before - size_of::<Datagram>();
+        assert_eq!(cost, pinned, "{len}");
+    }
+    assert_eq!(buffers.large().in_use(), 2);
+    for (len, _) in cases {
+        assert_eq!(s.recv().map(|d| d.payload.len()), Some(len));
+    }
+    assert_eq!((s.queued_bytes(), s.queued()), (0, 0));
+    assert_eq!(buffers.large().in_use() + buffers.small().in_use(), 0);
+}
+
+#[test]
+fn the_queue_is_bounded_by_datagrams_and_by_memory() {
+    let buffers = Buffers::new(65_600, 64, 64);
+    let from = addr("10.0.0.9:7");
+    let mut s = socket(3, 1 << 20);
+    for n in 0..5 {
+        let result = s.deliver(from, TO, received(&buffers, 10), &buffers);
+        assert_eq!(result.is_ok(), n < 3);
+    }
+    let mut s = socket(1_000, 3 * (2_048 + size_of::<Datagram>()));
+    for n in 0..5 {
+        let result = s.deliver(from, TO, received(&buffers, 10), &buffers);
+        let expected = if n < 3 {
+            Ok(())
+        } else {
+            Err(DropReason::UdpQueueFull)
+        };
+        assert_eq!(result, expected);
+    }
+    s.recv().expect("one");
+    assert_eq!(
+        s.deliver(from, TO, received(&buffers, 10), &buffers),
+        Ok(())
+    );
+    // However small the limit, one datagram of any size passes.
+    let mut s = socket(0, 0);
+    assert_eq!(
+        s.deliver(from, TO, received(&buffers, 65_507), &buffers),
+        Ok(())
+    );
+    assert_eq!(
+        s.deliver(from, TO, received(&buffers, 0), &buffers),
+        Err(DropReason::UdpQueueFull)
+    );
+}
+
+#[test]
+fn trains_share_their_slab() {
+    let buffers = Buffers::new(65_600, 4, 64);
+    let (from, overhead) = (addr("10.0.0.9:7"), size_of::<Datagram>());
+    let mut s = socket(100, 1 << 20);
+    let bytes: Vec<u8> = (0..60_100u32).map(|n| (n / 1_400) as u8).collect();
+    let mut slab = buffers.large().take().expect("slab");
+    slab.as_mut_slice()[..bytes.len()].copy_from_slice(&bytes);
+    let train = slab.freeze(0..bytes.len());
+    let outcome = s.deliver_train(from, TO, train, 1_400, &buffers);
+    assert_eq!((outcome.delivered, outcome.dropped), (43, 0));
+    assert_eq!((buffers.large().in_use(), buffers.small().in_use()), (1, 0));
+    assert!(
+        s.queued_bytes() >= 65_600 + 43 * overhead,
+        "all of the slab is counted"
+    );
+    for n in 0..43 {
+        let datagram = s.recv().expect("queued");
+        assert_eq!(datagram.payload.len(), if n < 42 { 1_400 } else { 1_300 });
+        assert!(datagram.payload.iter().all(|b| *b == n));
+    }
+    assert_eq!((s.queued_bytes(), buffers.large().in_use()), (0, 0));
+    // A short train is copied out like single datagrams.
+    let train = received(&buffers, 3_000);
+    assert_eq!(
+        s.deliver_train(from, TO, train, 1_000, &buffers).delivered,
+        3
+    );
+    assert_eq!((buffers.large().in_use(), buffers.small().in_use()), (0, 3));
+    // What does not fit is dropped, counted one by one.
+    let mut s = socket(2, 1 << 20);
+    let outcome = s.deliver_train(from, TO, received(&buffers, 60_000), 1_000, &buffers);
+    let expected = TrainOutcome {
+        delivered: 2,
+        dropped: 58,
+        reason: DropReason::UdpQueueFull,
+    };
+    assert_eq!(outcome, expected);
+    let mut s = socket(100, 1 << 20);
+    s.connect(addr("10.0.0.1:53"), addr("10.0.0.8:1"));
+    let outcome = s.deliver_train(from, TO, received(&buffers, 60_000), 1_000, &buffers);
+    let expected = TrainOutcome {
+        delivered: 0,
+        dropped: 60,
+        reason: DropReason::UdpNoSocket,
+    };
+    assert_eq!(outcome, expected);
+    // A size of zero ends, too.
+    let mut s = socket(10, 1 << 20);
+    assert_eq!(
+        s.deliver_train(from, TO, received(&buffers, 3), 0, &buffers)
+            .delivered,
+        3
+    );
+    assert_eq!(
+        s.deliver_train(from, TO, Payload::default(), 9, &buffers)
+            .delivered,
+        1
+    );
+}
+
+#[test]
+fn a_connected_socket_hears_only_its_peer() {
+    let buffers = Buffers::new(65_600, 4, 8);
+    let (peer, other) = (addr("10.0.0.9:7"), addr("10.0.0.8:7"));
+    let mut s = socket(16, 1 << 20);
+    for from in [peer, other, peer] {
+        s.deliver(from, TO, received(&buffers, 10), &buffers)
+            .expect("room");
+    }
+    assert!(!s.on_error(peer, SocketError::Refused), "not connected");
+    assert_eq!(s.connect(addr("10.0.0.1:53"), peer), 1);
+    assert_eq!(s.queued(), 2);
+    assert_eq!(s.queued_bytes(), 2 * (2_048 + size_of::<Datagram>()));
+    assert_eq!(
+        s.deliver(other, TO, received(&buffers, 1), &buffers),
+        Err(DropReason::UdpNoSocket)
+    );
+    assert!(!s.on_error(other, SocketError::Refused));
+    assert!(s.on_error(peer, SocketError::Refused));
+    assert!(s.is_readable());
+    assert_eq!(s.take_error(), Some(SocketError::Refused));
+    assert_eq!(s.take_error(), None, "told once");
+    s.disconnect(addr("0.0.0.0:53"));
+    assert_eq!(s.remote(), None);
+    assert!(
+        s.deliver(other, TO, received(&buffers, 1), &buffers)
+            .is_ok()
+    );
+}
+
+#[test]
+fn destinations() {
+    let mut s = socket(1, 1);
+    let peer = addr("10.0.0.9:7");
+    let cases = [
+        (None, 0, Err(SendError::NotConnected)),
+        (Some(peer), 65_507, Ok(peer)),
+        (
+            Some(peer),
+            65_508,
+            Err(SendError::TooLong {
+                len: 65_508,
+                most: 65_507,
+            }),
+        ),
+        (Some(addr("10.0.0.9:0")), 1, Err(SendError::PortZero)),
+        (Some(addr("[fd77::1]:7")), 1, Err(SendError::Family)),
+    ];
+    for (to, len, expected) in cases {
+        assert_eq!(s.destination(to, len), expected);
+    }
+    s.connect(addr("10.0.0.1:53"), peer);
+    assert_eq!(s.destination(None, 1), Ok(peer));
+    let other = addr("10.0.0.8:9");
+    assert_eq!(s.destination(Some(other), 1), Ok(other));
+    let v6 = Socket::new(addr("[fd77::1]:53"), 1, 1);
+    assert_eq!(
+        v6.destination(Some(addr("[fd77::2]:7")), 65_527),
+        Ok(addr("[fd77::2]:7"))
+    );
+    assert!(v6.destination(Some(addr("[fd77::2]:7")), 65_528).is_err());
+}
