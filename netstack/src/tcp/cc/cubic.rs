@@ -1,0 +1,168 @@
+//! CUBIC: the window follows a cubic function of the time since the last loss (RFC 8312).
+//!
+//! Windows are in segments and times in seconds here, as in the RFC; `Window` is in bytes.
+
+use super::{Acked, CongestionControl, Window};
+use crate::base::Instant;
+
+/// Aggressiveness (RFC 8312 section 5).
+const C: f64 = 0.4;
+/// Multiplicative decrease (section 4.5).
+const BETA: f64 = 0.7;
+/// Additive increase that is as fast as Reno's with that decrease (section 4.2).
+const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+
+/// One epoch: the time between two losses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cubic {
+    /// Window before the last reduction, in segments; zero: no loss yet.
+    w_max: f32,
+    /// The one before that.
+    w_last_max: f32,
+    /// Seconds from the start of the epoch to `w_max`.
+    k: f32,
+    /// What Reno's window would be, in segments.
+    w_est: f32,
+    /// Bytes of growth not applied yet.
+    rest: f32,
+    /// When this epoch began; far future: with the next acknowledgment.
+    epoch: Instant,
+}
+
+impl Default for Cubic {
+    fn default() -> Self {
+        Self {
+            w_max: 0.0,
+            w_last_max: 0.0,
+            k: 0.0,
+            w_est: 0.0,
+            rest: 0.0,
+            epoch: Instant::FAR_FUTURE,
+        }
+    }
+}
+
+impl CongestionControl for Cubic {
+    fn avoid(&mut self, window: &mut Window, acked: Acked) {
+        let mss = f64::from(acked.mss.max(1));
+        let cwnd = f64::from(window.cwnd) / mss;
+        if self.epoch == Instant::FAR_FUTURE {
+            self.epoch = acked.now;
+            self.rest = 0.0;
+            self.w_est = cwnd as f32;
+            if f64::from(self.w_max) <= cwnd {
+                // After a timeout, or no loss yet: the plateau is here (sections 4.7, 4.8).
+                self.w_max = cwnd as f32;
+                self.k = 0.0;
+            } else {
+                self.k = ((f64::from(self.w_max) - cwnd) / C).cbrt() as f32;
+            }
+        }
+        let t = acked.now.saturating_since(self.epoch).as_secs_f64();
+        let segments = f64::from(acked.bytes) / mss;
+        self.w_est += (ALPHA * segments / cwnd.max(1.0)) as f32;
+
+        let ahead = t + acked.srtt.as_secs_f64() - f64::from(self.k);
+        // No more than half as much again in a round trip, however long ago the epoch began.
+        let target = (C * ahead * ahead * ahead + f64::from(self.w_max)).clamp(cwnd, 1.5 * cwnd);
+        let mut growth = (target - cwnd) / cwnd.max(1.0) * segments * mss;
+        let friendly = (f64::from(self.w_est) - cwnd) * mss;
+        growth = growth.max(friendly).max(0.0) + f64::from(self.rest);
+        // Never more than slow start would.
+        let whole = growth.floor().min(f64::from(acked.bytes));
+        self.rest = (growth - whole).clamp(0.0, 1.0) as f32;
+        window.cwnd = window.cwnd.saturating_add(whole as u32);
+    }
+
+    fn reduce(&mut self, window: &Window, flight: u32, mss: u32) -> u32 {
+        // What was in use, where the window was larger than that.
+        let used = window.cwnd.min(flight.max(window.cwnd / 2));
+        let now = (f64::from(used) / f64::from(mss.max(1))) as f32;
+        // Fast convergence (section 4.6).
+        self.w_max = if now < self.w_last_max {
+            now * (1.0 + BETA as f32) / 2.0
+        } else {
+            now
+        };
+        self.w_last_max = now;
+        self.epoch = Instant::FAR_FUTURE;
+        (f64::from(used) * BETA) as u32
+    }
+
+    fn restart(&mut self, timeout: bool) {
+        self.epoch = Instant::FAR_FUTURE;
+        if timeout {
+            self.w_max = 0.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    const MSS: u32 = 1_000;
+
+    /// One window's worth of acknowledgments.
+    fn round(cubic: &mut Cubic, window: &mut Window, now: Instant, rtt: Duration) {
+        for _ in 0..window.cwnd / MSS {
+            cubic.avoid(
+                window,
+                Acked {
+                    bytes: MSS,
+                    now,
+                    srtt: rtt,
+                    mss: MSS,
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn concave_to_the_old_window_then_convex() {
+        let rtt = Duration::from_millis(100);
+        let mut cubic = Cubic::default();
+        let mut window = Window {
+            cwnd: 1_000 * MSS,
+            ssthresh: 0,
+        };
+        window.cwnd = cubic.reduce(&window, 1_000 * MSS, MSS);
+        assert_eq!(window.cwnd, 700 * MSS);
+        // K = cbrt(300 / 0.4) = 9.09 s.
+        let mut now = Instant::ZERO;
+        let mut at_k = 0;
+        let mut growths = Vec::new();
+        for i in 0..200 {
+            let before = window.cwnd;
+            round(&mut cubic, &mut window, now, rtt);
+            growths.push(window.cwnd - before);
+            now = now + rtt;
+            if i == 90 {
+                at_k = window.cwnd;
+            }
+        }
+        assert!((950 * MSS..=1_050 * MSS).contains(&at_k), "{at_k}");
+        assert!(growths[5] > growths[80], "concave before the plateau");
+        assert!(growths[150] > growths[95], "convex after it");
+    }
+
+    #[test]
+    fn at_least_reno_on_a_short_path() {
+        let rtt = Duration::from_millis(1);
+        let mut cubic = Cubic::default();
+        let mut window = Window {
+            cwnd: 20 * MSS,
+            ssthresh: 0,
+        };
+        window.cwnd = cubic.reduce(&window, 20 * MSS, MSS);
+        let start = window.cwnd;
+        let mut now = Instant::ZERO;
+        for _ in 0..100 {
+            round(&mut cubic, &mut window, now, rtt);
+            now = now + rtt;
+        }
+        // AIMD(0.53, 0.7): about half a segment per round trip.
+        assert!(window.cwnd >= start + 45 * MSS, "{}", window.cwnd);
+    }
+}

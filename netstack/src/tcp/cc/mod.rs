@@ -1,0 +1,264 @@
+//! Congestion control: how much may be in the network.
+//!
+//! * **Define.** A [`Window`] is the congestion window and the slow start threshold, in bytes.
+//! * **Enforce.** It changes only through [`Controller`], which does what all algorithms share (slow
+//!   start, floors, validation) and asks one [`CongestionControl`] for the rest.
+//! * **Consume.** `output::select` keeps the pipe below [`Controller::cwnd`].
+//!
+//! Never decides what is lost. Slow start counts bytes (RFC 3465) with no limit per ACK: one ACK
+//! stands for a super-segment of 44 segments here, and a limit of two segments would make growth
+//! linear. The burst that the limit guards against cannot come from ACK division or a lying peer,
+//! since only bytes that were really outstanding, and only deliveries that were news, count. After a
+//! timeout without SACK one ACK can cover much that had arrived long before; there the limit of two
+//! segments holds.
+
+mod cubic;
+mod reno;
+
+use core::time::Duration;
+
+use crate::base::Instant;
+use cubic::Cubic;
+use reno::Reno;
+
+/// Which algorithm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub enum Algorithm {
+    /// CUBIC (RFC 8312).
+    #[default]
+    Cubic,
+    /// AIMD as in RFC 5681.
+    Reno,
+}
+
+/// Largest congestion window: beyond the largest window that a peer can offer.
+const MAX_CWND: u32 = 1 << 30;
+
+/// Congestion window and slow start threshold, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) cwnd: u32,
+    pub(super) ssthresh: u32,
+}
+
+/// An acknowledgment in congestion avoidance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acked {
+    /// Bytes delivered.
+    pub(super) bytes: u32,
+    pub(super) now: Instant,
+    pub(super) srtt: Duration,
+    pub(super) mss: u32,
+}
+
+/// What algorithms differ in.
+trait CongestionControl {
+    /// Grows the window in congestion avoidance.
+    fn avoid(&mut self, window: &mut Window, acked: Acked);
+    /// The slow start threshold after a loss, with `flight` bytes in the network.
+    fn reduce(&mut self, window: &Window, flight: u32, mss: u32) -> u32;
+    /// The retransmission timer expired, or the connection was idle: the epoch is over.
+    fn restart(&mut self, timeout: bool);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Cubic(Cubic),
+    Reno(Reno),
+}
+
+/// One connection's congestion control.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Controller {
+    kind: Kind,
+    window: Window,
+    initial: u32,
+    /// Most bytes in flight since the window was last judged.
+    flight_high: u32,
+    /// The window stopped us from sending since it was last judged.
+    limited: bool,
+}
+
+impl Controller {
+    /// A window of `initial` bytes, in slow start.
+    pub(super) fn new(algorithm: Algorithm, initial: u32) -> Self {
+        Self {
+            kind: Kind::of(algorithm),
+            window: Window {
+                cwnd: initial,
+                ssthresh: MAX_CWND,
+            },
+            initial,
+            flight_high: 0,
+            limited: false,
+        }
+    }
+
+    /// Another algorithm from now on, with the same window.
+    pub(super) fn switch(&mut self, algorithm: Algorithm) {
+        self.kind = Kind::of(algorithm);
+    }
+
+    /// Congestion window, in bytes.
+    pub(super) fn cwnd(&self) -> u32 {
+        self.window.cwnd
+    }
+
+    /// Slow start threshold, in bytes.
+    pub(super) fn ssthresh(&self) -> u32 {
+        self.window.ssthresh
+    }
+
+    /// `pipe` bytes are in flight after a transmission.
+    pub(super) fn on_sent(&mut self, pipe: u32) {
+        self.flight_high = self.flight_high.max(pipe);
+    }
+
+    /// There was more to send, and the peer had room, but the window was full.
+    pub(super) fn on_limited(&mut self) {
+        self.limited = true;
+    }
+
+    /// Bytes were delivered and nothing is being recovered, or slow start goes on after a timeout.
+    /// `pipe`: what is in flight after this acknowledgment.
+    pub(super) fn on_ack(&mut self, acked: Acked, pipe: u32) {
+        // Cwnd validation (RFC 7661 in its simplest form): a window that is not used does not grow.
+        let slow_start = self.window.cwnd < self.window.ssthresh;
+        let used = self.limited || (slow_start && self.flight_high >= self.window.cwnd / 2);
+        self.flight_high = pipe;
+        self.limited = false;
+        if !used || acked.bytes == 0 {
+            return;
+        }
+        let mut acked = acked;
+        if slow_start {
+            let grow = acked.bytes.min(self.window.ssthresh - self.window.cwnd);
+            self.window.cwnd = (self.window.cwnd + grow).min(MAX_CWND);
+            acked.bytes -= grow;
+        }
+        if acked.bytes > 0 && self.window.cwnd < MAX_CWND {
+            self.kind.get().avoid(&mut self.window, acked);
+            self.window.cwnd = self.window.cwnd.clamp(acked.mss, MAX_CWND);
+        }
+    }
+
+    /// A loss was found by duplicate acknowledgments: fast recovery begins.
+    pub(super) fn on_loss(&mut self, flight: u32, mss: u32) {
+        let window = self.window;
+        let ssthresh = self.kind.get().reduce(&window, flight, mss);
+        self.window.ssthresh = ssthresh.max(2 * mss);
+        self.window.cwnd = self.window.ssthresh.min(self.window.cwnd.max(2 * mss));
+        self.limited = false;
+    }
+
+    /// The retransmission timer expired. `first`: for the first time for this data (RFC 5681
+    /// section 3.1, equation 4).
+    pub(super) fn on_timeout(&mut self, flight: u32, mss: u32, first: bool) {
+        if first {
+            let window = self.window;
+            let ssthresh = self.kind.get().reduce(&window, flight, mss);
+            self.window.ssthresh = ssthresh.max(2 * mss);
+        }
+        self.kind.get().restart(true);
+        self.window.cwnd = mss;
+        self.limited = false;
+        self.flight_high = 0;
+    }
+
+    /// Nothing was sent for a retransmission timeout: what the window says about the path is stale
+    /// (RFC 5681 section 4.1).
+    pub(super) fn on_idle(&mut self) {
+        if self.window.cwnd > self.initial {
+            self.window.ssthresh = self
+                .window
+                .ssthresh
+                .max(self.window.cwnd - self.window.cwnd / 4);
+            self.window.cwnd = self.initial;
+        }
+        self.kind.get().restart(false);
+    }
+}
+
+impl Kind {
+    fn of(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Cubic => Self::Cubic(Cubic::default()),
+            Algorithm::Reno => Self::Reno(Reno::default()),
+        }
+    }
+
+    fn get(&mut self) -> &mut dyn CongestionControl {
+        match self {
+            Self::Cubic(cubic) => cubic,
+            Self::Reno(reno) => reno,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MSS: u32 = 1_460;
+
+    fn ack(bytes: u32, millis: u64) -> Acked {
+        Acked {
+            bytes,
+            now: Instant::from_millis(millis),
+            srtt: Duration::from_millis(50),
+            mss: MSS,
+        }
+    }
+
+    #[test]
+    fn slow_start_doubles_per_round_trip_with_one_ack() {
+        let mut cc = Controller::new(Algorithm::Cubic, 10 * MSS);
+        for round in 1..6 {
+            let cwnd = cc.cwnd();
+            cc.on_sent(cwnd);
+            cc.on_limited();
+            cc.on_ack(ack(cwnd, round * 50), 0);
+            assert_eq!(cc.cwnd(), 2 * cwnd);
+        }
+    }
+
+    #[test]
+    fn an_unused_window_does_not_grow() {
+        for algorithm in [Algorithm::Cubic, Algorithm::Reno] {
+            let mut cc = Controller::new(algorithm, 10 * MSS);
+            for i in 0..1_000 {
+                cc.on_sent(MSS);
+                cc.on_ack(ack(MSS, i), 0);
+            }
+            assert_eq!(cc.cwnd(), 10 * MSS);
+        }
+    }
+
+    #[test]
+    fn loss_and_timeout_have_floors() {
+        for algorithm in [Algorithm::Cubic, Algorithm::Reno] {
+            let mut cc = Controller::new(algorithm, 10 * MSS);
+            cc.on_loss(10 * MSS, MSS);
+            assert!(cc.cwnd() < 10 * MSS && cc.cwnd() >= 5 * MSS);
+            for _ in 0..50 {
+                cc.on_loss(MSS, MSS);
+            }
+            assert_eq!(cc.ssthresh(), 2 * MSS);
+            assert_eq!(cc.cwnd(), 2 * MSS);
+            cc.on_timeout(MSS, MSS, true);
+            assert_eq!((cc.cwnd(), cc.ssthresh()), (MSS, 2 * MSS));
+        }
+    }
+
+    #[test]
+    fn idle_restarts_from_the_initial_window_and_remembers() {
+        let mut cc = Controller::new(Algorithm::Reno, 10 * MSS);
+        cc.on_sent(10 * MSS);
+        cc.on_limited();
+        cc.on_ack(ack(90 * MSS, 1), 0);
+        assert_eq!(cc.cwnd(), 100 * MSS);
+        cc.on_idle();
+        assert_eq!(cc.cwnd(), 10 * MSS);
+        assert!(cc.ssthresh() >= 75 * MSS);
+    }
+}

@@ -1,0 +1,383 @@
+//! A synchronised connection: the state that input, output and the timers share.
+//!
+//! * **Define.** A [`Conn`] exists from the moment both sequence spaces are agreed upon; what is
+//!   permitted is its [`Phase`].
+//! * **Enforce.** Only a finished handshake builds one; `input` consumes segments, `output` drains,
+//!   this module owns the application's side and the end of the connection.
+//! * **Consume.** `Tcp` forwards to it.
+//!
+//! An idle connection holds no slab: both queues give back what they do not need.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use super::cc::Controller;
+use super::handshake::Established;
+use super::outcome::{Events, TcpError, Unreachable};
+use super::output::delayed_ack::{DelayedAck, ReplyLimit};
+use super::phase::{Phase, PhaseEvent};
+use super::recv::assembler::{Assembler, Limits};
+use super::recv::ring::Ring;
+use super::recv::window::RecvWindow;
+use super::rto::{self, Backoff};
+use super::rtt::RttEstimator;
+use super::send::inflight::Inflight;
+use super::send::queue::SendQueue;
+use super::send::window::SendWindow;
+use super::seq::SeqNum;
+use super::settings::{Agreed, Settings};
+use super::timers::Timers;
+use crate::base::{Instant, TcpConfig};
+
+bitflags::bitflags! {
+    /// What is pending, and what was done.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub(super) struct Flags: u16 {
+        /// The application closed its half: a FIN follows the queue.
+        const FIN_QUEUED = 1;
+        /// A reset is to be sent.
+        const RST_DUE = 1 << 1;
+        /// The application will read no more.
+        const RECV_CLOSED = 1 << 2;
+        /// The application was told that there was no room.
+        const WANT_WRITE = 1 << 3;
+        /// The persist timer expired: send what the window forbids.
+        const PROBE_DUE = 1 << 4;
+        /// An octet beyond SND.NXT was sent as a probe.
+        const PROBE_SENT = 1 << 5;
+        /// A keepalive probe is to be sent.
+        const KEEPALIVE_DUE = 1 << 6;
+        /// Something was sent at all: `last_sent` means something.
+        const SENT = 1 << 7;
+    }
+}
+
+/// Numbers for `TcpInfo`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stats {
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) retransmits: u32,
+    pub(super) timeouts: u32,
+    pub(super) recoveries: u32,
+}
+
+/// Everything about one synchronised connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) cfg: Arc<TcpConfig>,
+    pub(super) settings: Settings,
+    pub(super) agreed: Agreed,
+    pub(super) phase: Phase,
+    pub(super) flags: Flags,
+    pub(super) error: Option<TcpError>,
+    /// The last soft error that ICMP reported, to explain a timeout.
+    pub(super) soft_error: Option<Unreachable>,
+    // Sending.
+    pub(super) queue: SendQueue,
+    pub(super) flight: Inflight,
+    pub(super) peer: SendWindow,
+    pub(super) cc: Controller,
+    pub(super) rtt: RttEstimator,
+    pub(super) backoff: Backoff,
+    /// Expiries since something was heard that made progress.
+    pub(super) retries: u8,
+    /// End of the last segment that was not full (Minshall's variant of Nagle's rule).
+    pub(super) small_end: SeqNum,
+    pub(super) last_sent: Instant,
+    // Receiving.
+    pub(super) ring: Ring,
+    pub(super) assembler: Option<Box<Assembler>>,
+    pub(super) window: RecvWindow,
+    /// Where the peer's FIN is, if it came before what precedes it.
+    pub(super) fin_at: Option<SeqNum>,
+    pub(super) ack: DelayedAck,
+    pub(super) reply_limit: ReplyLimit,
+    /// A range that arrived twice, to report once (RFC 2883).
+    pub(super) dsack: Option<(SeqNum, SeqNum)>,
+    pub(super) last_ack_sent: SeqNum,
+    pub(super) last_heard: Instant,
+    pub(super) keepalives: u8,
+    // Timestamps.
+    pub(super) ts_offset: u32,
+    pub(super) ts_recent: u32,
+    pub(super) ts_recent_at: Instant,
+    //
+    pub(super) timers: Timers,
+    pub(super) stats: Stats,
+}
+
+/// Initial congestion window (RFC 6928; one segment if the handshake lost one, RFC 5681).
+fn initial_window(cfg: &TcpConfig, mss: u32, lossy: bool) -> u32 {
+    if lossy {
+        return mss;
+    }
+    (cfg.initial_window_segments * mss).min((2 * mss).max(14_600))
+}
+
+impl Conn {
+    /// The connection that a handshake led to.
+    pub(super) fn new(done: Established, now: Instant) -> Self {
+        let Established {
+            cfg,
+            settings,
+            agreed,
+            una,
+            rcv_nxt,
+            offered,
+            peer_window,
+            peer_seq,
+            ts_offset,
+            ts_recent,
+            rtt: measured,
+            lossy,
+        } = done;
+        let mut rtt = RttEstimator::default();
+        if let Some(measured) = measured {
+            rtt.sample(measured);
+        }
+        let unscaled_max = u32::from(u16::MAX) << agreed.recv_scale;
+        let capacity_max = u32::try_from(cfg.recv_buffer_max)
+            .unwrap_or(u32::MAX)
+            .min(unscaled_max);
+        let capacity = u32::try_from(cfg.recv_buffer_initial)
+            .unwrap_or(u32::MAX)
+            .min(capacity_max);
+        let initial = initial_window(&cfg, u32::from(agreed.mss), lossy);
+        let mut conn = Self {
+            settings,
+            agreed,
+            phase: Phase::Established,
+            flags: Flags::default(),
+            error: None,
+            soft_error: None,
+            queue: SendQueue::new(una),
+            flight: Inflight::new(una, agreed.sack),
+            peer: SendWindow::new(peer_window, peer_seq, una),
+            cc: Controller::new(settings.algorithm, initial),
+            rtt,
+            backoff: Backoff::default(),
+            retries: 0,
+            small_end: una,
+            last_sent: now,
+            ring: Ring::default(),
+            assembler: None,
+            window: RecvWindow::new(
+                rcv_nxt,
+                offered,
+                capacity,
+                capacity_max,
+                agreed.recv_scale,
+                now,
+            ),
+            fin_at: None,
+            ack: DelayedAck::default(),
+            reply_limit: ReplyLimit::default(),
+            dsack: None,
+            last_ack_sent: rcv_nxt,
+            last_heard: now,
+            keepalives: 0,
+            ts_offset,
+            ts_recent,
+            ts_recent_at: now,
+            timers: Timers::default(),
+            stats: Stats::default(),
+            cfg,
+        };
+        conn.arm_keepalive(now);
+        conn
+    }
+
+    /// Retransmission timeout as it stands.
+    pub(super) fn rto(&self) -> Duration {
+        rto::timeout(&self.rtt, self.backoff, &self.cfg)
+    }
+
+    /// Payload of a full segment with the usual options.
+    pub(super) fn payload_mss(&self) -> u32 {
+        let options = if self.agreed.timestamps { 12 } else { 0 };
+        u32::from(self.agreed.mss).saturating_sub(options).max(1)
+    }
+
+    /// Our timestamp clock.
+    pub(super) fn ts_now(&self, now: Instant) -> u32 {
+        (now.as_millis() as u32).wrapping_add(self.ts_offset)
+    }
+
+    /// Octets that wait for their first transmission, our FIN not counted.
+    pub(super) fn unsent(&self) -> u32 {
+        self.queue.end().since(self.flight.nxt())
+    }
+
+    /// True if our FIN is sent and counted.
+    pub(super) fn fin_sent(&self) -> bool {
+        self.flight.nxt().after(self.queue.end())
+    }
+
+    /// True if something waits for its first transmission, our FIN included.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent() > 0 || (self.flags.contains(Flags::FIN_QUEUED) && !self.fin_sent())
+    }
+
+    /// Bounds of the out-of-order queue.
+    pub(super) fn assembler_limits(&self) -> Limits {
+        Limits {
+            ranges: self.cfg.max_reassembly_ranges,
+            pinned: 2 * self.window.capacity() as usize + (128 << 10),
+        }
+    }
+
+    /// Room in the send buffer.
+    pub(super) fn send_room(&self) -> usize {
+        if self.phase.may_queue() {
+            self.cfg.send_buffer.saturating_sub(self.queue.len())
+        } else {
+            0
+        }
+    }
+
+    /// The application closes its half.
+    pub(super) fn close(&mut self, now: Instant) {
+        if !self.phase.may_queue() {
+            return;
+        }
+        self.phase = self.phase.apply(PhaseEvent::Close);
+        self.flags.insert(Flags::FIN_QUEUED);
+        self.settings.cork = false;
+        self.on_phase_changed(now);
+    }
+
+    /// The application will not read again.
+    pub(super) fn close_recv(&mut self, now: Instant) {
+        if self.flags.contains(Flags::RECV_CLOSED) {
+            return;
+        }
+        self.flags.insert(Flags::RECV_CLOSED);
+        let unread = self.ring.len() > 0 || self.assembler.is_some();
+        if unread && self.phase != Phase::TimeWait && self.phase != Phase::Closed {
+            // RFC 1122 section 4.2.2.13: the peer must learn that its data was not read.
+            self.abort();
+            return;
+        }
+        self.ring.clear();
+        self.assembler = None;
+        self.on_phase_changed(now);
+    }
+
+    /// The application gives up.
+    pub(super) fn abort(&mut self) {
+        let reset = matches!(
+            self.phase,
+            Phase::Established | Phase::FinWait1 | Phase::FinWait2 | Phase::CloseWait
+        ) || (self.phase == Phase::LastAck && self.ring.len() > 0);
+        if self.phase != Phase::Closed {
+            self.fail(TcpError::Aborted);
+            self.ring.clear();
+        }
+        if reset {
+            self.flags.insert(Flags::RST_DUE);
+        }
+    }
+
+    /// The connection ends with an error. What was received in order stays readable: the
+    /// application sees it first, then the error, as on Linux.
+    pub(super) fn fail(&mut self, error: TcpError) -> Events {
+        if self.phase == Phase::Closed {
+            return Events::empty();
+        }
+        self.phase = self.phase.apply(PhaseEvent::Abort);
+        self.error = Some(error);
+        self.release();
+        Events::ERROR | Events::CLOSED | Events::READABLE | Events::WRITABLE
+    }
+
+    /// Frees all that an ended connection does not need; what the application may still read stays.
+    fn release(&mut self) {
+        self.queue.clear();
+        self.flight.release();
+        self.assembler = None;
+        self.timers = Timers::default();
+        self.flags
+            .remove(Flags::PROBE_DUE | Flags::KEEPALIVE_DUE | Flags::WANT_WRITE);
+    }
+
+    /// Starts the timers that belong to the phase.
+    pub(super) fn on_phase_changed(&mut self, now: Instant) -> Events {
+        match self.phase {
+            Phase::TimeWait => {
+                let owed = self.ack;
+                self.release();
+                self.ack = owed;
+                self.timers.life = now + self.cfg.time_wait;
+                Events::CLOSED
+            }
+            Phase::Closed => {
+                self.release();
+                Events::CLOSED
+            }
+            Phase::FinWait2 if self.flags.contains(Flags::RECV_CLOSED) => {
+                self.timers.life = now + self.cfg.fin_wait_2;
+                Events::empty()
+            }
+            _ => Events::empty(),
+        }
+    }
+
+    /// Starts, or stops, the keepalive timer; not in phases whose end that timer is.
+    pub(super) fn arm_keepalive(&mut self, now: Instant) {
+        let closing = matches!(self.phase, Phase::TimeWait | Phase::Closed)
+            || (self.phase == Phase::FinWait2 && self.flags.contains(Flags::RECV_CLOSED));
+        if closing {
+            return;
+        }
+        self.timers.life = match self.settings.keepalive() {
+            Some(idle) => self.last_heard.max(now) + idle,
+            None => Instant::FAR_FUTURE,
+        };
+        self.keepalives = 0;
+    }
+
+    /// Retransmissions before giving up: fewer when no application waits.
+    pub(super) fn max_retries(&self) -> u8 {
+        if self.flags.contains(Flags::RECV_CLOSED) {
+            self.cfg.data_retries.min(ORPHAN_RETRIES)
+        } else {
+            self.cfg.data_retries
+        }
+    }
+
+    /// The error that explains why nothing came back.
+    pub(super) fn timeout_error(&self) -> TcpError {
+        self.soft_error
+            .map_or(TcpError::TimedOut, TcpError::Unreachable)
+    }
+
+    /// What must hold whatever the peer sends.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        self.flight.check();
+        if let Some(board) = &self.assembler {
+            assert!(!board.is_empty());
+            board.check(self.window.nxt, self.assembler_limits());
+        }
+        if self.phase.may_transmit() {
+            let end = self.queue.end();
+            assert_eq!(
+                end.since(self.flight.una()) as usize,
+                self.queue.len(),
+                "the queue begins at SND.UNA"
+            );
+            assert!(self.flight.nxt().at_or_before(end + 1));
+            if self.flight.outstanding() > 0 {
+                assert!(
+                    self.timers.retransmit != Instant::FAR_FUTURE,
+                    "something in flight has a timer"
+                );
+            }
+        }
+        assert!(self.ring.len() <= self.cfg.recv_buffer_max + (1 << self.agreed.recv_scale));
+    }
+}
+
+/// Retransmissions and probes on behalf of an application that is gone.
+pub(super) const ORPHAN_RETRIES: u8 = 8;

@@ -1,0 +1,81 @@
+//! Writing segments: options, acknowledgment and window are the same for all of them.
+//!
+//! Whatever leaves carries the newest acknowledgment, so whatever leaves settles what was owed.
+
+use packet::frame::Chunks;
+use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
+
+use crate::base::Instant;
+use crate::tcp::conn::Conn;
+use crate::tcp::segment::SegmentOut;
+use crate::tcp::seq::SeqNum;
+
+/// SACK blocks that fit into a header, beside timestamps and without (RFC 2018 section 3).
+const BLOCKS_WITH_TIMESTAMPS: usize = 3;
+const BLOCKS_ALONE: usize = 4;
+
+impl Conn {
+    /// The options of a segment that leaves now.
+    pub(super) fn options_out(&self, now: Instant) -> TcpOptions {
+        let timestamps = self.agreed.timestamps.then(|| Timestamps {
+            val: self.ts_now(now),
+            ecr: self.ts_recent,
+        });
+        let mut sack = SackBlocks::default();
+        if self.agreed.sack && (self.dsack.is_some() || self.assembler.is_some()) {
+            let mut room = if timestamps.is_some() {
+                BLOCKS_WITH_TIMESTAMPS
+            } else {
+                BLOCKS_ALONE
+            };
+            if let Some((left, right)) = self.dsack {
+                sack.push(left.0, right.0);
+                room -= 1;
+            }
+            if let Some(board) = &self.assembler {
+                board.recent(room, |left, right| {
+                    sack.push(left.0, right.0);
+                });
+            }
+        }
+        TcpOptions {
+            timestamps,
+            sack,
+            ..TcpOptions::default()
+        }
+    }
+
+    /// A segment with this text; settles what acknowledgment was owed.
+    pub(super) fn emit(
+        &mut self,
+        seq: SeqNum,
+        flags: TcpFlags,
+        payload: Chunks,
+        options: TcpOptions,
+        mss: u32,
+    ) -> SegmentOut {
+        let window = self
+            .window
+            .announce(self.ring.len(), u32::from(self.agreed.mss));
+        self.last_ack_sent = self.window.nxt;
+        self.ack.on_sent();
+        self.dsack = None;
+        self.timers.delayed_ack = Instant::FAR_FUTURE;
+        SegmentOut {
+            seq,
+            ack: self.window.nxt,
+            flags: flags | TcpFlags::ACK,
+            window,
+            options,
+            payload,
+            mss: u16::try_from(mss).unwrap_or(u16::MAX),
+        }
+    }
+
+    /// A segment without text.
+    pub(super) fn emit_bare(&mut self, seq: SeqNum, flags: TcpFlags, now: Instant) -> SegmentOut {
+        let options = self.options_out(now);
+        let mss = u32::from(self.agreed.mss);
+        self.emit(seq, flags, Chunks::new(), options, mss)
+    }
+}

@@ -1,0 +1,313 @@
+//! What to send next.
+//!
+//! In this order: a reset; what is lost; what is new, as far as both windows and the rules against
+//! small segments allow; what may be lost; a probe; an acknowledgment. `select` decides and changes
+//! nothing; `apply` makes it so.
+//!
+//! Everything counts bytes. A pick may be as long as `max_payload`, a multiple of the segment size
+//! unless it ends the queue, so that the device can cut it; a short opening of the window is left to
+//! grow while acknowledgments are on their way, because a large super-segment costs as much to
+//! handle as a small one.
+
+use packet::tcp::{TcpFlags, TcpOptions};
+
+use crate::base::Instant;
+use crate::tcp::conn::{Conn, Flags};
+use crate::tcp::phase::Phase;
+use crate::tcp::segment::SegmentOut;
+use crate::tcp::send::inflight::Mode;
+use crate::tcp::seq::SeqNum;
+
+/// A decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pick {
+    /// `len` bytes for the first time, and perhaps our FIN.
+    Fresh { len: u32, fin: bool },
+    /// `len` bytes again, and perhaps our FIN.
+    Again {
+        seq: SeqNum,
+        len: u32,
+        fin: bool,
+        rescue: bool,
+    },
+    /// The next octet, although the window is closed.
+    Probe,
+}
+
+/// Sizes that hold for one pick.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Payload of a full wire segment.
+    segment: u32,
+    /// Most payload of a pick.
+    most: u32,
+}
+
+impl Size {
+    /// `len` cut down to whole segments, if it has one.
+    fn whole(self, len: u32) -> u32 {
+        len - len % self.segment
+    }
+}
+
+impl Conn {
+    /// The next segment to send now, until `None`.
+    pub(in crate::tcp) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        max_payload: usize,
+    ) -> Option<SegmentOut> {
+        if self.flags.contains(Flags::RST_DUE) {
+            self.flags.remove(Flags::RST_DUE);
+            let seq = self.flight.nxt();
+            return Some(self.emit_bare(seq, TcpFlags::RST, now));
+        }
+        if self.phase == Phase::Closed {
+            return None;
+        }
+        if self.phase.may_transmit() {
+            let options = self.options_out(now);
+            let header = u32::try_from(options.encoded_len()).unwrap_or(40);
+            let most = u32::try_from(max_payload).unwrap_or(u32::MAX).max(1);
+            let segment = u32::from(self.agreed.mss)
+                .saturating_sub(header)
+                .clamp(1, most);
+            let size = Size { segment, most };
+            self.restart_after_idle(now);
+            if let Some(pick) = self.select(size) {
+                return Some(self.apply(pick, options, size, now));
+            }
+            if self.flight.outstanding() == 0
+                && self.has_unsent()
+                && self.timers.retransmit == Instant::FAR_FUTURE
+            {
+                // Nothing in flight will open the window: ask for it.
+                self.timers.retransmit = now + self.rto();
+            }
+        }
+        if self.flags.contains(Flags::KEEPALIVE_DUE) {
+            self.flags.remove(Flags::KEEPALIVE_DUE);
+            let seq = self.flight.nxt().back(1);
+            return Some(self.emit_bare(seq, TcpFlags::empty(), now));
+        }
+        if self.ack.is_due() {
+            let seq = self.flight.nxt();
+            return Some(self.emit_bare(seq, TcpFlags::empty(), now));
+        }
+        None
+    }
+
+    /// A window that was not used for a while says little about the path (RFC 5681 section 4.1).
+    fn restart_after_idle(&mut self, now: Instant) {
+        if self.flags.contains(Flags::SENT)
+            && self.flight.outstanding() == 0
+            && self.has_unsent()
+            && now.saturating_since(self.last_sent) > self.rto()
+        {
+            self.cc.on_idle();
+            self.last_sent = now;
+        }
+    }
+
+    fn select(&mut self, size: Size) -> Option<Pick> {
+        let pipe = self.flight.pipe();
+        let room = match self.cc.cwnd().saturating_sub(pipe) {
+            room if pipe == 0 => room.max(size.segment),
+            room => room,
+        };
+        if let Some((start, end)) = self.flight.next_lost() {
+            return self.select_again(start, end, room, size);
+        }
+        if let Some(pick) = self.select_fresh(room, size) {
+            return Some(pick);
+        }
+        if self.flight.mode() == Mode::Recovery && room >= size.segment && self.unsent() == 0 {
+            if let Some((start, end)) = self.flight.next_suspect() {
+                let end = end.min(start + size.segment);
+                return self.select_again(start, end, room, size);
+            }
+            if let Some((start, end)) = self.flight.rescue(size.segment) {
+                return self
+                    .select_again(start, end, room, size)
+                    .map(|pick| match pick {
+                        Pick::Again { seq, len, fin, .. } => Pick::Again {
+                            seq,
+                            len,
+                            fin,
+                            rescue: true,
+                        },
+                        other => other,
+                    });
+            }
+        }
+        if self.flags.contains(Flags::PROBE_DUE) && self.flight.outstanding() == 0 {
+            return Some(self.select_probe(size));
+        }
+        None
+    }
+
+    /// `start..end` again, as much of it as fits.
+    fn select_again(&self, start: SeqNum, end: SeqNum, room: u32, size: Size) -> Option<Pick> {
+        let want = (end - start).min(size.most);
+        let mut allowed = if room >= want {
+            want
+        } else if room >= size.segment {
+            size.whole(room)
+        } else if self.flight.is_urgent() {
+            want.min(size.segment)
+        } else {
+            return None;
+        };
+        if self.peer.wnd == 0 {
+            // The peer took its window back: one segment will tell when it opens.
+            allowed = allowed.min(size.segment);
+        }
+        let queued = self.queue.end().since(start).min(allowed);
+        let len = self.queue.span(start, queued);
+        let fin = len == queued && (start + len) == self.queue.end() && end.after(self.queue.end());
+        (len > 0 || fin).then_some(Pick::Again {
+            seq: start,
+            len,
+            fin,
+            rescue: false,
+        })
+    }
+
+    /// New data, our FIN, or both.
+    fn select_fresh(&mut self, room: u32, size: Size) -> Option<Pick> {
+        if self.fin_sent() {
+            return None;
+        }
+        let nxt = self.flight.nxt();
+        let unsent = self.unsent();
+        let closing = self.flags.contains(Flags::FIN_QUEUED);
+        let offered = (self.flight.una() + self.peer.wnd).since(nxt);
+        if unsent == 0 {
+            return (closing && offered > 0).then_some(Pick::Fresh { len: 0, fin: true });
+        }
+        let limit = offered.min(room);
+        if room < offered && room < unsent {
+            self.cc.on_limited();
+        }
+        let want = limit.min(unsent).min(size.most);
+        let len = self.queue.span(nxt, want);
+        if len == 0 {
+            return None;
+        }
+        if len == unsent {
+            let fin = closing && offered > len;
+            if len.is_multiple_of(size.segment) || closing || self.may_send_small() {
+                return Some(Pick::Fresh { len, fin });
+            }
+            let whole = size.whole(len);
+            return (whole > 0).then_some(Pick::Fresh {
+                len: whole,
+                fin: false,
+            });
+        }
+        let whole = size.whole(len);
+        if whole == 0 {
+            // Less than a segment, with more behind it. By the peer's window: RFC 9293 section
+            // 3.8.6.2.1 wants half of the largest window seen. By the slices: nothing to wait for.
+            let sliced = len < want;
+            let enough = offered <= room && u64::from(len) * 2 >= u64::from(self.peer.max);
+            return (sliced || enough).then_some(Pick::Fresh { len, fin: false });
+        }
+        if self.better_later(whole, limit, size) {
+            return None;
+        }
+        Some(Pick::Fresh {
+            len: whole,
+            fin: false,
+        })
+    }
+
+    /// Nagle's rule (RFC 9293 section 3.7.4) as Minshall has it: one segment that is not full may be
+    /// in flight, not: any segment.
+    fn may_send_small(&self) -> bool {
+        !self.settings.cork
+            && (self.settings.nodelay
+                || self.flight.outstanding() == 0
+                || self.small_end.at_or_before(self.flight.una()))
+    }
+
+    /// True if the acknowledgments that are on their way will allow a much longer super-segment.
+    fn better_later(&self, len: u32, limit: u32, size: Size) -> bool {
+        let window = self.cc.cwnd().min(self.peer.wnd);
+        self.flight.mode() == Mode::Open
+            && self.flight.outstanding() >= 2 * size.segment
+            && len < size.whole(size.most)
+            && limit < self.unsent()
+            && limit < window / 3
+    }
+
+    /// The window has been closed, or silly, for a timeout.
+    fn select_probe(&self, size: Size) -> Pick {
+        let offered = self.peer.wnd;
+        let unsent = self.unsent();
+        if offered == 0 {
+            return Pick::Probe;
+        }
+        let len = self
+            .queue
+            .span(self.flight.nxt(), offered.min(unsent).min(size.segment));
+        let fin = len == unsent && self.flags.contains(Flags::FIN_QUEUED) && offered > len;
+        Pick::Fresh { len, fin }
+    }
+
+    fn apply(&mut self, pick: Pick, options: TcpOptions, size: Size, now: Instant) -> SegmentOut {
+        self.flags.remove(Flags::PROBE_DUE);
+        self.flags.insert(Flags::SENT);
+        self.last_sent = now;
+        let (seq, len, fin) = match pick {
+            Pick::Fresh { len, fin } => {
+                let seq = self.flight.nxt();
+                if self.flight.outstanding() == 0 {
+                    self.timers.retransmit = Instant::FAR_FUTURE;
+                }
+                self.flags.remove(Flags::PROBE_SENT);
+                self.flight.on_sent(len + u32::from(fin), now);
+                self.cc.on_sent(self.flight.pipe());
+                if !len.is_multiple_of(size.segment) {
+                    self.small_end = self.flight.nxt();
+                }
+                (seq, len, fin)
+            }
+            Pick::Again {
+                seq,
+                len,
+                fin,
+                rescue,
+            } => {
+                self.stats.retransmits = self
+                    .stats
+                    .retransmits
+                    .wrapping_add(len.div_ceil(size.segment).max(1));
+                if rescue {
+                    self.flight.on_rescued();
+                } else {
+                    self.flight.on_resent(seq, len + u32::from(fin));
+                }
+                (seq, len, fin)
+            }
+            Pick::Probe => {
+                // Not counted as sent: with the window closed it will hardly be taken.
+                self.flags.insert(Flags::PROBE_SENT);
+                let len = self.unsent().min(1);
+                (self.flight.nxt(), len, len == 0)
+            }
+        };
+        if self.flight.outstanding() > 0 && self.timers.retransmit == Instant::FAR_FUTURE {
+            self.timers.retransmit = now + self.rto();
+        }
+        let mut flags = TcpFlags::empty();
+        if fin {
+            flags |= TcpFlags::FIN;
+        }
+        if len > 0 && seq + len == self.queue.end() {
+            flags |= TcpFlags::PSH;
+        }
+        let payload = self.queue.gather(seq, len);
+        self.emit(seq, flags, payload, options, size.segment)
+    }
+}

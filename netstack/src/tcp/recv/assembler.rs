@@ -1,0 +1,376 @@
+//! Bytes that arrived ahead of a gap (RFC 9293 section 3.10.7.4, SHLD-31).
+//!
+//! * **Define.** An [`Assembler`] is a sorted list of disjoint ranges above RCV.NXT, each with its
+//!   bytes.
+//! * **Enforce.** The first copy of an octet wins; at most a given number of ranges; memory pinned
+//!   at most a given number of bytes; work per segment linear in the number of ranges at most.
+//! * **Consume.** Filling the gap hands whole runs to the application; the ranges are the SACK option.
+//!
+//! A peer that sends every second byte gets so many ranges and no more (CVE-2018-5390).
+
+use std::collections::VecDeque;
+
+use packet::{Buffers, Payload};
+
+use super::compact;
+use crate::tcp::seq::SeqNum;
+
+#[derive(Debug)]
+struct Range {
+    start: SeqNum,
+    end: SeqNum,
+    /// When something was last added, on a counter of insertions.
+    touched: u32,
+    data: VecDeque<Payload>,
+}
+
+/// The out-of-order queue.
+#[derive(Debug, Default)]
+pub(crate) struct Assembler {
+    ranges: Vec<Range>,
+    /// Insertions so far.
+    clock: u32,
+    /// Memory that all ranges keep from reuse, in bytes, as it was when they were added.
+    pinned: usize,
+}
+
+/// Limits of one assembler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Most ranges.
+    pub(crate) ranges: usize,
+    /// Most bytes of memory pinned.
+    pub(crate) pinned: usize,
+}
+
+impl Assembler {
+    /// True if nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.iter().map(|r| (r.end - r.start) as usize).sum()
+    }
+
+    /// End of the last range.
+    pub(crate) fn end(&self) -> Option<SeqNum> {
+        self.ranges.last().map(|range| range.end)
+    }
+
+    /// True if all of `left..right` waits.
+    pub(crate) fn covers(&self, left: SeqNum, right: SeqNum) -> bool {
+        self.ranges
+            .iter()
+            .any(|r| r.start.at_or_before(left) && right.at_or_before(r.end))
+    }
+
+    /// Adds `data`, which begins at `seq`, above RCV.NXT and within the window. Returns how many
+    /// bytes were news and kept.
+    pub(crate) fn insert(
+        &mut self,
+        seq: SeqNum,
+        data: &Payload,
+        limits: Limits,
+        buffers: &Buffers,
+    ) -> usize {
+        self.clock = self.clock.wrapping_add(1);
+        let end = seq + data.len() as u32;
+        let mut kept = 0;
+        let mut at = seq;
+        // The first range that ends after the new data begins.
+        let mut i = self.ranges.partition_point(|r| r.end.at_or_before(seq));
+        while at.before(end) {
+            // The gap before range `i`, as far as the new data reaches.
+            let (gap_end, next) = match self.ranges.get(i) {
+                Some(range) if range.start.before(end) => (range.start, Some(range.end)),
+                _ => (end, None),
+            };
+            if at.before(gap_end) {
+                let from = (at - seq) as usize;
+                let piece = data.slice(from..from + (gap_end - at) as usize);
+                let count = piece.len();
+                if !self.place(&mut i, at, piece, limits, buffers) {
+                    break;
+                }
+                kept += count;
+            }
+            match next {
+                Some(range_end) => {
+                    at = at.max(range_end);
+                    if let Some(range) = self.ranges.get_mut(i) {
+                        range.touched = self.clock;
+                    }
+                    i += 1;
+                }
+                None => break,
+            }
+        }
+        kept
+    }
+
+    /// Puts `piece` into the gap before range `i` and joins what has become adjacent. Afterwards `i`
+    /// is the range that followed the gap (or would).
+    fn place(
+        &mut self,
+        i: &mut usize,
+        at: SeqNum,
+        piece: Payload,
+        limits: Limits,
+        buffers: &Buffers,
+    ) -> bool {
+        let end = at + piece.len() as u32;
+        let before = i
+            .checked_sub(1)
+            .filter(|p| self.ranges.get(*p).is_some_and(|r| r.end == at));
+        let after = self.ranges.get(*i).is_some_and(|r| r.start == end);
+        if before.is_none() && !after && self.ranges.len() >= limits.ranges {
+            return false;
+        }
+        let cost = memory_of(&piece, buffers);
+        if self.pinned.saturating_add(cost) > limits.pinned {
+            return false;
+        }
+        self.pinned += cost;
+        let touched = self.clock;
+        match before {
+            Some(p) => {
+                if let Some(range) = self.ranges.get_mut(p) {
+                    compact::push(&mut range.data, piece, buffers);
+                    range.end = end;
+                    range.touched = touched;
+                }
+                if after {
+                    // The gap is closed: `i` joins `p`.
+                    let next = self.ranges.remove(*i);
+                    if let Some(range) = self.ranges.get_mut(p) {
+                        range.end = next.end;
+                        join(&mut range.data, next.data);
+                    }
+                    *i = p;
+                }
+            }
+            None => {
+                let mut data = VecDeque::new();
+                compact::push(&mut data, piece, buffers);
+                if after {
+                    if let Some(range) = self.ranges.get_mut(*i) {
+                        range.start = at;
+                        range.touched = touched;
+                        join(&mut data, core::mem::take(&mut range.data));
+                        range.data = data;
+                    }
+                } else {
+                    self.ranges.insert(
+                        *i,
+                        Range {
+                            start: at,
+                            end,
+                            touched,
+                            data,
+                        },
+                    );
+                    *i += 1;
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes the run that begins at or below `nxt`, if any: its bytes from `nxt` on, and where it
+    /// ends.
+    pub(crate) fn take_from(&mut self, nxt: SeqNum) -> Option<(VecDeque<Payload>, SeqNum)> {
+        loop {
+            let first = self.ranges.first()?;
+            if first.start.after(nxt) {
+                return None;
+            }
+            let mut range = self.ranges.remove(0);
+            if self.ranges.is_empty() {
+                self.pinned = 0;
+            } else {
+                let freed: usize = range.data.iter().map(Payload::pinned_bytes).sum();
+                self.pinned = self.pinned.saturating_sub(freed);
+            }
+            if range.end.at_or_before(nxt) {
+                continue;
+            }
+            let mut skip = (nxt - range.start) as usize;
+            while skip > 0 {
+                let Some(front) = range.data.front_mut() else {
+                    break;
+                };
+                let cut = skip.min(front.len());
+                front.advance(cut);
+                skip -= cut;
+                if front.is_empty() {
+                    range.data.pop_front();
+                }
+            }
+            return Some((range.data, range.end));
+        }
+    }
+
+    /// Calls `visit` with up to `max` ranges, the most recently changed first (RFC 2018 section 4).
+    pub(crate) fn recent(&self, max: usize, mut visit: impl FnMut(SeqNum, SeqNum)) {
+        let mut last: Option<(u32, usize)> = None;
+        for _ in 0..max {
+            // Age counts back from now, so that the counter may wrap.
+            let next = self
+                .ranges
+                .iter()
+                .enumerate()
+                .map(|(i, r)| (self.clock.wrapping_sub(r.touched), i))
+                .filter(|key| last.is_none_or(|last| *key > last))
+                .min();
+            let Some(key) = next else { return };
+            if let Some(range) = self.ranges.get(key.1) {
+                visit(range.start, range.end);
+            }
+            last = Some(key);
+        }
+    }
+
+    /// What must hold whatever the peer sends.
+    #[cfg(test)]
+    pub(crate) fn check(&self, nxt: SeqNum, limits: Limits) {
+        assert!(self.ranges.len() <= limits.ranges);
+        for range in &self.ranges {
+            assert!(range.start.before(range.end) && range.start.after(nxt));
+            let bytes: usize = range.data.iter().map(Payload::len).sum();
+            assert_eq!(bytes, (range.end - range.start) as usize);
+        }
+        for pair in self.ranges.windows(2) {
+            assert!(pair[0].end.before(pair[1].start), "adjacent ranges join");
+        }
+    }
+}
+
+/// What keeping `piece` will pin, at most.
+fn memory_of(piece: &Payload, buffers: &Buffers) -> usize {
+    piece
+        .pinned_bytes()
+        .min(piece.len().saturating_add(buffers.small().slab_bytes()))
+}
+
+/// `front` followed by `back`; moves the shorter of the two, so that no sequence of segments makes
+/// every slice move again and again.
+fn join(front: &mut VecDeque<Payload>, mut back: VecDeque<Payload>) {
+    if front.len() >= back.len() {
+        front.append(&mut back);
+    } else {
+        while let Some(payload) = front.pop_back() {
+            back.push_front(payload);
+        }
+        *front = back;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+
+    const LIMITS: Limits = Limits {
+        ranges: 8,
+        pinned: 1 << 20,
+    };
+
+    #[test]
+    fn any_order_gives_the_stream() {
+        for seed in 0..500 {
+            let mut rng = Rng::from_u64(seed);
+            let buffers = Buffers::new(65_536, 8, 64);
+            let base = SeqNum(rng.u32());
+            let mut stream = vec![0u8; 4_000];
+            rng.fill(&mut stream);
+            let mut board = Assembler::default();
+            let mut have = vec![false; stream.len()];
+            let mut nxt = 0usize;
+            let mut out = Vec::new();
+            for step in 0.. {
+                assert!(step < 20_000, "seed {seed}: no progress");
+                if nxt == stream.len() {
+                    break;
+                }
+                let from = nxt + rng.below((stream.len() - nxt).min(900) as u32) as usize;
+                let to = (from + 1 + rng.below(300) as usize).min(stream.len());
+                if from == nxt {
+                    out.extend_from_slice(&stream[from..to]);
+                    nxt = to;
+                } else {
+                    let data = buffers.copy(&stream[from..to]).expect("slab");
+                    let news = have[from..to].iter().filter(|h| !**h).count();
+                    let kept = board.insert(base + from as u32, &data, LIMITS, &buffers);
+                    assert!(kept <= news, "seed {seed}");
+                    if kept == news {
+                        have[from..to].fill(true);
+                    } else {
+                        // Full: what was kept is a prefix of the news.
+                        let mut left = kept;
+                        for h in &mut have[from..to] {
+                            if !*h && left > 0 {
+                                *h = true;
+                                left -= 1;
+                            }
+                        }
+                    }
+                }
+                if let Some((data, end)) = board.take_from(base + nxt as u32) {
+                    out.extend(data.iter().flat_map(|p| p.iter().copied()));
+                    nxt = (end - base) as usize;
+                }
+                board.check(base + nxt as u32, LIMITS);
+                let waiting = have[nxt..].iter().filter(|h| **h).count();
+                assert_eq!(board.len(), waiting, "seed {seed}");
+            }
+            assert_eq!(out, stream, "seed {seed}");
+            assert!(board.is_empty());
+            drop(board);
+            assert_eq!(buffers.small().in_use(), 0);
+        }
+    }
+
+    #[test]
+    fn every_second_byte_is_bounded() {
+        let buffers = Buffers::new(65_536, 8, 64);
+        let mut board = Assembler::default();
+        let byte = buffers.copy(b"x").expect("slab");
+        let kept: usize = (0..10_000u32)
+            .map(|i| board.insert(SeqNum(1 + 2 * i), &byte, LIMITS, &buffers))
+            .sum();
+        assert_eq!(kept, LIMITS.ranges);
+        board.check(SeqNum(0), LIMITS);
+    }
+
+    #[test]
+    fn memory_is_bounded_even_within_one_range() {
+        let buffers = Buffers::new(65_536, 64, 4_096);
+        let mut board = Assembler::default();
+        let limits = Limits {
+            ranges: 8,
+            pinned: 100_000,
+        };
+        // Backwards, so that no byte can be appended to a slab that is there already.
+        for i in (1..5_000u32).rev() {
+            let byte = buffers.copy(b"x").expect("slab");
+            board.insert(SeqNum(i), &byte, limits, &buffers);
+        }
+        assert!(buffers.small().in_use() * 2_048 <= limits.pinned + 4_096);
+    }
+
+    #[test]
+    fn the_newest_range_is_reported_first() {
+        let buffers = Buffers::new(65_536, 8, 64);
+        let mut board = Assembler::default();
+        let data = buffers.copy(b"0123456789").expect("slab");
+        for at in [100u32, 300, 200, 400] {
+            board.insert(SeqNum(at), &data, LIMITS, &buffers);
+        }
+        board.insert(SeqNum(310), &data, LIMITS, &buffers);
+        let mut seen = Vec::new();
+        board.recent(3, |l, r| seen.push((l.0, r.0)));
+        assert_eq!(seen, [(300, 320), (400, 410), (200, 210)]);
+    }
+}

@@ -1,0 +1,96 @@
+//! Keeping received bytes without keeping the buffers they came in.
+//!
+//! A packet arrives in a slab made for the largest packet. Payload that fills a good part of its slab
+//! stays where it is; a short one is copied behind the last one, so that a peer that sends byte by
+//! byte cannot pin 64 KiB with each of them.
+
+use std::collections::VecDeque;
+
+use packet::{Buffers, Payload};
+
+/// A payload this long keeps its slab.
+const KEEP_BYTES: usize = 16 << 10;
+
+/// A payload keeps its slab, too, if the slab is at most this many times as long.
+const KEEP_RATIO: usize = 3;
+
+fn fills_its_slab(data: &Payload) -> bool {
+    data.len() >= KEEP_BYTES || data.len().saturating_mul(KEEP_RATIO) >= data.pinned_bytes()
+}
+
+/// Appends `data` to `queue`, in place or copied. Never fails: with the small slabs exhausted, the
+/// payload stays in the (equally bounded) slab that it came in.
+pub(crate) fn push(queue: &mut VecDeque<Payload>, data: Payload, buffers: &Buffers) {
+    if data.is_empty() {
+        return;
+    }
+    if fills_its_slab(&data) {
+        queue.push_back(data);
+        return;
+    }
+    let mut rest = data;
+    if let Some(tail) = queue.back_mut() {
+        // A large slab at the tail may have plenty of room, but is worth more to the device.
+        if tail.pinned_bytes() <= buffers.small().slab_bytes() {
+            let taken = tail.try_append(&rest);
+            rest.advance(taken);
+        }
+    }
+    while !rest.is_empty() {
+        let count = rest.len().min(buffers.small().slab_bytes());
+        match buffers.copy(rest.get(..count).unwrap_or(&[])) {
+            Some(copy) if !copy.is_empty() => {
+                rest.advance(copy.len());
+                queue.push_back(copy);
+            }
+            _ => {
+                queue.push_back(rest);
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(buffers: &Buffers, bytes: &[u8]) -> Payload {
+        let mut slab = buffers.large().take().expect("slab");
+        slab.as_mut_slice()[..bytes.len()].copy_from_slice(bytes);
+        slab.freeze(0..bytes.len())
+    }
+
+    #[test]
+    fn bytes_share_small_slabs_and_large_payloads_stay() {
+        let buffers = Buffers::new(65_536, 4, 8);
+        let mut queue = VecDeque::new();
+        for i in 0..3_000u32 {
+            let data = received(&buffers, &[i as u8]);
+            push(&mut queue, data, &buffers);
+        }
+        assert_eq!(buffers.large().in_use(), 0);
+        assert_eq!(buffers.small().in_use(), 2);
+        let data = received(&buffers, &[9; 20_000]);
+        push(&mut queue, data, &buffers);
+        assert_eq!(buffers.large().in_use(), 1);
+        let data = received(&buffers, &[8; 5_000]);
+        push(&mut queue, data, &buffers);
+        assert_eq!(buffers.large().in_use(), 1);
+        let all: Vec<u8> = queue.iter().flat_map(|p| p.iter().copied()).collect();
+        assert_eq!(all.len(), 28_000);
+        assert!((0..3_000).all(|i| all[i] == i as u8));
+        assert!(all[3_000..23_000].iter().all(|b| *b == 9));
+        assert!(all[23_000..].iter().all(|b| *b == 8));
+    }
+
+    #[test]
+    fn without_small_slabs_nothing_is_lost() {
+        let buffers = Buffers::new(65_536, 4, 1);
+        let _held = buffers.small().take();
+        let mut queue = VecDeque::new();
+        let data = received(&buffers, b"abc");
+        push(&mut queue, data, &buffers);
+        assert_eq!(&queue[0][..], b"abc");
+    }
+}

@@ -1,0 +1,116 @@
+//! Bytes in order that the application has not read.
+//!
+//! * **Define.** A [`Ring`] is the run of received octets that ends just below RCV.NXT.
+//! * **Enforce.** Bytes enter only at the end, in sequence, and leave only at the front.
+//! * **Consume.** The application reads them in place (`front`, then `consume`) or takes whole slices.
+//!
+//! An empty ring holds no slab.
+
+use std::collections::VecDeque;
+
+use packet::{Buffers, Payload};
+
+use super::compact;
+
+/// Slots that an empty ring may keep allocated.
+const IDLE_SLOTS: usize = 4;
+
+/// The queue of received bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    chunks: VecDeque<Payload>,
+    len: usize,
+}
+
+impl Ring {
+    /// Bytes waiting.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds the next bytes.
+    pub(crate) fn push(&mut self, data: Payload, buffers: &Buffers) {
+        self.len += data.len();
+        compact::push(&mut self.chunks, data, buffers);
+    }
+
+    /// Adds the next bytes, which were compacted before.
+    pub(crate) fn extend(&mut self, mut run: VecDeque<Payload>) {
+        self.len += run.iter().map(Payload::len).sum::<usize>();
+        if self.chunks.is_empty() {
+            self.chunks = run;
+        } else {
+            self.chunks.append(&mut run);
+        }
+    }
+
+    /// The first contiguous bytes; empty if there are none.
+    pub(crate) fn front(&self) -> &[u8] {
+        self.chunks.front().map_or(&[], |chunk| chunk)
+    }
+
+    /// Drops `count` bytes at the front; returns how many there were to drop.
+    pub(crate) fn consume(&mut self, count: usize) -> usize {
+        let count = count.min(self.len);
+        let mut left = count;
+        while left > 0 {
+            let Some(front) = self.chunks.front_mut() else {
+                break;
+            };
+            if left < front.len() {
+                front.advance(left);
+                break;
+            }
+            left -= front.len();
+            self.chunks.pop_front();
+        }
+        self.len -= count;
+        self.trim();
+        count
+    }
+
+    /// Takes the first slice.
+    pub(crate) fn pop(&mut self) -> Option<Payload> {
+        let chunk = self.chunks.pop_front()?;
+        self.len -= chunk.len();
+        self.trim();
+        Some(chunk)
+    }
+
+    /// Drops everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn trim(&mut self) {
+        if self.chunks.is_empty() && self.chunks.capacity() > IDLE_SLOTS {
+            self.chunks = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_was_pushed() {
+        let buffers = Buffers::new(65_536, 4, 8);
+        let mut ring = Ring::default();
+        for part in [&b"hello"[..], &[1; 4_000], b"end"] {
+            let data = buffers.copy(part).expect("slab");
+            ring.push(data, &buffers);
+        }
+        assert_eq!(ring.len(), 4_008);
+        assert_eq!(&ring.front()[..5], b"hello");
+        assert_eq!(ring.consume(5), 5);
+        assert_eq!(ring.consume(3_999), 3_999);
+        let mut rest = Vec::new();
+        while let Some(chunk) = ring.pop() {
+            rest.extend_from_slice(&chunk);
+        }
+        assert_eq!(rest, b"\x01end");
+        assert_eq!((ring.len(), ring.consume(7)), (0, 0));
+        assert_eq!(buffers.small().in_use() + buffers.large().in_use(), 0);
+    }
+}

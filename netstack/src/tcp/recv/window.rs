@@ -1,0 +1,175 @@
+//! The window that we offer, and how large the receive buffer should be.
+//!
+//! * **Define.** RCV.NXT, and the right edge up to which the peer may send.
+//! * **Enforce.** The edge never moves left (RFC 9293 section 3.8.6), and moves right only by a
+//!   worthwhile step (section 3.8.6.2.2, against silly windows).
+//! * **Consume.** Whatever lies below the edge is accepted: memory for it was promised.
+//!
+//! The field on the wire is in units of 2^scale, so what is announced can fall short of the edge by
+//! less than one unit (RFC 7323 section 2.4); what is accepted does not.
+//!
+//! The buffer grows as the application shows that it reads: twice what it took in the last round
+//! trip, so that a sender that doubles its rate finds room (dynamic right-sizing).
+
+use core::time::Duration;
+
+use crate::base::Instant;
+use crate::tcp::seq::SeqNum;
+
+/// Shortest round trip over which reading is measured: below it the clock would be the noise.
+const MIN_ROUND: Duration = Duration::from_millis(1);
+
+/// Round trip assumed when none could be measured.
+const DEFAULT_ROUND: Duration = Duration::from_millis(100);
+
+/// RCV.NXT, RCV.WND and the buffer behind them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecvWindow {
+    /// RCV.NXT.
+    pub(crate) nxt: SeqNum,
+    /// Right edge: the highest RCV.NXT + RCV.WND ever offered.
+    edge: SeqNum,
+    /// Bytes that may wait for the application.
+    capacity: u32,
+    /// What autotuning may reach.
+    capacity_max: u32,
+    /// Shift of the window field.
+    scale: u8,
+    /// Bytes that the application took since `round_start`.
+    taken: u32,
+    round_start: Instant,
+}
+
+impl RecvWindow {
+    /// A window behind `capacity` bytes of buffer, with `offered` announced already.
+    pub(crate) fn new(
+        nxt: SeqNum,
+        offered: u32,
+        capacity: u32,
+        capacity_max: u32,
+        scale: u8,
+        now: Instant,
+    ) -> Self {
+        Self {
+            nxt,
+            edge: nxt + offered,
+            capacity,
+            capacity_max,
+            scale,
+            taken: 0,
+            round_start: now,
+        }
+    }
+
+    /// Bytes that the peer may still send.
+    pub(crate) fn offered(&self) -> u32 {
+        self.edge.since(self.nxt)
+    }
+
+    /// The right edge.
+    pub(crate) fn edge(&self) -> SeqNum {
+        self.edge
+    }
+
+    /// Size of the buffer, in bytes.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Where the edge could be with `unread` bytes in the buffer.
+    fn possible_edge(&self, unread: usize) -> SeqNum {
+        let unread = u32::try_from(unread).unwrap_or(u32::MAX);
+        self.edge
+            .max(self.nxt + self.capacity.saturating_sub(unread))
+    }
+
+    /// The window field for a segment that leaves now; moves the edge.
+    pub(crate) fn announce(&mut self, unread: usize, mss: u32) -> u16 {
+        let possible = self.possible_edge(unread);
+        let step = possible - self.edge;
+        if step >= mss.min(self.capacity / 2).max(1) {
+            // No further than the field can say, so that the promise and the field agree.
+            let largest = u32::from(u16::MAX) << self.scale;
+            let offer = (possible - self.nxt).min(largest) >> self.scale << self.scale;
+            self.edge = self.edge.max(self.nxt + offer);
+        }
+        u16::try_from(self.offered() >> self.scale).unwrap_or(u16::MAX)
+    }
+
+    /// True if the peer should be told at once how far the edge could move.
+    pub(crate) fn update_due(&self, unread: usize, mss: u32) -> bool {
+        let step = self.possible_edge(unread) - self.edge;
+        let blocked = self.offered() < 2 * mss && step >= mss.min(self.capacity / 2).max(1);
+        blocked || step >= (self.capacity / 4).max(2 * mss)
+    }
+
+    /// The application took `count` bytes.
+    pub(crate) fn on_read(&mut self, count: usize, srtt: Option<Duration>, now: Instant) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.taken = self.taken.saturating_add(count);
+        let round = srtt.unwrap_or(DEFAULT_ROUND).max(MIN_ROUND);
+        if now.saturating_since(self.round_start) < round {
+            return;
+        }
+        let wanted = self.taken.saturating_mul(2).min(self.capacity_max);
+        self.capacity = self.capacity.max(wanted);
+        self.taken = 0;
+        self.round_start = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MSS: u32 = 1_000;
+
+    fn window() -> RecvWindow {
+        RecvWindow::new(SeqNum(u32::MAX - 5), 8_000, 8_000, 64_000, 0, Instant::ZERO)
+    }
+
+    #[test]
+    fn the_edge_never_moves_left() {
+        let mut w = window();
+        let edge = w.edge();
+        w.nxt += 3_000;
+        assert_eq!(w.announce(3_000, MSS), 5_000);
+        assert_eq!(w.edge(), edge);
+        w.nxt += 5_000;
+        assert_eq!(w.announce(8_000, MSS), 0);
+        // A byte read is no reason to tell.
+        assert_eq!(w.announce(7_999, MSS), 0);
+        assert!(!w.update_due(7_999, MSS));
+        assert!(w.update_due(7_000, MSS));
+        assert_eq!(w.announce(7_000, MSS), 1_000);
+        assert_eq!(w.edge(), edge + 1_000);
+    }
+
+    #[test]
+    fn scaled_fields_never_promise_more_than_the_edge() {
+        let mut w = RecvWindow::new(SeqNum(0), 60_000, 100_000, 100_000, 7, Instant::ZERO);
+        for _ in 0..1_000 {
+            let before = w.edge();
+            let field = u32::from(w.announce(0, MSS)) << 7;
+            assert!((w.nxt + field).at_or_before(w.edge()));
+            assert!(w.edge() - (w.nxt + field) < 128);
+            assert!(w.edge().at_or_after(before));
+            assert!(w.offered() <= 100_000);
+            w.nxt += 333;
+        }
+    }
+
+    #[test]
+    fn the_buffer_follows_the_reader() {
+        let mut w = window();
+        let rtt = Some(Duration::from_millis(10));
+        w.on_read(6_000, rtt, Instant::from_millis(5));
+        assert_eq!(w.capacity(), 8_000);
+        w.on_read(6_000, rtt, Instant::from_millis(10));
+        assert_eq!(w.capacity(), 24_000);
+        w.on_read(1_000, rtt, Instant::from_millis(20));
+        assert_eq!(w.capacity(), 24_000, "never shrinks");
+        w.on_read(1 << 30, rtt, Instant::from_millis(30));
+        assert_eq!(w.capacity(), 64_000);
+    }
+}

@@ -1,0 +1,441 @@
+//! What is in flight, and the recovery of what was lost.
+//!
+//! One picture serves SACK (RFC 6675), NewReno (RFC 6582) and the time after a timeout (RFC 5681):
+//!
+//! ```text
+//!   una          rtx_next            lost_edge                    nxt
+//!    |  sent again   |   lost, to send   |   believed in flight    |
+//! ```
+//!
+//! Ranges that the peer SACKed are cut out everywhere. What is lost is everything below
+//! `lost_edge`; how far that reaches is decided by `rack` from the scoreboard, is one segment at a
+//! time without SACK, and is everything after a timeout.
+//!
+//! * **Define.** `una ≤ rtx_next, lost_edge ≤ nxt`, and [`Inflight::pipe`] is the number of octets in
+//!   the network.
+//! * **Enforce.** Fields are private; acknowledgments only advance.
+//! * **Consume.** `output::select` sends while `pipe` is below the congestion window.
+//!
+//! Owns no byte and no congestion window.
+
+use core::time::Duration;
+
+use super::scoreboard::Scoreboard;
+use crate::base::Instant;
+use crate::tcp::rack::ReorderWindow;
+use crate::tcp::seq::SeqNum;
+
+/// How retransmissions are chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// Nothing is known to be lost.
+    Open,
+    /// Fast recovery, until everything sent before it is acknowledged.
+    Recovery,
+    /// After a timeout, until everything sent before it is acknowledged.
+    Loss,
+}
+
+/// What an acknowledgment told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// Octets newly acknowledged, cumulatively.
+    pub(crate) acked: u32,
+    /// Octets that arrived since the last acknowledgment: cumulative or SACKed for the first time.
+    pub(crate) delivered: u32,
+    /// A round-trip measurement.
+    pub(crate) rtt: Option<Duration>,
+    /// A loss was found just now: reduce the congestion window.
+    pub(crate) entered_recovery: bool,
+    /// All of a recovery (or what a timeout had given up) is acknowledged.
+    pub(crate) left_recovery: bool,
+}
+
+/// The sending sequence space.
+#[derive(Debug)]
+pub(crate) struct Inflight {
+    una: SeqNum,
+    nxt: SeqNum,
+    /// End of the sequence space that the current, or last, recovery is about.
+    recover: SeqNum,
+    lost_edge: SeqNum,
+    rtx_next: SeqNum,
+    /// `nxt` when something was last retransmitted: what is SACKed above was sent later.
+    rtx_mark: SeqNum,
+    /// What the last recovery retransmitted lies in `rtx_from..rtx_to`.
+    rtx_from: SeqNum,
+    rtx_to: SeqNum,
+    /// The octet before this one, when acknowledged, gives a round-trip time.
+    timed_end: SeqNum,
+    timed_at: Instant,
+    board: Scoreboard,
+    /// Octets that duplicate acknowledgments say have arrived, of a peer without SACK.
+    dup_bytes: u32,
+    dup_acks: u16,
+    mode: Mode,
+    reorder: ReorderWindow,
+    sack: bool,
+    /// The first retransmission of a recovery does not wait for the congestion window.
+    urgent: bool,
+    rescued: bool,
+}
+
+impl Inflight {
+    /// Nothing in flight, from `una` on; `sack`: both sides agreed on it.
+    pub(crate) fn new(una: SeqNum, sack: bool) -> Self {
+        Self {
+            una,
+            nxt: una,
+            recover: una.back(1),
+            lost_edge: una,
+            rtx_next: una,
+            rtx_mark: una,
+            rtx_from: una,
+            rtx_to: una,
+            timed_end: una,
+            timed_at: Instant::FAR_FUTURE,
+            board: Scoreboard::default(),
+            dup_bytes: 0,
+            dup_acks: 0,
+            mode: Mode::Open,
+            reorder: ReorderWindow::default(),
+            sack,
+            urgent: false,
+            rescued: false,
+        }
+    }
+
+    /// SND.UNA.
+    pub(crate) fn una(&self) -> SeqNum {
+        self.una
+    }
+
+    /// SND.NXT.
+    pub(crate) fn nxt(&self) -> SeqNum {
+        self.nxt
+    }
+
+    /// Octets sent and not acknowledged.
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.nxt - self.una
+    }
+
+    /// Octets that the peer reported out of order.
+    pub(crate) fn sacked(&self) -> u32 {
+        self.board.total()
+    }
+
+    /// How retransmissions are chosen now.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Octets estimated to be in the network (RFC 6675 section 4, SetPipe).
+    pub(crate) fn pipe(&self) -> u32 {
+        let original = self.board.holes(self.lost_edge, self.nxt);
+        let again = self.board.holes(self.una, self.rtx_next);
+        original
+            .saturating_add(again)
+            .saturating_sub(self.dup_bytes)
+    }
+
+    /// `len` octets of sequence space were sent for the first time.
+    pub(crate) fn on_sent(&mut self, len: u32, now: Instant) {
+        self.nxt += len;
+        if self.timed_at == Instant::FAR_FUTURE {
+            self.timed_end = self.nxt;
+            self.timed_at = now;
+        }
+    }
+
+    /// An octet that had been sent as a window probe, and not counted, was acknowledged.
+    pub(crate) fn on_probe_accepted(&mut self) {
+        self.nxt += 1;
+    }
+
+    /// `len` octets from `seq` on were sent again.
+    pub(crate) fn on_resent(&mut self, seq: SeqNum, len: u32) {
+        // Karn: the acknowledgment could be of either.
+        self.timed_at = Instant::FAR_FUTURE;
+        self.urgent = false;
+        let end = seq + len;
+        self.rtx_next = self.rtx_next.max(end);
+        self.rtx_to = self.rtx_to.max(end);
+        self.rtx_mark = self.nxt;
+    }
+
+    /// The rescue retransmission was sent (RFC 6675 section 4, NextSeg rule 4).
+    pub(crate) fn on_rescued(&mut self) {
+        self.timed_at = Instant::FAR_FUTURE;
+        self.rescued = true;
+        self.rtx_mark = self.nxt;
+    }
+
+    /// True if a retransmission should be sent even though the congestion window is full.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
+    /// The next lost range that was not sent again yet.
+    pub(crate) fn next_lost(&self) -> Option<(SeqNum, SeqNum)> {
+        if self.mode == Mode::Open {
+            return None;
+        }
+        self.board.next_hole(self.rtx_next, self.lost_edge)
+    }
+
+    /// A range that may well be lost, to send when there is nothing better (NextSeg rule 3).
+    pub(crate) fn next_suspect(&self) -> Option<(SeqNum, SeqNum)> {
+        if self.mode != Mode::Recovery {
+            return None;
+        }
+        let highest = self.board.highest()?;
+        self.board
+            .next_hole(self.rtx_next.max(self.lost_edge), highest)
+    }
+
+    /// The last segment in flight, once per recovery, to get an acknowledgment at all (rule 4).
+    pub(crate) fn rescue(&self, mss: u32) -> Option<(SeqNum, SeqNum)> {
+        if self.mode != Mode::Recovery || self.rescued || !self.sack {
+            return None;
+        }
+        let highest = self.board.highest()?;
+        let start = self
+            .nxt
+            .back(mss.min(self.outstanding()))
+            .max(highest)
+            .max(self.rtx_next);
+        start.before(self.nxt).then_some((start, self.nxt))
+    }
+
+    /// Takes an acceptable acknowledgment. `blocks`: its SACK option. `duplicate`: it is one in the
+    /// sense of RFC 5681 section 2.
+    pub(crate) fn on_ack(
+        &mut self,
+        ack: SeqNum,
+        blocks: &[(u32, u32)],
+        duplicate: bool,
+        mss: u32,
+        now: Instant,
+    ) -> Progress {
+        let mut progress = Progress::default();
+        let old_una = self.una;
+        if ack.after(self.una) && ack.at_or_before(self.nxt) {
+            progress.acked = ack - self.una;
+            let known = self.board.sacked(self.una, ack);
+            progress.delivered = progress.acked - known;
+            self.una = ack;
+            if self.timed_at != Instant::FAR_FUTURE && self.timed_end.at_or_before(ack) {
+                progress.rtt = Some(now.saturating_since(self.timed_at));
+                self.timed_at = Instant::FAR_FUTURE;
+            }
+            self.board.advance(ack);
+            self.rtx_next = self.rtx_next.max(ack);
+            self.lost_edge = self.lost_edge.max(ack);
+        }
+        let sack_news = if self.sack {
+            self.on_sack(ack, blocks, old_una)
+        } else {
+            0
+        };
+        progress.delivered = progress.delivered.saturating_add(sack_news);
+
+        if progress.acked > 0 {
+            self.on_advance(progress.acked, mss);
+        } else if duplicate || sack_news > 0 {
+            self.dup_acks = self.dup_acks.saturating_add(1);
+            if !self.sack && self.mode != Mode::Loss {
+                self.dup_bytes = self
+                    .dup_bytes
+                    .saturating_add(mss)
+                    .min(self.outstanding().saturating_sub(mss));
+            }
+        }
+        if self.mode != Mode::Open && self.una.at_or_after(self.recover) {
+            self.reopen();
+            progress.left_recovery = true;
+        }
+        if self.detect(mss) {
+            progress.entered_recovery = true;
+        }
+        progress
+    }
+
+    fn on_advance(&mut self, acked: u32, mss: u32) {
+        match self.mode {
+            Mode::Open => {
+                self.dup_acks = 0;
+                self.dup_bytes = 0;
+                self.lost_edge = self.una;
+                self.rtx_next = self.una;
+            }
+            Mode::Recovery if !self.sack => {
+                // A partial acknowledgment: the next segment is lost, too (RFC 6582 section 3.2).
+                self.dup_bytes = self.dup_bytes.saturating_sub(acked.saturating_sub(mss));
+                self.rtx_next = self.una;
+                self.lost_edge = (self.una + mss).min(self.nxt).max(self.lost_edge);
+                self.urgent = true;
+            }
+            Mode::Recovery | Mode::Loss => {}
+        }
+    }
+
+    /// Takes the blocks of a SACK option; returns how many octets are news.
+    fn on_sack(&mut self, ack: SeqNum, blocks: &[(u32, u32)], old_una: SeqNum) -> u32 {
+        let mut news = 0u32;
+        for (i, &(left, right)) in blocks.iter().enumerate() {
+            let (left, right) = (SeqNum(left), SeqNum(right));
+            if !left.before(right) {
+                continue;
+            }
+            let duplicate = i == 0
+                && (right.at_or_before(ack)
+                    || blocks.get(1).is_some_and(|&(l, r)| {
+                        SeqNum(l).at_or_before(left) && right.at_or_before(SeqNum(r))
+                    }));
+            if duplicate {
+                // RFC 2883: only what we did send twice says something about the path.
+                if left.within(self.rtx_from, self.rtx_to) && left.since(old_una) < 1 << 30 {
+                    self.reorder.on_spurious_retransmit();
+                }
+                if right.at_or_before(ack) {
+                    continue;
+                }
+            }
+            // Only what is outstanding can have arrived: anything else is nonsense or old.
+            if left.after(self.una) && right.at_or_before(self.nxt) {
+                news = news.saturating_add(self.board.insert(left, right));
+            }
+        }
+        news
+    }
+
+    /// Decides anew what is lost. True if that starts a recovery.
+    fn detect(&mut self, mss: u32) -> bool {
+        if self.outstanding() == 0 {
+            return false;
+        }
+        let segments = self.outstanding() / mss.max(1);
+        let edge = self.reorder.lost_edge(&self.board, self.una, mss, segments);
+        match self.mode {
+            Mode::Open => {
+                let enough = self.dup_acks >= u16::from(self.reorder.dup_thresh(segments));
+                let lost = if self.sack {
+                    edge.after(self.una) || (enough && !self.board.is_empty())
+                } else {
+                    // RFC 6582 section 4: duplicates of what an earlier recovery covered.
+                    enough && self.una.after(self.recover)
+                };
+                if lost {
+                    self.mode = Mode::Recovery;
+                    self.recover = self.nxt;
+                    self.rtx_next = self.una;
+                    self.rtx_from = self.una;
+                    self.rtx_to = self.una;
+                    self.rtx_mark = self.nxt;
+                    self.lost_edge = edge.max((self.una + mss).min(self.nxt));
+                    self.urgent = true;
+                    self.rescued = false;
+                }
+                lost
+            }
+            Mode::Recovery => {
+                self.lost_edge = self.lost_edge.max(edge);
+                self.detect_lost_again(mss, segments);
+                false
+            }
+            Mode::Loss => {
+                self.detect_lost_again(mss, segments);
+                false
+            }
+        }
+    }
+
+    /// A retransmission is lost as well if enough of what was sent after it has arrived.
+    fn detect_lost_again(&mut self, mss: u32, segments: u32) {
+        if !self.sack || self.rtx_next == self.una {
+            return;
+        }
+        let above = self.board.sacked(self.rtx_mark, self.nxt);
+        let needed = u32::from(self.reorder.dup_thresh(segments)).saturating_mul(mss);
+        if above >= needed {
+            self.rtx_next = self.una;
+            self.rtx_mark = self.nxt;
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.mode = Mode::Open;
+        self.dup_acks = 0;
+        self.dup_bytes = 0;
+        self.lost_edge = self.una;
+        self.rtx_next = self.una;
+        self.urgent = false;
+    }
+
+    /// The retransmission timer expired: everything not SACKed is lost. `again`: it had expired for
+    /// the same octet before; then the peer may have forgotten what it SACKed, and so do we.
+    pub(crate) fn on_timeout(&mut self, again: bool) {
+        if again {
+            self.board.clear();
+        }
+        self.reorder.on_timeout();
+        self.mode = Mode::Loss;
+        self.recover = self.nxt;
+        self.rtx_next = self.una;
+        self.rtx_from = self.una;
+        self.rtx_to = self.una;
+        self.rtx_mark = self.nxt;
+        self.lost_edge = self.nxt;
+        self.dup_acks = 0;
+        self.dup_bytes = 0;
+        self.timed_at = Instant::FAR_FUTURE;
+        self.urgent = true;
+    }
+
+    /// The path cannot carry segments of the size that is in flight: send them again, smaller. Not a
+    /// sign of congestion.
+    pub(crate) fn on_path_mtu(&mut self) {
+        if self.outstanding() == 0 {
+            return;
+        }
+        if self.mode == Mode::Open {
+            self.mode = Mode::Recovery;
+            self.rescued = true;
+        }
+        self.recover = self.nxt;
+        self.rtx_next = self.una;
+        self.rtx_from = self.una;
+        self.rtx_to = self.una;
+        self.lost_edge = self.nxt;
+        self.timed_at = Instant::FAR_FUTURE;
+        self.dup_bytes = 0;
+        self.urgent = true;
+    }
+
+    /// True if a measurement is under way.
+    pub(crate) fn is_timing(&self) -> bool {
+        self.timed_at != Instant::FAR_FUTURE
+    }
+
+    /// Frees what a closed connection does not need.
+    pub(crate) fn release(&mut self) {
+        self.board.clear();
+        self.reopen();
+    }
+
+    /// What must hold whatever the peer sends.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        assert!(self.una.at_or_before(self.nxt));
+        assert!(self.rtx_next.at_or_after(self.una) && self.rtx_next.at_or_before(self.nxt));
+        assert!(self.lost_edge.at_or_after(self.una) && self.lost_edge.at_or_before(self.nxt));
+        for &(left, right) in self.board.ranges() {
+            assert!(left.after(self.una) && right.at_or_before(self.nxt) && left.before(right));
+        }
+        assert!(self.pipe() <= 2 * self.outstanding());
+        if self.mode == Mode::Open {
+            assert_eq!(self.next_lost(), None);
+        }
+    }
+}

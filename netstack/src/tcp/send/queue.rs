@@ -1,0 +1,271 @@
+//! Bytes that the application wrote and the peer has not acknowledged.
+//!
+//! * **Define.** A [`SendQueue`] is a contiguous run of octets, kept as slices of slabs, each with
+//!   its sequence number.
+//! * **Enforce.** Bytes are added only at the end and dropped only at the front.
+//! * **Consume.** A segment, first sent or retransmitted, is a few reference-counted slices found by
+//!   binary search: no byte is copied after `push`, nothing is allocated per segment.
+//!
+//! Owns the memory, never what was sent or lost. An empty queue holds no slab.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use packet::{Buffers, Payload};
+
+use crate::tcp::seq::SeqNum;
+use packet::frame::{Chunks, MAX_CHUNKS};
+
+/// Writes up to this long go into small slabs, while little is queued.
+const SMALL_WRITE: usize = 2_048;
+
+/// With this much queued the application is faster than the network: large slabs, whatever the
+/// size of each write, so that a full super-segment needs few slices.
+const BUSY_QUEUE: usize = 8_192;
+
+/// Slots that an empty queue may keep allocated.
+const IDLE_SLOTS: usize = 4;
+
+#[derive(Debug)]
+struct Chunk {
+    seq: SeqNum,
+    data: Payload,
+}
+
+/// The queue; its first octet is the first one not acknowledged.
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    chunks: VecDeque<Chunk>,
+    start: SeqNum,
+    end: SeqNum,
+}
+
+impl SendQueue {
+    /// An empty queue whose first octet will be `start`.
+    pub(crate) fn new(start: SeqNum) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            start,
+            end: start,
+        }
+    }
+
+    /// Octets queued.
+    pub(crate) fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Number after the last octet queued: where the FIN goes.
+    pub(crate) fn end(&self) -> SeqNum {
+        self.end
+    }
+
+    /// Copies as much of `data` as `room` and the pools allow; returns how much.
+    pub(crate) fn push(&mut self, data: &[u8], room: usize, buffers: &Buffers) -> usize {
+        let mut rest = data.get(..data.len().min(room)).unwrap_or(data);
+        let wanted = rest.len();
+        if let Some(tail) = self.chunks.back_mut() {
+            let taken = tail.data.try_append(rest);
+            self.end += taken as u32;
+            rest = rest.get(taken..).unwrap_or(&[]);
+        }
+        while !rest.is_empty() {
+            let small = rest.len() <= SMALL_WRITE && self.len() < BUSY_QUEUE;
+            let (first, second) = if small {
+                (buffers.small(), buffers.large())
+            } else {
+                (buffers.large(), buffers.small())
+            };
+            let payload = match first.take().or_else(|| second.take()) {
+                Some(mut slab) => {
+                    let count = rest.len().min(slab.len());
+                    if let (Some(to), Some(from)) =
+                        (slab.as_mut_slice().get_mut(..count), rest.get(..count))
+                    {
+                        to.copy_from_slice(from);
+                    }
+                    slab.freeze(0..count)
+                }
+                // With nothing queued no acknowledgment would ever ask the application to try
+                // again, so a little progress must be possible without a slab.
+                None if self.len() == 0 => {
+                    let count = rest.len().min(SMALL_WRITE);
+                    Payload::from(Bytes::copy_from_slice(rest.get(..count).unwrap_or(&[])))
+                }
+                None => break,
+            };
+            let count = payload.len();
+            if count == 0 {
+                break;
+            }
+            self.append(payload);
+            rest = rest.get(count..).unwrap_or(&[]);
+        }
+        wanted - rest.len()
+    }
+
+    /// Adds `data` without a copy.
+    pub(crate) fn append(&mut self, data: Payload) {
+        if data.is_empty() {
+            return;
+        }
+        let seq = self.end;
+        self.end += data.len() as u32;
+        self.chunks.push_back(Chunk { seq, data });
+    }
+
+    /// Drops what lies below `una`.
+    pub(crate) fn advance(&mut self, una: SeqNum) {
+        let una = una.min(self.end);
+        if !una.after(self.start) {
+            return;
+        }
+        self.start = una;
+        while let Some(front) = self.chunks.front_mut() {
+            let cut = una.since(front.seq);
+            if cut == 0 {
+                break;
+            }
+            if (cut as usize) < front.data.len() {
+                front.data.advance(cut as usize);
+                front.seq = una;
+                break;
+            }
+            self.chunks.pop_front();
+        }
+        if self.chunks.is_empty() && self.chunks.capacity() > IDLE_SLOTS {
+            self.chunks = VecDeque::new();
+        }
+    }
+
+    /// Drops everything.
+    pub(crate) fn clear(&mut self) {
+        self.chunks = VecDeque::new();
+        self.start = self.end;
+    }
+
+    fn index_of(&self, seq: SeqNum) -> usize {
+        self.chunks
+            .partition_point(|chunk| chunk.seq.at_or_before(seq))
+            .saturating_sub(1)
+    }
+
+    /// How many of the `want` octets from `seq` on fit into one segment's slices.
+    pub(crate) fn span(&self, seq: SeqNum, want: u32) -> u32 {
+        let want = want.min(self.end.since(seq));
+        let mut total = 0u32;
+        let mut skip = 0;
+        for (i, chunk) in self
+            .chunks
+            .range(self.index_of(seq)..)
+            .take(MAX_CHUNKS)
+            .enumerate()
+        {
+            if i == 0 {
+                skip = seq.since(chunk.seq);
+            }
+            total = total.saturating_add(chunk.data.len() as u32);
+            if total.saturating_sub(skip) >= want {
+                return want;
+            }
+        }
+        total.saturating_sub(skip)
+    }
+
+    /// The `len` octets from `seq` on, shared. `len` is at most what [`span`](Self::span) said.
+    pub(crate) fn gather(&self, seq: SeqNum, len: u32) -> Chunks {
+        let mut out = Chunks::new();
+        let mut at = seq;
+        let mut left = len as usize;
+        if left == 0 {
+            return out;
+        }
+        for chunk in self.chunks.range(self.index_of(seq)..) {
+            let skip = at.since(chunk.seq) as usize;
+            let count = chunk.data.len().saturating_sub(skip).min(left);
+            if out.push(chunk.data.slice(skip..skip + count)).is_err() {
+                break;
+            }
+            at += count as u32;
+            left -= count;
+            if left == 0 {
+                break;
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+
+    fn flat(chunks: &Chunks) -> Vec<u8> {
+        chunks.iter().flat_map(|c| c.iter().copied()).collect()
+    }
+
+    #[test]
+    fn small_writes_share_a_slab_and_large_ones_take_large_slabs() {
+        let buffers = Buffers::new(65_536, 4, 4);
+        let mut queue = SendQueue::new(SeqNum(u32::MAX - 10));
+        for _ in 0..20 {
+            assert_eq!(queue.push(b"0123456789", 1 << 20, &buffers), 10);
+        }
+        assert_eq!(buffers.small().in_use(), 1);
+        assert_eq!(queue.len(), 200);
+        queue.advance(SeqNum(u32::MAX - 10) + 195);
+        assert_eq!(
+            flat(&queue.gather(SeqNum(u32::MAX - 10) + 195, 5)),
+            b"56789"
+        );
+        queue.advance(queue.end());
+        assert_eq!((queue.len(), buffers.small().in_use()), (0, 0));
+        assert_eq!(queue.push(&[7; 5_000], 1 << 20, &buffers), 5_000);
+        assert_eq!(buffers.large().in_use(), 1);
+        queue.clear();
+        assert_eq!(buffers.large().in_use(), 0);
+    }
+
+    #[test]
+    fn exhausted_pools_still_let_an_empty_queue_move() {
+        let buffers = Buffers::new(4_096, 1, 1);
+        let _held = (buffers.large().take(), buffers.small().take());
+        let mut queue = SendQueue::new(SeqNum(0));
+        assert_eq!(queue.push(&[1; 10_000], 1 << 20, &buffers), SMALL_WRITE);
+        assert_eq!(queue.push(&[1; 10_000], 1 << 20, &buffers), 0);
+    }
+
+    #[test]
+    fn any_range_reads_back() {
+        for seed in 0..100 {
+            let mut rng = Rng::from_u64(seed);
+            let buffers = Buffers::new(16_384, 64, 64);
+            let base = SeqNum(rng.u32());
+            let mut queue = SendQueue::new(base);
+            let mut model: Vec<u8> = Vec::new();
+            let mut acked = 0usize;
+            for _ in 0..40 {
+                let mut data = vec![0; 1 + rng.below(6_000) as usize];
+                rng.fill(&mut data);
+                let room = 100_000 - (model.len() - acked);
+                let taken = queue.push(&data, room, &buffers);
+                assert!(taken <= room);
+                model.extend_from_slice(&data[..taken]);
+                let outstanding = (model.len() - acked) as u32;
+                let from = acked as u32 + rng.below(outstanding + 1);
+                let want = rng.below(20_000).min(model.len() as u32 - from);
+                let span = queue.span(base + from, want);
+                assert!(span <= want && (want == 0 || span > 0), "seed {seed}");
+                assert_eq!(
+                    flat(&queue.gather(base + from, span)),
+                    &model[from as usize..(from + span) as usize],
+                    "seed {seed}"
+                );
+                acked += rng.below(outstanding + 1) as usize;
+                queue.advance(base + acked as u32);
+                assert_eq!(queue.len(), model.len() - acked);
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The peer's receive window (RFC 9293 sections 3.8.6 and 3.10.7.4, RFC 7323 section 2).
+
+use crate::tcp::seq::SeqNum;
+
+/// SND.WND, SND.WL1, SND.WL2 and the largest window seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SendWindow {
+    /// Offered window in bytes, from the last acknowledgment on.
+    pub(crate) wnd: u32,
+    /// Largest window ever offered, for silly window avoidance and ACK checks.
+    pub(crate) max: u32,
+    wl1: SeqNum,
+    wl2: SeqNum,
+}
+
+impl SendWindow {
+    /// The window of the segment that completed the handshake.
+    pub(crate) fn new(wnd: u32, seq: SeqNum, ack: SeqNum) -> Self {
+        Self {
+            wnd,
+            max: wnd,
+            wl1: seq,
+            wl2: ack,
+        }
+    }
+
+    /// Takes the window of an acceptable acknowledgment, unless a newer one was seen. Returns
+    /// whether the window changed.
+    pub(crate) fn update(&mut self, wnd: u32, seq: SeqNum, ack: SeqNum) -> bool {
+        let newer = self.wl1.before(seq) || (self.wl1 == seq && self.wl2.at_or_before(ack));
+        if !newer {
+            return false;
+        }
+        self.wl1 = seq;
+        self.wl2 = ack;
+        let changed = self.wnd != wnd;
+        self.wnd = wnd;
+        self.max = self.max.max(wnd);
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_segments_do_not_move_the_window() {
+        let mut window = SendWindow::new(1_000, SeqNum(10), SeqNum(20));
+        assert!(!window.update(5, SeqNum(9), SeqNum(99)));
+        assert!(!window.update(5, SeqNum(10), SeqNum(19)));
+        assert_eq!(window.wnd, 1_000);
+        assert!(window.update(2_000, SeqNum(10), SeqNum(20)));
+        assert!(window.update(3, SeqNum(11), SeqNum(20)));
+        assert_eq!((window.wnd, window.max), (3, 2_000));
+    }
+}

@@ -1,0 +1,124 @@
+//! What the application chose, and what the two sides agreed upon.
+
+use core::time::Duration;
+
+use super::cc::Algorithm;
+use crate::base::TcpConfig;
+use packet::tcp::TcpOptions;
+
+/// Socket options; they outlive the handshake.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    /// Nagle's algorithm is off.
+    pub(super) nodelay: bool,
+    /// Segments that are not full wait.
+    pub(super) cork: bool,
+    pub(super) algorithm: Algorithm,
+    /// Idle time before keepalive probes, in milliseconds; zero: none.
+    keepalive_millis: u32,
+}
+
+impl Settings {
+    pub(super) fn new(cfg: &TcpConfig) -> Self {
+        let mut settings = Self {
+            nodelay: !cfg.nagle,
+            cork: false,
+            algorithm: Algorithm::default(),
+            keepalive_millis: 0,
+        };
+        settings.set_keepalive(cfg.keepalive_idle);
+        settings
+    }
+
+    pub(super) fn keepalive(&self) -> Option<Duration> {
+        (self.keepalive_millis > 0).then(|| Duration::from_millis(u64::from(self.keepalive_millis)))
+    }
+
+    pub(super) fn set_keepalive(&mut self, idle: Option<Duration>) {
+        self.keepalive_millis = idle.map_or(0, |idle| {
+            u32::try_from(idle.as_millis()).unwrap_or(u32::MAX).max(1)
+        });
+    }
+}
+
+/// Largest shift of a window (RFC 7323 section 2.3).
+const MAX_SCALE: u8 = 14;
+
+/// MSS of a peer that announced none (RFC 9293 section 3.7.1).
+const DEFAULT_MSS: u16 = 536;
+
+/// What both SYNs together allow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Agreed {
+    /// Largest segment that we send, options included in it (RFC 6691).
+    pub(super) mss: u16,
+    /// Shift of the windows that we receive.
+    pub(super) send_scale: u8,
+    /// Shift of the windows that we send.
+    pub(super) recv_scale: u8,
+    pub(super) timestamps: bool,
+    pub(super) sack: bool,
+}
+
+/// The shift with which `recv_buffer_max` can be offered.
+pub(super) fn scale_for(cfg: &TcpConfig) -> u8 {
+    (0..MAX_SCALE)
+        .find(|scale| cfg.recv_buffer_max >> scale <= usize::from(u16::MAX))
+        .unwrap_or(MAX_SCALE)
+}
+
+impl Agreed {
+    /// Combines our configuration with the peer's SYN.
+    pub(super) fn new(cfg: &TcpConfig, local_mss: u16, peer: &TcpOptions) -> Self {
+        let scaling = cfg.window_scaling && peer.window_scale.is_some();
+        let peer_mss = peer.mss.unwrap_or(DEFAULT_MSS).max(cfg.min_mss);
+        Self {
+            mss: peer_mss.min(local_mss).max(MIN_SEGMENT),
+            send_scale: match peer.window_scale {
+                Some(shift) if scaling => shift.min(MAX_SCALE),
+                _ => 0,
+            },
+            recv_scale: if scaling { scale_for(cfg) } else { 0 },
+            timestamps: cfg.timestamps && peer.timestamps.is_some(),
+            sack: cfg.sack && peer.sack_permitted,
+        }
+    }
+}
+
+/// Below this a segment could not carry all options and a byte: 40 bytes of options, 8 of data.
+pub(super) const MIN_SEGMENT: u16 = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agreement_is_what_both_want() {
+        let cfg = TcpConfig::default();
+        let mut peer = TcpOptions {
+            mss: Some(9_000),
+            window_scale: Some(200),
+            sack_permitted: true,
+            ..TcpOptions::default()
+        };
+        let agreed = Agreed::new(&cfg, 1_460, &peer);
+        assert_eq!(agreed.mss, 1_460);
+        assert_eq!(agreed.send_scale, MAX_SCALE);
+        assert!(agreed.sack && !agreed.timestamps);
+        peer.mss = Some(1);
+        assert_eq!(Agreed::new(&cfg, 1_460, &peer).mss, cfg.min_mss);
+        let none = Agreed::new(&cfg, 1_460, &TcpOptions::default());
+        assert_eq!((none.mss, none.send_scale, none.recv_scale), (536, 0, 0));
+    }
+
+    #[test]
+    fn the_scale_reaches_the_largest_buffer() {
+        let mut cfg = TcpConfig::default();
+        for max in [65_535, 65_536, 1 << 20, 4 << 20, 1 << 30] {
+            cfg.recv_buffer_max = max;
+            let scale = scale_for(&cfg);
+            assert!(scale == MAX_SCALE || max >> scale <= 65_535);
+            assert!(scale == 0 || max >> (scale - 1) > 65_535);
+        }
+    }
+}

@@ -1,0 +1,528 @@
+//! [`Tcp`]: what the owner of a connection sees of it.
+//!
+//! Forwards to the stage that the connection is in, and owns nothing else.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use packet::{Buffers, Payload};
+
+use super::Stage;
+use super::cc::Algorithm;
+use super::conn::{Conn, Flags};
+use super::handshake::{SynReceived, SynSent};
+use super::outcome::{Events, IcmpError, Outcome, State, TcpError, TcpInfo, Unreachable};
+use super::phase::Phase;
+use super::segment::{Segment, SegmentOut, reset_for};
+use super::seq::SeqNum;
+use super::settings::{MIN_SEGMENT, Settings};
+use super::time_wait::{self, Reuse};
+use crate::base::{DropReason, Instant, TcpConfig};
+
+/// What a new connection needs from its surroundings.
+#[derive(Clone, Copy, Debug)]
+pub struct Open {
+    /// Our initial sequence number, from [`IsnGenerator::isn`](super::IsnGenerator::isn).
+    pub isn: SeqNum,
+    /// Offset of our timestamps, from [`IsnGenerator::ts_offset`](super::IsnGenerator::ts_offset).
+    pub ts_offset: u32,
+    /// Largest segment that we can receive and that the path to the peer carries: its MTU less the
+    /// fixed IP and TCP headers (RFC 6691).
+    pub mss: u16,
+}
+
+/// One connection, in any state.
+#[derive(Debug)]
+pub struct Tcp {
+    stage: Stage,
+}
+
+impl Tcp {
+    /// An active open: SYN-SENT, with the SYN due.
+    pub fn connect(cfg: &Arc<TcpConfig>, open: Open, now: Instant) -> Self {
+        Self {
+            stage: Stage::SynSent(SynSent::new(cfg, open, now)),
+        }
+    }
+
+    /// A passive open: SYN-RECEIVED, with the SYN-ACK due. The caller checked that `syn` is a SYN,
+    /// without ACK and RST, to a listener (RFC 9293 section 3.10.7.2).
+    pub fn accept(cfg: &Arc<TcpConfig>, open: Open, syn: &Segment, now: Instant) -> Self {
+        Self {
+            stage: Stage::SynReceived(SynReceived::new(cfg, open, syn, now)),
+        }
+    }
+
+    /// Takes a segment that belongs to this connection (RFC 9293 section 3.10.7).
+    pub fn on_segment(&mut self, seg: Segment, now: Instant, buffers: &Buffers) -> Outcome {
+        if let Stage::Open(conn) = &mut self.stage {
+            return conn.on_segment(seg, now, buffers);
+        }
+        let (stage, outcome) = match self.take_stage() {
+            Stage::SynSent(state) => state.on_segment(&seg, now),
+            Stage::SynReceived(state) => state.on_segment(seg, now, buffers),
+            stage => {
+                let outcome = Outcome {
+                    rst: reset_for(&seg),
+                    ..Outcome::dropped(DropReason::TcpNoListener)
+                };
+                (stage, outcome)
+            }
+        };
+        self.stage = stage;
+        outcome
+    }
+
+    /// Handles every timer due at or before `now`.
+    pub fn on_timeout(&mut self, now: Instant) -> Events {
+        if let Stage::Open(conn) = &mut self.stage {
+            return conn.on_timeout(now);
+        }
+        let (stage, events) = match self.take_stage() {
+            Stage::SynSent(state) => state.on_timeout(now),
+            Stage::SynReceived(state) => state.on_timeout(now),
+            stage => (stage, Events::empty()),
+        };
+        self.stage = stage;
+        events
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) is wanted next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::SynSent(state) => Some(state.opening.timer()),
+            Stage::SynReceived(state) => Some(state.opening.timer()),
+            Stage::Open(conn) => conn.timers.earliest(),
+            Stage::Closed { .. } => None,
+        }
+    }
+
+    /// The next segment to send now, with at most `max_payload` bytes of text: the device's TSO
+    /// limit, or the MSS. Call it until `None`.
+    pub fn poll_transmit(&mut self, now: Instant, max_payload: usize) -> Option<SegmentOut> {
+        match &mut self.stage {
+            Stage::SynSent(state) => state.poll_transmit(now),
+            Stage::SynReceived(state) => state.poll_transmit(now),
+            Stage::Open(conn) => conn.poll_transmit(now, max_payload),
+            Stage::Closed { reset, .. } => reset.take().map(|reset| *reset),
+        }
+    }
+
+    fn take_stage(&mut self) -> Stage {
+        core::mem::replace(&mut self.stage, Stage::closed(None, None))
+    }
+
+    fn conn(&self) -> Option<&Conn> {
+        match &self.stage {
+            Stage::Open(conn) => Some(conn),
+            _ => None,
+        }
+    }
+
+    fn conn_mut(&mut self) -> Option<&mut Conn> {
+        match &mut self.stage {
+            Stage::Open(conn) => Some(conn),
+            _ => None,
+        }
+    }
+
+    fn settings_mut(&mut self) -> Option<&mut Settings> {
+        match &mut self.stage {
+            Stage::SynSent(state) => Some(&mut state.opening.settings),
+            Stage::SynReceived(state) => Some(&mut state.opening.settings),
+            Stage::Open(conn) => Some(&mut conn.settings),
+            Stage::Closed { .. } => None,
+        }
+    }
+}
+
+/// Reading.
+impl Tcp {
+    /// The first contiguous bytes that were received and not read; empty if there are none.
+    pub fn recv_chunk(&self) -> &[u8] {
+        self.conn().map_or(&[], |conn| conn.ring.front())
+    }
+
+    /// The application read `count` bytes of what [`recv_chunk`](Self::recv_chunk) showed (or of
+    /// several chunks in turn). TRANSMIT: the peer should be told of the larger window.
+    pub fn recv_consume(&mut self, count: usize, now: Instant) -> Events {
+        let Some(conn) = self.conn_mut() else {
+            return Events::empty();
+        };
+        let count = conn.ring.consume(count);
+        conn.after_read(count, now)
+    }
+
+    /// Takes the first slice of what was received, without a copy. The window may have grown:
+    /// see [`wants_transmit`](Self::wants_transmit).
+    pub fn recv_pop(&mut self, now: Instant) -> Option<Payload> {
+        let conn = self.conn_mut()?;
+        let chunk = conn.ring.pop()?;
+        conn.after_read(chunk.len(), now);
+        Some(chunk)
+    }
+
+    /// Bytes received and not read.
+    pub fn recv_len(&self) -> usize {
+        self.conn().map_or(0, |conn| conn.ring.len())
+    }
+
+    /// True if no byte will come any more: everything up to the peer's FIN was read, or the
+    /// connection ended.
+    pub fn is_recv_finished(&self) -> bool {
+        match &self.stage {
+            Stage::Open(conn) => !conn.phase.may_receive() && conn.ring.len() == 0,
+            Stage::Closed { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Writing.
+impl Tcp {
+    /// Queues as much of `data` as there is room for, and returns how much. After less than all, a
+    /// WRITABLE event says when to try again. `0` for a connection that is not open for sending.
+    pub fn send(&mut self, data: &[u8], buffers: &Buffers) -> usize {
+        let Some(conn) = self.conn_mut() else {
+            return 0;
+        };
+        let room = conn.send_room();
+        let taken = conn.queue.push(data, room, buffers);
+        if taken < data.len() && conn.phase.may_queue() {
+            conn.flags.insert(Flags::WANT_WRITE);
+        }
+        taken
+    }
+
+    /// Queues `data` without a copy.
+    ///
+    /// # Errors
+    /// Gives `data` back if there is not room for all of it; a WRITABLE event says when to try
+    /// again.
+    pub fn send_payload(&mut self, data: Payload) -> Result<(), Payload> {
+        let Some(conn) = self.conn_mut() else {
+            return Err(data);
+        };
+        // A payload longer than the whole buffer goes when the buffer is empty.
+        let fits = data.len() <= conn.send_room()
+            || (conn.phase.may_queue() && conn.queue.len() == 0 && data.len() < 1 << 30);
+        if !fits {
+            conn.flags.insert(Flags::WANT_WRITE);
+            return Err(data);
+        }
+        conn.queue.append(data);
+        Ok(())
+    }
+
+    /// Bytes that [`send`](Self::send) would take now, pools permitting.
+    pub fn send_room(&self) -> usize {
+        self.conn().map_or(0, Conn::send_room)
+    }
+
+    /// Asks for a WRITABLE event when there is room again, as a `send` that took too little does.
+    pub fn want_write(&mut self) {
+        if let Some(conn) = self.conn_mut() {
+            conn.flags.insert(Flags::WANT_WRITE);
+        }
+    }
+
+    /// Bytes queued and never sent.
+    pub fn unsent(&self) -> usize {
+        self.conn().map_or(0, |conn| conn.unsent() as usize)
+    }
+
+    /// Bytes queued that the peer has not acknowledged, sent or not.
+    pub fn unacked(&self) -> usize {
+        self.conn().map_or(0, |conn| conn.queue.len())
+    }
+}
+
+/// Opening, closing, and what became of it.
+impl Tcp {
+    /// Closes our half: a FIN follows what is queued. Reading goes on.
+    pub fn close(&mut self, now: Instant) {
+        match &mut self.stage {
+            Stage::SynSent(_) => self.stage = Stage::closed(None, None),
+            Stage::SynReceived(state) => state.closing = true,
+            Stage::Open(conn) => conn.close(now),
+            Stage::Closed { .. } => {}
+        }
+    }
+
+    /// The application will read no more, whatever comes. Bytes that it has not read, or that come
+    /// later, reset the connection (RFC 1122 section 4.2.2.13). Closing altogether is
+    /// [`close`](Self::close) and this.
+    pub fn close_recv(&mut self, now: Instant) {
+        if let Stage::Open(conn) = &mut self.stage {
+            conn.close_recv(now);
+        }
+    }
+
+    /// Ends the connection at once: the next [`poll_transmit`](Self::poll_transmit) is a reset,
+    /// where the state calls for one (RFC 9293 section 3.10.5).
+    pub fn abort(&mut self, now: Instant) {
+        match &mut self.stage {
+            Stage::SynSent(_) => self.stage = Stage::closed(Some(TcpError::Aborted), None),
+            Stage::SynReceived(state) => {
+                let reset = state.reset(now);
+                self.stage = Stage::closed(Some(TcpError::Aborted), Some(reset));
+            }
+            Stage::Open(conn) => conn.abort(),
+            Stage::Closed { .. } => {}
+        }
+    }
+
+    /// Where the connection stands.
+    pub fn state(&self) -> State {
+        match &self.stage {
+            Stage::SynSent(_) => State::SynSent,
+            Stage::SynReceived(_) => State::SynReceived,
+            Stage::Open(conn) => conn.phase.state(),
+            Stage::Closed { .. } => State::Closed,
+        }
+    }
+
+    /// Why the connection ended, if in an error. It stays; the caller shows it once.
+    pub fn error(&self) -> Option<TcpError> {
+        match &self.stage {
+            Stage::Open(conn) => conn.error,
+            Stage::Closed { error, .. } => *error,
+            _ => None,
+        }
+    }
+
+    /// Like [`error`](Self::error), and forgets it.
+    pub fn take_error(&mut self) -> Option<TcpError> {
+        match &mut self.stage {
+            Stage::Open(conn) => conn.error.take(),
+            Stage::Closed { error, .. } => error.take(),
+            _ => None,
+        }
+    }
+
+    /// True if there is nothing left to do on the wire: CLOSED, and no reset to be sent. Bytes may
+    /// still wait for the application.
+    pub fn is_gone(&self) -> bool {
+        match &self.stage {
+            Stage::Open(conn) => {
+                conn.phase == Phase::Closed && !conn.flags.contains(Flags::RST_DUE)
+            }
+            Stage::Closed { reset, .. } => reset.is_none(),
+            _ => false,
+        }
+    }
+
+    /// True if [`poll_transmit`](Self::poll_transmit) may have something: after reading, for
+    /// instance.
+    pub fn wants_transmit(&self) -> bool {
+        match &self.stage {
+            Stage::Open(conn) => {
+                conn.ack.is_due() || conn.flags.contains(Flags::RST_DUE) || conn.has_unsent()
+            }
+            Stage::Closed { reset, .. } => reset.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Whether `syn`, which came for this connection in TIME-WAIT, may open a new one in its place
+    /// (RFC 6191). `None`: treat it as a segment of this connection.
+    pub fn time_wait_reuse(&self, syn: &Segment) -> Option<Reuse> {
+        time_wait::reuse(self.conn()?, syn)
+    }
+}
+
+/// Options and reports.
+impl Tcp {
+    /// Turns Nagle's algorithm off (`true`) or on.
+    pub fn set_nodelay(&mut self, nodelay: bool) {
+        if let Some(settings) = self.settings_mut() {
+            settings.nodelay = nodelay;
+        }
+    }
+
+    /// True if Nagle's algorithm is off.
+    pub fn nodelay(&self) -> bool {
+        match &self.stage {
+            Stage::SynSent(state) => state.opening.settings.nodelay,
+            Stage::SynReceived(state) => state.opening.settings.nodelay,
+            Stage::Open(conn) => conn.settings.nodelay,
+            Stage::Closed { .. } => false,
+        }
+    }
+
+    /// Holds back segments that are not full (`true`) until it is taken back, the connection is
+    /// closed, or the persist timer (a retransmission timeout without anything in flight) is tired
+    /// of waiting.
+    pub fn set_cork(&mut self, cork: bool) {
+        if let Some(settings) = self.settings_mut() {
+            settings.cork = cork;
+        }
+    }
+
+    /// Probes a connection that was silent for `idle`; `None`: never (RFC 9293 section 3.8.4).
+    pub fn set_keepalive(&mut self, idle: Option<Duration>, now: Instant) {
+        if let Some(settings) = self.settings_mut() {
+            settings.set_keepalive(idle);
+        }
+        if let Some(conn) = self.conn_mut() {
+            conn.arm_keepalive(now);
+        }
+    }
+
+    /// Chooses the congestion control algorithm.
+    pub fn set_congestion(&mut self, algorithm: Algorithm) {
+        if let Some(settings) = self.settings_mut() {
+            settings.algorithm = algorithm;
+        }
+        if let Some(conn) = self.conn_mut() {
+            conn.cc.switch(algorithm);
+        }
+    }
+
+    /// The path carries only segments of `mss` bytes (MTU less fixed headers): send smaller ones
+    /// from now on, and what is in flight again (RFC 1191 section 6.5).
+    pub fn on_path_mtu(&mut self, mss: u16) {
+        let mss = mss.max(MIN_SEGMENT);
+        match &mut self.stage {
+            Stage::SynSent(state) => state.opening.set_mss(mss),
+            Stage::SynReceived(state) => state.opening.set_mss(mss),
+            Stage::Open(conn) if mss < conn.agreed.mss => {
+                conn.agreed.mss = mss;
+                if conn.phase.may_transmit() {
+                    conn.flight.on_path_mtu();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The network reported an error about a segment of ours with sequence number `seq` (RFC 1122
+    /// section 4.2.3.9, RFC 5461, RFC 5927). A hard error ends a handshake; in a synchronised state
+    /// every error is soft: it only explains a later timeout.
+    ///
+    /// # Errors
+    /// [`DropReason::IcmpUnmatched`] if nothing with that number is outstanding.
+    pub fn on_icmp_error(&mut self, error: IcmpError, seq: SeqNum) -> Result<Events, DropReason> {
+        let (IcmpError::Soft(cause) | IcmpError::Hard(cause)) = error;
+        let opening = match &mut self.stage {
+            Stage::SynSent(state) => &mut state.opening,
+            Stage::SynReceived(state) => &mut state.opening,
+            Stage::Open(conn) => {
+                let end = conn.flight.nxt();
+                return if seq.within(conn.flight.una(), end) {
+                    conn.soft_error = Some(cause);
+                    Ok(Events::empty())
+                } else {
+                    Err(DropReason::IcmpUnmatched)
+                };
+            }
+            Stage::Closed { .. } => return Err(DropReason::IcmpUnmatched),
+        };
+        if seq != opening.iss() {
+            return Err(DropReason::IcmpUnmatched);
+        }
+        match error {
+            IcmpError::Soft(cause) => {
+                opening.note_soft_error(cause);
+                Ok(Events::empty())
+            }
+            IcmpError::Hard(cause) => {
+                let error = match cause {
+                    Unreachable::Port | Unreachable::Protocol => TcpError::Refused,
+                    other => TcpError::Unreachable(other),
+                };
+                self.stage = Stage::closed(Some(error), None);
+                Ok(Events::ERROR | Events::CLOSED | Events::READABLE | Events::WRITABLE)
+            }
+        }
+    }
+
+    /// Numbers of the connection.
+    pub fn info(&self) -> TcpInfo {
+        let mut info = TcpInfo {
+            state: self.state(),
+            srtt: Duration::ZERO,
+            rttvar: Duration::ZERO,
+            rto: Duration::ZERO,
+            cwnd: 0,
+            ssthresh: 0,
+            mss: 0,
+            in_flight: 0,
+            sacked: 0,
+            send_window: 0,
+            recv_window: 0,
+            recv_buffer: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            retransmits: 0,
+            timeouts: 0,
+            recoveries: 0,
+            out_of_order: 0,
+        };
+        match &self.stage {
+            Stage::SynSent(SynSent { opening })
+            | Stage::SynReceived(SynReceived { opening, .. }) => {
+                info.mss = opening.mss();
+                info.retransmits = u32::from(opening.retries());
+                info.timeouts = info.retransmits;
+            }
+            Stage::Open(conn) => {
+                info.srtt = conn.rtt.srtt().unwrap_or_default();
+                info.rttvar = conn.rtt.rttvar();
+                info.rto = conn.rto();
+                info.cwnd = conn.cc.cwnd();
+                info.ssthresh = conn.cc.ssthresh();
+                info.mss = u16::try_from(conn.payload_mss()).unwrap_or(u16::MAX);
+                info.in_flight = conn.flight.outstanding();
+                info.sacked = conn.flight.sacked();
+                info.send_window = conn.peer.wnd;
+                info.recv_window = conn.window.offered();
+                info.recv_buffer = conn.window.capacity();
+                info.bytes_in = conn.stats.bytes_in;
+                info.bytes_out = conn.stats.bytes_out;
+                info.retransmits = conn.stats.retransmits;
+                info.timeouts = conn.stats.timeouts;
+                info.recoveries = conn.stats.recoveries;
+                info.out_of_order = conn
+                    .assembler
+                    .as_ref()
+                    .map_or(0, |board| u32::try_from(board.len()).unwrap_or(u32::MAX));
+            }
+            Stage::Closed { .. } => {}
+        }
+        info
+    }
+
+    /// What must hold whatever the peer sends.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        if let Some(conn) = self.conn() {
+            conn.check();
+        }
+    }
+
+    /// Right edge of the window that was offered, and RCV.NXT.
+    #[cfg(test)]
+    pub(super) fn recv_edge(&self) -> Option<(SeqNum, SeqNum)> {
+        self.conn()
+            .map(|conn| (conn.window.edge(), conn.window.nxt))
+    }
+}
+
+impl Conn {
+    /// The application took `count` bytes: the buffer may grow, and the window with it.
+    fn after_read(&mut self, count: usize, now: Instant) -> Events {
+        if count == 0 || !self.phase.may_receive() {
+            return Events::empty();
+        }
+        self.window.on_read(count, self.rtt.srtt(), now);
+        if self
+            .window
+            .update_due(self.ring.len(), u32::from(self.agreed.mss))
+        {
+            self.ack.on_urgent();
+            return Events::TRANSMIT;
+        }
+        Events::empty()
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of whole connections.
+
+mod link;
+mod transfer;

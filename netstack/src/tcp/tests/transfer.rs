@@ -1,0 +1,49 @@
+//! Streams over good and bad links.
+
+use core::time::Duration;
+
+use super::link::{App, Impairment, Sim};
+use crate::base::TcpConfig;
+use crate::tcp::{Events, Tcp};
+
+#[test]
+fn a_connection_is_small() {
+    assert!(size_of::<Tcp>() <= 640, "{}", size_of::<Tcp>());
+}
+
+#[test]
+fn a_lossless_link_moves_a_stream_each_way() {
+    let cfg = TcpConfig::default();
+    let mut sim = Sim::new(
+        1,
+        &cfg,
+        [App::bulk(20 << 20), App::bulk(3 << 20)],
+        Impairment::none(),
+    );
+    sim.connect(0);
+    sim.run(Duration::from_secs(200));
+    for e in &sim.ends {
+        let info = e.tcp.as_ref().expect("tcp").info();
+        assert_eq!(info.retransmits, 0, "{info:?}");
+        assert!(e.events.contains(Events::ESTABLISHED | Events::PEER_CLOSED));
+        assert!(e.largest_out > 60_000);
+    }
+}
+
+#[test]
+fn a_bad_link_moves_a_stream_each_way() {
+    let cfg = TcpConfig::default();
+    for seed in 0..20 {
+        let impair = Impairment {
+            loss_per_million: 50_000,
+            duplicate_per_million: 20_000,
+            reorder_per_million: 100_000,
+            reorder_by: Duration::from_millis(5),
+            delay: Duration::from_millis(10),
+            whole_per_million: 500_000,
+        };
+        let mut sim = Sim::new(seed, &cfg, [App::bulk(300_000), App::bulk(100_000)], impair);
+        sim.connect(0);
+        sim.run(Duration::from_secs(600));
+    }
+}

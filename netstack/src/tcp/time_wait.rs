@@ -1,0 +1,40 @@
+//! TIME-WAIT: when a new SYN may take the place of what is left of a connection (RFC 9293 section
+//! 3.6.1 MAY-2, RFC 6191).
+
+use packet::tcp::TcpFlags;
+
+use super::conn::Conn;
+use super::phase::Phase;
+use super::segment::Segment;
+use super::seq::SeqNum;
+
+/// A SYN may open a new incarnation of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reuse {
+    /// The new initial sequence number must lie after this one, so that no segment of the old
+    /// incarnation can fall into the new window.
+    pub isn_after: SeqNum,
+}
+
+/// Room between the incarnations: the largest window that the old one can have had in flight.
+const GAP: u32 = 1 << 16;
+
+/// Whether `syn` may replace the connection in TIME-WAIT: by its timestamp if both incarnations
+/// have one and it is newer, else by its sequence number.
+pub(super) fn reuse(conn: &Conn, syn: &Segment) -> Option<Reuse> {
+    let is_syn = syn.has(TcpFlags::SYN) && !syn.has(TcpFlags::RST) && !syn.has(TcpFlags::ACK);
+    if conn.phase != Phase::TimeWait || !is_syn {
+        return None;
+    }
+    let newer_seq = syn.seq.after(conn.window.nxt);
+    let fits = match syn.options.timestamps {
+        Some(ts) if conn.agreed.timestamps => {
+            let (new, old) = (SeqNum(ts.val), SeqNum(conn.ts_recent));
+            new.after(old) || (new == old && newer_seq)
+        }
+        _ => newer_seq,
+    };
+    fits.then(|| Reuse {
+        isn_after: conn.flight.nxt() + GAP,
+    })
+}

@@ -1,0 +1,63 @@
+//! The timers of a synchronised connection: three instants, each with one meaning at a time.
+//!
+//! Owns when, never what: `conn` asks which are due and acts. A connection with all three at
+//! [`Instant::FAR_FUTURE`] costs the owner's timer wheel nothing.
+
+use crate::base::Instant;
+
+/// Armed timers; [`Instant::FAR_FUTURE`]: not armed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timers {
+    /// Retransmission (RFC 6298) while something is in flight; persist (RFC 9293 section 3.8.6.1)
+    /// while nothing is and something waits for the window.
+    pub(super) retransmit: Instant,
+    /// Delayed acknowledgment.
+    pub(super) delayed_ack: Instant,
+    /// Keepalive while the connection is open, the end of FIN-WAIT-2 or of TIME-WAIT after that.
+    pub(super) life: Instant,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            retransmit: Instant::FAR_FUTURE,
+            delayed_ack: Instant::FAR_FUTURE,
+            life: Instant::FAR_FUTURE,
+        }
+    }
+}
+
+impl Timers {
+    /// The earliest, if any is armed.
+    pub(super) fn earliest(&self) -> Option<Instant> {
+        let first = self.retransmit.min(self.delayed_ack).min(self.life);
+        (first != Instant::FAR_FUTURE).then_some(first)
+    }
+}
+
+/// True if `at` is armed and has come; it is then disarmed.
+pub(super) fn take_due(at: &mut Instant, now: Instant) -> bool {
+    let due = *at != Instant::FAR_FUTURE && *at <= now;
+    if due {
+        *at = Instant::FAR_FUTURE;
+    }
+    due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earliest_and_due() {
+        let mut timers = Timers::default();
+        assert_eq!(timers.earliest(), None);
+        timers.life = Instant::from_millis(9);
+        timers.delayed_ack = Instant::from_millis(4);
+        assert_eq!(timers.earliest(), Some(Instant::from_millis(4)));
+        assert!(!take_due(&mut timers.delayed_ack, Instant::from_millis(3)));
+        assert!(take_due(&mut timers.delayed_ack, Instant::from_millis(4)));
+        assert_eq!(timers.earliest(), Some(Instant::from_millis(9)));
+        assert!(!take_due(&mut timers.delayed_ack, Instant::FAR_FUTURE));
+    }
+}
