@@ -111,3 +111,109 @@ impl Frame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use packet::frame::{SegmentKind, SegmentOffload, TxOffload};
+    use packet::{Payload, checksum};
+
+    use super::*;
+
+    fn packet(bytes: &'static [u8], checksum: Option<ChecksumOffload>) -> TxPacket {
+        let (head, tail) = bytes.split_at(bytes.len().min(8));
+        let mut packet = TxPacket::default();
+        packet
+            .head
+            .prepend(head.len())
+            .expect("room")
+            .copy_from_slice(head);
+        packet
+            .payload
+            .push(Payload::from(Bytes::from_static(tail)))
+            .expect("room");
+        packet.offload.checksum = checksum;
+        packet
+    }
+
+    #[test]
+    fn the_checksum_is_finished_in_place() {
+        const BYTES: &[u8] = b"....abcdefghi\x12\x34klm";
+        let mut out = vec![9; 100];
+        let offload = ChecksumOffload {
+            start: 4,
+            offset: 9,
+        };
+        write(&packet(BYTES, Some(offload)), &mut out).expect("fits");
+        // What was in the field has become part of the sum.
+        let mut expected = BYTES.to_vec();
+        let sum = checksum::of(&expected[4..]);
+        expected[13..15].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(out, expected);
+        write(&packet(BYTES, None), &mut out).expect("as it is");
+        assert_eq!(out, BYTES);
+    }
+
+    #[test]
+    fn udp_never_says_that_it_has_no_checksum() {
+        // The words before the field sum up to all ones.
+        const BYTES: &[u8] = &[0xff, 0xff, 0, 0, 0, 0, 0, 0];
+        let mut out = Vec::new();
+        for (start, offset, expected) in [(0, 6, [0xff, 0xff]), (0, 4, [0, 0])] {
+            let offload = ChecksumOffload { start, offset };
+            write(&packet(BYTES, Some(offload)), &mut out).expect("fits");
+            let at = usize::from(offset);
+            assert_eq!(out[at..at + 2], expected);
+        }
+    }
+
+    #[test]
+    fn a_checksum_outside_the_packet_is_refused() {
+        const BYTES: &[u8] = b"0123456789";
+        for (start, offset) in [
+            (11, 0),
+            (10, 0),
+            (9, 0),
+            (0, 9),
+            (0, u16::MAX),
+            (u16::MAX, 0),
+        ] {
+            let offload = ChecksumOffload { start, offset };
+            let unfit = write(&packet(BYTES, Some(offload)), &mut Vec::new());
+            assert_eq!(unfit, Err(Unfit), "{start} {offset}");
+        }
+    }
+
+    #[test]
+    fn super_segments_stay_whole_on_a_link_and_go_nowhere_else() {
+        let mut packet = packet(b"0123456789", None);
+        packet.offload = TxOffload {
+            checksum: None,
+            segment: Some(SegmentOffload {
+                kind: SegmentKind::Udp,
+                size: 3,
+                header_len: 4,
+            }),
+        };
+        assert_eq!(write(&packet, &mut Vec::new()), Err(Unfit));
+        let frame = Frame::new(&packet).expect("whole");
+        assert_eq!((frame.bytes(), frame.gso_size()), (&b"0123456789"[..], 3));
+    }
+
+    #[test]
+    fn any_single_flipped_bit_breaks_the_checksum() {
+        const BYTES: &[u8] = b"01\0\0XY456789abcd";
+        let offload = ChecksumOffload {
+            start: 0,
+            offset: 2,
+        };
+        let frame = Frame::new(&packet(BYTES, Some(offload))).expect("fits");
+        assert!(checksum::verify(frame.bytes()));
+        for bit in 0..128_u32 {
+            let mut frame = frame.clone();
+            frame.flip_bit(bit << 25);
+            assert!(!checksum::verify(frame.bytes()), "bit {bit}");
+            assert_eq!(frame.checksum(), RxChecksum::Unknown);
+        }
+    }
+}

@@ -119,3 +119,164 @@ fn kind_fits(kind: u8, packet: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use packet::frame::{ChecksumOffload, SegmentOffload};
+
+    use super::*;
+    use crate::base::Rng;
+
+    fn v4(proto: u8, len: usize) -> Vec<u8> {
+        let mut packet = vec![0; len];
+        packet[0] = 0x45;
+        packet[9] = proto;
+        packet
+    }
+
+    fn v6(len: usize) -> Vec<u8> {
+        let mut packet = vec![0; len];
+        packet[0] = 0x60;
+        packet
+    }
+
+    fn tso(gso_type: u8) -> Header {
+        Header {
+            flags: FLAG_NEEDS_CSUM,
+            gso_type,
+            hdr_len: 40,
+            gso_size: 1460,
+            csum_start: 20,
+            csum_offset: 16,
+        }
+    }
+
+    #[test]
+    fn the_header_is_ten_bytes_and_needs_a_packet_behind_it() {
+        assert_eq!(HEADER_BYTES, 10);
+        for len in 0..=10 {
+            assert!(Header::split(&vec![0; len]).is_none(), "{len}");
+        }
+        let (header, packet) = Header::split(&[1, 4, 2, 0, 3, 0, 4, 0, 5, 0, 0x45]).expect("one");
+        assert_eq!(packet, [0x45]);
+        let expected = Header {
+            flags: 1,
+            gso_type: 4,
+            hdr_len: u16::from_ne_bytes([2, 0]),
+            gso_size: u16::from_ne_bytes([3, 0]),
+            csum_start: u16::from_ne_bytes([4, 0]),
+            csum_offset: u16::from_ne_bytes([5, 0]),
+        };
+        assert_eq!(header, expected);
+    }
+
+    #[test]
+    fn checksums_are_vouched_for_when_the_header_says_so() {
+        let packet = v4(PROTO_UDP, 28);
+        let with = |flags| Header {
+            flags,
+            csum_start: 20,
+            csum_offset: 6,
+            ..Header::default()
+        };
+        assert_eq!(with(0).judge(&packet), Some((RxChecksum::Unknown, 0)));
+        assert_eq!(
+            with(FLAG_DATA_VALID).judge(&packet),
+            Some((RxChecksum::Vouched, 0))
+        );
+        assert_eq!(
+            with(FLAG_NEEDS_CSUM).judge(&packet),
+            Some((RxChecksum::Vouched, 0))
+        );
+        assert_eq!(
+            with(FLAG_NEEDS_CSUM).judge(&packet[..27]),
+            None,
+            "field outside"
+        );
+    }
+
+    #[test]
+    fn super_segments_must_look_like_what_they_are_called() {
+        let tcp4 = v4(PROTO_TCP, 3000);
+        let udp4 = v4(PROTO_UDP, 3000);
+        let ip6 = v6(3000);
+        let cases = [
+            (GSO_TCPV4, &tcp4, true),
+            (GSO_TCPV4 | GSO_ECN, &tcp4, true),
+            (GSO_TCPV4, &udp4, false),
+            (GSO_TCPV4, &ip6, false),
+            (GSO_TCPV6, &ip6, true),
+            (GSO_TCPV6, &tcp4, false),
+            (GSO_UDP_L4, &udp4, true),
+            (GSO_UDP_L4, &ip6, true),
+            (GSO_UDP_L4, &tcp4, false),
+            (3, &udp4, false),
+            (GSO_ECN, &tcp4, false),
+            (0x7f, &tcp4, false),
+        ];
+        for (kind, packet, sound) in cases {
+            let judged = tso(kind).judge(packet);
+            assert_eq!(
+                judged,
+                sound.then_some((RxChecksum::Vouched, 1460)),
+                "{kind:#x}"
+            );
+        }
+        let mut sizeless = tso(GSO_TCPV4);
+        sizeless.gso_size = 0;
+        assert_eq!(sizeless.judge(&tcp4), None);
+        let mut complete = tso(GSO_TCPV4);
+        complete.flags = 0;
+        assert_eq!(
+            complete.judge(&tcp4),
+            None,
+            "a super-segment has no complete checksum"
+        );
+    }
+
+    #[test]
+    fn no_header_and_no_packet_make_it_panic_or_lie() {
+        let seed = 7;
+        println!("seed {seed}");
+        let mut rng = Rng::from_u64(seed);
+        for _ in 0..100_000 {
+            let mut read = vec![0; rng.below(90) as usize];
+            rng.fill(&mut read);
+            let Some((header, packet)) = Header::split(&read) else {
+                continue;
+            };
+            if let Some((checksum, gso_size)) = header.judge(packet) {
+                assert!(gso_size == 0 || checksum == RxChecksum::Vouched);
+                let inside = usize::from(header.csum_start) + usize::from(header.csum_offset) + 2;
+                assert!(header.flags & FLAG_NEEDS_CSUM == 0 || inside <= packet.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_the_header_says() {
+        let mut head = v4(PROTO_TCP, 40);
+        let offload = TxOffload {
+            checksum: Some(ChecksumOffload {
+                start: 20,
+                offset: 16,
+            }),
+            segment: Some(SegmentOffload {
+                kind: SegmentKind::Tcp4,
+                size: 1460,
+                header_len: 40,
+            }),
+        };
+        assert_eq!(Header::for_sending(&offload, &head), tso(GSO_TCPV4));
+        head[20 + TCP_FLAGS_AT] = TCP_CWR;
+        assert_eq!(
+            Header::for_sending(&offload, &head),
+            tso(GSO_TCPV4 | GSO_ECN)
+        );
+        assert_eq!(Header::for_sending(&offload, &[]), tso(GSO_TCPV4));
+        assert_eq!(
+            Header::for_sending(&TxOffload::default(), &head),
+            Header::default()
+        );
+    }
+}

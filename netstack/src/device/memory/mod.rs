@@ -14,6 +14,8 @@ use super::linear::Frame;
 use crate::base::{Counters, DropReason, Instant, Rng};
 
 mod device;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use device::{LinkDevice, pair};

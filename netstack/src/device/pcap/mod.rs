@@ -28,6 +28,9 @@ use super::wake::MemoryWake;
 use super::{Device, DeviceCaps, Unpark};
 use crate::base::{Counters, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// Longest packet that a file may hold, in bytes: above any that a device hands over.
 const SNAPLEN_MAX: u32 = 262_144;
 /// How long a quiet capture may keep packets from the file.
@@ -219,7 +222,8 @@ fn write_all(shared: &Shared, out: impl Write) -> io::Result<CaptureReport> {
     const PACKET_HEADER: u64 = 16;
     let out = Rc::new(RefCell::new(io::BufWriter::new(out)));
     let header = PcapHeader {
-        snaplen: shared.config.snaplen,
+        // Not what we cut to: some readers take a packet that was longer for damage.
+        snaplen: SNAPLEN_MAX,
         datalink: DataLink::RAW,
         ts_resolution: TsResolution::NanoSecond,
         ..PcapHeader::default()

@@ -1,11 +1,7 @@
-//! The kernel's side of a TUN device: link settings and addresses, over netlink.
-//!
-//! Used while a device is opened, never after. One socket, one request at a time, each answered by the
-//! kernel before the next; works in the network namespace of the calling thread.
+//! Requests to the kernel about links and addresses, one at a time, each answered before the next.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
@@ -23,16 +19,6 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::io::Errno;
 
-use super::{DeviceError, TunConfig};
-
-/// Packets that the kernel keeps for us before it drops. The default of 500 is below what a few
-/// connections' windows admit, and what does not fit is dropped without a word.
-const TX_QUEUE_PACKETS: u32 = 10_000;
-
-/// How often, and how far apart, the kernel is asked whether it has taken up an IPv6 address.
-const LOCAL_TRIES: u32 = 1_000;
-const LOCAL_WAIT: Duration = Duration::from_millis(1);
-
 /// Attributes of a TUN link (`IFLA_TUN_*`) that the library leaves as bytes.
 const TUN_PERSIST: u16 = 6;
 const TUN_MULTI_QUEUE: u16 = 7;
@@ -48,7 +34,7 @@ pub(super) struct Link {
     /// A TUN made for several queues.
     pub(super) multi_queue: bool,
     /// What the kernel dropped because our queue was full.
-    tx_dropped: u64,
+    pub(super) tx_dropped: u64,
 }
 
 /// A netlink socket in the calling thread's network namespace.
@@ -138,13 +124,18 @@ impl Netlink {
     }
 
     /// Sets MTU and queue length.
-    pub(super) fn set_limits(&mut self, index: u32, mtu: u16) -> io::Result<()> {
+    pub(super) fn set_limits(
+        &mut self,
+        index: u32,
+        mtu: u16,
+        queue_packets: u32,
+    ) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = index;
         message.attributes.push(LinkAttribute::Mtu(mtu.into()));
         message
             .attributes
-            .push(LinkAttribute::TxQueueLen(TX_QUEUE_PACKETS));
+            .push(LinkAttribute::TxQueueLen(queue_packets));
         self.request(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, |_| ())
     }
 
@@ -185,7 +176,7 @@ impl Netlink {
     }
 
     /// Whether the kernel takes packets to `address` as its own.
-    fn is_local(&mut self, address: Ipv6Addr) -> io::Result<bool> {
+    pub(super) fn is_local(&mut self, address: Ipv6Addr) -> io::Result<bool> {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet6;
         message.header.destination_prefix_length = 128;
@@ -205,26 +196,8 @@ impl Netlink {
         Ok(local)
     }
 
-    /// Waits until packets to the address just given are taken: the kernel sees to that in the
-    /// background, even without duplicate address detection. Bounded; what is not done by then, the
-    /// kernel does later.
-    fn wait_until_local(&mut self, address: Ipv6Addr) -> io::Result<()> {
-        for _ in 0..LOCAL_TRIES {
-            match self.is_local(address) {
-                Ok(false) => std::thread::sleep(LOCAL_WAIT),
-                Ok(true) => break,
-                // No route there yet.
-                Err(error) if error.raw_os_error() == Some(Errno::NETUNREACH.raw_os_error()) => {
-                    std::thread::sleep(LOCAL_WAIT);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     /// The index of an interface other than `not` that has `address`.
-    fn owner_of(&mut self, address: IpAddr, not: u32) -> io::Result<Option<u32>> {
+    pub(super) fn owner_of(&mut self, address: IpAddr, not: u32) -> io::Result<Option<u32>> {
         let mut message = AddressMessage::default();
         message.header.family = family(address);
         let mut owner = None;
@@ -250,7 +223,7 @@ impl Netlink {
     }
 
     /// The name of the interface with that index, or its number where it has just gone.
-    fn name_of(&mut self, index: u32) -> String {
+    pub(super) fn name_of(&mut self, index: u32) -> String {
         let mut message = LinkMessage::default();
         message.header.index = index;
         let mut name = None;
@@ -326,120 +299,4 @@ fn describe_tun(attributes: &[InfoTun], link: &mut Link) {
     }
     // One that is not persistent exists only as long as a program holds it.
     link.busy = !persistent || queues > 0;
-}
-
-/// Looks whether the device can be made: the name is free, or that of a TUN that waits for a program.
-/// Returns whether it must be opened as one of several queues, as one that exists decides.
-pub(super) fn check_free(config: &TunConfig) -> Result<bool, DeviceError> {
-    let several = config.queues > 1;
-    let existing = Netlink::open()
-        .and_then(|mut netlink| netlink.link(&config.name))
-        .map_err(|source| os(config, "looked up", source))?;
-    let Some(link) = existing else {
-        return Ok(several);
-    };
-    let name = config.name.clone();
-    match link.kind {
-        Some(InfoKind::Tun) if link.busy => Err(DeviceError::Busy { name }),
-        Some(InfoKind::Tun) if several && !link.multi_queue => Err(DeviceError::Mismatch {
-            name,
-            made: "for one queue only (without multi_queue)",
-        }),
-        Some(InfoKind::Tun) => Ok(link.multi_queue),
-        kind => Err(DeviceError::NotATun {
-            name,
-            kind: kind.map_or_else(
-                || "a physical or built-in one".to_owned(),
-                |k| k.to_string(),
-            ),
-        }),
-    }
-}
-
-/// Sets up the kernel's side of a device that was just made: MTU, queue length, addresses, up.
-pub(super) fn set_up(config: &TunConfig) -> Result<(), DeviceError> {
-    let mut netlink = Netlink::open().map_err(|source| os(config, "configured", source))?;
-    let link = netlink
-        .link(&config.name)
-        .and_then(|link| link.ok_or_else(|| Errno::NODEV.into()))
-        .map_err(|source| os(config, "found again", source))?;
-    let addresses = [
-        config
-            .host_v4
-            .map(|(address, prefix)| (IpAddr::from(address), prefix)),
-        config
-            .host_v6
-            .map(|(address, prefix)| (IpAddr::from(address), prefix)),
-    ];
-    for (address, _) in addresses.into_iter().flatten() {
-        let owner = netlink
-            .owner_of(address, link.index)
-            .map_err(|source| os(config, "checked for its addresses", source))?;
-        if let Some(owner) = owner {
-            return Err(DeviceError::AddressInUse {
-                address,
-                interface: netlink.name_of(owner),
-            });
-        }
-    }
-    netlink
-        .set_limits(link.index, config.mtu)
-        .map_err(|source| match Errno::from_io_error(&source) {
-            Some(Errno::INVAL) => DeviceError::Mtu {
-                name: config.name.clone(),
-                mtu: config.mtu,
-                why: "the kernel has another limit",
-                min: 68,
-                max: u16::MAX,
-            },
-            _ => os(config, "given its MTU", source),
-        })?;
-    netlink
-        .set_up(link.index)
-        .map_err(|source| os(config, "switched on", source))?;
-    for (address, prefix) in addresses.into_iter().flatten() {
-        netlink
-            .add_address(link.index, address, prefix)
-            .map_err(|source| match Errno::from_io_error(&source) {
-                Some(Errno::ACCESS | Errno::OPNOTSUPP | Errno::AFNOSUPPORT)
-                    if address.is_ipv6() =>
-                {
-                    DeviceError::Ipv6Off {
-                        name: config.name.clone(),
-                    }
-                }
-                _ => os(config, "given its address", source),
-            })?;
-    }
-    if let Some((address, _)) = config.host_v6 {
-        netlink
-            .wait_until_local(address)
-            .map_err(|source| os(config, "checked for its addresses", source))?;
-    }
-    Ok(())
-}
-
-/// An error for a step that failed, told apart only by want of privilege.
-fn os(config: &TunConfig, action: &'static str, source: io::Error) -> DeviceError {
-    let name = config.name.clone();
-    match Errno::from_io_error(&source) {
-        Some(Errno::PERM) => DeviceError::NotPermitted { name, action },
-        _ => DeviceError::Os {
-            name,
-            action,
-            source,
-        },
-    }
-}
-
-/// How many packets the kernel has dropped because our queue of interface `name` was full, since the
-/// interface exists. Asks over netlink; works in the network namespace of the calling thread.
-///
-/// # Errors
-/// No such interface, or no netlink.
-pub fn kernel_drops(name: &str) -> io::Result<u64> {
-    match Netlink::open()?.link(name)? {
-        Some(link) => Ok(link.tx_dropped),
-        None => Err(Errno::NODEV.into()),
-    }
 }
