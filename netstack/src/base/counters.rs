@@ -32,6 +32,8 @@ counters! {
         IpHeaderChecksum => "ip_header_checksum",
         /// An option or extension header that calls for a Parameter Problem.
         IpParameterProblem => "ip_parameter_problem",
+        /// IPv4 source route: the sender chose the way back (RFC 7126 sections 4.3 and 4.4).
+        IpSourceRouted => "ip_source_routed",
         /// Source address that no sender may use (multicast, broadcast, loopback, our own).
         IpSourceInvalid => "ip_source_invalid",
         /// Destination is not ours.

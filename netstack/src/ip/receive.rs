@@ -11,7 +11,10 @@
 
 use packet::IpProto;
 use packet::icmp::{IcmpMessage, Icmpv4, Icmpv4UnreachableCode, Icmpv6};
-use packet::ip::{Icmpv6ParameterProblemCode, Ip, IpPacket, IpParseError, IpVersion, ParseError};
+use packet::ip::{
+    Icmpv6ParameterProblemCode, Ip, IpPacket, IpParseError, IpVersion, Ipv4Option, Ipv4Options,
+    ParseError,
+};
 
 use super::addresses::{AddressTable, Destination};
 use super::reassembly::FragmentIn;
@@ -78,6 +81,9 @@ pub fn classify<I: Ip>(
     if let Err(reason) = addresses.check_source(src) {
         return Delivery::Drop(reason);
     }
+    if packet.header_len() > I::FIXED_HEADER_LEN && is_source_routed(packet) {
+        return Delivery::Drop(DropReason::IpSourceRouted);
+    }
     if packet.fragment().is_some() {
         return match origin {
             Origin::Received => Delivery::Fragment,
@@ -98,6 +104,25 @@ pub fn classify<I: Ip>(
             protocol_unknown(I::VERSION, packet.next_header_offset()),
         ),
     }
+}
+
+/// True if an IPv4 source route brought it here. Such a packet makes a forged source answerable, for
+/// the answer would take the sender's route back; no host needs one (RFC 7126 sections 4.3.5 and
+/// 4.4.5). IPv6 routing headers with segments left do not parse (RFC 5095).
+#[cold]
+fn is_source_routed<I: Ip>(packet: &IpPacket<'_, I>) -> bool {
+    I::VERSION == IpVersion::V4
+        && packet
+            .bytes()
+            .get(I::FIXED_HEADER_LEN..packet.header_len())
+            .is_some_and(|options| {
+                Ipv4Options::new(options).any(|option| {
+                    matches!(
+                        option,
+                        Ipv4Option::LooseSourceRoute(_) | Ipv4Option::StrictSourceRoute(_)
+                    )
+                })
+            })
 }
 
 /// A packet as the reassembly takes it; `None` if it is no fragment.
@@ -295,6 +320,40 @@ mod tests {
                 Delivery::Answer(DropReason::IpProtocolUnknown, message.into()),
                 "{proto}"
             );
+        }
+    }
+
+    #[test]
+    fn options_pass_but_for_source_routes() {
+        let options: [(&[u8], Option<DropReason>); 6] = [
+            // Security, stream identifier, router alert, one that nobody knows: not looked at.
+            (&[130, 4, 0, 0], None),
+            (&[136, 4, 0, 0], None),
+            (&[148, 4, 0, 0], None),
+            (&[0x9e, 4, 0, 0], None),
+            (
+                &[131, 7, 8, 10, 0, 0, 9, 0],
+                Some(DropReason::IpSourceRouted),
+            ),
+            (
+                &[1, 137, 7, 4, 10, 0, 0, 9],
+                Some(DropReason::IpSourceRouted),
+            ),
+        ];
+        for (options, expected) in options {
+            let mut bytes = build("10.77.0.1", "10.77.0.2", 17, None);
+            bytes.splice(20..20, options.iter().copied());
+            bytes[0] = 0x45 + (options.len() / 4) as u8;
+            let total = bytes.len() as u16;
+            bytes[2..4].copy_from_slice(&total.to_be_bytes());
+            bytes[10..12].copy_from_slice(&[0, 0]);
+            let checksum = packet::checksum::of(&bytes[..20 + options.len()]);
+            bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
+            let expected = match expected {
+                Some(reason) => Delivery::Drop(reason),
+                None => Delivery::Upper(Upper::Udp, Cast::Unicast),
+            };
+            assert_eq!(decide(&bytes, Origin::Received), expected, "{options:?}");
         }
     }
 
