@@ -1,9 +1,11 @@
 //! What cannot be opened says what, where and what to do; and leaves nothing behind.
 
+use netstack::base::{Counters, DropReason, Instant};
 use netstack::device::{DeviceError, Offload, TunConfig, kernel_drops, open};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use crate::host::{Tun, config, in_namespace, kinds};
+use crate::host::{Meddling, PAIRS, Tun, config, in_namespace, kinds, meddle};
+use crate::wire::{self, Seen};
 
 /// The error, after a look at its sentence.
 fn refused(config: &TunConfig) -> DeviceError {
@@ -116,6 +118,105 @@ fn the_largest_and_smallest_mtu_work() {
                 let sent = vec![7; usize::from(mtu) - 28];
                 socket.send_to(&sent, (ours, 7)).expect("send");
                 tun.wait(|packet| (packet.data.len() == usize::from(mtu)).then_some(()));
+            });
+        }
+    }
+}
+
+#[test]
+fn an_interface_that_is_down_costs_packets_and_comes_back() {
+    for config in kinds() {
+        in_namespace(move || {
+            let mut tun = Tun::open(&config);
+            let (host, ours) = PAIRS[0];
+            let echo = || wire::echo(ours, host, b"anybody there?");
+            meddle("t0", Meddling::Down);
+            tun.send(echo());
+            assert_eq!(tun.counters.dropped(DropReason::TransmitFailed), 1);
+            tun.poll();
+            meddle("t0", Meddling::Up);
+            tun.send(echo());
+            tun.wait(|packet| {
+                let seen = Seen::of(&packet.data);
+                (seen.proto == wire::ICMP).then_some(())
+            });
+            assert_eq!(tun.counters.dropped(DropReason::TransmitFailed), 1);
+        });
+    }
+}
+
+#[test]
+fn an_interface_that_is_deleted_ends_the_device() {
+    for config in kinds() {
+        in_namespace(move || {
+            let mut tun = Tun::open(&config);
+            for _ in 0..5 {
+                tun.poll();
+            }
+            // One of the devices is asleep when it happens; whatever wakes it, it must wake.
+            let mut sleeper = tun.devices.remove(0);
+            std::thread::scope(|scope| {
+                let asleep = scope.spawn(|| {
+                    let buffers = tun.buffers.clone();
+                    let counters = Counters::new();
+                    loop {
+                        let got = sleeper.recv_batch(
+                            &mut Vec::new(),
+                            64,
+                            &buffers,
+                            Instant::ZERO,
+                            &counters,
+                        );
+                        if let Err(error) = got {
+                            return error;
+                        }
+                        sleeper.park(None).expect("park");
+                    }
+                });
+                meddle("t0", Meddling::Delete);
+                let error = asleep.join().expect("asleep");
+                assert!(error.raw_os_error().is_some(), "{error}");
+            });
+            let (host, ours) = PAIRS[0];
+            let mut batch = vec![wire::echo(ours, host, b"1"), wire::echo(ours, host, b"2")];
+            sleeper
+                .send_batch(&mut batch, &tun.counters)
+                .expect_err("gone");
+            assert!(batch.is_empty());
+            assert_eq!(tun.counters.dropped(DropReason::TransmitFailed), 2);
+        });
+    }
+}
+
+#[test]
+fn a_device_that_waits_for_us_is_taken_as_it_is() {
+    // Made for one queue: not to be had with two; made for several: to be had with one, too.
+    for (made, asked, fits) in [(1, 1, true), (1, 2, false), (2, 1, true), (2, 2, true)] {
+        for offload in [Offload::On, Offload::Off] {
+            in_namespace(move || {
+                let maker = tun_rs::DeviceBuilder::new()
+                    .name("t0")
+                    .multi_queue(made > 1)
+                    .build_sync()
+                    .expect("made beforehand");
+                maker.persist().expect("kept");
+                drop(maker);
+                let config = config(offload, asked);
+                if !fits {
+                    let error = refused(&config);
+                    assert!(matches!(error, DeviceError::Mismatch { .. }), "{error}");
+                    return;
+                }
+                let mut tun = Tun::open(&config);
+                let (host, ours) = PAIRS[1];
+                tun.send(wire::echo(ours, host, b"anybody there?"));
+                tun.wait(|packet| {
+                    let seen = Seen::of(&packet.data);
+                    (seen.proto == wire::ICMPV6 && seen.transport[0] == 129).then_some(())
+                });
+                drop(tun);
+                kernel_drops("t0").expect("it was there before us, and stays");
+                Tun::open(&config);
             });
         }
     }

@@ -3,6 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
 use netstack::base::{Counters, Instant};
 use netstack::device::{Device, Offload, TunConfig, open};
 use nix::sched::{CloneFlags, unshare};
@@ -51,6 +58,46 @@ pub(crate) fn kinds() -> [TunConfig; 3] {
         config(Offload::Off, 1),
         config(Offload::Off, 2),
     ]
+}
+
+/// What happens to the interface behind the device's back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Meddling {
+    Down,
+    Up,
+    Delete,
+}
+
+/// Does it, as an administrator would.
+pub(crate) fn meddle(name: &str, what: Meddling) {
+    let mut link = LinkMessage::default();
+    link.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    link.header.change_mask = LinkFlags::Up;
+    let message = match what {
+        Meddling::Down => RouteNetlinkMessage::SetLink(link),
+        Meddling::Up => {
+            link.header.flags = LinkFlags::Up;
+            RouteNetlinkMessage::SetLink(link)
+        }
+        Meddling::Delete => RouteNetlinkMessage::DelLink(link),
+    };
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    let socket = Socket::new(NETLINK_ROUTE).expect("netlink");
+    socket
+        .send_to(&bytes, &SocketAddr::new(0, 0), 0)
+        .expect("request");
+    let (answer, _) = socket.recv_from_full().expect("answer");
+    let answer =
+        NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).expect("well-formed answer");
+    match answer.payload {
+        NetlinkPayload::Error(error) => assert_eq!(error.code, None, "{what:?}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A device's queues with what a stack would bring along.
