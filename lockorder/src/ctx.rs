@@ -11,8 +11,8 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::LockBefore;
 use crate::set::Permit;
+use crate::{LockBefore, Place};
 
 /// The right to acquire whatever comes after `L`. Zero-sized.
 ///
@@ -62,9 +62,9 @@ impl<'k, L> LockCtx<'k, L> {
     }
 }
 
-impl<L> fmt::Debug for LockCtx<'_, L> {
+impl<L: Place> fmt::Debug for LockCtx<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LockCtx<{}>", core::any::type_name::<L>())
+        write!(f, "LockCtx<{}>", L::NAME)
     }
 }
 

@@ -35,9 +35,46 @@ impl<D: Domain> Key<D> {
         }
     }
 
+    /// A key that nothing but the caller vouches for.
+    ///
+    /// For targets without thread-locals, and for runtimes whose threads of execution are not
+    /// threads. With `std`, [`take`](Key::take) is the safe way.
+    ///
+    /// # Safety
+    ///
+    /// The caller must see to it that, as long as this key lives, no other key of `D` is used
+    /// in the same thread of execution, and that code on this key's thread is not interrupted
+    /// by code that uses another key of `D` and may wait for a lock of `D` (an interrupt
+    /// handler, on bare metal: give those a domain of their own).
+    ///
+    /// # Robustness
+    ///
+    /// With `std`, the calling thread's slot of `D` counts as taken from here on, and becomes
+    /// free when the key is dropped. Breaking the contract makes deadlocks possible, never
+    /// undefined behaviour: every lock still excludes.
+    #[inline]
+    #[must_use]
+    pub unsafe fn assume() -> Self {
+        #[cfg(feature = "std")]
+        D::__slot(|slot| slot.force());
+        Self::mint()
+    }
+
     /// The context of the root: nothing is held, every level may be acquired.
+    ///
+    /// # Panics
+    ///
+    /// With debug assertions (or the feature `track`), if a guard of the domain was leaked on
+    /// this thread (`mem::forget`, a reference cycle): its lock is held for ever, and whoever
+    /// wants it next will wait as long. The closure forms leave no guard to leak.
     #[inline]
     pub fn ctx(&mut self) -> LockCtx<'_, D> {
+        #[cfg(all(feature = "std", any(debug_assertions, feature = "track")))]
+        assert!(
+            D::__slot(|slot| slot.held()) == 0,
+            "a guard of lock domain `{}` was leaked: its lock is held for ever",
+            D::NAME
+        );
         LockCtx::mint()
     }
 }

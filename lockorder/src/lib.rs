@@ -102,19 +102,36 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(feature = "spin")]
+mod compat;
 mod ctx;
+mod expansion;
 pub mod graph;
+mod hold;
 mod key;
 mod mutex;
+#[cfg(not(any(feature = "parking_lot", feature = "spin")))]
+mod no_default;
 mod order;
+#[cfg(feature = "std")]
+mod poison;
 mod rwlock;
 pub mod set;
+#[cfg(feature = "std")]
 mod slot;
+#[cfg(feature = "tokio")]
+pub mod task;
+#[cfg(feature = "track")]
+pub mod track;
 
+#[cfg(feature = "spin")]
+pub use compat::{Compat, RawSpin, RawSpinRw};
 pub use ctx::LockCtx;
 pub use key::Key;
 pub use mutex::{Mutex, MutexGuard};
-pub use order::{Domain, Level, LockAfter, LockBefore};
+pub use order::{Domain, Level, LockAfter, LockBefore, Place};
+#[cfg(feature = "std")]
+pub use poison::{PoisonGuard, Poisonable, Poisoned};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use set::{DuplicateLock, LockSet, OwnedSet, Read, RetrySet};
 
@@ -126,9 +143,23 @@ pub type DefaultRawMutex = parking_lot::RawMutex;
 #[cfg(feature = "parking_lot")]
 pub type DefaultRawRwLock = parking_lot::RawRwLock;
 
+/// The raw lock of a [`Mutex`] that names none.
+#[cfg(all(not(feature = "parking_lot"), feature = "spin"))]
+pub type DefaultRawMutex = RawSpin;
+
+/// The raw lock of a [`RwLock`] that names none.
+#[cfg(all(not(feature = "parking_lot"), feature = "spin"))]
+pub type DefaultRawRwLock = RawSpinRw;
+
+#[cfg(not(any(feature = "parking_lot", feature = "spin")))]
+pub use no_default::{DefaultRawMutex, DefaultRawRwLock};
+
 /// What the macros' expansions name. Not part of the interface.
 #[doc(hidden)]
 pub mod __private {
+    #[cfg(feature = "std")]
     pub use crate::slot::Slot;
+    #[cfg(feature = "track")]
+    pub use crate::track::{DomainStats, LevelStats};
     pub use lockorder_macros::lock_order_impl;
 }

@@ -14,6 +14,7 @@ use core::ops::{Deref, DerefMut};
 use lock_api::{RawMutex, RawMutexFair, RawMutexTimed};
 
 use crate::ctx::{LockCtx, OnThisThread};
+use crate::hold::{Hold, acquire, acquire_now, acquire_within};
 use crate::set::Permit;
 use crate::{DefaultRawMutex, Level, LockBefore};
 
@@ -100,7 +101,7 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
     where
         P: LockBefore<L>,
     {
-        (MutexGuard::new(self.inner.lock()), ctx.descend())
+        (self.hold(), ctx.descend())
     }
 
     /// Acquires the lock if it is free now.
@@ -112,8 +113,7 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
     where
         P: LockBefore<L>,
     {
-        let guard = self.inner.try_lock()?;
-        Some((MutexGuard::new(guard), ctx.descend()))
+        Some((self.try_hold()?, ctx.descend()))
     }
 
     /// Acquires the lock if that is possible before `timeout` has passed.
@@ -127,7 +127,8 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
         P: LockBefore<L>,
         R: RawMutexTimed,
     {
-        let guard = self.inner.try_lock_for(timeout)?;
+        let now = || self.inner.try_lock();
+        let guard = acquire_within(now, || self.inner.try_lock_for(timeout))?;
         Some((MutexGuard::new(guard), ctx.descend()))
     }
 
@@ -142,19 +143,30 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
         P: LockBefore<L>,
         R: RawMutexTimed,
     {
-        let guard = self.inner.try_lock_until(deadline)?;
+        let now = || self.inner.try_lock();
+        let guard = acquire_within(now, || self.inner.try_lock_until(deadline))?;
         Some((MutexGuard::new(guard), ctx.descend()))
     }
 }
 
 impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
+    #[inline]
+    fn hold(&self) -> MutexGuard<'_, L, T, R> {
+        MutexGuard::new(acquire(|| self.inner.try_lock(), || self.inner.lock()))
+    }
+
+    #[inline]
+    fn try_hold(&self) -> Option<MutexGuard<'_, L, T, R>> {
+        acquire_now(self.inner.try_lock()).map(MutexGuard::new)
+    }
+
     /// Acquires the lock as a member of a set.
     #[inline]
     pub(crate) fn acquire_permitted<'k>(
         &'k self,
         _permit: Permit<'k, L>,
     ) -> MutexGuard<'k, L, T, R> {
-        MutexGuard::new(self.inner.lock())
+        self.hold()
     }
 
     /// Acquires the lock as a member of a set, if it is free now.
@@ -163,7 +175,7 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
         &'k self,
         _permit: Permit<'k, L>,
     ) -> Option<MutexGuard<'k, L, T, R>> {
-        self.inner.try_lock().map(MutexGuard::new)
+        self.try_hold()
     }
 }
 
@@ -206,17 +218,18 @@ impl<L: Level, T: ?Sized, R: RawMutex> fmt::Debug for Mutex<L, T, R> {
 /// A held [`Mutex`], released on drop. Borrows the context that it was acquired with.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct MutexGuard<'k, L: Level, T: ?Sized, R: RawMutex = DefaultRawMutex> {
+    /// Dropped first: what is timed includes the release.
     inner: lock_api::MutexGuard<'k, R, T>,
-    level: PhantomData<fn() -> L>,
+    hold: Hold<L>,
     thread: OnThisThread,
 }
 
 impl<'k, L: Level, T: ?Sized, R: RawMutex> MutexGuard<'k, L, T, R> {
     #[inline]
-    fn new(inner: lock_api::MutexGuard<'k, R, T>) -> Self {
+    fn new((inner, hold): (lock_api::MutexGuard<'k, R, T>, Hold<L>)) -> Self {
         MutexGuard {
             inner,
-            level: PhantomData,
+            hold,
             thread: PhantomData,
         }
     }
@@ -227,7 +240,9 @@ impl<'k, L: Level, T: ?Sized, R: RawMutex> MutexGuard<'k, L, T, R> {
     where
         R: RawMutexFair,
     {
-        lock_api::MutexGuard::unlock_fair(guard.inner);
+        let MutexGuard { inner, hold, .. } = guard;
+        lock_api::MutexGuard::unlock_fair(inner);
+        hold.end();
     }
 }
 

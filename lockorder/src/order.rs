@@ -2,7 +2,7 @@
 //!
 //! - **Define:** `B: LockAfter<A>` says that in the declared graph a chain leads from `A`
 //!   to `B`. Over all levels of a domain the relation is a strict partial order.
-//! - **Enforce:** all three traits are unsafe to implement; `lock_order!`, which checks the
+//! - **Enforce:** all of these traits are unsafe to implement; `lock_order!`, which checks the
 //!   graph before it writes the implementations, is the only implementor that is needed.
 //! - **Consume:** every acquisition in this crate is bounded by `P: LockBefore<L>` (which is
 //!   `L: LockAfter<P>`), `P` being the level of the context that it borrows. That the threads' waiting cannot form a cycle
@@ -30,10 +30,7 @@ use crate::graph::Graph;
 ///
 /// No memory safety rests on this trait. What rests on it is the crate's promise: a wrong
 /// implementation can make programs deadlock that this crate says cannot.
-pub unsafe trait Domain: Sized + 'static {
-    /// The type's name.
-    const NAME: &'static str;
-
+pub unsafe trait Domain: Place<Domain = Self> {
     /// The order as data.
     const GRAPH: &'static Graph;
 
@@ -47,33 +44,51 @@ pub unsafe trait Domain: Sized + 'static {
     #[cfg(feature = "std")]
     #[doc(hidden)]
     fn __slot<R>(f: impl FnOnce(&crate::slot::Slot) -> R) -> R;
+
+    /// What the feature `track` counts.
+    #[cfg(feature = "track")]
+    #[doc(hidden)]
+    fn __stats() -> &'static crate::track::DomainStats;
 }
 
-/// A lock level: a type without values, used as the `L` of `Mutex<L, T>`.
+/// A place in a domain's order: a level, or the domain itself, which is the root.
 ///
 /// # Safety
 ///
-/// `INDEX` must be the level's place in its domain's [`Graph::levels`], and no two levels of
-/// a domain may have the same one. Implement it through [`lock_order!`](crate::lock_order).
+/// `INDEX` must be the place in the domain's [`Graph::levels`], 0 for the domain alone, and
+/// no two places of a domain may have the same one. Implement it through
+/// [`lock_order!`](crate::lock_order).
 ///
 /// # Robustness
 ///
-/// The index is used to find a level's place in tables of diagnostics, and is checked there:
-/// a wrong one gives wrong diagnostics, never undefined behaviour.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a lock level",
-    label = "not declared by a `lock_order!`"
-)]
-pub unsafe trait Level: Sized + 'static {
+/// The index is used to find rows in tables of diagnostics, and is checked there: a wrong one
+/// gives wrong diagnostics, never undefined behaviour.
+pub unsafe trait Place: Sized + 'static {
     /// The domain that declares it.
     type Domain: Domain;
 
     /// The type's name.
     const NAME: &'static str;
 
-    /// Its place in the domain's [`Graph::levels`]; never 0, which is the root.
+    /// Its index in the domain's [`Graph::levels`].
     const INDEX: usize;
 }
+
+/// A lock level: a type without values, used as the `L` of `Mutex<L, T>`.
+///
+/// # Safety
+///
+/// The type must not be a domain: a lock at the root could be taken by a thread that is said
+/// to hold nothing. Implement it through [`lock_order!`](crate::lock_order).
+///
+/// # Robustness
+///
+/// As for [`Domain`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a lock level",
+    label = "not declared as a level by a `lock_order!`"
+)]
+pub unsafe trait Level: Place {}
 
 /// `Self` may be acquired while `Held` is the level last acquired on the thread.
 ///
@@ -98,15 +113,25 @@ pub unsafe trait LockAfter<Held>: Level {}
 /// Implemented for exactly the pairs of `LockAfter`. The acquisitions ask for this one: its
 /// `Self` is the level of the context given, so that a level with only one level before it
 /// does not tempt the compiler to infer the context's type from the order.
+///
+/// # Safety
+///
+/// As for [`LockAfter`]; there is nothing to implement, since the one implementation covers
+/// all pairs that `LockAfter` has.
+///
+/// # Robustness
+///
+/// As for [`Domain`].
 #[diagnostic::on_unimplemented(
     message = "lock level `{After}` may not be acquired while holding `{Self}`",
     label = "`{After}` does not come after `{Self}` in the declared lock order",
     note = "the order is what the domain's `lock_order!` says; levels of different domains have none"
 )]
-pub trait LockBefore<After> {}
+pub unsafe trait LockBefore<After> {}
 
 #[diagnostic::do_not_recommend]
-impl<Held, After: LockAfter<Held>> LockBefore<After> for Held {}
+// SAFETY: the same relation.
+unsafe impl<Held, After: LockAfter<Held>> LockBefore<After> for Held {}
 
 /// Declares a domain: its levels and the order in which they may be acquired.
 ///

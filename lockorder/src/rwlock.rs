@@ -16,6 +16,7 @@ use core::ops::{Deref, DerefMut};
 use lock_api::{RawRwLock, RawRwLockDowngrade, RawRwLockFair, RawRwLockTimed};
 
 use crate::ctx::{LockCtx, OnThisThread};
+use crate::hold::{Hold, acquire, acquire_now, acquire_within};
 use crate::set::Permit;
 use crate::{DefaultRawRwLock, Level, LockBefore};
 
@@ -94,7 +95,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
     where
         P: LockBefore<L>,
     {
-        (RwLockReadGuard::new(self.inner.read()), ctx.descend())
+        (self.hold_read(), ctx.descend())
     }
 
     /// Acquires the lock shared if no writer has it or waits for it now.
@@ -106,8 +107,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
     where
         P: LockBefore<L>,
     {
-        let guard = self.inner.try_read()?;
-        Some((RwLockReadGuard::new(guard), ctx.descend()))
+        Some((self.try_hold_read()?, ctx.descend()))
     }
 
     /// Acquires the lock shared if that is possible before `timeout` has passed.
@@ -121,7 +121,8 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         P: LockBefore<L>,
         R: RawRwLockTimed,
     {
-        let guard = self.inner.try_read_for(timeout)?;
+        let now = || self.inner.try_read();
+        let guard = acquire_within(now, || self.inner.try_read_for(timeout))?;
         Some((RwLockReadGuard::new(guard), ctx.descend()))
     }
 
@@ -136,7 +137,8 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         P: LockBefore<L>,
         R: RawRwLockTimed,
     {
-        let guard = self.inner.try_read_until(deadline)?;
+        let now = || self.inner.try_read();
+        let guard = acquire_within(now, || self.inner.try_read_until(deadline))?;
         Some((RwLockReadGuard::new(guard), ctx.descend()))
     }
 
@@ -180,7 +182,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
     where
         P: LockBefore<L>,
     {
-        (RwLockWriteGuard::new(self.inner.write()), ctx.descend())
+        (self.hold_write(), ctx.descend())
     }
 
     /// Acquires the lock exclusively if nobody has it now.
@@ -192,8 +194,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
     where
         P: LockBefore<L>,
     {
-        let guard = self.inner.try_write()?;
-        Some((RwLockWriteGuard::new(guard), ctx.descend()))
+        Some((self.try_hold_write()?, ctx.descend()))
     }
 
     /// Acquires the lock exclusively if that is possible before `timeout` has passed.
@@ -207,7 +208,8 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         P: LockBefore<L>,
         R: RawRwLockTimed,
     {
-        let guard = self.inner.try_write_for(timeout)?;
+        let now = || self.inner.try_write();
+        let guard = acquire_within(now, || self.inner.try_write_for(timeout))?;
         Some((RwLockWriteGuard::new(guard), ctx.descend()))
     }
 
@@ -222,19 +224,40 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         P: LockBefore<L>,
         R: RawRwLockTimed,
     {
-        let guard = self.inner.try_write_until(deadline)?;
+        let now = || self.inner.try_write();
+        let guard = acquire_within(now, || self.inner.try_write_until(deadline))?;
         Some((RwLockWriteGuard::new(guard), ctx.descend()))
     }
 }
 
 impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
+    #[inline]
+    fn hold_read(&self) -> RwLockReadGuard<'_, L, T, R> {
+        RwLockReadGuard::new(acquire(|| self.inner.try_read(), || self.inner.read()))
+    }
+
+    #[inline]
+    fn try_hold_read(&self) -> Option<RwLockReadGuard<'_, L, T, R>> {
+        acquire_now(self.inner.try_read()).map(RwLockReadGuard::new)
+    }
+
+    #[inline]
+    fn hold_write(&self) -> RwLockWriteGuard<'_, L, T, R> {
+        RwLockWriteGuard::new(acquire(|| self.inner.try_write(), || self.inner.write()))
+    }
+
+    #[inline]
+    fn try_hold_write(&self) -> Option<RwLockWriteGuard<'_, L, T, R>> {
+        acquire_now(self.inner.try_write()).map(RwLockWriteGuard::new)
+    }
+
     /// Acquires the lock as a member of a set.
     #[inline]
     pub(crate) fn read_permitted<'k>(
         &'k self,
         _permit: Permit<'k, L>,
     ) -> RwLockReadGuard<'k, L, T, R> {
-        RwLockReadGuard::new(self.inner.read())
+        self.hold_read()
     }
 
     /// Acquires the lock as a member of a set, if that is possible now.
@@ -243,7 +266,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         &'k self,
         _permit: Permit<'k, L>,
     ) -> Option<RwLockReadGuard<'k, L, T, R>> {
-        self.inner.try_read().map(RwLockReadGuard::new)
+        self.try_hold_read()
     }
 
     /// Acquires the lock as a member of a set.
@@ -252,7 +275,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         &'k self,
         _permit: Permit<'k, L>,
     ) -> RwLockWriteGuard<'k, L, T, R> {
-        RwLockWriteGuard::new(self.inner.write())
+        self.hold_write()
     }
 
     /// Acquires the lock as a member of a set, if that is possible now.
@@ -261,7 +284,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         &'k self,
         _permit: Permit<'k, L>,
     ) -> Option<RwLockWriteGuard<'k, L, T, R>> {
-        self.inner.try_write().map(RwLockWriteGuard::new)
+        self.try_hold_write()
     }
 }
 
@@ -304,17 +327,18 @@ impl<L: Level, T: ?Sized, R: RawRwLock> fmt::Debug for RwLock<L, T, R> {
 /// A [`RwLock`] held shared, released on drop. Borrows the context that it was acquired with.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct RwLockReadGuard<'k, L: Level, T: ?Sized, R: RawRwLock = DefaultRawRwLock> {
+    /// Dropped first: what is timed includes the release.
     inner: lock_api::RwLockReadGuard<'k, R, T>,
-    level: PhantomData<fn() -> L>,
+    hold: Hold<L>,
     thread: OnThisThread,
 }
 
 impl<'k, L: Level, T: ?Sized, R: RawRwLock> RwLockReadGuard<'k, L, T, R> {
     #[inline]
-    fn new(inner: lock_api::RwLockReadGuard<'k, R, T>) -> Self {
+    fn new((inner, hold): (lock_api::RwLockReadGuard<'k, R, T>, Hold<L>)) -> Self {
         RwLockReadGuard {
             inner,
-            level: PhantomData,
+            hold,
             thread: PhantomData,
         }
     }
@@ -325,7 +349,9 @@ impl<'k, L: Level, T: ?Sized, R: RawRwLock> RwLockReadGuard<'k, L, T, R> {
     where
         R: RawRwLockFair,
     {
-        lock_api::RwLockReadGuard::unlock_fair(guard.inner);
+        let RwLockReadGuard { inner, hold, .. } = guard;
+        lock_api::RwLockReadGuard::unlock_fair(inner);
+        hold.end();
     }
 }
 
@@ -347,17 +373,18 @@ impl<L: Level, T: ?Sized + fmt::Debug, R: RawRwLock> fmt::Debug for RwLockReadGu
 /// A [`RwLock`] held exclusively, released on drop. Borrows the context that it was acquired with.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct RwLockWriteGuard<'k, L: Level, T: ?Sized, R: RawRwLock = DefaultRawRwLock> {
+    /// Dropped first: what is timed includes the release.
     inner: lock_api::RwLockWriteGuard<'k, R, T>,
-    level: PhantomData<fn() -> L>,
+    hold: Hold<L>,
     thread: OnThisThread,
 }
 
 impl<'k, L: Level, T: ?Sized, R: RawRwLock> RwLockWriteGuard<'k, L, T, R> {
     #[inline]
-    fn new(inner: lock_api::RwLockWriteGuard<'k, R, T>) -> Self {
+    fn new((inner, hold): (lock_api::RwLockWriteGuard<'k, R, T>, Hold<L>)) -> Self {
         RwLockWriteGuard {
             inner,
-            level: PhantomData,
+            hold,
             thread: PhantomData,
         }
     }
@@ -369,7 +396,8 @@ impl<'k, L: Level, T: ?Sized, R: RawRwLock> RwLockWriteGuard<'k, L, T, R> {
     where
         R: RawRwLockDowngrade,
     {
-        RwLockReadGuard::new(lock_api::RwLockWriteGuard::downgrade(guard.inner))
+        let RwLockWriteGuard { inner, hold, .. } = guard;
+        RwLockReadGuard::new((lock_api::RwLockWriteGuard::downgrade(inner), hold))
     }
 
     /// Releases the lock and hands it to the thread that has waited longest.
@@ -378,7 +406,9 @@ impl<'k, L: Level, T: ?Sized, R: RawRwLock> RwLockWriteGuard<'k, L, T, R> {
     where
         R: RawRwLockFair,
     {
-        lock_api::RwLockWriteGuard::unlock_fair(guard.inner);
+        let RwLockWriteGuard { inner, hold, .. } = guard;
+        lock_api::RwLockWriteGuard::unlock_fair(inner);
+        hold.end();
     }
 }
 

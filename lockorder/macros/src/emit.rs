@@ -76,36 +76,42 @@ pub(crate) fn emit(declaration: &Declaration, order: &Order) -> TokenStream {
         }
         row
     });
+    let count = proc_macro2::Literal::usize_unsuffixed(nodes.len());
     let domain = &declaration.domain.name;
-    let domain_name = domain.to_string();
     tokens.extend(quote! {
         #[allow(unsafe_code)]
         // SAFETY: the macro has checked that the graph has no cycle and that the domain is
         // its root, and the slot is this domain's own thread-local.
         unsafe impl #krate::Domain for #domain {
-            const NAME: &'static str = #domain_name;
             const GRAPH: &'static #krate::graph::Graph = &#krate::graph::Graph::__new(
                 &[#(#levels),*],
                 &[#(#edges),*],
                 &[#(#closure),*],
             );
-            #krate::__domain_slot! {}
+            #krate::__domain_slot! { #count }
         }
     });
 
-    for (node, level) in nodes.iter().enumerate().skip(1) {
-        let name = &level.name;
+    for (node, place) in nodes.iter().enumerate() {
+        let name = &place.name;
         let text = name.to_string();
         let index = position[node];
         tokens.extend(quote! {
             #[allow(unsafe_code)]
-            // SAFETY: the index is this level's place in the domain's graph.
-            unsafe impl #krate::Level for #name {
+            // SAFETY: the index is the place in the domain's graph, where the root is first.
+            unsafe impl #krate::Place for #name {
                 type Domain = #domain;
                 const NAME: &'static str = #text;
                 const INDEX: usize = #index;
             }
         });
+        if node > 0 {
+            tokens.extend(quote! {
+                #[allow(unsafe_code)]
+                // SAFETY: a level, not the root.
+                unsafe impl #krate::Level for #name {}
+            });
+        }
         for (earlier, before) in nodes.iter().enumerate() {
             if order.before[node].contains(earlier) {
                 let before = &before.name;

@@ -171,10 +171,11 @@ fn parse_chain(input: ParseStream<'_>, edges: &mut Vec<Edge>) -> syn::Result<()>
 fn parse_term(input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
     if input.peek(syn::token::Brace) {
         let content;
-        braced!(content in input);
+        let brace = braced!(content in input);
         let names = Punctuated::<Ident, Token![,]>::parse_terminated(&content)?;
         if names.is_empty() {
-            return Err(content.error("a group of levels is not empty"));
+            let message = "a group of levels cannot be empty";
+            return Err(syn::Error::new(brace.span.join(), message));
         }
         Ok(names.into_iter().collect())
     } else {

@@ -115,24 +115,25 @@ unsafe impl<X: Owned, const N: usize> Owned for [X; N] {}
 // SAFETY: as the elements.
 unsafe impl<X: Anchored, const N: usize> Anchored for [X; N] {}
 
+#[cfg(feature = "alloc")]
 /// The order of a slice or vector by address: its own order where the locks lie in it.
 #[derive(Debug, Clone)]
 pub struct SliceOrder(Sorted);
 
+#[cfg(feature = "alloc")]
 #[derive(Debug, Clone)]
 enum Sorted {
     /// The locks lie in the slice: by index.
     AsTheyLie,
-    #[cfg(feature = "alloc")]
     ByAddress(Box<[usize]>),
 }
 
+#[cfg(feature = "alloc")]
 impl Order for SliceOrder {
     #[inline]
     fn at(&self, turn: usize) -> usize {
         match &self.0 {
             Sorted::AsTheyLie => turn,
-            #[cfg(feature = "alloc")]
             Sorted::ByAddress(order) => order[turn],
         }
     }

@@ -169,6 +169,7 @@ use core::marker::PhantomData;
 
 use crate::Level;
 
+#[cfg(feature = "alloc")]
 pub use collections::SliceOrder;
 pub use members::Read;
 pub use owned::OwnedSet;

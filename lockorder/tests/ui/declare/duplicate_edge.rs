@@ -1,8 +1,9 @@
+#![allow(unused)]
 lockorder::lock_order! {
     domain Stack;
     level A, B, C;
     Stack => A => B => C;
-    C => A;
+    {A, B} => C;
 }
 
 fn main() {}

@@ -1,0 +1,79 @@
+//! What stands in the place of a default raw lock where there is none.
+//!
+//! A lock that names no raw lock can be written down then, but not made: the compiler stops
+//! at its `new` with the words below.
+
+use lock_api::{GuardNoSend, RawMutex, RawRwLock};
+
+/// No raw lock: enable the feature `parking_lot` or `spin`, or name one.
+#[derive(Debug)]
+pub enum DefaultRawMutex {}
+
+/// No raw lock: enable the feature `parking_lot` or `spin`, or name one.
+#[derive(Debug)]
+pub enum DefaultRawRwLock {}
+
+// SAFETY: there is no value, so no method is ever called.
+unsafe impl RawMutex for DefaultRawMutex {
+    const INIT: Self =
+        panic!("no raw lock: enable lockorder's feature `parking_lot` or `spin`, or name one");
+
+    type Guard = GuardNoSend;
+
+    fn lock(&self) -> GuardNoSend {
+        match *self {}
+    }
+
+    fn try_lock(&self) -> Option<GuardNoSend> {
+        match *self {}
+    }
+
+    unsafe fn unlock(&self, _guard: GuardNoSend) {
+        match *self {}
+    }
+
+    fn is_locked(&self) -> bool {
+        match *self {}
+    }
+}
+
+// SAFETY: there is no value, so no method is ever called.
+unsafe impl RawRwLock for DefaultRawRwLock {
+    const INIT: Self =
+        panic!("no raw lock: enable lockorder's feature `parking_lot` or `spin`, or name one");
+
+    type SharedGuard = GuardNoSend;
+    type ExclusiveGuard = GuardNoSend;
+
+    fn lock_shared(&self) -> GuardNoSend {
+        match *self {}
+    }
+
+    fn try_lock_shared(&self) -> Option<GuardNoSend> {
+        match *self {}
+    }
+
+    unsafe fn unlock_shared(&self, _guard: GuardNoSend) {
+        match *self {}
+    }
+
+    fn lock_exclusive(&self) -> GuardNoSend {
+        match *self {}
+    }
+
+    fn try_lock_exclusive(&self) -> Option<GuardNoSend> {
+        match *self {}
+    }
+
+    unsafe fn unlock_exclusive(&self, _guard: GuardNoSend) {
+        match *self {}
+    }
+
+    fn is_locked(&self) -> bool {
+        match *self {}
+    }
+
+    fn is_locked_exclusive(&self) -> bool {
+        match *self {}
+    }
+}

@@ -1,0 +1,8 @@
+#![allow(unused)]
+lockorder::lock_order! {
+    domain Stack;
+    level Ip;
+    Stack => Ip => Stack;
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#![allow(unused)]
+lockorder::lock_order! {
+    level Ip;
+}
+
+fn main() {}

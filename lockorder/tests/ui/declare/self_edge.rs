@@ -1,0 +1,8 @@
+#![allow(unused)]
+lockorder::lock_order! {
+    domain Stack;
+    level A;
+    Stack => A => A;
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+#![allow(unused)]
+lockorder::lock_order! {
+    domain One;
+    level A;
+    One => A;
+    domain Other;
+}
+
+fn main() {}

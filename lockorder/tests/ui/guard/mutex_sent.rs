@@ -1,0 +1,22 @@
+//! A guard on another thread would be a lock that that thread does not know of.
+#![allow(unused)]
+use lockorder::{Key, LockCtx, Mutex, RwLock};
+
+mod levels {
+    lockorder::lock_order! {
+        pub domain Stack;
+        level Ip, Device;
+        Stack => Ip => Device;
+    }
+}
+use levels::{Device, Ip, Stack};
+
+fn main() {
+    let ip = Mutex::<Ip, _>::new(0);
+    let mut key = Key::<Stack>::take().unwrap();
+    let mut root = key.ctx();
+    let (guard, _) = ip.lock(&mut root);
+    std::thread::scope(|s| {
+        s.spawn(move || drop(guard));
+    });
+}

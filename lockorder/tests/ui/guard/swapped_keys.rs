@@ -1,0 +1,21 @@
+//! A key exchanged for another one while it is borrowed.
+#![allow(unused)]
+use lockorder::{Key, LockCtx, Mutex, RwLock};
+
+mod levels {
+    lockorder::lock_order! {
+        pub domain Stack;
+        level Ip, Device;
+        Stack => Ip => Device;
+    }
+}
+use levels::{Device, Ip, Stack};
+
+fn main() {
+    let ip = Mutex::<Ip, _>::new(0);
+    let mut key = Key::<Stack>::take().unwrap();
+    let mut root = key.ctx();
+    let (guard, _) = ip.lock(&mut root);
+    drop(std::mem::replace(&mut key, Key::take().unwrap()));
+    drop(guard);
+}
