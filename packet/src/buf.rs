@@ -1,6 +1,6 @@
 //! Pooled packet buffers: who may write a slab, who may read it, and when it comes back.
 //!
-//! * **Define.** A [`Slab`] of bytes is either held by exactly one [`SlabMut`] (writable) or shared
+//! * **Define.** A slab of bytes is either held by exactly one [`SlabMut`] (writable) or shared
 //!   by any number of [`Payload`]s (read-only slices). A [`Pool`] never has more than its cap of
 //!   slabs alive.
 //! * **Enforce.** Fields are private; the only way from writable to shared is [`SlabMut::freeze`],

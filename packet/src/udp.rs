@@ -122,12 +122,10 @@ impl<'a> UdpView<'a> {
             if src.is_ipv6() {
                 return Err(UdpParseError::MissingChecksum);
             }
-        } else if checksum == RxChecksum::Unknown {
-            let mut sum = checksum::pseudo_header(src, dst, IpProto::UDP, u32::from(len));
-            sum.add_bytes(datagram);
-            if !sum.is_valid() {
-                return Err(UdpParseError::Checksum);
-            }
+        } else if checksum == RxChecksum::Unknown
+            && !checksum::verify_transport(src, dst, IpProto::UDP, datagram)
+        {
+            return Err(UdpParseError::Checksum);
         }
         Ok(Self { wire, payload })
     }

@@ -1,5 +1,7 @@
 //! What the builders write, the parsers read.
 
+#![allow(clippy::unwrap_used)] // A test that fails says so.
+
 use std::net::IpAddr;
 
 use packet::build::{self, Head, IpFields, TxChecksum};

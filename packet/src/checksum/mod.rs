@@ -122,15 +122,13 @@ impl Checksum {
     }
 }
 
-/// Folds the carries in.
+/// Folds the carries in: halves added with their carry, twice.
 #[inline]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    sum as u16
+    let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let sum = sum.wrapping_add(carry as u32);
+    // The upper half of this is the sum of both halves and its carry.
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// The checksum of `bytes`, in host order.
@@ -166,6 +164,23 @@ pub fn pseudo_header(src: IpAddr, dst: IpAddr, proto: IpProto, len: u32) -> Chec
     sum.add_u32(u32::from(proto.0));
     sum.add_u32(len);
     sum
+}
+
+/// Whether `bytes`, a transport header and its payload, sum up as they should together with the
+/// pseudo-header.
+#[inline]
+pub fn verify_transport(src: IpAddr, dst: IpAddr, proto: IpProto, bytes: &[u8]) -> bool {
+    // An IP payload is at most 65,535 octets long; of a longer slice no checksum is right.
+    let Ok(len) = u16::try_from(bytes.len()) else {
+        return false;
+    };
+    is_valid_with(pseudo_header(src, dst, proto, u32::from(len)).sum, bytes)
+}
+
+/// Out of line, so that what calls it stays small where the device vouches.
+#[inline(never)]
+fn is_valid_with(sum: u64, bytes: &[u8]) -> bool {
+    fold(sum + u64::from(wide::sum(bytes))) == 0xffff
 }
 
 #[inline]

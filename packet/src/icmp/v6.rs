@@ -276,14 +276,11 @@ impl<'a> Icmpv6View<'a> {
         let Some((octets, body)) = bytes.split_first_chunk() else {
             return Err(IcmpParseError::TooShort);
         };
-        if checksum == RxChecksum::Unknown {
-            let (src, dst) = (IpAddr::V6(src), IpAddr::V6(dst));
-            // An IP payload is at most 65,535 octets long.
-            let mut sum = checksum::pseudo_header(src, dst, IpProto::ICMPV6, bytes.len() as u32);
-            sum.add_bytes(bytes);
-            if !sum.is_valid() {
-                return Err(IcmpParseError::Checksum);
-            }
+        let (src, dst) = (IpAddr::V6(src), IpAddr::V6(dst));
+        if checksum == RxChecksum::Unknown
+            && !checksum::verify_transport(src, dst, IpProto::ICMPV6, bytes)
+        {
+            return Err(IcmpParseError::Checksum);
         }
         Ok(Self { octets, body })
     }

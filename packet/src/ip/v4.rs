@@ -12,11 +12,39 @@ use crate::{IpProto, checksum};
 /// Offset of the protocol field.
 const PROTO_AT: u32 = 9;
 
+/// Reads a header. What nearly every packet is (no options, no fragment) is read here, where it can
+/// be inlined; the rest out of line.
 #[inline]
 pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv4>, IpParseError<Ipv4>> {
     let Ok((header, _)) = Ipv4Header::ref_from_prefix(bytes) else {
         return Err(ParseError::TooShort.into());
     };
+    let total_len = usize::from(header.total_len.get());
+    if header.version_ihl == 0x45
+        && header.flags_offset.get() & (Ipv4Header::MORE_FRAGMENTS | Ipv4Header::OFFSET_MASK) == 0
+        && total_len >= Ipv4::FIXED_HEADER_LEN
+        && checksum::verify_ipv4_fixed(header)
+        && let Some(packet) = bytes.get(..total_len)
+    {
+        return Ok(IpPacket {
+            header,
+            bytes: packet,
+            payload_start: Ipv4::FIXED_HEADER_LEN as u32,
+            next_header_at: PROTO_AT,
+            fragment_link_at: 0,
+            fragment: None,
+            proto: IpProto(header.proto),
+        });
+    }
+    parse_any(bytes, header)
+}
+
+/// Reads any header, or finds out what is wrong with it.
+#[inline(never)]
+fn parse_any<'a>(
+    bytes: &'a [u8],
+    header: &'a Ipv4Header,
+) -> Result<IpPacket<'a, Ipv4>, IpParseError<Ipv4>> {
     if header.version_ihl >> 4 != 4 {
         return Err(ParseError::Version.into());
     }
@@ -31,48 +59,45 @@ pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv4>, IpParseError<Ipv
     let Some((headers, payload)) = packet.split_at_checked(header_len) else {
         return Err(ParseError::HeaderLength.into());
     };
-    if header_len == Ipv4::FIXED_HEADER_LEN {
-        if !checksum::verify_ipv4_fixed(header) {
-            return Err(ParseError::Checksum.into());
-        }
-    } else {
-        check_options(header, headers)?;
+    // Checksum first: a pointer into damaged options would tell the sender nothing.
+    if !checksum::verify(headers) {
+        return Err(ParseError::Checksum.into());
     }
-
-    let flags_offset = header.flags_offset.get();
-    let more = flags_offset & Ipv4Header::MORE_FRAGMENTS != 0;
-    let offset_bytes = (flags_offset & Ipv4Header::OFFSET_MASK) << 3;
-    let fragment = if more || offset_bytes != 0 {
-        let end = header_len + usize::from(offset_bytes) + payload.len();
-        if end > usize::from(u16::MAX) || (more && payload.len() % 8 != 0) {
-            return Err(ParseError::Fragment.into());
-        }
-        Some(FragmentInfo {
-            id: u32::from(header.ident.get()),
-            offset_bytes,
-            more,
-        })
-    } else {
-        None
-    };
+    check_options(header, headers)?;
     Ok(IpPacket {
         header,
         bytes: packet,
         payload_start: header_len as u32,
         next_header_at: PROTO_AT,
         fragment_link_at: 0,
-        fragment,
+        fragment: fragment(header, header_len, payload.len())?,
         proto: IpProto(header.proto),
     })
 }
 
-/// Checksum first: a pointer into damaged options would tell the sender nothing.
-#[cold]
-#[inline(never)]
-fn check_options(header: &Ipv4Header, headers: &[u8]) -> Result<(), IpParseError<Ipv4>> {
-    if !checksum::verify(headers) {
-        return Err(ParseError::Checksum.into());
+fn fragment(
+    header: &Ipv4Header,
+    header_len: usize,
+    payload_len: usize,
+) -> Result<Option<FragmentInfo>, ParseError> {
+    let flags_offset = header.flags_offset.get();
+    let more = flags_offset & Ipv4Header::MORE_FRAGMENTS != 0;
+    let offset_bytes = (flags_offset & Ipv4Header::OFFSET_MASK) << 3;
+    if !more && offset_bytes == 0 {
+        return Ok(None);
     }
+    let end = header_len + usize::from(offset_bytes) + payload_len;
+    if end > usize::from(u16::MAX) || (more && !payload_len.is_multiple_of(8)) {
+        return Err(ParseError::Fragment);
+    }
+    Ok(Some(FragmentInfo {
+        id: u32::from(header.ident.get()),
+        offset_bytes,
+        more,
+    }))
+}
+
+fn check_options(header: &Ipv4Header, headers: &[u8]) -> Result<(), IpParseError<Ipv4>> {
     let options = headers.get(Ipv4::FIXED_HEADER_LEN..).unwrap_or(&[]);
     v4_options::check(options).map_err(|at| IpParseError::ParameterProblem {
         src_ip: header.src(),

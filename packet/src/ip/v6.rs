@@ -73,18 +73,34 @@ pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv6>, IpParseError<Ipv
         return Err(ParseError::Truncated.into());
     };
     let proto = header.first_proto();
-    let start = Walk {
+    if proto.is_extension_header() {
+        return parse_chain(packet, header);
+    }
+    Ok(IpPacket {
+        header,
+        bytes: packet,
+        payload_start: Ipv6::FIXED_HEADER_LEN as u32,
+        next_header_at: NEXT_HEADER_AT as u32,
+        fragment_link_at: 0,
+        fragment: None,
         proto,
+    })
+}
+
+/// The rest of [`parse`] for a packet with extension headers.
+#[inline(never)]
+fn parse_chain<'a>(
+    packet: &'a [u8],
+    header: &'a Ipv6Header,
+) -> Result<IpPacket<'a, Ipv6>, IpParseError<Ipv6>> {
+    let start = Walk {
+        proto: header.first_proto(),
         next_header_at: NEXT_HEADER_AT,
         at: Ipv6::FIXED_HEADER_LEN,
         count: 0,
         fragment: None,
     };
-    let end = if proto.is_extension_header() {
-        walk(packet, start).map_err(|problem| problem.of(header))?
-    } else {
-        start
-    };
+    let end = walk(packet, start).map_err(|problem| problem.of(header))?;
     let (fragment_link_at, fragment) = end.fragment.unzip();
     Ok(IpPacket {
         header,

@@ -94,6 +94,19 @@ pub struct TcpOptions {
     pub sack: SackBlocks,
 }
 
+/// Walks through the options without keeping any.
+#[inline(never)]
+fn is_well_formed(options: &[u8]) -> bool {
+    let mut iter = TcpOptionIter::new(options);
+    loop {
+        match iter.try_next() {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
 /// The two no-operations and the timestamps option that nearly every segment carries, in one word.
 const ALIGNED_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
@@ -104,6 +117,9 @@ impl TcpOptions {
     /// The offset, within `options`, of the octet at which they are malformed.
     #[inline]
     pub fn parse(options: &[u8]) -> Result<Self, usize> {
+        if options.is_empty() {
+            return Ok(Self::default());
+        }
         if let Some((word, [v0, v1, v2, v3, e0, e1, e2, e3])) = options.split_first_chunk::<4>()
             && *word == ALIGNED_TIMESTAMPS
         {
@@ -115,12 +131,18 @@ impl TcpOptions {
                 ..Self::default()
             });
         }
-        if options.is_empty() {
-            return Ok(Self::default());
-        }
         Self::parse_any(options)
     }
 
+    /// Whether [`parse`](Self::parse) can read `options`.
+    #[inline]
+    pub fn are_well_formed(options: &[u8]) -> bool {
+        options.is_empty()
+            || (options.len() == 12 && options.first_chunk() == Some(&ALIGNED_TIMESTAMPS))
+            || is_well_formed(options)
+    }
+
+    #[inline(never)]
     fn parse_any(options: &[u8]) -> Result<Self, usize> {
         let mut found = Self::default();
         let mut iter = TcpOptionIter::new(options);
@@ -137,7 +159,7 @@ impl TcpOptions {
         Ok(found)
     }
 
-    /// Length as [`write`](Self::write) writes them, in octets: 0 to 40, a multiple of 4.
+    /// Length as they are written, in octets: 0 to 40, a multiple of 4.
     #[inline]
     pub fn encoded_len(&self) -> usize {
         let fixed = self.fixed_len();

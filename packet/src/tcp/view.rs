@@ -114,22 +114,15 @@ impl<'a> TcpUnverified<'a> {
         dst: IpAddr,
         checksum: RxChecksum,
     ) -> Result<TcpView<'a>, TcpParseError> {
-        if checksum == RxChecksum::Unknown {
-            // An IP payload is at most 65,535 octets long.
-            let len = self.bytes.len() as u32;
-            let mut sum = checksum::pseudo_header(src, dst, IpProto::TCP, len);
-            sum.add_bytes(self.bytes);
-            if !sum.is_valid() {
-                return Err(TcpParseError::Checksum);
-            }
+        if checksum == RxChecksum::Unknown
+            && !checksum::verify_transport(src, dst, IpProto::TCP, self.bytes)
+        {
+            return Err(TcpParseError::Checksum);
         }
-        let Ok(options) = TcpOptions::parse(self.option_bytes()) else {
+        if !TcpOptions::are_well_formed(self.option_bytes()) {
             return Err(TcpParseError::Options);
-        };
-        Ok(TcpView {
-            segment: self,
-            options,
-        })
+        }
+        Ok(TcpView { segment: self })
     }
 }
 
@@ -137,7 +130,6 @@ impl<'a> TcpUnverified<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct TcpView<'a> {
     segment: TcpUnverified<'a>,
-    options: TcpOptions,
 }
 
 impl<'a> TcpView<'a> {
@@ -167,7 +159,7 @@ impl<'a> TcpView<'a> {
             flags: TcpFlags::from_bits_retain(wire.flags),
             window: wire.window.get(),
             urgent: wire.urgent.get(),
-            options: self.options,
+            options: self.options(),
         }
     }
 
@@ -179,8 +171,9 @@ impl<'a> TcpView<'a> {
 
     /// The options in use.
     #[inline]
-    pub fn options(&self) -> &TcpOptions {
-        &self.options
+    pub fn options(&self) -> TcpOptions {
+        // They were found well-formed, so nothing is made up here.
+        TcpOptions::parse(self.segment.option_bytes()).unwrap_or_default()
     }
 
     /// All options, the unknown included.
