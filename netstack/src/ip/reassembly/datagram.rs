@@ -168,6 +168,11 @@ impl Datagram {
         self.pieces.len() as u32
     }
 
+    /// True if it was discarded and is only remembered.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Takes in a fragment that passed [`check`].
     pub(super) fn insert(&mut self, fragment: &FragmentIn<'_>) -> Insert {
         if self.refused {

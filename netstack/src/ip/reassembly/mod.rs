@@ -25,16 +25,15 @@
 //! RFC 5722, RFC 6946 (atomic fragments never get here), RFC 7112, RFC 8200 section 4.5.
 
 mod datagram;
+mod report;
 #[cfg(test)]
 mod tests;
 
 use core::net::IpAddr;
-use core::ops::Range;
 use std::collections::HashMap;
 
-use packet::Payload;
-
 use self::datagram::{Datagram, Insert};
+pub use self::report::{Discarded, FragmentIn, Outcome, TimedOut, Verdict};
 use super::key::HashKey;
 use crate::base::time::Duration;
 use crate::base::{DropReason, Instant};
@@ -45,79 +44,6 @@ const SOURCE_SHARE: usize = 4;
 /// What the largest datagram takes when it is cut into the most fragments: 65,535 bytes, a header,
 /// and 8,192 ranges, each as its vector grows.
 const ROOM_FOR_ONE: usize = 192 << 10;
-
-/// One fragment as received. Its packet was header-checked; both families.
-#[derive(Clone, Debug)]
-pub struct FragmentIn<'a> {
-    /// Source address.
-    pub src: IpAddr,
-    /// Destination address.
-    pub dst: IpAddr,
-    /// Upper-layer protocol: the IPv4 header's, or what the IPv6 fragment header says. It is part
-    /// of what identifies an IPv4 datagram (RFC 791), not of an IPv6 one (RFC 8200), for which only
-    /// that of the first fragment counts.
-    pub proto: u8,
-    /// Identification: 16 bits of IPv4, 32 of IPv6.
-    pub id: u32,
-    /// Where this fragment's bytes belong in the datagram, in bytes.
-    pub offset: u16,
-    /// Whether more fragments follow.
-    pub more: bool,
-    /// The whole packet as received, trailing padding cut off.
-    pub packet: &'a [u8],
-    /// Where in `packet` the fragment's bytes are. For IPv6 the fragment header is the 8 bytes
-    /// before it.
-    pub payload: Range<usize>,
-}
-
-/// What became of one fragment.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// Kept; others are missing.
-    Pending,
-    /// It was the last one missing: the whole packet, with the first fragment's headers set right
-    /// (length, no fragment fields or header, IPv4 checksum) and its ECN field combined from all
-    /// (RFC 3168 section 5.3). It is to be parsed like a received one.
-    Complete(Payload),
-    /// Discarded.
-    Drop(DropReason),
-    /// Discarded, and an ICMP Parameter Problem that points at this octet of the packet should be
-    /// sent, if the general rules allow one (RFC 8200 section 4.5).
-    ParameterProblem {
-        /// Octet of the fragment's packet.
-        pointer: u32,
-        /// ICMPv6 code: 0 erroneous field, 3 incomplete header chain (RFC 7112).
-        code: u8,
-    },
-}
-
-/// What [`Reassembly::on_fragment`] answers.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// This fragment's fate.
-    pub verdict: Verdict,
-    /// Earlier fragments that were discarded because of it.
-    pub discarded: Option<Discarded>,
-}
-
-/// Packets kept until now and discarded without becoming a datagram.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Discarded {
-    /// Why; count it once for each.
-    pub reason: DropReason,
-    /// How many fragments.
-    pub fragments: u32,
-}
-
-/// A datagram whose time was up.
-#[derive(Clone, Debug)]
-pub struct TimedOut {
-    /// How many fragments are discarded, each under [`DropReason::FragmentTimeout`].
-    pub fragments: u32,
-    /// The first fragment as received, if it came: what a Time Exceeded message (code 1) quotes
-    /// (RFC 1122 section 3.3.2). Without it no message is sent.
-    pub first: Option<Payload>,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Key {
@@ -151,6 +77,13 @@ impl Key {
     }
 }
 
+/// What one source holds.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    slots: usize,
+    bytes: usize,
+}
+
 struct Slot {
     key: Key,
     expires: Instant,
@@ -162,12 +95,16 @@ pub struct Reassembly {
     /// Free places are `None`; never longer than `max_slots`.
     slots: Vec<Option<Slot>>,
     by_key: HashMap<Key, u32, HashKey>,
+    /// Of every source that holds something: at most as many as there are slots.
+    by_source: HashMap<u64, Share, HashKey>,
     /// Places in use, oldest datagram first: they all have the same time to live, so this is also
     /// the order in which they expire.
     order: Vec<u32>,
     /// Places in `slots` that are `None`.
     free: Vec<u32>,
     bytes: usize,
+    /// Datagrams that were discarded and are only remembered.
+    refused: usize,
     max_slots: usize,
     max_bytes: usize,
     timeout: Duration,
@@ -190,9 +127,11 @@ impl Reassembly {
         Self {
             slots: Vec::new(),
             by_key: HashMap::with_hasher(key),
+            by_source: HashMap::with_hasher(key),
             order: Vec::new(),
             free: Vec::new(),
             bytes: 0,
+            refused: 0,
             max_slots: max_slots.clamp(1, u32::MAX as usize),
             max_bytes: max_bytes.max(ROOM_FOR_ONE),
             timeout,
@@ -241,10 +180,11 @@ impl Reassembly {
                 discarded: None,
             };
         };
-        let before = slot.datagram.held();
+        let (before, was_refused) = (slot.datagram.held(), slot.datagram.is_refused());
         let inserted = slot.datagram.insert(fragment);
-        let held = slot.datagram.held();
-        self.bytes = (self.bytes + held).saturating_sub(before);
+        let (held, is_refused) = (slot.datagram.held(), slot.datagram.is_refused());
+        self.account(&key, before, held);
+        self.refused += usize::from(is_refused && !was_refused);
         let verdict = match inserted {
             Insert::Kept => {
                 let (dropped, survived) = self.fit(place);
@@ -323,41 +263,38 @@ impl Reassembly {
         let mut discarded = 0;
         let share = (self.max_slots / SOURCE_SHARE).max(1);
         let source = key.source();
-        let (held, oldest) = self.held_by(source, None);
-        if held >= share
-            && let Some(place) = oldest
+        if self.share_of(source).slots >= share
+            && let Some(place) = self.oldest_of(source, None)
         {
             discarded += self.evict(place);
         }
         if self.order.len() >= self.max_slots
-            && let Some(place) = self.oldest(None)
+            && let Some(place) = self.oldest()
         {
             discarded += self.evict(place);
         }
         discarded
     }
 
-    /// Slots of one source, and the oldest of them other than `keep`.
-    fn held_by(&self, source: u64, keep: Option<u32>) -> (usize, Option<u32>) {
-        let mut held = 0;
-        let mut oldest = None;
-        for place in &self.order {
-            if self.slot(*place).is_some_and(|s| s.key.source() == source) {
-                held += 1;
-                if oldest.is_none() && Some(*place) != keep {
-                    oldest = Some(*place);
-                }
-            }
-        }
-        (held, oldest)
+    fn share_of(&self, source: u64) -> Share {
+        self.by_source.get(&source).copied().unwrap_or_default()
     }
 
-    /// The place to give up first, other than `keep`: one without data, else the oldest.
-    fn oldest(&self, keep: Option<u32>) -> Option<u32> {
-        let candidates = || self.order.iter().copied().filter(|p| Some(*p) != keep);
-        candidates()
-            .find(|p| self.slot(*p).is_some_and(|s| s.datagram.count() == 0))
-            .or_else(|| candidates().next())
+    /// The oldest place of one source, other than `keep`.
+    fn oldest_of(&self, source: u64, keep: Option<u32>) -> Option<u32> {
+        self.order.iter().copied().find(|place| {
+            Some(*place) != keep && self.slot(*place).is_some_and(|s| s.key.source() == source)
+        })
+    }
+
+    /// The place to give up first: one that is only remembered, else the oldest.
+    fn oldest(&self) -> Option<u32> {
+        let remembered = |place: &u32| self.slot(*place).is_some_and(|s| s.datagram.is_refused());
+        let first = self.order.first().copied();
+        if self.refused == 0 {
+            return first;
+        }
+        self.order.iter().copied().find(remembered).or(first)
     }
 
     /// Brings the bytes held back under the limits after `grown` grew: first within its source's
@@ -369,10 +306,9 @@ impl Reassembly {
             return (0, false);
         };
         let share = (self.max_bytes / SOURCE_SHARE).max(ROOM_FOR_ONE);
-        // Each round frees a slot, so the rounds are bounded by the slots. Only when the cache is
-        // more than a quarter full can a source be over its share.
-        while self.bytes > share && self.bytes_of(source) > share {
-            match self.held_by(source, Some(grown)).1 {
+        // Each round frees a slot, so the rounds are bounded by the slots.
+        while self.share_of(source).bytes > share {
+            match self.oldest_of(source, Some(grown)) {
                 Some(place) => discarded += self.evict(place),
                 None => break,
             }
@@ -390,15 +326,6 @@ impl Reassembly {
         (discarded, true)
     }
 
-    fn bytes_of(&self, source: u64) -> usize {
-        self.order
-            .iter()
-            .filter_map(|place| self.slot(*place))
-            .filter(|slot| slot.key.source() == source)
-            .map(|slot| slot.datagram.held())
-            .sum()
-    }
-
     fn oldest_with_bytes(&self, keep: u32) -> Option<u32> {
         self.order
             .iter()
@@ -408,6 +335,14 @@ impl Reassembly {
 
     fn evict(&mut self, place: u32) -> u32 {
         self.remove(place).map_or(0, |slot| slot.datagram.count())
+    }
+
+    /// A datagram of `key` went from `before` to `held` bytes.
+    fn account(&mut self, key: &Key, before: usize, held: usize) {
+        self.bytes = (self.bytes + held).saturating_sub(before);
+        if let Some(share) = self.by_source.get_mut(&key.source()) {
+            share.bytes = (share.bytes + held).saturating_sub(before);
+        }
     }
 
     fn open(&mut self, key: Key, expires: Instant) -> u32 {
@@ -430,6 +365,7 @@ impl Reassembly {
             }
         };
         self.by_key.insert(key, place);
+        self.by_source.entry(key.source()).or_default().slots += 1;
         self.order.push(place);
         place
     }
@@ -437,9 +373,22 @@ impl Reassembly {
     fn remove(&mut self, place: u32) -> Option<Slot> {
         let slot = self.slots.get_mut(place as usize)?.take()?;
         self.by_key.remove(&slot.key);
-        self.order.retain(|p| *p != place);
+        // Found at once when it is the oldest, as it mostly is when there are many.
+        if let Some(at) = self.order.iter().position(|p| *p == place) {
+            self.order.remove(at);
+        }
         self.free.push(place);
-        self.bytes = self.bytes.saturating_sub(slot.datagram.held());
+        self.account(&slot.key, slot.datagram.held(), 0);
+        self.refused = self
+            .refused
+            .saturating_sub(usize::from(slot.datagram.is_refused()));
+        let source = slot.key.source();
+        if let Some(share) = self.by_source.get_mut(&source) {
+            share.slots = share.slots.saturating_sub(1);
+            if share.slots == 0 {
+                self.by_source.remove(&source);
+            }
+        }
         Some(slot)
     }
 }
