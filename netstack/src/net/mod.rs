@@ -1,1 +1,19 @@
-//! Sockets in tokio's shape.
+//! Sockets in tokio's shape over our own stack.
+//!
+//! [`TcpListener`], [`TcpStream`] and [`UdpSocket`] have the names and the semantics of tokio's, with a
+//! [`Stack`] handle where tokio has the kernel. They need no runtime of their own: any executor can
+//! poll them, tokio's or a worker's (see [`TcpListener::serve`] and [`Stack::spawn_on`]).
+//!
+//! Owns no protocol: each call is one call into the locked stack.
+
+mod split;
+mod stack;
+mod tcp_listener;
+mod tcp_stream;
+mod udp_socket;
+
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+pub use stack::{CountersSnapshot, Stack, StackBuilder, StartError};
+pub use tcp_listener::TcpListener;
+pub use tcp_stream::TcpStream;
+pub use udp_socket::UdpSocket;

@@ -97,8 +97,9 @@ impl Tcp {
         }
     }
 
-    /// The next segment to send now, with at most `max_payload` bytes of text: the device's TSO
-    /// limit, or the MSS. Call it until `None`.
+    /// The next segment to send now, with at most `max_payload` bytes of text where the device cuts
+    /// super-segments; with less than a segment's worth (0, say), one segment at a time. Call it
+    /// until `None`.
     pub fn poll_transmit(&mut self, now: Instant, max_payload: usize) -> Option<SegmentOut> {
         match &mut self.stage {
             Stage::SynSent(state) => state.poll_transmit(now),

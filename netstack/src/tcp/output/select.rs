@@ -68,10 +68,9 @@ impl Conn {
         if self.phase.may_transmit() {
             let options = self.options_out(now);
             let header = u32::try_from(options.encoded_len()).unwrap_or(40);
-            let most = u32::try_from(max_payload).unwrap_or(u32::MAX).max(1);
-            let segment = u32::from(self.agreed.mss)
-                .saturating_sub(header)
-                .clamp(1, most);
+            let segment = u32::from(self.agreed.mss).saturating_sub(header).max(1);
+            // A device that cuts nothing says less than a segment: one at a time then.
+            let most = u32::try_from(max_payload).unwrap_or(u32::MAX).max(segment);
             let size = Size { segment, most };
             self.restart_after_idle(now);
             if let Some(pick) = self.select(size) {

@@ -1,0 +1,102 @@
+//! The tasks of one worker: futures that run on the thread that owns their connections.
+//!
+//! * **Define.** A task is polled by one worker only, and only while nothing is locked.
+//! * **Enforce.** The futures never leave this structure; [`Tasks::run`] takes `&mut Key`.
+//! * **Consume.** A service that runs here sees a segment in the same turn that received it: no
+//!   hand-off to another thread, no wake-up of a sleeping one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+
+use crate::stack::local::TaskFuture;
+use crate::stack::mailbox::Mailbox;
+
+/// What a task's waker holds.
+struct Handle {
+    id: u32,
+    queued: AtomicBool,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Wake for Handle {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.mailbox.wake_task(self.id);
+        }
+    }
+}
+
+struct Slot {
+    future: Option<TaskFuture>,
+    handle: Arc<Handle>,
+}
+
+/// The tasks of one worker.
+pub(super) struct Tasks {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Tasks {
+    pub(super) fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            mailbox,
+        }
+    }
+
+    /// How many tasks have not ended.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Takes a task in and returns its number; it is polled when [`Tasks::poll`] is told so.
+    pub(super) fn insert(&mut self, future: TaskFuture) -> u32 {
+        // A slot keeps its handle when it is reused: a late wake of the task before merely polls
+        // this one once too often.
+        if let Some(id) = self.free.pop()
+            && let Some(slot) = self.slots.get_mut(id as usize)
+        {
+            slot.future = Some(future);
+            return id;
+        }
+        let id = self.slots.len() as u32;
+        self.slots.push(Slot {
+            future: Some(future),
+            handle: Arc::new(Handle {
+                id,
+                queued: AtomicBool::new(false),
+                mailbox: Arc::clone(&self.mailbox),
+            }),
+        });
+        id
+    }
+
+    /// Polls one task once. A task that panics ends; the worker goes on.
+    pub(super) fn poll(&mut self, id: u32) {
+        let Some(slot) = self.slots.get_mut(id as usize) else {
+            return;
+        };
+        slot.handle.queued.store(false, Ordering::Release);
+        let Some(future) = slot.future.as_mut() else {
+            return;
+        };
+        let waker = Waker::from(Arc::clone(&slot.handle));
+        let poll = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            future.as_mut().poll(&mut Context::from_waker(&waker))
+        }));
+        if !matches!(poll, Ok(std::task::Poll::Pending)) {
+            let ended = slot.future.take();
+            self.free.push(id);
+            // Its destructor may call into the stack: run it when the slot is consistent again.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(ended)));
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! A hierarchical timer wheel: arm, move and cancel in constant time, no allocation when warm.
+//!
+//! Each armed timer lives in a slot of one slab and in one doubly linked list, that of its bucket.
+//! Four levels of 64 buckets, one tick a millisecond: 64 ms, 4 s, 4.4 min, 4.7 h; what lies beyond
+//! the last level waits in its last bucket and is looked at again. A timer never fires early and at
+//! most one tick late.
+//!
+//! Owned by one worker; knows nothing of what it times.
+
+use crate::base::Instant;
+
+const LEVELS: usize = 4;
+const BITS: u32 = 6;
+const BUCKETS: usize = 1 << BITS;
+const NONE: u32 = u32::MAX;
+const NANOS_PER_TICK: u64 = 1_000_000;
+
+/// Names an armed timer until it fires or is cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TimerId(u32);
+
+impl TimerId {
+    /// As a number, to be stored in an atomic.
+    pub fn to_raw(self) -> u32 {
+        self.0
+    }
+
+    /// Back from [`TimerId::to_raw`]; `None` for [`TimerId::NONE_RAW`].
+    pub fn from_raw(raw: u32) -> Option<Self> {
+        (raw != NONE).then_some(Self(raw))
+    }
+
+    /// The number that names no timer.
+    pub const NONE_RAW: u32 = NONE;
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    value: Option<T>,
+    deadline: Instant,
+    bucket: u16,
+    next: u32,
+    prev: u32,
+}
+
+/// A wheel of timers, each with a value that is given back when it fires.
+#[derive(Debug)]
+pub struct Wheel<T> {
+    slots: Vec<Slot<T>>,
+    free: u32,
+    heads: [u32; LEVELS * BUCKETS],
+    occupied: [u64; LEVELS],
+    /// Every tick before this one has been handled.
+    tick: u64,
+    armed: usize,
+}
+
+/// First tick at which nothing due at `deadline` would fire early.
+fn tick_of(deadline: Instant) -> u64 {
+    deadline.as_nanos().div_ceil(NANOS_PER_TICK)
+}
+
+impl<T> Wheel<T> {
+    /// An empty wheel whose time begins at `now`.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: NONE,
+            heads: [NONE; LEVELS * BUCKETS],
+            occupied: [0; LEVELS],
+            tick: now.as_nanos() / NANOS_PER_TICK,
+            armed: 0,
+        }
+    }
+
+    /// How many timers are armed.
+    pub fn len(&self) -> usize {
+        self.armed
+    }
+
+    /// True if no timer is armed.
+    pub fn is_empty(&self) -> bool {
+        self.armed == 0
+    }
+
+    /// Arms a timer.
+    pub fn arm(&mut self, deadline: Instant, value: T) -> TimerId {
+        let id = if self.free == NONE {
+            self.slots.push(Slot {
+                value: None,
+                deadline,
+                bucket: 0,
+                next: NONE,
+                prev: NONE,
+            });
+            (self.slots.len() - 1) as u32
+        } else {
+            let id = self.free;
+            self.free = self.slots[id as usize].next;
+            id
+        };
+        let slot = &mut self.slots[id as usize];
+        slot.value = Some(value);
+        slot.deadline = deadline;
+        self.armed += 1;
+        self.link(id);
+        TimerId(id)
+    }
+
+    /// Moves an armed timer to another deadline.
+    pub fn rearm(&mut self, id: TimerId, deadline: Instant) {
+        self.unlink(id.0);
+        self.slots[id.0 as usize].deadline = deadline;
+        self.link(id.0);
+    }
+
+    /// Disarms a timer and gives its value back.
+    pub fn cancel(&mut self, id: TimerId) -> Option<T> {
+        self.unlink(id.0);
+        self.release(id.0)
+    }
+
+    /// Takes out one timer that is due at `now`. Call until `None`.
+    pub fn pop_due(&mut self, now: Instant) -> Option<(TimerId, T)> {
+        let now_tick = now.as_nanos() / NANOS_PER_TICK;
+        loop {
+            let bucket = (self.tick % BUCKETS as u64) as usize;
+            while self.tick <= now_tick {
+                let head = self.heads[bucket];
+                if head == NONE {
+                    break;
+                }
+                self.unlink(head);
+                if tick_of(self.slots[head as usize].deadline) > self.tick {
+                    // Only what was waiting beyond the horizon can be here early.
+                    self.link(head);
+                    continue;
+                }
+                let value = self.release(head)?;
+                return Some((TimerId(head), value));
+            }
+            if self.tick >= now_tick {
+                return None;
+            }
+            self.advance(now_tick);
+        }
+    }
+
+    /// Steps to the next tick that has work, at most to `now_tick`, cascading on the way.
+    fn advance(&mut self, now_tick: u64) {
+        if self.armed == 0 {
+            self.tick = now_tick;
+            return;
+        }
+        let here = (self.tick % BUCKETS as u64) as u32;
+        // Buckets of level 0 after this one, before the next cascade.
+        let later = self.occupied[0] & (u64::MAX.checked_shl(here + 1).unwrap_or(0));
+        let next_cascade = (self.tick | (BUCKETS as u64 - 1)) + 1;
+        let next = if later == 0 {
+            next_cascade
+        } else {
+            self.tick - u64::from(here) + u64::from(later.trailing_zeros())
+        };
+        self.tick = next.min(now_tick);
+        if self.tick == next_cascade {
+            self.cascade();
+        }
+    }
+
+    /// Distributes the bucket of each upper level whose turn begins at this tick.
+    fn cascade(&mut self) {
+        for level in 1..LEVELS {
+            let index = (self.tick >> (BITS * level as u32)) % BUCKETS as u64;
+            let bucket = level * BUCKETS + index as usize;
+            let mut id = self.heads[bucket];
+            self.heads[bucket] = NONE;
+            self.occupied[level] &= !(1 << index);
+            while id != NONE {
+                let next = self.slots[id as usize].next;
+                self.link(id);
+                id = next;
+            }
+            if index != 0 {
+                break;
+            }
+        }
+    }
+
+    /// When to look again: never later than the earliest deadline's tick.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.armed == 0 {
+            return None;
+        }
+        let here = (self.tick % BUCKETS as u64) as u32;
+        let due = self.occupied[0] & (u64::MAX << here);
+        let mut best = u64::MAX;
+        if due != 0 {
+            best = self.tick - u64::from(here) + u64::from(due.trailing_zeros());
+        }
+        for level in 1..LEVELS {
+            if self.occupied[level] == 0 {
+                continue;
+            }
+            let shift = BITS * level as u32;
+            let position = self.tick >> shift;
+            let here = (position % BUCKETS as u64) as u32;
+            // The bucket under the hand was distributed already; what it holds now is a turn away.
+            let ahead = self.occupied[level].rotate_right(here + 1).trailing_zeros() + 1;
+            best = best.min((position + u64::from(ahead)) << shift);
+        }
+        if self.occupied[0] != 0 && due == 0 {
+            // Level 0 holds only what comes after the next cascade.
+            best = best.min((self.tick | (BUCKETS as u64 - 1)) + 1);
+        }
+        Some(Instant::from_nanos(best.saturating_mul(NANOS_PER_TICK)))
+    }
+
+    fn link(&mut self, id: u32) {
+        let tick = tick_of(self.slots[id as usize].deadline).max(self.tick);
+        let ahead = tick ^ self.tick;
+        let (level, index) = if ahead < BUCKETS as u64 {
+            (0, tick % BUCKETS as u64)
+        } else {
+            let level = ((63 - ahead.leading_zeros()) / BITS) as usize;
+            if level >= LEVELS {
+                // The top level wraps round; what lies a whole turn away waits in the bucket that
+                // comes last and is looked at again then.
+                let shift = BITS * (LEVELS as u32 - 1);
+                let turn = (self.tick >> shift) + BUCKETS as u64 - 1;
+                (LEVELS - 1, (tick >> shift).min(turn) % BUCKETS as u64)
+            } else {
+                (level, (tick >> (BITS * level as u32)) % BUCKETS as u64)
+            }
+        };
+        let bucket = level * BUCKETS + index as usize;
+        let head = self.heads[bucket];
+        if head != NONE {
+            self.slots[head as usize].prev = id;
+        }
+        let slot = &mut self.slots[id as usize];
+        slot.bucket = bucket as u16;
+        slot.next = head;
+        slot.prev = NONE;
+        self.heads[bucket] = id;
+        self.occupied[level] |= 1 << index;
+    }
+
+    fn unlink(&mut self, id: u32) {
+        let Slot {
+            bucket, next, prev, ..
+        } = self.slots[id as usize];
+        if next != NONE {
+            self.slots[next as usize].prev = prev;
+        }
+        if prev == NONE {
+            let bucket = usize::from(bucket);
+            self.heads[bucket] = next;
+            if next == NONE {
+                self.occupied[bucket / BUCKETS] &= !(1 << (bucket % BUCKETS));
+            }
+        } else {
+            self.slots[prev as usize].next = next;
+        }
+    }
+
+    fn release(&mut self, id: u32) -> Option<T> {
+        let slot = &mut self.slots[id as usize];
+        slot.next = self.free;
+        self.free = id;
+        self.armed -= 1;
+        slot.value.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::base::Rng;
+
+    /// Random arms, moves, cancels and advances against a sorted map.
+    #[test]
+    fn behaves_as_a_sorted_map_does() {
+        for seed in 0..200 {
+            let mut rng = Rng::from_u64(seed);
+            let mut now = Instant::from_nanos(rng.u64() >> 20);
+            let mut wheel = Wheel::new(now);
+            let mut model: BTreeMap<u64, (Instant, TimerId)> = BTreeMap::new();
+            for step in 0..400_u64 {
+                let far = 1_u64 << rng.below(46);
+                let deadline = Instant::from_nanos(now.as_nanos() + rng.u64() % far);
+                match rng.below(4) {
+                    0 | 1 => {
+                        let id = wheel.arm(deadline, step);
+                        model.insert(step, (deadline, id));
+                    }
+                    2 => {
+                        if let Some((&key, &(_, id))) = model.iter().next() {
+                            if rng.below(2) == 0 {
+                                assert_eq!(wheel.cancel(id), Some(key), "seed {seed}");
+                                model.remove(&key);
+                            } else {
+                                wheel.rearm(id, deadline);
+                                model.insert(key, (deadline, id));
+                            }
+                        }
+                    }
+                    _ => {
+                        if let Some(next) = wheel.next_deadline() {
+                            let earliest = model.values().map(|v| v.0).min().expect("armed");
+                            let tick = Instant::from_nanos(tick_of(earliest) * NANOS_PER_TICK);
+                            assert!(
+                                next <= tick.max(now),
+                                "seed {seed}: would sleep past a timer"
+                            );
+                        }
+                        now = deadline;
+                        let now_tick = now.as_nanos() / NANOS_PER_TICK;
+                        while let Some((_, key)) = wheel.pop_due(now) {
+                            let (due, _) = model.remove(&key).expect("armed");
+                            assert!(due <= now, "seed {seed}: fired early");
+                        }
+                        for (due, _) in model.values() {
+                            assert!(
+                                tick_of(*due) > now_tick,
+                                "seed {seed}: missed {due:?} at {now:?}"
+                            );
+                        }
+                    }
+                }
+                assert_eq!(wheel.len(), model.len());
+            }
+        }
+    }
+
+    #[test]
+    fn sleeping_from_deadline_to_deadline_ends() {
+        let mut wheel = Wheel::new(Instant::ZERO);
+        wheel.arm(Instant::from_millis(3_600_000 * 30), ());
+        let mut steps = 0;
+        let mut fired = None;
+        while let Some(next) = wheel.next_deadline() {
+            steps += 1;
+            assert!(steps < 100, "the wheel does not move");
+            if wheel.pop_due(next).is_some() {
+                fired = Some(next);
+            }
+        }
+        assert_eq!(fired, Some(Instant::from_millis(3_600_000 * 30)));
+    }
+}

@@ -1,0 +1,94 @@
+//! A received UDP datagram, from its verified bytes to the socket that it is for.
+
+use std::net::{IpAddr, SocketAddr};
+
+use lockorder::Key;
+use packet::frame::RxPacket;
+use packet::udp::{UdpParseError, UdpView};
+
+use super::levels::StackLocks;
+use super::rx::version_of;
+use super::shared::Shared;
+use super::worker_state::WorkerState;
+use crate::base::counters::DropReason;
+use crate::icmp::error::port_unreachable;
+use crate::ip::receive::Cast;
+
+/// A UDP packet whose IP header was checked.
+pub(super) struct UdpArrival {
+    pub(super) src: IpAddr,
+    pub(super) dst: IpAddr,
+    pub(super) range: std::ops::Range<usize>,
+    pub(super) cast: Cast,
+}
+
+impl Shared {
+    pub(super) fn receive_udp(
+        &self,
+        key: &mut Key<StackLocks>,
+        w: &mut WorkerState,
+        packet: &RxPacket,
+        arrival: UdpArrival,
+    ) {
+        let bytes = packet.data.get(arrival.range.clone()).unwrap_or(&[]);
+        let view = match UdpView::parse(arrival.src, arrival.dst, bytes, packet.checksum) {
+            Ok(view) => view,
+            Err(error) => {
+                w.counters.drop_packet(match error {
+                    UdpParseError::Checksum | UdpParseError::MissingChecksum => {
+                        DropReason::UdpChecksum
+                    }
+                    _ => DropReason::UdpMalformed,
+                });
+                return;
+            }
+        };
+        let header = view.header();
+        let from = SocketAddr::new(arrival.src, header.src_port);
+        let to = SocketAddr::new(arrival.dst, header.dst_port);
+        let start = arrival.range.start + packet::udp::LEN;
+        let text = start..start + view.payload().len();
+
+        let cell = self.udp.with_read(&mut key.ctx(), |udp, _| {
+            udp.lookup(from, to)
+                .and_then(|group| group.of_worker(w.index))
+                .cloned()
+        });
+        let Some(cell) = cell.filter(|cell| !cell.is_closed()) else {
+            w.counters.drop_packet(DropReason::UdpNoSocket);
+            if arrival.cast == Cast::Unicast {
+                let message = port_unreachable(version_of(arrival.dst));
+                self.send_icmp_error(key, w, message, &packet.data);
+            }
+            return;
+        };
+        // A train of datagrams that the device received as one is cut here.
+        let whole = text.len();
+        let each = match usize::from(packet.gso_size) {
+            0 => whole.max(1),
+            size => size,
+        };
+        let WorkerState {
+            deferred, counters, ..
+        } = w;
+        cell.state.with(&mut key.ctx(), |state, _| {
+            let mut at = 0;
+            loop {
+                let end = (at + each).min(whole);
+                let payload = packet.data.slice(text.start + at..text.start + end);
+                match state
+                    .socket
+                    .deliver(from, arrival.dst, payload, &self.buffers)
+                {
+                    Ok(()) => {}
+                    Err(reason) => counters.drop_packet(reason),
+                }
+                at = end;
+                if at >= whole {
+                    break;
+                }
+            }
+            deferred.wakers.append(&mut state.readers);
+        });
+    }
+}

@@ -1,0 +1,233 @@
+//! From a connection's or a socket's state to packets: the way out.
+//!
+//! Only the worker that owns a connection turns its state into segments, so they leave in order.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lockorder::Key;
+use packet::IpProto;
+use packet::tcp::TcpFlags;
+
+use super::conn::ConnCell;
+use super::levels::StackLocks;
+use super::rx_tcp::header_of;
+use super::shared::Shared;
+use super::udp::OutDatagram;
+use super::worker_state::WorkerState;
+use crate::base::Instant;
+use crate::base::counters::{DropReason, Event};
+use crate::demux::FlowKey;
+use crate::ip::send::{Offload, Packets, Via, tcp_packet, udp_packets};
+use crate::tcp::SegmentOut;
+
+/// Segments that one connection may produce before others get their turn.
+const SEGMENTS_PER_DRIVE: usize = 64;
+
+/// Payload of a super-segment: what the 16-bit length fields leave beside the largest headers.
+const MAX_SUPER_SEGMENT_BYTES: usize = 65_535 - 60 - 60;
+
+impl Shared {
+    /// Lets a connection send what it has to send; returns when its next timer is due.
+    pub fn drive(
+        &self,
+        key: &mut Key<StackLocks>,
+        w: &mut WorkerState,
+        cell: &Arc<ConnCell>,
+    ) -> Option<Instant> {
+        cell.unmark();
+        let max_payload = if self.link.tso {
+            MAX_SUPER_SEGMENT_BYTES
+        } else {
+            0
+        };
+        let mut gone = false;
+        let mut again = false;
+        let mut deadline = None;
+        cell.state.with(&mut key.ctx(), |conn, _| {
+            let (ttl, traffic_class) = (conn.ttl, conn.traffic_class);
+            again = true;
+            for _ in 0..SEGMENTS_PER_DRIVE {
+                let Some(segment) = conn.tcp.poll_transmit(w.now, max_payload) else {
+                    again = false;
+                    break;
+                };
+                self.send_segment(w, &cell.flow, segment, ttl, traffic_class);
+            }
+            gone = conn.tcp.is_gone();
+            deadline = conn.tcp.poll_timeout();
+        });
+        if gone {
+            self.forget(key, w, cell);
+            return None;
+        }
+        if again {
+            w.mark_dirty(cell);
+        }
+        deadline
+    }
+
+    /// A connection's timer is due.
+    pub fn on_conn_timeout(
+        &self,
+        key: &mut Key<StackLocks>,
+        w: &mut WorkerState,
+        cell: &Arc<ConnCell>,
+    ) {
+        let deferred = &mut w.deferred;
+        let now = w.now;
+        cell.state.with(&mut key.ctx(), |conn, _| {
+            let events = conn.tcp.on_timeout(now);
+            conn.collect_wakers(events, deferred);
+        });
+        w.mark_dirty(cell);
+    }
+
+    /// Builds one segment into the transmit batch.
+    pub(super) fn send_segment(
+        &self,
+        w: &mut WorkerState,
+        flow: &FlowKey,
+        segment: SegmentOut,
+        ttl: u8,
+        traffic_class: u8,
+    ) {
+        let header = header_of(flow, &segment);
+        if header.flags.contains(TcpFlags::RST) {
+            w.counters.add(Event::TcpResetsOut, 1);
+        }
+        let (local, remote) = (flow.local(), flow.remote());
+        let via = Via {
+            // The connection keeps to its MSS, which follows the path.
+            mtu: self.link.mtu,
+            dont_fragment: true,
+            ttl,
+            traffic_class,
+            flow_label: 0,
+            offload: self.offload(),
+        };
+        match tcp_packet(
+            local,
+            remote,
+            &header,
+            segment.payload,
+            segment.mss,
+            &via,
+            || 0,
+        ) {
+            Ok(packet) => w.local.transmit.push(packet),
+            Err(_) => w.counters.drop_packet(DropReason::TransmitFailed),
+        }
+    }
+
+    fn offload(&self) -> Offload {
+        Offload {
+            tx_checksum: self.link.tx_checksum,
+            tso: self.link.tso,
+            uso: false,
+        }
+    }
+
+    /// How packets to `remote` leave.
+    pub(super) fn via(
+        &self,
+        key: &mut Key<StackLocks>,
+        w: &WorkerState,
+        remote: IpAddr,
+        ttl: u8,
+        traffic_class: u8,
+    ) -> Via {
+        let path = self.path_mtu.with(&mut key.ctx(), |paths, _| {
+            paths.path(remote, self.link.mtu, w.now)
+        });
+        Via {
+            mtu: path.mtu,
+            dont_fragment: path.dont_fragment,
+            ttl,
+            traffic_class,
+            flow_label: 0,
+            offload: self.offload(),
+        }
+    }
+
+    /// Puts a datagram's packets into the transmit batch.
+    pub(super) fn queue_packets(&self, w: &mut WorkerState, packets: Packets) {
+        if packets.is_fragmented() {
+            w.counters
+                .add(Event::FragmentsOut, packets.remaining() as u64);
+        }
+        w.local.transmit.extend(packets);
+    }
+
+    /// Builds and queues the datagrams that tasks left; true if there were any.
+    pub fn send_datagrams(&self, key: &mut Key<StackLocks>, w: &mut WorkerState) -> bool {
+        if w.local.datagrams.is_empty() {
+            return false;
+        }
+        let mut datagrams = std::mem::take(&mut w.local.datagrams);
+        for datagram in datagrams.drain(..) {
+            self.send_datagram(key, w, datagram);
+        }
+        w.local.datagrams = datagrams;
+        true
+    }
+
+    fn send_datagram(&self, key: &mut Key<StackLocks>, w: &mut WorkerState, datagram: OutDatagram) {
+        let (mut local, remote) = (datagram.flow.local(), datagram.flow.remote());
+        if local.ip().is_unspecified() {
+            match w.addressing.addresses.select_source(remote.ip()) {
+                Some(source) => local.set_ip(source),
+                None => {
+                    w.counters.drop_packet(DropReason::NoRoute);
+                    return;
+                }
+            }
+        }
+        let via = self.via(key, w, remote.ip(), datagram.ttl, 0);
+        let identification = &mut w.identification;
+        let packets = udp_packets(local, remote, datagram.payload.into(), &via, || {
+            identification.next(local.ip(), remote.ip(), IpProto::UDP.0)
+        });
+        match packets {
+            Ok(packets) => self.queue_packets(w, packets),
+            Err(_) => w.counters.drop_packet(DropReason::TooBig),
+        }
+    }
+
+    /// Timers of the stack itself: datagrams whose fragments did not all come.
+    pub fn on_stack_timers(
+        &self,
+        key: &mut Key<StackLocks>,
+        w: &mut WorkerState,
+        now: Instant,
+    ) -> bool {
+        if w.reassembly_deadline > now {
+            return false;
+        }
+        let mut expired = Vec::new();
+        let next = self.reassembly.with(&mut key.ctx(), |reassembly, _| {
+            while let Some(timed_out) = reassembly.on_timeout(now) {
+                expired.push(timed_out);
+            }
+            reassembly.poll_timeout()
+        });
+        self.note_reassembly_deadline(w, next);
+        for timed_out in expired {
+            for _ in 0..timed_out.fragments {
+                w.counters.drop_packet(DropReason::FragmentTimeout);
+            }
+            if let Some(first) = timed_out.first {
+                self.send_time_exceeded(key, w, &first);
+            }
+        }
+        true
+    }
+
+    pub(super) fn note_reassembly_deadline(&self, w: &mut WorkerState, next: Option<Instant>) {
+        let next = next.unwrap_or(Instant::FAR_FUTURE);
+        self.reassembly_deadline
+            .store(next.as_nanos(), Ordering::Relaxed);
+        w.reassembly_deadline = next;
+    }
+}
