@@ -144,7 +144,6 @@ impl OffloadTun {
                     counters.drop_packet(DropReason::NoReceiveBuffer);
                     return Ok(Read::Dropped);
                 };
-                counters.add(Event::BytesIn, data.len() as u64);
                 Ok(Read::Packet(RxPacket {
                     data,
                     checksum,
@@ -287,13 +286,16 @@ impl Device for OffloadTun {
         counters: &Counters,
     ) -> io::Result<usize> {
         let before = out.len();
-        let mut taken = 0;
+        let (mut taken, mut bytes) = (0, 0);
         let result = loop {
             if taken == max {
                 break Ok(());
             }
             match self.read_one(buffers, now, counters) {
-                Ok(Read::Packet(packet)) => out.push(packet),
+                Ok(Read::Packet(packet)) => {
+                    bytes += packet.data.len() as u64;
+                    out.push(packet);
+                }
                 Ok(Read::Dropped) => {}
                 Ok(Read::Empty) => break Ok(()),
                 Err(error) => break Err(error),
@@ -302,6 +304,7 @@ impl Device for OffloadTun {
         };
         if taken > 0 {
             counters.add(Event::PacketsIn, taken as u64);
+            counters.add(Event::BytesIn, bytes);
         }
         result.map(|()| out.len() - before)
     }

@@ -2,6 +2,9 @@
 
 use netstack::base::{Counters, DropReason, Instant};
 use netstack::device::{DeviceError, Offload, TunConfig, kernel_drops, open};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Uid, setfsuid};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::host::{Meddling, PAIRS, Tun, config, in_namespace, kinds, meddle};
@@ -220,4 +223,44 @@ fn a_device_that_waits_for_us_is_taken_as_it_is() {
             });
         }
     }
+}
+
+#[test]
+fn without_ipv6_an_ipv6_address_is_refused_and_nothing_else() {
+    in_namespace(|| {
+        std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").expect("switch off");
+        let mut config = config(Offload::Auto, 1);
+        let error = refused(&config);
+        assert!(matches!(error, DeviceError::Ipv6Off { .. }), "{error}");
+        kernel_drops("t0").expect_err("nothing is left behind");
+        config.host_v6 = None;
+        open(&config).expect("IPv4 alone");
+    });
+}
+
+#[test]
+fn a_missing_and_a_forbidden_tun_are_told_apart() {
+    in_namespace(|| {
+        // Of this thread alone: who it is to the file system, and what is mounted.
+        setfsuid(Uid::from_raw(65_534));
+        let error = open(&config(Offload::Auto, 1)).err().expect("refused");
+        assert!(
+            matches!(error, DeviceError::TunNotAccessible { .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains("run as root"), "{error}");
+        setfsuid(Uid::from_raw(0));
+
+        unshare(CloneFlags::CLONE_NEWNS).expect("mounts of our own");
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private");
+        mount(none, "/dev/net", Some("tmpfs"), MsFlags::empty(), none).expect("hide it");
+        let error = open(&config(Offload::Auto, 1)).err().expect("refused");
+        assert!(matches!(error, DeviceError::NoTun { .. }), "{error}");
+        assert!(error.to_string().contains("modprobe tun"), "{error}");
+        assert!(
+            !std::fs::exists("/dev/net/tun").expect("look"),
+            "not made by us"
+        );
+    });
 }
