@@ -92,6 +92,9 @@ pub(super) fn set_up(config: &TunConfig) -> Result<(), DeviceError> {
     netlink
         .set_up(link.index)
         .map_err(|source| os(config, "switched on", source))?;
+    // What we do not read in time is dropped at our queue, full or not: one in front of it only costs
+    // the sender a few per cent. A kernel that keeps it works as well.
+    let _ = netlink.set_unqueued(link.index);
     for (address, prefix) in addresses.into_iter().flatten() {
         netlink
             .add_address(link.index, address, prefix)

@@ -14,6 +14,7 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -146,6 +147,21 @@ impl Netlink {
         message.header.flags = LinkFlags::Up;
         message.header.change_mask = LinkFlags::Up;
         self.request(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, |_| ())
+    }
+
+    /// Takes away the queue that the kernel keeps in front of the interface's own.
+    pub(super) fn set_unqueued(&mut self, index: u32) -> io::Result<()> {
+        let mut message = TcMessage::default();
+        message.header.index = i32::try_from(index).unwrap_or(0);
+        message.header.parent = TcHandle::ROOT;
+        message
+            .attributes
+            .push(TcAttribute::Kind("noqueue".to_owned()));
+        self.request(
+            RouteNetlinkMessage::NewQueueDiscipline(message),
+            NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+            |_| (),
+        )
     }
 
     /// Gives the interface an address. No duplicate address detection (RFC 4862 section 5.4): nobody
