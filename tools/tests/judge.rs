@@ -183,12 +183,7 @@ fn each_fault_is_found_and_no_other() {
     std::fs::remove_file(&path).expect("remove the capture");
     let session = sessions(&packets).remove(0);
     let plan = Plan::of(&session).expect("a plan");
-    let play = |fault| {
-        run(
-            &plan,
-            &mut Simple::new(fault, session.server, session.client),
-        )
-    };
+    let play = |fault| run(&plan, &mut Simple::new(fault, plan.server, plan.client));
 
     let report = play(Fault::None);
     assert!(report.is_same(), "{report}");

@@ -13,10 +13,12 @@
 //! sends may be cut and timed differently from what was captured; its bytes may not differ.
 
 mod host;
+mod ours;
 mod plan;
 mod run;
 mod translate;
 
 pub use host::{Host, Reading};
+pub use ours::Ours;
 pub use plan::{Plan, PlanError};
 pub use run::{Difference, Report, run};

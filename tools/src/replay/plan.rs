@@ -1,5 +1,6 @@
 //! From a captured session to what is to be played.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::translate::Negotiated;
@@ -68,6 +69,10 @@ pub struct Plan {
     pub(super) steps: Vec<Step>,
     /// The session as captured.
     pub session: Session,
+    /// The client's address in the replay: as captured, but for loopback, which no stack can have.
+    pub client: SocketAddr,
+    /// The server's address in the replay.
+    pub server: SocketAddr,
     /// What the client sent.
     pub client_bytes: Vec<u8>,
     /// What the server sent.
@@ -78,6 +83,19 @@ pub struct Plan {
     pub(super) negotiated: Negotiated,
     /// The client's maximum segment size, as it said in its SYN.
     pub(super) mss: u16,
+}
+
+/// An address that a host can have: for loopback, number `host` of those for documentation (RFC 5737,
+/// RFC 3849).
+fn playable(address: SocketAddr, host: u8) -> SocketAddr {
+    let ip: IpAddr = match address.ip() {
+        IpAddr::V4(ip) if ip.is_loopback() => [192, 0, 2, host].into(),
+        IpAddr::V6(ip) if ip.is_loopback() => {
+            [0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(host)].into()
+        }
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 impl Plan {
@@ -157,6 +175,8 @@ impl Plan {
             server_bytes: from_server.bytes(),
             server_isn: from_server.isn(),
             negotiated,
+            client: playable(session.client, 1),
+            server: playable(session.server, 2),
             session: session.clone(),
         })
     }

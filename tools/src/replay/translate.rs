@@ -1,12 +1,14 @@
 //! A captured packet of the client, as it would have been sent to the stack under test.
 //!
-//! The client's own sequence numbers stay. What refers to the other side is moved to its numbers:
+//! The client's own sequence numbers stay, addresses only if a stack can have them. What refers to the other side is moved to its numbers:
 //! the acknowledgement, the blocks of a SACK, the echoed timestamp. Options that the captured server
 //! declined are taken out of the SYN, so that the stack declines them as well. Checksums are computed
 //! anew, since a capture of an offloading device does not have them, and by a library that the stack
 //! does not use, so that nobody agrees with himself.
 
-use etherparse::TcpSlice;
+use std::net::IpAddr;
+
+use etherparse::{Ipv4Header, TcpSlice};
 
 use crate::capture::Segment;
 
@@ -17,6 +19,9 @@ const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+
+/// The ACK flag in the thirteenth octet.
+const ACK: u8 = 0x10;
 
 /// Bytes of a TCP header without options.
 const FIXED: usize = 20;
@@ -60,12 +65,15 @@ pub(super) struct Translation {
     pub(super) echo: u32,
     /// What the captured server agreed to.
     pub(super) negotiated: Negotiated,
+    /// The client's and the server's address.
+    pub(super) addresses: (IpAddr, IpAddr),
 }
 
 impl Translation {
     /// The packet to give to the stack.
     pub(super) fn apply(&self, segment: &Segment) -> Vec<u8> {
         let mut ip = segment.ip.clone();
+        readdress(&mut ip, self.addresses);
         let Some(header) = ip.get_mut(segment.tcp_at..) else {
             return ip;
         };
@@ -88,6 +96,51 @@ impl Translation {
         }
         finish(&mut ip, segment.tcp_at);
         ip
+    }
+}
+
+impl Translation {
+    /// As [`Translation::apply`], without payload, flags and SACK: only an acknowledgement up to
+    /// `number`, in the stack's own numbers.
+    pub(super) fn pure_ack(&self, like: &Segment, number: u32) -> Vec<u8> {
+        let mut ip = like.ip.clone();
+        let header = tcp(like)
+            .get(12)
+            .map_or(FIXED, |byte| usize::from(byte >> 4) * 4);
+        ip.truncate(like.tcp_at + header);
+        let len = ip.len();
+        match ip.first().map(|first| first >> 4) {
+            Some(4) => ip[2..4].copy_from_slice(&(len as u16).to_be_bytes()),
+            Some(6) => ip[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes()),
+            _ => return ip,
+        }
+        let Some(tcp) = ip.get_mut(like.tcp_at..) else {
+            return ip;
+        };
+        if tcp.len() < FIXED {
+            return ip;
+        }
+        tcp[8..12].copy_from_slice(&number.wrapping_sub(self.shift).to_be_bytes());
+        tcp[13] = ACK;
+        let mut blocks = Vec::new();
+        each_option(tcp, |kind, at| {
+            if kind == SACK {
+                blocks.push(at);
+            }
+        });
+        for at in blocks {
+            let end = at + usize::from(tcp[at + 1]);
+            tcp[at..end].fill(NOP);
+        }
+        let ack = Segment {
+            ip,
+            syn: false,
+            has_ack: true,
+            fin: false,
+            payload: Vec::new(),
+            ..like.clone()
+        };
+        self.apply(&ack)
     }
 }
 
@@ -149,6 +202,25 @@ fn add(bytes: &mut [u8], at: usize, shift: u32) {
     if let Some(four) = bytes.get_mut(at..at + 4) {
         let old = u32::from_be_bytes([four[0], four[1], four[2], four[3]]);
         four.copy_from_slice(&old.wrapping_add(shift).to_be_bytes());
+    }
+}
+
+/// Writes the addresses, and the header checksum of IPv4.
+fn readdress(ip: &mut [u8], addresses: (IpAddr, IpAddr)) {
+    match addresses {
+        (IpAddr::V4(from), IpAddr::V4(to)) if ip.len() >= 20 => {
+            ip[12..16].copy_from_slice(&from.octets());
+            ip[16..20].copy_from_slice(&to.octets());
+            if let Ok((header, _)) = Ipv4Header::from_slice(ip) {
+                let sum = header.calc_header_checksum();
+                ip[10..12].copy_from_slice(&sum.to_be_bytes());
+            }
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) if ip.len() >= 40 => {
+            ip[8..24].copy_from_slice(&from.octets());
+            ip[24..40].copy_from_slice(&to.octets());
+        }
+        _ => {}
     }
 }
 

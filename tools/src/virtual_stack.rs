@@ -1,0 +1,189 @@
+//! One stack on virtual time whose packets are the caller's: bytes in, bytes out.
+//!
+//! The code that runs is the worker's, turn by turn, as on a real device; only the device and the
+//! clock are this module's. Nothing sleeps, nothing is random but by the seed.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use netstack::base::counters::{DropReason, Event};
+use netstack::base::{Config, Counters, Instant};
+use netstack::device::{Device, DeviceCaps, Unpark};
+use netstack::engine::link_caps;
+use netstack::engine::worker::Worker;
+use netstack::net::Stack;
+use netstack::stack::SetupError;
+use netstack::stack::shared::Shared;
+use packet::frame::{RxPacket, TxPacket};
+use packet::{Buffers, RxChecksum};
+
+/// Turns at one instant before the stack is said never to come to rest.
+const TURNS_PER_INSTANT: usize = 100_000;
+
+/// Largest packet that can be delivered: a captured super-segment.
+const MAX_PACKET_BYTES: usize = 65_575;
+
+/// The device: two queues.
+#[derive(Debug)]
+struct Queues {
+    mtu: u16,
+    arriving: VecDeque<(Vec<u8>, u16)>,
+    sent: Vec<Vec<u8>>,
+}
+
+struct Awake;
+
+impl Unpark for Awake {
+    fn unpark(&self) {}
+}
+
+impl Device for Queues {
+    fn caps(&self) -> DeviceCaps {
+        DeviceCaps {
+            mtu: self.mtu,
+            tso: false,
+            uso: false,
+            tx_checksum: false,
+            max_packet: MAX_PACKET_BYTES,
+        }
+    }
+
+    fn recv_batch(
+        &mut self,
+        out: &mut Vec<RxPacket>,
+        max: usize,
+        buffers: &Buffers,
+        now: Instant,
+        counters: &Counters,
+    ) -> io::Result<usize> {
+        let mut count = 0;
+        for _ in 0..max {
+            let Some((bytes, gso_size)) = self.arriving.pop_front() else {
+                break;
+            };
+            counters.add(Event::PacketsIn, 1);
+            counters.add(Event::BytesIn, bytes.len() as u64);
+            let Some(mut slab) = buffers.large().take() else {
+                counters.drop_packet(DropReason::NoReceiveBuffer);
+                continue;
+            };
+            let Some(room) = slab.as_mut_slice().get_mut(..bytes.len()) else {
+                counters.drop_packet(DropReason::DeviceTruncated);
+                continue;
+            };
+            room.copy_from_slice(&bytes);
+            out.push(RxPacket {
+                data: slab.freeze(0..bytes.len()),
+                checksum: RxChecksum::Unknown,
+                gso_size,
+                arrived_nanos: now.as_nanos(),
+            });
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
+        for packet in batch.drain(..) {
+            let mut bytes = packet.head.as_slice().to_vec();
+            bytes.extend(packet.payload.to_vec());
+            counters.add(Event::PacketsOut, 1);
+            counters.add(Event::BytesOut, bytes.len() as u64);
+            self.sent.push(bytes);
+        }
+        Ok(())
+    }
+
+    fn park(&mut self, _timeout: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn unparker(&self) -> Arc<dyn Unpark> {
+        Arc::new(Awake)
+    }
+}
+
+/// A stack with one worker.
+pub struct VirtualStack {
+    worker: Worker<Queues>,
+    stack: Stack,
+    start: Instant,
+}
+
+impl fmt::Debug for VirtualStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtualStack")
+            .field("stack", &self.stack)
+            .finish_non_exhaustive()
+    }
+}
+
+impl VirtualStack {
+    /// A stack with these addresses and their prefix lengths on a link of `mtu` bytes. Everything
+    /// that it decides by chance comes from `seed`.
+    pub fn new(
+        config: Config,
+        addresses: &[(IpAddr, u8)],
+        mtu: u16,
+        seed: u64,
+    ) -> Result<Self, SetupError> {
+        let device = Queues {
+            mtu,
+            arriving: VecDeque::new(),
+            sent: Vec::new(),
+        };
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let shared = Shared::new(config, addresses, link_caps(&device.caps()), 1, bytes)?;
+        // Not zero: a timestamp or a timer of zero would hide behind "not set".
+        let start = Instant::from_millis(1_000_000);
+        let worker = Worker::new(Arc::clone(&shared), 0, Box::new(device), start);
+        Ok(Self {
+            worker,
+            stack: Stack::from_shared(shared),
+            start,
+        })
+    }
+
+    /// The handle that sockets are opened with.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// A packet arrives with the next turn. `gso_size` is 0, or the size of the segments that a
+    /// super-segment is made of.
+    pub fn deliver(&mut self, packet: Vec<u8>, gso_size: u16) {
+        self.worker.device().arriving.push_back((packet, gso_size));
+    }
+
+    /// Does all that there is to do at `now` (since the start) and appends what was sent; returns
+    /// when the next timer is due.
+    ///
+    /// # Errors
+    /// The stack found something to do at this instant again and again.
+    pub fn settle(
+        &mut self,
+        now: Duration,
+        sent: &mut Vec<Vec<u8>>,
+    ) -> io::Result<Option<Duration>> {
+        let at = self.start + now;
+        for _ in 0..TURNS_PER_INSTANT {
+            let turn = self.worker.turn(at)?;
+            sent.append(&mut self.worker.device().sent);
+            let more = !self.worker.device().arriving.is_empty();
+            let due = turn.next_timer.is_some_and(|next| next <= at);
+            if !turn.busy && !more && !due {
+                return Ok(turn
+                    .next_timer
+                    .map(|next| next.saturating_since(self.start)));
+            }
+        }
+        Err(io::Error::other(format!(
+            "the stack does not come to rest at {at:?}"
+        )))
+    }
+}
