@@ -18,7 +18,8 @@ pub fn link_caps(caps: &DeviceCaps) -> LinkCaps {
     LinkCaps {
         mtu: caps.mtu,
         max_packet: caps.max_packet,
-        tso: caps.tso,
+        // Who cuts segments has to finish their checksums, too.
+        tso: caps.tso && caps.tx_checksum,
         tx_checksum: caps.tx_checksum,
     }
 }
