@@ -26,7 +26,7 @@ fn level<'a>(report: &'a Report, name: &str) -> &'a lockorder::track::LevelRepor
         .levels
         .iter()
         .find(|level| level.name == name)
-        .unwrap()
+        .expect("a level of that name")
 }
 
 domain!(counts);

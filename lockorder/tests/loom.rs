@@ -1,0 +1,396 @@
+//! Models: every interleaving of a few threads, up to a bound on preemptions, by `loom`,
+//! which says so when all threads wait for each other.
+//!
+//! ```sh
+//! cargo test -p lockorder --features loom --test loom
+//! ```
+//!
+//! The raw locks are built of loom's mutex and condition variable, the domain's slot is
+//! loom's thread-local; what is modelled is this crate's own code above them.
+// The raw lock, and the domain's implementation by hand, are what has to be unsafe here.
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+
+use lock_api::{GuardNoSend, RawMutex, RawRwLock};
+use lockorder::graph::{Graph, LevelInfo};
+use lockorder::{Domain, Key, Level, LockAfter, LockSet, Mutex, OwnedSet, Place, RetrySet, RwLock};
+use loom::sync::Arc;
+use loom::thread;
+
+/// A lock that waits by loom's means. -1: exclusively held; n: by so many readers.
+struct Raw {
+    // Made at the first use: loom's types cannot be made in a constant.
+    state: OnceLock<(loom::sync::Mutex<isize>, loom::sync::Condvar)>,
+}
+
+impl Raw {
+    fn state(&self) -> &(loom::sync::Mutex<isize>, loom::sync::Condvar) {
+        self.state
+            .get_or_init(|| (loom::sync::Mutex::new(0), loom::sync::Condvar::new()))
+    }
+
+    fn change(&self, wait: bool, free: impl Fn(isize) -> bool, by: isize) -> bool {
+        let (state, changed) = self.state();
+        let mut held = state.lock().expect("no panic under it");
+        while !free(*held) {
+            if !wait {
+                return false;
+            }
+            held = changed.wait(held).expect("no panic under it");
+        }
+        *held += by;
+        changed.notify_all();
+        true
+    }
+
+    fn held(&self) -> isize {
+        *self.state().0.lock().expect("no panic under it")
+    }
+}
+
+const fn raw() -> Raw {
+    Raw {
+        state: OnceLock::new(),
+    }
+}
+
+// SAFETY: held by one at a time: `change` waits for 0 and makes it -1, under a mutex.
+unsafe impl RawMutex for Raw {
+    const INIT: Self = raw();
+    type Guard = GuardNoSend;
+
+    fn lock(&self) -> GuardNoSend {
+        self.change(true, |held| held == 0, -1);
+        GuardNoSend::new()
+    }
+
+    fn try_lock(&self) -> Option<GuardNoSend> {
+        self.change(false, |held| held == 0, -1)
+            .then(GuardNoSend::new)
+    }
+
+    unsafe fn unlock(&self, _: GuardNoSend) {
+        self.change(true, |held| held == -1, 1);
+    }
+
+    fn is_locked(&self) -> bool {
+        self.held() != 0
+    }
+}
+
+// SAFETY: as for the mutex; readers add 1 while no writer is there.
+unsafe impl RawRwLock for Raw {
+    const INIT: Self = raw();
+    type SharedGuard = GuardNoSend;
+    type ExclusiveGuard = GuardNoSend;
+
+    fn lock_shared(&self) -> GuardNoSend {
+        self.change(true, |held| held >= 0, 1);
+        GuardNoSend::new()
+    }
+
+    fn try_lock_shared(&self) -> Option<GuardNoSend> {
+        self.change(false, |held| held >= 0, 1)
+            .then(GuardNoSend::new)
+    }
+
+    unsafe fn unlock_shared(&self, _: GuardNoSend) {
+        self.change(true, |held| held > 0, -1);
+    }
+
+    fn lock_exclusive(&self) -> GuardNoSend {
+        RawMutex::lock(self)
+    }
+
+    fn try_lock_exclusive(&self) -> Option<GuardNoSend> {
+        RawMutex::try_lock(self)
+    }
+
+    unsafe fn unlock_exclusive(&self, guard: GuardNoSend) {
+        // SAFETY: the caller has the exclusive hold.
+        unsafe { RawMutex::unlock(self, guard) }
+    }
+
+    fn is_locked(&self) -> bool {
+        self.held() != 0
+    }
+
+    fn is_locked_exclusive(&self) -> bool {
+        self.held() < 0
+    }
+}
+
+/// The domain by hand, because its slot is loom's: `Dom => Outer => Inner`.
+enum Dom {}
+enum Outer {}
+enum Inner {}
+
+// SAFETY: the root; the order of the levels is strict; the slot is a thread-local.
+unsafe impl Domain for Dom {
+    const GRAPH: &'static Graph = &Graph::__new(
+        &[
+            LevelInfo::__new("Dom", "", 0),
+            LevelInfo::__new("Outer", "", 1),
+            LevelInfo::__new("Inner", "", 2),
+        ],
+        &[],
+        &[0, 0b1, 0b11],
+    );
+
+    fn __slot<R>(f: impl FnOnce(&lockorder::__private::Slot) -> R) -> R {
+        loom::thread_local! {
+            static SLOT: lockorder::__private::Slot = lockorder::__private::Slot::new();
+        }
+        SLOT.with(f)
+    }
+
+    lockorder::__domain_stats! { 3 }
+}
+
+macro_rules! place {
+    ($place:ident $index:literal) => {
+        // SAFETY: the place in the graph above.
+        unsafe impl Place for $place {
+            type Domain = Dom;
+            const NAME: &'static str = stringify!($place);
+            const INDEX: usize = $index;
+        }
+    };
+}
+place!(Dom 0);
+place!(Outer 1);
+place!(Inner 2);
+// SAFETY: levels, not the root.
+unsafe impl Level for Outer {}
+// SAFETY: levels, not the root.
+unsafe impl Level for Inner {}
+// SAFETY: the closure of Dom => Outer => Inner.
+unsafe impl LockAfter<Dom> for Outer {}
+// SAFETY: the closure of Dom => Outer => Inner.
+unsafe impl LockAfter<Dom> for Inner {}
+// SAFETY: the closure of Dom => Outer => Inner.
+unsafe impl LockAfter<Outer> for Inner {}
+
+type M = Mutex<Inner, usize, Raw>;
+
+fn key() -> Key<Dom> {
+    Key::take().expect("each thread has its key")
+}
+
+fn model(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(f);
+}
+
+fn locks<const N: usize>() -> Arc<[M; N]> {
+    Arc::new(std::array::from_fn(|_| Mutex::new(0)))
+}
+
+fn values<const N: usize>(locks: &[M; N]) -> [usize; N] {
+    let mut key = key();
+    std::array::from_fn(|n| locks[n].with(&mut key.ctx(), |value, _| *value))
+}
+
+#[test]
+fn sorted_sets_named_in_opposite_orders() {
+    model(4, || {
+        let all = locks::<2>();
+        let other = all.clone();
+        let thread = thread::spawn(move || {
+            let set = LockSet::try_new((&other[1], &other[0])).unwrap();
+            set.with(&mut key().ctx(), |(b, a), _| {
+                *a += 1;
+                *b += 1;
+            });
+        });
+        let set = LockSet::try_new((&all[0], &all[1])).unwrap();
+        set.with(&mut key().ctx(), |(a, b), _| {
+            *a += 1;
+            *b += 1;
+        });
+        thread.join().unwrap();
+        assert_eq!(values(&all), [2, 2]);
+    });
+}
+
+#[test]
+fn three_threads_with_overlapping_sets() {
+    model(3, || {
+        let all = locks::<3>();
+        let threads: Vec<_> = [[0, 1], [1, 2]]
+            .into_iter()
+            .map(|[i, j]| {
+                let all = all.clone();
+                thread::spawn(move || {
+                    let set = LockSet::try_new([&all[i], &all[j]]).unwrap();
+                    set.with(&mut key().ctx(), |both, _| both.map(|n| *n += 1));
+                })
+            })
+            .collect();
+        let set = LockSet::try_new([&all[2], &all[0]]).unwrap();
+        set.with(&mut key().ctx(), |both, _| both.map(|n| *n += 1));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(values(&all), [2, 2, 2]);
+    });
+}
+
+#[test]
+fn a_retrying_set_against_a_sorted_one() {
+    model(3, || {
+        let all = locks::<2>();
+        let other = all.clone();
+        let thread = thread::spawn(move || {
+            let set = RetrySet::try_new((&other[1], &other[0])).unwrap();
+            set.with(&mut key().ctx(), |(b, a), _| {
+                *a += 1;
+                *b += 1;
+            });
+        });
+        let set = LockSet::try_new((&all[0], &all[1])).unwrap();
+        set.with(&mut key().ctx(), |(a, b), _| {
+            *a += 1;
+            *b += 1;
+        });
+        thread.join().unwrap();
+        assert_eq!(values(&all), [2, 2]);
+    });
+}
+
+#[test]
+fn two_retrying_sets_in_opposite_orders() {
+    model(3, || {
+        let all = locks::<2>();
+        let other = all.clone();
+        let thread = thread::spawn(move || {
+            let set = RetrySet::try_new((&other[1], &other[0])).unwrap();
+            set.with(&mut key().ctx(), |(b, _), _| *b += 1);
+        });
+        let set = RetrySet::try_new((&all[0], &all[1])).unwrap();
+        set.with(&mut key().ctx(), |(_, b), _| *b += 1);
+        thread.join().unwrap();
+        assert_eq!(values(&all), [0, 2]);
+    });
+}
+
+#[test]
+fn shared_sets_and_a_writer() {
+    model(3, || {
+        let all: Arc<[RwLock<Inner, usize, Raw>; 2]> = Arc::new([RwLock::new(0), RwLock::new(0)]);
+        let other = all.clone();
+        let thread = thread::spawn(move || {
+            let set = LockSet::try_new((&other[1], &other[0])).unwrap();
+            set.with(&mut key().ctx(), |(b, a), _| {
+                *a += 1;
+                *b += 1;
+            });
+        });
+        let set = LockSet::try_new((&all[0], &all[1])).unwrap();
+        // Both together, whole: before the writer or after it.
+        set.with_read(&mut key().ctx(), |(a, b), _| assert_eq!(*a, *b));
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn an_owned_set() {
+    model(4, || {
+        let set = Arc::new(OwnedSet::new([M::new(0), M::new(0)]));
+        let other = set.clone();
+        let thread = thread::spawn(move || {
+            other.with(&mut key().ctx(), |all, _| all.map(|n| *n += 1));
+        });
+        set.with(&mut key().ctx(), |all, _| all.map(|n| *n += 1));
+        thread.join().unwrap();
+        let sum = set.with(&mut key().ctx(), |[a, b], _| *a + *b);
+        assert_eq!(sum, 4);
+    });
+}
+
+#[test]
+fn levels_one_after_the_other() {
+    model(4, || {
+        let outer = Arc::new(Mutex::<Outer, usize, Raw>::new(0));
+        let inner = locks::<1>();
+        let (other_outer, other_inner) = (outer.clone(), inner.clone());
+        let thread = thread::spawn(move || {
+            other_outer.with(&mut key().ctx(), |a, ctx| {
+                other_inner[0].with(ctx, |b, _| {
+                    *a += 1;
+                    *b += 1;
+                });
+            });
+        });
+        // Inner alone, and released before outer: no order between the two then.
+        inner[0].with(&mut key().ctx(), |b, _| *b += 1);
+        outer.with(&mut key().ctx(), |a, _| *a += 1);
+        thread.join().unwrap();
+        assert_eq!(values(&inner), [2]);
+    });
+}
+
+/// Each thread's slot is its own, whatever the others do, and a lent key comes back.
+#[test]
+fn keys() {
+    model(4, || {
+        let locks = locks::<1>();
+        let other = locks.clone();
+        let thread = thread::spawn(move || {
+            let mut mine = key();
+            assert!(Key::<Dom>::take().is_none());
+            other[0].with(&mut mine.ctx(), |n, _| *n += 1);
+            mine.lend(|| {
+                let mut lent = key();
+                other[0].with(&mut lent.ctx(), |n, _| *n += 1);
+            });
+            assert!(Key::<Dom>::take().is_none());
+        });
+        let mut mine = key();
+        locks[0].with(&mut mine.ctx(), |n, _| {
+            *n += 1;
+            assert!(Key::<Dom>::take().is_none());
+        });
+        drop(mine);
+        assert!(Key::<Dom>::take().is_some());
+        thread.join().unwrap();
+        assert_eq!(values(&locks), [3]);
+    });
+}
+
+/// That the models can see a deadlock at all: the same raw locks, in two orders, without
+/// this crate. In a process of its own, because loom does not survive what it has found.
+#[test]
+fn without_an_order_the_model_finds_the_deadlock() {
+    const CHILD: &str = "LOCKORDER_TEST_DEADLOCK";
+    if std::env::var_os(CHILD).is_none() {
+        let exe = std::env::current_exe().unwrap();
+        let output = std::process::Command::new(exe)
+            .args(["without_an_order_the_model_finds_the_deadlock", "--exact"])
+            .arg("--nocapture")
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && words.contains("deadlock"),
+            "{words}"
+        );
+        return;
+    }
+    model(4, || {
+        let all: Arc<[lock_api::Mutex<Raw, ()>; 2]> =
+            Arc::new(std::array::from_fn(|_| lock_api::Mutex::new(())));
+        let other = all.clone();
+        let thread = thread::spawn(move || {
+            let _b = other[1].lock();
+            let _a = other[0].lock();
+        });
+        let a = all[0].lock();
+        let b = all[1].lock();
+        drop((a, b));
+        thread.join().unwrap();
+    });
+}

@@ -1,0 +1,85 @@
+#![allow(unused)]
+use lockorder::{Key, LockSet, Mutex, RwLock};
+
+lockorder::lock_order! {
+    pub(crate) domain Root;
+    level L8, L7, L6, L5, L4, L3, L2, L1;
+    Root => L1;
+    Root => L3;
+    L2 => L8;
+    Root => L4;
+    Root => L5;
+    Root => L2;
+    L1 => L2;
+    L5 => L7;
+    L1 => L4;
+    L4 => L7;
+    L3 => L8;
+    L5 => L6;
+}
+
+#[derive(Default)]
+pub(crate) struct Locks {
+    pub(crate) l1: [RwLock<L1, u64>; 3],
+    pub(crate) l2: [Mutex<L2, u64>; 3],
+    pub(crate) l3: [RwLock<L3, u64>; 3],
+    pub(crate) l4: [Mutex<L4, u64>; 3],
+    pub(crate) l5: [RwLock<L5, u64>; 3],
+    pub(crate) l6: [Mutex<L6, u64>; 3],
+    pub(crate) l7: [RwLock<L7, u64>; 3],
+    pub(crate) l8: [Mutex<L8, u64>; 3],
+}
+
+fn walk_0(l: &Locks, key: &mut Key<Root>) {
+    l.l1[1].with_read(&mut key.ctx(), |n, ctx| { let _ = (*n, &ctx);
+    l.l4[2].with(ctx, |n, ctx| { *n += 1; let _ = &ctx;
+    l.l5[1].with_read(ctx, |n, ctx| { let _ = (*n, &ctx); // refused
+    });});});
+}
+
+fn walk_1(l: &Locks, key: &mut Key<Root>) {
+    l.l3[0].with_read(&mut key.ctx(), |n, ctx| { let _ = (*n, &ctx);
+    l.l8[2].with(ctx, |n, ctx| { *n += 1; let _ = &ctx;
+    l.l3[0].with_write(ctx, |n, ctx| { *n += 1; let _ = &ctx; // refused
+    });});});
+}
+
+fn walk_2(l: &Locks, key: &mut Key<Root>) {
+    LockSet::new(&l.l4).with(&mut key.ctx(), |all, ctx| { all.map(|n| *n += 1); let _ = &ctx;
+    l.l1[1].with_read(ctx, |n, ctx| { let _ = (*n, &ctx); // refused
+    });});
+}
+
+fn walk_3(l: &Locks, key: &mut Key<Root>) {
+    LockSet::try_new((&l.l3[2], &l.l3[1])).unwrap().with_read(&mut key.ctx(), |(a, b), ctx| { let _ = (*a + *b, &ctx);
+    l.l8[2].with(ctx, |n, ctx| { *n += 1; let _ = &ctx;
+    LockSet::try_new((&l.l1[2], &l.l1[1])).unwrap().with_read(ctx, |(a, b), ctx| { let _ = (*a + *b, &ctx); // refused
+    });});});
+}
+
+fn walk_4(l: &Locks, key: &mut Key<Root>) {
+    l.l6[2].with(&mut key.ctx(), |n, ctx| { *n += 1; let _ = &ctx;
+    l.l7[2].with_read(ctx, |n, ctx| { let _ = (*n, &ctx); // refused
+    });});
+}
+
+fn walk_5(l: &Locks, key: &mut Key<Root>) {
+    l.l6[1].with(&mut key.ctx(), |n, ctx| { *n += 1; let _ = &ctx;
+    l.l2[0].with(ctx, |n, ctx| { *n += 1; let _ = &ctx; // refused
+    });});
+}
+
+fn walk_6(l: &Locks, key: &mut Key<Root>) {
+    l.l7[0].with_write(&mut key.ctx(), |n, ctx| { *n += 1; let _ = &ctx;
+    l.l7[0].with_write(ctx, |n, ctx| { *n += 1; let _ = &ctx; // refused
+    });});
+}
+
+fn walk_7(l: &Locks, key: &mut Key<Root>) {
+    l.l2[2].with(&mut key.ctx(), |n, ctx| { *n += 1; let _ = &ctx;
+    LockSet::new(&l.l8).with(ctx, |all, ctx| { all.map(|n| *n += 1); let _ = &ctx;
+    l.l4[1].with(ctx, |n, ctx| { *n += 1; let _ = &ctx; // refused
+    });});});
+}
+
+fn main() {}
