@@ -19,6 +19,19 @@ const TUN_PATH: &str = "/dev/net/tun";
 /// duplicate address detection). With `Offload::Off` and one queue it is the plain device; with
 /// `Offload::Auto` it is the plain device, too, where the kernel has no offload.
 ///
+/// ```no_run
+/// use netstack::device::{Offload, TunConfig, open};
+///
+/// let mut config = TunConfig::new("t0");
+/// config.host_v4 = Some(("10.77.0.1".parse()?, 24));
+/// config.host_v6 = Some(("fd77::1".parse()?, 64));
+/// config.queues = 4;
+/// config.offload = Offload::Auto;
+/// let devices = open(&config)?;
+/// assert_eq!(devices.len(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// See [`DeviceError`]; nothing is left behind.
 pub fn open(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {

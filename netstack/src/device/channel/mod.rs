@@ -88,6 +88,26 @@ impl Unpark for Shared {
 }
 
 /// A device for a stack, and the program's side of it. Queues hold at least one packet.
+///
+/// ```
+/// use netstack::base::{Counters, Instant};
+/// use netstack::device::Device as _;
+/// use netstack::device::channel::{ChannelConfig, channel};
+/// use packet::Buffers;
+///
+/// let (mut device, pipe) = channel(ChannelConfig::default());
+/// // A tunnel has one task for each direction: decrypt and send, receive and encrypt.
+/// let (mut from_stack, mut to_stack) = pipe.into_split();
+/// to_stack.try_send(&b"a packet, decrypted"[..])?;
+/// assert_eq!(from_stack.try_recv(), None);
+///
+/// // The stack's worker does this.
+/// let (buffers, counters) = (Buffers::new(2048, 16, 16), Counters::new());
+/// let mut received = Vec::new();
+/// device.recv_batch(&mut received, 32, &buffers, Instant::ZERO, &counters)?;
+/// assert_eq!(&received[0].data[..], b"a packet, decrypted");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
     let shared = Arc::new(Shared {
         mtu: config.mtu,

@@ -136,6 +136,29 @@ impl LinkConfig {
 }
 
 /// Both directions of a link, for a simulator that owns both stacks.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use netstack::base::{Counters, Instant};
+/// use netstack::device::memory::{End, Impairment, Link, LinkConfig};
+/// use packet::{Buffers, Payload, TxPacket};
+///
+/// let mut link = Link::new(LinkConfig {
+///     a_to_b: Impairment { delay: Duration::from_millis(20), ..Impairment::default() },
+///     seed: 7,
+///     ..LinkConfig::default()
+/// });
+/// let (buffers, counters) = (Buffers::new(2048, 16, 16), Counters::new());
+/// let mut packet = TxPacket::default();
+/// packet.payload = Payload::from(bytes::Bytes::from_static(b"any bytes")).into();
+/// link.send(End::A, &packet, Instant::ZERO, &counters);
+///
+/// let arrival = link.next_delivery().expect("under way");
+/// assert_eq!(arrival, Instant::from_millis(20));
+/// let packet = link.recv(End::B, arrival, &buffers, &counters).expect("arrived");
+/// assert_eq!(&packet.data[..], b"any bytes");
+/// ```
 #[derive(Debug)]
 pub struct Link {
     config: LinkConfig,

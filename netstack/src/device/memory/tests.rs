@@ -394,3 +394,48 @@ fn a_pair_delays_by_the_receivers_clock() {
     assert_eq!(b.next_delivery(), None);
     assert_eq!(b.stats().delivered, 1);
 }
+
+#[test]
+fn whatever_the_link_is_like_every_packet_is_accounted_for() {
+    for seed in 0..300 {
+        println!("seed {seed}");
+        let mut rng = Rng::from_u64(seed);
+        let mut ppm = || {
+            if rng.chance(500_000) {
+                0
+            } else {
+                rng.below(300_000)
+            }
+        };
+        let mut harm = Impairment {
+            loss_ppm: ppm(),
+            loss_burst_ppm: ppm(),
+            duplicate_ppm: ppm(),
+            reorder_ppm: ppm(),
+            corrupt_ppm: ppm(),
+            ..Impairment::default()
+        };
+        harm.delay = Duration::from_micros(rng.below(50_000).into());
+        harm.jitter = Duration::from_micros(rng.below(50_000).into());
+        harm.reorder_by = Duration::from_micros(rng.below(50_000).into());
+        harm.bytes_per_second = rng.chance(500_000).then(|| rng.below(10_000_000).into());
+        harm.queue_bytes = rng.chance(500_000).then(|| rng.below(100_000).into());
+        let mut bench = Bench::new(LinkConfig {
+            a_to_b: harm.clone(),
+            seed,
+            ..LinkConfig::default()
+        });
+        let arrived = bench.run(200, 300, Duration::from_micros(rng.below(2_000).into()));
+        let stats = bench.link.stats(End::A);
+        assert_eq!(stats.sent, 200);
+        assert_eq!(stats.delivered, arrived.len() as u64);
+        let gone = stats.lost + stats.tail_dropped;
+        assert_eq!(
+            stats.delivered,
+            200 - gone + stats.duplicated,
+            "{harm:?} {stats:?}"
+        );
+        assert!(arrived.is_sorted_by_key(|(at, _)| *at), "time runs forward");
+        assert_eq!(bench.link.next_delivery(), None);
+    }
+}

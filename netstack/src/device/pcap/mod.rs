@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -45,17 +45,20 @@ pub struct CaptureConfig {
     pub snaplen: u32,
     /// Packets that may wait for the writer.
     pub queue_packets: usize,
+    /// Bytes that may wait for the writer.
+    pub queue_bytes: usize,
     /// Bytes after which no more packets are written; `None`: no limit.
     pub max_bytes: Option<u64>,
 }
 
 impl Default for CaptureConfig {
-    /// Whole packets, 4,096 waiting, no limit, times since the stack's origin.
+    /// Whole packets; 4,096 of them or 32 MiB waiting; no limit; times since the stack's origin.
     fn default() -> Self {
         Self {
             origin: Duration::ZERO,
             snaplen: SNAPLEN_MAX,
             queue_packets: 4_096,
+            queue_bytes: 32 << 20,
             max_bytes: None,
         }
     }
@@ -81,6 +84,8 @@ struct Copied {
 struct Shared {
     config: CaptureConfig,
     queue: ArrayQueue<Copied>,
+    /// Bytes in the queue; for a moment also those of packets that do not get in.
+    waiting: AtomicUsize,
     wake: MemoryWake,
     finished: AtomicBool,
     missed: AtomicU64,
@@ -88,18 +93,32 @@ struct Shared {
 
 impl Shared {
     fn offer(&self, at: Instant, len: usize, bytes: impl FnOnce(usize) -> Vec<u8>) {
-        if self.queue.is_full() || self.finished.load(Ordering::Relaxed) {
+        let keep = len.min(self.config.snaplen as usize);
+        let fits = !self.queue.is_full()
+            && self.waiting.load(Ordering::Relaxed) + keep <= self.config.queue_bytes
+            && !self.finished.load(Ordering::Relaxed);
+        if !fits {
             self.missed.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let copied = Copied {
             at: self.config.origin + Duration::from_nanos(at.as_nanos()),
             len,
-            bytes: bytes(len.min(self.config.snaplen as usize)),
+            bytes: bytes(keep),
         };
+        let kept = copied.bytes.len();
+        self.waiting.fetch_add(kept, Ordering::Relaxed);
         if self.queue.push(copied).is_err() {
+            self.waiting.fetch_sub(kept, Ordering::Relaxed);
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn take(&self) -> Option<Copied> {
+        let copied = self.queue.pop()?;
+        self.waiting
+            .fetch_sub(copied.bytes.len(), Ordering::Relaxed);
+        Some(copied)
     }
 }
 
@@ -131,6 +150,7 @@ impl Capture {
         let shared = Arc::new(Shared {
             config,
             queue: ArrayQueue::new(config.queue_packets.max(1)),
+            waiting: AtomicUsize::new(0),
             wake: MemoryWake::new(),
             finished: AtomicBool::new(false),
             missed: AtomicU64::new(0),
@@ -237,7 +257,7 @@ fn write_all(shared: &Shared, out: impl Write) -> io::Result<CaptureReport> {
     loop {
         // Before the queue: what was queued before the end is still written.
         let finished = shared.finished.load(Ordering::Acquire);
-        while let Some(copied) = shared.queue.pop() {
+        while let Some(copied) = shared.take() {
             idle = false;
             let len = PACKET_HEADER + copied.bytes.len() as u64;
             if shared
