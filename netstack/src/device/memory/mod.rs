@@ -52,8 +52,7 @@ pub struct LinkConfig {
     pub tso: bool,
     /// Takes UDP super-datagrams and delivers them whole.
     pub uso: bool,
-    /// Takes unfinished checksums. They are always finished on the way; this says whether the receiver
-    /// is told that they are vouched for.
+    /// Takes unfinished checksums, as `tso` and `uso` do, too. They are finished on the way.
     pub tx_checksum: bool,
     /// Delivers what was sent with an unfinished checksum as [`RxChecksum::Vouched`]; off, the
     /// receiver has to verify, which shows a sender that described its checksum wrongly.
@@ -91,7 +90,8 @@ impl LinkConfig {
             mtu: self.mtu,
             tso: self.tso,
             uso: self.uso,
-            tx_checksum: self.tx_checksum,
+            // Who cuts segments has to finish their checksums, too.
+            tx_checksum: self.tx_checksum || self.tso || self.uso,
             max_packet: if self.tso || self.uso {
                 SUPER_PACKET_BYTES
             } else {
