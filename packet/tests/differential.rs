@@ -1,0 +1,540 @@
+//! The same packets through `etherparse`: same verdict and same fields, or a reason why not.
+//!
+//! Packets are captured ones (`data/captured.hex`: TCP, UDP and ICMP errors of both versions on a
+//! loopback, fragments, options), chains made up by a seeded generator, mutations of both, and noise.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use etherparse::{IpSlice, TcpOptionElement, TcpSlice, UdpSlice};
+use packet::checksum::{self, RxChecksum};
+use packet::ip::{
+    Icmpv6ParameterProblemCode as Code6, IpPacket, IpParseError, IpVersion, Ipv4, Ipv6, ParseError,
+};
+use packet::tcp::{TcpParseError, TcpView};
+use packet::udp::{UdpParseError, UdpView};
+
+const SEED: u64 = 0x6469_6666_6572;
+const ROUNDS: usize = 60_000;
+
+/// Why the two may differ.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Reason {
+    /// It does not verify the IPv4 header checksum while it parses.
+    Ipv4Checksum,
+    /// It does not look into IPv4 options.
+    Ipv4Options,
+    /// It does not judge IPv4 fragments.
+    Ipv4Fragment,
+    /// It passes authentication headers; here they end the chain, since nobody could verify them.
+    Authentication,
+    /// It takes a payload length of zero for "the rest of the bytes", as if every such packet were a
+    /// jumbogram; a link this small has none (RFC 2675 section 1).
+    ZeroPayloadLength,
+    /// It does not look into IPv6 options.
+    Ipv6Options,
+    /// It does not judge routing headers.
+    Routing,
+    /// It does not judge IPv6 fragments, nor what a first fragment has to hold (RFC 7112).
+    Ipv6Fragment,
+    /// It goes on reading extension headers behind a fragment header, where only the whole packet
+    /// has any.
+    BehindFragment,
+    /// It has no limit on the number of extension headers.
+    ChainLimit,
+    /// It looks at TCP options later, one by one.
+    TcpOptions,
+    /// It takes a UDP length of zero for "the rest of the bytes" (RFC 2675 section 4).
+    UdpZeroLength,
+    /// It does not insist on UDP checksums over IPv6 while it parses.
+    UdpNoChecksum,
+}
+
+/// splitmix64: enough to make packets up.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+
+    fn chance(&mut self, one_in: usize) -> bool {
+        self.below(one_in) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+}
+
+fn captured() -> Vec<Vec<u8>> {
+    let packets: Vec<Vec<u8>> = include_str!("data/captured.hex")
+        .lines()
+        .map(|line| {
+            let digit = |at| u8::from_str_radix(&line[at..at + 2], 16).expect("hex");
+            (0..line.len()).step_by(2).map(digit).collect()
+        })
+        .collect();
+    assert!(packets.len() > 40);
+    packets
+}
+
+fn transport(rng: &mut Rng) -> (u8, Vec<u8>) {
+    match rng.below(4) {
+        0 => {
+            let options = match rng.below(4) {
+                0 => vec![],
+                1 => vec![1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+                2 => vec![
+                    2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7,
+                ],
+                _ => {
+                    let len = rng.below(11) * 4;
+                    rng.bytes(len)
+                }
+            };
+            let mut bytes = rng.bytes(20);
+            bytes[12] = ((5 + options.len() / 4) << 4) as u8;
+            bytes.extend(options);
+            let len = rng.below(40);
+            bytes.extend(rng.bytes(len));
+            (6, bytes)
+        }
+        1 => {
+            let len = rng.below(40);
+            let mut bytes = rng.bytes(8 + len);
+            let field = if rng.chance(8) { 0 } else { 8 + len as u8 };
+            bytes[4..6].copy_from_slice(&[0, field]);
+            if rng.chance(4) {
+                bytes[6..8].fill(0);
+            }
+            (17, bytes)
+        }
+        2 => (rng.pick(&[1, 58]), rng.bytes(16)),
+        _ => {
+            let len = rng.below(30);
+            (rng.pick(&[50, 51, 59, 132, 0, 60]), rng.bytes(len))
+        }
+    }
+}
+
+fn made_v4(rng: &mut Rng) -> Vec<u8> {
+    let (proto, payload) = transport(rng);
+    let options = match rng.below(4) {
+        0 => vec![148, 4, 0, 0],
+        1 => vec![7, 7, 4, 0, 0, 0, 0, 0],
+        2 => {
+            let len = rng.below(11) * 4;
+            rng.bytes(len)
+        }
+        _ => vec![],
+    };
+    let header_len = 20 + options.len();
+    let mut bytes = vec![0x40 | (header_len / 4) as u8, 0];
+    bytes.extend(((header_len + payload.len()) as u16).to_be_bytes());
+    bytes.extend(rng.bytes(2));
+    bytes.extend(if rng.chance(3) {
+        rng.bytes(2)
+    } else {
+        vec![0x40, 0]
+    });
+    bytes.extend([64, proto, 0, 0]);
+    bytes.extend(rng.bytes(8));
+    bytes.extend(options);
+    bytes.extend(payload);
+    fix_checksum(&mut bytes);
+    bytes
+}
+
+fn fix_checksum(bytes: &mut [u8]) {
+    let len = usize::from(bytes.first().copied().unwrap_or(0) & 15) * 4;
+    if bytes.len() < len || len < 20 {
+        return;
+    }
+    bytes[10..12].fill(0);
+    let sum = checksum::of(&bytes[..len]);
+    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+fn made_v6(rng: &mut Rng) -> Vec<u8> {
+    let (proto, payload) = transport(rng);
+    let mut chain = Vec::new();
+    let count = if rng.chance(12) { 10 } else { rng.below(5) };
+    let mut kinds = Vec::new();
+    for at in 0..count {
+        kinds.push(if at == 0 {
+            rng.pick(&[0, 60, 43, 44, 51])
+        } else {
+            rng.pick(&[60, 60, 43, 44, 51, 60, 0])
+        });
+    }
+    kinds.push(proto);
+    let first = kinds[0];
+    for pair in kinds.windows(2) {
+        let (kind, next) = (pair[0], pair[1]);
+        match kind {
+            44 => {
+                let offset_more = rng.pick(&[0u16, 0, 0, 1, 8, 9]) | (rng.next() as u16 & 0xff8e);
+                let offset_more = if rng.chance(2) {
+                    offset_more & 1
+                } else {
+                    offset_more
+                };
+                let [high, low] = offset_more.to_be_bytes();
+                chain.extend([next, 0, high, low, 1, 2, 3, 4]);
+            }
+            43 => {
+                let left = u8::from(rng.chance(3));
+                let routing = rng.pick(&[0, 2, 3, 4]);
+                chain.extend([next, 0, routing, left, 0, 0, 0, 0]);
+            }
+            51 => chain.extend([next, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2]),
+            _ => {
+                let options = match rng.below(3) {
+                    0 => vec![1, 4, 0, 0, 0, 0],
+                    1 => vec![5, 2, 0, 0, 1, 0],
+                    _ => rng.bytes(6),
+                };
+                chain.extend([next, 0]);
+                chain.extend(options);
+            }
+        }
+    }
+    let len = if rng.chance(20) {
+        0
+    } else {
+        chain.len() + payload.len()
+    };
+    let mut bytes = vec![0x60, 0, 0, 0];
+    bytes.extend((len as u16).to_be_bytes());
+    bytes.extend([first, 64]);
+    bytes.extend(rng.bytes(32));
+    bytes.extend(chain);
+    bytes.extend(payload);
+    bytes
+}
+
+fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
+    for _ in 0..=rng.below(4) {
+        let len = bytes.len();
+        match rng.below(6) {
+            0 => bytes.truncate(rng.below(len + 1)),
+            1 => {
+                let extra = rng.below(9);
+                bytes.extend(rng.bytes(extra));
+            }
+            // The headers are where it matters.
+            _ if len > 0 => {
+                let at = rng.below(len.min(80));
+                bytes[at] = rng.next() as u8;
+            }
+            _ => {}
+        }
+    }
+    if rng.chance(2) {
+        fix_checksum(bytes);
+    }
+}
+
+/// What both find in the IP headers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Found {
+    src: IpAddr,
+    dst: IpAddr,
+    proto: u8,
+    ttl: u8,
+    fragmented: bool,
+    payload: Vec<u8>,
+}
+
+/// What is wrong, whichever the version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    Parse(ParseError),
+    Problem4,
+    Problem6(Code6),
+    Version,
+}
+
+fn ours(bytes: &[u8]) -> Result<Found, Fault> {
+    fn found<I: packet::ip::Ip>(packet: &IpPacket<'_, I>, bytes: &[u8]) -> Found {
+        assert_eq!(&bytes[packet.payload_range()], packet.payload());
+        assert_eq!(packet.total_len(), packet.payload_range().end);
+        Found {
+            src: packet.src().into(),
+            dst: packet.dst().into(),
+            proto: packet.proto().0,
+            ttl: packet.ttl(),
+            fragmented: packet.fragment().is_some(),
+            payload: packet.payload().to_vec(),
+        }
+    }
+    match IpVersion::of_packet(bytes) {
+        None => Err(Fault::Version),
+        Some(IpVersion::V4) => match IpPacket::<Ipv4>::parse(bytes) {
+            Ok(packet) => {
+                // What was accepted can be looked at to its end.
+                assert!(packet.options().count() <= 40);
+                Ok(found(&packet, bytes))
+            }
+            Err(IpParseError::Parse { error }) => Err(Fault::Parse(error)),
+            Err(IpParseError::ParameterProblem {
+                pointer,
+                header_len,
+                ..
+            }) => {
+                assert!(usize::from(pointer) < header_len);
+                Err(Fault::Problem4)
+            }
+        },
+        Some(IpVersion::V6) => match IpPacket::<Ipv6>::parse(bytes) {
+            Ok(packet) => {
+                assert!(packet.extensions().count() <= packet::ip::MAX_EXTENSION_HEADERS);
+                Ok(found(&packet, bytes))
+            }
+            Err(IpParseError::Parse { error }) => Err(Fault::Parse(error)),
+            Err(IpParseError::ParameterProblem { pointer, code, .. }) => {
+                assert!((pointer as usize) < bytes.len(), "{code:?} at {pointer}");
+                Err(Fault::Problem6(code))
+            }
+        },
+    }
+}
+
+fn theirs(bytes: &[u8]) -> Option<Found> {
+    let ip = IpSlice::from_slice(bytes).ok()?;
+    let ttl = match &ip {
+        IpSlice::Ipv4(ip) => ip.header().ttl(),
+        IpSlice::Ipv6(ip) => ip.header().hop_limit(),
+    };
+    Some(Found {
+        src: ip.source_addr(),
+        dst: ip.destination_addr(),
+        proto: ip.payload().ip_number.0,
+        ttl,
+        fragmented: ip.payload().fragmented,
+        payload: ip.payload().payload.to_vec(),
+    })
+}
+
+/// Why the verdicts on the IP headers differ; `None` if nothing excuses it.
+fn explain(bytes: &[u8], ours: &Result<Found, Fault>, theirs: Option<&Found>) -> Option<Reason> {
+    let zero_len = bytes.len() > 40 && bytes[0] >> 4 == 6 && bytes[4..6] == [0, 0];
+    if zero_len {
+        return Some(Reason::ZeroPayloadLength);
+    }
+    match (ours, theirs) {
+        (Err(Fault::Parse(ParseError::Checksum)), _) => Some(Reason::Ipv4Checksum),
+        (Err(Fault::Parse(ParseError::Fragment)), _) => Some(Reason::Ipv4Fragment),
+        (Err(Fault::Problem4), _) => Some(Reason::Ipv4Options),
+        (Err(Fault::Problem6(code)), Some(_)) => match code {
+            Code6::UnrecognizedOption | Code6::TooManyOptions | Code6::OptionTooBig => {
+                Some(Reason::Ipv6Options)
+            }
+            Code6::IncompleteHeaderChain => Some(Reason::Ipv6Fragment),
+            Code6::TooManyExtensionHeaders => Some(Reason::ChainLimit),
+            Code6::ErroneousHeaderField => {
+                let IpParseError::ParameterProblem { pointer, .. } =
+                    IpPacket::<Ipv6>::parse(bytes).err()?
+                else {
+                    return None;
+                };
+                // What the pointer is at tells which check it was.
+                erroneous(bytes, pointer as usize)
+            }
+            _ => None,
+        },
+        (Ok(ours), _) if ours.proto == 51 => Some(Reason::Authentication),
+        (Ok(ours), _) if ours.fragmented => {
+            let chain = [0, 43, 44, 51, 60];
+            chain
+                .contains(&ours.proto)
+                .then_some(Reason::BehindFragment)
+        }
+        _ => None,
+    }
+}
+
+/// Which check of the IPv6 chain names octet `pointer`: walks the chain until it gets there.
+fn erroneous(bytes: &[u8], pointer: usize) -> Option<Reason> {
+    if pointer == 4 {
+        return Some(Reason::Ipv6Fragment);
+    }
+    let (mut kind, mut at) = (bytes[6], 40);
+    loop {
+        let len = if kind == 44 {
+            8
+        } else {
+            8 + usize::from(*bytes.get(at + 1)?) * 8
+        };
+        if pointer < at + len {
+            return match (kind, pointer - at) {
+                (43, 2) => Some(Reason::Routing),
+                (44, 2) => Some(Reason::Ipv6Fragment),
+                (0 | 60, 2..) => Some(Reason::Ipv6Options),
+                _ => None,
+            };
+        }
+        kind = bytes[at];
+        at += len;
+    }
+}
+
+fn check_tcp(found: &Found, reasons: &mut BTreeMap<Reason, usize>) {
+    let (src, dst, bytes) = (found.src, found.dst, &found.payload[..]);
+    let ours = TcpView::parse(src, dst, bytes, RxChecksum::Vouched);
+    let theirs = TcpSlice::from_slice(bytes);
+    match (ours, theirs) {
+        (Err(TcpParseError::Options), Ok(_)) => {
+            *reasons.entry(Reason::TcpOptions).or_default() += 1;
+        }
+        (Err(_), Err(_)) => {}
+        (Ok(ours), Ok(theirs)) => {
+            let header = ours.header();
+            assert_eq!(header.src_port, theirs.source_port());
+            assert_eq!(header.dst_port, theirs.destination_port());
+            assert_eq!(header.seq, theirs.sequence_number());
+            assert_eq!(header.ack, theirs.acknowledgment_number());
+            assert_eq!(header.window, theirs.window_size());
+            assert_eq!(header.urgent, theirs.urgent_pointer());
+            assert_eq!(header.flags.bits() & 1 != 0, theirs.fin());
+            assert_eq!(header.flags.bits() & 2 != 0, theirs.syn());
+            assert_eq!(header.flags.bits() & 4 != 0, theirs.rst());
+            assert_eq!(header.flags.bits() & 8 != 0, theirs.psh());
+            assert_eq!(header.flags.bits() & 16 != 0, theirs.ack());
+            assert_eq!(ours.payload(), theirs.payload());
+            let mut options = header.options;
+            let all: Result<Vec<_>, _> = theirs.options_iterator().collect();
+            // Theirs stops at kinds that it does not know.
+            for option in all.unwrap_or_default().into_iter().rev() {
+                match option {
+                    TcpOptionElement::MaximumSegmentSize(mss) => {
+                        assert_eq!(options.mss.take().unwrap_or(mss), mss);
+                    }
+                    TcpOptionElement::WindowScale(shift) => {
+                        assert_eq!(options.window_scale.take().unwrap_or(shift), shift);
+                    }
+                    TcpOptionElement::Timestamp(val, ecr) => {
+                        if let Some(stamps) = options.timestamps.take() {
+                            assert_eq!((stamps.val, stamps.ecr), (val, ecr));
+                        }
+                    }
+                    TcpOptionElement::SelectiveAcknowledgement(first, more)
+                        if !options.sack.is_empty() =>
+                    {
+                        let mut blocks = vec![first];
+                        blocks.extend(more.into_iter().flatten());
+                        assert_eq!(options.sack.as_slice(), blocks);
+                        options.sack = packet::tcp::SackBlocks::new();
+                    }
+                    _ => {}
+                }
+            }
+        }
+        (ours, theirs) => panic!("TCP: {ours:?} but {theirs:?}: {bytes:02x?}"),
+    }
+}
+
+fn check_udp(found: &Found, reasons: &mut BTreeMap<Reason, usize>) {
+    let (src, dst, bytes) = (found.src, found.dst, &found.payload[..]);
+    let ours = UdpView::parse(src, dst, bytes, RxChecksum::Vouched);
+    match (ours, UdpSlice::from_slice(bytes)) {
+        (Err(UdpParseError::MissingChecksum), Ok(theirs)) => {
+            assert_eq!(theirs.checksum(), 0);
+            *reasons.entry(Reason::UdpNoChecksum).or_default() += 1;
+        }
+        (Err(UdpParseError::Length), Ok(theirs)) => {
+            assert_eq!(theirs.length(), 0);
+            *reasons.entry(Reason::UdpZeroLength).or_default() += 1;
+        }
+        (Err(_), Err(_)) => {}
+        (Ok(ours), Ok(theirs)) => {
+            assert_eq!(ours.src_port(), theirs.source_port());
+            assert_eq!(ours.dst_port(), theirs.destination_port());
+            assert_eq!(ours.header().len, theirs.length());
+            assert_eq!(ours.payload(), theirs.payload());
+        }
+        (ours, theirs) => panic!("UDP: {ours:?} but {theirs:?}: {bytes:02x?}"),
+    }
+}
+
+fn check(bytes: &[u8], reasons: &mut BTreeMap<Reason, usize>) {
+    let (ours, theirs) = (ours(bytes), theirs(bytes));
+    match (&ours, &theirs) {
+        (Ok(ours), Some(theirs)) if ours == theirs => {
+            if !ours.fragmented {
+                match ours.proto {
+                    6 => check_tcp(ours, reasons),
+                    17 => check_udp(ours, reasons),
+                    _ => {}
+                }
+            }
+        }
+        (Err(_), None) => {}
+        _ => match explain(bytes, &ours, theirs.as_ref()) {
+            Some(reason) => *reasons.entry(reason).or_default() += 1,
+            None => panic!("{ours:?}\nbut {theirs:?}\nof {bytes:02x?}"),
+        },
+    }
+}
+
+#[test]
+fn captured_packets_agree() {
+    let mut reasons = BTreeMap::new();
+    for bytes in captured() {
+        assert!(ours(&bytes).is_ok(), "{bytes:02x?}");
+        check(&bytes, &mut reasons);
+        // All their prefixes, too.
+        for len in 0..bytes.len().min(120) {
+            check(&bytes[..len], &mut reasons);
+        }
+    }
+    assert!(reasons.is_empty(), "{reasons:?}");
+}
+
+#[test]
+fn generated_packets_agree_or_differ_for_a_reason() {
+    let mut rng = Rng(SEED);
+    let mut reasons = BTreeMap::new();
+    let captured = captured();
+    let mut accepted = 0;
+    for _ in 0..ROUNDS {
+        let mut bytes = match rng.below(8) {
+            0 => {
+                let len = rng.below(120);
+                let mut noise = rng.bytes(len);
+                if let Some(first) = noise.first_mut() {
+                    *first = rng.pick(&[0x45, 0x46, 0x4f, 0x60, 0x6f, *first]);
+                }
+                noise
+            }
+            1 | 2 => captured[rng.below(captured.len())].clone(),
+            3 | 4 => made_v4(&mut rng),
+            _ => made_v6(&mut rng),
+        };
+        accepted += usize::from(ours(&bytes).is_ok());
+        check(&bytes, &mut reasons);
+        mutate(&mut rng, &mut bytes);
+        accepted += usize::from(ours(&bytes).is_ok());
+        check(&bytes, &mut reasons);
+    }
+    println!(
+        "seed {SEED:#x}: {accepted} accepted of {}; {reasons:?}",
+        2 * ROUNDS
+    );
+    // The generator reaches all of it.
+    assert!(accepted > ROUNDS / 2);
+    assert_eq!(reasons.len(), 13, "{reasons:?}");
+}
