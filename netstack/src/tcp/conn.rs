@@ -102,6 +102,8 @@ pub(super) struct Conn {
     pub(super) ts_offset: u32,
     pub(super) ts_recent: u32,
     pub(super) ts_recent_at: Instant,
+    /// Our timestamp when the last recovery or timeout began.
+    pub(super) episode_ts: u32,
     //
     pub(super) timers: Timers,
     pub(super) stats: Stats,
@@ -133,8 +135,15 @@ impl Conn {
             lossy,
         } = done;
         let mut rtt = RttEstimator::default();
-        if let Some(measured) = measured {
-            rtt.sample(measured);
+        let mut backoff = Backoff::default();
+        match measured {
+            Some(measured) => rtt.sample(measured),
+            // RFC 6298 section 5.7: after a lost SYN, begin with no less than 3 s (4, as it is).
+            None if lossy => {
+                backoff.grow();
+                backoff.grow();
+            }
+            None => {}
         }
         let unscaled_max = u32::from(u16::MAX) << agreed.recv_scale;
         let capacity_max = u32::try_from(cfg.recv_buffer_max)
@@ -156,7 +165,7 @@ impl Conn {
             peer: SendWindow::new(peer_window, peer_seq, una),
             cc: Controller::new(settings.algorithm, initial),
             rtt,
-            backoff: Backoff::default(),
+            backoff,
             retries: 0,
             small_end: una,
             last_sent: now,
@@ -180,6 +189,7 @@ impl Conn {
             ts_offset,
             ts_recent,
             ts_recent_at: now,
+            episode_ts: (now.as_millis() as u32).wrapping_add(ts_offset),
             timers: Timers::default(),
             stats: Stats::default(),
             cfg,
@@ -257,6 +267,7 @@ impl Conn {
         if unread && self.phase != Phase::TimeWait && self.phase != Phase::Closed {
             // RFC 1122 section 4.2.2.13: the peer must learn that its data was not read.
             self.abort();
+            self.flags.insert(Flags::RST_DUE);
             return;
         }
         self.ring.clear();
@@ -269,7 +280,7 @@ impl Conn {
         let reset = matches!(
             self.phase,
             Phase::Established | Phase::FinWait1 | Phase::FinWait2 | Phase::CloseWait
-        ) || (self.phase == Phase::LastAck && self.ring.len() > 0);
+        );
         if self.phase != Phase::Closed {
             self.fail(TcpError::Aborted);
             self.ring.clear();

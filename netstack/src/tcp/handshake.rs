@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::conn::Conn;
 use super::input::acceptable;
 use super::outcome::{Events, Outcome, TcpError, Unreachable};
+use super::output::delayed_ack::ReplyLimit;
 use super::segment::{Segment, SegmentOut, reset_for};
 use super::seq::SeqNum;
 use super::settings::{Agreed, Settings, scale_for};
@@ -45,6 +46,9 @@ pub(super) struct Established {
     /// A SYN had to be sent again.
     pub(super) lossy: bool,
 }
+
+/// Longest round trip that an echoed timestamp may claim.
+pub(super) const MAX_ECHOED_MILLIS: u32 = 600_000;
 
 /// What both states share.
 #[derive(Debug)]
@@ -79,6 +83,7 @@ pub(super) struct SynReceived {
     /// The application closed already.
     pub(super) closing: bool,
     ack_due: bool,
+    reply_limit: ReplyLimit,
 }
 
 impl Opening {
@@ -172,6 +177,19 @@ impl Opening {
         } else {
             agreed.send_scale
         };
+        // A SYN that was sent again tells its time only by the timestamp that came back.
+        let echoed = seg
+            .options
+            .timestamps
+            .filter(|_| agreed.timestamps)
+            .map(|ts| self.ts_now(now).wrapping_sub(ts.ecr))
+            .filter(|millis| *millis <= MAX_ECHOED_MILLIS)
+            .map(|millis| Duration::from_millis(u64::from(millis)));
+        let rtt = if self.retries == 0 {
+            Some(now.saturating_since(self.sent_at))
+        } else {
+            echoed
+        };
         Established {
             una: self.iss + 1,
             rcv_nxt: irs + 1,
@@ -180,7 +198,7 @@ impl Opening {
             peer_seq: seg.seq,
             ts_offset: self.ts_offset,
             ts_recent: peer.timestamps.map_or(0, |ts| ts.val),
-            rtt: (self.retries == 0).then(|| now.saturating_since(self.sent_at)),
+            rtt,
             lossy: self.retries > 0,
             settings: self.settings,
             agreed,
@@ -251,6 +269,7 @@ impl SynSent {
             active: true,
             closing: false,
             ack_due: false,
+            reply_limit: ReplyLimit::default(),
         };
         let outcome = Outcome {
             events: Events::TRANSMIT,
@@ -306,6 +325,7 @@ impl SynReceived {
             active: false,
             closing: false,
             ack_due: false,
+            reply_limit: ReplyLimit::default(),
         }
     }
 
@@ -321,7 +341,7 @@ impl SynReceived {
         // open: what is new in it is the ACK. Without, our SYN-ACK was lost.
         if seg.has(TcpFlags::SYN) && seg.seq == self.irs && !seg.has(TcpFlags::RST) {
             if !seg.has(TcpFlags::ACK) {
-                self.opening.syn_due = true;
+                self.opening.syn_due |= self.reply_limit.permit(now);
                 return self.stay(Outcome {
                     events: Events::TRANSMIT,
                     ..Outcome::default()
@@ -336,30 +356,20 @@ impl SynReceived {
         if let (Some(recent), Some(ts)) = (self.peer.timestamps, seg.options.timestamps) {
             let old = SeqNum(ts.val).before(SeqNum(recent.val));
             if self.opening.cfg.timestamps && old && !seg.has(TcpFlags::RST) {
-                self.ack_due = true;
-                return self.stay(Outcome {
-                    events: Events::TRANSMIT,
-                    ..Outcome::dropped(DropReason::TcpPaws)
-                });
+                return self.answer(DropReason::TcpPaws, now);
             }
         }
         let window = u32::from(self.opening.window());
         if !acceptable::in_window(seg.seq, seg.seq_len(), nxt, window) {
-            self.ack_due = !seg.has(TcpFlags::RST);
-            let events = transmit_if(self.ack_due);
-            return self.stay(Outcome {
-                events,
-                ..Outcome::dropped(DropReason::TcpNotAcceptable)
-            });
+            if seg.has(TcpFlags::RST) {
+                return self.stay(Outcome::dropped(DropReason::TcpNotAcceptable));
+            }
+            return self.answer(DropReason::TcpNotAcceptable, now);
         }
         // Second: the RST bit.
         if seg.has(TcpFlags::RST) {
             if seg.seq != nxt {
-                self.ack_due = true;
-                return self.stay(Outcome {
-                    events: Events::TRANSMIT,
-                    ..Outcome::dropped(DropReason::TcpChallenged)
-                });
+                return self.answer(DropReason::TcpChallenged, now);
             }
             let error = if self.active {
                 TcpError::Refused
@@ -370,11 +380,7 @@ impl SynReceived {
         }
         // Fourth: the SYN bit (RFC 5961 section 4).
         if seg.has(TcpFlags::SYN) {
-            self.ack_due = true;
-            return self.stay(Outcome {
-                events: Events::TRANSMIT,
-                ..Outcome::dropped(DropReason::TcpChallenged)
-            });
+            return self.answer(DropReason::TcpChallenged, now);
         }
         // Fifth: the ACK bit.
         if !seg.has(TcpFlags::ACK) {
@@ -389,6 +395,16 @@ impl SynReceived {
         let done = self.opening.establish(self.irs, &self.peer, &seg, now);
         seg.flags.remove(TcpFlags::SYN);
         finish(done, self.closing, Some(seg), false, now, buffers)
+    }
+
+    /// Discards the segment and acknowledges what we have, within the limit of such replies.
+    fn answer(mut self, reason: DropReason, now: Instant) -> (Stage, Outcome) {
+        self.ack_due |= self.reply_limit.permit(now);
+        let outcome = Outcome {
+            events: transmit_if(self.ack_due),
+            ..Outcome::dropped(reason)
+        };
+        (Stage::SynReceived(self), outcome)
     }
 
     fn stay(self, outcome: Outcome) -> (Stage, Outcome) {

@@ -9,13 +9,12 @@ use super::acceptable::challenge;
 use crate::base::{DropReason, Instant};
 use crate::tcp::cc::Acked;
 use crate::tcp::conn::{Conn, Flags};
+use crate::tcp::handshake::MAX_ECHOED_MILLIS;
 use crate::tcp::outcome::Events;
 use crate::tcp::phase::{Phase, PhaseEvent};
 use crate::tcp::segment::Segment;
 use crate::tcp::send::inflight::{Mode, Progress};
-
-/// Longest round trip that an echoed timestamp may claim.
-const MAX_ECHOED: u32 = 600_000;
+use crate::tcp::seq::SeqNum;
 
 /// Takes the acknowledgment of an acceptable segment. `Err`: the segment goes no further.
 pub(super) fn process(conn: &mut Conn, seg: &Segment, now: Instant) -> Result<Events, DropReason> {
@@ -97,13 +96,16 @@ fn writable(conn: &mut Conn) -> Events {
     }
 }
 
-/// One round-trip time, from the timed segment or else from the echoed timestamp.
+/// One round-trip time, from the timed segment or else from the echoed timestamp. An echo from
+/// before the last recovery or timeout says when the original was sent, but perhaps not what
+/// caused this acknowledgment: if an earlier one was lost, the sample would contain our timeout.
 fn measure(conn: &mut Conn, seg: &Segment, progress: Progress, now: Instant) {
     let echoed = || {
         let ts = seg.options.timestamps?;
         let usable = conn.agreed.timestamps && progress.acked > 0 && !conn.flight.is_timing();
         let millis = conn.ts_now(now).wrapping_sub(ts.ecr);
-        (usable && ts.ecr != 0 && millis <= MAX_ECHOED)
+        let of_this_episode = SeqNum(ts.ecr).at_or_after(SeqNum(conn.episode_ts));
+        (usable && of_this_episode && millis <= MAX_ECHOED_MILLIS)
             .then(|| Duration::from_millis(u64::from(millis)))
     };
     if let Some(rtt) = progress.rtt.or_else(echoed) {
@@ -116,6 +118,7 @@ fn control_congestion(conn: &mut Conn, progress: Progress, flight: u32, mss: u32
     if progress.entered_recovery {
         conn.cc.on_loss(flight, mss);
         conn.stats.recoveries += 1;
+        conn.episode_ts = conn.ts_now(now);
         return;
     }
     if progress.acked == 0 || progress.left_recovery {

@@ -115,6 +115,9 @@ impl Conn {
             room => room,
         };
         if let Some((start, end)) = self.flight.next_lost() {
+            if room < end - start {
+                self.cc.on_limited();
+            }
             return self.select_again(start, end, room, size);
         }
         if let Some(pick) = self.select_fresh(room, size) {
@@ -287,6 +290,7 @@ impl Conn {
                 } else {
                     self.flight.on_resent(seq, len + u32::from(fin));
                 }
+                self.cc.on_sent(self.flight.pipe());
                 (seq, len, fin)
             }
             Pick::Probe => {

@@ -272,9 +272,9 @@ impl Inflight {
             Mode::Recovery if !self.sack => {
                 // A partial acknowledgment: the next segment is lost, too (RFC 6582 section 3.2).
                 self.dup_bytes = self.dup_bytes.saturating_sub(acked.saturating_sub(mss));
-                self.rtx_next = self.una;
+                // Unless it was sent again already.
                 self.lost_edge = (self.una + mss).min(self.nxt).max(self.lost_edge);
-                self.urgent = true;
+                self.urgent = self.rtx_next == self.una;
             }
             Mode::Recovery | Mode::Loss => {}
         }
@@ -302,8 +302,9 @@ impl Inflight {
                     continue;
                 }
             }
-            // Only what is outstanding can have arrived: anything else is nonsense or old.
-            if left.after(self.una) && right.at_or_before(self.nxt) {
+            // Only what is outstanding can have arrived: anything else is nonsense or old. Both ends
+            // are looked at, because a range of half the sequence space fools each one alone.
+            if left.within(self.una + 1, self.nxt) && right.within(left + 1, self.nxt + 1) {
                 news = news.saturating_add(self.board.insert(left, right));
             }
         }

@@ -268,10 +268,6 @@ impl Sim {
                     break;
                 }
             }
-            if e.written == e.app.total && !e.closed && (e.eof || !e.app.close_last) {
-                tcp.close(now);
-                e.closed = true;
-            }
         }
         let other = 3 - e.stream;
         while now >= e.app.read_from {
@@ -303,6 +299,11 @@ impl Sim {
         }
         if tcp.is_recv_finished() {
             e.eof = true;
+        }
+        let open = !matches!(tcp.state(), State::SynSent | State::SynReceived);
+        if open && e.written == e.app.total && !e.closed && (e.eof || !e.app.close_last) {
+            tcp.close(now);
+            e.closed = true;
         }
         if let Some(error) = tcp.error() {
             e.error = Some(error);
@@ -405,7 +406,7 @@ impl Sim {
         }
     }
 
-    fn done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.ends.iter().all(|e| {
             let gone = e.tcp.as_ref().is_some_and(Tcp::is_gone);
             gone && e.eof
@@ -416,8 +417,8 @@ impl Sim {
     /// than `limit` of virtual time, and that nothing is left.
     pub(super) fn run(&mut self, limit: Duration) {
         let start = self.now;
-        while !self.done() {
-            let stuck = !self.step();
+        while !self.is_done() {
+            let stuck = !self.step() && !self.is_done();
             let late = self.now.saturating_since(start) > limit;
             assert!(
                 !stuck && !late && self.steps < 3_000_000,

@@ -1,4 +1,10 @@
 //! Tests of whole connections.
 
+mod arrives;
+mod chaos;
+mod flow;
+mod fuzz;
 mod link;
+mod recovery;
+mod rig;
 mod transfer;

@@ -1,0 +1,245 @@
+//! Loss recovery, segment by segment: RFC 5681, 6582, 6675, 2018, 2883, 3042.
+
+use super::rig::{ACK, Rig, plain, with_sack};
+use crate::tcp::Algorithm;
+
+/// Ten segments of 1,000 bytes in flight, sent one by one.
+fn ten(mut rig: Rig) -> Rig {
+    rig.max_payload = 1_000;
+    rig.send(10_000);
+    assert_eq!(rig.texts().len(), 10);
+    rig
+}
+
+#[test]
+fn three_duplicates_resend_the_first_segment() {
+    let mut rig = ten(Rig::established(plain()));
+    rig.tcp.set_congestion(Algorithm::Reno);
+    rig.send(20_000);
+    rig.recv(1, 1, ACK, b"");
+    assert_eq!(rig.texts(), [(10_001, 1_000)], "limited transmit");
+    rig.recv(1, 1, ACK, b"");
+    assert_eq!(rig.texts(), [(11_001, 1_000)], "limited transmit");
+    rig.recv(1, 1, ACK, b"");
+    assert_eq!(rig.texts(), [(1, 1_000)], "fast retransmit");
+    let info = rig.tcp.info();
+    assert_eq!((info.recoveries, info.ssthresh), (1, 6_000));
+    // Further duplicates let new segments out once the pipe is small enough.
+    let mut fresh = 0;
+    for _ in 0..7 {
+        rig.recv(1, 1, ACK, b"");
+        fresh += rig.texts().len();
+    }
+    assert!(fresh >= 3, "{fresh}");
+    // A partial acknowledgment resends the next hole at once (RFC 6582).
+    rig.recv(1, 2_001, ACK, b"");
+    assert_eq!(rig.texts()[0], (2_001, 1_000));
+    // A full one ends the recovery.
+    rig.recv(1, 12_001, ACK, b"");
+    assert!(rig.texts().iter().all(|t| t.0 > 12_000));
+    assert_eq!(rig.tcp.info().cwnd, 6_000);
+    assert_eq!(rig.tcp.info().recoveries, 1);
+}
+
+#[test]
+fn two_duplicates_are_reordering() {
+    let mut rig = ten(Rig::established(plain()));
+    rig.recv(1, 1, ACK, b"");
+    rig.recv(1, 1, ACK, b"");
+    rig.recv(1, 10_001, ACK, b"");
+    assert!(rig.texts().is_empty());
+    assert_eq!(rig.tcp.info().retransmits, 0);
+}
+
+#[test]
+fn what_is_no_duplicate_is_not_counted() {
+    let mut rig = ten(Rig::established(plain()));
+    for i in 0..6u16 {
+        // A window update each time.
+        rig.window = 50_000 + i;
+        rig.recv(1, 1, ACK, b"");
+    }
+    for i in 0..6u32 {
+        // Text each time.
+        rig.recv(1 + i, 1, ACK, b"x");
+    }
+    assert!(rig.texts().iter().all(|t| t.1 == 0));
+    assert_eq!(rig.tcp.info().recoveries, 0);
+}
+
+#[test]
+fn sack_resends_all_holes_and_nothing_else() {
+    let mut rig = ten(Rig::established(with_sack()));
+    // Segments 1, 3 and 5 are lost.
+    rig.recv_sack(1, &[(1_001, 2_001)]);
+    rig.recv_sack(1, &[(3_001, 4_001), (1_001, 2_001)]);
+    assert_eq!(rig.tcp.info().recoveries, 0);
+    rig.recv_sack(1, &[(5_001, 10_001), (3_001, 4_001), (1_001, 2_001)]);
+    let info = rig.tcp.info();
+    assert_eq!((info.recoveries, info.sacked), (1, 7_000));
+    assert_eq!(rig.texts(), [(1, 1_000), (2_001, 1_000), (4_001, 1_000)]);
+    rig.recv_sack(2_001, &[(5_001, 10_001), (3_001, 4_001)]);
+    assert!(rig.texts().is_empty());
+    rig.recv(1, 10_001, ACK, b"");
+    assert!(rig.texts().is_empty());
+    assert_eq!(rig.tcp.info().retransmits, 3);
+    assert_eq!(rig.tcp.unacked(), 0);
+}
+
+#[test]
+fn a_hole_is_resent_as_one_super_segment() {
+    let mut rig = ten(Rig::established(with_sack()));
+    rig.max_payload = 65_000;
+    rig.recv_sack(1, &[(4_001, 10_001)]);
+    let sent = rig.texts();
+    assert_eq!(sent, [(1, 4_000)], "one gap, one super-segment");
+}
+
+#[test]
+fn a_lost_retransmission_is_found_by_what_was_sent_after_it() {
+    let mut rig = ten(Rig::established(with_sack()));
+    rig.send(10_000);
+    rig.recv_sack(1, &[(1_001, 10_001)]);
+    let sent = rig.texts();
+    assert_eq!(sent[0], (1, 1_000));
+    assert!(sent.len() >= 4, "new data follows: {sent:?}");
+    let end = sent.last().map(|s| s.0 + 1_000).expect("sent");
+    rig.recv_sack(1, &[(1_001, end)]);
+    assert_eq!(rig.texts()[0], (1, 1_000), "again");
+    assert_eq!(rig.tcp.info().timeouts, 0);
+}
+
+#[test]
+fn the_last_segment_of_a_flight_is_rescued() {
+    let mut rig = ten(Rig::established(with_sack()));
+    // 1 and 10 are lost: only one of them can be known to be.
+    rig.recv_sack(1, &[(1_001, 9_001)]);
+    assert_eq!(rig.texts(), [(1, 1_000), (9_001, 1_000)]);
+    assert!(rig.texts().is_empty(), "once");
+}
+
+#[test]
+fn a_timeout_resends_in_slow_start_and_spares_what_was_sacked() {
+    let mut rig = ten(Rig::established(with_sack()));
+    rig.recv_sack(1, &[(3_001, 4_001)]);
+    let sent = rig.pass(250);
+    assert_eq!((sent[0].0, sent[0].1), (200, 1));
+    let info = rig.tcp.info();
+    assert_eq!((info.timeouts, info.cwnd), (1, 1_000));
+    rig.recv_sack(1_001, &[(3_001, 4_001)]);
+    assert_eq!(rig.texts(), [(1_001, 1_000), (2_001, 1_000)]);
+    rig.recv(1, 4_001, ACK, b"");
+    let sent = rig.texts();
+    assert_eq!(sent[0], (4_001, 1_000));
+    assert!(sent.len() >= 3, "it doubles: {sent:?}");
+}
+
+#[test]
+fn a_peer_that_reneges_is_not_believed_twice() {
+    let mut rig = ten(Rig::established(with_sack()));
+    rig.recv_sack(1, &[(1_001, 10_001)]);
+    assert_eq!(rig.texts(), [(1, 1_000)]);
+    // It has forgotten everything but the first segment.
+    rig.recv(1, 1_001, ACK, b"");
+    let sent = rig.pass(2_000);
+    let resent: usize = sent.iter().map(|s| s.2).sum();
+    assert!(resent > 0);
+    let mut acked = 1_001;
+    for _ in 0..30 {
+        acked = (acked + 1_000).min(10_001);
+        rig.recv(1, acked, ACK, b"");
+        rig.pass(10);
+    }
+    assert_eq!(rig.tcp.unacked(), 0);
+}
+
+#[test]
+fn nonsense_blocks_are_ignored() {
+    let mut rig = ten(Rig::established(with_sack()));
+    rig.recv_sack(1, &[(20_001, 30_001)]);
+    rig.recv_sack(1, &[(5_001, 4_001)]);
+    rig.recv_sack(1, &[(1, 3_001)]);
+    rig.recv_sack(1, &[(9_001, 10_002)]);
+    rig.recv_sack(1, &[(1 << 31, 0u32.wrapping_sub(15))]);
+    rig.recv_sack(1, &[((1 << 31) - 10, 10_001)]);
+    assert_eq!(rig.tcp.info().sacked, 0);
+    assert_eq!(rig.tcp.info().recoveries, 0);
+}
+
+#[test]
+fn what_arrives_twice_is_reported() {
+    let mut rig = Rig::established(with_sack());
+    let block = |n: u32| super::rig::theirs(n).0;
+    rig.recv(1, 1, ACK, b"abc");
+    rig.recv(1, 1, ACK, b"abc");
+    let out = rig.out();
+    assert_eq!(
+        out[0].options.sack.as_slice(),
+        [(block(1), block(4))],
+        "RFC 2883"
+    );
+    rig.recv(10, 1, ACK, b"xyz");
+    let out = rig.out();
+    assert_eq!(out[0].options.sack.as_slice(), [(block(10), block(13))]);
+    rig.recv(10, 1, ACK, b"xyz");
+    let out = rig.out();
+    assert_eq!(
+        out[0].options.sack.as_slice(),
+        [(block(10), block(13)), (block(10), block(13))]
+    );
+}
+
+#[test]
+fn reordering_that_was_taken_for_loss_widens_the_window() {
+    let mut rig = ten(Rig::established(with_sack()));
+    rig.recv_sack(1, &[(1_001, 4_001)]);
+    assert_eq!(rig.texts()[0], (1, 1_000));
+    // The original arrives, then the retransmission: a duplicate.
+    rig.recv_sack(4_001, &[]);
+    rig.recv_sack(4_001, &[(1, 1_001)]);
+    rig.recv(1, 10_001, ACK, b"");
+    rig.send(10_000);
+    rig.max_payload = 1_000;
+    rig.out();
+    // The same pattern is not taken for loss again.
+    rig.recv_sack(10_001, &[(11_001, 14_001)]);
+    assert_eq!(rig.tcp.info().recoveries, 1);
+    rig.recv_sack(10_001, &[(11_001, 17_001)]);
+    assert_eq!(rig.tcp.info().recoveries, 2);
+}
+
+#[test]
+fn the_window_after_idle_is_the_initial_one() {
+    let mut rig = Rig::established(plain());
+    rig.max_payload = 1_000;
+    for i in 0..6u32 {
+        rig.send(10_000);
+        rig.out();
+        rig.pass(5);
+        rig.recv(1, 1 + 10_000 * (i + 1), ACK, b"");
+    }
+    let grown = rig.tcp.info().cwnd;
+    assert!(grown > 10_000, "{grown}");
+    rig.pass(10_000);
+    rig.send(30_000);
+    let first: usize = rig.texts().iter().map(|t| t.1).sum();
+    assert_eq!(first, 10_000);
+}
+
+#[test]
+fn the_congestion_window_is_no_bottleneck_without_loss() {
+    // One ACK per flight: slow start must double all the same.
+    let mut rig = Rig::established(plain());
+    rig.window = 65_535;
+    let mut acked = 1u32;
+    let mut flights = Vec::new();
+    for _ in 0..4 {
+        rig.send(200_000);
+        let flight: usize = rig.texts().iter().map(|t| t.1).sum();
+        flights.push(flight);
+        acked += flight as u32;
+        rig.pass(1);
+        rig.recv(1, acked, ACK, b"");
+    }
+    assert_eq!(flights, [10_000, 20_000, 40_000, 65_000]);
+}

@@ -1,0 +1,267 @@
+//! One connection, and a peer that says exactly what the test tells it to.
+//!
+//! The peer's sequence numbers are given relative to its SYN, ours relative to ours: the first octet
+//! of each stream is 1.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use packet::Buffers;
+use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
+
+use crate::base::{Instant, TcpConfig};
+use crate::tcp::{Open, Outcome, Segment, SegmentOut, SeqNum, State, Tcp};
+
+pub(super) const ACK: TcpFlags = TcpFlags::ACK;
+pub(super) const SYN: TcpFlags = TcpFlags::SYN;
+pub(super) const RST: TcpFlags = TcpFlags::RST;
+pub(super) const FIN: TcpFlags = TcpFlags::FIN;
+
+/// Both initial sequence numbers lie just below the wrap, so that every test crosses it.
+const ISS: SeqNum = SeqNum(u32::MAX - 20);
+const IRS: SeqNum = SeqNum(u32::MAX - 10);
+
+pub(super) struct Rig {
+    pub(super) tcp: Tcp,
+    pub(super) buffers: Buffers,
+    pub(super) now: Instant,
+    /// Window field of what the peer sends.
+    pub(super) window: u16,
+    /// Timestamp value of what the peer sends, if any.
+    pub(super) ts: Option<u32>,
+    pub(super) max_payload: usize,
+}
+
+/// No options but MSS: the least that a test has to think of.
+pub(super) fn plain() -> TcpConfig {
+    TcpConfig {
+        timestamps: false,
+        sack: false,
+        window_scaling: false,
+        recv_buffer_initial: 65_535,
+        recv_buffer_max: 65_535,
+        ..TcpConfig::default()
+    }
+}
+
+pub(super) fn with_sack() -> TcpConfig {
+    TcpConfig {
+        sack: true,
+        ..plain()
+    }
+}
+
+pub(super) fn open() -> Open {
+    Open {
+        isn: ISS,
+        ts_offset: 7_000,
+        mss: 1_000,
+    }
+}
+
+/// The options of the peer's SYN: everything, with an MSS of 1,000.
+pub(super) fn syn_options(ts: Option<u32>) -> TcpOptions {
+    TcpOptions {
+        mss: Some(1_000),
+        window_scale: Some(0),
+        sack_permitted: true,
+        timestamps: ts.map(|val| Timestamps { val, ecr: 0 }),
+        ..TcpOptions::default()
+    }
+}
+
+pub(super) fn syn() -> Segment {
+    Segment {
+        seq: IRS,
+        flags: SYN,
+        window: 60_000,
+        options: syn_options(Some(500)),
+        ..Segment::default()
+    }
+}
+
+impl Rig {
+    fn of(tcp: Tcp) -> Self {
+        Self {
+            tcp,
+            buffers: Buffers::new(65_536, 64, 64),
+            now: Instant::from_millis(1_000),
+            window: 60_000,
+            ts: None,
+            max_payload: 65_000,
+        }
+    }
+
+    /// SYN-SENT, with the SYN on the wire.
+    pub(super) fn syn_sent(cfg: TcpConfig) -> Self {
+        let now = Instant::from_millis(1_000);
+        let mut rig = Self::of(Tcp::connect(&Arc::new(cfg), open(), now));
+        let out = rig.out();
+        assert_eq!(out.len(), 1);
+        assert_eq!((out[0].seq, out[0].flags), (ISS, SYN));
+        assert_eq!(rig.tcp.state(), State::SynSent);
+        rig
+    }
+
+    /// SYN-RECEIVED by a passive open, with the SYN-ACK on the wire.
+    pub(super) fn syn_received(cfg: TcpConfig) -> Self {
+        let now = Instant::from_millis(1_000);
+        let mut rig = Self::of(Tcp::accept(&Arc::new(cfg), open(), &syn(), now));
+        let out = rig.out();
+        assert_eq!(out.len(), 1);
+        assert_eq!((out[0].seq, out[0].flags), (ISS, SYN | ACK));
+        assert_eq!(out[0].ack, IRS + 1);
+        rig
+    }
+
+    /// ESTABLISHED by an active open, 10 ms round trip, the handshake's ACK on the wire.
+    pub(super) fn established(cfg: TcpConfig) -> Self {
+        let timestamps = cfg.timestamps;
+        let mut rig = Self::syn_sent(cfg);
+        rig.now = rig.now + Duration::from_millis(10);
+        let mut syn_ack = Segment {
+            ack: ISS + 1,
+            flags: SYN | ACK,
+            ..syn()
+        };
+        if timestamps {
+            let ecr = rig.our_ts();
+            syn_ack.options.timestamps = Some(Timestamps { val: 500, ecr });
+            rig.ts = Some(500);
+        }
+        rig.give(syn_ack);
+        assert_eq!(rig.tcp.state(), State::Established);
+        let out = rig.out();
+        assert_eq!(out.len(), 1);
+        assert_eq!((out[0].flags, out[0].seq), (ACK, ISS + 1));
+        rig
+    }
+
+    pub(super) fn our_ts(&self) -> u32 {
+        self.now.as_millis() as u32 + 7_000
+    }
+
+    pub(super) fn give(&mut self, seg: Segment) -> Outcome {
+        let outcome = self.tcp.on_segment(seg, self.now, &self.buffers);
+        self.tcp.check();
+        outcome
+    }
+
+    pub(super) fn segment(&self, seq: u32, ack: u32, flags: TcpFlags, text: &[u8]) -> Segment {
+        Segment {
+            seq: IRS + seq,
+            ack: if flags.contains(ACK) {
+                ISS + ack
+            } else {
+                SeqNum(0)
+            },
+            flags,
+            window: self.window,
+            options: TcpOptions {
+                timestamps: self.ts.map(|val| Timestamps {
+                    val,
+                    ecr: self.our_ts(),
+                }),
+                ..TcpOptions::default()
+            },
+            payload: self.buffers.copy(text).expect("a slab"),
+            ..Segment::default()
+        }
+    }
+
+    /// The peer sends `seq`, `ack`, `flags` and `text`.
+    pub(super) fn recv(&mut self, seq: u32, ack: u32, flags: TcpFlags, text: &[u8]) -> Outcome {
+        let seg = self.segment(seq, ack, flags, text);
+        self.give(seg)
+    }
+
+    /// The peer acknowledges, with a SACK option.
+    pub(super) fn recv_sack(&mut self, ack: u32, blocks: &[(u32, u32)]) -> Outcome {
+        let mut seg = self.segment(1, ack, ACK, b"");
+        let mut sack = SackBlocks::default();
+        for &(left, right) in blocks {
+            sack.push((ISS + left).0, (ISS + right).0);
+        }
+        seg.options.sack = sack;
+        self.give(seg)
+    }
+
+    /// What is sent now, all of it.
+    pub(super) fn out(&mut self) -> Vec<SegmentOut> {
+        let mut all = Vec::new();
+        while let Some(seg) = self.tcp.poll_transmit(self.now, self.max_payload) {
+            all.push(seg);
+            assert!(all.len() < 10_000);
+            self.tcp.check();
+        }
+        all
+    }
+
+    /// What is sent now, as (sequence number, length) of text.
+    pub(super) fn texts(&mut self) -> Vec<(u32, usize)> {
+        self.out()
+            .iter()
+            .map(|seg| (seg.seq - ISS, seg.payload.len_bytes()))
+            .collect()
+    }
+
+    /// What is sent now must be one segment without text: its relative numbers and flags.
+    pub(super) fn one(&mut self) -> (u32, u32, TcpFlags) {
+        let out = self.out();
+        assert_eq!(out.len(), 1, "{out:?}");
+        (out[0].seq - ISS, out[0].ack - IRS, out[0].flags)
+    }
+
+    pub(super) fn send(&mut self, len: usize) {
+        let data: Vec<u8> = (0..len).map(|i| i as u8).collect();
+        let mut at = 0;
+        while at < len {
+            let taken = self.tcp.send(&data[at..], &self.buffers);
+            assert!(taken > 0);
+            at += taken;
+        }
+    }
+
+    /// Lets time pass, timer by timer, up to `millis` from now; returns everything sent meanwhile as
+    /// (milliseconds from the start, relative sequence number, length, flags).
+    pub(super) fn pass(&mut self, millis: u64) -> Vec<(u64, u32, usize, TcpFlags)> {
+        let start = self.now;
+        let end = start + Duration::from_millis(millis);
+        let mut sent = Vec::new();
+        for _ in 0..100_000 {
+            for seg in self.out() {
+                let at = self.now.saturating_since(start).as_millis() as u64;
+                sent.push((at, seg.seq - ISS, seg.payload.len_bytes(), seg.flags));
+            }
+            match self.tcp.poll_timeout() {
+                Some(at) if at <= end => {
+                    self.now = at.max(self.now);
+                    self.tcp.on_timeout(self.now);
+                }
+                _ => {
+                    self.now = end;
+                    return sent;
+                }
+            }
+        }
+        panic!("timers never end");
+    }
+
+    pub(super) fn read_all(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(chunk) = self.tcp.recv_pop(self.now) {
+            all.extend_from_slice(&chunk);
+        }
+        all
+    }
+}
+
+/// Our number `n` octets after our SYN.
+pub(super) fn ours(n: u32) -> SeqNum {
+    ISS + n
+}
+
+/// The peer's number `n` octets after its SYN.
+pub(super) fn theirs(n: u32) -> SeqNum {
+    IRS + n
+}
