@@ -49,6 +49,8 @@ bitflags::bitflags! {
         const KEEPALIVE_DUE = 1 << 6;
         /// Something was sent at all: `last_sent` means something.
         const SENT = 1 << 7;
+        /// The peer's FIN is in sequence.
+        const FIN_RECEIVED = 1 << 8;
     }
 }
 

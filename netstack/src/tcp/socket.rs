@@ -168,14 +168,11 @@ impl Tcp {
         self.conn().map_or(0, |conn| conn.ring.len())
     }
 
-    /// True if no byte will come any more: everything up to the peer's FIN was read, or the
-    /// connection ended.
+    /// True if everything up to the peer's FIN was read. A connection that ended in any other way
+    /// says so by its [`state`](Self::state) and [`error`](Self::error).
     pub fn is_recv_finished(&self) -> bool {
-        match &self.stage {
-            Stage::Open(conn) => !conn.phase.may_receive() && conn.ring.len() == 0,
-            Stage::Closed { .. } => true,
-            _ => false,
-        }
+        self.conn()
+            .is_some_and(|conn| conn.flags.contains(Flags::FIN_RECEIVED) && conn.ring.len() == 0)
     }
 }
 

@@ -6,7 +6,7 @@
 use packet::tcp::TcpFlags;
 
 use crate::base::Instant;
-use crate::tcp::conn::Conn;
+use crate::tcp::conn::{Conn, Flags};
 use crate::tcp::outcome::Events;
 use crate::tcp::phase::PhaseEvent;
 use crate::tcp::segment::Segment;
@@ -50,6 +50,7 @@ pub(super) fn process(conn: &mut Conn, fin: Option<SeqNum>, now: Instant) -> Eve
     conn.fin_at = None;
     conn.assembler = None;
     conn.window.nxt += 1;
+    conn.flags.insert(Flags::FIN_RECEIVED);
     conn.ack.on_urgent();
     conn.phase = conn.phase.apply(PhaseEvent::FinReceived);
     conn.on_phase_changed(now) | Events::PEER_CLOSED | Events::READABLE
