@@ -42,10 +42,18 @@ fn a_device_in_use_is_busy_whatever_its_kind() {
 #[test]
 fn another_interface_is_left_alone() {
     in_namespace(|| {
-        let mut config = config(Offload::Auto, 1);
-        config.name = "lo".to_owned();
-        let error = refused(&config);
-        assert!(matches!(error, DeviceError::NotATun { .. }), "{error}");
+        let _tap = tun_rs::DeviceBuilder::new()
+            .name("tap0")
+            .layer(tun_rs::Layer::L2)
+            .build_sync()
+            .expect("a TAP device");
+        for (name, kind) in [("lo", "built-in"), ("tap0", "tap")] {
+            let mut config = config(Offload::Auto, 1);
+            config.name = name.to_owned();
+            let error = refused(&config);
+            assert!(matches!(error, DeviceError::NotATun { .. }), "{error}");
+            assert!(error.to_string().contains(kind), "{error}");
+        }
     });
 }
 

@@ -35,6 +35,10 @@ pub(super) fn check_free(config: &TunConfig) -> Result<bool, DeviceError> {
     };
     let name = config.name.clone();
     match link.kind {
+        Some(InfoKind::Tun) if link.tap => Err(DeviceError::NotATun {
+            name,
+            kind: "tap".to_owned(),
+        }),
         Some(InfoKind::Tun) if link.busy => Err(DeviceError::Busy { name }),
         Some(InfoKind::Tun) if several && !link.multi_queue => Err(DeviceError::Mismatch {
             name,

@@ -21,6 +21,9 @@ use netlink_sys::{Socket, SocketAddr};
 use rustix::io::Errno;
 
 /// Attributes of a TUN link (`IFLA_TUN_*`) that the library leaves as bytes.
+const TUN_TYPE: u16 = 3;
+/// One value of `TUN_TYPE`.
+const TYPE_TAP: u8 = 2;
 const TUN_PERSIST: u16 = 6;
 const TUN_MULTI_QUEUE: u16 = 7;
 const TUN_NUM_QUEUES: u16 = 8;
@@ -30,6 +33,8 @@ pub(super) struct Link {
     pub(super) index: u32,
     /// `None`: the kernel gave no kind (a physical device).
     pub(super) kind: Option<InfoKind>,
+    /// Of the TUN driver, but carrying Ethernet frames.
+    pub(super) tap: bool,
     /// Held by a program, as far as can be seen.
     pub(super) busy: bool,
     /// A TUN made for several queues.
@@ -272,6 +277,7 @@ fn describe(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         kind: None,
+        tap: false,
         busy: false,
         multi_queue: false,
         tx_dropped: 0,
@@ -307,6 +313,7 @@ fn describe_tun(attributes: &[InfoTun], link: &mut Link) {
         }
         attribute.emit_value(&mut value[..len]);
         match attribute.kind() {
+            TUN_TYPE => link.tap = value[0] == TYPE_TAP,
             TUN_PERSIST => persistent = value[0] != 0,
             TUN_MULTI_QUEUE => link.multi_queue = value[0] != 0,
             TUN_NUM_QUEUES => queues = u32::from_ne_bytes(value),
