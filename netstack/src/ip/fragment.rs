@@ -124,6 +124,9 @@ pub struct Identification {
     offset_key: HashKey,
     counter_key: HashKey,
     counters: [u32; COUNTERS],
+    /// Which part of the numbers is ours, of how many parts.
+    index: u32,
+    parts: u32,
 }
 
 const COUNTERS: usize = 64;
@@ -135,6 +138,21 @@ impl Identification {
             offset_key: HashKey::random(rng),
             counter_key: HashKey::random(rng),
             counters: core::array::from_fn(|_| rng.u32()),
+            index: 0,
+            parts: 1,
+        }
+    }
+
+    /// The generator of worker `index` of `parts`: with the same secrets, but it hands out only
+    /// every `parts`-th number, so that no two workers give the same number to datagrams between
+    /// the same two hosts before the numbers wrap. (With secrets of their own, two workers would
+    /// meet as often as chance has it, and 16 bits are few.)
+    pub fn for_worker(&self, index: u32, parts: u32) -> Self {
+        let parts = parts.max(1);
+        Self {
+            index: index % parts,
+            parts,
+            ..self.clone()
         }
     }
 
@@ -147,8 +165,9 @@ impl Identification {
             *counter = counter.wrapping_add(1);
             *counter
         });
+        let own = counter.wrapping_mul(self.parts).wrapping_add(self.index);
         // The low half of the hash is as good as any.
-        (self.offset_key.hash(&flow) as u32).wrapping_add(counter)
+        (self.offset_key.hash(&flow) as u32).wrapping_add(own)
     }
 }
 
@@ -222,5 +241,24 @@ mod tests {
         let (x, y) = (ids.next(src, a, 17), ids.next(src, b, 17));
         assert!(x.abs_diff(y) > 64, "seed {seed}: {x} {y}");
         assert_ne!(ids.next(src, a, 1), ids.next(src, a, 17));
+    }
+
+    #[test]
+    fn workers_share_the_numbers_without_meeting() {
+        let seed = 12;
+        let mut rng = Rng::from_u64(seed);
+        let whole = Identification::new(&mut rng);
+        let (src, dst): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        for parts in [1, 2, 4] {
+            let mut seen = HashSet::new();
+            let mut workers: Vec<_> = (0..parts).map(|n| whole.for_worker(n, parts)).collect();
+            // However unevenly they send: all 16 bits of them are used once.
+            for (n, worker) in workers.iter_mut().enumerate() {
+                for _ in 0..65_536 / parts {
+                    let id = worker.next(src, dst, 17) as u16;
+                    assert!(seen.insert(id), "seed {seed}: worker {n} of {parts}");
+                }
+            }
+        }
     }
 }
