@@ -121,6 +121,7 @@ mod tests {
             ("2001:db8::9", "2001:db8::2"),
             // Rule 6 beats rule 8: a global destination does not get the unique-local source.
             ("2607:f8b0::1", "2001:db8::2"),
+            ("f000::1", "2001:db8::2"),
             ("2001:db8:1::2", "2001:db8:1::2"),
         ];
         for (dst, expected) in cases {
