@@ -313,7 +313,13 @@ impl EchoRequest {
             .into(),
         };
         let data = Chunks::from(packet.slice(self.data.clone()));
-        icmp_packets(self.local, self.remote, message, data, via, ident)
+        let via = Via {
+            // The request's DSCP may come back; its congestion marks say nothing about the way
+            // back (RFC 3168 section 6).
+            traffic_class: via.traffic_class & 0xfc,
+            ..*via
+        };
+        icmp_packets(self.local, self.remote, message, data, &via, ident)
     }
 }
 

@@ -331,7 +331,7 @@ fn a_ping_comes_back_as_it_went() {
         mtu: 1500,
         dont_fragment: true,
         ttl: 64,
-        traffic_class: 0,
+        traffic_class: 0x2b,
         flow_label: 0,
         offload: Offload::default(),
     };
@@ -364,6 +364,7 @@ fn a_ping_comes_back_as_it_went() {
             let addresses = addresses();
             let answer = if us == US4 {
                 let packet = IpPacket::<Ipv4>::parse(&reply).expect("v4");
+                assert_eq!(packet.traffic_class(), 0x28, "no congestion marks");
                 on_packet(
                     &packet,
                     Cast::Unicast,
@@ -373,6 +374,7 @@ fn a_ping_comes_back_as_it_went() {
                 )
             } else {
                 let packet = IpPacket::<Ipv6>::parse(&reply).expect("v6");
+                assert_eq!(packet.traffic_class(), 0x28, "no congestion marks");
                 on_packet(
                     &packet,
                     Cast::Unicast,
