@@ -235,7 +235,8 @@ impl Conn {
     pub(super) fn assembler_limits(&self) -> Limits {
         Limits {
             ranges: self.cfg.max_reassembly_ranges,
-            pinned: 2 * self.window.capacity() as usize + (128 << 10),
+            // A payload of 16 KiB may keep a slab of 64.
+            pinned: 4 * self.window.capacity() as usize + (256 << 10),
         }
     }
 

@@ -151,6 +151,12 @@ impl Controller {
         self.limited = false;
     }
 
+    /// A recovery is over with `pipe` bytes in flight: grow back from there, so that what was
+    /// acknowledged at its end does not become a burst of more than an initial window.
+    pub(super) fn on_recovered(&mut self, pipe: u32) {
+        self.window.cwnd = self.window.cwnd.min(pipe.saturating_add(self.initial));
+    }
+
     /// The retransmission timer expired. `first`: for the first time for this data (RFC 5681
     /// section 3.1, equation 4).
     pub(super) fn on_timeout(&mut self, flight: u32, mss: u32, first: bool) {
@@ -248,6 +254,20 @@ mod tests {
             cc.on_timeout(MSS, MSS, true);
             assert_eq!((cc.cwnd(), cc.ssthresh()), (MSS, 2 * MSS));
         }
+    }
+
+    #[test]
+    fn a_recovery_does_not_end_in_a_burst() {
+        let mut cc = Controller::new(Algorithm::Reno, 10 * MSS);
+        cc.on_sent(10 * MSS);
+        cc.on_limited();
+        cc.on_ack(ack(90 * MSS, 1), 0);
+        cc.on_loss(100 * MSS, MSS);
+        assert_eq!(cc.cwnd(), 50 * MSS);
+        cc.on_recovered(45 * MSS);
+        assert_eq!(cc.cwnd(), 50 * MSS);
+        cc.on_recovered(5 * MSS);
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (15 * MSS, 50 * MSS));
     }
 
     #[test]

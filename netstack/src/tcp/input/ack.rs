@@ -121,7 +121,12 @@ fn control_congestion(conn: &mut Conn, progress: Progress, flight: u32, mss: u32
         conn.episode_ts = conn.ts_now(now);
         return;
     }
-    if progress.acked == 0 || progress.left_recovery {
+    if progress.left_recovery {
+        let pipe = conn.flight.pipe();
+        conn.cc.on_recovered(pipe);
+        return;
+    }
+    if progress.acked == 0 {
         return;
     }
     let bytes = match conn.flight.mode() {

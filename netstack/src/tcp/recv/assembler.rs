@@ -21,6 +21,8 @@ struct Range {
     end: SeqNum,
     /// When something was last added, on a counter of insertions.
     touched: u32,
+    /// Memory that the range keeps from reuse, in bytes.
+    pinned: usize,
     data: VecDeque<Payload>,
 }
 
@@ -30,8 +32,6 @@ pub(crate) struct Assembler {
     ranges: Vec<Range>,
     /// Insertions so far.
     clock: u32,
-    /// Memory that all ranges keep from reuse, in bytes, as it was when they were added.
-    pinned: usize,
 }
 
 /// Limits of one assembler.
@@ -39,7 +39,7 @@ pub(crate) struct Assembler {
 pub(crate) struct Limits {
     /// Most ranges.
     pub(crate) ranges: usize,
-    /// Most bytes of memory pinned.
+    /// With this many bytes of memory pinned nothing more is kept.
     pub(crate) pinned: usize,
 }
 
@@ -128,16 +128,14 @@ impl Assembler {
         if before.is_none() && !after && self.ranges.len() >= limits.ranges {
             return false;
         }
-        let cost = memory_of(&piece, buffers);
-        if self.pinned.saturating_add(cost) > limits.pinned {
+        if self.ranges.iter().map(|r| r.pinned).sum::<usize>() >= limits.pinned {
             return false;
         }
-        self.pinned += cost;
         let touched = self.clock;
         match before {
             Some(p) => {
                 if let Some(range) = self.ranges.get_mut(p) {
-                    compact::push(&mut range.data, piece, buffers);
+                    range.pinned += compact::push(&mut range.data, piece, buffers);
                     range.end = end;
                     range.touched = touched;
                 }
@@ -146,6 +144,7 @@ impl Assembler {
                     let next = self.ranges.remove(*i);
                     if let Some(range) = self.ranges.get_mut(p) {
                         range.end = next.end;
+                        range.pinned += next.pinned;
                         join(&mut range.data, next.data);
                     }
                     *i = p;
@@ -153,11 +152,12 @@ impl Assembler {
             }
             None => {
                 let mut data = VecDeque::new();
-                compact::push(&mut data, piece, buffers);
+                let pinned = compact::push(&mut data, piece, buffers);
                 if after {
                     if let Some(range) = self.ranges.get_mut(*i) {
                         range.start = at;
                         range.touched = touched;
+                        range.pinned += pinned;
                         join(&mut data, core::mem::take(&mut range.data));
                         range.data = data;
                     }
@@ -168,6 +168,7 @@ impl Assembler {
                             start: at,
                             end,
                             touched,
+                            pinned,
                             data,
                         },
                     );
@@ -187,12 +188,6 @@ impl Assembler {
                 return None;
             }
             let mut range = self.ranges.remove(0);
-            if self.ranges.is_empty() {
-                self.pinned = 0;
-            } else {
-                let freed: usize = range.data.iter().map(Payload::pinned_bytes).sum();
-                self.pinned = self.pinned.saturating_sub(freed);
-            }
             if range.end.at_or_before(nxt) {
                 continue;
             }
@@ -245,13 +240,6 @@ impl Assembler {
             assert!(pair[0].end.before(pair[1].start), "adjacent ranges join");
         }
     }
-}
-
-/// What keeping `piece` will pin, at most.
-fn memory_of(piece: &Payload, buffers: &Buffers) -> usize {
-    piece
-        .pinned_bytes()
-        .min(piece.len().saturating_add(buffers.small().slab_bytes()))
 }
 
 /// `front` followed by `back`; moves the shorter of the two, so that no sequence of segments makes
@@ -358,6 +346,7 @@ mod tests {
             board.insert(SeqNum(i), &byte, limits, &buffers);
         }
         assert!(buffers.small().in_use() * 2_048 <= limits.pinned + 4_096);
+        assert!(board.len() >= 48);
     }
 
     #[test]

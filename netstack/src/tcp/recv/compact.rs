@@ -18,15 +18,18 @@ fn fills_its_slab(data: &Payload) -> bool {
     data.len() >= KEEP_BYTES || data.len().saturating_mul(KEEP_RATIO) >= data.pinned_bytes()
 }
 
-/// Appends `data` to `queue`, in place or copied. Never fails: with the small slabs exhausted, the
-/// payload stays in the (equally bounded) slab that it came in.
-pub(crate) fn push(queue: &mut VecDeque<Payload>, data: Payload, buffers: &Buffers) {
+/// Appends `data` to `queue`, in place or copied; returns how many bytes of memory that keeps from
+/// reuse. Never fails: with the small slabs exhausted, the payload stays in the (equally bounded)
+/// slab that it came in.
+pub(crate) fn push(queue: &mut VecDeque<Payload>, data: Payload, buffers: &Buffers) -> usize {
     if data.is_empty() {
-        return;
+        return 0;
     }
+    let mut pinned = 0;
     if fills_its_slab(&data) {
+        pinned += data.pinned_bytes();
         queue.push_back(data);
-        return;
+        return pinned;
     }
     let mut rest = data;
     if let Some(tail) = queue.back_mut() {
@@ -41,14 +44,17 @@ pub(crate) fn push(queue: &mut VecDeque<Payload>, data: Payload, buffers: &Buffe
         match buffers.copy(rest.get(..count).unwrap_or(&[])) {
             Some(copy) if !copy.is_empty() => {
                 rest.advance(copy.len());
+                pinned += copy.pinned_bytes();
                 queue.push_back(copy);
             }
             _ => {
+                pinned += rest.pinned_bytes();
                 queue.push_back(rest);
-                return;
+                break;
             }
         }
     }
+    pinned
 }
 
 #[cfg(test)]

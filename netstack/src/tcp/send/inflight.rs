@@ -142,7 +142,8 @@ impl Inflight {
     /// `len` octets of sequence space were sent for the first time.
     pub(crate) fn on_sent(&mut self, len: u32, now: Instant) {
         self.nxt += len;
-        if self.timed_at == Instant::FAR_FUTURE {
+        // During a recovery the acknowledgment would wait for the holes to be filled.
+        if self.timed_at == Instant::FAR_FUTURE && self.mode != Mode::Recovery {
             self.timed_end = self.nxt;
             self.timed_at = now;
         }
@@ -245,9 +246,15 @@ impl Inflight {
         } else if duplicate || sack_news > 0 {
             self.dup_acks = self.dup_acks.saturating_add(1);
             if !self.sack && self.mode != Mode::Loss {
+                // Before a recovery two segments may follow (limited transmit, RFC 3042).
+                let most = match self.mode {
+                    Mode::Open => 2 * mss,
+                    _ => u32::MAX,
+                };
                 self.dup_bytes = self
                     .dup_bytes
                     .saturating_add(mss)
+                    .min(most)
                     .min(self.outstanding().saturating_sub(mss));
             }
         }
@@ -337,6 +344,10 @@ impl Inflight {
                     self.lost_edge = edge.max((self.una + mss).min(self.nxt));
                     self.urgent = true;
                     self.rescued = false;
+                    if !self.sack {
+                        let arrived = u32::from(self.dup_acks).saturating_mul(mss);
+                        self.dup_bytes = arrived.min(self.outstanding().saturating_sub(mss));
+                    }
                 }
                 lost
             }

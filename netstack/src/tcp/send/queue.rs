@@ -19,6 +19,9 @@ use packet::frame::{Chunks, MAX_CHUNKS};
 /// Writes up to this long go into small slabs, while little is queued.
 const SMALL_WRITE: usize = 2_048;
 
+/// Payloads up to this long are copied behind the last slice, if its slab has room.
+const SHORT_PAYLOAD: usize = 512;
+
 /// With this much queued the application is faster than the network: large slabs, whatever the
 /// size of each write, so that a full super-segment needs few slices.
 const BUSY_QUEUE: usize = 8_192;
@@ -104,8 +107,15 @@ impl SendQueue {
         wanted - rest.len()
     }
 
-    /// Adds `data` without a copy.
-    pub(crate) fn append(&mut self, data: Payload) {
+    /// Adds `data` without a copy, unless it is so short that a place of its own costs more.
+    pub(crate) fn append(&mut self, mut data: Payload) {
+        if data.len() <= SHORT_PAYLOAD
+            && let Some(tail) = self.chunks.back_mut()
+        {
+            let taken = tail.data.try_append(&data);
+            data.advance(taken);
+            self.end += taken as u32;
+        }
         if data.is_empty() {
             return;
         }

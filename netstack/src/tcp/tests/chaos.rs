@@ -136,6 +136,19 @@ fn lives_2() {
     run(2_000..3_000);
 }
 
+/// Many more, from seed `FROM` to seed `TO`.
+#[test]
+#[ignore = "long, run by hand"]
+fn lives_by_hand() {
+    let seed = |name: &str, default: u64| {
+        std::env::var(name)
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or(default)
+    };
+    run(seed("FROM", 3_000)..seed("TO", 4_000));
+}
+
 /// Not a test of anything: says which seeds were slowest, for whoever tunes recovery.
 #[test]
 #[ignore = "a report, run by hand"]

@@ -336,6 +336,7 @@ impl Sim {
             let Some(tcp) = &e.tcp else { continue };
             next = next.min(tcp.poll_timeout().unwrap_or(Instant::FAR_FUTURE));
             let busy = tcp.recv_len() > 0
+                || (tcp.is_recv_finished() && !e.eof)
                 || (e.written < e.app.total && tcp.send_room() > 0)
                 || (e.written == e.app.total && !e.closed && (e.eof || !e.app.close_last));
             if busy && !e.app.pause.is_zero() {

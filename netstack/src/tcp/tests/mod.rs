@@ -2,6 +2,7 @@
 
 mod arrives;
 mod chaos;
+mod ends;
 mod flow;
 mod fuzz;
 mod link;
