@@ -92,7 +92,9 @@ pub fn permit(
     addresses
         .check_source(packet.src)
         .map_err(|_| Silence::Source)?;
-    if packet.fragment.is_some_and(|part| part.offset_bytes != 0) {
+    if packet.fragment.is_some_and(|part| part.offset_bytes != 0)
+        && !answers_later_fragment(message, packet.proto)
+    {
         return Err(Silence::LaterFragment);
     }
     let src = match addresses.classify(packet.dst) {
@@ -126,6 +128,13 @@ fn answers_multicast(message: IcmpMessage) -> bool {
                 }
         )
     )
+}
+
+/// RFC 1122 section 3.2.2 forbids errors about later fragments. IPv6 has one that is about nothing
+/// else: the fragment ends where no datagram can (RFC 8200 section 4.5), unless what it is part of
+/// might be an error itself.
+fn answers_later_fragment(message: IcmpMessage, proto: IpProto) -> bool {
+    matches!(message, IcmpMessage::V6(Icmpv6::ParameterProblem { .. })) && proto != IpProto::ICMPV6
 }
 
 /// True for an ICMP message that is not known to be a query: two hosts that answer each other's
@@ -297,7 +306,9 @@ mod tests {
                 };
                 let offending = packet(src, dst, IpProto::UDP, &[0; 8], Some(info));
                 for message in messages(version) {
-                    let expected = if allowed {
+                    let about_it =
+                        matches!(message, IcmpMessage::V6(Icmpv6::ParameterProblem { .. }));
+                    let expected = if allowed || about_it {
                         Ok(())
                     } else {
                         Err(Silence::LaterFragment)
