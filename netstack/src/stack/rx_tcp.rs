@@ -92,6 +92,7 @@ impl Shared {
             }
         }
         let WorkerState { deferred, .. } = w;
+        let is_reset = segment.flags.contains(TcpFlags::RST);
         let outcome = cell.state.with(&mut key.ctx(), |conn, ctx| {
             let outcome = conn.tcp.on_segment(segment, w.now, &self.buffers);
             conn.collect_wakers(outcome.events, deferred);
@@ -114,8 +115,10 @@ impl Shared {
             }
             outcome
         });
-        if let Some(reason) = outcome.drop {
-            w.counters.drop_packet(reason);
+        match outcome.drop {
+            Some(reason) => w.counters.drop_packet(reason),
+            None if is_reset => w.counters.add(Event::TcpResetsIn, 1),
+            None => {}
         }
         if let Some(rst) = outcome.rst {
             self.send_segment(w, &cell.flow, rst, self.config.ttl, 0);

@@ -20,13 +20,26 @@ use crate::base::Instant;
 use crate::base::counters::{DropReason, Event};
 use crate::demux::FlowKey;
 use crate::ip::send::{Offload, Packets, Via, tcp_packet, udp_packets};
-use crate::tcp::SegmentOut;
+use crate::tcp::{Losses, SegmentOut};
 
 /// Segments that one connection may produce before others get their turn.
 const SEGMENTS_PER_DRIVE: usize = 64;
 
 /// Payload of a super-segment: what the 16-bit length fields leave beside the largest headers.
 const MAX_SUPER_SEGMENT_BYTES: usize = 65_535 - 60 - 60;
+
+/// Adds to the worker's counters what a connection counted in between.
+fn count_losses(w: &WorkerState, before: Losses, after: Losses) {
+    let more = |after: u32, before: u32| u64::from(after.saturating_sub(before));
+    let retransmits = more(after.retransmits, before.retransmits);
+    if retransmits > 0 {
+        w.counters.add(Event::TcpRetransmits, retransmits);
+    }
+    let timeouts = more(after.timeouts, before.timeouts);
+    if timeouts > 0 {
+        w.counters.add(Event::TcpTimeouts, timeouts);
+    }
+}
 
 impl Shared {
     /// Lets a connection send what it has to send; returns when its next timer is due.
@@ -48,6 +61,7 @@ impl Shared {
         cell.state.with(&mut key.ctx(), |conn, _| {
             let (ttl, traffic_class) = (conn.ttl, conn.traffic_class);
             again = true;
+            let before = conn.tcp.losses();
             for _ in 0..SEGMENTS_PER_DRIVE {
                 let Some(segment) = conn.tcp.poll_transmit(w.now, max_payload) else {
                     again = false;
@@ -55,6 +69,7 @@ impl Shared {
                 };
                 self.send_segment(w, &cell.flow, segment, ttl, traffic_class);
             }
+            count_losses(w, before, conn.tcp.losses());
             gone = conn.tcp.is_gone();
             deadline = conn.tcp.poll_timeout();
         });
@@ -75,11 +90,12 @@ impl Shared {
         w: &mut WorkerState,
         cell: &Arc<ConnCell>,
     ) {
-        let deferred = &mut w.deferred;
         let now = w.now;
         cell.state.with(&mut key.ctx(), |conn, _| {
+            let before = conn.tcp.losses();
             let events = conn.tcp.on_timeout(now);
-            conn.collect_wakers(events, deferred);
+            count_losses(w, before, conn.tcp.losses());
+            conn.collect_wakers(events, &mut w.deferred);
         });
         w.mark_dirty(cell);
     }

@@ -48,7 +48,7 @@ mod tests;
 
 pub use cc::Algorithm;
 pub use isn::IsnGenerator;
-pub use outcome::{Events, IcmpError, Outcome, State, TcpError, TcpInfo, Unreachable};
+pub use outcome::{Events, IcmpError, Losses, Outcome, State, TcpError, TcpInfo, Unreachable};
 pub use segment::{Segment, SegmentOut, reset_for};
 pub use seq::SeqNum;
 pub use socket::{Open, Tcp};

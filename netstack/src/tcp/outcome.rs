@@ -121,6 +121,15 @@ pub enum State {
     Closed,
 }
 
+/// What a connection had to send again, counted from its beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Losses {
+    /// Segments retransmitted (wire segments, as cut at the MSS).
+    pub retransmits: u32,
+    /// Retransmission timeouts.
+    pub timeouts: u32,
+}
+
 /// Numbers of one connection, for people and tools.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TcpInfo {

@@ -11,7 +11,7 @@ use super::Stage;
 use super::cc::Algorithm;
 use super::conn::{Conn, Flags};
 use super::handshake::{SynReceived, SynSent};
-use super::outcome::{Events, IcmpError, Outcome, State, TcpError, TcpInfo, Unreachable};
+use super::outcome::{Events, IcmpError, Losses, Outcome, State, TcpError, TcpInfo, Unreachable};
 use super::phase::Phase;
 use super::segment::{Segment, SegmentOut, reset_for};
 use super::seq::SeqNum;
@@ -432,6 +432,23 @@ impl Tcp {
                 self.stage = Stage::closed(Some(error), None);
                 Ok(Events::ERROR | Events::CLOSED | Events::READABLE | Events::WRITABLE)
             }
+        }
+    }
+
+    /// What was sent again so far. A handshake's count ends with it.
+    pub fn losses(&self) -> Losses {
+        let (retransmits, timeouts) = match &self.stage {
+            Stage::SynSent(SynSent { opening })
+            | Stage::SynReceived(SynReceived { opening, .. }) => {
+                let retries = u32::from(opening.retries());
+                (retries, retries)
+            }
+            Stage::Open(conn) => (conn.stats.retransmits, conn.stats.timeouts),
+            Stage::Closed { .. } => (0, 0),
+        };
+        Losses {
+            retransmits,
+            timeouts,
         }
     }
 
