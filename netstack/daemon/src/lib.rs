@@ -4,9 +4,16 @@
 //! use the same kernel-side clients. It owns the command line, the configuration file, the classic
 //! services over the stack's own sockets, the signals, and the demo. It never looks into a packet.
 
+pub mod child;
 pub mod cli;
+pub mod demo;
 pub mod failure;
 mod file;
+pub mod namespace;
+pub mod probe;
+mod report;
+pub mod run;
+mod services;
 pub mod settings;
 pub mod values;
 
@@ -31,7 +38,7 @@ pub fn main() -> ExitCode {
 fn dispatch() -> Result<(), Failure> {
     match cli::parse(std::env::args_os())? {
         None => Ok(()),
-        Some(Command::Run(args)) => args.settings().map(drop),
-        Some(Command::Demo(_)) => Ok(()),
+        Some(Command::Run(args)) => run::run(args),
+        Some(Command::Demo(args)) => demo::run(&args),
     }
 }

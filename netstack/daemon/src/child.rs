@@ -1,0 +1,212 @@
+//! The daemon as a child process, for the demo and for the tests.
+//!
+//! * **Define.** A [`Daemon`] is a running `netstackd run` that has said `ready`.
+//! * **Enforce.** Made only by [`Daemon::start`], which waits for the line; ended when dropped; the
+//!   child also ends with the thread that started it, whatever happens to this process.
+//! * **Consume.** Clients may connect at once, and nothing is left running.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::failure::Failure;
+use crate::probe::{PATIENCE, now};
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    lines: Receiver<String>,
+    ready: BTreeMap<String, String>,
+}
+
+/// What the daemon counted: every counter by its name in the `counters` line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<String, u64>);
+
+impl Counts {
+    /// The counter `name`; zero if there is none.
+    pub fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// Every drop reason that was counted since `earlier`, with how often.
+    pub fn drops_since(&self, earlier: &Self) -> Vec<(String, u64)> {
+        self.0
+            .iter()
+            .filter_map(|(name, count)| {
+                let reason = name.strip_prefix("drop.")?;
+                let more = count.saturating_sub(earlier.get(name));
+                (more > 0).then(|| (reason.to_owned(), more))
+            })
+            .collect()
+    }
+}
+
+/// The words `key=value` of a line.
+fn pairs(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    line.split_whitespace()
+        .filter_map(|word| word.split_once('='))
+}
+
+impl Daemon {
+    /// Starts `program run arguments…` in the calling thread's network namespace and waits until it
+    /// serves.
+    ///
+    /// # Errors
+    ///
+    /// The child's own sentence and code when it ends instead; [`Failure::Stack`] when it says
+    /// nothing.
+    pub fn start<S: AsRef<str>>(program: &Path, arguments: &[S]) -> Result<Self, Failure> {
+        let failed = |what: &str| Failure::Stack(format!("{} {what}", program.display()));
+        let mut child = Command::new(program)
+            .args(["run", "--exit-with-parent"])
+            .args(arguments.iter().map(AsRef::as_ref))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| failed(&format!("could not be started: {e}")))?;
+        let stdout = child.stdout.take().ok_or_else(|| failed("has no stdout"))?;
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut daemon = Self {
+            child,
+            lines,
+            ready: BTreeMap::new(),
+        };
+        match daemon.lines.recv_timeout(PATIENCE) {
+            Ok(line) if line.starts_with("ready ") => {
+                daemon.ready = pairs(&line)
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .collect();
+                Ok(daemon)
+            }
+            Ok(line) => Err(failed(&format!("said '{line}' instead of 'ready'"))),
+            Err(RecvTimeoutError::Timeout) => Err(failed("did not say 'ready' in time")),
+            Err(RecvTimeoutError::Disconnected) => Err(daemon.epitaph()),
+        }
+    }
+
+    /// Why a child that ended by itself did so.
+    fn epitaph(&mut self) -> Failure {
+        let status = self.wait(PATIENCE);
+        let text = self.stderr();
+        let text = text.trim();
+        let text = text.strip_prefix("netstackd: ").unwrap_or(text).to_owned();
+        match status.ok().and_then(|status| status.code()) {
+            Some(2) => Failure::Usage(text),
+            Some(3) => Failure::Config(text),
+            Some(4) => Failure::Device(text),
+            Some(5) => Failure::Privilege(text),
+            Some(6) => Failure::InUse(text),
+            _ => Failure::Stack(text),
+        }
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the `ready` line said about `key`.
+    pub fn ready(&self, key: &str) -> &str {
+        self.ready.get(key).map_or("", String::as_str)
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        if let Ok(pid) = i32::try_from(self.pid()) {
+            // A child that has ended already has nothing left to be told.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// Asks for the counters (SIGUSR1).
+    ///
+    /// # Errors
+    ///
+    /// No answer.
+    pub fn counters(&self) -> Result<Counts, String> {
+        self.signal(Signal::SIGUSR1);
+        let deadline = now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_sub(now());
+            let line = self
+                .lines
+                .recv_timeout(left)
+                .map_err(|_| "the daemon did not print its counters".to_owned())?;
+            if let Some(rest) = line.strip_prefix("counters ") {
+                let parsed = pairs(rest).filter_map(|(k, v)| Some((k.to_owned(), v.parse().ok()?)));
+                return Ok(Counts(parsed.collect()));
+            }
+        }
+    }
+
+    /// Resident memory of the process, in bytes; `0` when it cannot be read.
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    }
+
+    /// Waits for the process to end.
+    ///
+    /// # Errors
+    ///
+    /// It still runs after `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus, String> {
+        let deadline = now() + patience;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) if now() < deadline => thread::sleep(Duration::from_millis(2)),
+                Ok(None) => return Err("the daemon does not end".to_owned()),
+                Err(e) => return Err(format!("the daemon cannot be waited for: {e}")),
+            }
+        }
+    }
+
+    /// What the process wrote to stderr; to be called when it has ended.
+    pub fn stderr(&mut self) -> String {
+        let mut text = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            // What cannot be read is missing from a message, no more.
+            let _ = stderr.read_to_string(&mut text);
+        }
+        text
+    }
+
+    /// SIGTERM, and waits for the process to end.
+    ///
+    /// # Errors
+    ///
+    /// It does not end.
+    pub fn terminate(&mut self) -> Result<ExitStatus, String> {
+        self.signal(Signal::SIGTERM);
+        self.wait(PATIENCE)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail only if it has ended and been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,174 @@
+//! Echo requests of any size, by raw ICMP sockets.
+
+use std::io::{ErrorKind, Read as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{PATIENCE, RoundTrips, noise, now};
+
+/// Most bytes that an echo request carries: 65,535 less the IPv4 and ICMP headers.
+pub const MAX_PING_BYTES: usize = 65_507;
+const ICMP_HEADER_BYTES: usize = 8;
+
+/// Pings one address.
+#[derive(Debug)]
+pub struct Pinger {
+    socket: Socket,
+    target: IpAddr,
+    ident: u16,
+    sequence: u16,
+    buffer: Vec<u8>,
+}
+
+impl Pinger {
+    /// A pinger from this namespace; `ident` tells it from others on the machine.
+    ///
+    /// # Errors
+    ///
+    /// No raw socket (it needs `CAP_NET_RAW` in the namespace), or no route to `target`.
+    pub fn new(target: IpAddr, ident: u16) -> Result<Self, String> {
+        let (domain, protocol, any) = match target {
+            IpAddr::V4(_) => (
+                Domain::IPV4,
+                Protocol::ICMPV4,
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            ),
+            IpAddr::V6(_) => (
+                Domain::IPV6,
+                Protocol::ICMPV6,
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            ),
+        };
+        let open = || {
+            let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
+            socket.set_recv_buffer_size(1 << 20)?;
+            socket.set_send_buffer_size(1 << 20)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.bind(&SocketAddr::new(any, 0).into())?;
+            socket.connect(&SocketAddr::new(target, 0).into())?;
+            Ok::<_, std::io::Error>(socket)
+        };
+        let socket =
+            open().map_err(|e| format!("cannot open a raw socket to ping {target}: {e}"))?;
+        Ok(Self {
+            socket,
+            target,
+            ident,
+            sequence: 0,
+            buffer: vec![0; 1 << 17],
+        })
+    }
+
+    /// Sends `len` bytes and waits for the same bytes to come back; returns how long it took.
+    ///
+    /// # Errors
+    ///
+    /// No answer in [`PATIENCE`], or one with other bytes.
+    pub fn ping(&mut self, len: usize) -> Result<Duration, String> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let target = self.target;
+        let payload = noise(u64::from(self.sequence), len);
+        let request = self.request(&payload);
+        let sent_at = now();
+        self.socket
+            .send(&request)
+            .map_err(|e| format!("ping {target} with {len} bytes: {e}"))?;
+        loop {
+            let got = match self.socket.read(&mut self.buffer) {
+                Ok(got) => got,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Err(format!("ping {target} with {len} bytes: no answer"));
+                }
+                Err(e) => return Err(format!("ping {target} with {len} bytes: {e}")),
+            };
+            let took = now().saturating_sub(sent_at);
+            let Some(answer) = self.answer(got) else {
+                continue;
+            };
+            return if answer == payload {
+                Ok(took)
+            } else {
+                Err(format!(
+                    "ping {target} with {len} bytes: other bytes came back"
+                ))
+            };
+        }
+    }
+
+    /// `count` pings of `len` bytes, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::ping`].
+    pub fn round_trips(&mut self, count: usize, len: usize) -> Result<RoundTrips, String> {
+        let samples = (0..count)
+            .map(|_| self.ping(len))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(RoundTrips::new(samples))
+    }
+
+    fn request(&self, payload: &[u8]) -> Vec<u8> {
+        let kind = if self.target.is_ipv4() { 8 } else { 128 };
+        let mut request = vec![kind, 0, 0, 0];
+        request.extend_from_slice(&self.ident.to_be_bytes());
+        request.extend_from_slice(&self.sequence.to_be_bytes());
+        request.extend_from_slice(payload);
+        // The kernel writes ICMPv6's checksum itself: it chooses the source address.
+        if self.target.is_ipv4() {
+            let sum = internet_checksum(&request);
+            request[2..4].copy_from_slice(&sum.to_be_bytes());
+        }
+        request
+    }
+
+    /// The payload of the message just read, if it is the answer to the last request.
+    fn answer(&self, got: usize) -> Option<&[u8]> {
+        let mut message = self.buffer.get(..got)?;
+        let wanted = match self.target {
+            // An IPv4 raw socket hands over the IP header, too.
+            IpAddr::V4(_) => {
+                let header_bytes = usize::from(message.first()? & 0x0f) * 4;
+                message = message.get(header_bytes..)?;
+                0
+            }
+            IpAddr::V6(_) => 129,
+        };
+        let (header, payload) = message.split_at_checked(ICMP_HEADER_BYTES)?;
+        let ours = header[0] == wanted
+            && header[4..6] == self.ident.to_be_bytes()
+            && header[6..8] == self.sequence.to_be_bytes();
+        ours.then_some(payload)
+    }
+}
+
+/// RFC 1071, for building packets by hand.
+pub fn internet_checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u64 = 0;
+    for pair in bytes.chunks(2) {
+        let low = pair.get(1).copied().unwrap_or(0);
+        sum += u64::from(u16::from_be_bytes([pair[0], low]));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_of_a_checksummed_message_is_zero() {
+        for len in [0, 1, 2, 7, 1000] {
+            let mut bytes = noise(len as u64, len + 4);
+            bytes[2..4].fill(0);
+            let sum = internet_checksum(&bytes);
+            bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+            assert_eq!(internet_checksum(&bytes), 0);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The stack's counters as text, for the `counters` line and for the page.
+
+use netstack::base::DropReason;
+use netstack::base::counters::Event;
+use netstack::net::Stack;
+
+/// Reads the counters of one stack without keeping it running.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    stack: Stack,
+}
+
+impl Source {
+    pub(crate) fn new(stack: &Stack) -> Self {
+        Self {
+            stack: stack.clone(),
+        }
+    }
+
+    /// Every counter by name: state first, then events, then drops as `drop.REASON`.
+    pub(crate) fn read(&self) -> Vec<(String, u64)> {
+        let counters = self.stack.counters();
+        let (large, small) = self.stack.slabs_in_use();
+        let state = [
+            ("connections", self.stack.connections()),
+            ("large_slabs", large),
+            ("small_slabs", small),
+        ];
+        let state = state.map(|(name, count)| (name.to_owned(), count as u64));
+        let events = Event::ALL
+            .iter()
+            .map(|&e| (e.label().to_owned(), counters.count(e)));
+        let drops = DropReason::ALL
+            .iter()
+            .map(|&reason| (format!("drop.{}", reason.label()), counters.dropped(reason)));
+        state.into_iter().chain(events).chain(drops).collect()
+    }
+
+    /// `counters name=count …`, one line.
+    pub(crate) fn line(&self) -> String {
+        let words = self
+            .read()
+            .into_iter()
+            .map(|(name, count)| format!(" {name}={count}"));
+        format!("counters{}", words.collect::<String>())
+    }
+}

@@ -1,0 +1,93 @@
+//! Character generator (RFC 864): an endless pattern, sent from one shared buffer without a copy.
+
+use bytes::Bytes;
+use futures::future::{Either, select};
+use netstack::base::Rng;
+use netstack::net::{TcpStream, UdpSocket};
+use packet::Payload;
+use std::pin::pin;
+
+/// Characters of a line, without its end.
+const LINE_CHARS: usize = 72;
+/// Printable ASCII characters, the space among them.
+const PRINTABLE: usize = 95;
+/// After so many bytes the pattern repeats.
+const PERIOD_BYTES: usize = PRINTABLE * (LINE_CHARS + 2);
+/// Bytes sent at once: the most that one offloaded segment carries.
+const PIECE_BYTES: usize = 64 << 10;
+/// Most characters of a datagram.
+const MAX_DATAGRAM_CHARS: u32 = 512;
+
+/// A stretch of the pattern, long enough that a whole piece starts at any position of the period.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern(Payload);
+
+impl Pattern {
+    pub(super) fn new() -> Self {
+        let bytes: Vec<u8> = (0..PERIOD_BYTES + PIECE_BYTES).map(byte_at).collect();
+        Self(Payload::from(Bytes::from(bytes)))
+    }
+
+    fn piece(&self, position: usize, len: usize) -> Payload {
+        let start = position % PERIOD_BYTES;
+        self.0.slice(start..start + len)
+    }
+}
+
+fn byte_at(position: usize) -> u8 {
+    let line = position / (LINE_CHARS + 2);
+    match position % (LINE_CHARS + 2) {
+        LINE_CHARS => b'\r',
+        column if column > LINE_CHARS => b'\n',
+        column => b' ' + ((line + column) % PRINTABLE) as u8,
+    }
+}
+
+/// Sends until the peer is gone; what the peer sends is thrown away.
+pub(super) async fn tcp(stream: TcpStream, pattern: Pattern) {
+    let (mut incoming, mut outgoing) = stream.into_split();
+    let generate = pin!(async {
+        let mut position = 0;
+        while outgoing
+            .send_payload(pattern.piece(position, PIECE_BYTES))
+            .await
+            .is_ok()
+        {
+            position = (position + PIECE_BYTES) % PERIOD_BYTES;
+        }
+    });
+    let discard = pin!(async { while let Ok(Some(_)) = incoming.recv_payload().await {} });
+    // A peer that only closed its half still gets characters.
+    if let Either::Right(((), generate)) = select(generate, discard).await {
+        generate.await;
+    }
+}
+
+/// A random number of characters, up to 512, for each datagram.
+pub(super) async fn udp(socket: UdpSocket, pattern: Pattern, mut rng: Rng) {
+    while let Ok((_, peer)) = socket.recv_payload_from().await {
+        if super::may_answer(peer) {
+            let len = rng.below(MAX_DATAGRAM_CHARS + 1) as usize;
+            // An answer that cannot be sent is a datagram lost: UDP's own promise.
+            let _ = socket.send_payload_to(pattern.piece(0, len), peer).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_continue_one_another() {
+        let pattern = Pattern::new();
+        let mut position = 0;
+        for _ in 0..200 {
+            let piece = pattern.piece(position, PIECE_BYTES);
+            assert_eq!(piece.len(), PIECE_BYTES);
+            assert_eq!(piece[0], byte_at(position));
+            assert_eq!(piece[PIECE_BYTES - 1], byte_at(position + PIECE_BYTES - 1));
+            position = (position + PIECE_BYTES) % PERIOD_BYTES;
+        }
+    }
+}

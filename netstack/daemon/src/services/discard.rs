@@ -1,0 +1,16 @@
+//! Discard (RFC 863): what comes in is thrown away.
+
+use netstack::net::{TcpStream, UdpSocket};
+use tokio::io::AsyncWriteExt as _;
+
+/// Reads until the peer closes its half, then closes ours.
+pub(super) async fn tcp(mut stream: TcpStream) {
+    while let Ok(Some(_)) = stream.recv_payload().await {}
+    // A connection that failed has nothing left to shut down.
+    let _ = stream.shutdown().await;
+}
+
+/// Reads every datagram and answers none.
+pub(super) async fn udp(socket: UdpSocket) {
+    while socket.recv_payload_from().await.is_ok() {}
+}
