@@ -1,0 +1,162 @@
+//! Packets by hand, byte for byte, right unless a test breaks them: independent of the code that
+//! reads them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use netstackd::probe::ping::internet_checksum;
+
+/// A host of the subnet that does not exist: nobody reacts to what the daemon answers.
+pub const FROM_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
+/// The same, in IPv6.
+pub const FROM_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x99);
+
+/// ICMP's protocol number.
+pub const ICMP: u8 = 1;
+/// TCP's.
+pub const TCP: u8 = 6;
+/// UDP's.
+pub const UDP: u8 = 17;
+/// ICMPv6's.
+pub const ICMPV6: u8 = 58;
+
+/// Writes the IPv4 header checksum anew.
+pub fn seal_v4(packet: &mut [u8]) {
+    let header_bytes = usize::from(packet[0] & 0x0f) * 4;
+    let header_bytes = header_bytes.min(packet.len());
+    packet[10..12].fill(0);
+    let sum = internet_checksum(&packet[..header_bytes]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// An IPv4 packet with `options` (a multiple of 4 bytes) and `payload`.
+pub fn ipv4_with(
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    proto: u8,
+    options: &[u8],
+    payload: &[u8],
+) -> Vec<u8> {
+    let header_bytes = 20 + options.len();
+    let total = u16::try_from(header_bytes + payload.len()).expect("a packet");
+    let mut packet = vec![0x40 | (header_bytes / 4) as u8, 0];
+    packet.extend_from_slice(&total.to_be_bytes());
+    packet.extend_from_slice(&[0x12, 0x34, 0, 0, 64, proto, 0, 0]);
+    packet.extend_from_slice(&from.octets());
+    packet.extend_from_slice(&to.octets());
+    packet.extend_from_slice(options);
+    packet.extend_from_slice(payload);
+    seal_v4(&mut packet);
+    packet
+}
+
+/// An IPv4 packet from [`FROM_V4`].
+pub fn ipv4(to: Ipv4Addr, proto: u8, payload: &[u8]) -> Vec<u8> {
+    ipv4_with(FROM_V4, to, proto, &[], payload)
+}
+
+/// An IPv4 fragment from [`FROM_V4`]: `offset` in bytes.
+pub fn ipv4_fragment(
+    to: Ipv4Addr,
+    proto: u8,
+    ident: u16,
+    offset: u16,
+    more: bool,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut packet = ipv4(to, proto, payload);
+    packet[4..6].copy_from_slice(&ident.to_be_bytes());
+    let field = (offset / 8) | if more { 0x2000 } else { 0 };
+    packet[6..8].copy_from_slice(&field.to_be_bytes());
+    seal_v4(&mut packet);
+    packet
+}
+
+/// An IPv6 packet.
+pub fn ipv6_from(from: Ipv6Addr, to: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).expect("a packet");
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend_from_slice(&length.to_be_bytes());
+    packet.extend_from_slice(&[next, 64]);
+    packet.extend_from_slice(&from.octets());
+    packet.extend_from_slice(&to.octets());
+    packet.extend_from_slice(payload);
+    packet
+}
+
+/// An IPv6 packet from [`FROM_V6`].
+pub fn ipv6(to: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
+    ipv6_from(FROM_V6, to, next, payload)
+}
+
+/// An IPv6 fragment header and its payload: `offset` in bytes.
+pub fn fragment_v6(next: u8, ident: u32, offset: u16, more: bool, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![next, 0];
+    bytes.extend_from_slice(&(offset | u16::from(more)).to_be_bytes());
+    bytes.extend_from_slice(&ident.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// The checksum of a transport message with its pseudo-header; the checksum field must be zero.
+fn transport_checksum(from: &[u8], to: &[u8], proto: u8, message: &[u8]) -> [u8; 2] {
+    let mut bytes = [from, to].concat();
+    bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(&[0, 0, 0, proto]);
+    bytes.extend_from_slice(message);
+    internet_checksum(&bytes).to_be_bytes()
+}
+
+/// Writes the checksum of the transport message inside a packet without options or extensions.
+pub fn seal(packet: &mut [u8]) {
+    let (addresses, at, proto) = match packet[0] >> 4 {
+        4 => (12..20, 20, packet[9]),
+        _ => (8..40, 40, packet[6]),
+    };
+    let addresses = packet[addresses].to_vec();
+    let (from, to) = addresses.split_at(addresses.len() / 2);
+    let field = at
+        + match proto {
+            TCP => 16,
+            UDP => 6,
+            _ => 2,
+        };
+    packet[field..field + 2].fill(0);
+    let sum = match proto {
+        ICMP => internet_checksum(&packet[at..]).to_be_bytes(),
+        _ => transport_checksum(from, to, proto, &packet[at..]),
+    };
+    packet[field..field + 2].copy_from_slice(&sum);
+}
+
+/// A packet with its transport checksum right.
+pub fn sealed(mut packet: Vec<u8>) -> Vec<u8> {
+    seal(&mut packet);
+    packet
+}
+
+/// A UDP datagram, checksum zero.
+pub fn udp(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = [from.to_be_bytes(), to.to_be_bytes()].concat();
+    bytes.extend_from_slice(&(8 + payload.len() as u16).to_be_bytes());
+    bytes.extend_from_slice(&[0, 0]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A TCP segment without options, checksum zero; `flags` as in the header's low byte.
+pub fn tcp(from: u16, to: u16, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = [from.to_be_bytes(), to.to_be_bytes()].concat();
+    bytes.extend_from_slice(&seq.to_be_bytes());
+    bytes.extend_from_slice(&ack.to_be_bytes());
+    bytes.extend_from_slice(&[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// An ICMP or ICMPv6 message, checksum zero.
+pub fn icmp(kind: u8, code: u8, rest: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind, code, 0, 0];
+    bytes.extend_from_slice(&rest);
+    bytes.extend_from_slice(payload);
+    bytes
+}

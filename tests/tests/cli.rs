@@ -1,0 +1,225 @@
+//! Wrong flags, files, devices and privileges: one sentence each, and its exit code.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use tests::program;
+use tests::world::{Scratch, in_namespace, in_namespace_with_mounts, ip, serve, try_serve};
+
+/// A user without any privilege.
+const NOBODY: u32 = 65_534;
+
+fn run(words: &str) -> Output {
+    Command::new(program!())
+        .args(words.split_whitespace())
+        .output()
+        .expect("the program runs")
+}
+
+/// Checks the form of a complaint and returns its sentence.
+#[track_caller]
+fn complaint(output: &Output, code: i32) -> String {
+    let stderr = String::from_utf8(output.stderr.clone()).expect("text");
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(output.stdout.is_empty(), "stdout is for results");
+    let sentence = stderr
+        .strip_prefix("netstackd: ")
+        .expect(&stderr)
+        .trim_end()
+        .to_owned();
+    assert!(
+        !sentence.is_empty() && !sentence.contains('\n'),
+        "one sentence: {stderr}"
+    );
+    assert!(
+        !sentence.contains("panicked") && !sentence.contains("Error {"),
+        "{stderr}"
+    );
+    println!("{code}: {sentence}");
+    sentence
+}
+
+#[test]
+fn wrong_flags_exit_with_2() {
+    let net = "run --tun t0 --addr 10.77.0.2/24";
+    for (words, says) in [
+        ("", "run or demo"),
+        ("serve", "serve"),
+        ("run --frobnicate", "--frobnicate"),
+        ("run --addr 10.77.0.2/24", "--tun NAME"),
+        ("run --tun t0", "--addr"),
+        ("run --tun t0 --addr ten/24", "ten/24"),
+        (&format!("{net} --host-addr 10.78.0.1"), "10.78.0.1"),
+        (&format!("{net} --host-addr 10.77.0.2"), "own address"),
+        (&format!("{net} --mtu 10"), "--mtu 10"),
+        (&format!("{net} --queues 0"), "--queues"),
+        (&format!("{net} --queues 257"), "--queues"),
+        (&format!("{net} --services echo,finger"), "finger"),
+        ("demo --seconds 0", "--seconds"),
+        ("demo --mtu 100", "--mtu"),
+    ] {
+        let sentence = complaint(&run(words), 2);
+        assert!(sentence.contains(says), "{words}: {sentence}");
+    }
+}
+
+#[test]
+fn help_names_every_flag_and_exit_code() {
+    let output = run("run --help");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).expect("text");
+    for flag in [
+        "--tun",
+        "--addr",
+        "--addr6",
+        "--host-addr",
+        "--host-addr6",
+        "--mtu",
+        "--queues",
+        "--offload",
+        "--services",
+        "--pcap",
+        "--config",
+        "Exit codes",
+    ] {
+        assert!(text.contains(flag), "{flag} is missing: {text}");
+    }
+    assert!(!text.contains("exit-with-parent"));
+}
+
+#[test]
+fn wrong_files_exit_with_3() {
+    let scratch = Scratch::new("config");
+    let sentence = complaint(&run("run --config /nonexistent/x.toml"), 3);
+    assert!(sentence.contains("/nonexistent/x.toml"), "{sentence}");
+    let file = scratch.write(
+        "bad.toml",
+        "tun = \"t0\"\naddr = \"10.77.0.2/24\"\nmtus = 1500\n",
+    );
+    let sentence = complaint(&run(&format!("run --config {file}")), 3);
+    assert!(
+        sentence.contains(&format!("{file}, line 3: key 'mtus'")),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn taken_names_and_addresses_exit_with_6() {
+    in_namespace(|| {
+        let first = serve(program!(), &[]);
+        let failure = try_serve(program!(), &[]).expect_err("the name is taken");
+        println!("{failure}");
+        assert_eq!(failure.exit_code(), 6, "{failure}");
+        assert!(failure.to_string().contains("t0"), "{failure}");
+        drop(first);
+    });
+    in_namespace(|| {
+        ip("link add t0 type veth peer name t1");
+        let failure = try_serve(program!(), &[]).expect_err("the name is taken");
+        println!("{failure}");
+        assert_eq!(failure.exit_code(), 6, "{failure}");
+    });
+    in_namespace(|| {
+        ip("addr add 10.77.0.1/32 dev lo");
+        let failure = try_serve(program!(), &[]).expect_err("the address is taken");
+        println!("{failure}");
+        assert_eq!(failure.exit_code(), 6, "{failure}");
+        assert!(failure.to_string().contains("10.77.0.1"), "{failure}");
+    });
+}
+
+/// Hides `/dev/net/tun`, or puts one there that everybody may open.
+fn replace_dev_net(tun: bool) {
+    mount(
+        Some("none"),
+        "/dev/net",
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("mode=0755"),
+    )
+    .expect("mount over /dev/net");
+    if tun {
+        let path = Path::new("/dev/net/tun");
+        mknod(
+            path,
+            SFlag::S_IFCHR,
+            Mode::S_IRUSR | Mode::S_IWUSR,
+            makedev(10, 200),
+        )
+        .expect("mknod");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).expect("chmod");
+    }
+}
+
+#[test]
+fn no_tun_device_exits_with_4() {
+    in_namespace_with_mounts(|| {
+        replace_dev_net(false);
+        let sentence = complaint(&run("run --tun t0 --addr 10.77.0.2/24"), 4);
+        assert!(
+            sentence.contains("/dev/net/tun") && sentence.contains("modprobe"),
+            "{sentence}"
+        );
+        let sentence = complaint(&run("demo"), 4);
+        assert!(sentence.contains("/dev/net/tun"), "{sentence}");
+    });
+}
+
+/// The program where a user without privileges can reach it.
+fn copy_for_everybody(scratch: &Scratch) -> PathBuf {
+    let copy = scratch.path("netstackd");
+    std::fs::copy(program!(), &copy).expect("copy the program");
+    copy
+}
+
+#[test]
+fn no_privilege_exits_with_5() {
+    let scratch = Scratch::new("unprivileged");
+    let program = copy_for_everybody(&scratch);
+    in_namespace_with_mounts(|| {
+        replace_dev_net(true);
+        let output = Command::new(&program)
+            .args(["run", "--tun", "t0", "--addr", "10.77.0.2/24"])
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output()
+            .expect("the program runs");
+        let sentence = complaint(&output, 5);
+        assert!(sentence.contains("CAP_NET_ADMIN"), "{sentence}");
+    });
+}
+
+#[test]
+fn the_demo_matches_for_root_and_for_anybody() {
+    let scratch = Scratch::new("demo");
+    let program = copy_for_everybody(&scratch);
+    in_namespace_with_mounts(|| {
+        replace_dev_net(true);
+        for user in [0, NOBODY] {
+            let output = Command::new(&program)
+                .args(["demo", "--seconds", "1"])
+                .uid(user)
+                .gid(user)
+                .output()
+                .expect("the program runs");
+            let text = String::from_utf8_lossy(&output.stdout);
+            println!(
+                "as user {user}:\n{text}{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            assert!(output.status.success(), "user {user}: {}", output.status);
+            assert!(
+                text.contains("everything matched") && !text.contains("FAIL"),
+                "{text}"
+            );
+        }
+        // Whatever it did, this namespace has not seen it.
+        let links = std::fs::read_dir("/proc/sys/net/ipv4/conf").expect("links");
+        let links: Vec<_> = links.flatten().map(|entry| entry.file_name()).collect();
+        assert!(!links.iter().any(|name| name == "demo0"), "{links:?}");
+    });
+}

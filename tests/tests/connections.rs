@@ -1,0 +1,227 @@
+//! How connections begin and end: many at once, many in a row, by halves, by reset, by refusal, and
+//! by silence.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+
+use netstackd::child::Daemon;
+use netstackd::probe::{noise, stream};
+use socket2::SockRef;
+use tests::program;
+use tests::world::{Scratch, eventually, in_namespace, nft, port, serve, targets};
+
+fn count(daemon: &Daemon, name: &str) -> u64 {
+    daemon.counters().expect("counters").get(name)
+}
+
+fn wait_until_empty(daemon: &Daemon) {
+    eventually("every connection is gone", || {
+        count(daemon, "connections") == 0
+    });
+}
+
+#[test]
+fn a_thousand_concurrent_echoing_connections() {
+    const EACH: usize = 500;
+    const ROUNDS: usize = 5;
+    in_namespace(|| {
+        let daemon = serve(program!(), &[]);
+        let clients = |target: SocketAddr| -> Vec<TcpStream> {
+            let mut streams: Vec<TcpStream> = (0..EACH)
+                .map(|n| stream::connect(target).unwrap_or_else(|e| panic!("{n} to {target}: {e}")))
+                .collect();
+            for round in 0..ROUNDS {
+                // Everybody writes before anybody reads: all of them are busy at once.
+                let message = |n: usize| noise((round * EACH + n) as u64, 1_000 + 7 * n);
+                for (n, stream) in streams.iter_mut().enumerate() {
+                    stream
+                        .write_all(&message(n))
+                        .unwrap_or_else(|e| panic!("{n}: {e}"));
+                }
+                for (n, stream) in streams.iter_mut().enumerate() {
+                    let mut answer = vec![0; 1_000 + 7 * n];
+                    stream
+                        .read_exact(&mut answer)
+                        .unwrap_or_else(|e| panic!("{n}: {e}"));
+                    assert!(
+                        answer == message(n),
+                        "connection {n}, round {round}: other bytes"
+                    );
+                }
+            }
+            streams
+        };
+        let streams: Vec<TcpStream> = thread::scope(|scope| {
+            let both = targets(port::ECHO).map(|target| scope.spawn(move || clients(target)));
+            both.into_iter()
+                .flat_map(|clients| clients.join().expect("clients"))
+                .collect()
+        });
+        assert_eq!(count(&daemon, "connections"), 2 * EACH as u64);
+        println!(
+            "{} connections echoed {ROUNDS} rounds at once",
+            streams.len()
+        );
+        drop(streams);
+        wait_until_empty(&daemon);
+    });
+}
+
+#[test]
+fn a_half_closed_connection_still_echoes() {
+    in_namespace(|| {
+        let daemon = serve(program!(), &[]);
+        for target in targets(port::ECHO) {
+            let mut stream = stream::connect(target).expect("connected");
+            let message = noise(3, 300_000);
+            let mut writer = stream.try_clone().expect("a second handle");
+            let written = message.clone();
+            let writing = thread::spawn(move || {
+                writer.write_all(&written).expect("written");
+                writer.shutdown(Shutdown::Write).expect("half closed");
+            });
+            let mut answer = Vec::new();
+            stream
+                .read_to_end(&mut answer)
+                .expect("everything, then the end");
+            writing.join().expect("the writer");
+            assert!(
+                answer == message,
+                "{} of {} bytes came back",
+                answer.len(),
+                message.len()
+            );
+        }
+        wait_until_empty(&daemon);
+        assert_eq!(
+            count(&daemon, "tcp_resets_out") + count(&daemon, "tcp_resets_in"),
+            0
+        );
+    });
+}
+
+#[test]
+fn a_service_that_closes_first_ends_in_time_wait_only() {
+    let scratch = Scratch::new("time-wait");
+    let config = scratch.write("tcp.toml", "[tcp]\ntime_wait = \"300ms\"\n");
+    in_namespace(|| {
+        let daemon = serve(program!(), &["--config", &config]);
+        for target in targets(port::DAYTIME) {
+            let line = stream::read_all(target, b"").expect("a line, then the end");
+            assert!(line.ends_with(b"-UTC\r\n"), "{line:?}");
+        }
+        wait_until_empty(&daemon);
+    });
+}
+
+#[test]
+fn a_reset_ends_a_connection_at_once() {
+    in_namespace(|| {
+        let daemon = serve(program!(), &[]);
+        for (before, target) in targets(port::ECHO).into_iter().enumerate() {
+            let mut stream = stream::connect(target).expect("connected");
+            stream::exchange(&mut stream, b"hello", &mut [0; 5]).expect("an echo");
+            assert_eq!(count(&daemon, "connections"), 1);
+            SockRef::from(&stream)
+                .set_linger(Some(std::time::Duration::ZERO))
+                .expect("linger");
+            drop(stream);
+            wait_until_empty(&daemon);
+            assert_eq!(count(&daemon, "tcp_resets_in"), before as u64 + 1);
+        }
+    });
+}
+
+#[test]
+fn a_closed_port_refuses_at_once() {
+    in_namespace(|| {
+        let daemon = serve(program!(), &[]);
+        for target in targets(port::CLOSED) {
+            let error = stream::connect(target).expect_err("nobody listens");
+            assert_eq!(
+                error.kind(),
+                ErrorKind::ConnectionRefused,
+                "{target}: {error}"
+            );
+        }
+        // One SYN each: the first answer was the refusal.
+        assert_eq!(count(&daemon, "drop.tcp_no_listener"), 2);
+        assert_eq!(count(&daemon, "tcp_resets_out"), 2);
+        assert_eq!(count(&daemon, "connections"), 0);
+    });
+}
+
+#[test]
+fn a_peer_that_vanishes_is_given_up() {
+    let scratch = Scratch::new("vanish");
+    let config = scratch.write(
+        "tcp.toml",
+        "[tcp]\nrto_max = \"1s\"\nrto_initial = \"500ms\"\ndata_retries = 4\nsyn_retries = 2\n\
+         keepalive_idle = \"1s\"\nkeepalive_interval = \"500ms\"\nkeepalive_probes = 3\n",
+    );
+    in_namespace(|| {
+        let daemon = serve(program!(), &["--config", &config]);
+        let mut kept = Vec::new();
+        for target in targets(port::ECHO) {
+            // One that is idle: only keepalive can tell.
+            let mut idle = stream::connect(target).expect("connected");
+            stream::exchange(&mut idle, b"hello", &mut [0; 5]).expect("an echo");
+            kept.push(idle);
+        }
+        for target in targets(port::CHARGEN) {
+            // One that has data on the way: retransmission must give up.
+            let mut busy = stream::connect(target).expect("connected");
+            busy.read_exact(&mut [0; 1_000]).expect("characters");
+            kept.push(busy);
+        }
+        assert_eq!(count(&daemon, "connections"), 4);
+        nft(
+            "table inet gone { chain in { type filter hook input priority 0; drop; }; \
+             chain out { type filter hook output priority 0; drop; }; }",
+        );
+        eventually("every connection was given up", || {
+            count(&daemon, "connections") == 0
+        });
+        println!("{} connections without a peer were given up", kept.len());
+    });
+}
+
+#[test]
+fn ten_thousand_connections_in_a_row_leave_nothing() {
+    const TOTAL: u64 = 10_000;
+    let scratch = Scratch::new("sequential");
+    let config = scratch.write("tcp.toml", "[tcp]\ntime_wait = \"100ms\"\n");
+    in_namespace(|| {
+        let daemon = serve(program!(), &["--config", &config]);
+        let [v4, v6] = targets(port::ECHO);
+        let state = || {
+            wait_until_empty(&daemon);
+            let counts = daemon.counters().expect("counters");
+            let slabs = (counts.get("large_slabs"), counts.get("small_slabs"));
+            (
+                slabs,
+                daemon.resident_bytes(),
+                counts.get("tcp_passive_opens"),
+            )
+        };
+        // Pools and tables reach their working size first.
+        stream::connections(v4, TOTAL / 10, 100).expect("to warm up");
+        stream::connections(v6, TOTAL / 10, 100).expect("to warm up");
+        let (slabs, resident, opened) = state();
+        stream::connections(v4, TOTAL / 2, 100).expect("each one served");
+        stream::connections(v6, TOTAL / 2, 100).expect("each one served");
+        let (slabs_after, resident_after, opened_after) = state();
+        println!(
+            "{TOTAL} connections: slabs {slabs:?} then {slabs_after:?}, resident {resident} then \
+             {resident_after} bytes"
+        );
+        assert_eq!(opened_after - opened, TOTAL);
+        assert_eq!(slabs_after, slabs, "buffers are still held");
+        // 100 bytes a connection would be a mebibyte: what a leak of any size would exceed.
+        assert!(
+            resident_after < resident + (1 << 20),
+            "memory grew from {resident} to {resident_after}"
+        );
+    });
+}

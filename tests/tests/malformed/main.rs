@@ -1,0 +1,206 @@
+//! Malformed and unwelcome packets, put on the TUN device byte for byte: each is counted under one
+//! reason, and answered only as the RFCs say.
+
+mod v4;
+mod v6;
+mod wire;
+
+use netstackd::child::Daemon;
+use netstackd::probe::ping::Pinger;
+use netstackd::probe::{noise, stream};
+use tests::forge::*;
+use tests::program;
+use tests::world::{BOTH, in_namespace, nft, port, serve, targets};
+use wire::Wire;
+
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+
+/// What the daemon sends because of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Nothing,
+    /// ICMP or ICMPv6: type and code.
+    Icmp(u8, u8),
+    /// A parameter problem with its pointer: type, code, pointer.
+    Pointer(u8, u8, u32),
+    /// A TCP segment with these flags.
+    Tcp(u8),
+}
+
+struct Case {
+    name: &'static str,
+    /// Each is sent in turn; the last one is the one that is judged.
+    packets: Vec<Vec<u8>>,
+    reason: &'static str,
+    /// How many packets are discarded for it.
+    times: u64,
+    answer: Answer,
+}
+
+fn case(name: &'static str, packet: Vec<u8>, reason: &'static str, answer: Answer) -> Case {
+    Case {
+        name,
+        packets: vec![packet],
+        reason,
+        times: 1,
+        answer,
+    }
+}
+
+/// A packet after a change.
+fn with(mut packet: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    change(&mut packet);
+    packet
+}
+
+/// What a packet of the daemon's is, as an [`Answer`].
+fn read_answer(packet: &[u8], want: Answer) -> Answer {
+    let (proto, at) = if packet[0] >> 4 == 4 {
+        (packet[9], 20)
+    } else {
+        (packet[6], 40)
+    };
+    let message = &packet[at..];
+    match proto {
+        TCP => Answer::Tcp(message[13]),
+        ICMP | ICMPV6 if matches!(want, Answer::Pointer(..)) => {
+            let pointer = match proto {
+                ICMP => u32::from(message[4]),
+                _ => u32::from_be_bytes([message[4], message[5], message[6], message[7]]),
+            };
+            Answer::Pointer(message[0], message[1], pointer)
+        }
+        ICMP | ICMPV6 => Answer::Icmp(message[0], message[1]),
+        other => panic!("an answer of protocol {other}"),
+    }
+}
+
+/// A daemon whose kernel says nothing by itself, so that every packet is a test's.
+fn quiet_daemon() -> Daemon {
+    std::fs::write("/proc/sys/net/ipv6/conf/default/router_solicitations", "0").expect("sysctl");
+    nft(
+        "table inet quiet { chain out { type filter hook output priority 0; \
+         icmpv6 type { nd-router-solicit, mld-listener-report, mld2-listener-report } drop; \
+         ip protocol igmp drop; }; }",
+    );
+    serve(program!(), &["--queues", "1"])
+}
+
+fn judge(cases: Vec<Case>) {
+    in_namespace(|| {
+        let daemon = quiet_daemon();
+        let mut wire = Wire::open();
+        let mut wrong = Vec::new();
+        for (number, case) in cases.iter().enumerate() {
+            let (last, first) = case.packets.split_last().expect("a packet");
+            first.iter().for_each(|packet| wire.send(packet));
+            wire.answers(2 * number as u16);
+            let before = daemon.counters().expect("counters");
+            wire.send(last);
+            let answers = wire.answers(2 * number as u16 + 1);
+            let drops = daemon.counters().expect("counters").drops_since(&before);
+            let answers: Vec<Answer> = answers
+                .iter()
+                .map(|p| read_answer(p, case.answer))
+                .collect();
+            let expected: Vec<Answer> = Some(case.answer)
+                .into_iter()
+                .filter(|answer| *answer != Answer::Nothing)
+                .collect();
+            println!("{}: {drops:?}, answered {answers:?}", case.name);
+            if drops != [(case.reason.to_owned(), case.times)] {
+                wrong.push(format!(
+                    "{}: counted {drops:?}, not {}",
+                    case.name, case.reason
+                ));
+            }
+            if answers != expected {
+                wrong.push(format!(
+                    "{}: answered {answers:?}, not {expected:?}",
+                    case.name
+                ));
+            }
+        }
+        assert!(
+            wrong.is_empty(),
+            "{} of {}:\n{}",
+            wrong.len(),
+            cases.len(),
+            wrong.join("\n")
+        );
+    });
+}
+
+#[test]
+fn ipv4_and_what_it_carries() {
+    judge(v4::cases());
+}
+
+#[test]
+fn ipv6_and_what_it_carries() {
+    judge(v6::cases());
+}
+
+#[test]
+fn forty_thousand_mutated_packets_do_no_harm() {
+    const COUNT: u64 = 40_000;
+    const SEED: u64 = 20_251;
+    println!("seed {SEED}");
+    let seeds: Vec<Vec<u8>> = v4::cases()
+        .into_iter()
+        .chain(v6::cases())
+        .flat_map(|c| c.packets)
+        .collect();
+    in_namespace(|| {
+        let mut daemon = quiet_daemon();
+        let mut wire = Wire::open();
+        let before = daemon.counters().expect("counters");
+        for number in 0..COUNT {
+            let random = noise(SEED + number, 64);
+            let mut packet = seeds[number as usize % seeds.len()].clone();
+            for change in random.chunks_exact(4).take(1 + usize::from(random[63] % 4)) {
+                let at = usize::from(u16::from_le_bytes([change[0], change[1]])) % packet.len();
+                packet[at] = change[2];
+            }
+            if random[62] & 7 == 0 {
+                packet.truncate(1 + usize::from(random[61]) % packet.len());
+            }
+            // Half of them with right checksums, to reach what lies behind.
+            if random[60] & 1 == 0 && packet.len() >= 64 {
+                if packet[0] >> 4 == 4 {
+                    seal_v4(&mut packet);
+                }
+                seal(&mut packet);
+            }
+            wire.send(&packet);
+            if number % 512 == 511 {
+                wire.answers(number as u16);
+            }
+        }
+        wire.answers(7);
+        let counts = daemon.counters().expect("counters");
+        let drops = counts.drops_since(&before);
+        let dropped: u64 = drops.iter().map(|(_, count)| count).sum();
+        println!("{COUNT} packets, {dropped} drops: {drops:?}");
+        assert!(
+            dropped <= counts.get("packets_in") + counts.get("packets_out"),
+            "counted twice"
+        );
+        assert!(dropped > COUNT / 2, "hardly anything was dropped");
+        for target in BOTH {
+            Pinger::new(target, 0x7004)
+                .and_then(|mut p| p.ping(1_000))
+                .expect("still there");
+        }
+        for target in targets(port::ECHO) {
+            stream::echo(target, 1 << 20).expect("still serving");
+        }
+        assert!(
+            daemon.terminate().expect("it ends").success(),
+            "{}",
+            daemon.stderr()
+        );
+    });
+}

@@ -1,0 +1,65 @@
+//! Echo requests of every kind of size, in one piece and in fragments.
+
+use netstackd::child::Counts;
+use netstackd::probe::ping::{MAX_PING_BYTES, Pinger};
+use tests::program;
+use tests::world::{BOTH, in_namespace, serve};
+
+/// Every size around an MTU, then steps, then the largest.
+fn sizes() -> impl Iterator<Item = usize> {
+    (0..=1_600)
+        .chain((1_600..MAX_PING_BYTES).step_by(173))
+        .chain([MAX_PING_BYTES - 1, MAX_PING_BYTES])
+}
+
+fn pings(flags: &[&str]) {
+    in_namespace(|| {
+        let daemon = serve(program!(), flags);
+        let mut sent = 0;
+        for target in BOTH {
+            let mut pinger = Pinger::new(target, 0x7001).expect("a raw socket");
+            for size in sizes() {
+                pinger
+                    .ping(size)
+                    .unwrap_or_else(|why| panic!("{flags:?}: {why}"));
+                sent += 1;
+            }
+        }
+        let counts = daemon.counters().expect("counters");
+        println!(
+            "{flags:?}: {sent} pings answered, {} reassembled, {} fragments sent",
+            counts.get("reassembled"),
+            counts.get("fragments_out")
+        );
+        assert_eq!(counts.get("echo_replies"), sent);
+        assert!(counts.get("reassembled") > 0 && counts.get("fragments_out") > 0);
+        // The kernel tells groups and routers of its new link; nothing else may have been dropped.
+        let mut drops = counts.drops_since(&Counts::default());
+        drops.retain(|(reason, _)| reason != "ip_destination_not_ours" && reason != "icmp_ignored");
+        assert_eq!(drops, []);
+    });
+}
+
+#[test]
+fn ping_with_offload() {
+    pings(&["--offload", "auto", "--queues", "2"]);
+}
+
+#[test]
+fn ping_without_offload() {
+    pings(&["--offload", "off", "--queues", "1"]);
+}
+
+#[test]
+fn ping_over_the_smallest_and_the_largest_mtu() {
+    pings(&["--mtu", "1280", "--queues", "1"]);
+    in_namespace(|| {
+        let _daemon = serve(program!(), &["--mtu", "65535"]);
+        for target in BOTH {
+            let mut pinger = Pinger::new(target, 0x7002).expect("a raw socket");
+            for size in [0, 1_500, 40_000, MAX_PING_BYTES] {
+                pinger.ping(size).expect("an answer");
+            }
+        }
+    });
+}

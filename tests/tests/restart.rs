@@ -1,0 +1,143 @@
+//! The daemon's own end: asked, asked twice, killed, and started again under load.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use netstackd::probe::{noise, stream};
+use nix::sys::signal::Signal;
+use tests::program;
+use tests::world::{eventually, in_namespace, port, serve, targets};
+
+/// Connects and echoes until told to stop; counts what worked and what did not.
+fn load(target: SocketAddr, stop: &AtomicBool, good: &AtomicU64, bad: &AtomicU64) {
+    let message = noise(5, 20_000);
+    let mut answer = vec![0; message.len()];
+    while !stop.load(Ordering::Relaxed) {
+        let result = stream::connect(target).and_then(|mut stream| {
+            // A daemon that is gone cannot say so: do not wait for it.
+            stream.set_read_timeout(Some(Duration::from_millis(300)))?;
+            (0..20).try_for_each(|_| stream::exchange(&mut stream, &message, &mut answer))
+        });
+        match result {
+            Ok(()) => good.fetch_add(1, Ordering::Relaxed),
+            Err(error) => {
+                assert_ne!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
+                thread::sleep(Duration::from_millis(5));
+                bad.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+    }
+}
+
+#[test]
+fn killed_and_started_again_under_load() {
+    in_namespace(|| {
+        let (stop, good, bad) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+        let mut daemon = serve(program!(), &[]);
+        thread::scope(|scope| {
+            for target in targets(port::ECHO).into_iter().cycle().take(4) {
+                let (stop, good, bad) = (&stop, &good, &bad);
+                scope.spawn(move || load(target, stop, good, bad));
+            }
+            for round in 0..3 {
+                let served = good.load(Ordering::Relaxed);
+                eventually("load is served", || {
+                    good.load(Ordering::Relaxed) > served + 50
+                });
+                daemon.signal(Signal::SIGKILL);
+                let status = daemon.wait(Duration::from_secs(20)).expect("it is dead");
+                assert!(!status.success());
+                let failed = bad.load(Ordering::Relaxed);
+                eventually("load notices", || bad.load(Ordering::Relaxed) > failed);
+                daemon = serve(program!(), &[]);
+                println!("round {round}: started again");
+            }
+            let served = good.load(Ordering::Relaxed);
+            eventually("load is served again", || {
+                good.load(Ordering::Relaxed) > served + 50
+            });
+            stop.store(true, Ordering::Relaxed);
+        });
+        println!("{good:?} connections served, {bad:?} cut off");
+        let status = daemon.terminate().expect("it ends");
+        assert!(status.success(), "{status}: {}", daemon.stderr());
+    });
+}
+
+#[test]
+fn sigterm_under_load_ends_well() {
+    in_namespace(|| {
+        let (stop, good, bad) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+        let mut daemon = serve(program!(), &[]);
+        thread::scope(|scope| {
+            for target in targets(port::ECHO) {
+                let (stop, good, bad) = (&stop, &good, &bad);
+                scope.spawn(move || load(target, stop, good, bad));
+            }
+            eventually("load is served", || good.load(Ordering::Relaxed) > 50);
+            let status = daemon.terminate();
+            stop.store(true, Ordering::Relaxed);
+            let status = status.expect("it ends");
+            assert!(status.success(), "{status}: {}", daemon.stderr());
+        });
+    });
+}
+
+#[test]
+fn a_stop_closes_connections_gracefully() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        in_namespace(|| {
+            let mut daemon = serve(program!(), &[]);
+            let mut streams = targets(port::ECHO).map(|t| stream::connect(t).expect("connected"));
+            for stream in &mut streams {
+                stream::exchange(stream, b"hello", &mut [0; 5]).expect("an echo");
+            }
+            daemon.signal(signal);
+            for stream in &mut streams {
+                // The end of the stream, not a reset.
+                assert_eq!(stream.read(&mut [0; 16]).expect("a FIN"), 0);
+            }
+            drop(streams);
+            let status = daemon.wait(Duration::from_secs(20)).expect("it ends");
+            assert_eq!(status.code(), Some(0), "{}", daemon.stderr());
+        });
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    in_namespace(|| {
+        let mut daemon = serve(program!(), &[]);
+        // A client that never closes its half: the graceful stop waits for it.
+        let mut stream = stream::connect(targets(port::ECHO)[0]).expect("connected");
+        stream::exchange(&mut stream, b"hello", &mut [0; 5]).expect("an echo");
+        daemon.signal(Signal::SIGTERM);
+        assert_eq!(stream.read(&mut [0; 16]).expect("a FIN"), 0);
+        daemon.signal(Signal::SIGTERM);
+        let status = daemon.wait(Duration::from_secs(20)).expect("it ends");
+        assert_eq!(status.code(), Some(8), "{}", daemon.stderr());
+        let text = daemon.stderr();
+        assert!(
+            text.contains("second signal") && text.trim().lines().count() == 1,
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn a_device_that_is_removed_is_told() {
+    in_namespace(|| {
+        let mut daemon = serve(program!(), &[]);
+        tests::world::ip("link del t0");
+        let status = daemon.wait(Duration::from_secs(20)).expect("it ends");
+        let text = daemon.stderr();
+        assert_eq!(status.code(), Some(7), "{text}");
+        assert!(
+            text.contains("t0") && text.trim().lines().count() == 1,
+            "{text}"
+        );
+    });
+}
