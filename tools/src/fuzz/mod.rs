@@ -5,4 +5,5 @@
 
 mod input;
 mod packets;
+pub mod parsers;
 pub mod stack;

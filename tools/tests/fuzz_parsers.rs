@@ -1,0 +1,98 @@
+//! The parser harnesses for a bounded time: the committed corpus, then mutations of it, seeded.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use netstack::base::Rng;
+use tools::fuzz::parsers::ALL;
+
+/// `TOOLS_FUZZ_SEED` and `TOOLS_FUZZ_ITERATIONS` choose another run.
+const SEED: u64 = 0x5eed_0002;
+const ITERATIONS: u64 = 20_000;
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(name);
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .expect("a corpus")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| fs::read(path).expect("a file"))
+        .collect()
+}
+
+fn mutate(rng: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
+    let mut data = seeds[rng.below(seeds.len() as u32) as usize].clone();
+    for _ in 0..=rng.below(6) {
+        let len = data.len() as u32;
+        match rng.below(8) {
+            0 => data.truncate(rng.below(len + 1) as usize),
+            1 => {
+                let mut more = vec![0; rng.below(40) as usize];
+                rng.fill(&mut more);
+                data.extend(more);
+            }
+            2 if len > 1 => {
+                let other = &seeds[rng.below(seeds.len() as u32) as usize];
+                let at = rng.below(len) as usize;
+                data.truncate(at);
+                data.extend(other.get(at..).unwrap_or(&[]));
+            }
+            3 if len > 0 => {
+                let at = rng.below(len.min(64)) as usize;
+                data[at] = [0, 1, 0x7f, 0x80, 0xff][rng.below(5) as usize];
+            }
+            _ if len > 0 => {
+                let at = rng.below(len.min(100)) as usize;
+                data[at] ^= 1 << rng.below(8);
+            }
+            _ => {}
+        }
+    }
+    data
+}
+
+#[test]
+fn the_parsers_keep_their_promises() {
+    let seed = from_environment("TOOLS_FUZZ_SEED", SEED);
+    let iterations = from_environment("TOOLS_FUZZ_ITERATIONS", ITERATIONS);
+    println!(
+        "seed {seed}, {iterations} iterations of each of {} harnesses",
+        ALL.len()
+    );
+    for (name, harness) in ALL {
+        let seeds = corpus(name);
+        assert!(seeds.len() > 1, "{name} has a corpus");
+        for data in &seeds {
+            harness(data);
+        }
+        // Every length of noise up to 200 octets.
+        let mut rng = Rng::from_u64(seed);
+        for len in 0..=200 {
+            for _ in 0..8 {
+                let mut noise = vec![0; len];
+                rng.fill(&mut noise);
+                harness(&noise);
+            }
+        }
+        for iteration in 0..iterations {
+            let mut rng = Rng::from_u64(seed.wrapping_add(iteration));
+            let data = mutate(&mut rng, &seeds);
+            if catch_unwind(AssertUnwindSafe(|| harness(&data))).is_err() {
+                panic!("{name}, seed {}: {data:02x?}", seed.wrapping_add(iteration));
+            }
+        }
+    }
+}
