@@ -225,3 +225,36 @@ fn ten_thousand_connections_in_a_row_leave_nothing() {
         );
     });
 }
+
+#[test]
+fn an_idle_connection_costs_at_most_two_kibibytes() {
+    const EACH: usize = 2_000;
+    in_namespace(|| {
+        let daemon = serve(program!(), &[]);
+        let open = |target: SocketAddr, count: usize| -> Vec<TcpStream> {
+            let mut answer = [0; 5];
+            let used = |n: usize| {
+                let mut stream = stream::connect(target)?;
+                // It has carried something: what it needed for that must be given back.
+                stream::exchange(&mut stream, b"hello", &mut answer)
+                    .map(|()| stream)
+                    .map_err(|e| std::io::Error::other(format!("connection {n}: {e}")))
+            };
+            (0..count)
+                .map(used)
+                .collect::<Result<_, _>>()
+                .expect("connected")
+        };
+        let [v4, v6] = targets(port::ECHO);
+        let warm = (open(v4, 100), open(v6, 100));
+        let before = daemon.resident_bytes();
+        let idle = (open(v4, EACH), open(v6, EACH));
+        let after = daemon.resident_bytes();
+        assert_eq!(count(&daemon, "connections"), 2 * (EACH as u64 + 100));
+        let each = (after - before) / (2 * EACH as u64);
+        println!("{} idle connections, {each} resident bytes each", 2 * EACH);
+        assert!(each <= 2_048, "{each} bytes");
+        drop((warm, idle));
+        wait_until_empty(&daemon);
+    });
+}

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::thread;
 
+use netstackd::probe::stream;
 use tests::program;
 use tests::transfer::hashed_echo;
 use tests::world::{V4, V6, in_namespace, ip, nft, port, serve};
@@ -54,13 +55,18 @@ fn behind_a_router<T: Send>(client: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// Installs the loss, in the namespace of the router.
+fn lose(percent: u32) {
+    nft(&format!(
+        "table inet loss {{ chain forward {{ type filter hook forward priority 0; \
+         numgen random mod 100 < {percent} counter drop; }}; }}"
+    ));
+}
+
 fn lossy(percent: u32, mebibytes: u64, flags: &[&str]) {
     in_namespace(|| {
         let daemon = serve(program!(), flags);
-        nft(&format!(
-            "table inet loss {{ chain forward {{ type filter hook forward priority 0; \
-             numgen random mod 100 < {percent} counter drop; }}; }}"
-        ));
+        lose(percent);
         behind_a_router(|| {
             for address in [V4.into(), V6.into()] {
                 let target = SocketAddr::new(address, port::ECHO);
@@ -103,4 +109,28 @@ fn five_percent() {
 #[test]
 fn five_percent_of_offloaded_packets() {
     lossy(5, 16, &["--offload", "on", "--queues", "2"]);
+}
+
+/// Each way alone: only one side has data to lose, the other only acknowledgements.
+#[test]
+fn one_way_each() {
+    in_namespace(|| {
+        let daemon = serve(program!(), &["--offload", "off", "--queues", "1"]);
+        lose(2);
+        behind_a_router(|| {
+            let at = |port| SocketAddr::new(V4.into(), port);
+            let moved = stream::upload_bytes(at(port::DISCARD), 16 << 20).expect("all of it");
+            println!("2 % loss, in: {:.3} Gb/s", moved.gigabits_per_second());
+            let moved = stream::download_bytes(at(port::CHARGEN), 16 << 20).expect("the pattern");
+            println!("2 % loss, out: {:.3} Gb/s", moved.gigabits_per_second());
+        });
+        let counts = daemon.counters().expect("counters");
+        println!(
+            "{} retransmits, {} timeouts, drops {:?}",
+            counts.get("tcp_retransmits"),
+            counts.get("tcp_timeouts"),
+            counts.drops_since(&Default::default())
+        );
+        assert!(counts.get("tcp_retransmits") > 0, "nothing was lost");
+    });
 }

@@ -10,7 +10,7 @@ use netstackd::probe::ping::Pinger;
 use netstackd::probe::{noise, stream};
 use tests::forge::*;
 use tests::program;
-use tests::world::{BOTH, in_namespace, nft, port, serve, targets};
+use tests::world::{BOTH, Scratch, V4, V6, eventually, in_namespace, nft, port, serve, targets};
 use wire::Wire;
 
 const SYN: u8 = 0x02;
@@ -78,19 +78,19 @@ fn read_answer(packet: &[u8], want: Answer) -> Answer {
 }
 
 /// A daemon whose kernel says nothing by itself, so that every packet is a test's.
-fn quiet_daemon() -> Daemon {
+fn quiet_daemon(flags: &[&str]) -> Daemon {
     std::fs::write("/proc/sys/net/ipv6/conf/default/router_solicitations", "0").expect("sysctl");
     nft(
         "table inet quiet { chain out { type filter hook output priority 0; \
          icmpv6 type { nd-router-solicit, mld-listener-report, mld2-listener-report } drop; \
          ip protocol igmp drop; }; }",
     );
-    serve(program!(), &["--queues", "1"])
+    serve(program!(), &[&["--queues", "1"], flags].concat())
 }
 
 fn judge(cases: Vec<Case>) {
     in_namespace(|| {
-        let daemon = quiet_daemon();
+        let daemon = quiet_daemon(&[]);
         let mut wire = Wire::open();
         let mut wrong = Vec::new();
         for (number, case) in cases.iter().enumerate() {
@@ -154,7 +154,7 @@ fn forty_thousand_mutated_packets_do_no_harm() {
         .flat_map(|c| c.packets)
         .collect();
     in_namespace(|| {
-        let mut daemon = quiet_daemon();
+        let mut daemon = quiet_daemon(&[]);
         let mut wire = Wire::open();
         let before = daemon.counters().expect("counters");
         for number in 0..COUNT {
@@ -202,5 +202,38 @@ fn forty_thousand_mutated_packets_do_no_harm() {
             "{}",
             daemon.stderr()
         );
+    });
+}
+
+/// A SYN whose sender is never heard of again must not be remembered for long.
+#[test]
+fn a_handshake_that_nobody_finishes_is_given_up() {
+    let scratch = Scratch::new("handshake");
+    let config = scratch.write(
+        "tcp.toml",
+        "[tcp]\nrto_initial = \"200ms\"\nsyn_retries = 1\n",
+    );
+    in_namespace(|| {
+        let daemon = quiet_daemon(&["--config", &config]);
+        let mut wire = Wire::open();
+        let syn = tcp(40_000, port::ECHO, 1_000, 0, SYN, b"");
+        wire.send(&sealed(ipv4(V4, TCP, &syn)));
+        wire.send(&sealed(ipv6(V6, TCP, &syn)));
+        // A connection's segments leave at the end of a turn: they may follow the first mark.
+        let answers = [wire.answers(1), wire.answers(2)].concat();
+        let is_syn_ack =
+            |packet: &&Vec<u8>| read_answer(packet, Answer::Nothing) == Answer::Tcp(SYN | ACK);
+        assert_eq!(
+            answers.iter().filter(is_syn_ack).count(),
+            2,
+            "{answers:02x?}"
+        );
+        assert_eq!(daemon.counters().expect("counters").get("connections"), 2);
+        eventually("both handshakes are given up", || {
+            daemon.counters().expect("counters").get("connections") == 0
+        });
+        let counts = daemon.counters().expect("counters");
+        println!("{} SYN-ACKs sent again", counts.get("tcp_retransmits"));
+        assert_eq!(counts.get("tcp_passive_opens"), 0);
     });
 }
