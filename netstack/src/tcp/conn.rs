@@ -135,6 +135,7 @@ impl Conn {
             ts_recent,
             rtt: measured,
             lossy,
+            ..
         } = done;
         let mut rtt = RttEstimator::default();
         let mut backoff = Backoff::default();

@@ -26,8 +26,10 @@
 mod cc;
 mod conn;
 mod handshake;
+mod info;
 mod input;
 mod isn;
+mod options;
 mod outcome;
 mod output;
 mod phase;

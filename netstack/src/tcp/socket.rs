@@ -2,20 +2,18 @@
 //!
 //! Forwards to the stage that the connection is in, and owns nothing else.
 
-use core::time::Duration;
 use std::sync::Arc;
 
 use packet::{Buffers, Payload};
 
 use super::Stage;
-use super::cc::Algorithm;
 use super::conn::{Conn, Flags};
 use super::handshake::{SynReceived, SynSent};
-use super::outcome::{Events, IcmpError, Losses, Outcome, State, TcpError, TcpInfo, Unreachable};
+use super::outcome::{Events, Outcome, State, TcpError};
 use super::phase::Phase;
 use super::segment::{Segment, SegmentOut, reset_for};
 use super::seq::SeqNum;
-use super::settings::{MIN_SEGMENT, Settings};
+use super::settings::Settings;
 use super::time_wait::{self, Reuse};
 use crate::base::{DropReason, Instant, TcpConfig};
 
@@ -34,7 +32,7 @@ pub struct Open {
 /// One connection, in any state.
 #[derive(Debug)]
 pub struct Tcp {
-    stage: Stage,
+    pub(super) stage: Stage,
 }
 
 impl Tcp {
@@ -113,21 +111,21 @@ impl Tcp {
         core::mem::replace(&mut self.stage, Stage::closed(None, None))
     }
 
-    fn conn(&self) -> Option<&Conn> {
+    pub(super) fn conn(&self) -> Option<&Conn> {
         match &self.stage {
             Stage::Open(conn) => Some(conn),
             _ => None,
         }
     }
 
-    fn conn_mut(&mut self) -> Option<&mut Conn> {
+    pub(super) fn conn_mut(&mut self) -> Option<&mut Conn> {
         match &mut self.stage {
             Stage::Open(conn) => Some(conn),
             _ => None,
         }
     }
 
-    fn settings_mut(&mut self) -> Option<&mut Settings> {
+    pub(super) fn settings_mut(&mut self) -> Option<&mut Settings> {
         match &mut self.stage {
             Stage::SynSent(state) => Some(&mut state.opening.settings),
             Stage::SynReceived(state) => Some(&mut state.opening.settings),
@@ -326,201 +324,6 @@ impl Tcp {
     /// (RFC 6191). `None`: treat it as a segment of this connection.
     pub fn time_wait_reuse(&self, syn: &Segment) -> Option<Reuse> {
         time_wait::reuse(self.conn()?, syn)
-    }
-}
-
-/// Options and reports.
-impl Tcp {
-    /// Turns Nagle's algorithm off (`true`) or on.
-    pub fn set_nodelay(&mut self, nodelay: bool) {
-        if let Some(settings) = self.settings_mut() {
-            settings.nodelay = nodelay;
-        }
-    }
-
-    /// True if Nagle's algorithm is off.
-    pub fn nodelay(&self) -> bool {
-        match &self.stage {
-            Stage::SynSent(state) => state.opening.settings.nodelay,
-            Stage::SynReceived(state) => state.opening.settings.nodelay,
-            Stage::Open(conn) => conn.settings.nodelay,
-            Stage::Closed { .. } => false,
-        }
-    }
-
-    /// Holds back segments that are not full (`true`) until it is taken back, the connection is
-    /// closed, or the persist timer (a retransmission timeout without anything in flight) is tired
-    /// of waiting.
-    pub fn set_cork(&mut self, cork: bool) {
-        if let Some(settings) = self.settings_mut() {
-            settings.cork = cork;
-        }
-    }
-
-    /// Probes a connection that was silent for `idle`; `None`: never (RFC 9293 section 3.8.4).
-    pub fn set_keepalive(&mut self, idle: Option<Duration>, now: Instant) {
-        if let Some(settings) = self.settings_mut() {
-            settings.set_keepalive(idle);
-        }
-        if let Some(conn) = self.conn_mut() {
-            conn.arm_keepalive(now);
-        }
-    }
-
-    /// Chooses the congestion control algorithm.
-    pub fn set_congestion(&mut self, algorithm: Algorithm) {
-        if let Some(settings) = self.settings_mut() {
-            settings.algorithm = algorithm;
-        }
-        if let Some(conn) = self.conn_mut() {
-            conn.cc.switch(algorithm);
-        }
-    }
-
-    /// The path carries only segments of `mss` bytes (MTU less fixed headers): send smaller ones
-    /// from now on, and what is in flight again (RFC 1191 section 6.5).
-    pub fn on_path_mtu(&mut self, mss: u16) {
-        let mss = mss.max(MIN_SEGMENT);
-        match &mut self.stage {
-            Stage::SynSent(state) => state.opening.set_mss(mss),
-            Stage::SynReceived(state) => state.opening.set_mss(mss),
-            Stage::Open(conn) if mss < conn.agreed.mss => {
-                conn.agreed.mss = mss;
-                if conn.phase.may_transmit() {
-                    conn.flight.on_path_mtu();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The network reported an error about a segment of ours with sequence number `seq` (RFC 1122
-    /// section 4.2.3.9, RFC 5461, RFC 5927). A hard error ends a handshake; in a synchronised state
-    /// every error is soft: it only explains a later timeout.
-    ///
-    /// # Errors
-    /// [`DropReason::IcmpUnmatched`] if nothing with that number is outstanding.
-    pub fn on_icmp_error(&mut self, error: IcmpError, seq: SeqNum) -> Result<Events, DropReason> {
-        let (IcmpError::Soft(cause) | IcmpError::Hard(cause)) = error;
-        let opening = match &mut self.stage {
-            Stage::SynSent(state) => &mut state.opening,
-            Stage::SynReceived(state) => &mut state.opening,
-            Stage::Open(conn) => {
-                let end = conn.flight.nxt();
-                return if seq.within(conn.flight.una(), end) {
-                    conn.soft_error = Some(cause);
-                    Ok(Events::empty())
-                } else {
-                    Err(DropReason::IcmpUnmatched)
-                };
-            }
-            Stage::Closed { .. } => return Err(DropReason::IcmpUnmatched),
-        };
-        if seq != opening.iss() {
-            return Err(DropReason::IcmpUnmatched);
-        }
-        match error {
-            IcmpError::Soft(cause) => {
-                opening.note_soft_error(cause);
-                Ok(Events::empty())
-            }
-            IcmpError::Hard(cause) => {
-                let error = match cause {
-                    Unreachable::Port | Unreachable::Protocol => TcpError::Refused,
-                    other => TcpError::Unreachable(other),
-                };
-                self.stage = Stage::closed(Some(error), None);
-                Ok(Events::ERROR | Events::CLOSED | Events::READABLE | Events::WRITABLE)
-            }
-        }
-    }
-
-    /// What was sent again so far. A handshake's count ends with it.
-    pub fn losses(&self) -> Losses {
-        let (retransmits, timeouts) = match &self.stage {
-            Stage::SynSent(SynSent { opening })
-            | Stage::SynReceived(SynReceived { opening, .. }) => {
-                let retries = u32::from(opening.retries());
-                (retries, retries)
-            }
-            Stage::Open(conn) => (conn.stats.retransmits, conn.stats.timeouts),
-            Stage::Closed { .. } => (0, 0),
-        };
-        Losses {
-            retransmits,
-            timeouts,
-        }
-    }
-
-    /// Numbers of the connection.
-    pub fn info(&self) -> TcpInfo {
-        let mut info = TcpInfo {
-            state: self.state(),
-            srtt: Duration::ZERO,
-            rttvar: Duration::ZERO,
-            rto: Duration::ZERO,
-            cwnd: 0,
-            ssthresh: 0,
-            mss: 0,
-            in_flight: 0,
-            sacked: 0,
-            send_window: 0,
-            recv_window: 0,
-            recv_buffer: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            retransmits: 0,
-            timeouts: 0,
-            recoveries: 0,
-            out_of_order: 0,
-        };
-        match &self.stage {
-            Stage::SynSent(SynSent { opening })
-            | Stage::SynReceived(SynReceived { opening, .. }) => {
-                info.mss = opening.mss();
-                info.retransmits = u32::from(opening.retries());
-                info.timeouts = info.retransmits;
-            }
-            Stage::Open(conn) => {
-                info.srtt = conn.rtt.srtt().unwrap_or_default();
-                info.rttvar = conn.rtt.rttvar();
-                info.rto = conn.rto();
-                info.cwnd = conn.cc.cwnd();
-                info.ssthresh = conn.cc.ssthresh();
-                info.mss = u16::try_from(conn.payload_mss()).unwrap_or(u16::MAX);
-                info.in_flight = conn.flight.outstanding();
-                info.sacked = conn.flight.sacked();
-                info.send_window = conn.peer.wnd;
-                info.recv_window = conn.window.offered();
-                info.recv_buffer = conn.window.capacity();
-                info.bytes_in = conn.stats.bytes_in;
-                info.bytes_out = conn.stats.bytes_out;
-                info.retransmits = conn.stats.retransmits;
-                info.timeouts = conn.stats.timeouts;
-                info.recoveries = conn.stats.recoveries;
-                info.out_of_order = conn
-                    .assembler
-                    .as_ref()
-                    .map_or(0, |board| u32::try_from(board.len()).unwrap_or(u32::MAX));
-            }
-            Stage::Closed { .. } => {}
-        }
-        info
-    }
-
-    /// What must hold whatever the peer sends.
-    #[cfg(test)]
-    pub(super) fn check(&self) {
-        if let Some(conn) = self.conn() {
-            conn.check();
-        }
-    }
-
-    /// Right edge of the window that was offered, and RCV.NXT.
-    #[cfg(test)]
-    pub(super) fn recv_edge(&self) -> Option<(SeqNum, SeqNum)> {
-        self.conn()
-            .map(|conn| (conn.window.edge(), conn.window.nxt))
     }
 }
 

@@ -6,6 +6,7 @@ mod ends;
 mod flow;
 mod fuzz;
 mod link;
+mod pump;
 mod recovery;
 mod rig;
 mod transfer;

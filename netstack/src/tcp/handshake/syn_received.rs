@@ -1,0 +1,244 @@
+//! SYN-RECEIVED (RFC 9293 section 3.10.7.4, as far as it concerns this state): the peer's SYN is
+//! known, ours is not acknowledged.
+
+use std::sync::Arc;
+
+use packet::Buffers;
+use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
+
+use super::{Established, Opening, closed, transmit_if};
+use crate::base::{DropReason, Instant, TcpConfig};
+use crate::tcp::conn::Conn;
+use crate::tcp::input::acceptable;
+use crate::tcp::outcome::{Events, Outcome, TcpError};
+use crate::tcp::output::delayed_ack::ReplyLimit;
+use crate::tcp::segment::{Segment, SegmentOut, reset_for};
+use crate::tcp::seq::SeqNum;
+use crate::tcp::{Open, Stage};
+
+/// SYN-RECEIVED.
+#[derive(Debug)]
+pub(in crate::tcp) struct SynReceived {
+    pub(in crate::tcp) opening: Opening,
+    irs: SeqNum,
+    peer: TcpOptions,
+    /// Ours was the first SYN (a simultaneous open).
+    active: bool,
+    /// The application closed already.
+    pub(in crate::tcp) closing: bool,
+    ack_due: bool,
+    reply_limit: ReplyLimit,
+}
+
+impl SynReceived {
+    /// A passive open: `syn` came to a listener, and the SYN-ACK is due.
+    pub(in crate::tcp) fn new(
+        cfg: &Arc<TcpConfig>,
+        open: Open,
+        syn: &Segment,
+        now: Instant,
+    ) -> Self {
+        Self {
+            opening: Opening::new(cfg, open, now),
+            irs: syn.seq,
+            peer: syn.options,
+            active: false,
+            closing: false,
+            ack_due: false,
+            reply_limit: ReplyLimit::default(),
+        }
+    }
+
+    /// A simultaneous open: `syn` crossed ours.
+    pub(super) fn simultaneous(opening: Opening, syn: &Segment) -> Self {
+        Self {
+            opening,
+            irs: syn.seq,
+            peer: syn.options,
+            active: true,
+            closing: false,
+            ack_due: false,
+            reply_limit: ReplyLimit::default(),
+        }
+    }
+
+    /// RFC 9293 section 3.10.7.4, as far as it concerns SYN-RECEIVED.
+    pub(in crate::tcp) fn on_segment(
+        mut self,
+        mut seg: Segment,
+        now: Instant,
+        buffers: &Buffers,
+    ) -> (Stage, Outcome) {
+        let nxt = self.irs + 1;
+        // The peer's SYN again. With our SYN acknowledged it is the other half of a simultaneous
+        // open: what is new in it is the ACK. Without, our SYN-ACK was lost.
+        if seg.has(TcpFlags::SYN) && seg.seq == self.irs && !seg.has(TcpFlags::RST) {
+            if !seg.has(TcpFlags::ACK) {
+                self.opening.syn_due |= self.reply_limit.permit(now);
+                return self.stay(Outcome {
+                    events: Events::TRANSMIT,
+                    ..Outcome::default()
+                });
+            }
+            if seg.ack == self.opening.iss + 1 {
+                let done = self.opening.establish(self.irs, &self.peer, &seg, now);
+                return finish(done, self.closing, None, true, now, buffers);
+            }
+        }
+        // First: the sequence number, with PAWS before it.
+        if let (Some(recent), Some(ts)) = (self.peer.timestamps, seg.options.timestamps) {
+            let old = SeqNum(ts.val).before(SeqNum(recent.val));
+            if self.opening.cfg.timestamps && old && !seg.has(TcpFlags::RST) {
+                return self.answer(DropReason::TcpPaws, now);
+            }
+        }
+        let window = u32::from(self.opening.window());
+        if !acceptable::in_window(seg.seq, seg.seq_len(), nxt, window) {
+            if seg.has(TcpFlags::RST) {
+                return self.stay(Outcome::dropped(DropReason::TcpNotAcceptable));
+            }
+            return self.answer(DropReason::TcpNotAcceptable, now);
+        }
+        // Second: the RST bit.
+        if seg.has(TcpFlags::RST) {
+            if seg.seq != nxt {
+                return self.answer(DropReason::TcpChallenged, now);
+            }
+            let error = if self.active {
+                TcpError::Refused
+            } else {
+                TcpError::Reset
+            };
+            return closed(error, None);
+        }
+        // Fourth: the SYN bit (RFC 5961 section 4).
+        if seg.has(TcpFlags::SYN) {
+            return self.answer(DropReason::TcpChallenged, now);
+        }
+        // Fifth: the ACK bit.
+        if !seg.has(TcpFlags::ACK) {
+            return self.stay(Outcome::dropped(DropReason::TcpNotAcceptable));
+        }
+        if seg.ack != self.opening.iss + 1 {
+            return self.stay(Outcome {
+                rst: reset_for(&seg),
+                ..Outcome::dropped(DropReason::TcpBadAck)
+            });
+        }
+        let done = self.opening.establish(self.irs, &self.peer, &seg, now);
+        seg.flags.remove(TcpFlags::SYN);
+        finish(done, self.closing, Some(seg), false, now, buffers)
+    }
+
+    /// Discards the segment and acknowledges what we have, within the limit of such replies.
+    fn answer(mut self, reason: DropReason, now: Instant) -> (Stage, Outcome) {
+        self.ack_due |= self.reply_limit.permit(now);
+        let outcome = Outcome {
+            events: transmit_if(self.ack_due),
+            ..Outcome::dropped(reason)
+        };
+        (Stage::SynReceived(self), outcome)
+    }
+
+    fn stay(self, outcome: Outcome) -> (Stage, Outcome) {
+        (Stage::SynReceived(self), outcome)
+    }
+
+    pub(in crate::tcp) fn on_timeout(mut self, now: Instant) -> (Stage, Events) {
+        match self.opening.on_timeout(now) {
+            Ok(()) => {
+                let events = transmit_if(self.opening.syn_due);
+                (Stage::SynReceived(self), events)
+            }
+            Err(error) => {
+                let (stage, outcome) = closed(error, None);
+                (stage, outcome.events)
+            }
+        }
+    }
+
+    pub(in crate::tcp) fn poll_transmit(&mut self, now: Instant) -> Option<SegmentOut> {
+        let opening = &mut self.opening;
+        if core::mem::take(&mut opening.syn_due) {
+            self.ack_due = false;
+            let mut options = opening.options(now);
+            // Only what the peer's SYN offered may be accepted.
+            if self.peer.window_scale.is_none() {
+                options.window_scale = None;
+            }
+            options.sack_permitted &= self.peer.sack_permitted;
+            options.timestamps = match (options.timestamps, self.peer.timestamps) {
+                (Some(ours), Some(theirs)) => Some(Timestamps {
+                    val: ours.val,
+                    ecr: theirs.val,
+                }),
+                _ => None,
+            };
+            return Some(SegmentOut {
+                seq: opening.iss,
+                ack: self.irs + 1,
+                flags: TcpFlags::SYN | TcpFlags::ACK,
+                window: opening.window(),
+                options,
+                mss: opening.mss,
+                ..SegmentOut::default()
+            });
+        }
+        if core::mem::take(&mut self.ack_due) {
+            return Some(self.bare(TcpFlags::ACK, now));
+        }
+        None
+    }
+
+    /// The reset of an aborted handshake.
+    pub(in crate::tcp) fn reset(&self, now: Instant) -> SegmentOut {
+        self.bare(TcpFlags::RST | TcpFlags::ACK, now)
+    }
+
+    fn bare(&self, flags: TcpFlags, now: Instant) -> SegmentOut {
+        let opening = &self.opening;
+        let timestamps = match self.peer.timestamps {
+            Some(theirs) if opening.cfg.timestamps => Some(Timestamps {
+                val: opening.ts_now(now),
+                ecr: theirs.val,
+            }),
+            _ => None,
+        };
+        SegmentOut {
+            seq: opening.iss + 1,
+            ack: self.irs + 1,
+            flags,
+            window: opening.window(),
+            options: TcpOptions {
+                timestamps,
+                ..TcpOptions::default()
+            },
+            mss: opening.mss,
+            ..SegmentOut::default()
+        }
+    }
+}
+
+/// ESTABLISHED, and on with the rest of the segment.
+fn finish(
+    done: Established,
+    closing: bool,
+    rest: Option<Segment>,
+    ack_now: bool,
+    now: Instant,
+    buffers: &Buffers,
+) -> (Stage, Outcome) {
+    let mut conn = Conn::new(done, now);
+    let mut outcome = match rest {
+        Some(seg) => conn.on_segment(seg, now, buffers),
+        None => Outcome::default(),
+    };
+    if ack_now {
+        conn.ack.on_urgent();
+    }
+    if closing {
+        conn.close(now);
+    }
+    outcome.events |= Events::ESTABLISHED | Events::WRITABLE | Events::TRANSMIT;
+    (Stage::Open(conn), outcome)
+}

@@ -1,0 +1,117 @@
+//! What the application chooses for a connection, and what the network reports about its path.
+
+use core::time::Duration;
+
+use super::cc::Algorithm;
+use super::outcome::{Events, IcmpError, TcpError, Unreachable};
+use super::seq::SeqNum;
+use super::settings::MIN_SEGMENT;
+use super::{Stage, Tcp};
+use crate::base::{DropReason, Instant};
+
+/// Options, and what the network says.
+impl Tcp {
+    /// Turns Nagle's algorithm off (`true`) or on.
+    pub fn set_nodelay(&mut self, nodelay: bool) {
+        if let Some(settings) = self.settings_mut() {
+            settings.nodelay = nodelay;
+        }
+    }
+
+    /// True if Nagle's algorithm is off.
+    pub fn nodelay(&self) -> bool {
+        match &self.stage {
+            Stage::SynSent(state) => state.opening.settings.nodelay,
+            Stage::SynReceived(state) => state.opening.settings.nodelay,
+            Stage::Open(conn) => conn.settings.nodelay,
+            Stage::Closed { .. } => false,
+        }
+    }
+
+    /// Holds back segments that are not full (`true`) until it is taken back, the connection is
+    /// closed, or the persist timer (a retransmission timeout without anything in flight) is tired
+    /// of waiting.
+    pub fn set_cork(&mut self, cork: bool) {
+        if let Some(settings) = self.settings_mut() {
+            settings.cork = cork;
+        }
+    }
+
+    /// Probes a connection that was silent for `idle`; `None`: never (RFC 9293 section 3.8.4).
+    pub fn set_keepalive(&mut self, idle: Option<Duration>, now: Instant) {
+        if let Some(settings) = self.settings_mut() {
+            settings.set_keepalive(idle);
+        }
+        if let Some(conn) = self.conn_mut() {
+            conn.arm_keepalive(now);
+        }
+    }
+
+    /// Chooses the congestion control algorithm.
+    pub fn set_congestion(&mut self, algorithm: Algorithm) {
+        if let Some(settings) = self.settings_mut() {
+            settings.algorithm = algorithm;
+        }
+        if let Some(conn) = self.conn_mut() {
+            conn.cc.switch(algorithm);
+        }
+    }
+
+    /// The path carries only segments of `mss` bytes (MTU less fixed headers): send smaller ones
+    /// from now on, and what is in flight again (RFC 1191 section 6.5).
+    pub fn on_path_mtu(&mut self, mss: u16) {
+        let mss = mss.max(MIN_SEGMENT);
+        match &mut self.stage {
+            Stage::SynSent(state) => state.opening.set_mss(mss),
+            Stage::SynReceived(state) => state.opening.set_mss(mss),
+            Stage::Open(conn) if mss < conn.agreed.mss => {
+                conn.agreed.mss = mss;
+                if conn.phase.may_transmit() {
+                    conn.flight.on_path_mtu();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The network reported an error about a segment of ours with sequence number `seq` (RFC 1122
+    /// section 4.2.3.9, RFC 5461, RFC 5927). A hard error ends a handshake; in a synchronised state
+    /// every error is soft: it only explains a later timeout.
+    ///
+    /// # Errors
+    /// [`DropReason::IcmpUnmatched`] if nothing with that number is outstanding.
+    pub fn on_icmp_error(&mut self, error: IcmpError, seq: SeqNum) -> Result<Events, DropReason> {
+        let (IcmpError::Soft(cause) | IcmpError::Hard(cause)) = error;
+        let opening = match &mut self.stage {
+            Stage::SynSent(state) => &mut state.opening,
+            Stage::SynReceived(state) => &mut state.opening,
+            Stage::Open(conn) => {
+                let end = conn.flight.nxt();
+                return if seq.within(conn.flight.una(), end) {
+                    conn.soft_error = Some(cause);
+                    Ok(Events::empty())
+                } else {
+                    Err(DropReason::IcmpUnmatched)
+                };
+            }
+            Stage::Closed { .. } => return Err(DropReason::IcmpUnmatched),
+        };
+        if seq != opening.iss() {
+            return Err(DropReason::IcmpUnmatched);
+        }
+        match error {
+            IcmpError::Soft(cause) => {
+                opening.note_soft_error(cause);
+                Ok(Events::empty())
+            }
+            IcmpError::Hard(cause) => {
+                let error = match cause {
+                    Unreachable::Port | Unreachable::Protocol => TcpError::Refused,
+                    other => TcpError::Unreachable(other),
+                };
+                self.stage = Stage::closed(Some(error), None);
+                Ok(Events::ERROR | Events::CLOSED | Events::READABLE | Events::WRITABLE)
+            }
+        }
+    }
+}
