@@ -10,6 +10,17 @@
 //!
 //! Owns buffers only: it never looks into a packet and never blocks. What each operation takes and
 //! gives back is checked by a ghost ledger while tests run: see [`Audit`].
+//!
+//! ```
+//! use packet::Buffers;
+//!
+//! let buffers = Buffers::new(65_600, 16, 64);
+//! let payload = buffers.copy(b"hello").unwrap();
+//! let part = payload.slice(1..3);
+//! drop(payload);
+//! assert_eq!(&part[..], b"el");
+//! assert_eq!(buffers.small().in_use(), 1);
+//! ```
 
 mod cache;
 mod ledger;

@@ -10,6 +10,28 @@
 //!
 //! It never decides whether a packet is for this host, and never puts fragments together.
 //! RFC 791, RFC 1122 section 3.2, RFC 8200, RFC 7112, RFC 8504 section 5.3.
+//!
+//! ```
+//! use packet::ip::{Icmpv6ParameterProblemCode, IpPacket, IpParseError, Ipv6};
+//!
+//! // Fixed header, then destination options with one that is not known (type 0x9e).
+//! let mut bytes = [0; 48];
+//! bytes[0] = 0x60;
+//! bytes[5] = 8;
+//! bytes[6] = 60;
+//! bytes[40..48].copy_from_slice(&[17, 0, 0x9e, 4, 0, 0, 0, 0]);
+//! let error = IpPacket::<Ipv6>::parse(&bytes).unwrap_err();
+//! assert!(error.should_send_icmp());
+//! let IpParseError::ParameterProblem { code, pointer, must_send_icmp, .. } = error else {
+//!     panic!("it has an answer");
+//! };
+//! assert_eq!(code, Icmpv6ParameterProblemCode::UnrecognizedOption);
+//! assert_eq!((pointer, must_send_icmp), (42, true));
+//!
+//! bytes[42] = 0x1e; // An option that may be skipped.
+//! let packet = IpPacket::<Ipv6>::parse(&bytes).unwrap();
+//! assert_eq!((packet.proto().0, packet.payload_range()), (17, 48..48));
+//! ```
 
 mod addr;
 mod error;

@@ -91,10 +91,7 @@ fn ip<I: Ip>(data: &[u8]) {
 /// The header that a receiver rebuilds for a first fragment is that of a whole packet.
 fn whole<I: Ip>(packet: &IpPacket<'_, I>) {
     let mut out = vec![0; packet.header_len()];
-    if !packet
-        .fragment()
-        .is_some_and(|fragment| fragment.offset_bytes == 0)
-    {
+    if packet.fragment().map(|fragment| fragment.offset_bytes) != Some(0) {
         return;
     }
     let Some(len) = packet.write_whole_header(packet.payload().len(), &mut out) else {

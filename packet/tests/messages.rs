@@ -1,0 +1,305 @@
+//! ICMP quotes and the UDP checksum rules, octet by octet; and noise of every length.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use packet::RxChecksum::{self, Unknown, Vouched};
+use packet::icmp::{IcmpParseError, Icmpv4, Icmpv4UnreachableCode, Icmpv4View, Icmpv6, Icmpv6View};
+use packet::ip::{IpPacket, Ipv4, Ipv6};
+use packet::tcp::{TcpParseError, TcpView};
+use packet::udp::{UdpParseError, UdpView};
+use packet::{IpProto, checksum};
+
+const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
+
+/// The beginning of an IPv4/TCP packet: header, ports, sequence number.
+fn original() -> Vec<u8> {
+    let mut bytes = vec![0x45, 0, 0x05, 0xdc, 0, 1, 0x40, 0, 64, 6, 0, 0];
+    bytes.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+    bytes.extend([0x9c, 0x40, 0, 80, 1, 2, 3, 4]);
+    bytes
+}
+
+fn v4_error(octets: [u8; 8], body: &[u8]) -> Vec<u8> {
+    let mut bytes = [&octets[..], body].concat();
+    let sum = checksum::of(&bytes);
+    bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn icmpv4_quotes() {
+    let bytes = v4_error([3, 4, 0, 0, 0, 0, 0x05, 0x14], &original());
+    let view = Icmpv4View::parse(&bytes, Unknown).expect("message");
+    assert_eq!(
+        view.message(),
+        Icmpv4::DestinationUnreachable {
+            code: Icmpv4UnreachableCode::FragmentationNeeded,
+            next_hop_mtu: 1300,
+        }
+    );
+    let quoted = view
+        .quote()
+        .and_then(|quote| quote.packet())
+        .expect("packet");
+    assert_eq!(quoted.src, IpAddr::from([10, 0, 0, 1]));
+    assert_eq!(quoted.dst, IpAddr::from([10, 0, 0, 2]));
+    assert_eq!((quoted.proto, quoted.total_len), (IpProto::TCP, 1500));
+    assert_eq!(quoted.ports(), Some((40_000, 80)));
+    assert_eq!(quoted.tcp_seq(), Some(0x0102_0304));
+
+    // Eight octets are all that RFC 792 grants; fewer give what they hold.
+    for (len, ports, seq) in [
+        (28, true, true),
+        (27, true, false),
+        (24, true, false),
+        (23, false, false),
+    ] {
+        let bytes = v4_error([11, 0, 0, 0, 0, 0, 0, 0], &original()[..len]);
+        let view = Icmpv4View::parse(&bytes, Unknown).expect("message");
+        let quoted = view
+            .quote()
+            .and_then(|quote| quote.packet())
+            .expect("packet");
+        assert_eq!(
+            (quoted.ports().is_some(), quoted.tcp_seq().is_some()),
+            (ports, seq)
+        );
+    }
+    let bytes = v4_error([11, 0, 0, 0, 0, 0, 0, 0], &original()[..19]);
+    let view = Icmpv4View::parse(&bytes, Unknown).expect("message");
+    assert!(view.quote().expect("a quote").packet().is_none());
+
+    // A later fragment has no ports.
+    let mut fragment = original();
+    fragment[7] = 3;
+    let bytes = v4_error([11, 1, 0, 0, 0, 0, 0, 0], &fragment);
+    let view = Icmpv4View::parse(&bytes, Unknown).expect("message");
+    let quoted = view
+        .quote()
+        .and_then(|quote| quote.packet())
+        .expect("packet");
+    assert_eq!(quoted.fragment.map(|part| part.offset_bytes), Some(24));
+    assert_eq!(quoted.ports(), None);
+}
+
+#[test]
+fn rfc_4884_lengths() {
+    let mut quoted = original();
+    quoted.resize(128, 0);
+    let extension = [0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 0x21, 0x40];
+    let body = [&quoted[..], &extension].concat();
+    // IPv4 counts words of 4 octets in the sixth octet, IPv6 words of 8 in the fifth.
+    let v4 = v4_error([3, 1, 0, 0, 0, 32, 0, 0], &body);
+    let v4 = Icmpv4View::parse(&v4, Unknown).expect("message");
+    let quote = v4.quote().expect("quote");
+    assert_eq!(
+        (quote.original, quote.extensions),
+        (&quoted[..], Some(&extension[..]))
+    );
+    let v6 = [&[1, 0, 0, 0, 16, 0, 0, 0][..], &body].concat();
+    let v6 = Icmpv6View::parse(V6, V6, &v6, Vouched).expect("message");
+    let quote = v6.quote().expect("quote");
+    assert_eq!(
+        (quote.original, quote.extensions),
+        (&quoted[..], Some(&extension[..]))
+    );
+    // Lengths that make no sense, and types that have none, leave it all one quote.
+    for octets in [
+        [3, 1, 0, 0, 0, 31, 0, 0],  // below 128 octets
+        [3, 1, 0, 0, 0, 255, 0, 0], // beyond the end
+        [5, 1, 0, 0, 0, 32, 0, 0],  // a redirect: that octet is the gateway's
+    ] {
+        let bytes = v4_error(octets, &body);
+        let view = Icmpv4View::parse(&bytes, Unknown).expect("message");
+        let quote = view.quote().expect("quote");
+        assert_eq!((quote.original, quote.extensions), (&body[..], None));
+    }
+    let bytes = [&[2, 0, 0, 0, 16, 0, 5, 0][..], &body].concat();
+    let view = Icmpv6View::parse(V6, V6, &bytes, Vouched).expect("message");
+    assert_eq!(view.message(), Icmpv6::PacketTooBig { mtu: 0x1000_0500 });
+    assert_eq!(view.quote().expect("quote").extensions, None);
+}
+
+#[test]
+fn icmpv6_quotes_walk_the_chain() {
+    let mut packet = vec![0x60, 0, 0, 0, 0, 200, 0, 64];
+    packet.extend(V6.octets());
+    packet.extend(V6.octets());
+    packet.extend([44, 0, 1, 4, 0, 0, 0, 0]);
+    packet.extend([17, 0, 0, 1, 0, 0, 0, 9]);
+    packet.extend([0, 7, 0, 9]);
+    let bytes = [&[3, 1, 0, 0, 0, 0, 0, 0][..], &packet].concat();
+    let view = Icmpv6View::parse(V6, V6, &bytes, Vouched).expect("message");
+    let quoted = view
+        .quote()
+        .and_then(|quote| quote.packet())
+        .expect("packet");
+    assert_eq!((quoted.proto, quoted.ports()), (IpProto::UDP, Some((7, 9))));
+    assert_eq!(
+        quoted.fragment.map(|part| (part.id, part.more)),
+        Some((9, true))
+    );
+    assert_eq!(quoted.tcp_seq(), None);
+    // Cut anywhere, it is an answer or none.
+    for len in 0..bytes.len() {
+        if let Ok(view) = Icmpv6View::parse(V6, V6, &bytes[..len], Vouched) {
+            let _ = view
+                .quote()
+                .and_then(|quote| quote.packet())
+                .map(|quoted| quoted.ports());
+        }
+    }
+}
+
+#[test]
+fn icmp_errors_are_told_from_answers() {
+    for kind in 0..=255u8 {
+        let v4 = Icmpv4::from_octets(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            v4.is_error(),
+            [3, 4, 5, 11, 12].contains(&kind),
+            "type {kind}"
+        );
+        let v6 = Icmpv6::from_octets(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(v6.is_error(), kind < 128 || kind == 137, "type {kind}");
+    }
+    assert_eq!(
+        Icmpv4View::parse(&[8, 0, 0, 0, 0, 0, 0], Unknown).err(),
+        Some(IcmpParseError::TooShort)
+    );
+    assert_eq!(
+        Icmpv4View::parse(&[8, 0, 0, 0, 0, 0, 0, 0], Unknown).err(),
+        Some(IcmpParseError::Checksum)
+    );
+}
+
+#[test]
+fn udp_checksums_by_family() {
+    let v4: IpAddr = [10, 0, 0, 1].into();
+    let v6 = IpAddr::V6(V6);
+    let none = [0, 7, 0, 9, 0, 9, 0, 0, b'x'];
+    let wrong = [0, 7, 0, 9, 0, 9, 0, 1, b'x'];
+    for (addr, bytes, checksum, expected) in [
+        (v4, none, Unknown, None),
+        (v4, none, Vouched, None),
+        (v6, none, Unknown, Some(UdpParseError::MissingChecksum)),
+        // A device that vouches leaves a partial sum in the field, never zero.
+        (v6, none, Vouched, Some(UdpParseError::MissingChecksum)),
+        (v4, wrong, Unknown, Some(UdpParseError::Checksum)),
+        (v4, wrong, Vouched, None),
+        (v6, wrong, Unknown, Some(UdpParseError::Checksum)),
+        (v6, wrong, Vouched, None),
+    ] {
+        assert_eq!(UdpView::parse(addr, addr, &bytes, checksum).err(), expected);
+    }
+    for (len, expected) in [
+        (0, Some(UdpParseError::Length)),
+        (7, Some(UdpParseError::Length)),
+        (8, None),
+        (9, None),
+        (10, Some(UdpParseError::Length)),
+    ] {
+        let bytes = [0, 7, 0, 9, 0, len, 0, 0, b'x'];
+        assert_eq!(UdpView::parse(v4, v4, &bytes, Unknown).err(), expected);
+    }
+    assert_eq!(
+        UdpView::parse(v4, v4, &none[..7], Unknown).err(),
+        Some(UdpParseError::TooShort)
+    );
+}
+
+#[test]
+fn tcp_options_that_are_wrong() {
+    let addr: IpAddr = [10, 0, 0, 1].into();
+    let segment = |options: &[u8]| {
+        let mut bytes = vec![0; 20];
+        bytes[12] = ((5 + options.len() / 4) << 4) as u8;
+        bytes.extend(options);
+        TcpView::parse(addr, addr, &bytes, Vouched).map(|view| view.header().options)
+    };
+    for options in [
+        [2, 0, 5, 180], // length 0 would never end
+        [2, 1, 5, 180], // length 1 neither
+        [2, 3, 5, 0],   // an MSS of one octet
+        [2, 5, 5, 180], // beyond the header
+        [1, 1, 1, 2],   // no length at all
+        [3, 2, 0, 0],   // a window scale of nothing
+        [4, 3, 0, 0],   // SACK permitted with data
+        [5, 2, 0, 0],   // SACK without blocks
+        [99, 1, 0, 0],  // unknown, length 1
+        [28, 3, 0, 0],  // user timeout of one octet
+    ] {
+        assert_eq!(
+            segment(&options).err(),
+            Some(TcpParseError::Options),
+            "{options:?}"
+        );
+    }
+    // What is behind the end is nobody's; unknown options are passed; odd cookies are ignored.
+    for options in [[0, 2, 0, 0], [99, 4, 0, 0], [34, 3, 7, 0], [1, 1, 1, 1]] {
+        assert_eq!(segment(&options), Ok(Default::default()), "{options:?}");
+    }
+    let twice = segment(&[3, 3, 1, 3, 3, 2, 0, 0]).expect("options");
+    assert_eq!(twice.window_scale, Some(2), "the last one counts");
+    for (octet, expected) in [
+        (0x40, TcpParseError::DataOffset),
+        (0x60, TcpParseError::DataOffset),
+    ] {
+        let mut bytes = [0; 20];
+        bytes[12] = octet;
+        assert_eq!(
+            TcpView::parse(addr, addr, &bytes, Vouched).err(),
+            Some(expected)
+        );
+    }
+}
+
+#[test]
+fn noise_of_every_length() {
+    const SEED: u64 = 0x006e_6f69_7365;
+    println!("seed {SEED:#x}");
+    let mut state = SEED;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    let v4: IpAddr = [10, 0, 0, 1].into();
+    for len in 0..=200 {
+        for round in 0..50 {
+            let mut bytes: Vec<u8> = (0..len).map(|_| next()).collect();
+            if let Some(first) = bytes.first_mut() {
+                *first = [0x45, 0x4f, 0x60, *first][round % 4];
+            }
+            let mut read = 0;
+            if let Ok(packet) = IpPacket::<Ipv4>::parse(&bytes) {
+                read += packet.options().count() + packet.payload().len();
+            }
+            if let Ok(packet) = IpPacket::<Ipv6>::parse(&bytes) {
+                read += packet.extensions().count() + packet.payload().len();
+            }
+            for (addr, checksum) in [(v4, Vouched), (IpAddr::V6(V6), RxChecksum::Unknown)] {
+                if let Ok(view) = TcpView::parse(addr, addr, &bytes, checksum) {
+                    read += view.all_options().count() + view.payload().len();
+                }
+                if let Ok(view) = UdpView::parse(addr, addr, &bytes, checksum) {
+                    read += view.payload().len();
+                }
+            }
+            if let Ok(view) = Icmpv4View::parse(&bytes, Vouched) {
+                read += view
+                    .quote()
+                    .and_then(|quote| quote.packet())
+                    .map_or(0, |_| 1);
+            }
+            if let Ok(view) = Icmpv6View::parse(V6, V6, &bytes, Vouched) {
+                read += view
+                    .quote()
+                    .and_then(|quote| quote.packet())
+                    .map_or(0, |_| 1);
+            }
+            assert!(read <= 8 * len + 8);
+        }
+    }
+}
