@@ -1,6 +1,8 @@
 //! A gibibyte each way at the same time, its hashes compared, in every combination of family,
 //! offload and number of workers.
 
+use std::thread;
+
 use netstackd::probe::stream;
 use tests::program;
 use tests::transfer::hashed_echo;
@@ -77,4 +79,29 @@ fn a_gibibyte_one_way() {
         let counts = daemon.counters().expect("counters");
         println!("drops {:?}", counts.drops_since(&Default::default()));
     });
+}
+
+/// Flows of both families over several workers at once, more than there are queues.
+#[test]
+fn sixteen_flows_over_4_workers() {
+    const EACH: u64 = 48 << 20;
+    for offload in ["on", "off"] {
+        in_namespace(|| {
+            let daemon = serve(program!(), &["--offload", offload, "--queues", "4"]);
+            thread::scope(|scope| {
+                for target in targets(port::ECHO).into_iter().cycle().take(16) {
+                    scope.spawn(move || {
+                        let (sent, received, _) = hashed_echo(target, EACH).expect("an echo");
+                        assert_eq!(sent, received, "offload {offload}: {target}");
+                    });
+                }
+            });
+            let counts = daemon.counters().expect("counters");
+            println!(
+                "offload {offload}: 16 flows of 48 MiB each way, {} packets handed over, drops {:?}",
+                counts.get("handed_over"),
+                counts.drops_since(&Default::default())
+            );
+        });
+    }
 }

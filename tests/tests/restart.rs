@@ -9,16 +9,16 @@ use std::time::Duration;
 use netstackd::probe::{noise, stream};
 use nix::sys::signal::Signal;
 use tests::program;
-use tests::world::{eventually, in_namespace, port, serve, targets};
+use tests::world::{Scratch, eventually, in_namespace, port, serve, targets};
 
 /// Connects and echoes until told to stop; counts what worked and what did not.
 fn load(target: SocketAddr, stop: &AtomicBool, good: &AtomicU64, bad: &AtomicU64) {
     let message = noise(5, 20_000);
     let mut answer = vec![0; message.len()];
     while !stop.load(Ordering::Relaxed) {
-        let result = stream::connect(target).and_then(|mut stream| {
-            // A daemon that is gone cannot say so: do not wait for it.
-            stream.set_read_timeout(Some(Duration::from_millis(300)))?;
+        // A daemon that is gone cannot say so: do not wait for it.
+        let limit = Duration::from_millis(300);
+        let result = stream::connect_within(target, limit).and_then(|mut stream| {
             (0..20).try_for_each(|_| stream::exchange(&mut stream, &message, &mut answer))
         });
         match result {
@@ -124,6 +124,30 @@ fn a_second_signal_ends_it_at_once() {
             text.contains("second signal") && text.trim().lines().count() == 1,
             "{text}"
         );
+    });
+}
+
+#[test]
+fn a_stop_gives_up_on_peers_that_do_not_read() {
+    let scratch = Scratch::new("grace");
+    let config = scratch.write("grace.toml", "grace = \"300ms\"\n");
+    in_namespace(|| {
+        let mut daemon = serve(program!(), &["--config", &config]);
+        let mut reading = stream::connect(targets(port::CHARGEN)[0]).expect("connected");
+        let mut stuck = stream::connect(targets(port::CHARGEN)[1]).expect("connected");
+        stuck.read_exact(&mut [0; 100]).expect("characters");
+        reading.read_exact(&mut [0; 100]).expect("characters");
+        daemon.signal(Signal::SIGTERM);
+        let mut rest = Vec::new();
+        // Everything that was queued, then the end of the stream.
+        reading.read_to_end(&mut rest).expect("a FIN");
+        println!("{} characters and a FIN", rest.len());
+        drop(reading);
+        let status = daemon.wait(Duration::from_secs(20)).expect("it ends");
+        assert_eq!(status.code(), Some(0), "{}", daemon.stderr());
+        // What the other one had received is still there; what follows is the reset.
+        let error = stuck.read_to_end(&mut rest).expect_err("a reset");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     });
 }
 

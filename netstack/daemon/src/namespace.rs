@@ -38,10 +38,14 @@ pub fn enter() -> Result<(), Failure> {
 }
 
 fn forbidden(errno: Errno) -> Failure {
+    let reason = match errno {
+        // unshare(2) says so where user.max_user_namespaces is reached.
+        Errno::ENOSPC | Errno::EUSERS => "the system allows no more of them".to_owned(),
+        _ => errno.desc().to_lowercase(),
+    };
     Failure::Privilege(format!(
-        "a user and network namespace cannot be made here ({}): run as root, or allow user namespaces \
+        "a user and network namespace cannot be made here ({reason}): run as root, or allow user namespaces \
          (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
-         kernel.apparmor_restrict_unprivileged_userns)",
-        errno.desc().to_lowercase()
+         kernel.apparmor_restrict_unprivileged_userns)"
     ))
 }

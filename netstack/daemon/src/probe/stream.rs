@@ -19,13 +19,22 @@ const BLOCK_BYTES: usize = 256 << 10;
 ///
 /// Refused, unreachable, or not answered in [`PATIENCE`].
 pub fn connect(target: SocketAddr) -> std::io::Result<TcpStream> {
+    connect_within(target, PATIENCE)
+}
+
+/// As [`connect`]; neither connecting nor any later read or write may take longer than `limit`.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub fn connect_within(target: SocketAddr, limit: Duration) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
     // A kernel without CUBIC keeps its default; the connection is as good.
     let _ = socket.set_tcp_congestion(b"cubic");
     socket.set_tcp_nodelay(true)?;
-    socket.connect_timeout(&target.into(), PATIENCE)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.connect_timeout(&target.into(), limit)?;
+    socket.set_read_timeout(Some(limit))?;
+    socket.set_write_timeout(Some(limit))?;
     Ok(socket.into())
 }
 
