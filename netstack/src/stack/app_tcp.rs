@@ -9,17 +9,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use packet::Payload;
 
 use super::conn::{Conn, ConnCell, register};
 use super::flows::InsertError;
 use super::shared::{Shared, locked};
 use crate::tcp::{State, Tcp, TcpError, Unreachable};
-
-/// Bytes that a write puts on the heap when every slab is taken: little, so that the pool's
-/// exhaustion slows writers down without stopping them.
-const HEAP_WRITE_BYTES: usize = 2_048;
 
 /// The I/O error that an application sees for a connection's end.
 pub(crate) fn io_error(error: TcpError) -> io::Error {
@@ -166,15 +161,7 @@ impl Shared {
             if let Some(error) = write_error(conn) {
                 return Poll::Ready(Err(error));
             }
-            let mut taken = conn.tcp.send(data, &self.buffers);
-            if taken == 0 && conn.tcp.send_room() > 0 {
-                // There is room in the window of this connection, but no slab to copy into.
-                let count = data.len().min(conn.tcp.send_room()).min(HEAP_WRITE_BYTES);
-                let copy = Payload::from(Bytes::copy_from_slice(&data[..count]));
-                if conn.tcp.send_payload(copy).is_ok() {
-                    taken = count;
-                }
-            }
+            let taken = conn.tcp.send(data, &self.buffers);
             if taken == 0 {
                 conn.wait_for_room(cx);
                 return Poll::Pending;

@@ -220,9 +220,7 @@ impl Shared {
     pub(crate) fn open_parameters(&self, key: &mut Key<StackLocks>, flow: &FlowKey) -> Open {
         let (local, remote) = (flow.local(), flow.remote());
         let now = self.now();
-        let mtu = self.path_mtu.with(&mut key.ctx(), |paths, _| {
-            paths.get(remote.ip(), self.link.mtu, now)
-        });
+        let mtu = self.path(key, remote.ip(), now).mtu;
         Open {
             isn: self.isn.isn(now, local, remote),
             ts_offset: self.isn.ts_offset(local, remote),

@@ -1,5 +1,7 @@
 //! A received ICMP message: pings are answered, errors find the flow that they are about.
 
+use std::sync::atomic::Ordering;
+
 use lockorder::Key;
 use packet::IpProto;
 use packet::frame::RxPacket;
@@ -153,7 +155,8 @@ impl Shared {
         error: &TransportError,
         mtu: u32,
     ) -> Option<u16> {
-        self.path_mtu.with(&mut key.ctx(), |paths, _| {
+        self.path_mtu_known.store(true, Ordering::Release);
+        self.path_mtu.with_write(&mut key.ctx(), |paths, _| {
             paths.on_packet_too_big(
                 error.remote.ip(),
                 mtu,

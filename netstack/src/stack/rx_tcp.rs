@@ -121,7 +121,7 @@ impl Shared {
             None => {}
         }
         if let Some(rst) = outcome.rst {
-            self.send_segment(w, &cell.flow, rst, self.config.ttl, 0);
+            self.send_segment(w, &cell.flow, rst, self.outgoing());
         }
         w.mark_dirty(cell);
     }
@@ -199,7 +199,7 @@ impl Shared {
     /// Answers a segment for which there is nobody (RFC 9293 section 3.10.7.1).
     fn refuse(&self, w: &mut WorkerState, flow: &FlowKey, segment: &Segment) {
         if let Some(rst) = reset_for(segment) {
-            self.send_segment(w, flow, rst, self.config.ttl, 0);
+            self.send_segment(w, flow, rst, self.outgoing());
         }
     }
 

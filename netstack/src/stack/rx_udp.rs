@@ -62,30 +62,22 @@ impl Shared {
             }
             return;
         };
-        // A train of datagrams that the device received as one is cut here.
-        let whole = text.len();
-        let each = match usize::from(packet.gso_size) {
-            0 => whole.max(1),
-            size => size,
-        };
+        let train = packet.data.slice(text);
+        let each = packet.gso_size;
         let WorkerState {
             deferred, counters, ..
         } = w;
         cell.state.with(&mut key.ctx(), |state, _| {
-            let mut at = 0;
-            loop {
-                let end = (at + each).min(whole);
-                let payload = packet.data.slice(text.start + at..text.start + end);
-                match state
-                    .socket
-                    .deliver(from, arrival.dst, payload, &self.buffers)
-                {
-                    Ok(()) => {}
-                    Err(reason) => counters.drop_packet(reason),
+            let socket = &mut state.socket;
+            if each == 0 || train.len() <= usize::from(each) {
+                if let Err(reason) = socket.deliver(from, arrival.dst, train, &self.buffers) {
+                    counters.drop_packet(reason);
                 }
-                at = end;
-                if at >= whole {
-                    break;
+            } else {
+                let to = arrival.dst;
+                let outcome = socket.deliver_train(from, to, train, each, &self.buffers);
+                for _ in 0..outcome.dropped {
+                    counters.drop_packet(outcome.reason);
                 }
             }
             deferred.wakers.append(&mut state.readers);

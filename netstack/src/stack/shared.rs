@@ -8,7 +8,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lockorder::{Key, Mutex, RwLock};
 use packet::Buffers;
@@ -22,8 +22,9 @@ use super::udp::UdpGroup;
 use crate::base::{Config, Counters, Instant, Rng, TcpConfig};
 use crate::demux::{BindTable, PortAllocator, UdpTable};
 use crate::icmp::limiter::IcmpLimiter;
+use crate::ip::fragment::Identification;
 use crate::ip::key::HashKey;
-use crate::ip::pmtu::PathMtu;
+use crate::ip::pmtu::{Path, PathMtu};
 use crate::ip::reassembly::Reassembly;
 use crate::tcp::IsnGenerator;
 
@@ -67,7 +68,10 @@ pub struct Shared {
     pub(crate) addressing: RwLock<levels::Routes, Arc<Addressing>>,
     /// Raised with each change of the addressing, so that workers keep a copy until it changes.
     pub(crate) addressing_version: AtomicU64,
-    pub(crate) path_mtu: Mutex<levels::PathMtu, PathMtu>,
+    pub(crate) path_mtu: RwLock<levels::PathMtu, PathMtu>,
+    /// True once a router reported a smaller MTU: until then no packet has to ask.
+    pub(crate) path_mtu_known: AtomicBool,
+    pub(crate) identification: Identification,
     pub(crate) reassembly: Mutex<levels::Reassembly, Reassembly>,
     /// When the oldest incomplete datagram is given up; far in the future if there is none.
     pub(crate) reassembly_deadline: AtomicU64,
@@ -126,7 +130,9 @@ impl Shared {
             udp: RwLock::new(UdpTable::new(MAX_BOUND, HashKey::random(&mut rng))),
             addressing: RwLock::new(Arc::new(addressing)),
             addressing_version: AtomicU64::new(1),
-            path_mtu: Mutex::new(PathMtu::new(
+            path_mtu_known: AtomicBool::new(false),
+            identification: Identification::new(&mut rng),
+            path_mtu: RwLock::new(PathMtu::new(
                 config.path_mtu_entries,
                 HashKey::random(&mut rng),
             )),
@@ -169,5 +175,18 @@ impl Shared {
         for worker in &self.workers {
             worker.mailbox.send(Message::Stop);
         }
+    }
+
+    /// What is known of the path to `remote`.
+    pub(crate) fn path(&self, key: &mut Key<StackLocks>, remote: IpAddr, now: Instant) -> Path {
+        if !self.path_mtu_known.load(Ordering::Acquire) {
+            return Path {
+                mtu: self.link.mtu,
+                dont_fragment: true,
+            };
+        }
+        self.path_mtu.with_read(&mut key.ctx(), |paths, _| {
+            paths.path(remote, self.link.mtu, now)
+        })
     }
 }

@@ -41,7 +41,25 @@ fn count_losses(w: &WorkerState, before: Losses, after: Losses) {
     }
 }
 
+/// How a connection's segments leave.
+#[derive(Clone, Copy)]
+pub(super) struct Outgoing {
+    pub(super) ttl: u8,
+    pub(super) traffic_class: u8,
+    /// False on a path so narrow that its routers must be let fragment.
+    pub(super) dont_fragment: bool,
+}
+
 impl Shared {
+    /// How a reply leaves that no connection has a say in.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        Outgoing {
+            ttl: self.config.ttl,
+            traffic_class: 0,
+            dont_fragment: true,
+        }
+    }
+
     /// Lets a connection send what it has to send; returns when its next timer is due.
     pub fn drive(
         &self,
@@ -58,8 +76,14 @@ impl Shared {
         let mut gone = false;
         let mut again = false;
         let mut deadline = None;
+        let remote = cell.flow.remote().ip();
+        let dont_fragment = self.path(key, remote, w.now).dont_fragment;
         cell.state.with(&mut key.ctx(), |conn, _| {
-            let (ttl, traffic_class) = (conn.ttl, conn.traffic_class);
+            let how = Outgoing {
+                ttl: conn.ttl,
+                traffic_class: conn.traffic_class,
+                dont_fragment,
+            };
             again = true;
             let before = conn.tcp.losses();
             for _ in 0..SEGMENTS_PER_DRIVE {
@@ -67,7 +91,7 @@ impl Shared {
                     again = false;
                     break;
                 };
-                self.send_segment(w, &cell.flow, segment, ttl, traffic_class);
+                self.send_segment(w, &cell.flow, segment, how);
             }
             count_losses(w, before, conn.tcp.losses());
             gone = conn.tcp.is_gone();
@@ -106,8 +130,7 @@ impl Shared {
         w: &mut WorkerState,
         flow: &FlowKey,
         segment: SegmentOut,
-        ttl: u8,
-        traffic_class: u8,
+        how: Outgoing,
     ) {
         let header = header_of(flow, &segment);
         if header.flags.contains(TcpFlags::RST) {
@@ -117,12 +140,14 @@ impl Shared {
         let via = Via {
             // The connection keeps to its MSS, which follows the path.
             mtu: self.link.mtu,
-            dont_fragment: true,
-            ttl,
-            traffic_class,
+            dont_fragment: how.dont_fragment,
+            ttl: how.ttl,
+            traffic_class: how.traffic_class,
             flow_label: 0,
             offload: self.offload(),
         };
+        let identification = &mut w.identification;
+        let ident = || identification.next(local.ip(), remote.ip(), IpProto::TCP.0);
         match tcp_packet(
             local,
             remote,
@@ -130,7 +155,7 @@ impl Shared {
             segment.payload,
             segment.mss,
             &via,
-            || 0,
+            ident,
         ) {
             Ok(packet) => w.local.transmit.push(packet),
             Err(_) => w.counters.drop_packet(DropReason::TransmitFailed),
@@ -154,9 +179,7 @@ impl Shared {
         ttl: u8,
         traffic_class: u8,
     ) -> Via {
-        let path = self.path_mtu.with(&mut key.ctx(), |paths, _| {
-            paths.path(remote, self.link.mtu, w.now)
-        });
+        let path = self.path(key, remote, w.now);
         Via {
             mtu: path.mtu,
             dont_fragment: path.dont_fragment,

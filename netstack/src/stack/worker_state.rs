@@ -41,7 +41,7 @@ impl WorkerState {
         let mut seed = shared.seed;
         seed[0] ^= index as u8 + 1;
         seed[1] ^= (index >> 8) as u8;
-        let mut rng = Rng::from_seed(seed);
+        let rng = Rng::from_seed(seed);
         let addressing = super::shared::locked(|key| shared.addressing(key));
         Self {
             index,
@@ -53,7 +53,9 @@ impl WorkerState {
             deferred: Deferred::default(),
             addressing,
             addressing_version: 0,
-            identification: Identification::new(&mut rng),
+            identification: shared
+                .identification
+                .for_worker(index as u32, shared.workers.len() as u32),
             rng,
             now,
             reassembly_deadline: Instant::FAR_FUTURE,

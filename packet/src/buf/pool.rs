@@ -115,6 +115,12 @@ impl Pool {
         self.inner.max_slabs
     }
 
+    /// True when less than a quarter of the slabs is left: time to keep nothing that can come again,
+    /// so that what is needed can still be received.
+    pub fn is_scarce(&self) -> bool {
+        self.in_use() * 4 >= self.max_slabs() * 3
+    }
+
     /// How many slabs are held by somebody now.
     pub fn in_use(&self) -> usize {
         self.inner

@@ -12,6 +12,9 @@ use crate::tcp::outcome::Events;
 use crate::tcp::recv::assembler::Assembler;
 use crate::tcp::segment::Segment;
 
+/// Unread bytes that a connection may always have, however few slabs are left.
+const FAIR_QUEUE_BYTES: usize = 64 << 10;
+
 /// Takes the text of an acceptable segment. The reason is why some of it was discarded.
 pub(super) fn process(
     conn: &mut Conn,
@@ -59,6 +62,10 @@ pub(super) fn process(
             Some(DropReason::TcpDataAfterClose),
         );
     }
+    if must_wait(conn, start, &payload, buffers) {
+        conn.ack.on_urgent();
+        return (Events::empty(), Some(DropReason::TcpNoBuffer));
+    }
     if start.after(nxt) {
         return (Events::empty(), keep(conn, start, &payload, buffers));
     }
@@ -75,6 +82,20 @@ pub(super) fn process(
         conn.timers.delayed_ack = now + conn.cfg.delayed_ack;
     }
     (Events::READABLE, None)
+}
+
+/// Whether text that pins a large slab has to come again, because few are left: what is ahead of a
+/// gap, and what adds to a queue that the application is slow to read. So slow readers cannot take
+/// the slab that everybody else's next segment needs.
+fn must_wait(
+    conn: &Conn,
+    start: crate::tcp::seq::SeqNum,
+    payload: &packet::Payload,
+    buffers: &Buffers,
+) -> bool {
+    payload.pinned_bytes() > buffers.small().slab_bytes()
+        && (start.after(conn.window.nxt) || conn.ring.len() >= FAIR_QUEUE_BYTES)
+        && buffers.large().is_scarce()
 }
 
 /// Keeps text that is ahead of a gap.

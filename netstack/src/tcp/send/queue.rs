@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use packet::{Buffers, Payload};
+use packet::{Buffers, Payload, Pool, SlabMut};
 
 use crate::tcp::seq::SeqNum;
 use packet::frame::{Chunks, MAX_CHUNKS};
@@ -63,7 +63,8 @@ impl SendQueue {
         self.end
     }
 
-    /// Copies as much of `data` as `room` and the pools allow; returns how much.
+    /// Copies as much of `data` as `room` and the pools allow; returns how much. The last quarter of a
+    /// pool is left for receiving: without it no acknowledgment could come in that frees the rest.
     pub(crate) fn push(&mut self, data: &[u8], room: usize, buffers: &Buffers) -> usize {
         let mut rest = data.get(..data.len().min(room)).unwrap_or(data);
         let wanted = rest.len();
@@ -79,7 +80,7 @@ impl SendQueue {
             } else {
                 (buffers.large(), buffers.small())
             };
-            let payload = match first.take().or_else(|| second.take()) {
+            let payload = match spare_slab(first).or_else(|| spare_slab(second)) {
                 Some(mut slab) => {
                     let count = rest.len().min(slab.len());
                     if let (Some(to), Some(from)) =
@@ -204,6 +205,11 @@ impl SendQueue {
         }
         out
     }
+}
+
+/// A slab that receiving can spare.
+fn spare_slab(pool: &Pool) -> Option<SlabMut> {
+    if pool.is_scarce() { None } else { pool.take() }
 }
 
 #[cfg(test)]
