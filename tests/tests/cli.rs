@@ -1,14 +1,18 @@
 //! Wrong flags, files, devices and privileges: one sentence each, and its exit code.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use netstackd::child::Daemon;
+use netstackd::probe::ping::Pinger;
+use netstackd::probe::{datagram, stream};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use tests::program;
-use tests::world::{Scratch, in_namespace, in_namespace_with_mounts, ip, serve, try_serve};
+use tests::world::{Scratch, in_namespace, in_namespace_with_mounts, ip, port, serve, try_serve};
 
 /// A user without any privilege.
 const NOBODY: u32 = 65_534;
@@ -222,4 +226,44 @@ fn the_demo_matches_for_root_and_for_anybody() {
         let links: Vec<_> = links.flatten().map(|entry| entry.file_name()).collect();
         assert!(!links.iter().any(|name| name == "demo0"), "{links:?}");
     });
+}
+
+#[test]
+fn one_family_another_subnet_and_a_chosen_host_address_serve() {
+    for (flags, target) in [
+        ("--tun only4 --addr 192.168.9.1/30", "192.168.9.1"),
+        ("--tun only6 --addr6 2001:db8::5/126", "2001:db8::5"),
+        (
+            "--tun chosen --addr 10.1.2.3/16 --host-addr 10.1.200.200",
+            "10.1.2.3",
+        ),
+        (
+            "--tun chosen6 --addr6 fd00::2/64 --host-addr6 fd00::ffff --mtu 1280",
+            "fd00::2",
+        ),
+        (
+            "--tun point --addr 10.9.9.1/31 --mtu 576 --offload off",
+            "10.9.9.1",
+        ),
+    ] {
+        in_namespace(|| {
+            let words: Vec<&str> = flags.split(' ').collect();
+            let mut daemon =
+                Daemon::start(program!(), &words).unwrap_or_else(|f| panic!("{flags}: {f}"));
+            let target = target.parse().expect("an address");
+            let sizes = [0, 1_000, 10_000];
+            let mut pinger = Pinger::new(target, 0x7005).expect("a raw socket");
+            sizes
+                .iter()
+                .for_each(|&size| drop(pinger.ping(size).expect(flags)));
+            let echo = SocketAddr::new(target, port::ECHO);
+            stream::echo(echo, 1 << 20).expect(flags);
+            datagram::echo(echo, sizes.into_iter()).expect(flags);
+            assert!(
+                daemon.terminate().expect("it ends").success(),
+                "{}",
+                daemon.stderr()
+            );
+        });
+    }
 }
