@@ -51,6 +51,8 @@ bitflags::bitflags! {
         const SENT = 1 << 7;
         /// The peer's FIN is in sequence.
         const FIN_RECEIVED = 1 << 8;
+        /// Something was resent, and no acknowledgment has told yet whether that was right.
+        const UNDECIDED = 1 << 9;
     }
 }
 
@@ -62,6 +64,7 @@ pub(super) struct Stats {
     pub(super) retransmits: u32,
     pub(super) timeouts: u32,
     pub(super) recoveries: u32,
+    pub(super) undone: u32,
 }
 
 /// Everything about one synchronised connection.

@@ -45,6 +45,7 @@ impl Tcp {
             retransmits: 0,
             timeouts: 0,
             recoveries: 0,
+            undone: 0,
             out_of_order: 0,
         };
         match &self.stage {
@@ -71,6 +72,7 @@ impl Tcp {
                 info.retransmits = conn.stats.retransmits;
                 info.timeouts = conn.stats.timeouts;
                 info.recoveries = conn.stats.recoveries;
+                info.undone = conn.stats.undone;
                 info.out_of_order = conn
                     .assembler
                     .as_ref()

@@ -167,6 +167,8 @@ pub struct TcpInfo {
     pub timeouts: u32,
     /// Fast recoveries.
     pub recoveries: u32,
+    /// Recoveries and timeouts that turned out to be needless, and were taken back.
+    pub undone: u32,
     /// Bytes received out of order that wait for a gap to close.
     pub out_of_order: u32,
 }

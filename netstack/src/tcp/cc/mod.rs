@@ -77,6 +77,8 @@ pub(super) struct Controller {
     flight_high: u32,
     /// The window stopped us from sending since it was last judged.
     limited: bool,
+    /// What it was before the last reduction.
+    before: Option<(Kind, Window)>,
 }
 
 impl Controller {
@@ -91,6 +93,7 @@ impl Controller {
             initial,
             flight_high: 0,
             limited: false,
+            before: None,
         }
     }
 
@@ -145,6 +148,7 @@ impl Controller {
     /// A loss was found by duplicate acknowledgments: fast recovery begins.
     pub(super) fn on_loss(&mut self, flight: u32, mss: u32) {
         let window = self.window;
+        self.before = Some((self.kind, window));
         let ssthresh = self.kind.get().reduce(&window, flight, mss);
         self.window.ssthresh = ssthresh.max(2 * mss);
         self.window.cwnd = self.window.ssthresh.min(self.window.cwnd.max(2 * mss));
@@ -162,6 +166,7 @@ impl Controller {
     pub(super) fn on_timeout(&mut self, flight: u32, mss: u32, first: bool) {
         if first {
             let window = self.window;
+            self.before = Some((self.kind, window));
             let ssthresh = self.kind.get().reduce(&window, flight, mss);
             self.window.ssthresh = ssthresh.max(2 * mss);
         }
@@ -169,6 +174,15 @@ impl Controller {
         self.window.cwnd = mss;
         self.limited = false;
         self.flight_high = 0;
+    }
+
+    /// Nothing had been lost after all: the last reduction is taken back (RFC 4015 section 3).
+    pub(super) fn undo(&mut self) {
+        if let Some((kind, window)) = self.before.take() {
+            self.kind = kind;
+            self.window.cwnd = self.window.cwnd.max(window.cwnd);
+            self.window.ssthresh = self.window.ssthresh.max(window.ssthresh);
+        }
     }
 
     /// Nothing was sent for a retransmission timeout: what the window says about the path is stale

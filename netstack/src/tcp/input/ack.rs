@@ -50,6 +50,9 @@ pub(super) fn process(conn: &mut Conn, seg: &Segment, now: Instant) -> Result<Ev
         .flight
         .on_ack(seg.ack, seg.options.sack.as_slice(), duplicate, mss, now);
     measure(conn, seg, progress, now);
+    if progress.acked > 0 {
+        judge(conn, seg);
+    }
     control_congestion(conn, progress, flight, mss, now);
 
     let mut events = Events::empty();
@@ -114,11 +117,30 @@ fn measure(conn: &mut Conn, seg: &Segment, progress: Progress, now: Instant) {
     }
 }
 
+/// The first acknowledgment after something was resent says, by the timestamp that it echoes, which
+/// copy it answers: the original, then nothing had been lost (RFC 3522).
+fn judge(conn: &mut Conn, seg: &Segment) {
+    if !conn.flags.contains(Flags::UNDECIDED) {
+        return;
+    }
+    conn.flags.remove(Flags::UNDECIDED);
+    let original = conn.agreed.timestamps
+        && seg
+            .options
+            .timestamps
+            .is_some_and(|ts| SeqNum(ts.ecr).before(SeqNum(conn.episode_ts)));
+    if original {
+        conn.flight.undo();
+        conn.cc.undo();
+        conn.stats.undone = conn.stats.undone.wrapping_add(1);
+    }
+}
+
 fn control_congestion(conn: &mut Conn, progress: Progress, flight: u32, mss: u32, now: Instant) {
     if progress.entered_recovery {
         conn.cc.on_loss(flight, mss);
         conn.stats.recoveries += 1;
-        conn.episode_ts = conn.ts_now(now);
+        conn.begin_episode(now);
         return;
     }
     if progress.left_recovery {
@@ -146,6 +168,12 @@ fn control_congestion(conn: &mut Conn, progress: Progress, flight: u32, mss: u32
 }
 
 impl Conn {
+    /// A recovery begins, or a timeout came: what was sent before now is an original.
+    pub(in crate::tcp) fn begin_episode(&mut self, now: Instant) {
+        self.episode_ts = self.ts_now(now);
+        self.flags.insert(Flags::UNDECIDED);
+    }
+
     /// A reset of a connection that both sides had closed: it is simply over.
     pub(super) fn on_reset_while_closing(&mut self, now: Instant) -> Events {
         let unsent = self.phase != Phase::TimeWait && self.flight.outstanding() > 0;

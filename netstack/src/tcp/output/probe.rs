@@ -43,7 +43,9 @@ impl Conn {
         let mss = self.payload_mss();
         self.cc.on_timeout(flight, mss, self.retries == 1);
         self.flight.on_timeout(self.retries > 1);
-        self.episode_ts = self.ts_now(now);
+        if self.retries == 1 {
+            self.begin_episode(now);
+        }
         self.backoff.grow();
         self.timers.retransmit = now + self.rto();
         Events::TRANSMIT

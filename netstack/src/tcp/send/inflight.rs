@@ -405,6 +405,12 @@ impl Inflight {
         self.urgent = true;
     }
 
+    /// What started the current recovery, or the timeout, had not been lost.
+    pub(crate) fn undo(&mut self) {
+        self.reorder.on_spurious_retransmit();
+        self.reopen();
+    }
+
     /// The path cannot carry segments of the size that is in flight: send them again, smaller. Not a
     /// sign of congestion.
     pub(crate) fn on_path_mtu(&mut self) {

@@ -5,6 +5,7 @@ mod chaos;
 mod ends;
 mod flow;
 mod fuzz;
+mod goodput;
 mod link;
 mod pump;
 mod recovery;
