@@ -9,6 +9,8 @@ use crate::peer::Family;
 
 /// The peer that the ratios refer to.
 pub const REFERENCE: &str = "veth";
+/// The kernel behind veth whose server does not copy what it discards.
+pub const NOCOPY: &str = "nocopy";
 /// Our own column.
 pub const OURS: &str = "ours";
 

@@ -13,6 +13,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Bytes of one read or write of the bulk services.
@@ -25,19 +26,23 @@ pub const DISCARD: u16 = 9;
 /// Port of chargen (RFC 864).
 pub const CHARGEN: u16 = 19;
 
+/// What is done with one connection.
+type Service = fn(TcpStream) -> io::Result<()>;
+
 const FAMILIES: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     IpAddr::V6(Ipv6Addr::UNSPECIFIED),
 ];
 
 /// Serves in the namespace of the calling thread until standard input ends; prints `ready` first.
-pub fn serve() -> Result<()> {
+///
+/// With `nocopy`, discard asks the kernel to throw the bytes away without copying them out
+/// (`MSG_TRUNC`): no usual server, but the fair partner of a service that only lets go of buffers.
+pub fn serve(nocopy: bool) -> Result<()> {
+    let discard: Service = if nocopy { discard_nocopy } else { discard };
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     for any in FAMILIES {
-        for (port, service) in [
-            (DISCARD, discard as fn(TcpStream) -> io::Result<()>),
-            (CHARGEN, chargen),
-        ] {
+        for (port, service) in [(DISCARD, discard), (CHARGEN, chargen as Service)] {
             let listener = listen(any, port)?;
             thread::spawn(move || accept_each(&listener, service));
         }
@@ -82,7 +87,7 @@ fn listen(any: IpAddr, port: u16) -> Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn accept_each(listener: &TcpListener, service: fn(TcpStream) -> io::Result<()>) {
+fn accept_each(listener: &TcpListener, service: Service) {
     while let Ok((stream, _)) = listener.accept() {
         // A client that goes away ends its connection's thread, nothing more.
         thread::spawn(move || service(stream));
@@ -92,6 +97,12 @@ fn accept_each(listener: &TcpListener, service: fn(TcpStream) -> io::Result<()>)
 fn discard(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = vec![0; BULK_BYTES];
     while stream.read(&mut buffer)? > 0 {}
+    Ok(())
+}
+
+fn discard_nocopy(stream: TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; BULK_BYTES];
+    while recv(&stream, &mut buffer[..], RecvFlags::TRUNC)?.1 > 0 {}
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use benches::client::idle;
 use benches::measure::Question;
 use benches::netns::Namespace;
 use benches::peer::{Family, Peer, Place};
-use benches::report::{Idle, OURS, REFERENCE, Results, Sample};
+use benches::report::{Idle, NOCOPY, OURS, REFERENCE, Results, Sample};
 use benches::{host, server};
 use clap::{Parser, ValueEnum as _};
 
@@ -59,12 +59,15 @@ struct Options {
     /// Be the kernel server (used by the benchmark itself).
     #[arg(long, hide = true)]
     serve: bool,
+    /// With --serve: discard without copying.
+    #[arg(long, hide = true, requires = "serve")]
+    nocopy: bool,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let result = if options.serve {
-        server::serve()
+        server::serve(options.nocopy)
     } else {
         bench(&options)
     };
@@ -86,11 +89,17 @@ fn bench(options: &Options) -> Result<()> {
 
     let near = Namespace::new("client")?;
     let far = Namespace::new("server")?;
+    let far_too = Namespace::new("server without copies")?;
     let tun = Namespace::new("tun")?;
     near.veth(
         ("veth-c", &[(ip("10.78.0.1")?, 24), (ip("fd78::1")?, 64)]),
         &far,
         ("veth-s", &[(ip("10.78.0.2")?, 24), (ip("fd78::2")?, 64)]),
+    )?;
+    near.veth(
+        ("veth-d", &[(ip("10.79.0.1")?, 24), (ip("fd79::1")?, 64)]),
+        &far_too,
+        ("veth-t", &[(ip("10.79.0.2")?, 24), (ip("fd79::2")?, 64)]),
     )?;
     let on_loopback = Place {
         client: &near,
@@ -101,6 +110,11 @@ fn bench(options: &Options) -> Result<()> {
         client: &near,
         server: &far,
         addresses: [ip("10.78.0.2")?, ip("fd78::2")?],
+    };
+    let behind_veth_too = Place {
+        server: &far_too,
+        addresses: [ip("10.79.0.2")?, ip("fd79::2")?],
+        ..behind_veth
     };
     let behind_tun = Place {
         client: &tun,
@@ -134,6 +148,9 @@ fn bench(options: &Options) -> Result<()> {
     if !options.ours_only {
         peers.push(Peer::start("lo", on_loopback, kernel_command()?)?);
         peers.push(Peer::start(REFERENCE, behind_veth, kernel_command()?)?);
+        let mut command = kernel_command()?;
+        command.arg("--nocopy");
+        peers.push(Peer::start(NOCOPY, behind_veth_too, command)?);
     }
     if let Some(daemon) = &daemon {
         peers.push(Peer::start(
@@ -173,7 +190,9 @@ fn rounds(options: &Options, families: &[Family], peers: &mut [Peer<'_>], result
             }
             for family in families {
                 for peer in &mut *peers {
-                    if !peer.is_alive() {
+                    // Discard is where that server differs; the rest would be measured twice.
+                    let differs = matches!(question, Question::TcpIn | Question::TcpIn4);
+                    if !peer.is_alive() || peer.name == NOCOPY && !differs {
                         continue;
                     }
                     match question.ask(peer, *family, time) {
