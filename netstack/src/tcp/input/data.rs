@@ -10,6 +10,7 @@ use crate::base::{DropReason, Instant};
 use crate::tcp::conn::{Conn, Flags};
 use crate::tcp::outcome::Events;
 use crate::tcp::recv::assembler::Assembler;
+use crate::tcp::recv::compact;
 use crate::tcp::segment::Segment;
 
 /// Unread bytes that a connection may always have, however few slabs are left.
@@ -94,6 +95,7 @@ fn must_wait(
     buffers: &Buffers,
 ) -> bool {
     payload.pinned_bytes() > buffers.small().slab_bytes()
+        && compact::fills_its_slab(payload)
         && (start.after(conn.window.nxt) || conn.ring.len() >= FAIR_QUEUE_BYTES)
         && buffers.large().is_scarce()
 }

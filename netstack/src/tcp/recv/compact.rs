@@ -14,7 +14,8 @@ const KEEP_BYTES: usize = 16 << 10;
 /// A payload keeps its slab, too, if the slab is at most this many times as long.
 const KEEP_RATIO: usize = 3;
 
-fn fills_its_slab(data: &Payload) -> bool {
+/// True if `data` keeps its slab when it is queued.
+pub(crate) fn fills_its_slab(data: &Payload) -> bool {
     data.len() >= KEEP_BYTES || data.len().saturating_mul(KEEP_RATIO) >= data.pinned_bytes()
 }
 
