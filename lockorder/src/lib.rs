@@ -154,6 +154,11 @@ pub type DefaultRawRwLock = RawSpinRw;
 #[cfg(not(any(feature = "parking_lot", feature = "spin")))]
 pub use no_default::{DefaultRawMutex, DefaultRawRwLock};
 
+/// The examples of the README.
+#[cfg(all(doctest, feature = "parking_lot"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 /// What the macros' expansions name. Not part of the interface.
 #[doc(hidden)]
 pub mod __private {
