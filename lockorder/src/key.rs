@@ -37,8 +37,7 @@ impl<D: Domain> Key<D> {
 
     /// A key that nothing but the caller vouches for.
     ///
-    /// For targets without thread-locals, and for runtimes whose threads of execution are not
-    /// threads. With `std`, [`take`](Key::take) is the safe way.
+    /// For targets without thread-locals. With `std`, `take` is the safe way.
     ///
     /// # Safety
     ///

@@ -7,6 +7,8 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 
+use syn::ext::IdentExt;
+
 use crate::order::Order;
 use crate::parse::{Declaration, Node};
 
@@ -58,7 +60,7 @@ pub(crate) fn emit(declaration: &Declaration, order: &Order) -> TokenStream {
         position[*node] = index;
     }
     let levels = order.sorted.iter().map(|node| {
-        let name = nodes[*node].name.to_string();
+        let name = nodes[*node].name.unraw().to_string();
         let doc = nodes[*node].doc();
         let rank = order.ranks[*node];
         quote! { #krate::graph::LevelInfo::__new(#name, #doc, #rank) }
@@ -79,8 +81,7 @@ pub(crate) fn emit(declaration: &Declaration, order: &Order) -> TokenStream {
     let count = proc_macro2::Literal::usize_unsuffixed(nodes.len());
     let domain = &declaration.domain.name;
     tokens.extend(quote! {
-        #[allow(unsafe_code)]
-        // SAFETY: the macro has checked that the graph has no cycle and that the domain is
+                // SAFETY: the macro has checked that the graph has no cycle and that the domain is
         // its root, and the slot is this domain's own thread-local.
         unsafe impl #krate::Domain for #domain {
             const GRAPH: &'static #krate::graph::Graph = &#krate::graph::Graph::__new(
@@ -94,11 +95,10 @@ pub(crate) fn emit(declaration: &Declaration, order: &Order) -> TokenStream {
 
     for (node, place) in nodes.iter().enumerate() {
         let name = &place.name;
-        let text = name.to_string();
+        let text = name.unraw().to_string();
         let index = position[node];
         tokens.extend(quote! {
-            #[allow(unsafe_code)]
-            // SAFETY: the index is the place in the domain's graph, where the root is first.
+                        // SAFETY: the index is the place in the domain's graph, where the root is first.
             unsafe impl #krate::Place for #name {
                 type Domain = #domain;
                 const NAME: &'static str = #text;
@@ -107,8 +107,7 @@ pub(crate) fn emit(declaration: &Declaration, order: &Order) -> TokenStream {
         });
         if node > 0 {
             tokens.extend(quote! {
-                #[allow(unsafe_code)]
-                // SAFETY: a level, not the root.
+                                // SAFETY: a level, not the root.
                 unsafe impl #krate::Level for #name {}
             });
         }
@@ -116,8 +115,7 @@ pub(crate) fn emit(declaration: &Declaration, order: &Order) -> TokenStream {
             if order.before[node].contains(earlier) {
                 let before = &before.name;
                 tokens.extend(quote! {
-                    #[allow(unsafe_code)]
-                    #[diagnostic::do_not_recommend]
+                                        #[diagnostic::do_not_recommend]
                     // SAFETY: the pair is in the transitive closure of a graph without a cycle.
                     unsafe impl #krate::LockAfter<#before> for #name {}
                 });
