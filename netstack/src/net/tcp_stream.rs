@@ -284,7 +284,8 @@ impl TcpStream {
         super::split::split(self)
     }
 
-    /// Borrowed halves, as `tokio::io::split` gives owned ones.
+    /// Borrowed halves, as `tokio::io::split` gives owned ones. Where `AsyncBufReadExt` is in scope,
+    /// its own `split` comes first: write `TcpStream::split(&mut stream)` there.
     pub fn split(
         &mut self,
     ) -> (
