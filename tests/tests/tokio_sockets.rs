@@ -105,7 +105,7 @@ async fn halves_carry_both_directions_at_once() {
         tokio::io::copy(&mut read, &mut write).await.expect("copy");
         write.shutdown().await.expect("shutdown");
     });
-    let sent: Arc<Vec<u8>> = Arc::new((0..32_000_000_u32).map(|n| (n * 31 >> 7) as u8).collect());
+    let sent: Arc<Vec<u8>> = Arc::new((0..32_000_000_u32).map(|n| ((n * 31) >> 7) as u8).collect());
     let stream = TcpStream::connect(&client, server(7))
         .await
         .expect("connect");
