@@ -27,6 +27,7 @@ pub(super) fn sort(order: &mut [usize], inline: bool, address: impl Fn(usize) ->
 unsafe impl<X: OneLock, const N: usize> Locks for [X; N] {
     type Level = X::Level;
     type Order = [usize; N];
+    const ASCENDING: bool = X::INLINE;
 
     #[inline]
     fn count(&self) -> usize {
@@ -60,6 +61,11 @@ unsafe impl<M, X: Member<M>, const N: usize> Lockable<M> for [X; N] {
         = [Option<X::Guard<'k>>; N]
     where
         Self: 'k;
+
+    #[inline]
+    fn acquire_by_index<'k>(&'k self, permit: Permit<'k, X::Level>) -> Self::Guard<'k> {
+        self.each_ref().map(|member| member.acquire(permit))
+    }
 
     #[inline]
     fn slots<'k>(&'k self) -> Self::Slots<'k> {
@@ -144,6 +150,7 @@ impl Order for SliceOrder {
 unsafe impl<X: OneLock> Locks for [X] {
     type Level = X::Level;
     type Order = SliceOrder;
+    const ASCENDING: bool = X::INLINE;
 
     #[inline]
     fn count(&self) -> usize {
@@ -181,6 +188,10 @@ unsafe impl<M, X: Member<M>> Lockable<M> for [X] {
         = Vec<Option<X::Guard<'k>>>
     where
         Self: 'k;
+
+    fn acquire_by_index<'k>(&'k self, permit: Permit<'k, X::Level>) -> Self::Guard<'k> {
+        self.iter().map(|member| member.acquire(permit)).collect()
+    }
 
     fn slots<'k>(&'k self) -> Self::Slots<'k> {
         core::iter::repeat_with(|| None).take(self.len()).collect()
@@ -244,6 +255,7 @@ macro_rules! through {
         {
             type Level = <$set as Locks>::Level;
             type Order = <$set as Locks>::Order;
+            const ASCENDING: bool = <$set as Locks>::ASCENDING;
 
             #[inline]
             fn count(&self) -> usize {
@@ -277,6 +289,11 @@ macro_rules! through {
         {
             type Guard<'k> = <$set as Lockable<M>>::Guard<'k> where Self: 'k;
             type Slots<'k> = <$set as Lockable<M>>::Slots<'k> where Self: 'k;
+
+            #[inline]
+            fn acquire_by_index<'k>(&'k self, permit: Permit<'k, Self::Level>) -> Self::Guard<'k> {
+                <$set as Lockable<M>>::acquire_by_index(self, permit)
+            }
 
             #[inline]
             fn slots<'k>(&'k self) -> Self::Slots<'k> {

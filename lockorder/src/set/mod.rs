@@ -303,7 +303,8 @@ pub trait Order {
 ///
 /// - The locks are those of the indices below [`count`](Locks::count), with the addresses
 ///   that [`address`](Locks::address) says, and neither changes while a shared borrow lasts.
-/// - [`order`](Locks::order) yields each index once, by ascending address.
+/// - [`order`](Locks::order) yields each index once, by ascending address; if
+///   [`ASCENDING`](Locks::ASCENDING), that is by index.
 ///
 /// # Robustness
 ///
@@ -318,6 +319,9 @@ pub unsafe trait Locks {
 
     /// The order by address.
     type Order: Order;
+
+    /// Whether that is the order of the indices, wherever the set lies.
+    const ASCENDING: bool;
 
     /// How many locks there are.
     fn count(&self) -> usize;
@@ -340,7 +344,8 @@ pub trait Data<'d, M, Bound = &'d Self> {
 /// # Safety
 ///
 /// [`acquire`](Lockable::acquire) and [`try_acquire`](Lockable::try_acquire) do for the lock
-/// of that index what [`Member`] asks, and keep the guard in the slots.
+/// of that index what [`Member`] asks, and keep the guard in the slots;
+/// [`acquire_by_index`](Lockable::acquire_by_index) does it for all of them, from 0 on.
 ///
 /// # Robustness
 ///
@@ -359,6 +364,9 @@ pub unsafe trait Lockable<M>: Locks + for<'d> Data<'d, M> {
     type Slots<'k>
     where
         Self: 'k;
+
+    /// Acquires every lock, by index, blocking the thread.
+    fn acquire_by_index<'k>(&'k self, permit: Permit<'k, Self::Level>) -> Self::Guard<'k>;
 
     /// Empty slots.
     fn slots<'k>(&'k self) -> Self::Slots<'k>;

@@ -60,11 +60,7 @@ impl<S: Locks + Owned> OwnedSet<S> {
     where
         S: Lockable<M>,
     {
-        let mut slots = self.locks.slots();
-        for index in 0..self.locks.count() {
-            self.locks.acquire(index, &mut slots, permit);
-        }
-        S::finish(slots)
+        self.locks.acquire_by_index(permit)
     }
 
     #[inline]

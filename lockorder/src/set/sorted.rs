@@ -84,6 +84,9 @@ impl<S: Locks> LockSet<S> {
     where
         S: Lockable<M>,
     {
+        if S::ASCENDING {
+            return self.locks.acquire_by_index(permit);
+        }
         let mut slots = self.locks.slots();
         for turn in 0..self.locks.count() {
             self.locks.acquire(self.order.at(turn), &mut slots, permit);

@@ -14,6 +14,7 @@ macro_rules! tuple {
         {
             type Level = $first::Level;
             type Order = [usize; $count];
+            const ASCENDING: bool = false;
 
             #[inline]
             fn count(&self) -> usize {
@@ -51,6 +52,14 @@ macro_rules! tuple {
             type Slots<'k> = (Option<$first::Guard<'k>>, $(Option<$name::Guard<'k>>,)*)
             where
                 Self: 'k;
+
+            #[inline]
+            fn acquire_by_index<'k>(
+                &'k self,
+                permit: Permit<'k, $first::Level>,
+            ) -> Self::Guard<'k> {
+                (self.$first_index.acquire(permit), $(self.$index.acquire(permit),)*)
+            }
 
             #[inline]
             fn slots<'k>(&'k self) -> Self::Slots<'k> {
