@@ -25,7 +25,7 @@ pub const MAX_CHUNKS: usize = 6;
 pub struct Chunks {
     pieces: [Payload; MAX_CHUNKS],
     count: u8,
-    bytes: u32,
+    bytes: usize,
 }
 
 impl Chunks {
@@ -46,7 +46,7 @@ impl Chunks {
         }
         match self.pieces.get_mut(usize::from(self.count)) {
             Some(slot) => {
-                self.bytes += piece.len() as u32;
+                self.bytes += piece.len();
                 self.count += 1;
                 *slot = piece;
                 Ok(())
@@ -76,7 +76,7 @@ impl Chunks {
     /// Length of all pieces together, in octets.
     #[inline]
     pub fn len_bytes(&self) -> usize {
-        self.bytes as usize
+        self.bytes
     }
 
     /// How many pieces there are.
@@ -117,7 +117,7 @@ impl From<Payload> for Chunks {
         let mut chunks = Self::new();
         let [slot, ..] = &mut chunks.pieces;
         chunks.count = u8::from(!piece.is_empty());
-        chunks.bytes = piece.len() as u32;
+        chunks.bytes = piece.len();
         *slot = piece;
         chunks
     }

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use packet::build::{self, Head, IpFields, TxChecksum};
 use packet::checksum::{self, Checksum, RxChecksum};
 use packet::icmp::{IcmpMessage, Icmpv4, Icmpv4View, Icmpv6, Icmpv6View};
-use packet::ip::{AnyIpPacket, FragmentInfo, IpPacket, Ipv4, Ipv6};
+use packet::ip::{
+    AnyIpPacket, FragmentInfo, IpPacket, Ipv4, Ipv4Option, Ipv6, Ipv6Extension, Ipv6Option,
+};
 use packet::tcp::{
     SackBlocks, TcpFlags, TcpHeader, TcpOption, TcpOptionIter, TcpOptions, TcpView, Timestamps,
     write_option,
@@ -206,6 +208,46 @@ proptest! {
             let packet = IpPacket::<Ipv6>::parse(&bytes).unwrap();
             prop_assert_eq!(packet.flow_label(), 0xf_ffff);
             prop_assert_eq!(packet.traffic_class(), fields.traffic_class);
+        }
+    }
+
+    #[test]
+    fn ip_options(fields in fields(), data in prop::collection::vec(any::<u8>(), 0..5), alert: u16,
+                  nops in 0usize..8, len in 0usize..50) {
+        let fields = IpFields { proto: IpProto::UDP, ..fields };
+        let [high, low] = alert.to_be_bytes();
+        let payload = vec![9; len];
+        let mut head = Head::new();
+        if fields.src.is_ipv4() {
+            let mut options = vec![1; nops];
+            options.extend([148, 4, high, low, 99, data.len() as u8 + 2]);
+            options.extend(&data);
+            build::prepend_ipv4_with_options(&mut head, &fields, &options, len).unwrap();
+            let bytes = [head.as_slice(), &payload].concat();
+            let packet = IpPacket::<Ipv4>::parse(&bytes).unwrap();
+            prop_assert_eq!(packet.payload(), &payload[..]);
+            prop_assert_eq!(packet.identification(), fields.ident);
+            let found: Vec<_> = packet.options().filter(|option| *option != Ipv4Option::Nop).collect();
+            let expected = [Ipv4Option::RouterAlert(alert), Ipv4Option::Unknown { kind: 99, data: &data }];
+            prop_assert_eq!(&found[..], &expected[..]);
+        } else {
+            let mut options = vec![5, 2, high, low, 0x1e, data.len() as u8];
+            options.extend(&data);
+            build::prepend_options_header(&mut head, IpProto::UDP, &options).unwrap();
+            build::prepend_options_header(&mut head, IpProto::DEST_OPTS, &[]).unwrap();
+            let fields = IpFields { proto: IpProto::HOP_BY_HOP, ..fields };
+            build::prepend_ip(&mut head, &fields, len).unwrap();
+            let bytes = [head.as_slice(), &payload].concat();
+            let packet = IpPacket::<Ipv6>::parse(&bytes).unwrap();
+            prop_assert_eq!((packet.proto(), packet.payload()), (IpProto::UDP, &payload[..]));
+            let Some(Ipv6Extension::DestinationOptions(found)) = packet.extensions().nth(1) else {
+                return Err(TestCaseError::fail("a second header"));
+            };
+            let found: Vec<_> = found
+                .filter(|option| !matches!(option, Ipv6Option::Pad1 | Ipv6Option::PadN(_)))
+                .collect();
+            let expected = [Ipv6Option::RouterAlert(alert), Ipv6Option::Unknown { kind: 0x1e, data: &data }];
+            prop_assert_eq!(&found[..], &expected[..]);
         }
     }
 
@@ -412,6 +454,16 @@ fn a_udp_checksum_of_zero_is_sent_as_ones() {
     assert!(UdpView::parse(src, dst, &bytes, RxChecksum::Unknown).is_ok());
 }
 
+const FIELDS: IpFields = IpFields {
+    src: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)),
+    dst: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)),
+    proto: IpProto::UDP,
+    ttl: 1,
+    traffic_class: 0,
+    ident: 0,
+    dont_fragment: false,
+};
+
 #[test]
 fn builders_that_cannot_leave_nothing_behind() {
     let (src, dst): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
@@ -433,6 +485,47 @@ fn builders_that_cannot_leave_nothing_behind() {
         build::prepend_icmp(&mut head, Icmpv4::SourceQuench, v6, v6, none(), 0),
         Err(MixedVersions)
     );
+    let fields6 = IpFields {
+        src: v6,
+        dst: v6,
+        ..FIELDS
+    };
+    for len in [65_536, usize::MAX] {
+        assert_eq!(build::prepend_ip(&mut head, &FIELDS, len), Err(TooLong));
+        assert_eq!(build::prepend_ip(&mut head, &fields6, len), Err(TooLong));
+        let tcp = build::prepend_tcp(&mut head, &header, src, dst, none(), len, mode);
+        assert_eq!(tcp, Err(TooLong));
+        let udp = UdpHeader::default();
+        assert_eq!(
+            build::prepend_udp(&mut head, &udp, src, dst, none(), len, mode),
+            Err(TooLong)
+        );
+        let icmp = build::prepend_icmp(&mut head, Icmpv4::SourceQuench, src, dst, none(), len);
+        assert_eq!(icmp, Err(TooLong));
+        let fragment = FragmentInfo {
+            id: 1,
+            offset_bytes: 8,
+            more: false,
+        };
+        let built = build::prepend_ip_fragment(&mut head, &FIELDS, fragment, len);
+        assert_eq!(built, Err(TooLong));
+        let built = build::prepend_ipv4_with_options(&mut head, &FIELDS, &[1], len);
+        assert_eq!(built, Err(TooLong));
+    }
+    for bad in [&[7, 1][..], &[1; 41], &[148, 4, 0]] {
+        let built = build::prepend_ipv4_with_options(&mut head, &FIELDS, bad, 0);
+        assert_eq!(built, Err(build::BuildError::Options));
+    }
+    for bad in [
+        &[0xc2, 0][..],
+        &[5, 1, 0],
+        &[0; 8],
+        &[1, 3, 0, 0, 0],
+        &[0; 3000],
+    ] {
+        let built = build::prepend_options_header(&mut head, IpProto::UDP, bad);
+        assert_eq!(built, Err(build::BuildError::Options));
+    }
     assert!(head.is_empty());
     head.prepend(150).unwrap().fill(1);
     let full = head.clone();
@@ -442,15 +535,7 @@ fn builders_that_cannot_leave_nothing_behind() {
         Err(NoRoom)
     );
     assert!(build::prepend_udp(&mut head, &udp, src, dst, none(), 0, mode).is_ok());
-    let fields = IpFields {
-        src,
-        dst,
-        proto: IpProto::UDP,
-        ttl: 1,
-        traffic_class: 0,
-        ident: 0,
-        dont_fragment: false,
-    };
+    let fields = FIELDS;
     head = full.clone();
     assert_eq!(build::prepend_ip(&mut head, &fields, 0), Err(NoRoom));
     let fragment = FragmentInfo {

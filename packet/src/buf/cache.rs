@@ -28,7 +28,7 @@ impl PoolCache {
     /// An empty stock of at most `max_stock` slabs of `pool`.
     pub fn new(pool: Pool, max_stock: usize) -> Self {
         Self {
-            stock: Vec::with_capacity(max_stock),
+            stock: Vec::new(),
             pool,
             max_stock,
         }

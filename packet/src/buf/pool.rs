@@ -68,7 +68,7 @@ impl fmt::Debug for Pool {
 
 impl Pool {
     /// A pool whose slabs are `slab_bytes` long, of which at most `max_slabs` exist at a time.
-    /// Nothing is allocated before it is first needed.
+    /// No slab is allocated before it is first needed.
     pub fn new(slab_bytes: usize, max_slabs: usize) -> Self {
         Self {
             inner: Arc::new(PoolInner {

@@ -31,7 +31,7 @@ pub fn prepend_icmp<'a>(
     if IpVersion::of_addr(src) != version || IpVersion::of_addr(dst) != version {
         return Err(BuildError::MixedVersions);
     }
-    let len = icmp::HEADER_LEN + head.len() + payload_len;
+    let len = payload_len.saturating_add(icmp::HEADER_LEN + head.len());
     let len = u16::try_from(len).map_err(|_| BuildError::TooLong)?;
     let mut sum = match version {
         IpVersion::V4 => Checksum::new(),

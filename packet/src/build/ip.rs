@@ -66,11 +66,11 @@ pub fn prepend_ip_fragment(
     fragment: FragmentInfo,
     payload_len: usize,
 ) -> Result<(), BuildError> {
-    let len = head.len() + payload_len;
+    let len = head.len().saturating_add(payload_len);
     if !fragment.offset_bytes.is_multiple_of(8) || (fragment.more && !len.is_multiple_of(8)) {
         return Err(BuildError::Fragment);
     }
-    if usize::from(fragment.offset_bytes) + len > usize::from(u16::MAX) {
+    if len > usize::from(u16::MAX - fragment.offset_bytes) {
         return Err(BuildError::TooLong);
     }
     match (fields.src, fields.dst) {
@@ -117,7 +117,7 @@ fn prepend_v4(
     flags_offset: u16,
     payload_len: usize,
 ) -> Result<(), BuildError> {
-    let total_len = Ipv4::FIXED_HEADER_LEN + head.len() + payload_len;
+    let total_len = payload_len.saturating_add(head.len() + Ipv4::FIXED_HEADER_LEN);
     let total_len = u16::try_from(total_len).map_err(|_| BuildError::TooLong)?;
     let out = head
         .prepend(Ipv4::FIXED_HEADER_LEN)
@@ -148,7 +148,8 @@ fn prepend_v6(
     next_header: IpProto,
     payload_len: usize,
 ) -> Result<(), BuildError> {
-    let payload_len = u16::try_from(head.len() + payload_len).map_err(|_| BuildError::TooLong)?;
+    let payload_len =
+        u16::try_from(payload_len.saturating_add(head.len())).map_err(|_| BuildError::TooLong)?;
     let out = head
         .prepend(Ipv6::FIXED_HEADER_LEN)
         .ok_or(BuildError::NoRoom)?;
@@ -161,6 +162,89 @@ fn prepend_v6(
         dst: dst.octets(),
     };
     out.copy_from_slice(header.as_bytes());
+    Ok(())
+}
+
+/// Puts an IPv6 hop-by-hop or destination options header in front of `head`, which begins with a
+/// header of protocol `next`: `options` as they are on the wire, padded to a multiple of 8 octets.
+/// What goes in front of it, [`prepend_ip`] or another options header, names it.
+///
+/// # Errors
+/// [`BuildError::NoRoom`], [`BuildError::Options`].
+pub fn prepend_options_header(
+    head: &mut Head,
+    next: IpProto,
+    options: &[u8],
+) -> Result<(), BuildError> {
+    let len = options
+        .len()
+        .saturating_add(2)
+        .checked_next_multiple_of(8)
+        .ok_or(BuildError::Options)?;
+    let units = u8::try_from(len / 8 - 1).map_err(|_| BuildError::Options)?;
+    let mut header = vec![next.0, units];
+    header.extend_from_slice(options);
+    match len - header.len() {
+        0 => {}
+        // One octet of padding is a zero; more are an option of type 1.
+        1 => header.push(0),
+        padding => {
+            header.extend([1, padding as u8 - 2]);
+            header.resize(len, 0);
+        }
+    }
+    if !crate::ip::is_ipv6_options_header(&header) {
+        return Err(BuildError::Options);
+    }
+    head.prepend(len)
+        .ok_or(BuildError::NoRoom)?
+        .copy_from_slice(&header);
+    Ok(())
+}
+
+/// [`prepend_ip`] for IPv4 with `options` as they are on the wire, padded with zeros to a multiple of
+/// 4 octets.
+///
+/// # Errors
+/// As [`prepend_ip`], and [`BuildError::Options`]: more than 40 octets, or malformed.
+pub fn prepend_ipv4_with_options(
+    head: &mut Head,
+    fields: &IpFields,
+    options: &[u8],
+    payload_len: usize,
+) -> Result<(), BuildError> {
+    let padded = options.len().saturating_add(3) & !3;
+    if padded > 40 || !crate::ip::are_ipv4_options(options) {
+        return Err(BuildError::Options);
+    }
+    if !(fields.src.is_ipv4() && fields.dst.is_ipv4()) {
+        return Err(BuildError::MixedVersions);
+    }
+    if head.room() < padded + Ipv4::FIXED_HEADER_LEN {
+        return Err(BuildError::NoRoom);
+    }
+    let behind = payload_len.saturating_add(head.len() + padded + Ipv4::FIXED_HEADER_LEN);
+    if behind > usize::from(u16::MAX) {
+        return Err(BuildError::TooLong);
+    }
+    let out = head.prepend(padded).ok_or(BuildError::NoRoom)?;
+    if let Some(out) = out.get_mut(..options.len()) {
+        out.copy_from_slice(options);
+    }
+    prepend_ip(head, fields, payload_len)?;
+    // The header is longer than the one just written, and so is what its checksum covers.
+    let header_len = Ipv4::FIXED_HEADER_LEN + padded;
+    let Some(bytes) = head.as_mut_slice().get_mut(..header_len) else {
+        return Err(BuildError::NoRoom);
+    };
+    if let Ok((header, _)) = Ipv4Header::mut_from_prefix(bytes) {
+        header.version_ihl = 0x40 | (header_len / 4) as u8;
+        header.checksum = 0.into();
+    }
+    let sum = checksum::of(bytes);
+    if let Ok((header, _)) = Ipv4Header::mut_from_prefix(bytes) {
+        header.checksum = sum.into();
+    }
     Ok(())
 }
 

@@ -42,7 +42,10 @@ mod transport;
 
 pub use head::Head;
 pub use icmp::{echo_reply, icmp_error, prepend_icmp};
-pub use ip::{IpFields, prepend_ip, prepend_ip_fragment, set_flow_label};
+pub use ip::{
+    IpFields, prepend_ip, prepend_ip_fragment, prepend_ipv4_with_options, prepend_options_header,
+    set_flow_label,
+};
 pub use transport::{prepend_tcp, prepend_udp};
 
 /// Who computes a transport checksum.
@@ -71,4 +74,7 @@ pub enum BuildError {
     /// the last, no multiple of 8.
     #[error("impossible fragment")]
     Fragment,
+    /// Options that the header cannot hold or the parser would refuse.
+    #[error("options malformed or too long")]
+    Options,
 }

@@ -16,7 +16,7 @@ const UDP_CHECKSUM_AT: usize = 6;
 /// Length of a segment or datagram: no more than an IP payload can be.
 #[inline]
 fn transport_len(header_len: usize, behind: usize) -> Result<u16, BuildError> {
-    u16::try_from(header_len + behind).map_err(|_| BuildError::TooLong)
+    u16::try_from(behind.saturating_add(header_len)).map_err(|_| BuildError::TooLong)
 }
 
 /// The sum over pseudo-header and payload (Full) or the pseudo-header only (Partial).
@@ -56,7 +56,7 @@ pub fn prepend_tcp<'a>(
         return Err(BuildError::MixedVersions);
     }
     let header_len = header.len();
-    let len = transport_len(header_len, head.len() + payload_len)?;
+    let len = transport_len(header_len + head.len(), payload_len)?;
     let pseudo = checksum::pseudo_header(src, dst, IpProto::TCP, u32::from(len));
     let mut sum = begin(pseudo, head.as_slice(), payload, mode);
     let out = head.prepend(header_len).ok_or(BuildError::NoRoom)?;
@@ -95,7 +95,7 @@ pub fn prepend_udp<'a>(
     if src.is_ipv4() != dst.is_ipv4() {
         return Err(BuildError::MixedVersions);
     }
-    let len = transport_len(udp::LEN, head.len() + payload_len)?;
+    let len = transport_len(udp::LEN + head.len(), payload_len)?;
     let pseudo = checksum::pseudo_header(src, dst, IpProto::UDP, u32::from(len));
     let mut sum = begin(pseudo, head.as_slice(), payload, mode);
     let out = head.prepend(udp::LEN).ok_or(BuildError::NoRoom)?;

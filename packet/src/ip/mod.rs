@@ -115,6 +115,16 @@ impl IpVersion {
     }
 }
 
+/// Whether the parser would pass `options` in an IPv4 header.
+pub(crate) fn are_ipv4_options(options: &[u8]) -> bool {
+    v4_options::check(options).is_ok()
+}
+
+/// Whether the parser would pass `header`, a hop-by-hop or destination options header.
+pub(crate) fn is_ipv6_options_header(header: &[u8]) -> bool {
+    v6_ext::check_options(header, 0).is_ok()
+}
+
 mod private {
     /// What only this crate may do with a version.
     pub trait Sealed: Sized {

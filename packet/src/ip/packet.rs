@@ -159,7 +159,7 @@ impl<'a, I: Ip> IpPacket<'a, I> {
             IpVersion::V4 => {
                 let headers = self.bytes.get(..self.header_len())?;
                 let out = out.get_mut(..headers.len())?;
-                let total = u16::try_from(headers.len() + payload_len).ok()?;
+                let total = u16::try_from(payload_len.saturating_add(headers.len())).ok()?;
                 out.copy_from_slice(headers);
                 super::v4::rewrite_as_whole(out, total)?;
                 Some(headers.len())
@@ -171,7 +171,7 @@ impl<'a, I: Ip> IpPacket<'a, I> {
                 };
                 let headers = self.bytes.get(..end)?;
                 let out = out.get_mut(..end)?;
-                let behind = end.checked_sub(Ipv6::FIXED_HEADER_LEN)? + payload_len;
+                let behind = payload_len.saturating_add(end.checked_sub(Ipv6::FIXED_HEADER_LEN)?);
                 let behind = u16::try_from(behind).ok()?;
                 out.copy_from_slice(headers);
                 out.get_mut(4..6)?.copy_from_slice(&behind.to_be_bytes());
