@@ -520,7 +520,7 @@ fn builders_that_cannot_leave_nothing_behind() {
         &[0xc2, 0][..],
         &[5, 1, 0],
         &[0; 8],
-        &[1, 3, 0, 0, 0],
+        &[1, 5, 0, 0, 0, 0, 0],
         &[0; 3000],
     ] {
         let built = build::prepend_options_header(&mut head, IpProto::UDP, bad);
