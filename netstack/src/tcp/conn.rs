@@ -107,8 +107,10 @@ pub(super) struct Conn {
     pub(super) ts_offset: u32,
     pub(super) ts_recent: u32,
     pub(super) ts_recent_at: Instant,
-    /// Our timestamp when the last recovery or timeout began.
+    /// Our timestamp when the last recovery, or series of timeouts, began.
     pub(super) episode_ts: u32,
+    /// The same for the last recovery or timeout by itself.
+    pub(super) resent_ts: u32,
     //
     pub(super) timers: Timers,
     pub(super) stats: Stats,
@@ -196,6 +198,7 @@ impl Conn {
             ts_recent,
             ts_recent_at: now,
             episode_ts: (now.as_millis() as u32).wrapping_add(ts_offset),
+            resent_ts: (now.as_millis() as u32).wrapping_add(ts_offset),
             timers: Timers::default(),
             stats: Stats::default(),
             cfg,

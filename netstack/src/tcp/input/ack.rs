@@ -51,7 +51,7 @@ pub(super) fn process(conn: &mut Conn, seg: &Segment, now: Instant) -> Result<Ev
         .on_ack(seg.ack, seg.options.sack.as_slice(), duplicate, mss, now);
     measure(conn, seg, progress, now);
     if progress.acked > 0 {
-        judge(conn, seg);
+        judge(conn, seg, progress);
     }
     control_congestion(conn, progress, flight, mss, now);
 
@@ -107,8 +107,8 @@ fn measure(conn: &mut Conn, seg: &Segment, progress: Progress, now: Instant) {
         let ts = seg.options.timestamps?;
         let usable = conn.agreed.timestamps && progress.acked > 0 && !conn.flight.is_timing();
         let millis = conn.ts_now(now).wrapping_sub(ts.ecr);
-        let of_this_episode = SeqNum(ts.ecr).at_or_after(SeqNum(conn.episode_ts));
-        (usable && of_this_episode && millis <= MAX_ECHOED_MILLIS)
+        let clean = SeqNum(ts.ecr).at_or_after(SeqNum(conn.resent_ts));
+        (usable && clean && millis <= MAX_ECHOED_MILLIS)
             .then(|| Duration::from_millis(u64::from(millis)))
     };
     if let Some(rtt) = progress.rtt.or_else(echoed) {
@@ -119,7 +119,7 @@ fn measure(conn: &mut Conn, seg: &Segment, progress: Progress, now: Instant) {
 
 /// The first acknowledgment after something was resent says, by the timestamp that it echoes, which
 /// copy it answers: the original, then nothing had been lost (RFC 3522).
-fn judge(conn: &mut Conn, seg: &Segment) {
+fn judge(conn: &mut Conn, seg: &Segment, progress: Progress) {
     if !conn.flags.contains(Flags::UNDECIDED) {
         return;
     }
@@ -130,7 +130,9 @@ fn judge(conn: &mut Conn, seg: &Segment) {
             .timestamps
             .is_some_and(|ts| SeqNum(ts.ecr).before(SeqNum(conn.episode_ts)));
     if original {
-        conn.flight.undo();
+        if !progress.entered_recovery {
+            conn.flight.undo();
+        }
         conn.cc.undo();
         conn.stats.undone = conn.stats.undone.wrapping_add(1);
     }
@@ -171,6 +173,7 @@ impl Conn {
     /// A recovery begins, or a timeout came: what was sent before now is an original.
     pub(in crate::tcp) fn begin_episode(&mut self, now: Instant) {
         self.episode_ts = self.ts_now(now);
+        self.resent_ts = self.episode_ts;
         self.flags.insert(Flags::UNDECIDED);
     }
 

@@ -43,6 +43,7 @@ impl Conn {
         let mss = self.payload_mss();
         self.cc.on_timeout(flight, mss, self.retries == 1);
         self.flight.on_timeout(self.retries > 1);
+        self.resent_ts = self.ts_now(now);
         if self.retries == 1 {
             self.begin_episode(now);
         }
