@@ -68,7 +68,7 @@ impl Graph {
     }
 
     /// The levels in a topological order, the root (the domain) first. A level's
-    /// [`INDEX`](crate::Level::INDEX) is its place here.
+    /// [`INDEX`](crate::Place::INDEX) is its place here.
     #[must_use]
     pub const fn levels(&self) -> &'static [LevelInfo] {
         self.levels

@@ -94,6 +94,47 @@
 //!     Key::<Stack>::with(|key| assert_eq!(conn.state.with(&mut key.ctx(), |s, _| *s), 1943));
 //! });
 //! ```
+//!
+//! # Waiting while a lock is held
+//!
+//! Over an `.await`: a key, a context and a guard are not `Send`, so a task that may move
+//! between threads cannot keep one while it waits. Mostly it need not: lock, take out what is
+//! needed, unlock, wait, lock again. What has changed in between is then looked at, and not
+//! assumed.
+//!
+//! ```
+//! # mod levels { lockorder::lock_order! { pub domain App; level Table; App => Table; } }
+//! # use lockorder::{Key, Mutex};
+//! # use levels::{App, Table};
+//! # async fn ask(_: u32) -> u32 { 1 }
+//! # fn spawn(_: impl Future<Output = Option<()>> + Send) {}
+//! static TABLE: Mutex<Table, Vec<u32>> = Mutex::new(Vec::new());
+//!
+//! spawn(async {
+//!     let asked = Key::<App>::with(|key| TABLE.with(&mut key.ctx(), |table, _| table.pop()))??;
+//!     let answer = ask(asked).await;
+//!     Key::<App>::with(|key| TABLE.with(&mut key.ctx(), |table, _| table.push(answer)))
+//! });
+//! ```
+//!
+//! Where a lock must stay held while a task waits, the feature `tokio` has locks and contexts
+//! for that, in the same graph.
+//!
+//! For anything else, a leaked guard included, see what is not promised above. A guard that
+//! is leaked (`mem::forget`, a reference cycle) ends its borrow of the context but not its
+//! hold of the lock; with debug assertions [`Key::ctx`] notices, and panics instead of
+//! letting the thread wait for itself.
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `std` | yes | [`Key::take`] and all that follows from it, [`Poisonable`]; without it keys come from [`Key::assume`], which is unsafe |
+//! | `parking_lot` | yes | `parking_lot`'s raw locks as the default ones |
+//! | `alloc` | with `std` | sets of slices, vectors, `Arc`s and `Box`es |
+//! | `spin` | no | spinning raw locks, the default ones without `parking_lot`; raw locks of `lock_api` 0.4 |
+//! | `track` | no | module `track`: waiting and holding, timed per level |
+//! | `tokio` | no | module `task`: locks that are held over an `.await` |
 #![cfg_attr(not(feature = "std"), no_std)]
 // The levels' traits and the guards' threading are what this crate is for; each `unsafe`
 // here has its contract and its proof beside it.

@@ -18,7 +18,7 @@ use crate::graph::Graph;
 /// # Safety
 ///
 /// The implementor must see to it that
-/// - [`LockAfter`], over the levels whose [`Level::Domain`] is `Self`, together with `Self`
+/// - [`LockAfter`], over the levels whose [`Place::Domain`] is `Self`, together with `Self`
 ///   as the root, is a strict partial order (irreflexive and transitive);
 /// - no level of another domain is in that relation;
 /// - the slot, where the trait has one, is a thread-local of this domain alone, and is

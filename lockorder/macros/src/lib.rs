@@ -1,12 +1,12 @@
 //! The procedural half of `lockorder::lock_order!`.
 //!
-//! - **Define:** an [`order::Order`] is a domain's lock order: a directed graph without a
+//! - **Define:** an `order::Order` is a domain's lock order: a directed graph without a
 //!   cycle in which every level is reachable from the root, together with its transitive
 //!   closure.
-//! - **Enforce:** [`order::Order::build`] is the only constructor, and refuses unknown
+//! - **Enforce:** `order::Order::build` is the only constructor, and refuses unknown
 //!   levels, self edges, repeated edges, unreachable levels and every edge that would close
 //!   a cycle, each with one error at the tokens that are wrong.
-//! - **Consume:** [`emit::emit`] writes one unsafe trait implementation per ordered pair of
+//! - **Consume:** `emit::emit` writes one unsafe trait implementation per ordered pair of
 //!   levels. They are right because, and only because, the graph has no cycle.
 //!
 //! Use the macro through the `lockorder` crate: the re-export passes the crate's own path
