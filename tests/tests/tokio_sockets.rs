@@ -291,3 +291,48 @@ async fn services_run_beside_the_packets() {
     host.shutdown(Duration::from_secs(5)).expect("shutdown");
     assert_eq!(host.slabs_in_use(), (0, 0), "slabs leaked");
 }
+
+/// A service may own what it likes, the very stack even; a waker may own a whole task. When the stack
+/// lets go of them it must not hold a lock, or its key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_stack_lets_go_of_may_call_back() {
+    struct Owner(#[allow(dead_code, reason = "dropping it is the test")] TcpStream);
+    impl std::task::Wake for Owner {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (client, host) = stacks();
+    let listener = TcpListener::bind(&host, server(7)).await.expect("bind");
+    let held = host.clone();
+    listener
+        .serve(move |mut stream, _| {
+            let held = held.clone();
+            async move {
+                let mut byte = [0];
+                while stream.read(&mut byte).await.is_ok_and(|count| count > 0) {}
+                drop(held);
+            }
+        })
+        .expect("serve");
+    let mut stream = TcpStream::connect(&client, server(7))
+        .await
+        .expect("connect");
+    let other = TcpStream::connect(&client, server(7))
+        .await
+        .expect("connect");
+    let waker = std::task::Waker::from(Arc::new(Owner(other)));
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(stream.poll_recv_payload(&mut cx).is_pending());
+    // The stream now has the only reference to the waker, and so to the other stream.
+    drop(waker);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(stream.poll_recv_payload(&mut cx).is_pending());
+    drop(stream);
+    bounded(async {
+        // The client's side stays in TIME-WAIT; the host's is gone.
+        while host.connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    host.shutdown(Duration::from_secs(5)).expect("shutdown");
+}

@@ -19,6 +19,7 @@ use crate::engine::threads::{self, Spinners};
 use crate::engine::worker::Worker;
 use crate::stack::SetupError;
 use crate::stack::levels;
+use crate::stack::local;
 use crate::stack::mailbox::Message;
 use crate::stack::shared::{Shared, locked};
 use crate::tcp::TcpInfo;
@@ -240,6 +241,9 @@ impl Stack {
     /// those that did not, and stops the workers. Returns the first error of a worker's device.
     /// Blocks the calling thread.
     pub fn shutdown(&self, grace: Duration) -> io::Result<()> {
+        if local::current_mailbox().is_some() {
+            return self.stop();
+        }
         self.shared.close_all();
         let step = Duration::from_millis(5);
         let mut waited = Duration::ZERO;
@@ -262,6 +266,11 @@ impl Stack {
     }
 
     fn stop(&self) -> io::Result<()> {
+        if local::current_mailbox().is_some() {
+            return Err(io::Error::other(
+                "shutdown: a task on a worker cannot wait for that worker; call it elsewhere",
+            ));
+        }
         self.shared.stop_workers();
         let joins = locked(|key| {
             self.threads.joins.with(

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use packet::Payload;
 
-use super::conn::{Conn, ConnCell, register};
+use super::conn::{Conn, ConnCell, Retired, register};
 use super::flows::InsertError;
 use super::shared::{Shared, locked};
 use crate::tcp::{State, Tcp, TcpError, Unreachable};
@@ -79,13 +79,13 @@ impl Shared {
         cell: &Arc<ConnCell>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        self.on_conn(cell, |conn| {
+        self.poll_conn(cell, |conn, retired| {
             if let Some(error) = conn.tcp.take_error() {
                 return Poll::Ready(Err(io_error(error)));
             }
             match conn.tcp.state() {
                 State::SynSent | State::SynReceived => {
-                    register(&mut conn.writer, cx.waker());
+                    register(&mut conn.writer, cx.waker(), retired);
                     Poll::Pending
                 }
                 State::Closed => Poll::Ready(Err(io_error(TcpError::Aborted))),
@@ -102,7 +102,7 @@ impl Shared {
     ) -> Poll<io::Result<Option<Payload>>> {
         let now = self.now();
         let mut drive = false;
-        let poll = self.on_conn(cell, |conn| {
+        let poll = self.poll_conn(cell, |conn, retired| {
             if let Some(chunk) = conn.tcp.recv_pop(now) {
                 drive = conn.tcp.wants_transmit();
                 return Poll::Ready(Ok(Some(chunk)));
@@ -116,7 +116,7 @@ impl Shared {
             if conn.tcp.state() == State::Closed {
                 return Poll::Ready(Ok(None));
             }
-            register(&mut conn.reader, cx.waker());
+            register(&mut conn.reader, cx.waker(), retired);
             Poll::Pending
         });
         if drive {
@@ -132,7 +132,7 @@ impl Shared {
         cx: &mut Context<'_>,
         out: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.on_conn(cell, |conn| {
+        self.poll_conn(cell, |conn, retired| {
             let chunk = conn.tcp.recv_chunk();
             if !chunk.is_empty() {
                 let count = chunk.len().min(out.len());
@@ -142,7 +142,7 @@ impl Shared {
             if conn.tcp.is_recv_finished() || conn.tcp.state() == State::Closed {
                 return Poll::Ready(Ok(0));
             }
-            register(&mut conn.reader, cx.waker());
+            register(&mut conn.reader, cx.waker(), retired);
             Poll::Pending
         })
     }
@@ -157,13 +157,13 @@ impl Shared {
         if data.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let poll = self.on_conn(cell, |conn| {
+        let poll = self.poll_conn(cell, |conn, retired| {
             if let Some(error) = write_error(conn) {
                 return Poll::Ready(Err(error));
             }
             let taken = conn.tcp.send(data, &self.buffers);
             if taken == 0 {
-                conn.wait_for_room(cx);
+                conn.wait_for_room(cx, retired);
                 return Poll::Pending;
             }
             Poll::Ready(Ok(taken))
@@ -182,14 +182,14 @@ impl Shared {
         payload: &mut Payload,
     ) -> Poll<io::Result<()>> {
         let mut queued = false;
-        let poll = self.on_conn(cell, |conn| {
+        let poll = self.poll_conn(cell, |conn, retired| {
             while !payload.is_empty() {
                 if let Some(error) = write_error(conn) {
                     return Poll::Ready(Err(error));
                 }
                 let room = conn.tcp.send_room();
                 if room == 0 {
-                    conn.wait_for_room(cx);
+                    conn.wait_for_room(cx, retired);
                     return Poll::Pending;
                 }
                 let whole = payload.clone();
@@ -197,7 +197,7 @@ impl Shared {
                 if conn.tcp.send_payload(part).is_err() {
                     // Nothing is lost: it waits for the next call.
                     *payload = whole;
-                    conn.wait_for_room(cx);
+                    conn.wait_for_room(cx, retired);
                     return Poll::Pending;
                 }
                 queued = true;
@@ -212,7 +212,7 @@ impl Shared {
 
     /// Ready when there is something to read, the end, or an error.
     pub(crate) fn tcp_poll_readable(&self, cell: &Arc<ConnCell>, cx: &mut Context<'_>) -> Poll<()> {
-        self.on_conn(cell, |conn| {
+        self.poll_conn(cell, |conn, retired| {
             if conn.tcp.recv_len() > 0
                 || conn.tcp.is_recv_finished()
                 || conn.tcp.error().is_some()
@@ -220,21 +220,21 @@ impl Shared {
             {
                 return Poll::Ready(());
             }
-            register(&mut conn.reader, cx.waker());
+            register(&mut conn.reader, cx.waker(), retired);
             Poll::Pending
         })
     }
 
     /// Ready when there is room to write, or an error.
     pub(crate) fn tcp_poll_writable(&self, cell: &Arc<ConnCell>, cx: &mut Context<'_>) -> Poll<()> {
-        self.on_conn(cell, |conn| {
+        self.poll_conn(cell, |conn, retired| {
             if conn.tcp.send_room() > 0
                 || conn.tcp.error().is_some()
                 || conn.tcp.state() == State::Closed
             {
                 return Poll::Ready(());
             }
-            conn.wait_for_room(cx);
+            conn.wait_for_room(cx, retired);
             Poll::Pending
         })
     }
@@ -251,9 +251,9 @@ impl Shared {
     /// kernel does (RFC 2525 section 2.17); otherwise the stack finishes the close by itself.
     pub(crate) fn tcp_release(&self, cell: &Arc<ConnCell>) {
         let now = self.now();
-        self.on_conn(cell, |conn| {
-            conn.reader = None;
-            conn.writer = None;
+        self.poll_conn(cell, |conn, retired| {
+            retired.take(&mut conn.reader);
+            retired.take(&mut conn.writer);
             if cell.reset_on_close() || conn.tcp.recv_len() > 0 {
                 conn.tcp.abort(now);
             } else {
@@ -262,6 +262,12 @@ impl Shared {
             }
         });
         self.schedule(cell);
+    }
+
+    /// Runs `f` on the connection's state; what it retires is dropped when nothing is locked.
+    fn poll_conn<R>(&self, cell: &ConnCell, f: impl FnOnce(&mut Conn, &mut Retired) -> R) -> R {
+        let mut retired = Retired::default();
+        self.on_conn(cell, |conn| f(conn, &mut retired))
     }
 
     /// Runs `f` on the connection's state.

@@ -149,9 +149,9 @@ impl ConnCell {
 
 impl Conn {
     /// A task waits until there is room to write again.
-    pub(crate) fn wait_for_room(&mut self, cx: &Context<'_>) {
+    pub(crate) fn wait_for_room(&mut self, cx: &Context<'_>, retired: &mut Retired) {
         self.tcp.want_write();
-        register(&mut self.writer, cx.waker());
+        register(&mut self.writer, cx.waker(), retired);
     }
 
     /// Collects the wakers that `events` concern; they run when nothing is locked.
@@ -166,10 +166,23 @@ impl Conn {
     }
 }
 
-/// Remembers `waker` in `slot` without a clone where it is there already.
-pub(crate) fn register(slot: &mut Option<Waker>, waker: &Waker) {
-    match slot {
-        Some(old) if old.will_wake(waker) => {}
-        _ => *slot = Some(waker.clone()),
+/// Wakers that were replaced under a lock and are dropped after it: dropping one may run a task's
+/// destructor, which is not our code.
+#[derive(Default)]
+pub(crate) struct Retired([Option<Waker>; 2]);
+
+impl Retired {
+    pub(crate) fn take(&mut self, waker: &mut Option<Waker>) {
+        if let Some(place) = self.0.iter_mut().find(|place| place.is_none()) {
+            *place = waker.take();
+        }
+    }
+}
+
+/// Remembers `waker` in `slot`, without a clone where it is there already.
+pub(crate) fn register(slot: &mut Option<Waker>, waker: &Waker, retired: &mut Retired) {
+    if slot.as_ref().is_none_or(|old| !old.will_wake(waker)) {
+        retired.take(slot);
+        *slot = Some(waker.clone());
     }
 }

@@ -19,6 +19,8 @@ use super::local::TaskFuture;
 #[derive(Default)]
 pub struct Deferred {
     pub(crate) wakers: Vec<Waker>,
+    /// Listeners let go of; with the last reference goes a service, which is not our code.
+    pub(crate) released: Vec<Arc<Listener>>,
     /// Connections for a listener that serves them on their worker.
     pub(crate) served: Vec<(Arc<Listener>, Arc<ConnCell>)>,
 }
@@ -31,7 +33,7 @@ impl Deferred {
 
     /// True if there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.served.is_empty()
+        self.wakers.is_empty() && self.served.is_empty() && self.released.is_empty()
     }
 
     /// Makes the calls. Tasks that services want to start are passed to `spawn`.
@@ -39,8 +41,13 @@ impl Deferred {
         if self.is_empty() {
             return;
         }
-        let Self { wakers, served } = self;
+        let Self {
+            wakers,
+            served,
+            released,
+        } = self;
         key.lend(|| {
+            released.clear();
             for (listener, cell) in served.drain(..) {
                 if let Some(future) = listener.serve(cell) {
                     spawn(future);

@@ -105,10 +105,19 @@ impl Shared {
                             listener.release();
                             deferred.served.push((listener, Arc::clone(cell)));
                         } else {
-                            listener.queue.with(ctx, |queue, _| {
-                                queue.ready.push_back(Arc::clone(cell));
-                                deferred.wakers.append(&mut queue.acceptors);
+                            let waiting = listener.queue.with(ctx, |queue, _| {
+                                // Whoever closes the listener empties the queue afterwards.
+                                let open = !listener.is_closed();
+                                if open {
+                                    queue.ready.push_back(Arc::clone(cell));
+                                    deferred.wakers.append(&mut queue.acceptors);
+                                }
+                                open
                             });
+                            if !waiting {
+                                conn.tcp.abort(w.now);
+                            }
+                            deferred.released.push(listener);
                         }
                     }
                 }
@@ -156,6 +165,7 @@ impl Shared {
         } else {
             w.counters.drop_packet(DropReason::TcpNoListener);
         }
+        w.deferred.released.push(listener);
     }
 
     fn open_passively(
@@ -221,6 +231,7 @@ impl Shared {
         if let Some(listener) = listener {
             // It never got as far as being handed out: its place in the backlog is free.
             listener.release();
+            w.deferred.released.push(listener);
         }
         if first && self.flows.remove(&mut key.ctx(), cell) {
             w.counters.add(Event::TcpClosed, 1);
