@@ -5,11 +5,12 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use netstack::base::Rng;
 use support::{Wire, capture, pattern, receive, send};
 use tools::capture::read;
-use tools::fuzz::stack::fuzz_stack_with;
+use tools::fuzz::stack::{fuzz_stack, fuzz_stack_with};
 
 /// `TOOLS_FUZZ_SEED` and `TOOLS_FUZZ_ITERATIONS` choose another run.
 const SEED: u64 = 0x5eed_0001;
@@ -98,4 +99,18 @@ fn the_stack_keeps_its_promises_under_arbitrary_packets() {
             );
         }
     }
+}
+
+#[test]
+fn what_fuzzing_found_before_still_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/stack");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("a corpus") {
+        let path = entry.expect("an entry").path();
+        let data = std::fs::read(&path).expect("an input");
+        let run = catch_unwind(AssertUnwindSafe(|| fuzz_stack(&data)));
+        assert!(run.is_ok(), "{}", path.display());
+        count += 1;
+    }
+    assert!(count > 100, "only {count} inputs");
 }

@@ -81,6 +81,8 @@ pub struct Plan {
     pub(super) server_isn: u32,
     /// What the captured server agreed to.
     pub(super) negotiated: Negotiated,
+    /// The shift of the client's windows.
+    pub(super) scale: u8,
     /// The client's maximum segment size, as it said in its SYN.
     pub(super) mss: u16,
 }
@@ -166,6 +168,9 @@ impl Plan {
             }
         }
         Ok(Self {
+            scale: played
+                .first()
+                .map_or(0, |(_, syn)| negotiated.scale_of(syn)),
             mss: played
                 .first()
                 .map_or(536, |(_, syn)| super::translate::mss(syn)),

@@ -307,7 +307,9 @@ impl Player<'_> {
         }
         self.acknowledged = sent;
         let number = stream.isn().wrapping_add(1).wrapping_add(sent as u32);
-        let packet = self.translation().pure_ack(next, number);
+        let packet = self
+            .translation()
+            .pure_ack(next, number, wanted - sent, self.plan.scale);
         host.deliver(packet, 0);
         self.report.interim += 1;
         true

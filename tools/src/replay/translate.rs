@@ -35,6 +35,12 @@ pub(super) struct Negotiated {
 }
 
 impl Negotiated {
+    /// The shift of the windows of whoever sent `syn`.
+    pub(super) fn scale_of(self, syn: &Segment) -> u8 {
+        let (_, scale) = window(syn);
+        scale.filter(|_| self.window_scale).unwrap_or(0).min(14)
+    }
+
     pub(super) fn of(syn_ack: &Segment) -> Self {
         let mut found = Self::default();
         each_option(tcp(syn_ack), |kind, _| match kind {
@@ -101,8 +107,9 @@ impl Translation {
 
 impl Translation {
     /// As [`Translation::apply`], without payload, flags and SACK: only an acknowledgement up to
-    /// `number`, in the stack's own numbers.
-    pub(super) fn pure_ack(&self, like: &Segment, number: u32) -> Vec<u8> {
+    /// `number`, in the stack's own numbers, with the window's right edge where `like` has it, which
+    /// acknowledges `ahead` bytes more. `scale` is the shift of the client's windows.
+    pub(super) fn pure_ack(&self, like: &Segment, number: u32, ahead: u64, scale: u8) -> Vec<u8> {
         let mut ip = like.ip.clone();
         let header = tcp(like)
             .get(12)
@@ -122,6 +129,10 @@ impl Translation {
         }
         tcp[8..12].copy_from_slice(&number.wrapping_sub(self.shift).to_be_bytes());
         tcp[13] = ACK;
+        let (shown, _) = window(like);
+        let wider = u64::from(shown) + ahead.div_ceil(1 << scale);
+        let wider = u16::try_from(wider).unwrap_or(u16::MAX);
+        tcp[14..16].copy_from_slice(&wider.to_be_bytes());
         let mut blocks = Vec::new();
         each_option(tcp, |kind, at| {
             if kind == SACK {
