@@ -4,6 +4,7 @@
 //! beside them; [`threads`] turns workers on the machine's clock, [`sim`] on virtual time.
 
 pub mod clock;
+mod pauses;
 pub mod sim;
 mod tasks;
 pub mod threads;

@@ -1,9 +1,8 @@
 //! Worker threads: one per device queue, on the machine's clock.
 //!
-//! A worker that finds nothing to do first spins for a short while, if its recent pauses were short:
-//! waking a sleeping processor costs more than a round trip. It yields while it spins, and never more
-//! than half of the processors' worth of workers spin at a time, so that whoever produces the packets
-//! can run.
+//! A worker that finds nothing to do may spin for a short while before it sleeps; see `pauses` for
+//! how it chooses. It yields while it spins, and never more than half of the processors' worth of
+//! workers spin at a time, so that whoever produces the packets can run.
 
 use std::io;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use super::clock::Clock;
+use super::pauses::Pauses;
 use super::worker::Worker;
 use crate::base::time::Duration;
 use crate::device::Device;
@@ -70,9 +70,8 @@ fn run<D: Device + ?Sized>(
     clock: Clock,
     spinners: &Spinners,
 ) -> io::Result<()> {
-    let mut last_busy = clock.now();
-    // Pauses that ended within the spin, as a moving average in 1/16: spin only while they do.
-    let mut short_pauses = 16_u32;
+    let mut idle_since = None;
+    let mut pauses = Pauses::new();
     let mut spinning = false;
     loop {
         let now = clock.now();
@@ -85,11 +84,13 @@ fn run<D: Device + ?Sized>(
                 spinners.leave();
                 spinning = false;
             }
-            last_busy = now;
+            if let Some(since) = idle_since.take() {
+                pauses.ended_after(now - since);
+            }
             continue;
         }
-        let pause = now - last_busy;
-        if pause < SPIN && short_pauses >= 4 && (spinning || spinners.enter()) {
+        let pause = now - *idle_since.get_or_insert(now);
+        if pauses.spin() && pause < SPIN && (spinning || spinners.enter()) {
             spinning = true;
             std::thread::yield_now();
             continue;
@@ -99,11 +100,5 @@ fn run<D: Device + ?Sized>(
             spinning = false;
         }
         worker.park(now, turn.next_timer)?;
-        let woke = clock.now();
-        // What came soon enough would have been caught by spinning.
-        let short = woke - last_busy < SPIN * 2;
-        short_pauses = (short_pauses * 15 + if short { 256 } else { 0 }) / 16;
-        short_pauses = short_pauses.min(16);
-        last_busy = woke;
     }
 }
