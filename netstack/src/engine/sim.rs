@@ -69,6 +69,14 @@ impl Simulation {
         self.workers.get_mut(place).map(Worker::device)
     }
 
+    /// Exchanges the devices of the workers at two places: from now on each receives what the other
+    /// did, as when the kernel steers flows to other queues.
+    pub fn swap_devices(&mut self, a: usize, b: usize) {
+        if let Ok([a, b]) = self.workers.get_disjoint_mut([a, b]) {
+            a.swap_devices(b);
+        }
+    }
+
     /// Does everything that can be done now, then moves to the next event, but not beyond `limit`.
     ///
     /// # Errors

@@ -76,6 +76,11 @@ impl<D: Device + ?Sized> Worker<D> {
         &mut self.device
     }
 
+    /// Exchanges the devices of two workers, as when the kernel steers flows to other queues.
+    pub fn swap_devices(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.device, &mut other.device);
+    }
+
     /// How many tasks run here.
     pub fn tasks(&self) -> usize {
         self.tasks.len()

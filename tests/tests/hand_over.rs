@@ -1,0 +1,147 @@
+//! A flow that turns up on another queue goes on: its segments are handed to the worker that owns it.
+//!
+//! Two stacks of two workers, two links; in the middle of a transfer the queues of one side, then of both,
+//! change places.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use netstack::base::counters::Event;
+use netstack::base::{Config, Instant, Rng};
+use netstack::device::Device as _;
+use netstack::device::memory::{self, Impairment, LinkConfig};
+use netstack::engine::{link_caps, sim::Simulation};
+use netstack::net::{Stack, TcpListener, TcpStream};
+use netstack::stack::shared::Shared;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const BYTES: usize = 3_000_000;
+
+fn run(seed: u64) {
+    let delay = Impairment {
+        delay: Duration::from_millis(2),
+        ..Impairment::default()
+    };
+    let link = |seed| LinkConfig {
+        tso: true,
+        tx_checksum: true,
+        a_to_b: delay.clone(),
+        b_to_a: delay.clone(),
+        seed,
+        ..LinkConfig::default()
+    };
+    let (a0, b0) = memory::pair(&link(seed));
+    let (a1, b1) = memory::pair(&link(seed + 1));
+    let mut sim = Simulation::new(Instant::from_millis(1));
+    let mut host = |address: &str, devices: [memory::LinkDevice; 2]| {
+        let address = address.parse().expect("address");
+        let caps = link_caps(&devices[0].caps());
+        let shared = Shared::new(
+            Config::default(),
+            &[(address, 24)],
+            caps,
+            2,
+            [seed as u8; 32],
+        )
+        .expect("stack");
+        let places = devices
+            .into_iter()
+            .enumerate()
+            .map(|(index, device)| sim.add(&shared, index, device))
+            .collect::<Vec<_>>();
+        (Stack::from_shared(Arc::clone(&shared)), places)
+    };
+    let (client, at_client) = host("10.77.0.1", [a0, a1]);
+    let (server, at_server) = host("10.77.0.2", [b0, b1]);
+
+    let to: SocketAddr = "10.77.0.2:7".parse().expect("address");
+    let listener = TcpListener::bind_now(&server, to).expect("bind");
+    listener
+        .serve(|mut stream, _| async move {
+            while let Ok(Some(piece)) = stream.recv_payload().await {
+                if stream.send_payload(piece).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .expect("serve");
+    let mut sent = vec![0; BYTES];
+    Rng::from_u64(seed).fill(&mut sent);
+    let sent = Arc::new(sent);
+    let got = Arc::new(AtomicUsize::new(0));
+    let task = {
+        let (client, sent, got) = (client.clone(), Arc::clone(&sent), Arc::clone(&got));
+        async move {
+            let stream = TcpStream::connect(&client, to).await.expect("connect");
+            let (mut read, mut write) = stream.into_split();
+            let writing = async {
+                write.write_all(&sent).await.expect("write");
+                write.shutdown().await.expect("shutdown");
+            };
+            let reading = async {
+                let mut buffer = vec![0; 10_000];
+                let mut at = 0;
+                loop {
+                    let count = read.read(&mut buffer).await.expect("read");
+                    if count == 0 {
+                        break;
+                    }
+                    assert!(
+                        buffer[..count] == sent[at..at + count],
+                        "seed {seed}: differs at {at}"
+                    );
+                    at += count;
+                    got.store(at, Ordering::SeqCst);
+                }
+            };
+            futures::join!(writing, reading);
+        }
+    };
+    sim.spawn(at_client[0], Box::pin(task));
+
+    let limit = sim.now() + Duration::from_secs(600);
+    let mut rng = Rng::from_u64(seed);
+    for swap in 0..6 {
+        let until = BYTES / 8 * (swap + 1);
+        let reached = sim
+            .run_until(limit, |_| got.load(Ordering::SeqCst) >= until)
+            .expect("simulation");
+        assert!(
+            reached,
+            "seed {seed}: stalled before swap {swap} at {}",
+            got.load(Ordering::SeqCst)
+        );
+        match rng.below(3) {
+            0 => sim.swap_devices(at_server[0], at_server[1]),
+            1 => sim.swap_devices(at_client[0], at_client[1]),
+            _ => {
+                sim.swap_devices(at_server[0], at_server[1]);
+                sim.swap_devices(at_client[0], at_client[1]);
+            }
+        }
+    }
+    let done = sim
+        .run_until(limit, |_| got.load(Ordering::SeqCst) == BYTES)
+        .expect("simulation");
+    assert!(
+        done,
+        "seed {seed}: {} of {BYTES} bytes",
+        got.load(Ordering::SeqCst)
+    );
+    let handed =
+        client.counters().count(Event::HandedOver) + server.counters().count(Event::HandedOver);
+    assert!(handed > 0, "seed {seed}: nothing was handed over");
+    let again = client.counters().count(Event::TcpRetransmits)
+        + server.counters().count(Event::TcpRetransmits);
+    assert_eq!(again, 0, "seed {seed}: a lossless link needs nothing twice");
+}
+
+#[test]
+fn a_flow_survives_changing_queues() {
+    println!("seeds 0..50");
+    for seed in 0..50 {
+        run(seed);
+    }
+}
