@@ -80,16 +80,16 @@ impl Shared {
         cell: &Arc<ConnCell>,
         segment: Segment,
     ) {
-        // A new SYN may end TIME-WAIT early (RFC 6191); then it is for the listener.
-        if segment.flags.contains(TcpFlags::SYN) {
-            let reuse = cell
-                .state
-                .with(&mut key.ctx(), |conn, _| conn.tcp.time_wait_reuse(&segment));
-            if let Some(reuse) = reuse {
-                self.forget(key, w, cell);
-                self.segment_to_port(key, w, cell.flow, segment, Some(reuse.isn_after));
-                return;
-            }
+        // A connection that ended in this very turn is in the table until the turn's end. And a new SYN
+        // may end TIME-WAIT early (RFC 6191). In both cases the segment is for the port.
+        let (ended, reuse) = cell.state.with(&mut key.ctx(), |conn, _| {
+            (conn.tcp.is_gone(), conn.tcp.time_wait_reuse(&segment))
+        });
+        if ended || reuse.is_some() {
+            self.forget(key, w, cell);
+            let isn_after = reuse.map(|reuse| reuse.isn_after);
+            self.segment_to_port(key, w, cell.flow, segment, isn_after);
+            return;
         }
         let WorkerState { deferred, .. } = w;
         let is_reset = segment.flags.contains(TcpFlags::RST);
@@ -132,7 +132,17 @@ impl Shared {
         if let Some(rst) = outcome.rst {
             self.send_segment(w, &cell.flow, rst, self.outgoing());
         }
-        w.mark_dirty(cell);
+        self.mark_dirty(w, cell);
+    }
+
+    /// The owner drives the connection at the end of its turn. It is us, unless the flow changed hands
+    /// while the segment was on its way here.
+    pub(super) fn mark_dirty(&self, w: &mut WorkerState, cell: &Arc<ConnCell>) {
+        if usize::from(cell.owner) == w.index {
+            w.mark_dirty(cell);
+        } else {
+            self.schedule(cell);
+        }
     }
 
     /// RFC 9293 section 3.10.7.1 and 3.10.7.2: there is no connection.
