@@ -103,7 +103,6 @@ limits! {
         syn_retries: u8,
         data_retries: u8,
         time_wait: Span,
-        max_time_wait: usize,
         fin_wait_2: Span,
         keepalive_idle: Span,
         keepalive_interval: Span,

@@ -11,7 +11,7 @@ use super::time::Duration;
 pub struct Config {
     /// TCP's.
     pub tcp: TcpConfig,
-    /// Most TCP connections at a time, in all states.
+    /// Most TCP connections at a time, in all states, TIME-WAIT included.
     pub max_connections: usize,
     /// Most large slabs (each holds one packet of the device's largest size).
     pub max_large_slabs: usize,
@@ -86,8 +86,6 @@ pub struct TcpConfig {
     pub data_retries: u8,
     /// Time in TIME-WAIT: 2 MSL (RFC 9293 section 3.4.1); the kernel's 60 s.
     pub time_wait: Duration,
-    /// Most connections in TIME-WAIT; the oldest goes first.
-    pub max_time_wait: usize,
     /// Time in FIN-WAIT-2 after both halves were closed by the application.
     pub fin_wait_2: Duration,
     /// Idle time before the first keepalive; `None`: off by default (RFC 9293 section 3.8.4).
@@ -127,7 +125,6 @@ impl Default for TcpConfig {
             syn_retries: 6,
             data_retries: 15,
             time_wait: Duration::from_secs(60),
-            max_time_wait: 16_384,
             fin_wait_2: Duration::from_secs(60),
             keepalive_idle: None,
             keepalive_interval: Duration::from_secs(75),
