@@ -16,6 +16,7 @@
 //! assert_eq!(pieces.finish(), checksum::of(&words));
 //! ```
 
+mod kernel;
 mod wide;
 
 use core::net::IpAddr;
@@ -24,6 +25,8 @@ use zerocopy::IntoBytes;
 
 use crate::IpProto;
 use crate::ip::Ipv4Header;
+
+pub use kernel::Kernel;
 
 /// What the device said about a received packet's transport checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -143,7 +146,8 @@ pub fn verify(bytes: &[u8]) -> bool {
     fold(u64::from(wide::sum(bytes))) == 0xffff
 }
 
-/// [`verify`] for an IPv4 header without options: two long words and a short one, no loop.
+/// [`verify`] for an IPv4 header without options: two long words and a short one, no loop. It is not
+/// all zeros: its version is not.
 #[inline]
 pub(crate) fn verify_ipv4_fixed(header: &Ipv4Header) -> bool {
     let ([first, second], rest) = header.as_bytes().as_chunks::<8>() else {
@@ -154,7 +158,8 @@ pub(crate) fn verify_ipv4_fixed(header: &Ipv4Header) -> bool {
     };
     let sum = add_with_carry(u64::from_ne_bytes(*first), u64::from_ne_bytes(*second));
     let sum = add_with_carry(sum, u64::from(u32::from_ne_bytes([a, b, c, d])));
-    fold(sum) == 0xffff
+    // Folding keeps the remainder, and of all sums but zero only those of remainder 0 fold to 0xffff.
+    sum.is_multiple_of(0xffff)
 }
 
 /// One's complement addition: the carry comes back in.

@@ -1,13 +1,16 @@
-//! The summing loops: native-order 32-bit words into 64-bit lanes, folded at the end.
-//!
-//! The loop is plain code which the compiler turns into vector code; it is compiled once for each
-//! vector width, and the widest that the processor has is chosen when the program runs. Short
-//! pieces, such as headers, are summed without that call.
+//! Sums of pieces of any length: short ones a word at a time, long ones by the processor's widest
+//! [`kernel`](super::kernel).
 
-use multiversion::multiversion;
+use super::{fold, kernel};
 
-/// Octets that the widest vector loop takes in one turn.
-const BLOCK: usize = 128;
+/// Pieces below this many octets are summed without the call of a kernel: headers, small datagrams.
+const LONG: usize = 128;
+
+/// From this many octets on it pays to let the kernel begin at a multiple of [`LINE`].
+const ALIGN_FROM: usize = 4096;
+
+/// Length of a cache line, in octets: a load across two of them costs two.
+const LINE: usize = 64;
 
 /// How much is copied at a time before it is summed: it is still in the first-level cache then.
 const COPY: usize = 4096;
@@ -16,7 +19,7 @@ const COPY: usize = 4096;
 /// odd last octet counts as if a zero followed.
 #[inline]
 pub(super) fn sum(bytes: &[u8]) -> u32 {
-    fold32(if bytes.len() < BLOCK {
+    fold32(if bytes.len() < LONG {
         sum_short(bytes)
     } else {
         sum_long(bytes)
@@ -40,9 +43,31 @@ const fn fold32(sum: u64) -> u32 {
     sum.wrapping_add(carry as u32)
 }
 
-/// A word at a time, for headers.
+fn sum_long(bytes: &[u8]) -> u64 {
+    if bytes.len() < ALIGN_FROM {
+        return kernel::sum(bytes);
+    }
+    aligned(bytes, kernel::sum)
+}
+
+/// `kernel` of all octets from the first multiple of [`LINE`] on, and what is in front of it.
+pub(super) fn aligned(bytes: &[u8], kernel: impl Fn(&[u8]) -> u64) -> u64 {
+    let head_len = bytes.as_ptr().align_offset(LINE);
+    let Some((head, rest)) = bytes.split_at_checked(head_len) else {
+        return kernel(bytes);
+    };
+    let rest = kernel(rest);
+    // Behind an odd number of octets, high and low octets have changed places (RFC 1071 section 2 B).
+    let rest = match head_len % 2 {
+        0 => rest,
+        _ => u64::from(fold(rest).swap_bytes()),
+    };
+    sum_short(head) + rest
+}
+
+/// A word at a time.
 #[inline(always)]
-fn sum_short(bytes: &[u8]) -> u64 {
+pub(super) fn sum_short(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut sum = 0;
     for word in words {
@@ -66,17 +91,4 @@ fn sum_tail(rest: &[u8]) -> u64 {
         [a, b, c, ..] => u32::from_ne_bytes([a, b, c, 0]),
         [] => 0,
     })
-}
-
-/// A plain loop that the compiler makes a vector loop of, for the length that it has no remainder
-/// for, and the rest a word at a time.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2"))]
-fn sum_long(bytes: &[u8]) -> u64 {
-    let (whole, rest) = bytes.split_at(bytes.len() & !(BLOCK - 1));
-    let (words, _) = whole.as_chunks::<4>();
-    let mut sum = 0;
-    for word in words {
-        sum += u64::from(u32::from_ne_bytes(*word));
-    }
-    sum + sum_short(rest)
 }

@@ -1,0 +1,212 @@
+//! Sums against the definition: every loop that this processor runs, every way to put one together.
+
+#![allow(clippy::unwrap_used)] // A test that fails says so.
+
+use std::net::IpAddr;
+
+use packet::IpProto;
+use packet::checksum::{self, Checksum, Kernel};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+const SEED: u64 = 0x6368_6563_6b73;
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 512,
+        rng_seed: RngSeed::Fixed(SEED),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// The definition: 16-bit words in network order, carries added back.
+fn naive(bytes: &[u8]) -> u16 {
+    let mut sum = 0u32;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[test]
+fn every_kernel_at_every_length_and_offset() {
+    let kernels: Vec<Kernel> = Kernel::ALL
+        .into_iter()
+        .filter(|kernel| kernel.checksum(&[]).is_some())
+        .collect();
+    println!(
+        "kernels that run here: {kernels:?}, chosen {:?}",
+        Kernel::chosen()
+    );
+    assert!(kernels.contains(&Kernel::Portable));
+    // The widest that there is.
+    assert_eq!(kernels.last(), Some(&Kernel::chosen()));
+    let check = |bytes: &[u8]| {
+        let expected = naive(bytes);
+        assert_eq!(checksum::of(bytes), expected, "{} octets", bytes.len());
+        for kernel in &kernels {
+            let sum = kernel.checksum(bytes);
+            assert_eq!(sum, Some(expected), "{kernel:?}, {} octets", bytes.len());
+        }
+    };
+    // All words alike carry most; 0x7fff and 0x8000 are where signed numbers change over.
+    let fills: [fn(usize) -> u8; 6] = [
+        |_| 0,
+        |_| 0xff,
+        |at| [0x7f, 0xff][at % 2],
+        |at| [0x80, 0x00][at % 2],
+        |at| [0xff, 0x7f][at % 2],
+        |at| (at * 31 + (at >> 3) * 7 + 1) as u8,
+    ];
+    for fill in fills {
+        let bytes: Vec<u8> = (0..400_000).map(fill).collect();
+        for len in 0..=640 {
+            check(&bytes[..len]);
+        }
+        for offset in 0..=65 {
+            for len in [
+                63, 64, 127, 128, 255, 256, 257, 1460, 4095, 4096, 4097, 4200,
+            ] {
+                check(&bytes[offset..offset + len]);
+            }
+        }
+        for len in [65_535, 65_536, 65_537, 65_575, 131_073, 300_001] {
+            check(&bytes[..len]);
+            check(&bytes[3..3 + len]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn sums(data in prop::collection::vec(any::<u8>(), 0..5000), cuts in prop::collection::vec(any::<u16>(), 0..6)) {
+        let expected = naive(&data);
+        prop_assert_eq!(checksum::of(&data), expected);
+        let mut sum = Checksum::new();
+        let mut copied = Checksum::new();
+        let mut copy = vec![0; data.len()];
+        let mut at = 0;
+        for cut in cuts.iter().map(|cut| usize::from(*cut)).chain([data.len()]) {
+            let end = (at + cut).min(data.len());
+            sum.add_bytes(&data[at..end]);
+            prop_assert_eq!(copied.copy_and_add(&data[at..end], &mut copy[at..]), end - at);
+            at = end;
+        }
+        sum.add_bytes(&data[at..]);
+        copied.copy_and_add(&data[at..], &mut copy[at..]);
+        prop_assert_eq!(sum.finish(), expected);
+        prop_assert_eq!(copied.finish(), expected);
+        prop_assert_eq!(sum.partial(), !expected);
+        prop_assert_eq!(copy, data);
+    }
+
+    #[test]
+    fn numbers_count_as_they_are_on_the_wire(data in prop::collection::vec(any::<u8>(), 0..64), short: u16,
+                                             long: u32, tail in prop::collection::vec(any::<u8>(), 0..64)) {
+        let mut data = data;
+        data.truncate(data.len() & !1);
+        let mut sum = Checksum::new();
+        sum.add_bytes(&data);
+        sum.add_u16(short);
+        sum.add_u32(long);
+        let mut behind = Checksum::new();
+        behind.add_bytes(&tail);
+        sum.add(behind);
+        let octets = [&data[..], &short.to_be_bytes(), &long.to_be_bytes(), &tail].concat();
+        prop_assert_eq!(sum.finish(), naive(&octets));
+    }
+
+    /// RFC 1624: what an update gives is what summing again gives, to the bit. Only of all zeros, of
+    /// which no packet with a header consists, it is the other zero.
+    #[test]
+    fn updates(mut data in prop::collection::vec(any::<u8>(), 8..200), at: u16, new: u32, zeros: bool) {
+        if zeros {
+            // The case that RFC 1141 got wrong: a sum that comes out as all ones.
+            data.fill(0);
+            data[0] = 1;
+        }
+        let at = (usize::from(at) % (data.len() - 4)) & !1;
+        let before = checksum::of(&data);
+        let old: [u8; 4] = data[at..at + 4].try_into().unwrap();
+        data[at..at + 4].copy_from_slice(&new.to_be_bytes());
+        if data.iter().all(|octet| *octet == 0) {
+            return Ok(());
+        }
+        let after = checksum::of(&data);
+        prop_assert_eq!(checksum::update_u32(before, u32::from_be_bytes(old), new), after);
+        prop_assert_eq!(checksum::update_bytes(before, &old, &new.to_be_bytes()), after);
+        let half = checksum::update_u16(before, u16::from_be_bytes([old[0], old[1]]), (new >> 16) as u16);
+        let whole = checksum::update_u16(half, u16::from_be_bytes([old[2], old[3]]), new as u16);
+        prop_assert_eq!(whole, after);
+    }
+
+    /// Of any length: an odd last octet is the high one of its word.
+    #[test]
+    fn updates_of_octets(mut data in prop::collection::vec(any::<u8>(), 40..120), at in 0usize..10,
+                         new in prop::collection::vec(any::<u8>(), 0..20)) {
+        data[39] = 1;
+        let at = at * 2;
+        let before = checksum::of(&data);
+        let old = data[at..at + new.len()].to_vec();
+        data[at..at + new.len()].copy_from_slice(&new);
+        prop_assert_eq!(checksum::update_bytes(before, &old, &new), checksum::of(&data));
+    }
+
+    #[test]
+    fn what_is_valid(mut data in prop::collection::vec(any::<u8>(), 20..100), octets: [u8; 32], v6: bool, bit: u16) {
+        let addr = |at: usize| -> IpAddr {
+            match v6 {
+                true => <[u8; 16]>::try_from(&octets[at..at + 16]).unwrap().into(),
+                false => <[u8; 4]>::try_from(&octets[at..at + 4]).unwrap().into(),
+            }
+        };
+        let (src, dst) = (addr(0), addr(16));
+        data[16..18].fill(0);
+        // The pseudo-header as RFC 9293 section 3.1 and RFC 8200 section 8.1 draw it.
+        let len = data.len() as u8;
+        let mut pseudo = match v6 {
+            true => [&octets[..32], &[0, 0, 0, len, 0, 0, 0, 6]].concat(),
+            false => [&octets[..4], &octets[16..20], &[0, 6, 0, len]].concat(),
+        };
+        pseudo.extend(&data);
+        let sum = naive(&pseudo);
+        data[16..18].copy_from_slice(&sum.to_be_bytes());
+        prop_assert!(checksum::verify_transport(src, dst, IpProto::TCP, &data));
+        let mut all = checksum::pseudo_header(src, dst, IpProto::TCP, u32::from(len));
+        all.add_bytes(&data);
+        prop_assert!(all.is_valid());
+        let at = usize::from(bit / 8) % data.len();
+        data[at] ^= 1 << (bit % 8);
+        prop_assert!(!checksum::verify_transport(src, dst, IpProto::TCP, &data));
+        let mut all = checksum::pseudo_header(src, dst, IpProto::TCP, u32::from(len));
+        all.add_bytes(&data);
+        prop_assert!(!all.is_valid());
+    }
+}
+
+#[test]
+fn rfc_1624_example() {
+    // Section 4: the sum of what is left is all ones, and so must the result be.
+    assert_eq!(checksum::update_u16(0xdd2f, 0x5555, 0x3285), 0x0000);
+}
+
+#[test]
+fn nothing_is_valid_that_is_not() {
+    assert!(!checksum::verify(&[]));
+    assert!(!checksum::verify(&[0; 20]), "a sum of nothing at all");
+    assert!(checksum::verify(&[0xff, 0xff]));
+    assert!(!Checksum::new().is_valid());
+    // Longer than an IP payload can be: no length field says so, and no checksum is right.
+    let addr: IpAddr = [10, 0, 0, 1].into();
+    for len in [65_534usize, 65_536] {
+        let mut bytes = vec![0; len];
+        let pseudo = checksum::pseudo_header(addr, addr, IpProto::TCP, len as u32);
+        bytes[..2].copy_from_slice(&pseudo.finish().to_be_bytes());
+        let valid = checksum::verify_transport(addr, addr, IpProto::TCP, &bytes);
+        assert_eq!(valid, len == 65_534);
+    }
+}
