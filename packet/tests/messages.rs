@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use packet::RxChecksum::{self, Unknown, Vouched};
-use packet::icmp::{IcmpParseError, Icmpv4, Icmpv4UnreachableCode, Icmpv4View, Icmpv6, Icmpv6View};
-use packet::ip::{IpPacket, Ipv4, Ipv6};
+use packet::icmp::{
+    Extensions, IcmpParseError, Icmpv4, Icmpv4UnreachableCode, Icmpv4View, Icmpv6, Icmpv6View,
+};
+use packet::ip::{IpPacket, Ipv4, Ipv6, Outline};
 use packet::tcp::{TcpParseError, TcpView};
 use packet::udp::{UdpParseError, UdpView};
 use packet::{IpProto, checksum};
@@ -87,6 +89,8 @@ fn rfc_4884_lengths() {
     let mut quoted = original();
     quoted.resize(128, 0);
     let extension = [0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 0x21, 0x40];
+    let extensions = Extensions::parse(&extension);
+    assert!(extensions.is_some());
     let body = [&quoted[..], &extension].concat();
     // IPv4 counts words of 4 octets in the sixth octet, IPv6 words of 8 in the fifth.
     let v4 = v4_error([3, 1, 0, 0, 0, 32, 0, 0], &body);
@@ -94,14 +98,14 @@ fn rfc_4884_lengths() {
     let quote = v4.quote().expect("quote");
     assert_eq!(
         (quote.original, quote.extensions),
-        (&quoted[..], Some(&extension[..]))
+        (&quoted[..], extensions)
     );
     let v6 = [&[1, 0, 0, 0, 16, 0, 0, 0][..], &body].concat();
     let v6 = Icmpv6View::parse(V6, V6, &v6, Vouched).expect("message");
     let quote = v6.quote().expect("quote");
     assert_eq!(
         (quote.original, quote.extensions),
-        (&quoted[..], Some(&extension[..]))
+        (&quoted[..], extensions)
     );
     // Lengths that make no sense, and types that have none, leave it all one quote.
     for octets in [
@@ -118,6 +122,101 @@ fn rfc_4884_lengths() {
     let view = Icmpv6View::parse(V6, V6, &bytes, Vouched).expect("message");
     assert_eq!(view.message(), Icmpv6::PacketTooBig { mtu: 0x1000_0500 });
     assert_eq!(view.quote().expect("quote").extensions, None);
+}
+
+#[test]
+fn rfc_4884_structures_that_are_to_be_ignored() {
+    let with_sum = |mut bytes: Vec<u8>| {
+        let sum = checksum::of(&bytes);
+        bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+        bytes
+    };
+    let two = [
+        0x20, 0, 0, 0, 0, 4, 2, 9, 0, 8, 1, 1, 0xde, 0xad, 0xbe, 0xef,
+    ];
+    for good in [two.to_vec(), with_sum(two.to_vec())] {
+        let extensions = Extensions::parse(&good).expect("valid");
+        let objects: Vec<_> = extensions
+            .objects()
+            .map(|object| (object.class, object.kind, object.payload))
+            .collect();
+        assert_eq!(
+            objects,
+            [(2, 9, &[][..]), (1, 1, &[0xde, 0xad, 0xbe, 0xef][..])]
+        );
+        assert_eq!(extensions.bytes(), good);
+    }
+    let mut damaged = with_sum(two.to_vec());
+    damaged[15] ^= 1;
+    for bad in [
+        &damaged[..],
+        &[],
+        &[0x20, 0, 0],
+        &[0x20, 0, 0, 0],                            // no object
+        &[0x10, 0, 0, 0, 0, 4, 1, 1],                // version 1
+        &[0x20, 0, 0, 0, 0, 3, 1, 1],                // an object shorter than its header
+        &[0x20, 0, 0, 0, 0, 8, 1, 1],                // longer than the structure
+        &[0x20, 0, 0, 0, 0, 4, 1, 1, 0, 4, 1],       // a rest that is no object
+        &[0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // an object that never ends
+    ] {
+        assert_eq!(Extensions::parse(bad), None, "{bad:02x?}");
+    }
+    // Only the quote is left then, and what fills it up is no part of the quoted packet.
+    let mut quoted = original()[..20].to_vec();
+    quoted[2..4].copy_from_slice(&[0, 20]);
+    quoted.resize(128, 0);
+    let bytes = v4_error([11, 0, 0, 0, 0, 32, 0, 0], &[&quoted[..], &[0xff]].concat());
+    let view = Icmpv4View::parse(&bytes, Unknown).expect("message");
+    let quote = view.quote().expect("quote");
+    assert_eq!((quote.original, quote.extensions), (&quoted[..], None));
+    let packet = quote.packet().expect("packet");
+    assert_eq!((packet.ports(), packet.tcp_seq()), (None, None));
+    assert!(packet.transport.is_empty());
+}
+
+#[test]
+fn unknown_errors_quote_and_codes_do_not_hide_errors() {
+    let quoted = original();
+    // RFC 4443 section 2.4 a: errors of unknown types are for the upper layer, too.
+    let bytes = [&[100, 7, 0, 0, 0, 0, 0, 0][..], &quoted].concat();
+    let view = Icmpv6View::parse(V6, V6, &bytes, Vouched).expect("message");
+    assert!(view.message().is_error());
+    assert_eq!(view.quote().expect("quote").original, quoted);
+    for (octets, error) in [
+        ([137, 1, 0, 0, 0, 0, 0, 0], true),
+        ([137, 0, 0, 0, 0, 0, 0, 0], true),
+        ([127, 9, 0, 0, 0, 0, 0, 0], true),
+        ([200, 0, 0, 0, 0, 0, 0, 0], false),
+    ] {
+        assert_eq!(Icmpv6::from_octets(&octets).is_error(), error, "{octets:?}");
+    }
+    for kind in 0..=255 {
+        for code in [0, 1, 99] {
+            let message = Icmpv4::from_octets(&[kind, code, 0, 0, 1, 2, 3, 4]);
+            let error = matches!(kind, 3 | 4 | 5 | 11 | 12);
+            assert_eq!(message.is_error(), error, "{kind} {code}");
+        }
+    }
+}
+
+#[test]
+fn outlines_walk_chains_of_any_length() {
+    let mut bytes = vec![0x60, 0, 0, 0, 0, 0, 60, 64];
+    bytes.extend(V6.octets());
+    bytes.extend(V6.octets());
+    for at in 0..40 {
+        bytes.extend([if at == 39 { 58 } else { 60 }, 0, 1, 4, 0, 0, 0, 0]);
+    }
+    bytes.extend([1, 4, 0, 0, 0, 0, 0, 0]);
+    let len = bytes.len() as u16 - 40;
+    bytes[4..6].copy_from_slice(&len.to_be_bytes());
+    let outline = Outline::read(&bytes).expect("readable");
+    assert_eq!(
+        (outline.proto, outline.transport.len()),
+        (IpProto::ICMPV6, 8)
+    );
+    assert!(outline.is_icmp_error());
+    assert_eq!(Outline::read(&bytes[..300]), None, "cut within the chain");
 }
 
 #[test]
@@ -227,7 +326,6 @@ fn tcp_options_that_are_wrong() {
         [4, 3, 0, 0],   // SACK permitted with data
         [5, 2, 0, 0],   // SACK without blocks
         [99, 1, 0, 0],  // unknown, length 1
-        [28, 3, 0, 0],  // user timeout of one octet
     ] {
         assert_eq!(
             segment(&options).err(),
@@ -235,8 +333,18 @@ fn tcp_options_that_are_wrong() {
             "{options:?}"
         );
     }
-    // What is behind the end is nobody's; unknown options are passed; odd cookies are ignored.
-    for options in [[0, 2, 0, 0], [99, 4, 0, 0], [34, 3, 7, 0], [1, 1, 1, 1]] {
+    // What is behind the end is nobody's; options that no connection works with are passed, whatever
+    // is in them (RFC 9293 section 3.1, MUST-6): unknown ones, a cookie of one octet, a user timeout
+    // of one, a signature of two, an authentication without its keys.
+    for options in [
+        [0, 2, 0, 0],
+        [1, 1, 1, 1],
+        [99, 4, 0, 0],
+        [34, 3, 7, 0],
+        [28, 3, 0, 1],
+        [19, 4, 0, 0],
+        [29, 3, 0, 1],
+    ] {
         assert_eq!(segment(&options), Ok(Default::default()), "{options:?}");
     }
     let twice = segment(&[3, 3, 1, 3, 3, 2, 0, 0]).expect("options");

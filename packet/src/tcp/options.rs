@@ -1,7 +1,7 @@
 //! The options that a connection works with: MSS (RFC 9293), window scale and timestamps
 //! (RFC 7323), SACK (RFC 2018). Others are seen through [`TcpOptionIter`](super::TcpOptionIter).
 
-use super::raw::{TcpOption, TcpOptionIter, kind};
+use super::raw::{TcpOption, kind, next};
 
 /// The timestamps option (RFC 7323 section 3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -94,19 +94,6 @@ pub struct TcpOptions {
     pub sack: SackBlocks,
 }
 
-/// Walks through the options without keeping any.
-#[inline(never)]
-fn is_well_formed(options: &[u8]) -> bool {
-    let mut iter = TcpOptionIter::new(options);
-    loop {
-        match iter.try_next() {
-            Ok(Some(_)) => {}
-            Ok(None) => return true,
-            Err(_) => return false,
-        }
-    }
-}
-
 /// The two no-operations and the timestamps option that nearly every segment carries, in one word.
 const ALIGNED_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
@@ -134,29 +121,48 @@ impl TcpOptions {
         Self::parse_any(options)
     }
 
-    /// Whether [`parse`](Self::parse) can read `options`.
-    #[inline]
-    pub fn are_well_formed(options: &[u8]) -> bool {
-        options.is_empty()
-            || (options.len() == 12 && options.first_chunk() == Some(&ALIGNED_TIMESTAMPS))
-            || is_well_formed(options)
-    }
-
+    /// The options in use are read where they are; what else there is, and what is wrong, is left to
+    /// the iterator over all options.
     #[inline(never)]
     fn parse_any(options: &[u8]) -> Result<Self, usize> {
         let mut found = Self::default();
-        let mut iter = TcpOptionIter::new(options);
-        while let Some(option) = iter.try_next()? {
-            match option {
-                TcpOption::Mss(mss) => found.mss = Some(mss),
-                TcpOption::WindowScale(shift) => found.window_scale = Some(shift),
-                TcpOption::SackPermitted => found.sack_permitted = true,
-                TcpOption::Timestamps(timestamps) => found.timestamps = Some(timestamps),
-                TcpOption::Sack(sack) => found.sack = sack,
-                _ => {}
-            }
+        let mut rest = options;
+        loop {
+            rest = match *rest {
+                [] | [kind::END, ..] => return Ok(found),
+                [kind::NOP, ref behind @ ..] => behind,
+                [kind::MSS, 4, high, low, ref behind @ ..] => {
+                    found.mss = Some(u16::from_be_bytes([high, low]));
+                    behind
+                }
+                [kind::WINDOW_SCALE, 3, shift, ref behind @ ..] => {
+                    found.window_scale = Some(shift);
+                    behind
+                }
+                [kind::SACK_PERMITTED, 2, ref behind @ ..] => {
+                    found.sack_permitted = true;
+                    behind
+                }
+                #[rustfmt::skip]
+                [kind::TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3, ref behind @ ..] => {
+                    found.timestamps = Some(Timestamps {
+                        val: u32::from_be_bytes([v0, v1, v2, v3]),
+                        ecr: u32::from_be_bytes([e0, e1, e2, e3]),
+                    });
+                    behind
+                }
+                _ => {
+                    let at = options.len() - rest.len();
+                    let Some((option, behind)) = next(rest).map_err(|within| at + within)? else {
+                        return Ok(found);
+                    };
+                    if let TcpOption::Sack(sack) = option {
+                        found.sack = sack;
+                    }
+                    behind
+                }
+            };
         }
-        Ok(found)
     }
 
     /// Length as they are written, in octets: 0 to 40, a multiple of 4.

@@ -123,7 +123,7 @@ impl<'a> Iterator for TcpOptionIter<'a> {
 
 /// The first option of `options` and what follows it, or the octet at which it is wrong: the kind
 /// if its length octet is missing, the length if that does not fit the kind or the space.
-fn next(options: &[u8]) -> Result<Option<(TcpOption<'_>, &[u8])>, usize> {
+pub(super) fn next(options: &[u8]) -> Result<Option<(TcpOption<'_>, &[u8])>, usize> {
     let Some((&kind, behind_kind)) = options.split_first() else {
         return Ok(None);
     };
@@ -156,8 +156,9 @@ fn next(options: &[u8]) -> Result<Option<(TcpOption<'_>, &[u8])>, usize> {
             minutes: high & 0x80 != 0,
             value: u16::from_be_bytes([high & 0x7f, low]),
         },
-        // Cookies are 4 to 16 octets and of even length; anything else RFC 7413 section 4.1.1
-        // has ignored, not refused.
+        // Options that no connection here works with are ignored if their values make no sense, not
+        // refused (RFC 9293 section 3.1, MUST-6). Cookies are 4 to 16 octets and of even length
+        // (RFC 7413 section 4.1.1).
         (kind::FAST_OPEN, _) if data.is_empty() || is_cookie(data) => TcpOption::FastOpen(data),
         (kind::MD5, _) if data.len() == 16 => TcpOption::Md5(data),
         (kind::AUTHENTICATION, &[key_id, next_key_id, ref code @ ..]) => {
@@ -167,17 +168,9 @@ fn next(options: &[u8]) -> Result<Option<(TcpOption<'_>, &[u8])>, usize> {
                 code,
             }
         }
-        (kind::FAST_OPEN, _) => TcpOption::Unknown { kind, data },
-        (
-            kind::MSS
-            | kind::WINDOW_SCALE
-            | kind::SACK_PERMITTED
-            | kind::TIMESTAMPS
-            | kind::USER_TIMEOUT
-            | kind::MD5
-            | kind::AUTHENTICATION,
-            _,
-        ) => return Err(1),
+        (kind::MSS | kind::WINDOW_SCALE | kind::SACK_PERMITTED | kind::TIMESTAMPS, _) => {
+            return Err(1);
+        }
         _ => TcpOption::Unknown { kind, data },
     };
     Ok(Some((option, rest)))
@@ -203,7 +196,8 @@ fn sack(data: &[u8]) -> Option<SackBlocks> {
 }
 
 /// Writes one option to the front of `out`, without padding; answers its length, or `None` (and
-/// leaves `out` as it was) if it does not fit or its value is longer than an option can be.
+/// leaves `out` as it was) if it does not fit or [`TcpOptionIter`] would not read it as it was: a value
+/// that its kind does not allow, or that is longer than an option can be.
 pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
     let mut buffer = [0u8; super::MAX_OPTIONS_LEN];
     let mut len = 0;
@@ -223,6 +217,7 @@ pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
         }
         TcpOption::WindowScale(shift) => put(&[kind::WINDOW_SCALE, 3, shift])?,
         TcpOption::SackPermitted => put(&[kind::SACK_PERMITTED, 2])?,
+        TcpOption::Sack(sack) if sack.is_empty() => return None,
         TcpOption::Sack(sack) => {
             put(&[kind::SACK, 2 + 8 * sack.len() as u8])?;
             for (left, right) in sack.as_slice() {
@@ -235,15 +230,18 @@ pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
             put(&val.to_be_bytes())?;
             put(&ecr.to_be_bytes())?;
         }
+        TcpOption::UserTimeout { value, .. } if value > 0x7fff => return None,
         TcpOption::UserTimeout { minutes, value } => {
             put(&[kind::USER_TIMEOUT, 4])?;
-            let value = (value & 0x7fff) | (u16::from(minutes) << 15);
+            let value = value | (u16::from(minutes) << 15);
             put(&value.to_be_bytes())?;
         }
+        TcpOption::FastOpen(cookie) if !(cookie.is_empty() || is_cookie(cookie)) => return None,
         TcpOption::FastOpen(cookie) => {
             put(&[kind::FAST_OPEN, option_len(cookie.len())?])?;
             put(cookie)?;
         }
+        TcpOption::Md5(digest) if digest.len() != 16 => return None,
         TcpOption::Md5(digest) => {
             put(&[kind::MD5, option_len(digest.len())?])?;
             put(digest)?;

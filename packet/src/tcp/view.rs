@@ -61,7 +61,8 @@ pub enum TcpParseError {
 pub struct TcpUnverified<'a> {
     wire: &'a WireHeader,
     bytes: &'a [u8],
-    header_len: usize,
+    options: &'a [u8],
+    payload: &'a [u8],
 }
 
 impl<'a> TcpUnverified<'a> {
@@ -71,17 +72,19 @@ impl<'a> TcpUnverified<'a> {
     /// [`TcpParseError::TooShort`] and [`TcpParseError::DataOffset`].
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, TcpParseError> {
-        let Ok((wire, _)) = WireHeader::ref_from_prefix(bytes) else {
+        let Ok((wire, behind)) = WireHeader::ref_from_prefix(bytes) else {
             return Err(TcpParseError::TooShort);
         };
         let header_len = usize::from(wire.data_offset >> 4) * 4;
-        if header_len < MIN_HEADER_LEN || header_len > bytes.len() {
-            return Err(TcpParseError::DataOffset);
-        }
+        let (options, payload) = header_len
+            .checked_sub(MIN_HEADER_LEN)
+            .and_then(|options_len| behind.split_at_checked(options_len))
+            .ok_or(TcpParseError::DataOffset)?;
         Ok(Self {
             wire,
             bytes,
-            header_len,
+            options,
+            payload,
         })
     }
 
@@ -93,14 +96,7 @@ impl<'a> TcpUnverified<'a> {
 
     /// All options, the unknown included.
     pub fn options(&self) -> TcpOptionIter<'a> {
-        TcpOptionIter::new(self.option_bytes())
-    }
-
-    #[inline]
-    fn option_bytes(&self) -> &'a [u8] {
-        self.bytes
-            .get(MIN_HEADER_LEN..self.header_len)
-            .unwrap_or(&[])
+        TcpOptionIter::new(self.options)
     }
 
     /// Verifies the checksum, unless the device vouches for it, and reads the options.
@@ -119,10 +115,11 @@ impl<'a> TcpUnverified<'a> {
         {
             return Err(TcpParseError::Checksum);
         }
-        if !TcpOptions::are_well_formed(self.option_bytes()) {
-            return Err(TcpParseError::Options);
-        }
-        Ok(TcpView { segment: self })
+        let options = TcpOptions::parse(self.options).map_err(|_| TcpParseError::Options)?;
+        Ok(TcpView {
+            segment: self,
+            options,
+        })
     }
 }
 
@@ -130,6 +127,7 @@ impl<'a> TcpUnverified<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct TcpView<'a> {
     segment: TcpUnverified<'a>,
+    options: TcpOptions,
 }
 
 impl<'a> TcpView<'a> {
@@ -159,7 +157,7 @@ impl<'a> TcpView<'a> {
             flags: TcpFlags::from_bits_retain(wire.flags),
             window: wire.window.get(),
             urgent: wire.urgent.get(),
-            options: self.options(),
+            options: self.options,
         }
     }
 
@@ -172,8 +170,7 @@ impl<'a> TcpView<'a> {
     /// The options in use.
     #[inline]
     pub fn options(&self) -> TcpOptions {
-        // They were found well-formed, so nothing is made up here.
-        TcpOptions::parse(self.segment.option_bytes()).unwrap_or_default()
+        self.options
     }
 
     /// All options, the unknown included.
@@ -184,15 +181,12 @@ impl<'a> TcpView<'a> {
     /// Length of the header with options, in octets: 20 to 60.
     #[inline]
     pub fn header_len(&self) -> usize {
-        self.segment.header_len
+        MIN_HEADER_LEN + self.segment.options.len()
     }
 
     /// What follows the header.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
-        self.segment
-            .bytes
-            .get(self.segment.header_len..)
-            .unwrap_or(&[])
+        self.segment.payload
     }
 }
