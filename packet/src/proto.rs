@@ -20,14 +20,22 @@ impl IpProto {
     pub const ICMP: Self = Self(1);
     /// IGMP (RFC 3376).
     pub const IGMP: Self = Self(2);
+    /// IPv4 in a tunnel (RFC 2003): its header is the upper layer.
+    pub const IPV4: Self = Self(4);
     /// TCP (RFC 9293).
     pub const TCP: Self = Self(6);
     /// UDP (RFC 768).
     pub const UDP: Self = Self(17);
+    /// DCCP (RFC 4340).
+    pub const DCCP: Self = Self(33);
+    /// IPv6 in a tunnel (RFC 2473): its header is the upper layer.
+    pub const IPV6: Self = Self(41);
     /// IPv6 routing header (RFC 8200 section 4.4).
     pub const ROUTING: Self = Self(43);
     /// IPv6 fragment header (RFC 8200 section 4.5).
     pub const FRAGMENT: Self = Self(44);
+    /// GRE (RFC 2784).
+    pub const GRE: Self = Self(47);
     /// Encapsulating security payload (RFC 4303): recognised, never looked into.
     pub const ESP: Self = Self(50);
     /// Authentication header (RFC 4302): recognised, never looked into.
@@ -38,6 +46,10 @@ impl IpProto {
     pub const NO_NEXT: Self = Self(59);
     /// IPv6 destination options (RFC 8200 section 4.6).
     pub const DEST_OPTS: Self = Self(60);
+    /// SCTP (RFC 9260).
+    pub const SCTP: Self = Self(132);
+    /// UDP-Lite (RFC 3828).
+    pub const UDP_LITE: Self = Self(136);
 
     /// True for the extension headers that the IPv6 parser walks through by itself.
     pub const fn is_extension_header(self) -> bool {
@@ -53,15 +65,21 @@ impl IpProto {
             Self::HOP_BY_HOP => "hop-by-hop options",
             Self::ICMP => "ICMP",
             Self::IGMP => "IGMP",
+            Self::IPV4 => "IPv4",
             Self::TCP => "TCP",
             Self::UDP => "UDP",
+            Self::DCCP => "DCCP",
+            Self::IPV6 => "IPv6",
             Self::ROUTING => "routing",
             Self::FRAGMENT => "fragment",
+            Self::GRE => "GRE",
             Self::ESP => "ESP",
             Self::AH => "AH",
             Self::ICMPV6 => "ICMPv6",
             Self::NO_NEXT => "no next header",
             Self::DEST_OPTS => "destination options",
+            Self::SCTP => "SCTP",
+            Self::UDP_LITE => "UDP-Lite",
             _ => return None,
         })
     }

@@ -14,10 +14,9 @@ use core::net::IpAddr;
 
 use packet::build::{IpFields, icmp_error};
 use packet::icmp::{
-    IcmpMessage, Icmpv4, Icmpv4UnreachableCode, Icmpv6, Icmpv6UnreachableCode, Quote, QuotedPacket,
-    TimeExceededCode,
+    IcmpMessage, Icmpv4, Icmpv4UnreachableCode, Icmpv6, Icmpv6UnreachableCode, TimeExceededCode,
 };
-use packet::ip::{Icmpv6ParameterProblemCode, IpVersion};
+use packet::ip::{Icmpv6ParameterProblemCode, IpVersion, Outline};
 use packet::{IpProto, Payload, TxPacket};
 
 use crate::ip::addresses::{AddressTable, Destination};
@@ -81,20 +80,14 @@ pub fn permit(
     message: IcmpMessage,
     offending: &Payload,
 ) -> Result<Permit, Silence> {
-    let quote = Quote {
-        original: offending,
-        extensions: None,
-    };
-    let packet = quote.packet().ok_or(Silence::Unreadable)?;
+    let packet = Outline::read(offending).ok_or(Silence::Unreadable)?;
     if IpVersion::of_addr(packet.src) != message.version() {
         return Err(Silence::Version);
     }
     addresses
         .check_source(packet.src)
         .map_err(|_| Silence::Source)?;
-    if packet.fragment.is_some_and(|part| part.offset_bytes != 0)
-        && !answers_later_fragment(message, packet.proto)
-    {
+    if packet.is_later_fragment() && !answers_later_fragment(message, packet.proto) {
         return Err(Silence::LaterFragment);
     }
     let src = match addresses.classify(packet.dst) {
@@ -104,7 +97,7 @@ pub fn permit(
             .ok_or(Silence::Destination)?,
         _ => return Err(Silence::Destination),
     };
-    if is_icmp_error(&packet) {
+    if packet.is_icmp_error() {
         return Err(Silence::IcmpError);
     }
     Ok(Permit {
@@ -137,31 +130,6 @@ fn answers_later_fragment(message: IcmpMessage, proto: IpProto) -> bool {
     matches!(message, IcmpMessage::V6(Icmpv6::ParameterProblem { .. })) && proto != IpProto::ICMPV6
 }
 
-/// True for an ICMP message that is not known to be a query: two hosts that answer each other's
-/// errors never stop.
-fn is_icmp_error(packet: &QuotedPacket<'_>) -> bool {
-    // Only the type and code are needed, and only they need be there.
-    let mut octets = [0; 8];
-    let there = packet.transport.len().min(octets.len());
-    if let (Some(to), Some(from)) = (octets.get_mut(..there), packet.transport.get(..there)) {
-        to.copy_from_slice(from);
-    }
-    match packet.proto {
-        IpProto::ICMP => {
-            there == 0
-                || !matches!(
-                    Icmpv4::from_octets(&octets),
-                    Icmpv4::EchoRequest { .. }
-                        | Icmpv4::EchoReply { .. }
-                        | Icmpv4::Timestamp { .. }
-                        | Icmpv4::TimestampReply { .. }
-                )
-        }
-        IpProto::ICMPV6 => there == 0 || Icmpv6::from_octets(&octets).is_error(),
-        _ => false,
-    }
-}
-
 impl Permit {
     /// Who the error goes to.
     pub fn to(&self) -> IpAddr {
@@ -180,6 +148,7 @@ impl Permit {
             traffic_class: 0,
             ident: 0,
             dont_fragment: true,
+            flow_label: 0,
         };
         icmp_error(&fields, self.message, &self.offending).ok()
     }

@@ -179,14 +179,6 @@ pub fn on_packet<I: Ip>(
                     (Icmpv6::EchoRequest { ident, seq }, _) => echo(ident, seq),
                     (Icmpv6::EchoReply { ident, seq }, _) => reply(ident, seq),
                     (message, Some(quote)) => on_error(src, dst, kind_v6(message), &quote),
-                    (Icmpv6::Other { kind, code, .. }, None) if kind < 128 => {
-                        let quote = Quote {
-                            original: view.body(),
-                            extensions: None,
-                        };
-                        let kind = Some(ErrorKind::Unknown { kind, code });
-                        on_error(src, dst, kind, &quote)
-                    }
                     _ => Inbound::Drop(DropReason::IcmpIgnored),
                 },
             }
@@ -283,6 +275,7 @@ fn kind_v6(message: Icmpv6) -> Option<ErrorKind> {
         // Code 1 says that the host knows no such protocol.
         Icmpv6::ParameterProblem { code: 1, .. } => ErrorKind::ProtocolUnreachable,
         Icmpv6::ParameterProblem { .. } => ErrorKind::ParameterProblem,
+        Icmpv6::Other { kind, code, .. } => ErrorKind::Unknown { kind, code },
         _ => return None,
     })
 }

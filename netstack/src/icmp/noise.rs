@@ -140,6 +140,7 @@ fn well_formed(rng: &mut Rng, ipv6: bool) -> Vec<u8> {
         traffic_class: 0,
         ident: 1,
         dont_fragment: false,
+        flow_label: 0,
     };
     let data = vec![0x5a; 8 * rng.below(20) as usize];
     let mut head = Head::new();
@@ -201,12 +202,12 @@ fn well_formed(rng: &mut Rng, ipv6: bool) -> Vec<u8> {
             [head.as_slice(), &data].concat()
         }
         _ => {
+            let data = &data[..data.len().min(8 * (1 + rng.below(2) as usize))];
             let info = FragmentInfo {
                 id: rng.below(4),
                 offset_bytes: 8 * rng.below(4) as u16,
-                more: rng.chance(500_000),
+                more: rng.chance(500_000) && !data.is_empty(),
             };
-            let data = &data[..data.len().min(8 * (1 + rng.below(2) as usize))];
             prepend_ip_fragment(&mut head, &fields, info, data.len()).expect("built");
             [head.as_slice(), data].concat()
         }

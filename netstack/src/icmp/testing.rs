@@ -36,6 +36,7 @@ fn fields(src: &str, dst: &str, proto: IpProto) -> IpFields {
         traffic_class: 0,
         ident: 0,
         dont_fragment: false,
+        flow_label: 0,
     }
 }
 

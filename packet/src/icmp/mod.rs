@@ -1,7 +1,18 @@
 //! ICMP for both versions (RFC 792, RFC 1122 section 3.2.2, RFC 4443, RFC 4884).
 //!
-//! A message is a [`Icmpv4`] or [`Icmpv6`]: the first eight octets as an enum that reads and writes
-//! them exactly. What follows (echo data, or the packet quoted by an error) is a slice beside it.
+//! A message is an [`Icmpv4`] or [`Icmpv6`]: what its first eight octets say, as an enum that reads
+//! back as it was written. Octets that a sender must leave zero are not kept. What follows (echo
+//! data, or the packet quoted by an error, with RFC 4884 [`Extensions`]) is a slice beside it.
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +---------------+---------------+-------------------------------+
+//! |     type      |     code      |           checksum            |
+//! +---------------+---------------+-------------------------------+
+//! |            what the type says (identifier, MTU, ...)          |
+//! +---------------------------------------------------------------+
+//! ```
 //!
 //! * **Define.** [`Icmpv4View`] and [`Icmpv6View`] are messages whose checksum was verified.
 //! * **Enforce.** Their `parse` is the only constructor.
@@ -18,6 +29,7 @@
 //! assert_eq!(view.message(), Icmpv4::EchoRequest { ident: 7, seq: 2 });
 //! ```
 
+mod extensions;
 mod quote;
 mod v4;
 mod v6;
@@ -25,7 +37,8 @@ mod v6;
 use crate::IpProto;
 use crate::ip::IpVersion;
 
-pub use quote::{Quote, QuotedPacket, quote_len};
+pub use extensions::{ExtensionObject, Extensions};
+pub use quote::{Quote, quote_len};
 pub use v4::{Icmpv4, Icmpv4RedirectCode, Icmpv4UnreachableCode, Icmpv4View, TimeExceededCode};
 pub use v6::{Icmpv6, Icmpv6Link, Icmpv6UnreachableCode, Icmpv6View};
 

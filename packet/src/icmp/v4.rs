@@ -1,4 +1,4 @@
-//! ICMP for IPv4 (RFC 792, RFC 1191, RFC 1256, RFC 6633).
+//! ICMP for IPv4 (RFC 792, RFC 1191, RFC 1256, RFC 4884, RFC 6633).
 
 use core::net::Ipv4Addr;
 
@@ -169,6 +169,8 @@ mod kind {
     pub(super) const SOURCE_QUENCH: u8 = 4;
     pub(super) const REDIRECT: u8 = 5;
     pub(super) const ECHO_REQUEST: u8 = 8;
+    pub(super) const ROUTER_ADVERTISEMENT: u8 = 9;
+    pub(super) const ROUTER_SOLICITATION: u8 = 10;
     pub(super) const TIME_EXCEEDED: u8 = 11;
     pub(super) const PARAMETER_PROBLEM: u8 = 12;
     pub(super) const TIMESTAMP: u8 = 13;
@@ -210,6 +212,17 @@ pub enum Icmpv4 {
         /// Sequence number, likewise.
         seq: u16,
     },
+    /// Type 9 (RFC 1256): addresses of routers, each with its preference, follow.
+    RouterAdvertisement {
+        /// How many addresses follow.
+        count: u8,
+        /// Length of each with its preference, in words of 4 octets.
+        entry_words: u8,
+        /// For how long they hold, in seconds.
+        lifetime_secs: u16,
+    },
+    /// Type 10 (RFC 1256).
+    RouterSolicitation,
     /// Type 11.
     TimeExceeded {
         /// Which time.
@@ -236,7 +249,7 @@ pub enum Icmpv4 {
         /// Sequence number of the request.
         seq: u16,
     },
-    /// Any other type.
+    /// Any other type, or a type above with a code that it does not have.
     Other {
         /// Type.
         kind: u8,
@@ -261,6 +274,12 @@ impl Icmpv4 {
                 ident: first,
                 seq: second,
             },
+            (kind::ROUTER_ADVERTISEMENT, 0) => Self::RouterAdvertisement {
+                count: a,
+                entry_words: b,
+                lifetime_secs: second,
+            },
+            (kind::ROUTER_SOLICITATION, 0) => Self::RouterSolicitation,
             (kind::TIMESTAMP, 0) => Self::Timestamp {
                 ident: first,
                 seq: second,
@@ -302,8 +321,21 @@ impl Icmpv4 {
             Self::Timestamp { ident, seq } => (kind::TIMESTAMP, 0, pair(ident, seq)),
             Self::TimestampReply { ident, seq } => (kind::TIMESTAMP_REPLY, 0, pair(ident, seq)),
             Self::DestinationUnreachable { code, next_hop_mtu } => {
+                let next_hop_mtu = match code {
+                    Icmpv4UnreachableCode::FragmentationNeeded => next_hop_mtu,
+                    _ => 0,
+                };
                 (kind::UNREACHABLE, code.into(), pair(0, next_hop_mtu))
             }
+            Self::RouterAdvertisement {
+                count,
+                entry_words,
+                lifetime_secs,
+            } => {
+                let [c, d] = lifetime_secs.to_be_bytes();
+                (kind::ROUTER_ADVERTISEMENT, 0, [count, entry_words, c, d])
+            }
+            Self::RouterSolicitation => (kind::ROUTER_SOLICITATION, 0, [0; 4]),
             Self::SourceQuench => (kind::SOURCE_QUENCH, 0, [0; 4]),
             Self::Redirect { code, gateway } => (kind::REDIRECT, code.into(), gateway.octets()),
             Self::TimeExceeded { code } => (kind::TIME_EXCEEDED, code.into(), [0; 4]),
@@ -316,8 +348,10 @@ impl Icmpv4 {
         [kind, code, 0, 0, a, b, c, d]
     }
 
-    /// Whether it reports an error, and so quotes a packet and is never answered by an error
-    /// (RFC 1122 section 3.2.2). Types that nobody knows are none, which is what keeps the peace.
+    /// Whether it reports an error, whatever its code, and so quotes a packet (RFC 1122
+    /// section 3.2.2). Of a type that is not known here nobody can tell; so whoever is about to send
+    /// an error asks [`Outline::may_be_answered`](crate::ip::Outline::may_be_answered), which wants
+    /// to be sure that it is none.
     pub fn is_error(&self) -> bool {
         matches!(
             self,
@@ -326,6 +360,10 @@ impl Icmpv4 {
                 | Self::Redirect { .. }
                 | Self::TimeExceeded { .. }
                 | Self::ParameterProblem { .. }
+                | Self::Other {
+                    kind: kind::SOURCE_QUENCH,
+                    ..
+                }
         )
     }
 

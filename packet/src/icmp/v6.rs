@@ -249,7 +249,7 @@ impl Icmpv6 {
             | Self::TimeExceeded { .. }
             | Self::ParameterProblem { .. } => true,
             Self::Link { message, .. } => *message == Icmpv6Link::Redirect,
-            Self::Other { kind, .. } => *kind < 128,
+            Self::Other { kind, .. } => *kind < 128 || *kind == kind::REDIRECT,
             Self::EchoRequest { .. } | Self::EchoReply { .. } => false,
         }
     }
@@ -295,8 +295,8 @@ impl<'a> Icmpv6View<'a> {
         self.body
     }
 
-    /// The packet that an error message quotes; `None` for other messages and for redirects, which
-    /// quote inside an option.
+    /// The packet that an error message quotes, of an unknown type too (RFC 4443 section 2.4 a);
+    /// `None` for other messages and for redirects, which quote inside an option.
     pub fn quote(&self) -> Option<Quote<'a>> {
         let quote_len = match self.message() {
             Icmpv6::DestinationUnreachable { .. } | Icmpv6::TimeExceeded { .. } => {
@@ -304,6 +304,7 @@ impl<'a> Icmpv6View<'a> {
                 usize::from(length) * 8
             }
             Icmpv6::PacketTooBig { .. } | Icmpv6::ParameterProblem { .. } => 0,
+            Icmpv6::Other { kind, .. } if kind < 128 => 0,
             _ => return None,
         };
         Some(Quote::split(self.body, quote_len))

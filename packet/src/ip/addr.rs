@@ -12,8 +12,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Ip, Ipv4, Ipv6};
 
 /// How far a multicast address reaches: the scope field of RFC 4291 section 2.7 and RFC 7346, and
-/// what RFC 2365 assigns to IPv4.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// what RFC 2365 sections 6 and 8 assign to IPv4.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum MulticastScope {
     /// Stays in the node (`ffx1::`).
     InterfaceLocal,
@@ -25,11 +25,12 @@ pub enum MulticastScope {
     AdminLocal,
     /// `ffx5::`.
     SiteLocal,
-    /// `ffx8::`, `239.192.0.0/14`.
+    /// `ffx8::`, and all of `239.0.0.0/8` but the realm-local range: `239.192.0.0/14` is assigned, the
+    /// rest set aside for it to grow. None of it leaves the organisation.
     OrganizationLocal,
-    /// Everything else that is assigned.
+    /// `ffxe::`, `ffxf::` (which RFC 4291 wants taken for it), the rest of `224.0.0.0/4`.
     Global,
-    /// A scope value that is reserved or unassigned.
+    /// A scope value that is reserved or unassigned; packets of scope 0 are dropped by everybody.
     Reserved(u8),
 }
 
@@ -85,15 +86,22 @@ pub trait IpAddress:
     /// Set aside for documentation (RFC 5737, RFC 3849, RFC 9637).
     fn is_documentation(self) -> bool;
 
-    /// Set aside and without a use: class E without the limited broadcast, and IPv4's `0.0.0.0/8`
-    /// without `0.0.0.0` itself (RFC 6890). IPv6 reserves nothing that a host must refuse.
+    /// Set aside and never on a wire: class E without the limited broadcast, IPv4's `0.0.0.0/8` without
+    /// `0.0.0.0` itself, IPv6's IPv4-mapped `::ffff:0:0/96` (RFC 6890 section 2.2).
     fn is_reserved(self) -> bool;
 
     /// For use within an organisation: RFC 1918, RFC 4193.
     fn is_private(self) -> bool;
 
-    /// Names one interface: not unspecified, multicast, limited broadcast or reserved. A subnet's
-    /// directed broadcast needs the subnet to be seen: [`Subnet::is_broadcast`](super::Subnet::is_broadcast).
+    /// Shared between a provider and its customers: `100.64.0.0/10` (RFC 6598). IPv6 has none.
+    fn is_shared(self) -> bool;
+
+    /// For measurements between devices only: `198.18.0.0/15` (RFC 2544), `2001:2::/48` (RFC 5180).
+    fn is_benchmarking(self) -> bool;
+
+    /// Names one interface: not unspecified, multicast, limited broadcast or reserved; the loopback
+    /// address does. A subnet's directed broadcast needs the subnet to be seen:
+    /// [`Subnet::is_broadcast`](super::Subnet::is_broadcast).
     fn is_unicast(self) -> bool {
         !(self.is_unspecified()
             || self.is_multicast()
@@ -135,7 +143,7 @@ impl IpAddress for Ipv4Addr {
         Some(match self.octets() {
             [224, 0, 0, _] => MulticastScope::LinkLocal,
             [239, 255, ..] => MulticastScope::RealmLocal,
-            [239, 192..=195, ..] => MulticastScope::OrganizationLocal,
+            [239, ..] => MulticastScope::OrganizationLocal,
             [224..=239, ..] => MulticastScope::Global,
             _ => return None,
         })
@@ -163,6 +171,14 @@ impl IpAddress for Ipv4Addr {
             self.octets(),
             [10, ..] | [172, 16..=31, ..] | [192, 168, ..]
         )
+    }
+
+    fn is_shared(self) -> bool {
+        matches!(self.octets(), [100, 64..=127, ..])
+    }
+
+    fn is_benchmarking(self) -> bool {
+        matches!(self.octets(), [198, 18..=19, ..])
     }
 }
 
@@ -204,7 +220,7 @@ impl IpAddress for Ipv6Addr {
             4 => MulticastScope::AdminLocal,
             5 => MulticastScope::SiteLocal,
             8 => MulticastScope::OrganizationLocal,
-            14 => MulticastScope::Global,
+            14 | 15 => MulticastScope::Global,
             other => MulticastScope::Reserved(other),
         })
     }
@@ -220,11 +236,19 @@ impl IpAddress for Ipv6Addr {
     }
 
     fn is_reserved(self) -> bool {
-        false
+        self.to_ipv4_mapped().is_some()
     }
 
     fn is_private(self) -> bool {
         self.octets()[0] & 0xfe == 0xfc
+    }
+
+    fn is_shared(self) -> bool {
+        false
+    }
+
+    fn is_benchmarking(self) -> bool {
+        matches!(self.segments(), [0x2001, 2, 0, ..])
     }
 }
 

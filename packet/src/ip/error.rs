@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use super::{Ip, IpAddress};
+use super::header::HeaderFields;
+use super::outline::is_one_host;
+use super::{Ip, IpAddress, Outline};
 
 /// A fault of the IP header that no ICMP message answers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
@@ -13,7 +15,7 @@ pub enum ParseError {
     /// The version field is not this version's.
     #[error("wrong version")]
     Version,
-    /// IPv4: header length below 20 octets, or beyond the bytes received or the total length.
+    /// IPv4: header length below 20 octets, or beyond the total length.
     #[error("bad header length")]
     HeaderLength,
     /// The packet says that it is longer than the bytes received.
@@ -23,7 +25,7 @@ pub enum ParseError {
     #[error("bad header checksum")]
     Checksum,
     /// IPv4: a fragment that ends beyond 65,535 octets, or one that is not the last and whose
-    /// length is no multiple of 8.
+    /// length is zero or no multiple of 8.
     #[error("impossible fragment")]
     Fragment,
 }
@@ -78,17 +80,59 @@ pub enum IpParseError<I: Ip> {
         /// Octet of the packet at which the problem was found, counted from the first octet of the
         /// IP header: 8 bits wide in IPv4, 32 in IPv6.
         pointer: I::ParameterProblemPointer,
-        /// Whether the RFCs demand the ICMP error, rather than recommend it.
+        /// Whether the RFCs demand the ICMP error, rather than recommend it. They never do where
+        /// they forbid it.
         must_send_icmp: bool,
         /// IPv4: length of the header with its options, in octets. IPv6: nothing.
         header_len: I::HeaderLen,
-        /// Whether to answer.
+        /// Whether to answer: [`IpParseErrorAction::DiscardPacket`] also where the packet must not be
+        /// answered for what it is ([`Outline::may_be_answered`]).
         action: IpParseErrorAction,
     },
 }
 
+/// A fault that has an ICMP message to answer it, and what the RFCs say of that message, the packet
+/// itself not yet asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Problem<I: Ip> {
+    pub(super) code: I::ParameterProblemCode,
+    pub(super) pointer: I::ParameterProblemPointer,
+    pub(super) header_len: I::HeaderLen,
+    pub(super) must_send_icmp: bool,
+    pub(super) action: IpParseErrorAction,
+}
+
+impl<I: Ip> Problem<I> {
+    /// The error: of `packet`, which begins with `header`. A packet that must not be answered for what
+    /// it is (an ICMP error, say) is discarded in silence, whatever the fault.
+    #[cold]
+    pub(super) fn of(self, header: &I::Header, packet: &[u8]) -> IpParseError<I> {
+        let (src_ip, dst_ip) = (header.src(), header.dst());
+        let may_answer = match Outline::read(packet) {
+            Some(outline) => outline.may_be_answered(),
+            // Cut within its headers: there is no ICMP error in it.
+            None => is_one_host(src_ip),
+        };
+        IpParseError::ParameterProblem {
+            src_ip,
+            dst_ip,
+            code: self.code,
+            pointer: self.pointer,
+            must_send_icmp: self.must_send_icmp && may_answer,
+            header_len: self.header_len,
+            action: if may_answer {
+                self.action
+            } else {
+                IpParseErrorAction::DiscardPacket
+            },
+        }
+    }
+}
+
 impl<I: Ip> IpParseError<I> {
-    /// Whether the sender is to be told (see [`IpParseErrorAction::should_send_icmp`]).
+    /// Whether the sender is to be told, by all that the packet says (RFC 1122 section 3.2.2,
+    /// RFC 4443 section 2.4(e)). What only the subnets tell, whether source or destination is a
+    /// directed broadcast address, and how often to answer, are questions for who knows.
     pub fn should_send_icmp(&self) -> bool {
         match self {
             Self::Parse { .. } => false,

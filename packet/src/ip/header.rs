@@ -71,9 +71,12 @@ pub struct Ipv6Header {
 }
 
 impl Ipv6Header {
+    /// The bits of `version_class_flow` that are the flow label.
+    pub const FLOW_LABEL_MASK: u32 = 0x000f_ffff;
+
     /// The flow label: 20 bits (RFC 6437).
     pub fn flow_label(&self) -> u32 {
-        self.version_class_flow.get() & 0x000f_ffff
+        self.version_class_flow.get() & Self::FLOW_LABEL_MASK
     }
 }
 

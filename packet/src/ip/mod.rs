@@ -19,6 +19,7 @@
 //! bytes[0] = 0x60;
 //! bytes[5] = 8;
 //! bytes[6] = 60;
+//! bytes[8..24].copy_from_slice(&[0xfd; 16]); // From one host, which can be told.
 //! bytes[40..48].copy_from_slice(&[17, 0, 0x9e, 4, 0, 0, 0, 0]);
 //! let error = IpPacket::<Ipv6>::parse(&bytes).unwrap_err();
 //! assert!(error.should_send_icmp());
@@ -36,6 +37,7 @@
 mod addr;
 mod error;
 mod header;
+mod outline;
 mod packet;
 mod subnet;
 mod v4;
@@ -55,6 +57,7 @@ pub use error::{
     ParseError,
 };
 pub use header::{Ipv4Header, Ipv6FragmentHeader, Ipv6Header};
+pub use outline::Outline;
 pub use packet::{AnyIpPacket, FragmentInfo, IpPacket};
 pub use subnet::{Subnet, SubnetError};
 pub use v4_options::{Ipv4Option, Ipv4Options};
@@ -68,7 +71,8 @@ pub const MAX_EXTENSION_HEADERS: usize = 8;
 /// Most options, padding not counted, in one options header (RFC 8504 section 5.3).
 pub const MAX_OPTIONS: usize = 8;
 
-/// Most padding octets in a row in an options header (RFC 8504 section 5.3).
+/// Most padding octets in a row in an options header, one-octet and longer padding counted together:
+/// none needs more, since nothing is aligned to more than 8 octets (RFC 8504 section 5.3).
 pub const MAX_PADDING: usize = 7;
 
 /// The version of an IP packet: the first four bits of its first octet.

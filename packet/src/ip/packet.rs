@@ -4,12 +4,12 @@ use core::fmt;
 use core::net::IpAddr;
 use core::ops::Range;
 
+use super::error::Problem;
 use super::header::HeaderFields;
 use super::v4_options::Ipv4Options;
 use super::v6_ext::Ipv6Extensions;
 use super::{
-    Icmpv6ParameterProblemCode, Ip, IpParseError, IpParseErrorAction, IpVersion, Ipv4, Ipv6,
-    Ipv6Header, ParseError,
+    Icmpv6ParameterProblemCode, Ip, IpParseError, IpVersion, Ipv4, Ipv6, Ipv6Header, ParseError,
 };
 use crate::IpProto;
 
@@ -30,7 +30,8 @@ pub struct IpPacket<'a, I: Ip> {
     pub(super) header: &'a I::Header,
     /// The packet without trailing padding.
     pub(super) bytes: &'a [u8],
-    pub(super) payload_start: u32,
+    /// The end of `bytes`.
+    pub(super) payload: &'a [u8],
     /// Offset of the octet that says what the payload is.
     pub(super) next_header_at: u32,
     /// IPv6 fragments: offset of the octet that says that the fragment header follows.
@@ -96,13 +97,13 @@ impl<'a, I: Ip> IpPacket<'a, I> {
     /// Where the payload is in the bytes given to [`parse`](Self::parse), padding left out.
     #[inline]
     pub fn payload_range(&self) -> Range<usize> {
-        self.payload_start as usize..self.bytes.len()
+        self.header_len()..self.bytes.len()
     }
 
     /// What follows the headers; of a fragment, the fragment's part of it.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
-        self.bytes.get(self.payload_start as usize..).unwrap_or(&[])
+        self.payload
     }
 
     /// Where this fragment belongs; `None` for a packet that is whole, atomic fragments (RFC 6946)
@@ -121,7 +122,7 @@ impl<'a, I: Ip> IpPacket<'a, I> {
     /// Length of all headers in front of [`payload`](Self::payload), in octets.
     #[inline]
     pub fn header_len(&self) -> usize {
-        self.payload_start as usize
+        self.bytes.len() - self.payload.len()
     }
 
     /// The packet with its headers, padding left out.
@@ -219,15 +220,11 @@ impl<'a> IpPacket<'a, Ipv6> {
     /// The error that answers this packet when nobody here knows its [`proto`](IpPacket::proto)
     /// (RFC 8200 section 4): code 1, pointer at the octet that named it.
     pub fn unrecognized_next_header(&self) -> IpParseError<Ipv6> {
-        IpParseError::ParameterProblem {
-            src_ip: self.src(),
-            dst_ip: self.dst(),
-            code: Icmpv6ParameterProblemCode::UnrecognizedNextHeader,
-            pointer: self.next_header_at,
-            must_send_icmp: false,
-            header_len: (),
-            action: IpParseErrorAction::DiscardPacketSendIcmpNoMulticast,
-        }
+        Problem::at(
+            Icmpv6ParameterProblemCode::UnrecognizedNextHeader,
+            self.next_header_at as usize,
+        )
+        .of(self.header, self.bytes)
     }
 }
 

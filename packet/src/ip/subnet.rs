@@ -123,7 +123,12 @@ impl<A: IpAddress + FromStr> FromStr for Subnet<A> {
     fn from_str(text: &str) -> Result<Self, SubnetError> {
         let (addr, len) = text.split_once('/').ok_or(SubnetError::Syntax)?;
         let addr = addr.parse().map_err(|_| SubnetError::Syntax)?;
-        let len = len.parse().map_err(|_| SubnetError::Syntax)?;
+        // Digits only, and no zero in front, as in the address.
+        let plain = len.bytes().all(|digit| digit.is_ascii_digit());
+        if len.is_empty() || !plain || (len.len() > 1 && len.starts_with('0')) {
+            return Err(SubnetError::Syntax);
+        }
+        let len = len.parse().map_err(|_| SubnetError::PrefixTooLong)?;
         Self::new(addr, len)
     }
 }

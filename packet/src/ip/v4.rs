@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use super::header::HeaderFields;
+use super::error::Problem;
 use super::{
     FragmentInfo, Icmpv4ParameterProblemCode, Ip, IpPacket, IpParseError, IpParseErrorAction, Ipv4,
     Ipv4Header, ParseError, v4_options,
@@ -25,11 +25,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv4>, IpParseError<Ipv
         && total_len >= Ipv4::FIXED_HEADER_LEN
         && checksum::verify_ipv4_fixed(header)
         && let Some(packet) = bytes.get(..total_len)
+        && let Some(payload) = packet.get(Ipv4::FIXED_HEADER_LEN..)
     {
         return Ok(IpPacket {
             header,
             bytes: packet,
-            payload_start: Ipv4::FIXED_HEADER_LEN as u32,
+            payload,
             next_header_at: PROTO_AT,
             fragment_link_at: 0,
             fragment: None,
@@ -63,11 +64,12 @@ fn parse_any<'a>(
     if !checksum::verify(headers) {
         return Err(ParseError::Checksum.into());
     }
-    check_options(header, headers)?;
+    v4_options::check(headers.get(Ipv4::FIXED_HEADER_LEN..).unwrap_or(&[]))
+        .map_err(|at| bad_option(at, header_len).of(header, packet))?;
     Ok(IpPacket {
         header,
         bytes: packet,
-        payload_start: header_len as u32,
+        payload,
         next_header_at: PROTO_AT,
         fragment_link_at: 0,
         fragment: fragment(header, header_len, payload.len())?,
@@ -87,7 +89,8 @@ fn fragment(
         return Ok(None);
     }
     let end = header_len + usize::from(offset_bytes) + payload_len;
-    if end > usize::from(u16::MAX) || (more && !payload_len.is_multiple_of(8)) {
+    let ends_well = !more || (payload_len > 0 && payload_len.is_multiple_of(8));
+    if end > usize::from(u16::MAX) || !ends_well {
         return Err(ParseError::Fragment);
     }
     Ok(Some(FragmentInfo {
@@ -97,18 +100,17 @@ fn fragment(
     }))
 }
 
-fn check_options(header: &Ipv4Header, headers: &[u8]) -> Result<(), IpParseError<Ipv4>> {
-    let options = headers.get(Ipv4::FIXED_HEADER_LEN..).unwrap_or(&[]);
-    v4_options::check(options).map_err(|at| IpParseError::ParameterProblem {
-        src_ip: header.src(),
-        dst_ip: header.dst(),
+/// What is wrong at octet `at` of the options: RFC 792 names the octet, RFC 1122 section 3.2.2.5
+/// recommends to say so.
+fn bad_option(at: usize, header_len: usize) -> Problem<Ipv4> {
+    Problem {
         code: Icmpv4ParameterProblemCode::PointerIndicatesError,
         // At most 59: a header is at most 60 octets long.
         pointer: (Ipv4::FIXED_HEADER_LEN + at) as u8,
+        header_len,
         must_send_icmp: false,
-        header_len: headers.len(),
         action: IpParseErrorAction::DiscardPacketSendIcmpNoMulticast,
-    })
+    }
 }
 
 /// Makes a copied header (with options) that of the whole packet: no fragment fields, `total_len`,

@@ -4,12 +4,14 @@ use core::ops::ControlFlow;
 
 use zerocopy::FromBytes;
 
+use super::error::Problem;
 use super::header::HeaderFields;
 use super::packet::ipv6_header;
 use super::v6_ext::{self, RoutingHeader};
 use super::{
     FragmentInfo, Icmpv6ParameterProblemCode as Code, Ip, IpPacket, IpParseError,
-    IpParseErrorAction, Ipv6, Ipv6FragmentHeader, Ipv6Header, MAX_EXTENSION_HEADERS, ParseError,
+    IpParseErrorAction, Ipv4, Ipv6, Ipv6FragmentHeader, Ipv6Header, MAX_EXTENSION_HEADERS,
+    ParseError,
 };
 use crate::IpProto;
 
@@ -18,24 +20,24 @@ const PAYLOAD_LEN_AT: usize = 4;
 /// Offset of the next header field.
 const NEXT_HEADER_AT: usize = 6;
 
-/// A parameter problem, before it is known whose.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Problem {
-    pub(super) code: Code,
-    /// Octet of the packet.
-    pub(super) at: usize,
-    pub(super) must_send_icmp: bool,
-    pub(super) action: IpParseErrorAction,
-}
-
-impl Problem {
-    /// One that RFC 4443 recommends to answer, multicast excepted.
-    pub(super) fn new(code: Code, at: usize) -> Self {
+impl Problem<Ipv6> {
+    /// One at octet `at` of the packet that the RFCs recommend to answer, multicast excepted.
+    pub(super) fn at(code: Code, at: usize) -> Self {
         Self {
             code,
-            at,
+            // At most 65,575: a packet is no longer.
+            pointer: at as u32,
+            header_len: (),
             must_send_icmp: false,
             action: IpParseErrorAction::DiscardPacketSendIcmpNoMulticast,
+        }
+    }
+
+    /// One that they demand to answer.
+    pub(super) fn demanded(code: Code, at: usize) -> Self {
+        Self {
+            must_send_icmp: true,
+            ..Self::at(code, at)
         }
     }
 
@@ -43,21 +45,7 @@ impl Problem {
     pub(super) fn silent(code: Code, at: usize) -> Self {
         Self {
             action: IpParseErrorAction::DiscardPacket,
-            ..Self::new(code, at)
-        }
-    }
-
-    #[cold]
-    fn of(self, header: &Ipv6Header) -> IpParseError<Ipv6> {
-        IpParseError::ParameterProblem {
-            src_ip: header.src(),
-            dst_ip: header.dst(),
-            code: self.code,
-            // At most 65,575: a packet is no longer.
-            pointer: self.at as u32,
-            must_send_icmp: self.must_send_icmp,
-            header_len: (),
-            action: self.action,
+            ..Self::at(code, at)
         }
     }
 }
@@ -69,7 +57,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv6>, IpParseError<Ipv
         return Err(ParseError::Version.into());
     }
     let total_len = Ipv6::FIXED_HEADER_LEN + usize::from(header.payload_len.get());
-    let Some(packet) = bytes.get(..total_len) else {
+    let Some((packet, payload)) = bytes
+        .get(..total_len)
+        .and_then(|packet| Some((packet, packet.get(Ipv6::FIXED_HEADER_LEN..)?)))
+    else {
         return Err(ParseError::Truncated.into());
     };
     let proto = header.first_proto();
@@ -79,7 +70,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv6>, IpParseError<Ipv
     Ok(IpPacket {
         header,
         bytes: packet,
-        payload_start: Ipv6::FIXED_HEADER_LEN as u32,
+        payload,
         next_header_at: NEXT_HEADER_AT as u32,
         fragment_link_at: 0,
         fragment: None,
@@ -100,12 +91,12 @@ fn parse_chain<'a>(
         count: 0,
         fragment: None,
     };
-    let end = walk(packet, start).map_err(|problem| problem.of(header))?;
+    let end = walk(packet, start).map_err(|problem| problem.of(header, packet))?;
     let (fragment_link_at, fragment) = end.fragment.unzip();
     Ok(IpPacket {
         header,
         bytes: packet,
-        payload_start: end.at as u32,
+        payload: packet.get(end.at..).unwrap_or(&[]),
         next_header_at: end.next_header_at as u32,
         fragment_link_at: fragment_link_at.unwrap_or(0),
         fragment,
@@ -128,7 +119,7 @@ struct Walk {
 }
 
 /// Walks to the upper-layer header, or to the payload of a fragment.
-fn walk(packet: &[u8], mut walk: Walk) -> Result<Walk, Problem> {
+fn walk(packet: &[u8], mut walk: Walk) -> Result<Walk, Problem<Ipv6>> {
     while walk.proto.is_extension_header() {
         if step(packet, &mut walk)?.is_break() {
             break;
@@ -138,16 +129,20 @@ fn walk(packet: &[u8], mut walk: Walk) -> Result<Walk, Problem> {
 }
 
 /// Passes one extension header; breaks at the payload of a fragment.
-fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem> {
+fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem<Ipv6>> {
     let (proto, at) = (walk.proto, walk.at);
     if proto == IpProto::HOP_BY_HOP && at != Ipv6::FIXED_HEADER_LEN {
-        return Err(Problem::new(
+        return Err(Problem::at(
             Code::UnrecognizedNextHeader,
             walk.next_header_at,
         ));
     }
+    if proto == IpProto::HOP_BY_HOP && packet.len() == Ipv6::FIXED_HEADER_LEN {
+        // A jumbogram, which only links with a larger MTU than any here have (RFC 2675 section 3).
+        return Err(Problem::at(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
+    }
     if walk.count == MAX_EXTENSION_HEADERS {
-        return Err(Problem::new(Code::TooManyExtensionHeaders, at));
+        return Err(Problem::at(Code::TooManyExtensionHeaders, at));
     }
     walk.count += 1;
     let header = extension(packet, walk)?;
@@ -178,13 +173,10 @@ fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem> {
 ///
 /// If the packet ends before its length octet, the octet that named it promised too much; if behind
 /// that, the length did.
-fn extension<'a>(packet: &'a [u8], walk: &Walk) -> Result<&'a [u8], Problem> {
+fn extension<'a>(packet: &'a [u8], walk: &Walk) -> Result<&'a [u8], Problem<Ipv6>> {
     let rest = packet.get(walk.at..).unwrap_or(&[]);
     let Some(&units) = rest.get(1) else {
-        return Err(Problem::new(
-            Code::ErroneousHeaderField,
-            walk.next_header_at,
-        ));
+        return Err(Problem::at(Code::ErroneousHeaderField, walk.next_header_at));
     };
     // The fragment header has a reserved octet where the others have their length.
     let len = if walk.proto == IpProto::FRAGMENT {
@@ -198,20 +190,24 @@ fn extension<'a>(packet: &'a [u8], walk: &Walk) -> Result<&'a [u8], Problem> {
         walk.at + 1
     };
     rest.get(..len)
-        .ok_or(Problem::new(Code::ErroneousHeaderField, wrong_at))
+        .ok_or(Problem::at(Code::ErroneousHeaderField, wrong_at))
 }
 
 /// A routing header whose work is done is passed; this host forwards for none (RFC 8200 section 4.4,
 /// RFC 5095, RFC 6554 section 4.2).
-fn check_routing(header: &[u8], at: usize) -> Result<(), Problem> {
+fn check_routing(header: &[u8], at: usize) -> Result<(), Problem<Ipv6>> {
     match RoutingHeader::new(header) {
         Some(routing) if routing.segments_left == 0 => Ok(()),
-        _ => Err(Problem::new(Code::ErroneousHeaderField, at + 2)),
+        _ => Err(Problem::demanded(Code::ErroneousHeaderField, at + 2)),
     }
 }
 
 /// Reads the fragment header at `at`; `None` for an atomic fragment (RFC 6946).
-fn fragment(packet: &[u8], header: &[u8], at: usize) -> Result<Option<FragmentInfo>, Problem> {
+fn fragment(
+    packet: &[u8],
+    header: &[u8],
+    at: usize,
+) -> Result<Option<FragmentInfo>, Problem<Ipv6>> {
     let Ok((header, _)) = Ipv6FragmentHeader::ref_from_prefix(header) else {
         return Ok(None);
     };
@@ -224,13 +220,16 @@ fn fragment(packet: &[u8], header: &[u8], at: usize) -> Result<Option<FragmentIn
     let behind = at + size_of::<Ipv6FragmentHeader>();
     let len = packet.len().saturating_sub(behind);
     if more && !len.is_multiple_of(8) {
-        return Err(Problem::new(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
+        return Err(Problem::at(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
+    }
+    if more && len == 0 && offset_bytes != 0 {
+        return Err(Problem::silent(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
     }
     // The whole packet's payload length: what is in front of the fragment header, and the payload
     // up to the end of this fragment.
     let unfragmentable = at.saturating_sub(Ipv6::FIXED_HEADER_LEN);
     if unfragmentable + usize::from(offset_bytes) + len > usize::from(u16::MAX) {
-        return Err(Problem::new(Code::ErroneousHeaderField, at + 2));
+        return Err(Problem::at(Code::ErroneousHeaderField, at + 2));
     }
     Ok(Some(FragmentInfo {
         id: header.ident.get(),
@@ -247,8 +246,8 @@ fn check_first_fragment(
     mut proto: IpProto,
     mut at: usize,
     mut count: usize,
-) -> Result<(), Problem> {
-    let incomplete = Problem::new(Code::IncompleteHeaderChain, 0);
+) -> Result<(), Problem<Ipv6>> {
+    let incomplete = Problem::at(Code::IncompleteHeaderChain, 0);
     loop {
         let rest = packet.get(at..).unwrap_or(&[]);
         let len = match proto {
@@ -266,7 +265,7 @@ fn check_first_fragment(
         };
         let header = rest.get(..len).ok_or(incomplete)?;
         if count == MAX_EXTENSION_HEADERS {
-            return Err(Problem::new(Code::TooManyExtensionHeaders, at));
+            return Err(Problem::at(Code::TooManyExtensionHeaders, at));
         }
         count += 1;
         proto = IpProto(header.first().copied().unwrap_or(IpProto::NO_NEXT.0));
@@ -274,7 +273,8 @@ fn check_first_fragment(
     }
 }
 
-/// Length of the upper layer's header, as far as it can be known from its beginning.
+/// Length of the upper layer's header, as far as it can be known from its beginning: of one that is
+/// not known here, an octet at least.
 fn upper_header_len(proto: IpProto, rest: &[u8]) -> usize {
     match proto {
         IpProto::TCP => {
@@ -284,6 +284,12 @@ fn upper_header_len(proto: IpProto, rest: &[u8]) -> usize {
         IpProto::UDP | IpProto::ESP => 8,
         IpProto::ICMPV6 => 4,
         IpProto::AH => 12,
-        _ => 0,
+        IpProto::NO_NEXT => 0,
+        IpProto::IPV4 => Ipv4::FIXED_HEADER_LEN,
+        IpProto::IPV6 => Ipv6::FIXED_HEADER_LEN,
+        IpProto::GRE => 4,
+        IpProto::SCTP | IpProto::DCCP => 12,
+        IpProto::UDP_LITE => 8,
+        _ => 1,
     }
 }

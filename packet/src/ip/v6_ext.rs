@@ -1,7 +1,9 @@
 //! IPv6 extension headers and their options (RFC 8200 sections 4.2 to 4.6, RFC 8504 section 5.3).
 
-use super::v6::Problem;
-use super::{Icmpv6ParameterProblemCode as Code, IpParseErrorAction, MAX_OPTIONS, MAX_PADDING};
+use super::error::Problem;
+use super::{
+    Icmpv6ParameterProblemCode as Code, IpParseErrorAction, Ipv6, MAX_OPTIONS, MAX_PADDING,
+};
 use crate::IpProto;
 
 /// What a node does with an option that it does not know: the two high bits of the option's type
@@ -82,14 +84,14 @@ fn next(options: &[u8]) -> Result<Option<(Ipv6Option<'_>, &[u8])>, usize> {
 }
 
 /// Checks the options of the header that is at offset `at` of the packet.
-pub(super) fn check_options(header: &[u8], at: usize) -> Result<(), Problem> {
+pub(super) fn check_options(header: &[u8], at: usize) -> Result<(), Problem<Ipv6>> {
     let options = header.get(2..).unwrap_or(&[]);
     let mut rest = options;
     let (mut count, mut padding) = (0, 0);
     loop {
         let option_at = at + 2 + (options.len() - rest.len());
         let found = next(rest)
-            .map_err(|within| Problem::new(Code::ErroneousHeaderField, option_at + within))?;
+            .map_err(|within| Problem::at(Code::ErroneousHeaderField, option_at + within))?;
         let Some((option, behind)) = found else {
             return Ok(());
         };
@@ -115,7 +117,7 @@ pub(super) fn check_options(header: &[u8], at: usize) -> Result<(), Problem> {
 }
 
 /// Does what the type of an unknown option asks for.
-fn unknown(kind: u8, at: usize) -> Result<(), Problem> {
+fn unknown(kind: u8, at: usize) -> Result<(), Problem<Ipv6>> {
     let (must_send_icmp, action) = match Ipv6OptionAction::of(kind) {
         Ipv6OptionAction::Skip => return Ok(()),
         Ipv6OptionAction::Discard => (false, IpParseErrorAction::DiscardPacket),
@@ -125,10 +127,9 @@ fn unknown(kind: u8, at: usize) -> Result<(), Problem> {
         }
     };
     Err(Problem {
-        code: Code::UnrecognizedOption,
-        at,
         must_send_icmp,
         action,
+        ..Problem::at(Code::UnrecognizedOption, at)
     })
 }
 
