@@ -39,6 +39,7 @@ mod samples {
             traffic_class: 0,
             ident: 1,
             dont_fragment: true,
+            flow_label: 0,
         }
     }
 

@@ -121,6 +121,7 @@ fn udp(to: SocketAddr, payload: &Payload, offload: bool) -> TxPacket {
         traffic_class: 0,
         ident: 0,
         dont_fragment: true,
+        flow_label: 0,
     };
     prepend_ip(&mut packet.head, &fields, payload.len()).expect("fits");
     if offload {

@@ -21,6 +21,7 @@ fn fields(src: &str, dst: &str, proto: IpProto) -> IpFields {
         traffic_class: 2,
         ident: 77,
         dont_fragment: true,
+        flow_label: 0,
     }
 }
 

@@ -222,6 +222,7 @@ mod tests {
             traffic_class: 0,
             ident: 0,
             dont_fragment: false,
+            flow_label: 0,
         };
         let mut head = Head::new();
         head.prepend(24).expect("room");

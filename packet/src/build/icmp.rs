@@ -7,7 +7,7 @@ use crate::buf::Payload;
 use crate::checksum::{self, Checksum};
 use crate::frame::{Chunks, TxOffload, TxPacket};
 use crate::icmp::{self, IcmpMessage, Icmpv4, Icmpv6, quote_len};
-use crate::ip::IpVersion;
+use crate::ip::{IpVersion, Outline};
 
 /// Offset of the checksum field, in octets.
 const CHECKSUM_AT: usize = 2;
@@ -38,9 +38,12 @@ pub fn prepend_icmp<'a>(
         IpVersion::V6 => checksum::pseudo_header(src, dst, message.proto(), u32::from(len)),
     };
     sum.add_bytes(head.as_slice());
+    let mut summed = 0;
     for piece in payload {
         sum.add_bytes(piece);
+        summed += piece.len();
     }
+    debug_assert_eq!(summed, payload_len, "the pieces are as long as announced");
     let octets = message.to_octets();
     let mut head_sum = Checksum::new();
     head_sum.add_bytes(&octets);
@@ -94,7 +97,7 @@ pub fn echo_reply(
 
 /// The whole packet that reports `message` about `original`, which begins with its IP header: as much
 /// of it as fits into 576 or 1280 octets is quoted (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 c),
-/// shared, not copied. `fields.proto` is not looked at.
+/// shared, not copied; padding behind the packet is left out. `fields.proto` is not looked at.
 ///
 /// Whether to send one at all, and how often, is not decided here.
 ///
@@ -106,6 +109,10 @@ pub fn icmp_error(
     original: &Payload,
 ) -> Result<TxPacket, BuildError> {
     let message = message.into();
-    let quoted = quote_len(message.version(), original.len());
+    let len = match Outline::read(original) {
+        Some(outline) => outline.total_len.min(original.len()),
+        None => original.len(),
+    };
+    let quoted = quote_len(message.version(), len);
     packet(fields, message, original.slice(0..quoted))
 }

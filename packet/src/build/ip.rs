@@ -23,8 +23,10 @@ pub struct IpFields {
     pub traffic_class: u8,
     /// IPv4 identification; not looked at in IPv6.
     pub ident: u16,
-    /// IPv4: routers must not fragment it; not looked at in IPv6, where they never do.
+    /// IPv4: routers must not fragment it; not looked at in IPv6, where they never do, nor for fragments.
     pub dont_fragment: bool,
+    /// IPv6 flow label (RFC 6437), of which the low 20 bits count; 0 is none. Not looked at in IPv4.
+    pub flow_label: u32,
 }
 
 /// Puts an IP header in front of `head`, behind which `payload_len` octets follow.
@@ -54,9 +56,9 @@ pub fn prepend_ip(
     }
 }
 
-/// [`prepend_ip`] for one fragment of a packet: in IPv4 the fields of the header (`fields.ident` is
-/// not looked at), in IPv6 a fragment header behind it. `fields.proto` is what the whole packet's
-/// payload is.
+/// [`prepend_ip`] for one fragment of a packet: in IPv4 the fields of the header (`fields.ident` and
+/// `fields.dont_fragment` are not looked at), in IPv6 a fragment header behind it. `fields.proto` is
+/// what the whole packet's payload is.
 ///
 /// # Errors
 /// As [`prepend_ip`], and [`BuildError::Fragment`].
@@ -67,10 +69,16 @@ pub fn prepend_ip_fragment(
     payload_len: usize,
 ) -> Result<(), BuildError> {
     let len = head.len().saturating_add(payload_len);
-    if !fragment.offset_bytes.is_multiple_of(8) || (fragment.more && !len.is_multiple_of(8)) {
+    let ends_well = !fragment.more || (len > 0 && len.is_multiple_of(8));
+    if !fragment.offset_bytes.is_multiple_of(8) || !ends_well {
         return Err(BuildError::Fragment);
     }
-    if len > usize::from(u16::MAX - fragment.offset_bytes) {
+    // What the whole packet's length field has to say: in IPv4 with its header, in IPv6 without.
+    let header_len = match fields.src {
+        IpAddr::V4(_) => Ipv4::FIXED_HEADER_LEN,
+        IpAddr::V6(_) => 0,
+    };
+    if len > usize::from(u16::MAX - fragment.offset_bytes).saturating_sub(header_len) {
         return Err(BuildError::TooLong);
     }
     match (fields.src, fields.dst) {
@@ -154,7 +162,10 @@ fn prepend_v6(
         .prepend(Ipv6::FIXED_HEADER_LEN)
         .ok_or(BuildError::NoRoom)?;
     let header = Ipv6Header {
-        version_class_flow: (6 << 28 | u32::from(fields.traffic_class) << 20).into(),
+        version_class_flow: (6 << 28
+            | u32::from(fields.traffic_class) << 20
+            | fields.flow_label & Ipv6Header::FLOW_LABEL_MASK)
+            .into(),
         payload_len: payload_len.into(),
         next_header: next_header.0,
         hop_limit: fields.ttl,
@@ -182,23 +193,29 @@ pub fn prepend_options_header(
         .checked_next_multiple_of(8)
         .ok_or(BuildError::Options)?;
     let units = u8::try_from(len / 8 - 1).map_err(|_| BuildError::Options)?;
-    let mut header = vec![next.0, units];
-    header.extend_from_slice(options);
-    match len - header.len() {
-        0 => {}
+    if len > head.room() {
+        return Err(BuildError::NoRoom);
+    }
+    let mut bytes = [0; Head::CAPACITY];
+    let header = bytes.get_mut(..len).ok_or(BuildError::NoRoom)?;
+    if let [next_header, ext_len, behind @ ..] = header
+        && let Some((out, padding)) = behind.split_at_mut_checked(options.len())
+    {
+        *next_header = next.0;
+        *ext_len = units;
+        out.copy_from_slice(options);
         // One octet of padding is a zero; more are an option of type 1.
-        1 => header.push(0),
-        padding => {
-            header.extend([1, padding as u8 - 2]);
-            header.resize(len, 0);
+        if let [kind, padding_len, zeros @ ..] = padding {
+            *kind = 1;
+            *padding_len = zeros.len() as u8;
         }
     }
-    if !crate::ip::is_ipv6_options_header(&header) {
+    if !crate::ip::is_ipv6_options_header(header) {
         return Err(BuildError::Options);
     }
     head.prepend(len)
         .ok_or(BuildError::NoRoom)?
-        .copy_from_slice(&header);
+        .copy_from_slice(header);
     Ok(())
 }
 
@@ -246,17 +263,4 @@ pub fn prepend_ipv4_with_options(
         header.checksum = sum.into();
     }
     Ok(())
-}
-
-/// Sets the flow label (20 bits, RFC 6437) of the IPv6 header that `head` begins with. Of any other
-/// head it changes nothing and answers `false`.
-pub fn set_flow_label(head: &mut Head, label: u32) -> bool {
-    match Ipv6Header::mut_from_prefix(head.as_mut_slice()) {
-        Ok((header, _)) if header.version_class_flow.get() >> 28 == 6 => {
-            let upper = header.version_class_flow.get() & 0xfff0_0000;
-            header.version_class_flow = (upper | (label & 0x000f_ffff)).into();
-            true
-        }
-        _ => false,
-    }
 }

@@ -3,7 +3,8 @@
 //! * **Define.** A [`Head`] holds headers of which every length and checksum is already right for
 //!   what lies behind it.
 //! * **Enforce.** Each `prepend_*` knows what it needs before it writes, and fails without having
-//!   written anything; room that is not written stays zero.
+//!   written anything; padding is zero. That `payload_len` is the length of the pieces is the
+//!   caller's word: builds with assertions check it where the pieces are read.
 //! * **Consume.** A device sends `head` and payload as they are.
 //!
 //! `payload_len` always means the octets that will follow `head` as it is when the function is called.
@@ -22,6 +23,7 @@
 //!     traffic_class: 0,
 //!     ident: 0,
 //!     dont_fragment: true,
+//!     flow_label: 0,
 //! };
 //! let header = UdpHeader { src_port: 7, dst_port: 9, len: 0 };
 //! let payload = b"hello";
@@ -44,7 +46,6 @@ pub use head::Head;
 pub use icmp::{echo_reply, icmp_error, prepend_icmp};
 pub use ip::{
     IpFields, prepend_ip, prepend_ip_fragment, prepend_ipv4_with_options, prepend_options_header,
-    set_flow_label,
 };
 pub use transport::{prepend_tcp, prepend_udp};
 
@@ -71,7 +72,7 @@ pub enum BuildError {
     #[error("mixed IP versions")]
     MixedVersions,
     /// A fragment's offset is no multiple of 8, its identification too wide, or its length, not being
-    /// the last, no multiple of 8.
+    /// the last, zero or no multiple of 8.
     #[error("impossible fragment")]
     Fragment,
     /// Options that the header cannot hold or the parser would refuse.

@@ -25,14 +25,18 @@ fn begin<'a>(
     pseudo: Checksum,
     behind_header: &[u8],
     payload: impl Iterator<Item = &'a [u8]>,
+    payload_len: usize,
     mode: TxChecksum,
 ) -> Checksum {
     let mut sum = pseudo;
     if mode == TxChecksum::Full {
         sum.add_bytes(behind_header);
+        let mut summed = 0;
         for piece in payload {
             sum.add_bytes(piece);
+            summed += piece.len();
         }
+        debug_assert_eq!(summed, payload_len, "the pieces are as long as announced");
     }
     sum
 }
@@ -58,7 +62,7 @@ pub fn prepend_tcp<'a>(
     let header_len = header.len();
     let len = transport_len(header_len + head.len(), payload_len)?;
     let pseudo = checksum::pseudo_header(src, dst, IpProto::TCP, u32::from(len));
-    let mut sum = begin(pseudo, head.as_slice(), payload, mode);
+    let mut sum = begin(pseudo, head.as_slice(), payload, payload_len, mode);
     let out = head.prepend(header_len).ok_or(BuildError::NoRoom)?;
     header.write(out);
     let field = match mode {
@@ -97,7 +101,7 @@ pub fn prepend_udp<'a>(
     }
     let len = transport_len(udp::LEN + head.len(), payload_len)?;
     let pseudo = checksum::pseudo_header(src, dst, IpProto::UDP, u32::from(len));
-    let mut sum = begin(pseudo, head.as_slice(), payload, mode);
+    let mut sum = begin(pseudo, head.as_slice(), payload, payload_len, mode);
     let out = head.prepend(udp::LEN).ok_or(BuildError::NoRoom)?;
     UdpHeader { len, ..*header }.write(out);
     let field = match mode {

@@ -14,7 +14,6 @@ use core::net::{IpAddr, SocketAddr};
 
 use packet::build::{
     BuildError, Head, IpFields, TxChecksum, prepend_icmp, prepend_ip, prepend_tcp, prepend_udp,
-    set_flow_label,
 };
 use packet::frame::{ChecksumOffload, SegmentKind, SegmentOffload, TxOffload};
 use packet::icmp::IcmpMessage;
@@ -86,6 +85,7 @@ impl Via {
             traffic_class: self.traffic_class,
             ident,
             dont_fragment: self.dont_fragment,
+            flow_label: self.flow_label,
         }
     }
 
@@ -164,7 +164,6 @@ pub fn tcp_packet(
         &via.fields(src_ip, dst_ip, IpProto::TCP, ident),
         len,
     )?;
-    label(&mut head, via);
     let kind = if dst_ip.is_ipv4() {
         SegmentKind::Tcp4
     } else {
@@ -297,7 +296,6 @@ pub fn udp_train(
         &via.fields(src_ip, dst_ip, IpProto::UDP, ident),
         len,
     )?;
-    label(&mut head, via);
     Ok(TxPacket {
         head,
         payload,
@@ -346,13 +344,6 @@ pub fn icmp_packets(
 /// Whether `len` bytes behind the IP header fit the path in one packet.
 fn fits(dst: IpAddr, len: usize, via: &Via) -> bool {
     ip_header_len(dst) + len <= usize::from(via.mtu)
-}
-
-fn label(head: &mut Head, via: &Via) {
-    if via.flow_label != 0 {
-        // IPv4 has none, and says so.
-        set_flow_label(head, via.flow_label);
-    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@
 use core::net::IpAddr;
 use core::ops::Range;
 
-use packet::build::{Head, IpFields, prepend_ip, prepend_ip_fragment, set_flow_label};
+use packet::build::{Head, IpFields, prepend_ip, prepend_ip_fragment};
 use packet::frame::TxOffload;
 use packet::ip::FragmentInfo;
 use packet::{Chunks, IpProto, TxPacket};
 
-use super::{SendError, Via, fits, label};
+use super::{SendError, Via, fits};
 use crate::ip::fragment::FragmentPlan;
 
 /// The packets of one datagram, in order: usually one.
@@ -29,7 +29,6 @@ enum State {
 #[derive(Clone, Debug)]
 struct Fragments {
     fields: IpFields,
-    flow_label: u32,
     id: u32,
     plan: FragmentPlan,
     /// The transport header: in front of the first fragment's payload.
@@ -54,7 +53,6 @@ impl Packets {
         if fits(dst, head.len() + len, via) {
             let ident = via.ident(dst, ident);
             prepend_ip(&mut head, &via.fields(src, dst, proto, ident), len)?;
-            label(&mut head, via);
             return Ok(Self(State::Whole(Some(TxPacket {
                 head,
                 payload,
@@ -64,7 +62,6 @@ impl Packets {
         let id = ident();
         Ok(Self(State::Cut(Fragments {
             fields: via.fields(src, dst, proto, 0),
-            flow_label: via.flow_label,
             // IPv4 has 16 bits of it.
             id: if dst.is_ipv4() { id & 0xffff } else { id },
             plan: FragmentPlan::new(dst.is_ipv6(), head.len() + len, via.mtu)?,
@@ -126,9 +123,6 @@ impl Iterator for Fragments {
         let payload = slice(&self.payload, payload);
         // The plan guarantees what this checks; a refusal ends the datagram.
         prepend_ip_fragment(&mut head, &self.fields, info, payload.len_bytes()).ok()?;
-        if self.flow_label != 0 {
-            set_flow_label(&mut head, self.flow_label);
-        }
         Some(TxPacket {
             head,
             payload,
