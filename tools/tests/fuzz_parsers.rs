@@ -5,11 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use netstack::base::Rng;
-use tools::fuzz::parsers::ALL;
+use packet::ip::{IpPacket, IpParseError, Ipv4, Ipv6};
+use tools::fuzz::parsers::{ALL, Harness, with_header_checksum};
 
 /// `TOOLS_FUZZ_SEED` and `TOOLS_FUZZ_ITERATIONS` choose another run.
 const SEED: u64 = 0x5eed_0002;
-const ITERATIONS: u64 = 20_000;
+const ITERATIONS: u64 = 100_000;
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name)
@@ -76,7 +77,7 @@ fn the_parsers_keep_their_promises() {
         let seeds = corpus(name);
         assert!(seeds.len() > 1, "{name} has a corpus");
         for data in &seeds {
-            harness(data);
+            run(name, *harness, data);
         }
         // Every length of noise up to 200 octets.
         let mut rng = Rng::from_u64(seed);
@@ -84,15 +85,51 @@ fn the_parsers_keep_their_promises() {
             for _ in 0..8 {
                 let mut noise = vec![0; len];
                 rng.fill(&mut noise);
-                harness(&noise);
+                run(name, *harness, &noise);
             }
         }
         for iteration in 0..iterations {
             let mut rng = Rng::from_u64(seed.wrapping_add(iteration));
-            let data = mutate(&mut rng, &seeds);
-            if catch_unwind(AssertUnwindSafe(|| harness(&data))).is_err() {
-                panic!("{name}, seed {}: {data:02x?}", seed.wrapping_add(iteration));
+            run(name, *harness, &mutate(&mut rng, &seeds));
+        }
+    }
+}
+
+fn run(name: &str, harness: Harness, data: &[u8]) {
+    if catch_unwind(AssertUnwindSafe(|| harness(data))).is_err() {
+        panic!("{name}: {data:02x?}");
+    }
+}
+
+/// What the mutations of a corpus meet: each of these often, or the harnesses say little.
+#[test]
+fn mutations_get_behind_every_check() {
+    let seeds = corpus("ip");
+    let mut rng = Rng::from_u64(SEED);
+    let mut met = std::collections::BTreeMap::new();
+    for _ in 0..ITERATIONS {
+        let data = mutate(&mut rng, &seeds);
+        let mut meet = |what| *met.entry(what).or_insert(0) += 1;
+        if data.first().is_some_and(|first| first >> 4 == 4) {
+            let data = with_header_checksum(&data).unwrap_or(data);
+            match IpPacket::<Ipv4>::parse(&data) {
+                Ok(packet) if packet.fragment().is_some() => meet("IPv4 fragment"),
+                Ok(packet) if packet.header_len() > 20 => meet("IPv4 with options"),
+                Ok(_) => meet("IPv4"),
+                Err(IpParseError::ParameterProblem { .. }) => meet("IPv4 with bad options"),
+                Err(_) => {}
+            }
+        } else {
+            match IpPacket::<Ipv6>::parse(&data) {
+                Ok(packet) if packet.fragment().is_some() => meet("IPv6 fragment"),
+                Ok(packet) if packet.header_len() > 40 => meet("IPv6 with extensions"),
+                Ok(_) => meet("IPv6"),
+                Err(IpParseError::ParameterProblem { .. }) => meet("IPv6 with a bad chain"),
+                Err(_) => {}
             }
         }
     }
+    println!("of {ITERATIONS}: {met:?}");
+    assert_eq!(met.len(), 8);
+    assert!(met.values().all(|count| *count >= 50), "{met:?}");
 }
