@@ -115,10 +115,8 @@ impl Chunks {
 impl From<Payload> for Chunks {
     fn from(piece: Payload) -> Self {
         let mut chunks = Self::new();
-        let [slot, ..] = &mut chunks.pieces;
-        chunks.count = u8::from(!piece.is_empty());
-        chunks.bytes = piece.len();
-        *slot = piece;
+        // There is room for one.
+        let _ = chunks.push(piece);
         chunks
     }
 }

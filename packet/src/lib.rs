@@ -17,7 +17,7 @@ mod proto;
 pub mod tcp;
 pub mod udp;
 
-pub use buf::{Buffers, Payload, Pool, PoolCache, SlabMut};
+pub use buf::{Buffers, Payload, Pool, SlabMut};
 pub use checksum::RxChecksum;
 pub use frame::{Chunks, RxPacket, TxPacket};
 pub use proto::IpProto;

@@ -14,6 +14,7 @@ use netstack::device::memory::{self, Impairment, LinkConfig};
 use netstack::engine::{link_caps, sim::Simulation};
 use netstack::net::{Stack, TcpListener, TcpStream};
 use netstack::stack::shared::Shared;
+use packet::buf::Audit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PORT: u16 = 4_000;
@@ -217,6 +218,8 @@ fn run(seed: u64) {
             (0, 0),
             "seed {seed}: slabs leaked"
         );
+        let audit = peer.stack.audit();
+        assert!(audit.iter().all(Audit::is_clean), "seed {seed}: {audit:?}");
     }
 }
 

@@ -290,6 +290,8 @@ async fn services_run_beside_the_packets() {
     }
     host.shutdown(Duration::from_secs(5)).expect("shutdown");
     assert_eq!(host.slabs_in_use(), (0, 0), "slabs leaked");
+    let audit = host.audit();
+    assert!(audit.iter().all(packet::buf::Audit::is_clean), "{audit:?}");
 }
 
 /// A service may own what it likes, the very stack even; a waker may own a whole task. When the stack

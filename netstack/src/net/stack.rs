@@ -232,6 +232,12 @@ impl Stack {
         (buffers.large().in_use(), buffers.small().in_use())
     }
 
+    /// What the ghost ledgers of the large and of the small slabs say; see [`packet::Pool::audit`].
+    /// Programs are built without them: [`packet::buf::Audit::Unsupported`].
+    pub fn audit(&self) -> [packet::buf::Audit; 2] {
+        self.shared.buffers.audit()
+    }
+
     /// What TCP knows of each connection now.
     pub fn tcp_info(&self) -> Vec<(std::net::SocketAddr, std::net::SocketAddr, TcpInfo)> {
         self.shared.tcp_info()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::pool::{Slab, SlabMut, release};
+use super::slab::{Slab, SlabMut, release};
 
 /// Two variants, so that the whole is no larger than a `Bytes`: nothing at all is an empty `Bytes`,
 /// which owns no memory.
@@ -35,8 +35,9 @@ impl Clone for Repr {
 
 /// A read-only, reference-counted slice of a slab, or of memory the application brought.
 ///
-/// Cloning and slicing copy no bytes. When the last `Payload` of a slab is dropped, the slab is
-/// back in its pool.
+/// Cloning and slicing copy no bytes. When the last `Payload` of a slab is dropped, the slab goes back
+/// to its pool. (If the last two are dropped by two threads in the same moment, it may be freed
+/// instead, and the pool makes another one when it needs it.)
 #[derive(Default)]
 pub struct Payload {
     repr: Repr,
@@ -57,6 +58,7 @@ impl Clone for Payload {
 impl Drop for Payload {
     fn drop(&mut self) {
         if let Repr::Slab(slab) = std::mem::take(&mut self.repr) {
+            slab.ghost.give_back_shared();
             release(slab);
         }
     }
@@ -74,7 +76,7 @@ impl Deref for Payload {
     fn deref(&self) -> &[u8] {
         let all: &[u8] = match &self.repr {
             Repr::Slab(slab) => {
-                slab.ghost.read();
+                slab.ghost.read_shared();
                 &slab.bytes
             }
             Repr::Bytes(bytes) => bytes,
@@ -157,7 +159,8 @@ impl Payload {
         head
     }
 
-    /// Memory that this payload keeps from being reused, in bytes (the whole slab).
+    /// Memory that this payload keeps from being reused, in bytes: the whole slab. Of memory that the
+    /// application brought, only the slice is known.
     pub fn pinned_bytes(&self) -> usize {
         match &self.repr {
             Repr::Slab(slab) => slab.bytes.len(),
@@ -174,7 +177,7 @@ impl Payload {
         let Some(slab) = Arc::get_mut(slab) else {
             return 0;
         };
-        slab.ghost.write();
+        slab.ghost.append();
         let Some(room) = slab.bytes.get_mut(self.end as usize..) else {
             return 0;
         };

@@ -1,43 +1,26 @@
-//! The pool, its slabs, and the one writable form of a slab.
+//! The pool: how many slabs there may be, and where the next one comes from.
 
 use std::fmt;
-use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
-use crossbeam_queue::ArrayQueue;
-
-use super::ledger::{Audit, Ghost, Ledger};
-use super::payload::Payload;
-
-/// One allocation of a pool. Not nameable outside: it is seen as [`SlabMut`] or [`Payload`].
-pub(super) struct Slab {
-    pub(super) bytes: Box<[u8]>,
-    pub(super) ghost: Ghost,
-    /// Weak, because the pool holds the slabs at rest: a pool that nobody uses any more is freed, and
-    /// slabs that outlive it are freed one by one.
-    pool: Weak<PoolInner>,
-}
-
-impl Drop for Slab {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade() {
-            pool.alive.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-}
+use super::ledger::{Audit, Ledger};
+use super::shelf::Shelves;
+use super::slab::{Slab, SlabMut};
 
 struct PoolInner {
-    /// Slabs at rest. Every one of them is uniquely owned by the queue.
-    free: ArrayQueue<Arc<Slab>>,
+    shelves: Shelves,
     slab_bytes: usize,
     max_slabs: usize,
     /// Slabs that exist, at rest or in use.
-    alive: AtomicUsize,
+    alive: Arc<AtomicUsize>,
     ledger: Ledger,
 }
 
 /// A bounded set of equal slabs; cheap to clone, shared between threads.
+///
+/// Each thread finds the slabs that it took before, the last one first, without touching what other
+/// threads touch; a slab goes back to the thread that took it, whoever drops it.
 ///
 /// ```
 /// use packet::Pool;
@@ -67,15 +50,19 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A pool whose slabs are `slab_bytes` long, of which at most `max_slabs` exist at a time.
-    /// No slab is allocated before it is first needed.
+    /// Longest slab, in bytes: 1 GiB. Longer ones are asked for in vain.
+    pub const MAX_SLAB_BYTES: usize = 1 << 30;
+
+    /// A pool whose slabs are `slab_bytes` long (at most [`MAX_SLAB_BYTES`](Self::MAX_SLAB_BYTES)), of
+    /// which at most `max_slabs` exist at a time. No slab is allocated before it is first needed, and
+    /// none is freed before the pool is: after a peak, its slabs rest.
     pub fn new(slab_bytes: usize, max_slabs: usize) -> Self {
         Self {
             inner: Arc::new(PoolInner {
-                free: ArrayQueue::new(max_slabs.max(1)),
-                slab_bytes,
+                shelves: Shelves::new(),
+                slab_bytes: slab_bytes.min(Self::MAX_SLAB_BYTES),
                 max_slabs,
-                alive: AtomicUsize::new(0),
+                alive: Arc::default(),
                 ledger: Ledger::new(),
             }),
         }
@@ -83,12 +70,8 @@ impl Pool {
 
     /// A writable slab, or `None` when all of them are in use.
     pub fn take(&self) -> Option<SlabMut> {
-        let slab = match self.inner.free.pop() {
-            Some(slab) => slab,
-            None => self.allocate()?,
-        };
-        slab.ghost.take();
-        Some(SlabMut { slab: Some(slab) })
+        let slab = self.inner.shelves.take().or_else(|| self.allocate())?;
+        Some(SlabMut::take(slab))
     }
 
     fn allocate(&self) -> Option<Arc<Slab>> {
@@ -101,7 +84,8 @@ impl Pool {
         Some(Arc::new(Slab {
             bytes: vec![0; self.inner.slab_bytes].into_boxed_slice(),
             ghost: self.inner.ledger.ghost(),
-            pool: Arc::downgrade(&self.inner),
+            home: self.inner.shelves.home(),
+            alive: Arc::clone(&self.inner.alive),
         }))
     }
 
@@ -115,18 +99,18 @@ impl Pool {
         self.inner.max_slabs
     }
 
-    /// True when less than a quarter of the slabs is left: time to keep nothing that can come again,
+    /// True when no more than a quarter of the slabs is left: time to keep nothing that can come again,
     /// so that what is needed can still be received.
     pub fn is_scarce(&self) -> bool {
-        self.in_use() * 4 >= self.max_slabs() * 3
+        let left = self.max_slabs().saturating_sub(self.in_use());
+        left <= self.max_slabs() / 4
     }
 
-    /// How many slabs are held by somebody now.
+    /// How many slabs are held by somebody now. While other threads take and give back, it is what it
+    /// was a moment ago.
     pub fn in_use(&self) -> usize {
-        self.inner
-            .alive
-            .load(Ordering::Acquire)
-            .saturating_sub(self.inner.free.len())
+        let alive = self.inner.alive.load(Ordering::Acquire);
+        alive.saturating_sub(self.inner.shelves.count())
     }
 
     /// What the ghost ledger says: contracts broken, slabs that are out. Compiled in by the feature
@@ -136,98 +120,7 @@ impl Pool {
     }
 
     #[cfg(test)]
-    pub(super) fn downgrade(&self) -> Weak<impl Sized + use<>> {
+    pub(super) fn downgrade(&self) -> std::sync::Weak<impl Sized + use<>> {
         Arc::downgrade(&self.inner)
-    }
-
-    /// Whether `slab` is one of this pool's.
-    pub(super) fn is_home_of(&self, slab: &SlabMut) -> bool {
-        slab.slab
-            .as_ref()
-            .is_some_and(|slab| std::ptr::eq(slab.pool.as_ptr(), Arc::as_ptr(&self.inner)))
-    }
-}
-
-/// Gives a slab back to its pool if this was the last holder.
-pub(super) fn release(mut slab: Arc<Slab>) {
-    slab.ghost.give_back();
-    // Two last holders that let go at the same moment may both see the other; then the slab is
-    // freed instead of kept, and its drop lowers the count: correct, merely not recycled.
-    if let Some(unique) = Arc::get_mut(&mut slab)
-        && let Some(pool) = unique.pool.upgrade()
-    {
-        // The queue has room for every slab of the pool, so this cannot fail.
-        let _ = pool.free.push(slab);
-    }
-}
-
-/// A slab that only its holder can see: the one writable form.
-pub struct SlabMut {
-    /// `None` only after `freeze` or `drop` took it.
-    slab: Option<Arc<Slab>>,
-}
-
-impl fmt::Debug for SlabMut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SlabMut({})", self.len())
-    }
-}
-
-impl SlabMut {
-    /// `slab` must have one holder and, in the ledger, one reader.
-    pub(super) fn thaw(slab: Arc<Slab>) -> Self {
-        slab.ghost.thaw();
-        Self { slab: Some(slab) }
-    }
-
-    /// All of the slab's bytes; what an earlier user wrote is still there.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        match self.slab.as_mut().and_then(Arc::get_mut) {
-            Some(slab) => {
-                slab.ghost.write();
-                &mut slab.bytes
-            }
-            None => &mut [],
-        }
-    }
-
-    /// All of the slab's bytes, to read.
-    pub fn as_slice(&self) -> &[u8] {
-        self.slab.as_ref().map_or(&[], |slab| {
-            slab.ghost.read();
-            &slab.bytes
-        })
-    }
-
-    /// Length in bytes: the pool's slab size.
-    pub fn len(&self) -> usize {
-        self.as_slice().len()
-    }
-
-    /// True for a pool of zero-length slabs.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Ends the writing: `range` of the slab as a shareable slice (clamped to the slab).
-    pub fn freeze(mut self, range: Range<usize>) -> Payload {
-        let len = self.len();
-        let end = range.end.min(len);
-        let start = range.start.min(end);
-        match self.slab.take() {
-            Some(slab) => {
-                slab.ghost.freeze();
-                Payload::of_slab(slab, start, end)
-            }
-            None => Payload::default(),
-        }
-    }
-}
-
-impl Drop for SlabMut {
-    fn drop(&mut self) {
-        if let Some(slab) = self.slab.take() {
-            release(slab);
-        }
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use netstack::base::Config;
 use netstack::base::counters::{DropReason, Event};
 use netstack::net::{CountersSnapshot, TcpListener, TcpStream, UdpSocket};
+use packet::buf::Audit;
 
 use super::input::Input;
 use super::packets::{Path, Tcp, certainly_bad, checksums_hold, fix_checksums, mutate};
@@ -609,5 +610,8 @@ impl World {
             stack.tcp_info()
         );
         assert_eq!(stack.slabs_in_use(), (0, 0), "slabs were not given back");
+        for audit in stack.audit() {
+            assert!(audit.is_clean() || audit == Audit::Unsupported, "{audit:?}");
+        }
     }
 }
