@@ -10,6 +10,7 @@ use packet::build::{
     BuildError::{self, Fragment, MixedVersions, NoRoom, Options, TooLong},
     Head, IpFields, TxChecksum,
 };
+use packet::checksum::Checksum;
 use packet::icmp::{Icmpv4, Icmpv6};
 use packet::ip::FragmentInfo;
 use packet::tcp::{TcpHeader, TcpOptions, Timestamps};
@@ -70,7 +71,7 @@ fn fragment(head: &mut Head, fields: &IpFields, len: usize) -> Result<(), BuildE
 type Builder = (&'static str, usize, fn(&mut Head) -> Result<(), BuildError>);
 
 /// Every builder, and how many octets it writes.
-const BUILDERS: [Builder; 12] = [
+const BUILDERS: [Builder; 13] = [
     ("tcp", 32, |head| tcp(head, V4, V4, 0)),
     ("udp", 8, |head| udp(head, V6, V6, 0)),
     ("icmp", 8, |head| {
@@ -89,6 +90,14 @@ const BUILDERS: [Builder; 12] = [
     }),
     ("ipv4 options, padded", 28, |head| {
         build::prepend_ipv4_with_options(head, &fields(V4), &[1; 5], 0)
+    }),
+    ("fragment header", 8, |head| {
+        let info = FragmentInfo {
+            id: 1,
+            offset_bytes: 0,
+            more: false,
+        };
+        build::prepend_fragment_header(head, IpProto::UDP, info)
     }),
     ("options header", 8, |head| {
         build::prepend_options_header(head, IpProto::UDP, &[5, 2, 0, 0])
@@ -183,6 +192,14 @@ fn what_cannot_be_is_refused() {
             build::prepend_options_header(head, IpProto::UDP, bad)
         });
     }
+    refused(Fragment, |head| {
+        let info = FragmentInfo {
+            id: 1,
+            offset_bytes: 4,
+            more: true,
+        };
+        build::prepend_fragment_header(head, IpProto::UDP, info)
+    });
     for (id, offset_bytes, more, len) in [
         (1, 4, false, 8),
         (1, 8, true, 0),
@@ -270,6 +287,14 @@ fn headers_cover_what_is_in_the_head() {
         TcpView::parse(V4, V4, &bytes, Unknown).unwrap().payload(),
         all
     );
+
+    // The same with the sum of a payload that is copied.
+    let (mut sum, mut copy) = (Checksum::new(), [0; 3]);
+    sum.copy_and_add(&payload, &mut copy);
+    let (full, mut head) = (head, fill());
+    let mode = TxChecksum::Payload(sum);
+    build::prepend_tcp(&mut head, &header, V4, V4, none(), 3, mode).unwrap();
+    assert_eq!((&head, copy), (&full, payload));
 
     let mut head = fill();
     let message = Icmpv4::EchoRequest { ident: 1, seq: 2 };

@@ -94,26 +94,46 @@ pub fn prepend_ip_fragment(
             prepend_v4(head, &fields, src, dst, flags, payload_len)
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            const FRAGMENT_LEN: usize = size_of::<Ipv6FragmentHeader>();
             if head.room() < FRAGMENT_LEN + Ipv6::FIXED_HEADER_LEN {
                 return Err(BuildError::NoRoom);
             }
             if len + FRAGMENT_LEN > usize::from(u16::MAX) {
                 return Err(BuildError::TooLong);
             }
-            let header = Ipv6FragmentHeader {
-                next_header: fields.proto.0,
-                reserved: 0,
-                offset_more: (fragment.offset_bytes | u16::from(fragment.more)).into(),
-                ident: fragment.id.into(),
-            };
-            head.prepend(FRAGMENT_LEN)
-                .ok_or(BuildError::NoRoom)?
-                .copy_from_slice(header.as_bytes());
+            prepend_fragment_header(head, fields.proto, fragment)?;
             prepend_v6(head, fields, src, dst, IpProto::FRAGMENT, payload_len)
         }
         _ => Err(BuildError::MixedVersions),
     }
+}
+
+/// Length of an IPv6 fragment header, in octets.
+const FRAGMENT_LEN: usize = size_of::<Ipv6FragmentHeader>();
+
+/// Puts an IPv6 fragment header in front of `head`, which begins with a header of protocol `next`; of
+/// an atomic fragment (RFC 6946) offset and flag are zero. What goes in front of it, [`prepend_ip`] or
+/// an options header, names it; [`prepend_ip_fragment`] does both.
+///
+/// # Errors
+/// [`BuildError::NoRoom`], [`BuildError::Fragment`].
+pub fn prepend_fragment_header(
+    head: &mut Head,
+    next: IpProto,
+    fragment: FragmentInfo,
+) -> Result<(), BuildError> {
+    if !fragment.offset_bytes.is_multiple_of(8) {
+        return Err(BuildError::Fragment);
+    }
+    let header = Ipv6FragmentHeader {
+        next_header: next.0,
+        reserved: 0,
+        offset_more: (fragment.offset_bytes | u16::from(fragment.more)).into(),
+        ident: fragment.id.into(),
+    };
+    head.prepend(FRAGMENT_LEN)
+        .ok_or(BuildError::NoRoom)?
+        .copy_from_slice(header.as_bytes());
+    Ok(())
 }
 
 #[inline]

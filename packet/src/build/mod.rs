@@ -45,9 +45,12 @@ mod transport;
 pub use head::Head;
 pub use icmp::{echo_reply, icmp_error, prepend_icmp};
 pub use ip::{
-    IpFields, prepend_ip, prepend_ip_fragment, prepend_ipv4_with_options, prepend_options_header,
+    IpFields, prepend_fragment_header, prepend_ip, prepend_ip_fragment, prepend_ipv4_with_options,
+    prepend_options_header,
 };
 pub use transport::{prepend_tcp, prepend_udp};
+
+use crate::checksum::Checksum;
 
 /// Who computes a transport checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -57,6 +60,9 @@ pub enum TxChecksum {
     /// The device finishes it: the field holds the pseudo-header's sum only, and the payload is not
     /// looked at.
     Partial,
+    /// It is computed here, out of the payload's sum, which is known from copying it
+    /// ([`Checksum::copy_and_add`]), say: the payload is not looked at.
+    Payload(Checksum),
 }
 
 /// Why a packet cannot be built. Nothing was written.

@@ -19,7 +19,7 @@ fn transport_len(header_len: usize, behind: usize) -> Result<u16, BuildError> {
     u16::try_from(behind.saturating_add(header_len)).map_err(|_| BuildError::TooLong)
 }
 
-/// The sum over pseudo-header and payload (Full) or the pseudo-header only (Partial).
+/// The sum over pseudo-header and payload, or the pseudo-header only (Partial).
 #[inline]
 fn begin<'a>(
     pseudo: Checksum,
@@ -29,20 +29,27 @@ fn begin<'a>(
     mode: TxChecksum,
 ) -> Checksum {
     let mut sum = pseudo;
-    if mode == TxChecksum::Full {
-        sum.add_bytes(behind_header);
-        let mut summed = 0;
-        for piece in payload {
-            sum.add_bytes(piece);
-            summed += piece.len();
+    match mode {
+        TxChecksum::Partial => {}
+        TxChecksum::Payload(payload) => {
+            sum.add_bytes(behind_header);
+            sum.append(payload);
         }
-        debug_assert_eq!(summed, payload_len, "the pieces are as long as announced");
+        TxChecksum::Full => {
+            sum.add_bytes(behind_header);
+            let mut summed = 0;
+            for piece in payload {
+                sum.add_bytes(piece);
+                summed += piece.len();
+            }
+            debug_assert_eq!(summed, payload_len, "the pieces are as long as announced");
+        }
     }
     sum
 }
 
 /// Puts a TCP header in front of `head`, behind which the pieces of `payload`, `payload_len` octets
-/// together, follow. With [`TxChecksum::Partial`] the payload is not looked at.
+/// together, follow. Only [`TxChecksum::Full`] looks at the payload.
 ///
 /// # Errors
 /// [`BuildError::NoRoom`], [`BuildError::TooLong`], [`BuildError::MixedVersions`].
@@ -67,7 +74,7 @@ pub fn prepend_tcp<'a>(
     header.write(out);
     let field = match mode {
         TxChecksum::Partial => sum.partial(),
-        TxChecksum::Full => {
+        TxChecksum::Full | TxChecksum::Payload(_) => {
             // A header is a multiple of 4 octets, so that it may be added behind its payload; but
             // the payload may have left the sum at an odd offset.
             let mut head_sum = Checksum::new();
@@ -106,7 +113,7 @@ pub fn prepend_udp<'a>(
     UdpHeader { len, ..*header }.write(out);
     let field = match mode {
         TxChecksum::Partial => sum.partial(),
-        TxChecksum::Full => {
+        TxChecksum::Full | TxChecksum::Payload(_) => {
             let mut head_sum = Checksum::new();
             head_sum.add_bytes(out);
             sum.add(head_sum);

@@ -40,7 +40,7 @@ pub enum RxChecksum {
 }
 
 /// A sum in the making, over pieces of any length in order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Checksum {
     /// One's complement sum in native byte order, carries not folded. Every addition is below
     /// 2^32, so 2^32 of them fit.
@@ -61,6 +61,24 @@ impl Checksum {
     pub fn add_bytes(&mut self, bytes: &[u8]) {
         let sum = wide::sum(bytes);
         self.add_native(sum, bytes.len());
+    }
+
+    /// Adds what `piece` summed up, behind what was added before, at odd offsets too.
+    ///
+    /// ```
+    /// use packet::checksum::{self, Checksum};
+    ///
+    /// let (mut front, mut back, mut copy) = (Checksum::new(), Checksum::new(), [0; 4]);
+    /// front.add_bytes(b"odd");
+    /// back.copy_and_add(b"even", &mut copy);
+    /// front.append(back);
+    /// assert_eq!(front.finish(), checksum::of(b"oddeven"));
+    /// ```
+    #[inline]
+    pub fn append(&mut self, piece: Checksum) {
+        let sum = fold(piece.sum);
+        self.sum += u64::from(if self.odd { sum.swap_bytes() } else { sum });
+        self.odd ^= piece.odd;
     }
 
     /// Copies `from` to the front of `to` and adds it; answers how many octets that were (the
