@@ -28,7 +28,17 @@ use crate::checksum::{self, RxChecksum};
 /// Length of the header, in octets.
 pub const LEN: usize = 8;
 
-/// The 8 octets of a UDP header as they are on the wire.
+/// The 8 octets of a UDP header as they are on the wire (RFC 768).
+///
+/// ```text
+///  0                   1                   2                   3
+///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+/// +-------------------------------+-------------------------------+
+/// |           src_port            |           dst_port            |
+/// +-------------------------------+-------------------------------+
+/// |              len              |           checksum            |
+/// +-------------------------------+-------------------------------+
+/// ```
 #[derive(
     FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug,
 )]

@@ -9,6 +9,22 @@ use super::IpAddress;
 use crate::IpProto;
 
 /// The fixed 20 octets of an IPv4 header (RFC 791 section 3.1).
+///
+/// ```text
+///  0                   1                   2                   3
+///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+/// +-------+-------+---------------+-------------------------------+
+/// |version|  ihl  | traffic_class |           total_len           |
+/// +-------+-------+---------------+-----+-------------------------+
+/// |             ident             |flags|   offset, in 8 octets   |
+/// +---------------+---------------+-----+-------------------------+
+/// |      ttl      |     proto     |           checksum            |
+/// +---------------+---------------+-------------------------------+
+/// |                              src                              |
+/// +---------------------------------------------------------------+
+/// |                              dst                              |
+/// +---------------------------------------------------------------+
+/// ```
 #[derive(
     FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug,
 )]
@@ -51,6 +67,20 @@ impl Ipv4Header {
 }
 
 /// The 40 octets of the fixed IPv6 header (RFC 8200 section 3).
+///
+/// ```text
+///  0                   1                   2                   3
+///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+/// +-------+---------------+---------------------------------------+
+/// |version| traffic class |              flow label               |
+/// +-------+---------------+-------+---------------+---------------+
+/// |          payload_len          |  next_header  |   hop_limit   |
+/// +-------------------------------+---------------+---------------+
+/// |                        src, 16 octets                         |
+/// +---------------------------------------------------------------+
+/// |                        dst, 16 octets                         |
+/// +---------------------------------------------------------------+
+/// ```
 #[derive(
     FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug,
 )]
@@ -81,6 +111,16 @@ impl Ipv6Header {
 }
 
 /// The fragment header (RFC 8200 section 4.5): 8 octets.
+///
+/// ```text
+///  0                   1                   2                   3
+///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+/// +---------------+---------------+-------------------------+---+-+
+/// |  next_header  |   reserved    |   offset, in 8 octets   | 0 |M|
+/// +---------------+---------------+-------------------------+---+-+
+/// |                             ident                             |
+/// +---------------------------------------------------------------+
+/// ```
 #[derive(
     FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug,
 )]
