@@ -27,10 +27,11 @@ impl Drop for Slab {
 }
 
 /// Gives a slab back to its pool if this was the last holder.
-pub(super) fn release(mut slab: Arc<Slab>) {
-    // Two last holders that let go at the same moment may both see the other; then the slab is
-    // freed instead of kept, and its drop lowers the count: correct, merely not recycled.
-    if Arc::get_mut(&mut slab).is_some() {
+pub(super) fn release(slab: Arc<Slab>) {
+    // Nobody has a weak reference, so the only holder stays the only one. Two last holders that let go
+    // at the same moment may both see the other; then the slab is freed instead of kept, and its
+    // drop lowers the count: correct, merely not recycled.
+    if Arc::strong_count(&slab) == 1 {
         shelf::put_back(slab);
     }
 }
