@@ -8,7 +8,7 @@ use packet::IpProto;
 use packet::build::{
     self,
     BuildError::{self, Fragment, MixedVersions, NoRoom, Options, TooLong},
-    Head, IpFields, TxChecksum,
+    Head, Headroom, IpFields, SliceHead, TxChecksum,
 };
 use packet::checksum::Checksum;
 use packet::icmp::{Icmpv4, Icmpv6};
@@ -301,4 +301,59 @@ fn headers_cover_what_is_in_the_head() {
     build::prepend_icmp(&mut head, message, V4, V4, pieces(), 3).unwrap();
     let bytes = [head.as_slice(), &payload].concat();
     assert_eq!(Icmpv4View::parse(&bytes, Unknown).unwrap().body(), all);
+}
+
+/// In front of a payload in one buffer, whatever was there before, or too little room.
+#[test]
+fn a_slice_takes_headers_as_a_head_does() {
+    fn all<H: Headroom>(head: &mut H, addr: IpAddr) -> Result<(), BuildError> {
+        let mode = TxChecksum::Partial;
+        build::prepend_udp(head, &UdpHeader::default(), addr, addr, none(), 3, mode)?;
+        if addr.is_ipv4() {
+            return build::prepend_ipv4_with_options(head, &fields(addr), &[148, 4, 0, 0, 1], 3);
+        }
+        let info = FragmentInfo {
+            id: 1,
+            offset_bytes: 0,
+            more: false,
+        };
+        build::prepend_fragment_header(head, IpProto::UDP, info)?;
+        build::prepend_options_header(head, IpProto::FRAGMENT, &[0x1e, 1, 7])?;
+        build::prepend_ip(head, &fields(addr), 3)
+    }
+    for (addr, len) in [(V4, 36), (V6, 64)] {
+        let mut expected = Head::new();
+        all(&mut expected, addr).unwrap();
+        assert_eq!(expected.len(), len);
+        for room in 0..=80 {
+            let mut buffer = vec![0xee; room];
+            let mut head = SliceHead::new(&mut buffer);
+            let built = all(&mut head, addr);
+            let (left, written) = (head.room(), head.as_slice().to_vec());
+            assert_eq!(head.len() + left, room);
+            if room < len {
+                assert_eq!(built, Err(NoRoom), "{room}");
+                assert!(expected.as_slice().ends_with(&written), "{room}");
+            } else {
+                assert_eq!((built, &written[..]), (Ok(()), expected.as_slice()));
+            }
+            assert!(buffer[..left].iter().all(|octet| *octet == 0xee), "{room}");
+        }
+    }
+    // What is taken back is room, and zeros.
+    let mut buffer = [0xee; 10];
+    let mut slice = SliceHead::new(&mut buffer);
+    let mut head = Head::new();
+    for retracted in [3, 99] {
+        slice.prepend(8).unwrap().fill(1);
+        head.prepend(8).unwrap().fill(1);
+        slice.retract(retracted);
+        head.retract(retracted);
+        let left = 8usize.saturating_sub(retracted);
+        assert_eq!(slice.as_slice(), vec![1; left]);
+        assert_eq!((slice.room(), slice.is_empty()), (10 - left, left == 0));
+        assert_eq!(all_of(&head), [vec![0; 160 - left], vec![1; left]].concat());
+        slice.retract(left);
+        head.retract(left);
+    }
 }

@@ -1,4 +1,4 @@
-//! Headroom: a small inline buffer that is filled from its end.
+//! Room for headers inline: a small buffer that is filled from its end.
 
 use core::fmt;
 
@@ -44,6 +44,15 @@ impl Head {
         let start = end.checked_sub(len)?;
         self.start = start as u8;
         self.bytes.get_mut(start..end)
+    }
+
+    /// Takes back the first `len` octets, or all there are: they are zeros and room again.
+    pub fn retract(&mut self, len: usize) {
+        let len = len.min(self.len());
+        if let Some(out) = self.as_mut_slice().get_mut(..len) {
+            out.fill(0);
+        }
+        self.start += len as u8;
     }
 
     /// The headers so far.

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::{BuildError, Head, IpFields, prepend_ip};
+use super::{BuildError, Head, Headroom, IpFields, prepend_ip};
 use crate::buf::Payload;
 use crate::checksum::{self, Checksum};
 use crate::frame::{Chunks, TxOffload, TxPacket};
@@ -19,7 +19,7 @@ const CHECKSUM_AT: usize = 2;
 /// [`BuildError::NoRoom`], [`BuildError::TooLong`], [`BuildError::MixedVersions`] (addresses and
 /// message).
 pub fn prepend_icmp<'a>(
-    head: &mut Head,
+    head: &mut impl Headroom,
     message: impl Into<IcmpMessage>,
     src: IpAddr,
     dst: IpAddr,

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{BuildError, Head};
+use super::{BuildError, Headroom};
 use crate::ip::{FragmentInfo, Ip, Ipv4, Ipv4Header, Ipv6, Ipv6FragmentHeader, Ipv6Header};
 use crate::{IpProto, checksum};
 
@@ -36,7 +36,7 @@ pub struct IpFields {
 /// 65,535 octets), [`BuildError::MixedVersions`].
 #[inline]
 pub fn prepend_ip(
-    head: &mut Head,
+    head: &mut impl Headroom,
     fields: &IpFields,
     payload_len: usize,
 ) -> Result<(), BuildError> {
@@ -63,7 +63,7 @@ pub fn prepend_ip(
 /// # Errors
 /// As [`prepend_ip`], and [`BuildError::Fragment`].
 pub fn prepend_ip_fragment(
-    head: &mut Head,
+    head: &mut impl Headroom,
     fields: &IpFields,
     fragment: FragmentInfo,
     payload_len: usize,
@@ -117,7 +117,7 @@ const FRAGMENT_LEN: usize = size_of::<Ipv6FragmentHeader>();
 /// # Errors
 /// [`BuildError::NoRoom`], [`BuildError::Fragment`].
 pub fn prepend_fragment_header(
-    head: &mut Head,
+    head: &mut impl Headroom,
     next: IpProto,
     fragment: FragmentInfo,
 ) -> Result<(), BuildError> {
@@ -138,7 +138,7 @@ pub fn prepend_fragment_header(
 
 #[inline]
 fn prepend_v4(
-    head: &mut Head,
+    head: &mut impl Headroom,
     fields: &IpFields,
     src: Ipv4Addr,
     dst: Ipv4Addr,
@@ -169,7 +169,7 @@ fn prepend_v4(
 
 #[inline]
 fn prepend_v6(
-    head: &mut Head,
+    head: &mut impl Headroom,
     fields: &IpFields,
     src: Ipv6Addr,
     dst: Ipv6Addr,
@@ -203,7 +203,7 @@ fn prepend_v6(
 /// # Errors
 /// [`BuildError::NoRoom`], [`BuildError::Options`].
 pub fn prepend_options_header(
-    head: &mut Head,
+    head: &mut impl Headroom,
     next: IpProto,
     options: &[u8],
 ) -> Result<(), BuildError> {
@@ -216,8 +216,7 @@ pub fn prepend_options_header(
     if len > head.room() {
         return Err(BuildError::NoRoom);
     }
-    let mut bytes = [0; Head::CAPACITY];
-    let header = bytes.get_mut(..len).ok_or(BuildError::NoRoom)?;
+    let header = head.prepend(len).ok_or(BuildError::NoRoom)?;
     if let [next_header, ext_len, behind @ ..] = header
         && let Some((out, padding)) = behind.split_at_mut_checked(options.len())
     {
@@ -230,12 +229,11 @@ pub fn prepend_options_header(
             *padding_len = zeros.len() as u8;
         }
     }
+    // Padding and options are judged together, so only what was written tells.
     if !crate::ip::is_ipv6_options_header(header) {
+        head.retract(len);
         return Err(BuildError::Options);
     }
-    head.prepend(len)
-        .ok_or(BuildError::NoRoom)?
-        .copy_from_slice(header);
     Ok(())
 }
 
@@ -245,7 +243,7 @@ pub fn prepend_options_header(
 /// # Errors
 /// As [`prepend_ip`], and [`BuildError::Options`]: more than 40 octets, or malformed.
 pub fn prepend_ipv4_with_options(
-    head: &mut Head,
+    head: &mut impl Headroom,
     fields: &IpFields,
     options: &[u8],
     payload_len: usize,

@@ -1,9 +1,9 @@
 //! Building packets back to front: payload first, then transport, then IP.
 //!
-//! * **Define.** A [`Head`] holds headers of which every length and checksum is already right for
+//! * **Define.** A [`Head`], or any other [`Headroom`], holds headers of which every length and checksum is already right for
 //!   what lies behind it.
-//! * **Enforce.** Each `prepend_*` knows what it needs before it writes, and fails without having
-//!   written anything; padding is zero. That `payload_len` is the length of the pieces is the
+//! * **Enforce.** Each `prepend_*` knows what it needs before it writes, and leaves the head as it was
+//!   when it fails; padding is zero. That `payload_len` is the length of the pieces is the
 //!   caller's word: builds with assertions check it where the pieces are read.
 //! * **Consume.** A device sends `head` and payload as they are.
 //!
@@ -38,11 +38,13 @@
 //! ```
 
 mod head;
+mod headroom;
 mod icmp;
 mod ip;
 mod transport;
 
 pub use head::Head;
+pub use headroom::{Headroom, SliceHead};
 pub use icmp::{echo_reply, icmp_error, prepend_icmp};
 pub use ip::{
     IpFields, prepend_fragment_header, prepend_ip, prepend_ip_fragment, prepend_ipv4_with_options,

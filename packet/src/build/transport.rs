@@ -2,9 +2,9 @@
 
 use core::net::IpAddr;
 
-use super::{BuildError, Head, TxChecksum};
+use super::{BuildError, Headroom, TxChecksum};
 use crate::checksum::{self, Checksum};
-use crate::tcp::TcpHeader;
+use crate::tcp::{MIN_HEADER_LEN, TcpHeader};
 use crate::udp::{self, UdpHeader};
 use crate::{IpProto, frame::ChecksumOffload};
 
@@ -55,7 +55,7 @@ fn begin<'a>(
 /// [`BuildError::NoRoom`], [`BuildError::TooLong`], [`BuildError::MixedVersions`].
 #[inline]
 pub fn prepend_tcp<'a>(
-    head: &mut Head,
+    head: &mut impl Headroom,
     header: &TcpHeader,
     src: IpAddr,
     dst: IpAddr,
@@ -76,9 +76,20 @@ pub fn prepend_tcp<'a>(
         TxChecksum::Partial => sum.partial(),
         TxChecksum::Full | TxChecksum::Payload(_) => {
             // A header is a multiple of 4 octets, so that it may be added behind its payload; but
-            // the payload may have left the sum at an odd offset.
+            // the payload may have left the sum at an odd offset. The fixed part is added as
+            // numbers: what was just written in pieces is slow to read in words.
             let mut head_sum = Checksum::new();
-            head_sum.add_bytes(out);
+            head_sum.add_u16(header.src_port);
+            head_sum.add_u16(header.dst_port);
+            head_sum.add_u32(header.seq);
+            head_sum.add_u32(header.ack);
+            head_sum.add_u16(u16::from_be_bytes([
+                (header_len as u8 / 4) << 4,
+                header.flags.bits(),
+            ]));
+            head_sum.add_u16(header.window);
+            head_sum.add_u16(header.urgent);
+            head_sum.add_bytes(out.get(MIN_HEADER_LEN..).unwrap_or(&[]));
             sum.add(head_sum);
             sum.finish()
         }
@@ -95,7 +106,7 @@ pub fn prepend_tcp<'a>(
 /// [`BuildError::NoRoom`], [`BuildError::TooLong`], [`BuildError::MixedVersions`].
 #[inline]
 pub fn prepend_udp<'a>(
-    head: &mut Head,
+    head: &mut impl Headroom,
     header: &UdpHeader,
     src: IpAddr,
     dst: IpAddr,
@@ -114,9 +125,9 @@ pub fn prepend_udp<'a>(
     let field = match mode {
         TxChecksum::Partial => sum.partial(),
         TxChecksum::Full | TxChecksum::Payload(_) => {
-            let mut head_sum = Checksum::new();
-            head_sum.add_bytes(out);
-            sum.add(head_sum);
+            for number in [header.src_port, header.dst_port, len] {
+                sum.add_u16(number);
+            }
             match sum.finish() {
                 0 => 0xffff,
                 other => other,

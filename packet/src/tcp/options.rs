@@ -1,7 +1,7 @@
 //! The options that a connection works with: MSS (RFC 9293), window scale and timestamps
 //! (RFC 7323), SACK (RFC 2018). Others are seen through [`TcpOptionIter`](super::TcpOptionIter).
 
-use super::raw::{TcpOption, kind, next};
+use super::raw::{kind, next};
 
 /// The timestamps option (RFC 7323 section 3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -94,6 +94,11 @@ pub struct TcpOptions {
     pub sack: SackBlocks,
 }
 
+/// Whether a SACK option of `len` octets holds one to four blocks and is all there.
+fn is_sack_len(len: u8, behind: &[u8]) -> bool {
+    matches!(len, 10 | 18 | 26 | 34) && behind.len() + 2 >= usize::from(len)
+}
+
 /// The two no-operations and the timestamps option that nearly every segment carries, in one word.
 const ALIGNED_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
@@ -151,15 +156,23 @@ impl TcpOptions {
                     });
                     behind
                 }
-                _ => {
-                    let at = options.len() - rest.len();
-                    let Some((option, behind)) = next(rest).map_err(|within| at + within)? else {
-                        return Ok(found);
-                    };
-                    if let TcpOption::Sack(sack) = option {
-                        found.sack = sack;
+                [kind::SACK, len, ref behind @ ..] if is_sack_len(len, behind) => {
+                    let (data, behind) = behind.split_at(usize::from(len) - 2);
+                    found.sack = SackBlocks::new();
+                    let (blocks, _) = data.as_chunks::<8>();
+                    for &[l0, l1, l2, l3, r0, r1, r2, r3] in blocks {
+                        let left = u32::from_be_bytes([l0, l1, l2, l3]);
+                        let right = u32::from_be_bytes([r0, r1, r2, r3]);
+                        found.sack.push(left, right);
                     }
                     behind
+                }
+                _ => {
+                    let at = options.len() - rest.len();
+                    match next(rest).map_err(|within| at + within)? {
+                        Some((_, behind)) => behind,
+                        None => return Ok(found),
+                    }
                 }
             };
         }
