@@ -10,16 +10,19 @@
 
 #![allow(clippy::disallowed_types)] // A leaf of no stack's: nothing is called while it is held.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::slab::Slab;
 
-/// Most shelves in a pool.
+/// Least and most shelves in a pool.
+const LEAST_SHELVES: usize = 8;
 const MOST_SHELVES: usize = 64;
 
-/// The slabs at rest of one thread, or of the threads that share a seat.
+/// The slabs at rest of one thread, or of the threads that share a seat. No two shelves share a cache
+/// line, nor a pair of them that the processor fetches together.
 #[derive(Default)]
+#[repr(align(128))]
 pub(super) struct Shelf {
     slabs: Mutex<Vec<Arc<Slab>>>,
     /// How many there are; written under the lock only.
@@ -61,10 +64,10 @@ pub(super) struct Shelves {
 }
 
 impl Shelves {
-    /// A shelf for each processor.
+    /// Empty ones.
     pub(super) fn new() -> Self {
         Self {
-            all: (0..seats()).map(|_| Arc::default()).collect(),
+            all: (0..shelves()).map(|_| Arc::default()).collect(),
         }
     }
 
@@ -107,20 +110,43 @@ pub(super) fn put_back(slab: Arc<Slab>) {
     }
 }
 
-/// How many threads have a shelf of their own: as many as run at a time.
-fn seats() -> usize {
-    static SEATS: OnceLock<usize> = OnceLock::new();
-    *SEATS.get_or_init(|| {
-        std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(MOST_SHELVES)
+/// How many shelves a pool has: for every thread that runs at a time, and as many that wait.
+fn shelves() -> usize {
+    static SHELVES: OnceLock<usize> = OnceLock::new();
+    *SHELVES.get_or_init(|| {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        (2 * processors).clamp(LEAST_SHELVES, MOST_SHELVES)
     })
+}
+
+/// A number that no other living thread has, as long as there are no more than [`MOST_SHELVES`]; the
+/// lowest one that is free, so that a program's workers do not share a shelf.
+struct Seat(usize);
+
+/// The seats taken, one bit each.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+impl Seat {
+    fn new() -> Self {
+        let taken = TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+            (taken != u64::MAX).then(|| taken | 1 << taken.trailing_ones())
+        });
+        // Beyond the last seat, threads share it.
+        Self(taken.map_or(MOST_SHELVES, |taken| taken.trailing_ones() as usize))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.0 < MOST_SHELVES {
+            TAKEN.fetch_and(!(1 << self.0), Ordering::Relaxed);
+        }
+    }
 }
 
 /// This thread's number.
 fn seat() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static SEAT: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+    thread_local!(static SEAT: Seat = Seat::new());
     // While a thread ends it has no seat of its own any more.
-    SEAT.try_with(|seat| *seat).unwrap_or(0)
+    SEAT.try_with(|seat| seat.0).unwrap_or(0)
 }
