@@ -21,3 +21,8 @@ pub use buf::{Buffers, Payload, Pool, SlabMut};
 pub use checksum::RxChecksum;
 pub use frame::{Chunks, RxPacket, TxPacket};
 pub use proto::IpProto;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
