@@ -129,6 +129,7 @@ fn walk(packet: &[u8], mut walk: Walk) -> Result<Walk, Problem<Ipv6>> {
 }
 
 /// Passes one extension header; breaks at the payload of a fragment.
+#[inline]
 fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem<Ipv6>> {
     let (proto, at) = (walk.proto, walk.at);
     if proto == IpProto::HOP_BY_HOP && at != Ipv6::FIXED_HEADER_LEN {
@@ -190,7 +191,7 @@ fn extension<'a>(packet: &'a [u8], walk: &Walk) -> Result<&'a [u8], Problem<Ipv6
         walk.at + 1
     };
     rest.get(..len)
-        .ok_or(Problem::at(Code::ErroneousHeaderField, wrong_at))
+        .ok_or_else(|| Problem::at(Code::ErroneousHeaderField, wrong_at))
 }
 
 /// A routing header whose work is done is passed; this host forwards for none (RFC 8200 section 4.4,

@@ -83,37 +83,50 @@ fn next(options: &[u8]) -> Result<Option<(Ipv6Option<'_>, &[u8])>, usize> {
     Ok(Some((option, rest)))
 }
 
-/// Checks the options of the header that is at offset `at` of the packet.
+/// Checks the options of the header that is at offset `at` of the packet. Padding, which nearly all of
+/// them are, is read where it is; the rest is left to [`check_option`].
+#[inline]
 pub(super) fn check_options(header: &[u8], at: usize) -> Result<(), Problem<Ipv6>> {
-    let options = header.get(2..).unwrap_or(&[]);
-    let mut rest = options;
+    let mut rest = header.get(2..).unwrap_or(&[]);
     let (mut count, mut padding) = (0, 0);
     loop {
-        let option_at = at + 2 + (options.len() - rest.len());
-        let found = next(rest)
-            .map_err(|within| Problem::at(Code::ErroneousHeaderField, option_at + within))?;
-        let Some((option, behind)) = found else {
-            return Ok(());
-        };
-        match option {
-            Ipv6Option::Pad1 => padding += 1,
-            Ipv6Option::PadN(len) => padding += 2 + usize::from(len),
-            _ => {
-                padding = 0;
-                count += 1;
+        let (behind, pad) = match *rest {
+            [] => return Ok(()),
+            [kind::PAD1, ref behind @ ..] => (behind, 1),
+            [kind::PADN, len, ref behind @ ..] if behind.len() >= usize::from(len) => {
+                let (_, behind) = behind.split_at(usize::from(len));
+                (behind, 2 + usize::from(len))
             }
-        }
+            _ => {
+                count += 1;
+                let option_at = at + (header.len() - rest.len());
+                (check_option(rest, option_at, count)?, 0)
+            }
+        };
+        padding = if pad == 0 { 0 } else { padding + pad };
         if padding > MAX_PADDING {
+            let option_at = at + (header.len() - rest.len());
             return Err(Problem::silent(Code::OptionTooBig, option_at));
-        }
-        if count > MAX_OPTIONS {
-            return Err(Problem::silent(Code::TooManyOptions, option_at));
-        }
-        if let Ipv6Option::Unknown { kind, .. } = option {
-            unknown(kind, option_at)?;
         }
         rest = behind;
     }
+}
+
+/// Checks the first option of `rest`, which is no padding, is at offset `at` of the packet and the
+/// `count`th of its header; answers what is behind it.
+fn check_option(rest: &[u8], at: usize, count: usize) -> Result<&[u8], Problem<Ipv6>> {
+    let found =
+        next(rest).map_err(|within| Problem::at(Code::ErroneousHeaderField, at + within))?;
+    let Some((option, behind)) = found else {
+        return Ok(&[]);
+    };
+    if count > MAX_OPTIONS {
+        return Err(Problem::silent(Code::TooManyOptions, at));
+    }
+    if let Ipv6Option::Unknown { kind, .. } = option {
+        unknown(kind, at)?;
+    }
+    Ok(behind)
 }
 
 /// Does what the type of an unknown option asks for.
