@@ -216,7 +216,71 @@ fn outlines_walk_chains_of_any_length() {
         (IpProto::ICMPV6, 8)
     );
     assert!(outline.is_icmp_error());
-    assert_eq!(Outline::read(&bytes[..300]), None, "cut within the chain");
+    // Cut within the chain, or longer than anybody's.
+    let cut = Outline::read(&bytes[..300]).expect("readable");
+    assert_eq!((cut.proto, cut.transport), (IpProto::DEST_OPTS, &[][..]));
+    assert_eq!((cut.ports(), cut.is_icmp_error()), (None, false));
+    let mut long = bytes[..40].to_vec();
+    for _ in 0..70 {
+        long.extend([60, 0, 1, 4, 0, 0, 0, 0]);
+    }
+    long[4..6].copy_from_slice(&560u16.to_be_bytes());
+    assert_eq!(Outline::read(&long), None);
+}
+
+/// Some senders quote with a length that their own code had changed: what is there still counts.
+#[test]
+fn quotes_with_a_wrong_length() {
+    for total_len in [0u16, 8, 20, 24, 60, 0xffff] {
+        let mut quoted = original();
+        quoted[2..4].copy_from_slice(&total_len.to_be_bytes());
+        let bytes = v4_error([3, 3, 0, 0, 0, 0, 0, 0], &quoted);
+        let view = Icmpv4View::parse(&bytes, Unknown).expect("message");
+        let packet = view.quote().and_then(|quote| quote.packet());
+        let packet = packet.expect("readable");
+        assert_eq!(packet.ports(), Some((40_000, 80)), "{total_len}");
+        assert_eq!(packet.tcp_seq(), Some(0x0102_0304), "{total_len}");
+    }
+}
+
+/// Every type and code of both: which of them are errors, and the octets that come back.
+#[test]
+fn every_type_is_written_as_it_was_read() {
+    for kind in 0..=255u8 {
+        for code in 0..=20u8 {
+            let octets = [kind, code, 0xab, 0xcd, 1, 2, 3, 4];
+            // The checksum is the builder's; what a sender must leave zero is not kept.
+            let v4 = match (kind, code) {
+                (3, 4) => [0, 0, 3, 4],
+                (3 | 11, _) | (4 | 10, 0) => [0; 4],
+                (12, _) => [1, 0, 0, 0],
+                _ => [1, 2, 3, 4],
+            };
+            let [a, b, c, d] = v4;
+            let written = Icmpv4::from_octets(&octets).to_octets();
+            assert_eq!(written, [kind, code, 0, 0, a, b, c, d]);
+            let v6 = match kind {
+                1 | 3 => [0; 4],
+                _ => [1, 2, 3, 4],
+            };
+            let [a, b, c, d] = v6;
+            let code = if kind == 2 { 0 } else { code };
+            let written = Icmpv6::from_octets(&octets).to_octets();
+            assert_eq!(written, [kind, code, 0, 0, a, b, c, d]);
+        }
+    }
+    assert_eq!(
+        Icmpv4::from_octets(&[9, 0, 0, 0, 1, 2, 3, 4]),
+        Icmpv4::RouterAdvertisement {
+            count: 1,
+            entry_words: 2,
+            lifetime_secs: 0x0304
+        }
+    );
+    assert_eq!(
+        Icmpv4::from_octets(&[10, 0, 0, 0, 0, 0, 0, 0]),
+        Icmpv4::RouterSolicitation
+    );
 }
 
 #[test]

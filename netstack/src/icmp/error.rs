@@ -127,7 +127,9 @@ fn answers_multicast(message: IcmpMessage) -> bool {
 /// else: the fragment ends where no datagram can (RFC 8200 section 4.5), unless what it is part of
 /// might be an error itself.
 fn answers_later_fragment(message: IcmpMessage, proto: IpProto) -> bool {
-    matches!(message, IcmpMessage::V6(Icmpv6::ParameterProblem { .. })) && proto != IpProto::ICMPV6
+    matches!(message, IcmpMessage::V6(Icmpv6::ParameterProblem { .. }))
+        && proto != IpProto::ICMPV6
+        && !proto.is_extension_header()
 }
 
 impl Permit {

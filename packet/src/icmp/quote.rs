@@ -23,6 +23,8 @@ pub struct Quote<'a> {
     pub original: &'a [u8],
     /// The extension structure behind it, if there is a valid one.
     pub extensions: Option<Extensions<'a>>,
+    /// Whether `original` may be filled up.
+    filled_up: bool,
 }
 
 /// Least length of the quoted part when extensions follow it (RFC 4884 section 3).
@@ -38,17 +40,23 @@ impl<'a> Quote<'a> {
             return Self {
                 original,
                 extensions: Extensions::parse(behind),
+                filled_up: true,
             };
         }
         Self {
             original: body,
             extensions: None,
+            filled_up: false,
         }
     }
 
     /// The quoted packet's addresses and the beginning of its upper layer; `None` if the quote is
     /// cut within its IP headers or is no IP packet. It was sent by somebody else: nothing is verified.
     pub fn packet(&self) -> Option<Outline<'a>> {
-        Outline::read(self.original)
+        if self.filled_up {
+            Outline::read(self.original)
+        } else {
+            Outline::read_beginning(self.original)
+        }
     }
 }

@@ -3,7 +3,6 @@
 use core::fmt;
 
 use super::header::HeaderFields;
-use super::outline::is_one_host;
 use super::{Ip, IpAddress, Outline};
 
 /// A fault of the IP header that no ICMP message answers.
@@ -108,11 +107,7 @@ impl<I: Ip> Problem<I> {
     #[cold]
     pub(super) fn of(self, header: &I::Header, packet: &[u8]) -> IpParseError<I> {
         let (src_ip, dst_ip) = (header.src(), header.dst());
-        let may_answer = match Outline::read(packet) {
-            Some(outline) => outline.may_be_answered(),
-            // Cut within its headers: there is no ICMP error in it.
-            None => is_one_host(src_ip),
-        };
+        let may_answer = Outline::read(packet).is_some_and(|outline| outline.may_be_answered());
         IpParseError::ParameterProblem {
             src_ip,
             dst_ip,

@@ -31,6 +31,10 @@ use super::{
 };
 use crate::IpProto;
 
+/// Most extension headers that are walked past: far more than the parser takes, so that what it refuses
+/// is still known for what it is, and few enough for who is sent them.
+const MAX_WALK: usize = 64;
+
 /// What a packet's headers say. Nothing of it was verified.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outline<'a> {
@@ -38,24 +42,37 @@ pub struct Outline<'a> {
     pub src: IpAddr,
     /// Destination of the packet.
     pub dst: IpAddr,
-    /// Its upper layer; of a fragment that is not the first, what the fragment header names.
+    /// Its upper layer; of a fragment that is not the first, what the fragment header names; of a chain
+    /// that is cut, the extension header where it is.
     pub proto: IpProto,
     /// Where the fragment belongs, if the packet is one.
     pub fragment: Option<FragmentInfo>,
     /// Length of the packet as its header says, in octets.
     pub total_len: usize,
-    /// The beginning of what follows its headers: no more of it than there is and than its header
-    /// says.
+    /// The beginning of what follows its headers.
     pub transport: &'a [u8],
 }
 
 impl<'a> Outline<'a> {
-    /// Reads `bytes`, which begin with an IP header; `None` if they end within the headers or are no
-    /// IP packet. The walk along an IPv6 chain ends where the chain or the bytes do.
+    /// Reads a packet: `bytes` begin with its IP header, and may be longer than it (padding is left out)
+    /// or shorter. Where an IPv6 chain is cut, `proto` is the extension header that is not all there
+    /// and `transport` is empty. `None` if there is no whole IPv4 header or fixed IPv6 header, or
+    /// the chain is longer than anybody's (64 headers).
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        Self::of(bytes, true)
+    }
+
+    /// [`read`](Self::read) for the beginning of a packet that is no longer than what there is of it:
+    /// nothing is taken for padding, whatever the length field says. Some senders quote packets with
+    /// a length that their own code had changed.
+    pub fn read_beginning(bytes: &'a [u8]) -> Option<Self> {
+        Self::of(bytes, false)
+    }
+
+    fn of(bytes: &'a [u8], padded: bool) -> Option<Self> {
         match IpVersion::of_packet(bytes)? {
-            IpVersion::V4 => v4(bytes),
-            IpVersion::V6 => v6(bytes),
+            IpVersion::V4 => v4(bytes, padded),
+            IpVersion::V6 => v6(bytes, padded),
         }
     }
 
@@ -119,7 +136,7 @@ impl<'a> Outline<'a> {
 }
 
 /// Whether `addr` can be the source of a packet that came over a network.
-pub(super) fn is_one_host<A: IpAddress>(addr: A) -> bool {
+fn is_one_host<A: IpAddress>(addr: A) -> bool {
     addr.is_unicast() && !addr.is_loopback()
 }
 
@@ -131,7 +148,7 @@ fn without_padding(bytes: &[u8], total_len: usize, header_len: usize) -> &[u8] {
     }
 }
 
-fn v4(bytes: &[u8]) -> Option<Outline<'_>> {
+fn v4(bytes: &[u8], padded: bool) -> Option<Outline<'_>> {
     let (header, _) = Ipv4Header::ref_from_prefix(bytes).ok()?;
     let header_len = header.header_len();
     if header_len < Ipv4::FIXED_HEADER_LEN {
@@ -141,6 +158,11 @@ fn v4(bytes: &[u8]) -> Option<Outline<'_>> {
     let more = flags_offset & Ipv4Header::MORE_FRAGMENTS != 0;
     let offset_bytes = (flags_offset & Ipv4Header::OFFSET_MASK) << 3;
     let total_len = usize::from(header.total_len.get());
+    let packet = if padded {
+        without_padding(bytes, total_len, header_len)
+    } else {
+        bytes
+    };
     Some(Outline {
         src: Ipv4Addr::from(header.src).into(),
         dst: Ipv4Addr::from(header.dst).into(),
@@ -151,44 +173,57 @@ fn v4(bytes: &[u8]) -> Option<Outline<'_>> {
             more,
         }),
         total_len,
-        transport: without_padding(bytes, total_len, header_len).get(header_len..)?,
+        transport: packet.get(header_len..)?,
     })
 }
 
-fn v6(bytes: &[u8]) -> Option<Outline<'_>> {
+fn v6(bytes: &[u8], padded: bool) -> Option<Outline<'_>> {
     let (header, _) = Ipv6Header::ref_from_prefix(bytes).ok()?;
     let total_len = Ipv6::FIXED_HEADER_LEN + usize::from(header.payload_len.get());
-    let packet = without_padding(bytes, total_len, Ipv6::FIXED_HEADER_LEN);
-    let mut rest = packet.get(Ipv6::FIXED_HEADER_LEN..)?;
-    let mut proto = IpProto(header.next_header);
-    let mut fragment = None;
-    // Every turn passes eight octets at least.
-    while proto.is_extension_header()
-        && fragment.is_none_or(|part: FragmentInfo| part.offset_bytes == 0)
-    {
-        let len = match proto {
-            IpProto::FRAGMENT => {
-                let (part, _) = Ipv6FragmentHeader::ref_from_prefix(rest).ok()?;
-                let offset_more = part.offset_more.get();
-                let (offset_bytes, more) = (offset_more & !7, offset_more & 1 != 0);
-                fragment = (more || offset_bytes != 0).then(|| FragmentInfo {
-                    id: part.ident.get(),
-                    offset_bytes,
-                    more,
-                });
-                size_of::<Ipv6FragmentHeader>()
-            }
-            _ => 8 + usize::from(*rest.get(1)?) * 8,
-        };
-        proto = IpProto(*rest.first()?);
-        rest = rest.get(len..)?;
-    }
-    Some(Outline {
+    let packet = if padded {
+        without_padding(bytes, total_len, Ipv6::FIXED_HEADER_LEN)
+    } else {
+        bytes
+    };
+    let mut outline = Outline {
         src: Ipv6Addr::from(header.src).into(),
         dst: Ipv6Addr::from(header.dst).into(),
-        proto,
-        fragment,
+        proto: IpProto(header.next_header),
+        fragment: None,
         total_len,
-        transport: rest,
-    })
+        transport: packet.get(Ipv6::FIXED_HEADER_LEN..)?,
+    };
+    for _ in 0..MAX_WALK {
+        if !outline.proto.is_extension_header() || outline.is_later_fragment() {
+            return Some(outline);
+        }
+        if pass(&mut outline).is_none() {
+            outline.transport = &[];
+            return Some(outline);
+        }
+    }
+    None
+}
+
+/// Passes the extension header that `transport` begins with; `None` if it is not all there.
+fn pass(outline: &mut Outline<'_>) -> Option<()> {
+    let rest = outline.transport;
+    let len = match outline.proto {
+        IpProto::FRAGMENT => size_of::<Ipv6FragmentHeader>(),
+        _ => 8 + usize::from(*rest.get(1)?) * 8,
+    };
+    let behind = rest.get(len..)?;
+    if outline.proto == IpProto::FRAGMENT {
+        let (part, _) = Ipv6FragmentHeader::ref_from_prefix(rest).ok()?;
+        let offset_more = part.offset_more.get();
+        let (offset_bytes, more) = (offset_more & !7, offset_more & 1 != 0);
+        outline.fragment = (more || offset_bytes != 0).then(|| FragmentInfo {
+            id: part.ident.get(),
+            offset_bytes,
+            more,
+        });
+    }
+    outline.proto = IpProto(*rest.first()?);
+    outline.transport = behind;
+    Some(())
 }

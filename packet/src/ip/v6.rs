@@ -157,6 +157,9 @@ fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem<Ipv6>
                 if fragment.offset_bytes == 0 {
                     check_first_fragment(packet, next, at + header.len(), walk.count)?;
                 }
+                if fragment.more && at + header.len() == packet.len() {
+                    return Err(Problem::silent(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
+                }
                 walk.proto = next;
                 walk.next_header_at = at;
                 walk.at = at + header.len();
@@ -222,9 +225,6 @@ fn fragment(
     let len = packet.len().saturating_sub(behind);
     if more && !len.is_multiple_of(8) {
         return Err(Problem::at(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
-    }
-    if more && len == 0 && offset_bytes != 0 {
-        return Err(Problem::silent(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
     }
     // The whole packet's payload length: what is in front of the fragment header, and the payload
     // up to the end of this fragment.

@@ -128,7 +128,25 @@ pub(super) fn cases() -> Vec<Case> {
             "extension header cut off",
             ipv6(V6, 60, &[59, 4, 1, 4]),
             "ip_parameter_problem",
-            Nothing,
+            Pointer(4, 0, 41),
+        ),
+        // RFC 2675 section 3, of a host that knows no jumbograms.
+        case(
+            "jumbogram",
+            ipv6(V6, 0, &[]),
+            "ip_parameter_problem",
+            Pointer(4, 0, 4),
+        ),
+        // RFC 7112 section 5.
+        case(
+            "first fragment that ends in a header",
+            ipv6(
+                V6,
+                44,
+                &fragment_v6(60, 4, 0, true, &[6, 1, 1, 4, 0, 0, 0, 0]),
+            ),
+            "ip_parameter_problem",
+            Pointer(4, 3, 0),
         ),
         case(
             "ICMPv6 of 4 bytes",
