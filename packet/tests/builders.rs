@@ -340,20 +340,4 @@ fn a_slice_takes_headers_as_a_head_does() {
             assert!(buffer[..left].iter().all(|octet| *octet == 0xee), "{room}");
         }
     }
-    // What is taken back is room, and zeros.
-    let mut buffer = [0xee; 10];
-    let mut slice = SliceHead::new(&mut buffer);
-    let mut head = Head::new();
-    for retracted in [3, 99] {
-        slice.prepend(8).unwrap().fill(1);
-        head.prepend(8).unwrap().fill(1);
-        slice.retract(retracted);
-        head.retract(retracted);
-        let left = 8usize.saturating_sub(retracted);
-        assert_eq!(slice.as_slice(), vec![1; left]);
-        assert_eq!((slice.room(), slice.is_empty()), (10 - left, left == 0));
-        assert_eq!(all_of(&head), [vec![0; 160 - left], vec![1; left]].concat());
-        slice.retract(left);
-        head.retract(left);
-    }
 }

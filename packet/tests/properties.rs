@@ -193,7 +193,12 @@ proptest! {
             sum => sum,
         };
         partial.as_mut_slice()[6..8].copy_from_slice(&sum.to_be_bytes());
-        prop_assert_eq!(full, partial);
+        prop_assert_eq!(&full, &partial);
+        let (mut sum, mut known) = (Checksum::new(), Head::new());
+        sum.add_bytes(&payload.0);
+        let none = std::iter::empty();
+        build::prepend_udp(&mut known, &header, src, dst, none, len, TxChecksum::Payload(sum)).unwrap();
+        prop_assert_eq!(full, known);
     }
 
     #[test]
@@ -459,7 +464,7 @@ proptest! {
     }
 
     #[test]
-    fn options_that_would_not_be_read_are_not_written(len in 0usize..40, value in 0x8000u16..) {
+    fn options_that_would_not_be_read_are_not_written(len in 0usize..40, value in 0x8000u16.., kind: u8) {
         let data = [7; 40];
         let read_back = |option| {
             let mut out = [0; 40];
@@ -474,6 +479,8 @@ proptest! {
         read_back(TcpOption::FastOpen(&data[..len]))?;
         read_back(TcpOption::Md5(&data[..len]))?;
         read_back(TcpOption::Unknown { kind: 99, data: &data[..len] })?;
+        read_back(TcpOption::Unknown { kind, data: &data[..len] })?;
+        read_back(TcpOption::Unknown { kind: kind % 40, data: &data[..len % 20] })?;
         read_back(TcpOption::Sack(SackBlocks::new()))?;
         read_back(TcpOption::UserTimeout { minutes: true, value })?;
         read_back(TcpOption::UserTimeout { minutes: true, value: value & 0x7fff })?;

@@ -68,9 +68,15 @@ impl Pool {
         }
     }
 
-    /// A writable slab, or `None` when all of them are in use.
+    /// A writable slab, or `None` when all of them are in use. (While other threads take and give back,
+    /// all of them were at some moments of the search, if not at every one.)
     pub fn take(&self) -> Option<SlabMut> {
-        let slab = self.inner.shelves.take().or_else(|| self.allocate())?;
+        let shelves = &self.inner.shelves;
+        let slab = shelves
+            .take()
+            .or_else(|| self.allocate())
+            // One that was given back where the search had been already.
+            .or_else(|| shelves.take())?;
         Some(SlabMut::take(slab))
     }
 
@@ -102,12 +108,19 @@ impl Pool {
     /// True when no more than a quarter of the slabs is left: time to keep nothing that can come again,
     /// so that what is needed can still be received.
     pub fn is_scarce(&self) -> bool {
+        // Mostly enough was never made, and nobody's stock needs to be looked at.
+        let unmade = self
+            .max_slabs()
+            .saturating_sub(self.inner.alive.load(Ordering::Acquire));
+        if unmade > self.max_slabs() / 4 {
+            return false;
+        }
         let left = self.max_slabs().saturating_sub(self.in_use());
         left <= self.max_slabs() / 4
     }
 
-    /// How many slabs are held by somebody now. While other threads take and give back, it is what it
-    /// was a moment ago.
+    /// How many slabs are held by somebody now. While other threads take and give back, it is off by
+    /// what they did meanwhile.
     pub fn in_use(&self) -> usize {
         let alive = self.inner.alive.load(Ordering::Acquire);
         alive.saturating_sub(self.inner.shelves.count())

@@ -73,7 +73,16 @@ impl Shelves {
 
     /// A slab at rest, from this thread's shelf if it has any, and made at home there.
     pub(super) fn take(&self) -> Option<Arc<Slab>> {
-        let (before, from) = self.all.split_at_checked(self.seat())?;
+        self.take_at(seat())
+    }
+
+    /// Where a slab that this thread makes is at home.
+    pub(super) fn home(&self) -> Weak<Shelf> {
+        self.home_at(seat())
+    }
+
+    fn take_at(&self, seat: usize) -> Option<Arc<Slab>> {
+        let (before, from) = self.all.split_at_checked(self.place(seat))?;
         let (own, behind) = from.split_first()?;
         if let Some(slab) = own.pop() {
             return Some(slab);
@@ -85,10 +94,9 @@ impl Shelves {
         Some(slab)
     }
 
-    /// Where a slab that this thread makes is at home.
-    pub(super) fn home(&self) -> Weak<Shelf> {
+    fn home_at(&self, seat: usize) -> Weak<Shelf> {
         self.all
-            .get(self.seat())
+            .get(self.place(seat))
             .map_or(Weak::new(), Arc::downgrade)
     }
 
@@ -97,9 +105,9 @@ impl Shelves {
         self.all.iter().map(|shelf| shelf.count()).sum()
     }
 
-    /// Which shelf is this thread's.
-    fn seat(&self) -> usize {
-        seat() % self.all.len().max(1)
+    /// Which shelf is that of `seat`.
+    fn place(&self, seat: usize) -> usize {
+        seat % self.all.len().max(1)
     }
 }
 
@@ -149,4 +157,79 @@ fn seat() -> usize {
     thread_local!(static SEAT: Seat = Seat::new());
     // While a thread ends it has no seat of its own any more.
     SEAT.try_with(|seat| seat.0).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::buf::ledger::Ledger;
+
+    #[test]
+    fn living_threads_have_seats_of_their_own() {
+        // Few enough that other tests' threads find seats, too.
+        const THREADS: usize = 16;
+        let all_sit = Barrier::new(THREADS);
+        let seats: HashSet<usize> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mine = seat();
+                        all_sit.wait();
+                        assert_eq!(seat(), mine, "it stays the same");
+                        mine
+                    })
+                })
+                .collect();
+            let seats = threads.into_iter().map(|thread| thread.join());
+            seats.map(|seat| seat.expect("a seat")).collect()
+        });
+        assert_eq!(seats.len(), THREADS);
+        assert!(seats.iter().all(|seat| *seat < MOST_SHELVES), "{seats:?}");
+        // Seats are given up: a thousand threads in a row need few.
+        let later: HashSet<usize> = (0..1000)
+            .map(|_| std::thread::spawn(seat).join().expect("a seat"))
+            .collect();
+        assert!(later.len() < MOST_SHELVES, "{later:?}");
+        assert!(later.iter().all(|seat| *seat < MOST_SHELVES), "{later:?}");
+    }
+
+    /// Whoever drops them; and with the one that took them last.
+    #[test]
+    fn slabs_rest_with_the_seat_that_took_them() {
+        let shelves = Shelves::new();
+        let alive = Arc::new(AtomicUsize::new(2));
+        let ledger = Ledger::new();
+        let make = |seat| {
+            Arc::new(Slab {
+                bytes: vec![0; 8].into(),
+                ghost: ledger.ghost(),
+                home: shelves.home_at(seat),
+                alive: Arc::clone(&alive),
+            })
+        };
+        let resting = || [0, 1, 2].map(|seat| shelves.all[seat].count());
+        put_back(make(0));
+        put_back(make(1));
+        assert_eq!((resting(), shelves.count()), ([1, 1, 0], 2));
+        // Its own first, then those of others, which stay with who took them.
+        let own = shelves.take_at(1).expect("its own");
+        let other = shelves.take_at(1).expect("another's");
+        assert!(shelves.take_at(1).is_none());
+        put_back(own);
+        put_back(other);
+        assert_eq!(resting(), [0, 2, 0]);
+        // From any seat, however far.
+        let far = shelves.take_at(2 + shelves.all.len()).expect("any");
+        put_back(far);
+        assert_eq!(resting(), [0, 1, 1]);
+        drop(shelves);
+        assert_eq!(
+            alive.load(Ordering::Relaxed),
+            0,
+            "slabs at rest go with their pool"
+        );
+    }
 }

@@ -46,15 +46,6 @@ impl Head {
         self.bytes.get_mut(start..end)
     }
 
-    /// Takes back the first `len` octets, or all there are: they are zeros and room again.
-    pub fn retract(&mut self, len: usize) {
-        let len = len.min(self.len());
-        if let Some(out) = self.as_mut_slice().get_mut(..len) {
-            out.fill(0);
-        }
-        self.start += len as u8;
-    }
-
     /// The headers so far.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {

@@ -13,9 +13,6 @@ pub trait Headroom: private::Sealed {
     /// if there is no room.
     fn prepend(&mut self, len: usize) -> Option<&mut [u8]>;
 
-    /// Takes back the first `len` octets, or all there are: they are zeros and room again.
-    fn retract(&mut self, len: usize);
-
     /// The headers so far.
     fn as_slice(&self) -> &[u8];
 
@@ -40,10 +37,6 @@ impl Headroom for Head {
     #[inline]
     fn prepend(&mut self, len: usize) -> Option<&mut [u8]> {
         Head::prepend(self, len)
-    }
-
-    fn retract(&mut self, len: usize) {
-        Head::retract(self, len);
     }
 
     #[inline]
@@ -128,14 +121,6 @@ impl Headroom for SliceHead<'_> {
         self.start = start;
         out.fill(0);
         Some(out)
-    }
-
-    fn retract(&mut self, len: usize) {
-        let len = len.min(self.len());
-        if let Some(out) = self.bytes.get_mut(self.start..self.start + len) {
-            out.fill(0);
-        }
-        self.start += len;
     }
 
     #[inline]

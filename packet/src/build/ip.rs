@@ -213,8 +213,8 @@ pub fn prepend_options_header(
         .checked_next_multiple_of(8)
         .ok_or(BuildError::Options)?;
     let units = u8::try_from(len / 8 - 1).map_err(|_| BuildError::Options)?;
-    if len > head.room() {
-        return Err(BuildError::NoRoom);
+    if !crate::ip::are_ipv6_options(options, len - options.len() - 2) {
+        return Err(BuildError::Options);
     }
     let header = head.prepend(len).ok_or(BuildError::NoRoom)?;
     if let [next_header, ext_len, behind @ ..] = header
@@ -228,11 +228,6 @@ pub fn prepend_options_header(
             *kind = 1;
             *padding_len = zeros.len() as u8;
         }
-    }
-    // Padding and options are judged together, so only what was written tells.
-    if !crate::ip::is_ipv6_options_header(header) {
-        head.retract(len);
-        return Err(BuildError::Options);
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The loops that sum long pieces, one for each vector width, and the choice between them.
 //!
 //! Each loop is compiled for its instructions, and the widest one that the processor has is chosen
-//! when the program first needs one. All of them answer the same: every test of the sum runs over
-//! all that the processor has.
+//! when the program first needs one. All of them answer the same: a test runs each that the processor
+//! has over every length and offset.
 //!
 //! The vector loops count a 16-bit word as the signed number that is 32,768 less, for then one
 //! instruction multiplies by one, adds pairs and widens; what was taken off is added at the end. A
@@ -17,7 +17,7 @@ use multiversion::target::match_target;
 use zerocopy::transmute;
 
 use super::fold;
-use super::wide::{aligned, sum_short};
+use super::wide::{by_kernel, sum_short};
 
 /// Octets after which the lanes are emptied: 32,768 words of at most 32,768 are 2^30.
 #[cfg(target_arch = "x86_64")]
@@ -73,7 +73,7 @@ impl Kernel {
                 |bytes: &[u8]| avx512_or_none(bytes).unwrap_or(0)
             }
         };
-        Some(!u16::from_be(fold(aligned(bytes, sum))))
+        Some(!u16::from_be(fold(by_kernel(bytes, sum))))
     }
 }
 

@@ -44,14 +44,20 @@ const fn fold32(sum: u64) -> u32 {
 }
 
 fn sum_long(bytes: &[u8]) -> u64 {
+    by_kernel(bytes, kernel::sum)
+}
+
+/// The sum by `kernel`, which begins at a multiple of [`LINE`] if there is much to sum.
+pub(super) fn by_kernel(bytes: &[u8], kernel: impl Fn(&[u8]) -> u64) -> u64 {
     if bytes.len() < ALIGN_FROM {
-        return kernel::sum(bytes);
+        kernel(bytes)
+    } else {
+        aligned(bytes, kernel)
     }
-    aligned(bytes, kernel::sum)
 }
 
 /// `kernel` of all octets from the first multiple of [`LINE`] on, and what is in front of it.
-pub(super) fn aligned(bytes: &[u8], kernel: impl Fn(&[u8]) -> u64) -> u64 {
+fn aligned(bytes: &[u8], kernel: impl Fn(&[u8]) -> u64) -> u64 {
     let head_len = bytes.as_ptr().align_offset(LINE);
     let Some((head, rest)) = bytes.split_at_checked(head_len) else {
         return kernel(bytes);

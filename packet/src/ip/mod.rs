@@ -124,9 +124,10 @@ pub(crate) fn are_ipv4_options(options: &[u8]) -> bool {
     v4_options::check(options).is_ok()
 }
 
-/// Whether the parser would pass `header`, a hop-by-hop or destination options header.
-pub(crate) fn is_ipv6_options_header(header: &[u8]) -> bool {
-    v6_ext::check_options(header, 0).is_ok()
+/// Whether the parser would pass a hop-by-hop or destination options header with `options` and
+/// `padding` octets of padding behind them.
+pub(crate) fn are_ipv6_options(options: &[u8], padding: usize) -> bool {
+    v6_ext::check_octets(options, 0).is_ok_and(|trailing| trailing + padding <= MAX_PADDING)
 }
 
 mod private {

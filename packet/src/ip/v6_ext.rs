@@ -83,15 +83,22 @@ fn next(options: &[u8]) -> Result<Option<(Ipv6Option<'_>, &[u8])>, usize> {
     Ok(Some((option, rest)))
 }
 
-/// Checks the options of the header that is at offset `at` of the packet. Padding, which nearly all of
-/// them are, is read where it is; the rest is left to [`check_option`].
+/// Checks the options of the header that is at offset `at` of the packet.
 #[inline]
 pub(super) fn check_options(header: &[u8], at: usize) -> Result<(), Problem<Ipv6>> {
-    let mut rest = header.get(2..).unwrap_or(&[]);
+    check_octets(header.get(2..).unwrap_or(&[]), at + 2).map(|_| ())
+}
+
+/// Checks `options`, which are at offset `at` of the packet; answers how many octets of padding they
+/// end with. Padding, which nearly all of them are, is read where it is; the rest is left to
+/// [`check_option`].
+#[inline]
+pub(super) fn check_octets(options: &[u8], at: usize) -> Result<usize, Problem<Ipv6>> {
+    let mut rest = options;
     let (mut count, mut padding) = (0, 0);
     loop {
         let (behind, pad) = match *rest {
-            [] => return Ok(()),
+            [] => return Ok(padding),
             [kind::PAD1, ref behind @ ..] => (behind, 1),
             [kind::PADN, len, ref behind @ ..] if behind.len() >= usize::from(len) => {
                 let (_, behind) = behind.split_at(usize::from(len));
@@ -99,13 +106,13 @@ pub(super) fn check_options(header: &[u8], at: usize) -> Result<(), Problem<Ipv6
             }
             _ => {
                 count += 1;
-                let option_at = at + (header.len() - rest.len());
+                let option_at = at + (options.len() - rest.len());
                 (check_option(rest, option_at, count)?, 0)
             }
         };
         padding = if pad == 0 { 0 } else { padding + pad };
         if padding > MAX_PADDING {
-            let option_at = at + (header.len() - rest.len());
+            let option_at = at + (options.len() - rest.len());
             return Err(Problem::silent(Code::OptionTooBig, option_at));
         }
         rest = behind;

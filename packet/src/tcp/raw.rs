@@ -217,7 +217,6 @@ pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
         }
         TcpOption::WindowScale(shift) => put(&[kind::WINDOW_SCALE, 3, shift])?,
         TcpOption::SackPermitted => put(&[kind::SACK_PERMITTED, 2])?,
-        TcpOption::Sack(sack) if sack.is_empty() => return None,
         TcpOption::Sack(sack) => {
             put(&[kind::SACK, 2 + 8 * sack.len() as u8])?;
             for (left, right) in sack.as_slice() {
@@ -236,12 +235,10 @@ pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
             let value = value | (u16::from(minutes) << 15);
             put(&value.to_be_bytes())?;
         }
-        TcpOption::FastOpen(cookie) if !(cookie.is_empty() || is_cookie(cookie)) => return None,
         TcpOption::FastOpen(cookie) => {
             put(&[kind::FAST_OPEN, option_len(cookie.len())?])?;
             put(cookie)?;
         }
-        TcpOption::Md5(digest) if digest.len() != 16 => return None,
         TcpOption::Md5(digest) => {
             put(&[kind::MD5, option_len(digest.len())?])?;
             put(digest)?;
@@ -260,7 +257,12 @@ pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
             put(data)?;
         }
     }
-    out.get_mut(..len)?.copy_from_slice(buffer.get(..len)?);
+    let written = buffer.get(..len)?;
+    // An unknown option of a known kind, say, would be read as that kind.
+    if next(written) != Ok(Some((option, &[]))) {
+        return None;
+    }
+    out.get_mut(..len)?.copy_from_slice(written);
     Some(len)
 }
 
