@@ -177,23 +177,18 @@ fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem<Ipv6>
 ///
 /// If the packet ends before its length octet, the octet that named it promised too much; if behind
 /// that, the length did.
+#[inline]
 fn extension<'a>(packet: &'a [u8], walk: &Walk) -> Result<&'a [u8], Problem<Ipv6>> {
     let rest = packet.get(walk.at..).unwrap_or(&[]);
-    let Some(&units) = rest.get(1) else {
+    let [_, units, ..] = *rest else {
         return Err(Problem::at(Code::ErroneousHeaderField, walk.next_header_at));
     };
     // The fragment header has a reserved octet where the others have their length.
-    let len = if walk.proto == IpProto::FRAGMENT {
-        8
-    } else {
-        8 + usize::from(units) * 8
+    let (units, wrong_at) = match walk.proto {
+        IpProto::FRAGMENT => (0, walk.next_header_at),
+        _ => (units, walk.at + 1),
     };
-    let wrong_at = if walk.proto == IpProto::FRAGMENT {
-        walk.next_header_at
-    } else {
-        walk.at + 1
-    };
-    rest.get(..len)
+    rest.get(..8 + usize::from(units) * 8)
         .ok_or_else(|| Problem::at(Code::ErroneousHeaderField, wrong_at))
 }
 

@@ -106,17 +106,23 @@ pub(super) fn check_octets(options: &[u8], at: usize) -> Result<usize, Problem<I
             }
             _ => {
                 count += 1;
+                padding = 0;
                 let option_at = at + (options.len() - rest.len());
-                (check_option(rest, option_at, count)?, 0)
+                rest = check_option(rest, option_at, count)?;
+                continue;
             }
         };
-        padding = if pad == 0 { 0 } else { padding + pad };
+        padding += pad;
         if padding > MAX_PADDING {
-            let option_at = at + (options.len() - rest.len());
-            return Err(Problem::silent(Code::OptionTooBig, option_at));
+            return Err(too_much_padding(options, rest, at));
         }
         rest = behind;
     }
+}
+
+#[cold]
+fn too_much_padding(options: &[u8], rest: &[u8], at: usize) -> Problem<Ipv6> {
+    Problem::silent(Code::OptionTooBig, at + (options.len() - rest.len()))
 }
 
 /// Checks the first option of `rest`, which is no padding, is at offset `at` of the packet and the
