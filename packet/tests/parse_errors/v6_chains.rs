@@ -1,0 +1,300 @@
+//! IPv6 chains that are wrong: a row a cause, with code and pointer, to unicast and multicast.
+
+use packet::ip::{Icmpv6ParameterProblemCode as Code6, IpParseError, IpParseErrorAction as Action};
+
+use super::{MULTICAST6, UNICAST6, fail6, v6};
+
+/// What a row of the IPv6 tables expects.
+pub(super) struct Problem {
+    pub(super) code: Code6,
+    pub(super) pointer: u32,
+    pub(super) must: bool,
+    pub(super) action: Action,
+}
+
+pub(super) const fn recommended(code: Code6, pointer: u32) -> Problem {
+    Problem {
+        code,
+        pointer,
+        must: false,
+        action: Action::DiscardPacketSendIcmpNoMulticast,
+    }
+}
+
+const fn demanded(code: Code6, pointer: u32) -> Problem {
+    Problem {
+        must: true,
+        ..recommended(code, pointer)
+    }
+}
+
+const fn silent(code: Code6, pointer: u32) -> Problem {
+    Problem {
+        action: Action::DiscardPacket,
+        ..recommended(code, pointer)
+    }
+}
+
+pub(super) fn check6(name: &str, first: u8, rest: &[u8], expected: &Problem) {
+    for dst in [UNICAST6, MULTICAST6] {
+        let error = fail6(&v6(dst, first, rest));
+        assert_eq!(
+            error,
+            IpParseError::ParameterProblem {
+                src_ip: [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1].into(),
+                dst_ip: dst.into(),
+                code: expected.code,
+                pointer: expected.pointer,
+                must_send_icmp: expected.must,
+                header_len: (),
+                action: expected.action,
+            },
+            "{name}"
+        );
+        let answered = match expected.action {
+            Action::DiscardPacket => false,
+            Action::DiscardPacketSendIcmp => true,
+            Action::DiscardPacketSendIcmpNoMulticast => dst == UNICAST6,
+        };
+        assert_eq!(error.should_send_icmp(), answered, "{name}");
+    }
+}
+
+#[test]
+fn ipv6_chains_that_are_wrong() {
+    use Code6::*;
+    let fragment = |offset_more: u16| {
+        let [high, low] = offset_more.to_be_bytes();
+        [6, 0, high, low, 0, 0, 0, 9]
+    };
+    let table: &[(&str, u8, Vec<u8>, Problem)] = &[
+        (
+            // RFC 2675 section 3, of a node that knows no jumbograms.
+            "jumbogram",
+            0,
+            vec![],
+            recommended(ErroneousHeaderField, 4),
+        ),
+        (
+            "destination options with no octet",
+            60,
+            vec![],
+            recommended(ErroneousHeaderField, 6),
+        ),
+        (
+            "hop-by-hop header of one octet",
+            0,
+            vec![17],
+            recommended(ErroneousHeaderField, 6),
+        ),
+        (
+            "second header missing",
+            60,
+            vec![43, 0, 1, 4, 0, 0, 0, 0],
+            recommended(ErroneousHeaderField, 40),
+        ),
+        (
+            "header length beyond the packet",
+            60,
+            vec![17, 1, 1, 4, 0, 0, 0, 0],
+            recommended(ErroneousHeaderField, 41),
+        ),
+        (
+            "header of seven octets",
+            60,
+            vec![17, 0, 1, 3, 0, 0, 0],
+            recommended(ErroneousHeaderField, 41),
+        ),
+        (
+            "fragment header of seven octets",
+            44,
+            vec![17, 0, 0, 1, 0, 0, 0],
+            recommended(ErroneousHeaderField, 6),
+        ),
+        (
+            "option length beyond its header",
+            60,
+            vec![17, 0, 0x1e, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            recommended(ErroneousHeaderField, 43),
+        ),
+        (
+            "option type at the end, no length",
+            0,
+            vec![17, 0, 1, 3, 0, 0, 0, 0x1e],
+            recommended(ErroneousHeaderField, 47),
+        ),
+        (
+            "router alert of one octet",
+            0,
+            vec![17, 0, 5, 1, 0, 1, 1, 0],
+            recommended(ErroneousHeaderField, 43),
+        ),
+        (
+            "hop-by-hop header in second position",
+            60,
+            vec![0, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0],
+            recommended(UnrecognizedNextHeader, 40),
+        ),
+        (
+            "hop-by-hop header behind an atomic fragment header",
+            44,
+            vec![0, 0, 0, 0, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0],
+            recommended(UnrecognizedNextHeader, 40),
+        ),
+        (
+            "two hop-by-hop headers",
+            0,
+            vec![0, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0],
+            recommended(UnrecognizedNextHeader, 40),
+        ),
+        (
+            "source route, type 0",
+            43,
+            vec![17, 0, 0, 1, 0, 0, 0, 0],
+            demanded(ErroneousHeaderField, 42),
+        ),
+        (
+            "RPL source route",
+            43,
+            vec![17, 0, 3, 1, 0, 0, 0, 0],
+            demanded(ErroneousHeaderField, 42),
+        ),
+        (
+            "unknown routing type in second position",
+            0,
+            vec![43, 0, 1, 4, 0, 0, 0, 0, 17, 0, 77, 255, 0, 0, 0, 0],
+            demanded(ErroneousHeaderField, 50),
+        ),
+        (
+            "fragment length no multiple of 8",
+            44,
+            [&fragment(1)[..], &[0; 21]].concat(),
+            recommended(ErroneousHeaderField, 4),
+        ),
+        (
+            "fragment length no multiple of 8, in second position",
+            60,
+            [&[44, 0, 1, 4, 0, 0, 0, 0], &fragment(9)[..], &[0; 9]].concat(),
+            recommended(ErroneousHeaderField, 4),
+        ),
+        (
+            "fragment beyond 65,535 octets",
+            44,
+            [&fragment(0xfff8)[..], &[0; 8]].concat(),
+            recommended(ErroneousHeaderField, 42),
+        ),
+        (
+            "fragment beyond 65,535 octets, in second position",
+            0,
+            [&[44, 0, 1, 4, 0, 0, 0, 0], &fragment(0xfff8)[..], &[]].concat(),
+            recommended(ErroneousHeaderField, 50),
+        ),
+        (
+            "first fragment without the whole TCP header",
+            44,
+            [&fragment(1)[..], &[0; 16]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "first fragment without the TCP options",
+            44,
+            [&fragment(1)[..], &[0; 12], &[0x70, 0, 0, 0], &[0; 8]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "first fragment that ends in an options header",
+            44,
+            [&[60][..], &fragment(1)[1..], &[6, 1, 1, 4, 0, 0, 0, 0]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "first fragment that ends before the options header",
+            44,
+            [&[60][..], &fragment(1)[1..]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "first fragment with no octet of SCTP",
+            44,
+            [&[132][..], &fragment(1)[1..]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "first fragment with eight octets of SCTP",
+            44,
+            [&[132][..], &fragment(1)[1..], &[0; 8]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "first fragment without the whole header of a tunnelled packet",
+            44,
+            [&[41][..], &fragment(1)[1..], &[0; 32]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "first fragment with eight octets of DCCP",
+            44,
+            [&[33][..], &fragment(1)[1..], &[0; 8]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "first fragment with eight octets of AH",
+            44,
+            [&[51][..], &fragment(1)[1..], &[0; 8]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "first fragment with sixteen octets of IPv4",
+            44,
+            [&[4][..], &fragment(1)[1..], &[0; 16]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "first fragment that says that nothing follows, and more is to come",
+            44,
+            [&[59][..], &fragment(1)[1..]].concat(),
+            silent(ErroneousHeaderField, 4),
+        ),
+        (
+            "first fragment with no octet of a protocol that nobody knows",
+            44,
+            [&[253][..], &fragment(1)[1..]].concat(),
+            recommended(IncompleteHeaderChain, 0),
+        ),
+        (
+            "later fragment that holds nothing and is not the last",
+            44,
+            fragment(9).to_vec(),
+            silent(ErroneousHeaderField, 4),
+        ),
+        (
+            "nine options",
+            60,
+            [&[17, 2], &[0x1e, 0].repeat(9)[..], &[1, 2, 0, 0], &[0; 8]].concat(),
+            silent(TooManyOptions, 58),
+        ),
+        (
+            "eight octets of padding in one option",
+            60,
+            [
+                &[17, 1, 1, 6, 0, 0, 0, 0, 0, 0, 0x1e, 2, 0, 0, 0, 0][..],
+                &[0; 8],
+            ]
+            .concat(),
+            silent(OptionTooBig, 42),
+        ),
+        (
+            "eight octets of padding in a row",
+            60,
+            [
+                &[17, 1, 0, 0, 1, 3, 0, 0, 0, 0, 0x1e, 2, 0, 0, 0, 0][..],
+                &[0; 8],
+            ]
+            .concat(),
+            silent(OptionTooBig, 49),
+        ),
+    ];
+    for (name, first, rest, problem) in table {
+        check6(name, *first, rest, problem);
+    }
+}
