@@ -109,10 +109,14 @@ pub fn icmp_error(
     original: &Payload,
 ) -> Result<TxPacket, BuildError> {
     let message = message.into();
+    let version = message.version();
     let len = match Outline::read(original) {
-        Some(outline) => outline.total_len.min(original.len()),
-        None => original.len(),
+        // A length that does not even hold the header says nothing about padding.
+        Some(outline) if outline.total_len >= version.fixed_header_len() => {
+            outline.total_len.min(original.len())
+        }
+        _ => original.len(),
     };
-    let quoted = quote_len(message.version(), len);
+    let quoted = quote_len(version, len);
     packet(fields, message, original.slice(0..quoted))
 }

@@ -1,7 +1,7 @@
 //! Building packets back to front: payload first, then transport, then IP.
 //!
-//! * **Define.** A [`Head`], or any other [`Headroom`], holds headers of which every length and checksum is already right for
-//!   what lies behind it.
+//! * **Define.** A [`Head`], or any other [`Headroom`], holds headers of which every length and
+//!   checksum is already right for what lies behind it.
 //! * **Enforce.** Each `prepend_*` knows what it needs before it writes, and leaves the head as it was
 //!   when it fails; padding is zero. That `payload_len` is the length of the pieces is the
 //!   caller's word: builds with assertions check it where the pieces are read.

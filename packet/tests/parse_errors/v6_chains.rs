@@ -1,6 +1,8 @@
 //! IPv6 chains that are wrong: a row a cause, with code and pointer, to unicast and multicast.
 
-use packet::ip::{Icmpv6ParameterProblemCode as Code6, IpParseError, IpParseErrorAction as Action};
+use packet::ip::{
+    Icmpv6ParameterProblemCode as Code6, IpPacket, IpParseError, IpParseErrorAction as Action, Ipv6,
+};
 
 use super::{MULTICAST6, UNICAST6, fail6, v6};
 
@@ -296,5 +298,41 @@ fn ipv6_chains_that_are_wrong() {
     ];
     for (name, first, rest, problem) in table {
         check6(name, *first, rest, problem);
+    }
+}
+
+/// RFC 7112 section 5: how much of each upper layer a first fragment has to hold.
+#[test]
+fn first_fragments_hold_the_upper_header() {
+    for (name, proto, least) in [
+        ("TCP", 6, 20),
+        ("UDP", 17, 8),
+        ("ICMPv6", 58, 4),
+        ("IPv4", 4, 20),
+        ("DCCP", 33, 12),
+        ("IPv6", 41, 40),
+        ("GRE", 47, 4),
+        ("ESP", 50, 8),
+        ("AH", 51, 12),
+        ("SCTP", 132, 12),
+        ("UDP-Lite", 136, 8),
+        ("unknown", 253, 1),
+    ] {
+        // A fragment that is not the last comes in multiples of 8 octets.
+        for len in (0..=48).step_by(8) {
+            let rest = [&[proto, 0, 0, 1, 0, 0, 0, 9][..], &vec![0; len]].concat();
+            if len < least {
+                // An ICMPv6 message without its type might be an error, which must not be answered.
+                let expected = match proto {
+                    58 => silent(Code6::IncompleteHeaderChain, 0),
+                    _ => recommended(Code6::IncompleteHeaderChain, 0),
+                };
+                check6(&format!("{name}, {len} octets"), 44, &rest, &expected);
+            } else {
+                let bytes = v6(UNICAST6, 44, &rest);
+                let packet = IpPacket::<Ipv6>::parse(&bytes).expect(name);
+                assert!(packet.fragment().is_some(), "{name}, {len} octets");
+            }
+        }
     }
 }
