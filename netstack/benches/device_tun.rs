@@ -11,7 +11,7 @@ use std::time::Instant as Clock;
 
 use bytes::Bytes;
 use netstack::base::{Counters, Instant};
-use netstack::device::{Device, Offload, TunConfig, open};
+use netstack::device::{Device, OffloadMode, TunConfig, open};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 use packet::build::{IpFields, TxChecksum, prepend_ip, prepend_udp};
@@ -138,7 +138,7 @@ fn udp(to: SocketAddr, payload: &Payload, offload: bool) -> TxPacket {
     packet
 }
 
-fn measure(offload: Offload, queues: usize) {
+fn measure(offload: OffloadMode, queues: usize) {
     let mut config = TunConfig::new("t0");
     config.host_v4 = Some((HOST, 24));
     config.offload = offload;
@@ -152,7 +152,7 @@ fn measure(offload: Offload, queues: usize) {
         device,
         socket,
     };
-    let on = offload == Offload::On;
+    let on = offload == OffloadMode::On;
     for len in [64, SEGMENT.into()] {
         let (read, write) = (bench.read(len), bench.write(len, on));
         println!(
@@ -171,6 +171,6 @@ fn measure(offload: Offload, queues: usize) {
 
 fn main() {
     unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of one's own: run as root");
-    measure(Offload::On, 1);
-    measure(Offload::Off, 1);
+    measure(OffloadMode::On, 1);
+    measure(OffloadMode::Off, 1);
 }

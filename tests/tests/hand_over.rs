@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use netstack::base::counters::Event;
+use netstack::base::counters::Counter;
 use netstack::base::{Config, Instant, Rng};
 use netstack::device::Device as _;
 use netstack::device::memory::{self, Impairment, LinkConfig};
-use netstack::engine::{link_caps, sim::Simulation};
+use netstack::engine::sim::Simulation;
 use netstack::net::{Stack, TcpListener, TcpStream};
 use netstack::stack::shared::Shared;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,7 +37,7 @@ fn run(seed: u64) {
     let mut sim = Simulation::new(Instant::from_millis(1));
     let mut host = |address: &str, devices: [memory::LinkDevice; 2]| {
         let address = address.parse().expect("address");
-        let caps = link_caps(&devices[0].caps());
+        let caps = devices[0].caps();
         let shared = Shared::new(
             Config::default(),
             &[(address, 24)],
@@ -131,10 +131,10 @@ fn run(seed: u64) {
         got.load(Ordering::SeqCst)
     );
     let handed =
-        client.counters().count(Event::HandedOver) + server.counters().count(Event::HandedOver);
+        client.counters().count(Counter::HandedOver) + server.counters().count(Counter::HandedOver);
     assert!(handed > 0, "seed {seed}: nothing was handed over");
-    let again = client.counters().count(Event::TcpRetransmits)
-        + server.counters().count(Event::TcpRetransmits);
+    let again = client.counters().count(Counter::TcpRetransmits)
+        + server.counters().count(Counter::TcpRetransmits);
     assert_eq!(again, 0, "seed {seed}: a lossless link needs nothing twice");
 }
 

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use netstack::base::{Config, Counters, Instant};
 use netstack::device::Device as _;
 use netstack::device::memory::{self, LinkConfig};
-use netstack::engine::{link_caps, sim::Simulation};
-use netstack::ip::send::{Via, tcp_packet};
+use netstack::engine::sim::Simulation;
+use netstack::ip::send::{TxParams, tcp_packet};
 use netstack::net::{Stack, TcpListener};
 use netstack::stack::shared::Shared;
 use packet::frame::{Chunks, TxPacket};
@@ -25,15 +25,15 @@ fn segment(seq: u32, ack: u32, flags: TcpFlags) -> TxPacket {
         window: 65_535,
         ..TcpHeader::default()
     };
-    let via = Via {
+    let params = TxParams {
         mtu: 1_500,
         dont_fragment: true,
         ttl: 64,
         traffic_class: 0,
         flow_label: 0,
-        offload: netstack::ip::send::Offload::default(),
+        offload: netstack::base::OffloadCaps::default(),
     };
-    tcp_packet(from, to, &header, Chunks::new(), 1_460, &via, || 0).expect("packet")
+    tcp_packet(from, to, &header, Chunks::new(), 1_460, &params, || 0).expect("packet")
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_port_reused_in_the_turn_that_freed_it() {
     let (mut client, server) = memory::pair(&LinkConfig::default());
     let mut sim = Simulation::new(Instant::from_millis(1));
     let address = "10.77.0.2".parse().expect("address");
-    let caps = link_caps(&server.caps());
+    let caps = server.caps();
     let shared = Shared::new(Config::default(), &[(address, 24)], caps, 1, [9; 32]).expect("stack");
     sim.add(&shared, 0, server);
     let stack = Stack::from_shared(shared);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use netstack::base::{Config, Instant, Rng};
 use netstack::device::Device as _;
 use netstack::device::memory::{self, Impairment, LinkConfig};
-use netstack::engine::{link_caps, sim::Simulation};
+use netstack::engine::sim::Simulation;
 use netstack::net::{Stack, TcpListener, TcpStream};
 use netstack::stack::shared::Shared;
 use packet::buf::Audit;
@@ -86,7 +86,7 @@ fn stacks(seed: u64) -> (Simulation, Peer, Peer) {
             // Hardly any memory: slow, perhaps, but never stuck.
             config.max_large_slabs = 16;
         }
-        let caps = link_caps(&device.caps());
+        let caps = device.caps();
         let shared = Shared::new(config, &[(address, prefix)], caps, 1, stack_seed).expect("stack");
         let place = sim.add(&shared, 0, device);
         Peer {

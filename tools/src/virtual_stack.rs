@@ -10,10 +10,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netstack::base::counters::{DropReason, Event};
-use netstack::base::{Config, Counters, Instant};
-use netstack::device::{Device, DeviceCaps, Unpark};
-use netstack::engine::link_caps;
+use netstack::base::counters::{Counter, DropReason};
+use netstack::base::{Config, Counters, Instant, LinkCaps, OffloadCaps};
+use netstack::device::{Device, Unpark};
 use netstack::engine::worker::Worker;
 use netstack::net::Stack;
 use netstack::stack::SetupError;
@@ -42,13 +41,15 @@ impl Unpark for Awake {
 }
 
 impl Device for Queues {
-    fn caps(&self) -> DeviceCaps {
-        DeviceCaps {
+    fn caps(&self) -> LinkCaps {
+        LinkCaps {
             mtu: self.mtu,
-            tso: false,
-            uso: false,
-            tx_checksum: false,
             max_packet: MAX_PACKET_BYTES,
+            offload: OffloadCaps {
+                tso: false,
+                uso: false,
+                tx_checksum: false,
+            },
         }
     }
 
@@ -65,8 +66,8 @@ impl Device for Queues {
             let Some((bytes, gso_size)) = self.arriving.pop_front() else {
                 break;
             };
-            counters.add(Event::PacketsIn, 1);
-            counters.add(Event::BytesIn, bytes.len() as u64);
+            counters.add(Counter::PacketsIn, 1);
+            counters.add(Counter::BytesIn, bytes.len() as u64);
             let Some(mut slab) = buffers.large().take() else {
                 counters.drop_packet(DropReason::NoReceiveBuffer);
                 continue;
@@ -91,8 +92,8 @@ impl Device for Queues {
         for packet in batch.drain(..) {
             let mut bytes = packet.head.as_slice().to_vec();
             bytes.extend(packet.payload.to_vec());
-            counters.add(Event::PacketsOut, 1);
-            counters.add(Event::BytesOut, bytes.len() as u64);
+            counters.add(Counter::PacketsOut, 1);
+            counters.add(Counter::BytesOut, bytes.len() as u64);
             self.sent.push(bytes);
         }
         Ok(())
@@ -138,7 +139,7 @@ impl VirtualStack {
         };
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let shared = Shared::new(config, addresses, link_caps(&device.caps()), 1, bytes)?;
+        let shared = Shared::new(config, addresses, device.caps(), 1, bytes)?;
         // Not zero: a timestamp or a timer of zero would hide behind "not set".
         let start = Instant::from_millis(1_000_000);
         let worker = Worker::new(Arc::clone(&shared), 0, Box::new(device), start);

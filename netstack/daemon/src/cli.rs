@@ -8,12 +8,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use ipnet::{Ipv4Net, Ipv6Net};
 use netstack::base::Config;
+use netstack::device::OffloadMode;
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::file;
 use crate::settings::{Parts, Settings};
 use crate::values::{
-    OffloadMode, Queues, Services, TunName, parse_ip4, parse_ip6, parse_mtu, parse_net4, parse_net6,
+    Queues, Services, TunName, parse_ip4, parse_ip6, parse_mtu, parse_net4, parse_net6,
+    parse_offload,
 };
 
 /// A host of its own behind a TUN device: IPv4, IPv6, ICMP, UDP and TCP in user space.
@@ -64,8 +66,8 @@ pub struct RunArgs {
     /// Queues of the device, each with a worker thread [default: one per core].
     #[arg(long, value_name = "N")]
     queues: Option<Queues>,
-    /// Segmentation and checksum offload [default: auto].
-    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = false)]
+    /// Segmentation and checksum offload: auto, on or off [default: auto].
+    #[arg(long, value_name = "WHEN", value_parser = parse_offload)]
     offload: Option<OffloadMode>,
     /// Services, with commas: echo 7, discard 9, daytime 13, chargen 19, http 80 [default: all].
     #[arg(long, value_name = "LIST")]
@@ -121,8 +123,8 @@ pub struct DemoArgs {
     /// Queues of the device, each with a worker thread [default: one per core].
     #[arg(long, value_name = "N")]
     pub(crate) queues: Option<Queues>,
-    /// Segmentation and checksum offload [default: auto].
-    #[arg(long, value_name = "WHEN", value_enum)]
+    /// Segmentation and checksum offload: auto, on or off [default: auto].
+    #[arg(long, value_name = "WHEN", value_parser = parse_offload)]
     pub(crate) offload: Option<OffloadMode>,
     /// Largest IP packet on the link, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(1280..))]

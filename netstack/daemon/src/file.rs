@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use netstack::base::{Config, ConfigError};
+use netstack::device::OffloadMode;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use crate::failure::Failure;
 use crate::settings::Parts;
-use crate::values::{self, OffloadMode, Queues, Services, TunName};
+use crate::values::{self, Queues, Services, TunName};
 
 /// A time such as `"200ms"`, `"1s"` or `"2m"`.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,7 @@ as_flag! {
     net6: Ipv6Net = values::parse_net6,
     ip4: Ipv4Addr = values::parse_ip4,
     ip6: Ipv6Addr = values::parse_ip6,
+    offload: OffloadMode = values::parse_offload,
 }
 
 /// A value of the file as the stack's configuration holds it.
@@ -133,6 +135,7 @@ struct File {
     host_addr6: Option<Ipv6Addr>,
     mtu: Option<u16>,
     queues: Option<Queues>,
+    #[serde(default, deserialize_with = "offload")]
     offload: Option<OffloadMode>,
     services: Option<Services>,
     pcap: Option<PathBuf>,

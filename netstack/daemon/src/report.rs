@@ -1,7 +1,7 @@
 //! The stack's counters as text, for the `counters` line and for the page.
 
 use netstack::base::DropReason;
-use netstack::base::counters::Event;
+use netstack::base::counters::Counter;
 use netstack::net::Stack;
 
 /// Reads the counters of one stack without keeping it running.
@@ -27,7 +27,7 @@ impl Source {
             ("small_slabs", small),
         ];
         let state = state.map(|(name, count)| (name.to_owned(), count as u64));
-        let events = Event::ALL
+        let events = Counter::ALL
             .iter()
             .map(|&e| (e.label().to_owned(), counters.count(e)));
         let drops = DropReason::ALL

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use netstack::device::pcap::{Capture, CaptureConfig};
-use netstack::device::{self, Device, DeviceError, Offload, TunConfig};
+use netstack::device::{self, Device, DeviceError, TunConfig};
 use netstack::net::Stack;
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
@@ -23,7 +23,6 @@ use crate::file::reason;
 use crate::report::Source;
 use crate::services;
 use crate::settings::Settings;
-use crate::values::OffloadMode;
 
 /// What the main thread waits for.
 enum Happening {
@@ -49,7 +48,9 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     // Before anything else: a signal that comes early must not kill half-way.
     watch_signals(sender.clone())?;
     let (devices, capture) = open_devices(&settings)?;
-    let offload = devices.first().is_some_and(|device| device.caps().tso);
+    let offload = devices
+        .first()
+        .is_some_and(|device| device.caps().offload.tso);
     let stack = start_stack(&settings, devices)?;
     services::start(&stack, &settings)?;
     for worker in 0..stack.workers() {
@@ -127,11 +128,7 @@ fn open_devices(settings: &Settings) -> Result<Opened, Failure> {
         host_v4: settings.v4.map(|link| (link.host, link.ours.prefix_len())),
         host_v6: settings.v6.map(|link| (link.host, link.ours.prefix_len())),
         queues: settings.queues.get(),
-        offload: match settings.offload {
-            OffloadMode::Auto => Offload::Auto,
-            OffloadMode::On => Offload::On,
-            OffloadMode::Off => Offload::Off,
-        },
+        offload: settings.offload,
     };
     let devices = device::open(&config).map_err(device_failure)?;
     let Some(path) = &settings.pcap else {

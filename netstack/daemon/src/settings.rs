@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netstack::base::Config;
+use netstack::device::OffloadMode;
 
 use crate::failure::Failure;
-use crate::values::{OffloadMode, Queues, Services, TunName};
+use crate::values::{Queues, Services, TunName};
 
 /// Smallest MTU with IPv4 alone: every host must accept 576 bytes (RFC 791 section 3.1).
 pub const MIN_MTU_V4: u16 = 576;

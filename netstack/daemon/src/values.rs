@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use netstack::device::OffloadMode;
 use serde::Deserialize;
 
 /// Longest interface name, in bytes (`IFNAMSIZ` less the terminating zero).
@@ -98,26 +99,16 @@ impl FromStr for Queues {
     }
 }
 
-/// Whether the device segments and checksums for us.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum OffloadMode {
-    /// With offload where the kernel has it, without elsewhere.
-    #[default]
-    Auto,
-    /// With offload, or not at all.
-    On,
-    /// Without: one packet of at most the MTU per read and write.
-    Off,
-}
-
-impl fmt::Display for OffloadMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::On => "on",
-            Self::Off => "off",
-        })
+/// Parses `auto`, `on` or `off`.
+///
+/// # Errors
+/// A sentence that names the values that are allowed.
+pub fn parse_offload(text: &str) -> Result<OffloadMode, String> {
+    match text {
+        "auto" => Ok(OffloadMode::Auto),
+        "on" => Ok(OffloadMode::On),
+        "off" => Ok(OffloadMode::Off),
+        _ => Err(format!("`{text}` is not one of auto, on, off")),
     }
 }
 

@@ -107,7 +107,7 @@ counters! {
 
 counters! {
     /// What happened that is not a discard.
-    Event {
+    Counter {
         /// Packets received from the device.
         PacketsIn => "packets_in",
         /// Packets handed to the device.
@@ -146,20 +146,20 @@ counters! {
 }
 
 const DROPS: usize = DropReason::ALL.len();
-const EVENTS: usize = Event::ALL.len();
+const COUNTERS: usize = Counter::ALL.len();
 
 /// One worker's counters. Written by that worker, read by anybody.
 #[derive(Debug)]
 pub struct Counters {
     drops: [AtomicU64; DROPS],
-    events: [AtomicU64; EVENTS],
+    counts: [AtomicU64; COUNTERS],
 }
 
 impl Default for Counters {
     fn default() -> Self {
         Self {
             drops: [const { AtomicU64::new(0) }; DROPS],
-            events: [const { AtomicU64::new(0) }; EVENTS],
+            counts: [const { AtomicU64::new(0) }; COUNTERS],
         }
     }
 }
@@ -175,9 +175,9 @@ impl Counters {
         self.drops[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts `count` of an event.
-    pub fn add(&self, event: Event, count: u64) {
-        self.events[event as usize].fetch_add(count, Ordering::Relaxed);
+    /// Counts `count` of `counter`.
+    pub fn add(&self, counter: Counter, count: u64) {
+        self.counts[counter as usize].fetch_add(count, Ordering::Relaxed);
     }
 
     /// How many packets were discarded for `reason`.
@@ -185,8 +185,8 @@ impl Counters {
         self.drops[reason as usize].load(Ordering::Relaxed)
     }
 
-    /// How often `event` happened.
-    pub fn count(&self, event: Event) -> u64 {
-        self.events[event as usize].load(Ordering::Relaxed)
+    /// Returns the value of `counter`.
+    pub fn count(&self, counter: Counter) -> u64 {
+        self.counts[counter as usize].load(Ordering::Relaxed)
     }
 }

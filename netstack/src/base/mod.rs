@@ -4,10 +4,12 @@
 
 pub mod config;
 pub mod counters;
+pub mod link;
 pub mod rng;
 pub mod time;
 
 pub use config::{Config, ConfigError, TcpConfig};
 pub use counters::{Counters, DropReason};
+pub use link::{LinkCaps, OffloadCaps};
 pub use rng::Rng;
 pub use time::Instant;

@@ -1,5 +1,6 @@
 //! What a TUN device shall be, checked before the kernel is asked.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::DeviceError;
@@ -15,7 +16,7 @@ const MTU_MIN_V6: u16 = 1280;
 
 /// Whether the device hands over super-segments and unfinished checksums.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Offload {
+pub enum OffloadMode {
     /// Where the kernel can.
     #[default]
     Auto,
@@ -23,6 +24,16 @@ pub enum Offload {
     On,
     /// Bare packets only.
     Off,
+}
+
+impl fmt::Display for OffloadMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
 }
 
 /// A TUN device, and the kernel's own side of it.
@@ -39,7 +50,7 @@ pub struct TunConfig {
     /// Queues, one per worker.
     pub queues: usize,
     /// Super-segments and unfinished checksums.
-    pub offload: Offload,
+    pub offload: OffloadMode,
 }
 
 impl TunConfig {
@@ -51,7 +62,7 @@ impl TunConfig {
             host_v4: None,
             host_v6: None,
             queues: 1,
-            offload: Offload::Auto,
+            offload: OffloadMode::Auto,
         }
     }
 

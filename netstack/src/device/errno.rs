@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 /// What to do after a read or a write failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Verdict {
+pub(super) enum ErrorAction {
     /// Nothing there, or no room: the call did nothing.
     Later,
     /// A signal came first.
@@ -17,14 +17,14 @@ pub(super) enum Verdict {
 
 /// Judges one error number. Down interfaces (`EIO`), want of memory and headers that the kernel
 /// refuses cost the packet; only what can never get better ends the device.
-pub(super) fn judge(errno: Errno) -> Verdict {
+pub(super) fn judge(errno: Errno) -> ErrorAction {
     match errno {
-        Errno::AGAIN => Verdict::Later,
-        Errno::INTR => Verdict::Again,
+        Errno::AGAIN => ErrorAction::Later,
+        Errno::INTR => ErrorAction::Again,
         // The kernel says BADFD when the interface was deleted under us, and FAULT to a reader that
         // was asleep in it at that moment.
-        Errno::BADFD | Errno::BADF | Errno::NODEV | Errno::NXIO | Errno::FAULT => Verdict::Gone,
-        _ => Verdict::PacketLost,
+        Errno::BADFD | Errno::BADF | Errno::NODEV | Errno::NXIO | Errno::FAULT => ErrorAction::Gone,
+        _ => ErrorAction::PacketLost,
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! A device moves bytes and never looks past the fixed IP header; it never waits except in
 //! [`Device::park`], never grows a buffer beyond the pool it was lent, and counts each packet that it
-//! has to discard under one reason. It also counts [`Event::PacketsIn`](crate::base::counters::Event)
+//! has to discard under one reason. It also counts [`Counter::PacketsIn`](crate::base::counters::Counter)
 //! and its three siblings, so that those hold for packets that the stack never got to see.
 
 use std::io;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use packet::Buffers;
 use packet::frame::{RxPacket, TxPacket};
 
-use crate::base::{Counters, Instant};
+use crate::base::{Counters, Instant, LinkCaps};
 
 pub mod channel;
 mod config;
@@ -37,38 +37,10 @@ pub mod tun_plain;
 mod virtio;
 mod wake;
 
-pub use config::{Offload, TunConfig};
+pub use config::{OffloadMode, TunConfig};
 pub use error::DeviceError;
 pub use link::kernel_drops;
 pub use open::open;
-
-/// Room that a receive slab needs beyond the largest packet, in bytes: the device's own header in
-/// front of it, and one byte by which a packet that was cut off is told from one that just fits.
-pub const SLAB_SLACK_BYTES: usize = 64;
-
-/// What a device can do; constant for its life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DeviceCaps {
-    /// Largest packet that goes over the wire in one piece, in bytes with its IP header.
-    pub mtu: u16,
-    /// Takes TCP super-segments of up to 64 KiB ([`packet::frame::SegmentOffload`]) and may hand
-    /// them over on receive.
-    pub tso: bool,
-    /// Takes UDP super-datagrams, and may hand them over on receive: one UDP header, a payload of
-    /// several datagrams, each [`RxPacket::gso_size`] bytes long but the last.
-    pub uso: bool,
-    /// Finishes a partial transport checksum ([`packet::frame::ChecksumOffload`]).
-    pub tx_checksum: bool,
-    /// Largest packet that it hands over, in bytes with its IP header.
-    pub max_packet: usize,
-}
-
-impl DeviceCaps {
-    /// How long the large slabs of a pool must be to receive from this device, in bytes.
-    pub fn slab_bytes(&self) -> usize {
-        self.max_packet + SLAB_SLACK_BYTES
-    }
-}
 
 /// Wakes the thread that is, or is about to be, in [`Device::park`]. Any thread may call it.
 pub trait Unpark: Send + Sync {
@@ -83,7 +55,7 @@ pub trait Unpark: Send + Sync {
 /// not be taken or sent is a counted drop, never an error, and never tried again.
 pub trait Device: Send + 'static {
     /// What it can do.
-    fn caps(&self) -> DeviceCaps;
+    fn caps(&self) -> LinkCaps;
 
     /// Appends up to `max` packets to `out` without waiting and returns how many; `0` means that
     /// nothing is there. Performs at most `max` reads, so that it returns even when each packet has to
@@ -119,7 +91,7 @@ pub trait Device: Send + 'static {
 }
 
 impl Device for Box<dyn Device> {
-    fn caps(&self) -> DeviceCaps {
+    fn caps(&self) -> LinkCaps {
         (**self).caps()
     }
 

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::tun_offload::OffloadTun;
 use super::tun_plain::PlainTun;
-use super::{Device, DeviceError, Offload, TunConfig, link};
+use super::{Device, DeviceError, OffloadMode, TunConfig, link};
 
 const TUN_PATH: &str = "/dev/net/tun";
 
@@ -16,17 +16,17 @@ const TUN_PATH: &str = "/dev/net/tun";
 /// was there before.
 ///
 /// Works in the network namespace of the calling thread. IPv6 addresses are usable at once (no
-/// duplicate address detection). With `Offload::Off` and one queue it is the plain device; with
-/// `Offload::Auto` it is the plain device, too, where the kernel has no offload.
+/// duplicate address detection). With `OffloadMode::Off` and one queue it is the plain device; with
+/// `OffloadMode::Auto` it is the plain device, too, where the kernel has no offload.
 ///
 /// ```no_run
-/// use netstack::device::{Offload, TunConfig, open};
+/// use netstack::device::{OffloadMode, TunConfig, open};
 ///
 /// let mut config = TunConfig::new("t0");
 /// config.host_v4 = Some(("10.77.0.1".parse()?, 24));
 /// config.host_v6 = Some(("fd77::1".parse()?, 64));
 /// config.queues = 4;
-/// config.offload = Offload::Auto;
+/// config.offload = OffloadMode::Auto;
 /// let devices = open(&config)?;
 /// assert_eq!(devices.len(), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -38,12 +38,12 @@ pub fn open(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     config.validate()?;
     check_tun()?;
     let devices = match config.offload {
-        Offload::On => offloading(config)?,
-        Offload::Auto => match offloading(config) {
+        OffloadMode::On => offloading(config)?,
+        OffloadMode::Auto => match offloading(config) {
             Err(DeviceError::NoOffload { .. }) => bare(config)?,
             devices => devices?,
         },
-        Offload::Off => bare(config)?,
+        OffloadMode::Off => bare(config)?,
     };
     link::set_up(config)?;
     Ok(devices)

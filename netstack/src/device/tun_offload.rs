@@ -21,13 +21,13 @@ use rustix::io::Errno;
 use tun_rs::{DeviceBuilder, SyncDevice};
 use zerocopy::IntoBytes as _;
 
-use super::errno::{SIGNAL_RETRIES, Verdict, judge};
+use super::errno::{ErrorAction, SIGNAL_RETRIES, judge};
 use super::linear;
 use super::virtio::{HEADER_BYTES, Header};
 use super::wake::FdWake;
-use super::{Device, DeviceCaps, TunConfig, Unpark};
-use crate::base::counters::Event;
-use crate::base::{Counters, DropReason, Instant};
+use super::{Device, TunConfig, Unpark};
+use crate::base::counters::Counter;
+use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
 /// Largest packet with segmentation offload: an IPv6 header and the most that it can announce.
 const SUPER_PACKET_BYTES: usize = 65_535 + 40;
@@ -41,7 +41,7 @@ const PIECES_MAX: usize = 1 + packet::frame::MAX_CHUNKS;
 pub struct OffloadTun {
     wake: Arc<FdWake>,
     tun: SyncDevice,
-    caps: DeviceCaps,
+    caps: LinkCaps,
     /// Length of the header in front of each packet: [`HEADER_BYTES`], or 0 without offload.
     header_bytes: usize,
     /// Read into next.
@@ -81,15 +81,17 @@ impl OffloadTun {
             .multi_queue(multi_queue)
             .enable(false)
             .build_sync()?;
-        let caps = DeviceCaps {
+        let caps = LinkCaps {
             mtu: config.mtu,
-            tso: offload,
-            uso: offload && first.udp_gso(),
-            tx_checksum: offload,
             max_packet: if offload {
                 SUPER_PACKET_BYTES
             } else {
                 config.mtu.into()
+            },
+            offload: OffloadCaps {
+                tso: offload,
+                uso: offload && first.udp_gso(),
+                tx_checksum: offload,
             },
         };
         let mut tuns = Vec::with_capacity(config.queues);
@@ -263,17 +265,17 @@ fn read_packet(
     counters: &Counters,
 ) -> Result<usize, io::Result<Read>> {
     until_done(|| rustix::io::read(fd, &mut *into)).map_err(|errno| match judge(errno) {
-        Verdict::Later | Verdict::Again => Ok(Read::Empty),
-        Verdict::PacketLost => {
+        ErrorAction::Later | ErrorAction::Again => Ok(Read::Empty),
+        ErrorAction::PacketLost => {
             counters.drop_packet(DropReason::DeviceHeader);
             Ok(Read::Dropped)
         }
-        Verdict::Gone => Err(errno.into()),
+        ErrorAction::Gone => Err(errno.into()),
     })
 }
 
 impl Device for OffloadTun {
-    fn caps(&self) -> DeviceCaps {
+    fn caps(&self) -> LinkCaps {
         self.caps
     }
 
@@ -303,8 +305,8 @@ impl Device for OffloadTun {
             taken += 1;
         };
         if taken > 0 {
-            counters.add(Event::PacketsIn, taken as u64);
-            counters.add(Event::BytesIn, bytes);
+            counters.add(Counter::PacketsIn, taken as u64);
+            counters.add(Counter::BytesIn, bytes);
         }
         result.map(|()| out.len() - before)
     }
@@ -325,7 +327,7 @@ impl Device for OffloadTun {
                 }
                 Err(errno) => {
                     counters.drop_packet(DropReason::TransmitFailed);
-                    if judge(errno) == Verdict::Gone {
+                    if judge(errno) == ErrorAction::Gone {
                         result = Err(errno.into());
                     }
                 }
@@ -333,8 +335,8 @@ impl Device for OffloadTun {
         }
         batch.clear();
         if sent > 0 {
-            counters.add(Event::PacketsOut, sent);
-            counters.add(Event::BytesOut, bytes);
+            counters.add(Counter::PacketsOut, sent);
+            counters.add(Counter::BytesOut, bytes);
         }
         result
     }

@@ -17,10 +17,10 @@ use packet::frame::{RxPacket, TxPacket};
 use rustix::io::Errno;
 use tun_tap::{Iface, Mode};
 
-use super::errno::{SIGNAL_RETRIES, Verdict, judge};
-use super::{Device, DeviceCaps, TunConfig, Unpark, linear};
-use crate::base::counters::Event;
-use crate::base::{Counters, DropReason, Instant};
+use super::errno::{ErrorAction, SIGNAL_RETRIES, judge};
+use super::{Device, TunConfig, Unpark, linear};
+use crate::base::counters::Counter;
+use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
 const TUN: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -103,9 +103,9 @@ impl PlainTun {
             Err(errno) => {
                 self.drained = true;
                 return match judge(errno) {
-                    Verdict::Gone => Err(errno.into()),
-                    Verdict::Later | Verdict::Again => Ok(None),
-                    Verdict::PacketLost => {
+                    ErrorAction::Gone => Err(errno.into()),
+                    ErrorAction::Later | ErrorAction::Again => Ok(None),
+                    ErrorAction::PacketLost => {
                         counters.drop_packet(DropReason::DeviceHeader);
                         self.drained = false;
                         Ok(Some(None))
@@ -121,7 +121,7 @@ impl PlainTun {
             counters.drop_packet(DropReason::DeviceTruncated);
             return Ok(Some(None));
         }
-        counters.add(Event::BytesIn, read as u64);
+        counters.add(Counter::BytesIn, read as u64);
         Ok(Some(Some(RxPacket {
             data: slab.freeze(0..read),
             checksum: RxChecksum::Unknown,
@@ -151,13 +151,15 @@ fn errno_of(error: &io::Error) -> Errno {
 }
 
 impl Device for PlainTun {
-    fn caps(&self) -> DeviceCaps {
-        DeviceCaps {
+    fn caps(&self) -> LinkCaps {
+        LinkCaps {
             mtu: self.mtu,
-            tso: false,
-            uso: false,
-            tx_checksum: false,
             max_packet: self.mtu.into(),
+            offload: OffloadCaps {
+                tso: false,
+                uso: false,
+                tx_checksum: false,
+            },
         }
     }
 
@@ -185,7 +187,7 @@ impl Device for PlainTun {
             taken += 1;
         };
         if taken > 0 {
-            counters.add(Event::PacketsIn, taken as u64);
+            counters.add(Counter::PacketsIn, taken as u64);
         }
         result.map(|()| out.len() - before)
     }
@@ -205,15 +207,15 @@ impl Device for PlainTun {
                 }
                 Err(errno) => {
                     counters.drop_packet(DropReason::TransmitFailed);
-                    if judge(errno) == Verdict::Gone {
+                    if judge(errno) == ErrorAction::Gone {
                         result = Err(errno.into());
                     }
                 }
             }
         }
         if sent > 0 {
-            counters.add(Event::PacketsOut, sent);
-            counters.add(Event::BytesOut, bytes);
+            counters.add(Counter::PacketsOut, sent);
+            counters.add(Counter::BytesOut, bytes);
         }
         result
     }

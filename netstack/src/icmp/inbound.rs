@@ -27,7 +27,7 @@ use packet::{Chunks, IpProto, Payload, RxChecksum};
 use crate::base::DropReason;
 use crate::ip::addresses::AddressTable;
 use crate::ip::receive::Cast;
-use crate::ip::send::{Packets, SendError, Via, icmp_packets};
+use crate::ip::send::{Packets, SendError, TxParams, icmp_packets};
 
 /// Which echo requests are answered beyond those to our own addresses. None by default: an answer
 /// to many is an amplifier (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2 leave the choice).
@@ -289,7 +289,7 @@ impl EchoRequest {
     pub fn reply(
         &self,
         packet: &Payload,
-        via: &Via,
+        params: &TxParams,
         ident: impl FnOnce() -> u32,
     ) -> Result<Packets, SendError> {
         let (ident_field, seq) = (self.ident, self.seq);
@@ -306,13 +306,13 @@ impl EchoRequest {
             .into(),
         };
         let data = Chunks::from(packet.slice(self.data.clone()));
-        let via = Via {
+        let params = TxParams {
             // The request's DSCP may come back; its congestion marks say nothing about the way
             // back (RFC 3168 section 6).
-            traffic_class: via.traffic_class & 0xfc,
-            ..*via
+            traffic_class: params.traffic_class & 0xfc,
+            ..*params
         };
-        icmp_packets(self.local, self.remote, message, data, &via, ident)
+        icmp_packets(self.local, self.remote, message, data, &params, ident)
     }
 }
 

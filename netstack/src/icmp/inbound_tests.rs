@@ -2,7 +2,7 @@
 
 use super::super::testing::{PEER4, PEER6, US4, US6, addresses, icmp, ip, packet};
 use super::*;
-use crate::ip::send::Offload;
+use crate::base::OffloadCaps;
 use packet::build::{Head, TxChecksum, prepend_tcp};
 use packet::icmp::{Icmpv4RedirectCode, TimeExceededCode};
 use packet::ip::{FragmentInfo, Ipv4, Ipv6};
@@ -327,13 +327,13 @@ fn pings_to_many_are_not_answered_unless_asked_for() {
 
 #[test]
 fn a_ping_comes_back_as_it_went() {
-    let via = Via {
+    let params = TxParams {
         mtu: 1500,
         dont_fragment: true,
         ttl: 64,
         traffic_class: 0x2b,
         flow_label: 0,
-        offload: Offload::default(),
+        offload: OffloadCaps::default(),
     };
     let data: Vec<u8> = (0..3_000u32).map(|n| n as u8).collect();
     for len in [0, 1, 56, 1_452, 3_000] {
@@ -354,7 +354,7 @@ fn a_ping_comes_back_as_it_went() {
             let Inbound::EchoRequest(request) = unicast(&bytes) else {
                 panic!("a ping");
             };
-            let replies = request.reply(&bytes, &via, || 1).expect("sent");
+            let replies = request.reply(&bytes, &params, || 1).expect("sent");
             assert_eq!(replies.is_fragmented(), len == 3_000);
             if replies.is_fragmented() {
                 continue; // put together in the tests of ip::send

@@ -17,7 +17,7 @@ use crate::base::time::Duration;
 use crate::base::{Instant, Rng};
 use crate::ip::addresses::AddressTable;
 use crate::ip::key::HashKey;
-use crate::ip::reassembly::{Reassembly, Verdict};
+use crate::ip::reassembly::{FragmentStatus, Reassembly};
 use crate::ip::receive::{
     Cast, Delivery, Origin, Upper, classify, fragment_in, on_parse_error, parameter_problem,
 };
@@ -61,12 +61,12 @@ impl World {
             Delivery::Fragment => {
                 self.met.fragments += 1;
                 let input = fragment_in(&packet).expect("a fragment");
-                match self.reassembly.on_fragment(Instant::ZERO, &input).verdict {
-                    Verdict::Complete(whole) => {
+                match self.reassembly.on_fragment(Instant::ZERO, &input).status {
+                    FragmentStatus::Complete(whole) => {
                         self.met.completed += 1;
                         self.receive::<I>(&whole, Origin::Reassembled, depth + 1);
                     }
-                    Verdict::ParameterProblem { pointer, code } => {
+                    FragmentStatus::ParameterProblem { pointer, code } => {
                         self.answer(parameter_problem(I::VERSION, code, pointer), bytes);
                     }
                     _ => {}

@@ -10,10 +10,9 @@ use std::thread::JoinHandle;
 use lockorder::Mutex;
 
 use crate::base::Config;
-use crate::base::counters::{DropReason, Event};
+use crate::base::counters::{Counter, DropReason};
 use crate::base::time::Duration;
 use crate::device::Device;
-use crate::engine;
 use crate::engine::clock::Clock;
 use crate::engine::threads::{self, Spinners};
 use crate::engine::worker::Worker;
@@ -109,13 +108,7 @@ impl StackBuilder {
             None => entropy()?,
         };
         let workers = devices.len();
-        let shared = Shared::new(
-            self.config,
-            &self.addresses,
-            engine::link_caps(&caps),
-            workers,
-            seed,
-        )?;
+        let shared = Shared::new(self.config, &self.addresses, caps, workers, seed)?;
         let clock = Clock::start();
         let spinners = Spinners::for_this_machine();
         let mut joins = Joins::with_capacity(workers);
@@ -163,7 +156,7 @@ impl CountersSnapshot {
     }
 
     /// How often `event` happened.
-    pub fn count(&self, event: Event) -> u64 {
+    pub fn count(&self, event: Counter) -> u64 {
         self.events.get(event as usize).copied().unwrap_or(0)
     }
 
@@ -172,7 +165,7 @@ impl CountersSnapshot {
         let drops = DropReason::ALL
             .iter()
             .map(|&r| (r.label(), self.dropped(r)));
-        let events = Event::ALL.iter().map(|&e| (e.label(), self.count(e)));
+        let events = Counter::ALL.iter().map(|&e| (e.label(), self.count(e)));
         drops.chain(events)
     }
 }
@@ -217,7 +210,7 @@ impl Stack {
                 .iter()
                 .map(|&r| sum(&|c| c.dropped(r)))
                 .collect(),
-            events: Event::ALL.iter().map(|&e| sum(&|c| c.count(e))).collect(),
+            events: Counter::ALL.iter().map(|&e| sum(&|c| c.count(e))).collect(),
         }
     }
 

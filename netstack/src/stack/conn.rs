@@ -20,7 +20,7 @@ use super::local;
 use super::mailbox::{Mailbox, Message};
 use crate::base::Instant;
 use crate::demux::FlowKey;
-use crate::tcp::{Events, Tcp};
+use crate::tcp::{Readiness, Tcp};
 
 /// A connection, shared by its owner, the flow table and the application's handle.
 pub struct ConnCell {
@@ -154,13 +154,13 @@ impl Conn {
         register(&mut self.writer, cx.waker(), retired);
     }
 
-    /// Collects the wakers that `events` concern; they run when nothing is locked.
-    pub(crate) fn collect_wakers(&mut self, events: Events, deferred: &mut Deferred) {
-        let ended = Events::ERROR | Events::CLOSED;
-        if events.intersects(Events::READABLE | Events::PEER_CLOSED | ended) {
+    /// Collects the wakers that `readiness` concern; they run when nothing is locked.
+    pub(crate) fn collect_wakers(&mut self, readiness: Readiness, deferred: &mut Deferred) {
+        let ended = Readiness::ERROR | Readiness::CLOSED;
+        if readiness.intersects(Readiness::READABLE | Readiness::PEER_CLOSED | ended) {
             deferred.wakers.extend(self.reader.take());
         }
-        if events.intersects(Events::WRITABLE | Events::ESTABLISHED | ended) {
+        if readiness.intersects(Readiness::WRITABLE | Readiness::ESTABLISHED | ended) {
             deferred.wakers.extend(self.writer.take());
         }
     }

@@ -36,9 +36,6 @@ use std::net::IpAddr;
 
 use crate::base::ConfigError;
 
-/// Room that a device may need in a slab in front of a packet (a virtio header, alignment), in bytes.
-pub const DEVICE_ROOM_BYTES: usize = 64;
-
 /// Why a stack could not be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {

@@ -17,9 +17,9 @@ use super::rx_tcp::TcpArrival;
 use super::rx_udp::UdpArrival;
 use super::shared::Shared;
 use super::worker_state::WorkerState;
-use crate::base::counters::{DropReason, Event};
+use crate::base::counters::{Counter, DropReason};
 use crate::icmp::error::{permit, reassembly_time_exceeded};
-use crate::ip::reassembly::Verdict;
+use crate::ip::reassembly::FragmentStatus;
 use crate::ip::receive::{
     Delivery, Origin, Upper, classify, fragment_in, on_parse_error, parameter_problem,
 };
@@ -115,10 +115,10 @@ impl Shared {
                 w.counters.drop_packet(discarded.reason);
             }
         }
-        match outcome.verdict {
-            Verdict::Pending => {}
-            Verdict::Complete(whole) => {
-                w.counters.add(Event::Reassembled, 1);
+        match outcome.status {
+            FragmentStatus::Pending => {}
+            FragmentStatus::Complete(whole) => {
+                w.counters.add(Counter::Reassembled, 1);
                 let whole = RxPacket {
                     data: whole,
                     // The device never saw the whole datagram.
@@ -128,8 +128,8 @@ impl Shared {
                 };
                 self.receive_ip::<I>(key, w, whole, false, Origin::Reassembled);
             }
-            Verdict::Drop(reason) => w.counters.drop_packet(reason),
-            Verdict::ParameterProblem { pointer, code } => {
+            FragmentStatus::Drop(reason) => w.counters.drop_packet(reason),
+            FragmentStatus::ParameterProblem { pointer, code } => {
                 w.counters.drop_packet(DropReason::FragmentInvalid);
                 let message = parameter_problem(I::VERSION, code, pointer);
                 self.send_icmp_error(key, w, message, &packet.data);
@@ -152,11 +152,11 @@ impl Shared {
             .icmp_limit
             .with(&mut key.ctx(), |limit, _| limit.allow(w.now, &mut w.rng));
         if !allowed {
-            w.counters.add(Event::IcmpErrorsLimited, 1);
+            w.counters.add(Counter::IcmpErrorsLimited, 1);
             return;
         }
         if let Some(packet) = permit.build(self.config.ttl) {
-            w.counters.add(Event::IcmpErrorsSent, 1);
+            w.counters.add(Counter::IcmpErrorsSent, 1);
             w.local.transmit.push(packet);
         }
     }

@@ -11,7 +11,7 @@ use super::control::mss_for;
 use super::levels::StackLocks;
 use super::shared::Shared;
 use super::worker_state::WorkerState;
-use crate::base::counters::{DropReason, Event};
+use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
 use crate::icmp::inbound::on_packet;
 use crate::icmp::{EchoPolicy, ErrorKind, Inbound, TransportError};
@@ -31,7 +31,8 @@ impl Shared {
         let policy = EchoPolicy::default();
         match on_packet(ip, cast, packet.checksum, &w.addressing.addresses, policy) {
             Inbound::EchoRequest(request) => {
-                let via = self.via(key, w, request.remote, self.config.ttl, ip.traffic_class());
+                let via =
+                    self.tx_params(key, w, request.remote, self.config.ttl, ip.traffic_class());
                 let (local, remote, proto) = (request.local, request.remote, I::ICMP.0);
                 let identification = &mut w.identification;
                 let reply = request.reply(&packet.data, &via, || {
@@ -39,7 +40,7 @@ impl Shared {
                 });
                 match reply {
                     Ok(packets) => {
-                        w.counters.add(Event::EchoReplies, 1);
+                        w.counters.add(Counter::EchoReplies, 1);
                         self.queue_packets(w, packets);
                     }
                     Err(_) => w.counters.drop_packet(DropReason::TooBig),
@@ -91,8 +92,8 @@ impl Shared {
         let deferred = &mut w.deferred;
         let believed = cell.state.with(&mut key.ctx(), |conn, _| {
             match conn.tcp.on_icmp_error(icmp, seq) {
-                Ok(events) => {
-                    conn.collect_wakers(events, deferred);
+                Ok(readiness) => {
+                    conn.collect_wakers(readiness, deferred);
                     true
                 }
                 Err(_) => false,

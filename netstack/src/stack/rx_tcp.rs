@@ -16,9 +16,9 @@ use super::levels::StackLocks;
 use super::listener::Listener;
 use super::shared::Shared;
 use super::worker_state::WorkerState;
-use crate::base::counters::{DropReason, Event};
+use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
-use crate::tcp::{Events, Segment, SegmentOut, SeqNum, Tcp, reset_for};
+use crate::tcp::{Readiness, Segment, SegmentOut, SeqNum, Tcp, reset_for};
 
 /// A TCP packet whose IP header was checked: who, to whom, and where in the packet the segment is.
 pub(super) struct TcpArrival {
@@ -58,7 +58,7 @@ impl Shared {
             && usize::from(cell.owner) != w.index
             && !arrival.handed_over
         {
-            w.counters.add(Event::HandedOver, 1);
+            w.counters.add(Counter::HandedOver, 1);
             let owner = &self.workers[usize::from(cell.owner)].mailbox;
             if owner.hand_over(packet).is_err() {
                 w.counters.drop_packet(DropReason::InboxFull);
@@ -95,12 +95,12 @@ impl Shared {
         let is_reset = segment.flags.contains(TcpFlags::RST);
         let outcome = cell.state.with(&mut key.ctx(), |conn, ctx| {
             let outcome = conn.tcp.on_segment(segment, w.now, &self.buffers);
-            conn.collect_wakers(outcome.events, deferred);
-            if outcome.events.contains(Events::ESTABLISHED) {
+            conn.collect_wakers(outcome.readiness, deferred);
+            if outcome.readiness.contains(Readiness::ESTABLISHED) {
                 match conn.listener.take() {
-                    None => w.counters.add(Event::TcpActiveOpens, 1),
+                    None => w.counters.add(Counter::TcpActiveOpens, 1),
                     Some(listener) => {
-                        w.counters.add(Event::TcpPassiveOpens, 1);
+                        w.counters.add(Counter::TcpPassiveOpens, 1);
                         if listener.has_service() {
                             listener.release();
                             deferred.served.push((listener, Arc::clone(cell)));
@@ -126,7 +126,7 @@ impl Shared {
         });
         match outcome.drop {
             Some(reason) => w.counters.drop_packet(reason),
-            None if is_reset => w.counters.add(Event::TcpResetsIn, 1),
+            None if is_reset => w.counters.add(Counter::TcpResetsIn, 1),
             None => {}
         }
         if let Some(rst) = outcome.rst {
@@ -232,7 +232,7 @@ impl Shared {
     ) {
         let deferred = &mut w.deferred;
         let (first, listener) = cell.state.with(&mut key.ctx(), |conn, _| {
-            conn.collect_wakers(Events::CLOSED, deferred);
+            conn.collect_wakers(Readiness::CLOSED, deferred);
             (
                 !std::mem::replace(&mut conn.removed, true),
                 conn.listener.take(),
@@ -244,7 +244,7 @@ impl Shared {
             w.deferred.released.push(listener);
         }
         if first && self.flows.remove(&mut key.ctx(), cell) {
-            w.counters.add(Event::TcpClosed, 1);
+            w.counters.add(Counter::TcpClosed, 1);
         }
     }
 }

@@ -19,7 +19,7 @@ use super::levels::{self, StackLocks};
 use super::listener::Listener;
 use super::mailbox::{Mailbox, Message};
 use super::udp::UdpGroup;
-use crate::base::{Config, Counters, Instant, Rng, TcpConfig};
+use crate::base::{Config, Counters, Instant, LinkCaps, Rng, TcpConfig};
 use crate::demux::{BindTable, PortAllocator, UdpTable};
 use crate::icmp::limiter::IcmpLimiter;
 use crate::ip::fragment::Identification;
@@ -30,19 +30,6 @@ use crate::tcp::IsnGenerator;
 
 /// Listeners, and UDP sockets, at most: one for each port.
 const MAX_BOUND: usize = 65_536;
-
-/// What the stack may leave to its device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkCaps {
-    /// Largest IP packet on the link, in bytes.
-    pub mtu: u16,
-    /// Largest packet that is received, in bytes: more than the MTU where packets come coalesced.
-    pub max_packet: usize,
-    /// The device cuts TCP super-segments.
-    pub tso: bool,
-    /// The device finishes transport checksums.
-    pub tx_checksum: bool,
-}
 
 /// One worker, as the others see it.
 #[derive(Debug)]
@@ -114,8 +101,15 @@ impl Shared {
         config.validate()?;
         let mut rng = Rng::from_seed(seed);
         let addressing = Addressing::new(addresses)?;
-        let large = link.max_packet.max(usize::from(link.mtu)) + super::DEVICE_ROOM_BYTES;
-        let buffers = Buffers::new(large, config.max_large_slabs, config.max_small_slabs);
+        let link = LinkCaps {
+            offload: link.offload.usable(),
+            ..link
+        };
+        let buffers = Buffers::new(
+            link.slab_bytes(),
+            config.max_large_slabs,
+            config.max_small_slabs,
+        );
         let worker = |_| WorkerHandle {
             mailbox: Arc::new(Mailbox::new()),
             counters: Arc::new(Counters::new()),

@@ -17,9 +17,9 @@ use super::shared::Shared;
 use super::udp::OutDatagram;
 use super::worker_state::WorkerState;
 use crate::base::Instant;
-use crate::base::counters::{DropReason, Event};
+use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
-use crate::ip::send::{Offload, Packets, Via, tcp_packet, udp_packets};
+use crate::ip::send::{Packets, TxParams, tcp_packet, udp_packets};
 use crate::tcp::{Losses, SegmentOut};
 
 /// Segments that one connection may produce before others get their turn.
@@ -33,11 +33,11 @@ fn count_losses(w: &WorkerState, before: Losses, after: Losses) {
     let more = |after: u32, before: u32| u64::from(after.saturating_sub(before));
     let retransmits = more(after.retransmits, before.retransmits);
     if retransmits > 0 {
-        w.counters.add(Event::TcpRetransmits, retransmits);
+        w.counters.add(Counter::TcpRetransmits, retransmits);
     }
     let timeouts = more(after.timeouts, before.timeouts);
     if timeouts > 0 {
-        w.counters.add(Event::TcpTimeouts, timeouts);
+        w.counters.add(Counter::TcpTimeouts, timeouts);
     }
 }
 
@@ -68,7 +68,7 @@ impl Shared {
         cell: &Arc<ConnCell>,
     ) -> Option<Instant> {
         cell.unmark();
-        let max_payload = if self.link.tso {
+        let max_payload = if self.link.offload.tso {
             MAX_SUPER_SEGMENT_BYTES
         } else {
             0
@@ -117,9 +117,9 @@ impl Shared {
         let now = w.now;
         cell.state.with(&mut key.ctx(), |conn, _| {
             let before = conn.tcp.losses();
-            let events = conn.tcp.on_timeout(now);
+            let readiness = conn.tcp.on_timeout(now);
             count_losses(w, before, conn.tcp.losses());
-            conn.collect_wakers(events, &mut w.deferred);
+            conn.collect_wakers(readiness, &mut w.deferred);
         });
         w.mark_dirty(cell);
     }
@@ -134,17 +134,17 @@ impl Shared {
     ) {
         let header = header_of(flow, &segment);
         if header.flags.contains(TcpFlags::RST) {
-            w.counters.add(Event::TcpResetsOut, 1);
+            w.counters.add(Counter::TcpResetsOut, 1);
         }
         let (local, remote) = (flow.local(), flow.remote());
-        let via = Via {
+        let params = TxParams {
             // The connection keeps to its MSS, which follows the path.
             mtu: self.link.mtu,
             dont_fragment: how.dont_fragment,
             ttl: how.ttl,
             traffic_class: how.traffic_class,
             flow_label: 0,
-            offload: self.offload(),
+            offload: self.link.offload,
         };
         let identification = &mut w.identification;
         let ident = || identification.next(local.ip(), remote.ip(), IpProto::TCP.0);
@@ -154,7 +154,7 @@ impl Shared {
             &header,
             segment.payload,
             segment.mss,
-            &via,
+            &params,
             ident,
         ) {
             Ok(packet) => w.local.transmit.push(packet),
@@ -162,31 +162,23 @@ impl Shared {
         }
     }
 
-    fn offload(&self) -> Offload {
-        Offload {
-            tx_checksum: self.link.tx_checksum,
-            tso: self.link.tso,
-            uso: false,
-        }
-    }
-
     /// How packets to `remote` leave.
-    pub(super) fn via(
+    pub(super) fn tx_params(
         &self,
         key: &mut Key<StackLocks>,
         w: &WorkerState,
         remote: IpAddr,
         ttl: u8,
         traffic_class: u8,
-    ) -> Via {
+    ) -> TxParams {
         let path = self.path(key, remote, w.now);
-        Via {
+        TxParams {
             mtu: path.mtu,
             dont_fragment: path.dont_fragment,
             ttl,
             traffic_class,
             flow_label: 0,
-            offload: self.offload(),
+            offload: self.link.offload,
         }
     }
 
@@ -194,7 +186,7 @@ impl Shared {
     pub(super) fn queue_packets(&self, w: &mut WorkerState, packets: Packets) {
         if packets.is_fragmented() {
             w.counters
-                .add(Event::FragmentsOut, packets.remaining() as u64);
+                .add(Counter::FragmentsOut, packets.remaining() as u64);
         }
         w.local.transmit.extend(packets);
     }
@@ -223,9 +215,9 @@ impl Shared {
                 }
             }
         }
-        let via = self.via(key, w, remote.ip(), datagram.ttl, 0);
+        let params = self.tx_params(key, w, remote.ip(), datagram.ttl, 0);
         let identification = &mut w.identification;
-        let packets = udp_packets(local, remote, datagram.payload.into(), &via, || {
+        let packets = udp_packets(local, remote, datagram.payload.into(), &params, || {
             identification.next(local.ip(), remote.ip(), IpProto::UDP.0)
         });
         match packets {

@@ -16,7 +16,7 @@ impl Tcp {
                 let retries = u32::from(opening.retries());
                 (retries, retries)
             }
-            Stage::Open(conn) => (conn.stats.retransmits, conn.stats.timeouts),
+            Stage::Open(tcb) => (tcb.stats.retransmits, tcb.stats.timeouts),
             Stage::Closed { .. } => (0, 0),
         };
         Losses {
@@ -55,25 +55,25 @@ impl Tcp {
                 info.retransmits = u32::from(opening.retries());
                 info.timeouts = info.retransmits;
             }
-            Stage::Open(conn) => {
-                info.srtt = conn.rtt.srtt().unwrap_or_default();
-                info.rttvar = conn.rtt.rttvar();
-                info.rto = conn.rto();
-                info.cwnd = conn.cc.cwnd();
-                info.ssthresh = conn.cc.ssthresh();
-                info.mss = u16::try_from(conn.payload_mss()).unwrap_or(u16::MAX);
-                info.in_flight = conn.flight.outstanding();
-                info.sacked = conn.flight.sacked();
-                info.send_window = conn.peer.wnd;
-                info.recv_window = conn.window.offered();
-                info.recv_buffer = conn.window.capacity();
-                info.bytes_in = conn.stats.bytes_in;
-                info.bytes_out = conn.stats.bytes_out;
-                info.retransmits = conn.stats.retransmits;
-                info.timeouts = conn.stats.timeouts;
-                info.recoveries = conn.stats.recoveries;
-                info.undone = conn.stats.undone;
-                info.out_of_order = conn
+            Stage::Open(tcb) => {
+                info.srtt = tcb.rtt.srtt().unwrap_or_default();
+                info.rttvar = tcb.rtt.rttvar();
+                info.rto = tcb.rto();
+                info.cwnd = tcb.cc.cwnd();
+                info.ssthresh = tcb.cc.ssthresh();
+                info.mss = u16::try_from(tcb.payload_mss()).unwrap_or(u16::MAX);
+                info.in_flight = tcb.flight.outstanding();
+                info.sacked = tcb.flight.sacked();
+                info.send_window = tcb.peer.wnd;
+                info.recv_window = tcb.window.offered();
+                info.recv_buffer = tcb.window.capacity();
+                info.bytes_in = tcb.stats.bytes_in;
+                info.bytes_out = tcb.stats.bytes_out;
+                info.retransmits = tcb.stats.retransmits;
+                info.timeouts = tcb.stats.timeouts;
+                info.recoveries = tcb.stats.recoveries;
+                info.undone = tcb.stats.undone;
+                info.out_of_order = tcb
                     .assembler
                     .as_ref()
                     .map_or(0, |board| u32::try_from(board.len()).unwrap_or(u32::MAX));
@@ -86,15 +86,14 @@ impl Tcp {
     /// What must hold whatever the peer sends.
     #[cfg(test)]
     pub(super) fn check(&self) {
-        if let Some(conn) = self.conn() {
-            conn.check();
+        if let Some(tcb) = self.tcb() {
+            tcb.check();
         }
     }
 
     /// Right edge of the window that was offered, and RCV.NXT.
     #[cfg(test)]
     pub(super) fn recv_edge(&self) -> Option<(super::SeqNum, super::SeqNum)> {
-        self.conn()
-            .map(|conn| (conn.window.edge(), conn.window.nxt))
+        self.tcb().map(|tcb| (tcb.window.edge(), tcb.window.nxt))
     }
 }

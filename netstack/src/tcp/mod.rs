@@ -6,7 +6,7 @@
 //! machine's clock and on virtual time.
 //!
 //! ```text
-//!   connect ──> SynSent ──────────────> Conn (phase: ESTABLISHED … CLOSED)
+//!   connect ──> SynSent ──────────────> Tcb (phase: ESTABLISHED … CLOSED)
 //!                  │  SYN                ^
 //!                  v                     │
 //!   accept ──> SynReceived ──────────────┘
@@ -24,17 +24,16 @@
 //! acknowledged are dropped, and nothing more can be written.
 
 mod cc;
-mod conn;
 mod handshake;
 mod info;
 mod input;
 mod isn;
-mod options;
 mod outcome;
 mod output;
 mod phase;
-mod rack;
 mod recv;
+mod reorder;
+mod reuse;
 mod rto;
 mod rtt;
 mod segment;
@@ -42,7 +41,9 @@ mod send;
 mod seq;
 mod settings;
 mod socket;
-mod time_wait;
+mod sockopt;
+mod tcb;
+mod timeout;
 mod timers;
 
 #[cfg(test)]
@@ -50,16 +51,18 @@ mod tests;
 
 pub use cc::Algorithm;
 pub use isn::IsnGenerator;
-pub use outcome::{Events, IcmpError, Losses, Outcome, State, TcpError, TcpInfo, Unreachable};
+pub use outcome::{
+    IcmpError, Losses, Readiness, SegmentOutcome, State, TcpError, TcpInfo, Unreachable,
+};
+pub use reuse::Reuse;
 pub use segment::{Segment, SegmentOut, reset_for};
 pub use seq::SeqNum;
 pub use socket::{Open, Tcp};
-pub use time_wait::Reuse;
 
-use conn::Conn;
 use handshake::{SynReceived, SynSent};
+use tcb::Tcb;
 
-/// Where a connection stands: the handshake's states by value, then `Conn`.
+/// Where a connection stands: the handshake's states by value, then `Tcb`.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -68,7 +71,7 @@ use handshake::{SynReceived, SynSent};
 enum Stage {
     SynSent(SynSent),
     SynReceived(SynReceived),
-    Open(Conn),
+    Open(Tcb),
     /// Ended before it was open.
     Closed {
         error: Option<TcpError>,

@@ -1,4 +1,4 @@
-//! What a connection tells its owner: events, errors, numbers.
+//! What a connection tells its owner: readiness, errors, numbers.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::base::DropReason;
 bitflags::bitflags! {
     /// What changed for the application or for the owner of the connection.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-    pub struct Events: u16 {
+    pub struct Readiness: u16 {
         /// There is something new to read: bytes, the end of the stream, or an error.
         const READABLE = 1;
         /// Room for sending again, after `send` took less than it was offered; or an error.
@@ -28,9 +28,9 @@ bitflags::bitflags! {
 
 /// What one received segment led to.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub struct SegmentOutcome {
     /// What changed.
-    pub events: Events,
+    pub readiness: Readiness,
     /// Why the segment (or its text) was discarded, if it was.
     pub drop: Option<DropReason>,
     /// A reply that does not come from the connection's own state (a reset for a bad ACK during the
@@ -38,7 +38,7 @@ pub struct Outcome {
     pub rst: Option<SegmentOut>,
 }
 
-impl Outcome {
+impl SegmentOutcome {
     /// A segment that was discarded without any effect on the application.
     pub(super) fn dropped(reason: DropReason) -> Self {
         Self {

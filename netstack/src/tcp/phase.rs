@@ -1,7 +1,7 @@
 //! The synchronised states as one table (RFC 9293 section 3.3.2).
 //!
 //! Once both sequence number spaces are agreed upon, states differ only in what is permitted, so
-//! they share one `Conn` and differ in this value:
+//! they share one `Tcb` and differ in this value:
 //!
 //! ```text
 //!                    close                     FIN

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use packet::{Buffers, Payload};
 
 use super::Stage;
-use super::conn::{Conn, Flags};
 use super::handshake::{SynReceived, SynSent};
-use super::outcome::{Events, Outcome, State, TcpError};
+use super::outcome::{Readiness, SegmentOutcome, State, TcpError};
 use super::phase::Phase;
+use super::reuse::{self, Reuse};
 use super::segment::{Segment, SegmentOut, reset_for};
 use super::seq::SeqNum;
 use super::settings::Settings;
-use super::time_wait::{self, Reuse};
+use super::tcb::{Flags, Tcb};
 use crate::base::{DropReason, Instant, TcpConfig};
 
 /// What a new connection needs from its surroundings.
@@ -52,17 +52,17 @@ impl Tcp {
     }
 
     /// Takes a segment that belongs to this connection (RFC 9293 section 3.10.7).
-    pub fn on_segment(&mut self, seg: Segment, now: Instant, buffers: &Buffers) -> Outcome {
-        if let Stage::Open(conn) = &mut self.stage {
-            return conn.on_segment(seg, now, buffers);
+    pub fn on_segment(&mut self, seg: Segment, now: Instant, buffers: &Buffers) -> SegmentOutcome {
+        if let Stage::Open(tcb) = &mut self.stage {
+            return tcb.on_segment(seg, now, buffers);
         }
         let (stage, outcome) = match self.take_stage() {
             Stage::SynSent(state) => state.on_segment(&seg, now),
             Stage::SynReceived(state) => state.on_segment(seg, now, buffers),
             stage => {
-                let outcome = Outcome {
+                let outcome = SegmentOutcome {
                     rst: reset_for(&seg),
-                    ..Outcome::dropped(DropReason::TcpNoListener)
+                    ..SegmentOutcome::dropped(DropReason::TcpNoListener)
                 };
                 (stage, outcome)
             }
@@ -72,17 +72,17 @@ impl Tcp {
     }
 
     /// Handles every timer due at or before `now`.
-    pub fn on_timeout(&mut self, now: Instant) -> Events {
-        if let Stage::Open(conn) = &mut self.stage {
-            return conn.on_timeout(now);
+    pub fn on_timeout(&mut self, now: Instant) -> Readiness {
+        if let Stage::Open(tcb) = &mut self.stage {
+            return tcb.on_timeout(now);
         }
-        let (stage, events) = match self.take_stage() {
+        let (stage, readiness) = match self.take_stage() {
             Stage::SynSent(state) => state.on_timeout(now),
             Stage::SynReceived(state) => state.on_timeout(now),
-            stage => (stage, Events::empty()),
+            stage => (stage, Readiness::empty()),
         };
         self.stage = stage;
-        events
+        readiness
     }
 
     /// When [`on_timeout`](Self::on_timeout) is wanted next.
@@ -90,7 +90,7 @@ impl Tcp {
         match &self.stage {
             Stage::SynSent(state) => Some(state.opening.timer()),
             Stage::SynReceived(state) => Some(state.opening.timer()),
-            Stage::Open(conn) => conn.timers.earliest(),
+            Stage::Open(tcb) => tcb.timers.earliest(),
             Stage::Closed { .. } => None,
         }
     }
@@ -102,7 +102,7 @@ impl Tcp {
         match &mut self.stage {
             Stage::SynSent(state) => state.poll_transmit(now),
             Stage::SynReceived(state) => state.poll_transmit(now),
-            Stage::Open(conn) => conn.poll_transmit(now, max_payload),
+            Stage::Open(tcb) => tcb.poll_transmit(now, max_payload),
             Stage::Closed { reset, .. } => reset.take().map(|reset| *reset),
         }
     }
@@ -111,16 +111,16 @@ impl Tcp {
         core::mem::replace(&mut self.stage, Stage::closed(None, None))
     }
 
-    pub(super) fn conn(&self) -> Option<&Conn> {
+    pub(super) fn tcb(&self) -> Option<&Tcb> {
         match &self.stage {
-            Stage::Open(conn) => Some(conn),
+            Stage::Open(tcb) => Some(tcb),
             _ => None,
         }
     }
 
-    pub(super) fn conn_mut(&mut self) -> Option<&mut Conn> {
+    pub(super) fn tcb_mut(&mut self) -> Option<&mut Tcb> {
         match &mut self.stage {
-            Stage::Open(conn) => Some(conn),
+            Stage::Open(tcb) => Some(tcb),
             _ => None,
         }
     }
@@ -129,7 +129,7 @@ impl Tcp {
         match &mut self.stage {
             Stage::SynSent(state) => Some(&mut state.opening.settings),
             Stage::SynReceived(state) => Some(&mut state.opening.settings),
-            Stage::Open(conn) => Some(&mut conn.settings),
+            Stage::Open(tcb) => Some(&mut tcb.settings),
             Stage::Closed { .. } => None,
         }
     }
@@ -139,38 +139,38 @@ impl Tcp {
 impl Tcp {
     /// The first contiguous bytes that were received and not read; empty if there are none.
     pub fn recv_chunk(&self) -> &[u8] {
-        self.conn().map_or(&[], |conn| conn.ring.front())
+        self.tcb().map_or(&[], |tcb| tcb.ring.front())
     }
 
     /// The application read `count` bytes of what [`recv_chunk`](Self::recv_chunk) showed (or of
     /// several chunks in turn). TRANSMIT: the peer should be told of the larger window.
-    pub fn recv_consume(&mut self, count: usize, now: Instant) -> Events {
-        let Some(conn) = self.conn_mut() else {
-            return Events::empty();
+    pub fn recv_consume(&mut self, count: usize, now: Instant) -> Readiness {
+        let Some(tcb) = self.tcb_mut() else {
+            return Readiness::empty();
         };
-        let count = conn.ring.consume(count);
-        conn.after_read(count, now)
+        let count = tcb.ring.consume(count);
+        tcb.after_read(count, now)
     }
 
     /// Takes the first slice of what was received, without a copy. The window may have grown:
     /// see [`wants_transmit`](Self::wants_transmit).
     pub fn recv_pop(&mut self, now: Instant) -> Option<Payload> {
-        let conn = self.conn_mut()?;
-        let chunk = conn.ring.pop()?;
-        conn.after_read(chunk.len(), now);
+        let tcb = self.tcb_mut()?;
+        let chunk = tcb.ring.pop()?;
+        tcb.after_read(chunk.len(), now);
         Some(chunk)
     }
 
     /// Bytes received and not read.
     pub fn recv_len(&self) -> usize {
-        self.conn().map_or(0, |conn| conn.ring.len())
+        self.tcb().map_or(0, |tcb| tcb.ring.len())
     }
 
     /// True if everything up to the peer's FIN was read. A connection that ended in any other way
     /// says so by its [`state`](Self::state) and [`error`](Self::error).
     pub fn is_recv_finished(&self) -> bool {
-        self.conn()
-            .is_some_and(|conn| conn.flags.contains(Flags::FIN_RECEIVED) && conn.ring.len() == 0)
+        self.tcb()
+            .is_some_and(|tcb| tcb.flags.contains(Flags::FIN_RECEIVED) && tcb.ring.len() == 0)
     }
 }
 
@@ -179,13 +179,13 @@ impl Tcp {
     /// Queues as much of `data` as there is room for, and returns how much. After less than all, a
     /// WRITABLE event says when to try again. `0` for a connection that is not open for sending.
     pub fn send(&mut self, data: &[u8], buffers: &Buffers) -> usize {
-        let Some(conn) = self.conn_mut() else {
+        let Some(tcb) = self.tcb_mut() else {
             return 0;
         };
-        let room = conn.send_room();
-        let taken = conn.queue.push(data, room, buffers);
-        if taken < data.len() && conn.phase.may_queue() {
-            conn.flags.insert(Flags::WANT_WRITE);
+        let room = tcb.send_room();
+        let taken = tcb.queue.push(data, room, buffers);
+        if taken < data.len() && tcb.phase.may_queue() {
+            tcb.flags.insert(Flags::WANT_WRITE);
         }
         taken
     }
@@ -196,40 +196,40 @@ impl Tcp {
     /// Gives `data` back if there is not room for all of it; a WRITABLE event says when to try
     /// again.
     pub fn send_payload(&mut self, data: Payload) -> Result<(), Payload> {
-        let Some(conn) = self.conn_mut() else {
+        let Some(tcb) = self.tcb_mut() else {
             return Err(data);
         };
         // A payload longer than the whole buffer goes when the buffer is empty.
-        let fits = data.len() <= conn.send_room()
-            || (conn.phase.may_queue() && conn.queue.len() == 0 && data.len() < 1 << 30);
+        let fits = data.len() <= tcb.send_room()
+            || (tcb.phase.may_queue() && tcb.queue.len() == 0 && data.len() < 1 << 30);
         if !fits {
-            conn.flags.insert(Flags::WANT_WRITE);
+            tcb.flags.insert(Flags::WANT_WRITE);
             return Err(data);
         }
-        conn.queue.append(data);
+        tcb.queue.append(data);
         Ok(())
     }
 
     /// Bytes that [`send`](Self::send) would take now, pools permitting.
     pub fn send_room(&self) -> usize {
-        self.conn().map_or(0, Conn::send_room)
+        self.tcb().map_or(0, Tcb::send_room)
     }
 
     /// Asks for a WRITABLE event when there is room again, as a `send` that took too little does.
     pub fn want_write(&mut self) {
-        if let Some(conn) = self.conn_mut() {
-            conn.flags.insert(Flags::WANT_WRITE);
+        if let Some(tcb) = self.tcb_mut() {
+            tcb.flags.insert(Flags::WANT_WRITE);
         }
     }
 
     /// Bytes queued and never sent.
     pub fn unsent(&self) -> usize {
-        self.conn().map_or(0, |conn| conn.unsent() as usize)
+        self.tcb().map_or(0, |tcb| tcb.unsent() as usize)
     }
 
     /// Bytes queued that the peer has not acknowledged, sent or not.
     pub fn unacked(&self) -> usize {
-        self.conn().map_or(0, |conn| conn.queue.len())
+        self.tcb().map_or(0, |tcb| tcb.queue.len())
     }
 }
 
@@ -240,7 +240,7 @@ impl Tcp {
         match &mut self.stage {
             Stage::SynSent(_) => self.stage = Stage::closed(None, None),
             Stage::SynReceived(state) => state.closing = true,
-            Stage::Open(conn) => conn.close(now),
+            Stage::Open(tcb) => tcb.close(now),
             Stage::Closed { .. } => {}
         }
     }
@@ -249,8 +249,8 @@ impl Tcp {
     /// later, reset the connection (RFC 1122 section 4.2.2.13). Closing altogether is
     /// [`close`](Self::close) and this.
     pub fn close_recv(&mut self, now: Instant) {
-        if let Stage::Open(conn) = &mut self.stage {
-            conn.close_recv(now);
+        if let Stage::Open(tcb) = &mut self.stage {
+            tcb.close_recv(now);
         }
     }
 
@@ -263,7 +263,7 @@ impl Tcp {
                 let reset = state.reset(now);
                 self.stage = Stage::closed(Some(TcpError::Aborted), Some(reset));
             }
-            Stage::Open(conn) => conn.abort(),
+            Stage::Open(tcb) => tcb.abort(),
             Stage::Closed { .. } => {}
         }
     }
@@ -273,7 +273,7 @@ impl Tcp {
         match &self.stage {
             Stage::SynSent(_) => State::SynSent,
             Stage::SynReceived(_) => State::SynReceived,
-            Stage::Open(conn) => conn.phase.state(),
+            Stage::Open(tcb) => tcb.phase.state(),
             Stage::Closed { .. } => State::Closed,
         }
     }
@@ -281,7 +281,7 @@ impl Tcp {
     /// Why the connection ended, if in an error. It stays; the caller shows it once.
     pub fn error(&self) -> Option<TcpError> {
         match &self.stage {
-            Stage::Open(conn) => conn.error,
+            Stage::Open(tcb) => tcb.error,
             Stage::Closed { error, .. } => *error,
             _ => None,
         }
@@ -290,7 +290,7 @@ impl Tcp {
     /// Like [`error`](Self::error), and forgets it.
     pub fn take_error(&mut self) -> Option<TcpError> {
         match &mut self.stage {
-            Stage::Open(conn) => conn.error.take(),
+            Stage::Open(tcb) => tcb.error.take(),
             Stage::Closed { error, .. } => error.take(),
             _ => None,
         }
@@ -300,9 +300,7 @@ impl Tcp {
     /// still wait for the application.
     pub fn is_gone(&self) -> bool {
         match &self.stage {
-            Stage::Open(conn) => {
-                conn.phase == Phase::Closed && !conn.flags.contains(Flags::RST_DUE)
-            }
+            Stage::Open(tcb) => tcb.phase == Phase::Closed && !tcb.flags.contains(Flags::RST_DUE),
             Stage::Closed { reset, .. } => reset.is_none(),
             _ => false,
         }
@@ -312,8 +310,8 @@ impl Tcp {
     /// instance.
     pub fn wants_transmit(&self) -> bool {
         match &self.stage {
-            Stage::Open(conn) => {
-                conn.ack.is_due() || conn.flags.contains(Flags::RST_DUE) || conn.has_unsent()
+            Stage::Open(tcb) => {
+                tcb.ack.is_due() || tcb.flags.contains(Flags::RST_DUE) || tcb.has_unsent()
             }
             Stage::Closed { reset, .. } => reset.is_some(),
             _ => true,
@@ -323,15 +321,15 @@ impl Tcp {
     /// Whether `syn`, which came for this connection in TIME-WAIT, may open a new one in its place
     /// (RFC 6191). `None`: treat it as a segment of this connection.
     pub fn time_wait_reuse(&self, syn: &Segment) -> Option<Reuse> {
-        time_wait::reuse(self.conn()?, syn)
+        reuse::reuse(self.tcb()?, syn)
     }
 }
 
-impl Conn {
+impl Tcb {
     /// The application took `count` bytes: the buffer may grow, and the window with it.
-    fn after_read(&mut self, count: usize, now: Instant) -> Events {
+    fn after_read(&mut self, count: usize, now: Instant) -> Readiness {
         if count == 0 || !self.phase.may_receive() {
-            return Events::empty();
+            return Readiness::empty();
         }
         self.window.on_read(count, self.rtt.srtt(), now);
         if self
@@ -339,8 +337,8 @@ impl Conn {
             .update_due(self.ring.len(), u32::from(self.agreed.mss))
         {
             self.ack.on_urgent();
-            return Events::TRANSMIT;
+            return Readiness::TRANSMIT;
         }
-        Events::empty()
+        Readiness::empty()
     }
 }

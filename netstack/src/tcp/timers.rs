@@ -1,6 +1,6 @@
 //! The timers of a synchronised connection: three instants, each with one meaning at a time.
 //!
-//! Owns when, never what: `conn` asks which are due and acts. A connection with all three at
+//! Owns when, never what: `tcb` asks which are due and acts. A connection with all three at
 //! [`Instant::FAR_FUTURE`] costs the owner's timer wheel nothing.
 
 use crate::base::Instant;

@@ -1,7 +1,7 @@
 //! What cannot be opened says what, where and what to do; and leaves nothing behind.
 
 use netstack::base::{Counters, DropReason, Instant};
-use netstack::device::{DeviceError, Offload, TunConfig, kernel_drops, open};
+use netstack::device::{DeviceError, OffloadMode, TunConfig, kernel_drops, open};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Uid, setfsuid};
@@ -48,7 +48,7 @@ fn another_interface_is_left_alone() {
             .build_sync()
             .expect("a TAP device");
         for (name, kind) in [("lo", "built-in"), ("tap0", "tap")] {
-            let mut config = config(Offload::Auto, 1);
+            let mut config = config(OffloadMode::Auto, 1);
             config.name = name.to_owned();
             let error = refused(&config);
             assert!(matches!(error, DeviceError::NotATun { .. }), "{error}");
@@ -60,9 +60,9 @@ fn another_interface_is_left_alone() {
 #[test]
 fn an_address_is_given_once() {
     in_namespace(|| {
-        let _held = open(&config(Offload::Auto, 1)).expect("first");
+        let _held = open(&config(OffloadMode::Auto, 1)).expect("first");
         for family in [4, 6] {
-            let mut second = config(Offload::Auto, 1);
+            let mut second = config(OffloadMode::Auto, 1);
             second.name = "t1".to_owned();
             match family {
                 4 => second.host_v6 = None,
@@ -99,13 +99,13 @@ fn what_the_kernel_would_refuse_is_refused_before() {
             let error = refused(&TunConfig::new(name));
             assert!(matches!(error, DeviceError::BadName { .. }), "{error}");
         }
-        let mut small = config(Offload::Auto, 1);
+        let mut small = config(OffloadMode::Auto, 1);
         small.mtu = 1279;
         assert!(matches!(
             refused(&small),
             DeviceError::Mtu { min: 1280, .. }
         ));
-        let mut many = config(Offload::Auto, 257);
+        let mut many = config(OffloadMode::Auto, 257);
         assert!(matches!(
             refused(&many),
             DeviceError::Queues { max: 256, .. }
@@ -117,7 +117,7 @@ fn what_the_kernel_would_refuse_is_refused_before() {
 
 #[test]
 fn the_largest_and_smallest_mtu_work() {
-    for offload in [Offload::On, Offload::Off] {
+    for offload in [OffloadMode::On, OffloadMode::Off] {
         for mtu in [1280, 2047, 2048, 9000, 65_535] {
             in_namespace(move || {
                 let mut config = config(offload, 1);
@@ -203,7 +203,7 @@ fn an_interface_that_is_deleted_ends_the_device() {
 fn a_device_that_waits_for_us_is_taken_as_it_is() {
     // Made for one queue: not to be had with two; made for several: to be had with one, too.
     for (made, asked, fits) in [(1, 1, true), (1, 2, false), (2, 1, true), (2, 2, true)] {
-        for offload in [Offload::On, Offload::Off] {
+        for offload in [OffloadMode::On, OffloadMode::Off] {
             in_namespace(move || {
                 let maker = tun_rs::DeviceBuilder::new()
                     .name("t0")
@@ -237,7 +237,7 @@ fn a_device_that_waits_for_us_is_taken_as_it_is() {
 fn without_ipv6_an_ipv6_address_is_refused_and_nothing_else() {
     in_namespace(|| {
         std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").expect("switch off");
-        let mut config = config(Offload::Auto, 1);
+        let mut config = config(OffloadMode::Auto, 1);
         let error = refused(&config);
         assert!(matches!(error, DeviceError::Ipv6Off { .. }), "{error}");
         kernel_drops("t0").expect_err("nothing is left behind");
@@ -251,7 +251,7 @@ fn a_missing_and_a_forbidden_tun_are_told_apart() {
     in_namespace(|| {
         // Of this thread alone: who it is to the file system, and what is mounted.
         setfsuid(Uid::from_raw(65_534));
-        let error = open(&config(Offload::Auto, 1)).err().expect("refused");
+        let error = open(&config(OffloadMode::Auto, 1)).err().expect("refused");
         assert!(
             matches!(error, DeviceError::TunNotAccessible { .. }),
             "{error}"
@@ -263,7 +263,7 @@ fn a_missing_and_a_forbidden_tun_are_told_apart() {
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private");
         mount(none, "/dev/net", Some("tmpfs"), MsFlags::empty(), none).expect("hide it");
-        let error = open(&config(Offload::Auto, 1)).err().expect("refused");
+        let error = open(&config(OffloadMode::Auto, 1)).err().expect("refused");
         assert!(matches!(error, DeviceError::NoTun { .. }), "{error}");
         assert!(error.to_string().contains("modprobe tun"), "{error}");
         assert!(

@@ -11,7 +11,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use netstack::base::{Counters, Instant};
-use netstack::device::{Device, Offload, TunConfig, open};
+use netstack::device::{Device, OffloadMode, TunConfig, open};
 use nix::sched::{CloneFlags, unshare};
 use packet::Buffers;
 use packet::frame::{RxPacket, TxPacket};
@@ -40,7 +40,7 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
 }
 
 /// Addresses as above, MTU 1500.
-pub(crate) fn config(offload: Offload, queues: usize) -> TunConfig {
+pub(crate) fn config(offload: OffloadMode, queues: usize) -> TunConfig {
     let mut config = TunConfig::new("t0");
     config.offload = offload;
     config.queues = queues;
@@ -54,9 +54,9 @@ pub(crate) fn config(offload: Offload, queues: usize) -> TunConfig {
 /// The three kinds of TUN device.
 pub(crate) fn kinds() -> [TunConfig; 3] {
     [
-        config(Offload::On, 1),
-        config(Offload::Off, 1),
-        config(Offload::Off, 2),
+        config(OffloadMode::On, 1),
+        config(OffloadMode::Off, 1),
+        config(OffloadMode::Off, 2),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use netstack::base::DropReason;
-use netstack::device::Offload;
+use netstack::device::OffloadMode;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{TcpCongestion, UdpGsoSegment};
 use packet::checksum::RxChecksum;
@@ -21,8 +21,8 @@ fn bytes(len: usize) -> Vec<u8> {
 #[test]
 fn a_super_segment_of_ours_reaches_a_kernel_socket() {
     in_namespace(|| {
-        let mut tun = Tun::open(&config(Offload::On, 1));
-        assert!(tun.devices[0].caps().tso && tun.devices[0].caps().tx_checksum);
+        let mut tun = Tun::open(&config(OffloadMode::On, 1));
+        assert!(tun.devices[0].caps().offload.tso && tun.devices[0].caps().offload.tx_checksum);
         for (host, ours) in PAIRS {
             let listener = TcpListener::bind((host, 0)).expect("listen");
             let to = listener.local_addr().expect("address");
@@ -77,7 +77,7 @@ fn a_super_segment_of_ours_reaches_a_kernel_socket() {
 #[test]
 fn a_super_segment_of_the_kernel_reaches_us() {
     in_namespace(|| {
-        let mut tun = Tun::open(&config(Offload::On, 1));
+        let mut tun = Tun::open(&config(OffloadMode::On, 1));
         for (_, ours) in PAIRS {
             let to = SocketAddr::new(ours, 80);
             let sent = bytes(8_000);
@@ -129,9 +129,9 @@ fn a_super_segment_of_the_kernel_reaches_us() {
 #[test]
 fn super_datagrams_go_both_ways_where_the_kernel_can() {
     in_namespace(|| {
-        let mut tun = Tun::open(&config(Offload::On, 1));
+        let mut tun = Tun::open(&config(OffloadMode::On, 1));
         assert!(
-            tun.devices[0].caps().uso,
+            tun.devices[0].caps().offload.uso,
             "UDP segmentation: Linux 6.2 or later"
         );
         for (host, ours) in PAIRS {
@@ -179,7 +179,7 @@ fn super_datagrams_go_both_ways_where_the_kernel_can() {
 fn flows_spread_over_the_queues_and_none_is_lost() {
     in_namespace(|| {
         const FLOWS: u8 = 64;
-        let mut tun = Tun::open(&config(Offload::On, 4));
+        let mut tun = Tun::open(&config(OffloadMode::On, 4));
         assert_eq!(tun.devices.len(), 4);
         let (host, ours) = PAIRS[0];
         for flow in 0..FLOWS {

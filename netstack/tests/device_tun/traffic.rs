@@ -3,9 +3,9 @@
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use netstack::base::counters::Event;
+use netstack::base::counters::Counter;
 use netstack::base::{DropReason, Instant};
-use netstack::device::{Offload, kernel_drops};
+use netstack::device::{OffloadMode, kernel_drops};
 use packet::Buffers;
 use packet::checksum::RxChecksum;
 
@@ -36,14 +36,14 @@ fn a_datagram_of_the_kernel_arrives_whole() {
                         assert_eq!(packet.arrived_nanos, 77);
                         match packet.checksum {
                             RxChecksum::Unknown => assert!(seen.is_intact(), "{config:?} {len}"),
-                            RxChecksum::Vouched => assert_eq!(config.offload, Offload::On),
+                            RxChecksum::Vouched => assert_eq!(config.offload, OffloadMode::On),
                         }
                         Some(())
                     });
                 }
             }
-            assert!(tun.counters.count(Event::PacketsIn) >= 10);
-            assert!(tun.counters.count(Event::BytesIn) > 2 * 2458);
+            assert!(tun.counters.count(Counter::PacketsIn) >= 10);
+            assert!(tun.counters.count(Counter::BytesIn) > 2 * 2458);
         });
     }
 }
@@ -68,7 +68,7 @@ fn a_datagram_of_ours_arrives_whole() {
                     }
                 }
             }
-            assert_eq!(tun.counters.count(Event::PacketsOut), 28);
+            assert_eq!(tun.counters.count(Counter::PacketsOut), 28);
             assert_eq!(tun.counters.dropped(DropReason::TransmitFailed), 0);
         });
     }
@@ -164,12 +164,12 @@ fn an_empty_pool_costs_packets_and_nothing_else() {
 
             // Nothing at all: each packet is taken off the queue and counted.
             tun.buffers = Buffers::new(slab, 0, 0);
-            let before = (tun.counters.count(Event::PacketsIn), drops(&tun));
+            let before = (tun.counters.count(Counter::PacketsIn), drops(&tun));
             for _ in 0..10 {
                 socket.send(b"lost").expect("send");
             }
             assert!(tun.poll().is_empty());
-            let took = tun.counters.count(Event::PacketsIn) - before.0;
+            let took = tun.counters.count(Counter::PacketsIn) - before.0;
             assert!(took >= 10, "{took} of 10");
             assert_eq!(drops(&tun) - before.1, took);
 
@@ -189,7 +189,7 @@ fn an_empty_pool_costs_packets_and_nothing_else() {
 
 #[test]
 fn the_queue_holds_ten_thousand_packets_and_drops_are_seen() {
-    for config in [config(Offload::On, 1), config(Offload::Off, 1)] {
+    for config in [config(OffloadMode::On, 1), config(OffloadMode::Off, 1)] {
         in_namespace(move || {
             const SENT: u64 = 10_100;
             let mut tun = Tun::open(&config);

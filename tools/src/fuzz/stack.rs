@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use netstack::base::Config;
-use netstack::base::counters::{DropReason, Event};
+use netstack::base::counters::{Counter, DropReason};
 use netstack::net::{CountersSnapshot, TcpListener, TcpStream, UdpSocket};
 use packet::buf::Audit;
 
@@ -496,7 +496,7 @@ impl World {
         self.stack.deliver(packet.clone(), 0);
         self.settle();
         let after = self.stack.stack().counters();
-        let counted = after.count(Event::PacketsIn) - before.count(Event::PacketsIn);
+        let counted = after.count(Counter::PacketsIn) - before.count(Counter::PacketsIn);
         assert_eq!(
             counted,
             1,

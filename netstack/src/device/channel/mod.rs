@@ -22,9 +22,9 @@ use packet::checksum::RxChecksum;
 use packet::frame::{RxPacket, TxPacket};
 
 use super::wake::MemoryWake;
-use super::{Device, DeviceCaps, Unpark, linear};
-use crate::base::counters::Event;
-use crate::base::{Counters, DropReason, Instant};
+use super::{Device, Unpark, linear};
+use crate::base::counters::Counter;
+use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
 mod pipe;
 #[cfg(test)]
@@ -147,13 +147,15 @@ impl Drop for ChannelDevice {
 }
 
 impl Device for ChannelDevice {
-    fn caps(&self) -> DeviceCaps {
-        DeviceCaps {
+    fn caps(&self) -> LinkCaps {
+        LinkCaps {
             mtu: self.shared.mtu,
-            tso: false,
-            uso: false,
-            tx_checksum: false,
             max_packet: self.shared.mtu.into(),
+            offload: OffloadCaps {
+                tso: false,
+                uso: false,
+                tx_checksum: false,
+            },
         }
     }
 
@@ -193,8 +195,8 @@ impl Device for ChannelDevice {
             });
         }
         if taken > 0 {
-            counters.add(Event::PacketsIn, taken as u64);
-            counters.add(Event::BytesIn, bytes);
+            counters.add(Counter::PacketsIn, taken as u64);
+            counters.add(Counter::BytesIn, bytes);
             self.shared.writer.wake();
         } else if sender_gone && self.shared.receiver_gone.load(Ordering::Acquire) {
             return Err(pipe_gone());
@@ -231,8 +233,8 @@ impl Device for ChannelDevice {
             }
         }
         if sent > 0 {
-            counters.add(Event::PacketsOut, sent);
-            counters.add(Event::BytesOut, bytes);
+            counters.add(Counter::PacketsOut, sent);
+            counters.add(Counter::BytesOut, bytes);
             self.shared.reader.wake();
         }
         if gone && self.shared.sender_gone.load(Ordering::Acquire) {

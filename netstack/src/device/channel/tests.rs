@@ -48,8 +48,8 @@ async fn packets_get_through_both_ways() {
     assert!(packet::checksum::verify(&first), "finished on the way");
     assert_eq!(pipe.recv().await.expect("second"), "second");
     assert_eq!(pipe.try_recv(), None);
-    assert_eq!(counters.count(Event::PacketsOut), 2);
-    assert_eq!(counters.count(Event::BytesIn), 12);
+    assert_eq!(counters.count(Counter::PacketsOut), 2);
+    assert_eq!(counters.count(Counter::BytesIn), 12);
 }
 
 #[tokio::test]
@@ -196,5 +196,5 @@ fn streams_and_sinks_work_across_threads() {
         }
     });
     let counters = stack.join().expect("stack");
-    assert_eq!(counters.count(Event::PacketsIn), u64::from(PACKETS));
+    assert_eq!(counters.count(Counter::PacketsIn), u64::from(PACKETS));
 }

@@ -14,10 +14,10 @@ use packet::frame::{RxPacket, TxPacket};
 
 use super::super::linear::Frame;
 use super::super::wake::MemoryWake;
-use super::super::{Device, DeviceCaps, Unpark};
+use super::super::{Device, Unpark};
 use super::wire::count_out;
 use super::{LinkConfig, Wire, WireStats};
-use crate::base::{Counters, DropReason, Instant};
+use crate::base::{Counters, DropReason, Instant, LinkCaps};
 
 /// Frames between the two threads of a link.
 const HANDOVER_PACKETS: usize = 4_096;
@@ -100,7 +100,7 @@ impl LinkDevice {
 }
 
 impl Device for LinkDevice {
-    fn caps(&self) -> DeviceCaps {
+    fn caps(&self) -> LinkCaps {
         self.config.caps()
     }
 

@@ -9,9 +9,8 @@
 use packet::Buffers;
 use packet::frame::{RxPacket, TxPacket};
 
-use super::DeviceCaps;
 use super::linear::Frame;
-use crate::base::{Counters, DropReason, Instant, Rng};
+use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps, Rng};
 
 mod device;
 #[cfg(test)]
@@ -85,17 +84,19 @@ impl Default for LinkConfig {
 
 impl LinkConfig {
     /// What both ends' devices can do.
-    pub fn caps(&self) -> DeviceCaps {
-        DeviceCaps {
+    pub fn caps(&self) -> LinkCaps {
+        LinkCaps {
             mtu: self.mtu,
-            tso: self.tso,
-            uso: self.uso,
-            // Who cuts segments has to finish their checksums, too.
-            tx_checksum: self.tx_checksum || self.tso || self.uso,
             max_packet: if self.tso || self.uso {
                 SUPER_PACKET_BYTES
             } else {
                 self.mtu.into()
+            },
+            offload: OffloadCaps {
+                // Who cuts segments has to finish their checksums, too.
+                tso: self.tso,
+                uso: self.uso,
+                tx_checksum: self.tx_checksum || self.tso || self.uso,
             },
         }
     }
@@ -178,7 +179,7 @@ impl Link {
     }
 
     /// What both ends' devices can do.
-    pub fn caps(&self) -> DeviceCaps {
+    pub fn caps(&self) -> LinkCaps {
         self.config.caps()
     }
 

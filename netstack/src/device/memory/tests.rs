@@ -8,7 +8,7 @@ use packet::frame::{ChecksumOffload, SegmentKind, SegmentOffload};
 use packet::{Buffers, Payload};
 
 use super::*;
-use crate::base::counters::Event;
+use crate::base::counters::Counter;
 use crate::device::Device;
 
 const SEED: u64 = 42;
@@ -88,9 +88,9 @@ fn a_perfect_link_delivers_at_once_and_in_order() {
     assert_eq!(numbers(&arrived), (0..1000).collect::<Vec<_>>());
     assert!(arrived.iter().all(|(at, _)| *at == Instant::ZERO));
     assert_eq!(bench.link.next_delivery(), None);
-    assert_eq!(bench.counters.count(Event::PacketsOut), 1000);
-    assert_eq!(bench.counters.count(Event::PacketsIn), 1000);
-    assert_eq!(bench.counters.count(Event::BytesIn), 100_000);
+    assert_eq!(bench.counters.count(Counter::PacketsOut), 1000);
+    assert_eq!(bench.counters.count(Counter::PacketsIn), 1000);
+    assert_eq!(bench.counters.count(Counter::BytesIn), 100_000);
 }
 
 #[test]

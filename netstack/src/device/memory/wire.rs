@@ -11,7 +11,7 @@ use packet::Buffers;
 use packet::frame::RxPacket;
 
 use super::super::linear::Frame;
-use crate::base::counters::Event;
+use crate::base::counters::Counter;
 use crate::base::time::Duration;
 use crate::base::{Counters, DropReason, Instant, Rng};
 
@@ -216,12 +216,12 @@ impl Wire {
     ) -> Option<RxPacket> {
         while self.next_delivery()? <= now {
             let Reverse(flight) = self.flights.pop()?;
-            counters.add(Event::PacketsIn, 1);
+            counters.add(Counter::PacketsIn, 1);
             let Some(data) = buffers.copy(flight.frame.bytes()) else {
                 counters.drop_packet(DropReason::NoReceiveBuffer);
                 continue;
             };
-            counters.add(Event::BytesIn, data.len() as u64);
+            counters.add(Counter::BytesIn, data.len() as u64);
             self.stats.delivered += 1;
             return Some(RxPacket {
                 data,
@@ -237,7 +237,7 @@ impl Wire {
 /// Counts packets that were put on a wire.
 pub(super) fn count_out(counters: &Counters, packets: u64, bytes: u64) {
     if packets > 0 {
-        counters.add(Event::PacketsOut, packets);
-        counters.add(Event::BytesOut, bytes);
+        counters.add(Counter::PacketsOut, packets);
+        counters.add(Counter::BytesOut, bytes);
     }
 }

@@ -25,8 +25,8 @@ use pcap_file::{DataLink, PcapError, TsResolution};
 
 use super::linear::Frame;
 use super::wake::MemoryWake;
-use super::{Device, DeviceCaps, Unpark};
-use crate::base::{Counters, Instant};
+use super::{Device, Unpark};
+use crate::base::{Counters, Instant, LinkCaps};
 
 #[cfg(test)]
 mod tests;
@@ -318,7 +318,7 @@ impl<D> Tap<D> {
 }
 
 impl<D: Device> Device for Tap<D> {
-    fn caps(&self) -> DeviceCaps {
+    fn caps(&self) -> LinkCaps {
         self.device.caps()
     }
 

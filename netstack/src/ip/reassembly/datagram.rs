@@ -7,7 +7,7 @@ use core::ops::Range;
 use bytes::Bytes;
 use packet::Payload;
 
-use super::{FragmentIn, Verdict};
+use super::{FragmentIn, FragmentStatus};
 use crate::base::DropReason;
 use crate::ip::fragment::{FRAGMENT_HEADER, IPV4_HEADER, IPV6_HEADER};
 
@@ -72,8 +72,8 @@ pub(super) struct Datagram {
 }
 
 /// Checks what can be judged of a fragment alone.
-pub(super) fn check(fragment: &FragmentIn<'_>) -> Result<(), Verdict> {
-    const INVALID: Verdict = Verdict::Drop(DropReason::FragmentInvalid);
+pub(super) fn check(fragment: &FragmentIn<'_>) -> Result<(), FragmentStatus> {
+    const INVALID: FragmentStatus = FragmentStatus::Drop(DropReason::FragmentInvalid);
     let ipv6 = fragment.src.is_ipv6();
     let len = match fragment.packet.get(fragment.payload.clone()) {
         Some(payload) => payload.len(),
@@ -122,11 +122,11 @@ pub(super) fn check(fragment: &FragmentIn<'_>) -> Result<(), Verdict> {
 }
 
 /// IPv6 gets the message that RFC 8200 wants; IPv4 has no such rule and drops.
-fn parameter_problem(ipv6: bool, pointer: u32, code: u8) -> Verdict {
+fn parameter_problem(ipv6: bool, pointer: u32, code: u8) -> FragmentStatus {
     if ipv6 {
-        Verdict::ParameterProblem { pointer, code }
+        FragmentStatus::ParameterProblem { pointer, code }
     } else {
-        Verdict::Drop(DropReason::FragmentInvalid)
+        FragmentStatus::Drop(DropReason::FragmentInvalid)
     }
 }
 

@@ -33,7 +33,7 @@ use core::net::IpAddr;
 use std::collections::HashMap;
 
 use self::datagram::{Datagram, Insert};
-pub use self::report::{Discarded, FragmentIn, Outcome, TimedOut, Verdict};
+pub use self::report::{Discarded, FragmentIn, FragmentOutcome, FragmentStatus, TimedOut};
 use super::key::HashKey;
 use crate::base::time::Duration;
 use crate::base::{DropReason, Instant};
@@ -155,10 +155,10 @@ impl Reassembly {
 
     /// Takes in one fragment. Its bytes are copied out of the receive buffer, so that 1 KiB of
     /// fragment does not pin 64 KiB of slab.
-    pub fn on_fragment(&mut self, now: Instant, fragment: &FragmentIn<'_>) -> Outcome {
-        if let Err(verdict) = datagram::check(fragment) {
-            return Outcome {
-                verdict,
+    pub fn on_fragment(&mut self, now: Instant, fragment: &FragmentIn<'_>) -> FragmentOutcome {
+        if let Err(status) = datagram::check(fragment) {
+            return FragmentOutcome {
+                status,
                 discarded: None,
             };
         }
@@ -175,8 +175,8 @@ impl Reassembly {
         // that discards it has not run yet.
         let in_time = self.slot(place).is_some_and(|slot| slot.expires > now);
         let Some(slot) = self.slot_mut(place).filter(|_| in_time) else {
-            return Outcome {
-                verdict: Verdict::Drop(DropReason::FragmentTimeout),
+            return FragmentOutcome {
+                status: FragmentStatus::Drop(DropReason::FragmentTimeout),
                 discarded: None,
             };
         };
@@ -185,27 +185,27 @@ impl Reassembly {
         let (held, is_refused) = (slot.datagram.held(), slot.datagram.is_refused());
         self.account(&key, before, held);
         self.refused += usize::from(is_refused && !was_refused);
-        let verdict = match inserted {
+        let status = match inserted {
             Insert::Kept => {
                 let (dropped, survived) = self.fit(place);
                 discarded += dropped;
                 if survived {
-                    Verdict::Pending
+                    FragmentStatus::Pending
                 } else {
-                    Verdict::Drop(DropReason::FragmentNoMemory)
+                    FragmentStatus::Drop(DropReason::FragmentNoMemory)
                 }
             }
             Insert::Complete => match self.remove(place).and_then(|s| s.datagram.finish()) {
-                Some(packet) => Verdict::Complete(packet),
-                None => Verdict::Drop(DropReason::FragmentInvalid),
+                Some(packet) => FragmentStatus::Complete(packet),
+                None => FragmentStatus::Drop(DropReason::FragmentInvalid),
             },
-            Insert::Duplicate => Verdict::Drop(DropReason::FragmentDuplicate),
+            Insert::Duplicate => FragmentStatus::Drop(DropReason::FragmentDuplicate),
             Insert::Refused {
                 reason,
                 fragments_lost,
             } => {
-                return Outcome {
-                    verdict: Verdict::Drop(reason),
+                return FragmentOutcome {
+                    status: FragmentStatus::Drop(reason),
                     // Displacing and overlapping do not meet: a datagram that was opened just
                     // now has nothing to overlap with.
                     discarded: (fragments_lost > 0).then_some(Discarded {
@@ -215,8 +215,8 @@ impl Reassembly {
                 };
             }
         };
-        Outcome {
-            verdict,
+        FragmentOutcome {
+            status,
             discarded: (discarded > 0).then_some(Discarded {
                 reason: DropReason::FragmentNoMemory,
                 fragments: discarded,

@@ -33,7 +33,7 @@ pub struct FragmentIn<'a> {
 
 /// What became of one fragment.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum FragmentStatus {
     /// Kept; others are missing.
     Pending,
     /// It was the last one missing: the whole packet, with the first fragment's headers set right
@@ -54,9 +54,9 @@ pub enum Verdict {
 
 /// What [`Reassembly::on_fragment`] answers.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct FragmentOutcome {
     /// This fragment's fate.
-    pub verdict: Verdict,
+    pub status: FragmentStatus,
     /// Earlier fragments that were discarded because of it.
     pub discarded: Option<Discarded>,
 }

@@ -191,9 +191,9 @@ fn any_order_with_duplicates_gives_the_datagram_back() {
         for (n, f) in fragments.iter().enumerate() {
             let outcome = c.on_fragment(NOW, &f.input());
             assert_eq!(outcome.discarded, None, "{label}");
-            match outcome.verdict {
-                Verdict::Pending => assert!(n < last, "{label}"),
-                Verdict::Complete(packet) => {
+            match outcome.status {
+                FragmentStatus::Pending => assert!(n < last, "{label}"),
+                FragmentStatus::Complete(packet) => {
                     assert_eq!(n, last, "{label}");
                     check_complete(of, &packet, &payload, &label);
                     continue;
@@ -205,8 +205,8 @@ fn any_order_with_duplicates_gives_the_datagram_back() {
                 let outcome = c.on_fragment(NOW, &again.input());
                 assert!(
                     matches!(
-                        outcome.verdict,
-                        Verdict::Drop(DropReason::FragmentDuplicate)
+                        outcome.status,
+                        FragmentStatus::Drop(DropReason::FragmentDuplicate)
                     ),
                     "{label}: {outcome:?}"
                 );
@@ -302,12 +302,12 @@ fn random_fragments_agree_with_a_byte_map() {
             }
             let expected = model.insert(offset, &bytes, more);
             let outcome = c.on_fragment(NOW, &f.input());
-            let said = match &outcome.verdict {
-                Verdict::Pending => Said::Pending,
-                Verdict::Complete(_) => Said::Complete,
-                Verdict::Drop(DropReason::FragmentDuplicate) => Said::Duplicate,
-                Verdict::Drop(DropReason::FragmentOverlap) => Said::Overlap,
-                Verdict::Drop(DropReason::FragmentInvalid) => Said::Contradiction,
+            let said = match &outcome.status {
+                FragmentStatus::Pending => Said::Pending,
+                FragmentStatus::Complete(_) => Said::Complete,
+                FragmentStatus::Drop(DropReason::FragmentDuplicate) => Said::Duplicate,
+                FragmentStatus::Drop(DropReason::FragmentOverlap) => Said::Overlap,
+                FragmentStatus::Drop(DropReason::FragmentInvalid) => Said::Contradiction,
                 other => panic!("seed {seed} step {step}: {other:?}"),
             };
             assert_eq!(
@@ -317,7 +317,7 @@ fn random_fragments_agree_with_a_byte_map() {
                 bytes.len()
             );
             seen[said as usize] += 1;
-            if let Verdict::Complete(packet) = outcome.verdict {
+            if let FragmentStatus::Complete(packet) = outcome.status {
                 let total = model.ranges.iter().find(|r| !r.2).map_or(0, |r| r.1);
                 let whole: Vec<u8> = model.bytes[..total].iter().flatten().copied().collect();
                 check_complete(of, &packet, &whole, &format!("seed {seed} step {step}"));
@@ -349,9 +349,9 @@ fn the_largest_datagrams_complete_and_no_larger_ones() {
             }
             let mut complete = None;
             for f in &fragments {
-                match c.on_fragment(NOW, &f.input()).verdict {
-                    Verdict::Pending => assert!(c.bytes() <= 192 << 10, "{c:?}"),
-                    Verdict::Complete(packet) => complete = Some(packet),
+                match c.on_fragment(NOW, &f.input()).status {
+                    FragmentStatus::Pending => assert!(c.bytes() <= 192 << 10, "{c:?}"),
+                    FragmentStatus::Complete(packet) => complete = Some(packet),
                     other => panic!("step {step}: {other:?}"),
                 }
             }
@@ -364,8 +364,8 @@ fn the_largest_datagrams_complete_and_no_larger_ones() {
     let outcome = cache(1, 0).on_fragment(NOW, &fragment(V6, 65_528, &[0; 8], false).input());
     assert!(
         matches!(
-            outcome.verdict,
-            Verdict::ParameterProblem {
+            outcome.status,
+            FragmentStatus::ParameterProblem {
                 pointer: 42,
                 code: 0
             }
@@ -374,11 +374,11 @@ fn the_largest_datagrams_complete_and_no_larger_ones() {
     );
     let outcome = cache(1, 0).on_fragment(NOW, &fragment(V4, 65_512, &[0; 4], false).input());
     assert!(matches!(
-        outcome.verdict,
-        Verdict::Drop(DropReason::FragmentInvalid)
+        outcome.status,
+        FragmentStatus::Drop(DropReason::FragmentInvalid)
     ));
     let outcome = cache(1, 0).on_fragment(NOW, &fragment(V4, 65_512, &[0; 3], false).input());
-    assert!(matches!(outcome.verdict, Verdict::Pending));
+    assert!(matches!(outcome.status, FragmentStatus::Pending));
 }
 
 #[test]
@@ -406,9 +406,9 @@ fn fragments_that_are_wrong_by_themselves() {
     ];
     for (what, f, expected) in cases {
         let mut c = cache(4, 1 << 20);
-        match (c.on_fragment(NOW, &f.input()).verdict, expected) {
-            (Verdict::Drop(DropReason::FragmentInvalid), None) => {}
-            (Verdict::ParameterProblem { pointer, code }, Some(e)) => {
+        match (c.on_fragment(NOW, &f.input()).status, expected) {
+            (FragmentStatus::Drop(DropReason::FragmentInvalid), None) => {}
+            (FragmentStatus::ParameterProblem { pointer, code }, Some(e)) => {
                 assert_eq!((pointer, code), e, "{what}");
             }
             other => panic!("{what}: {other:?}"),
@@ -424,10 +424,10 @@ fn fragments_that_are_wrong_by_themselves() {
     ] {
         let mut f = fragment(of, 0, &vec![0; len], true);
         f.proto = 6;
-        match cache(4, 1 << 20).on_fragment(NOW, &f.input()).verdict {
-            Verdict::Pending => assert!(kept),
-            Verdict::Drop(DropReason::FragmentInvalid) => assert!(!kept && !of.ipv6),
-            Verdict::ParameterProblem {
+        match cache(4, 1 << 20).on_fragment(NOW, &f.input()).status {
+            FragmentStatus::Pending => assert!(kept),
+            FragmentStatus::Drop(DropReason::FragmentInvalid) => assert!(!kept && !of.ipv6),
+            FragmentStatus::ParameterProblem {
                 pointer: 0,
                 code: 3,
             } => assert!(!kept && of.ipv6),
@@ -438,10 +438,10 @@ fn fragments_that_are_wrong_by_themselves() {
     let f = fragment(V4, 8, &[0; 8], true);
     let mut input = f.input();
     input.payload = 20..4_000;
-    let verdict = cache(4, 1 << 20).on_fragment(NOW, &input).verdict;
+    let status = cache(4, 1 << 20).on_fragment(NOW, &input).status;
     assert!(matches!(
-        verdict,
-        Verdict::Drop(DropReason::FragmentInvalid)
+        status,
+        FragmentStatus::Drop(DropReason::FragmentInvalid)
     ));
 }
 
@@ -452,15 +452,18 @@ fn an_overlap_ends_the_datagram_for_good() {
         let one = |c: &mut Reassembly, offset, len: usize, more| {
             c.on_fragment(NOW, &fragment(of, offset, &vec![1; len], more).input())
         };
-        assert!(matches!(one(&mut c, 0, 64, true).verdict, Verdict::Pending));
         assert!(matches!(
-            one(&mut c, 128, 64, true).verdict,
-            Verdict::Pending
+            one(&mut c, 0, 64, true).status,
+            FragmentStatus::Pending
+        ));
+        assert!(matches!(
+            one(&mut c, 128, 64, true).status,
+            FragmentStatus::Pending
         ));
         let overlap = one(&mut c, 56, 16, true);
         assert!(matches!(
-            overlap.verdict,
-            Verdict::Drop(DropReason::FragmentOverlap)
+            overlap.status,
+            FragmentStatus::Drop(DropReason::FragmentOverlap)
         ));
         let lost = Discarded {
             reason: DropReason::FragmentOverlap,
@@ -472,8 +475,8 @@ fn an_overlap_ends_the_datagram_for_good() {
         for (offset, len, more) in [(0, 64, true), (64, 64, true), (192, 8, false)] {
             let late = one(&mut c, offset, len, more);
             assert!(matches!(
-                late.verdict,
-                Verdict::Drop(DropReason::FragmentOverlap)
+                late.status,
+                FragmentStatus::Drop(DropReason::FragmentOverlap)
             ));
             assert_eq!(late.discarded, None, "each packet is counted once");
         }
@@ -505,8 +508,8 @@ fn time_is_up() {
             &fragment(of, 2_000, &[5; 2_000], true).input(),
         );
         assert!(matches!(
-            late.verdict,
-            Verdict::Drop(DropReason::FragmentTimeout)
+            late.status,
+            FragmentStatus::Drop(DropReason::FragmentTimeout)
         ));
         let out = c.on_timeout(NOW + TIMEOUT).expect("one");
         assert_eq!(out.fragments, 2);
@@ -537,16 +540,16 @@ fn congestion_marks_are_combined() {
     for of in [V4, V6] {
         for (marks, expected) in cases {
             let mut c = cache(4, 1 << 20);
-            let mut verdict = None;
+            let mut status = None;
             for (n, ecn) in marks.into_iter().enumerate() {
                 let f = fragment(Of { ecn, ..of }, n * 16, &[0; 16], n < 2);
-                verdict = Some(c.on_fragment(NOW, &f.input()).verdict);
+                status = Some(c.on_fragment(NOW, &f.input()).status);
             }
-            match (verdict, expected) {
-                (Some(Verdict::Complete(packet)), Some(ecn)) => {
+            match (status, expected) {
+                (Some(FragmentStatus::Complete(packet)), Some(ecn)) => {
                     check_complete(Of { ecn, ..of }, &packet, &[0; 48], &format!("{marks:?}"));
                 }
-                (Some(Verdict::Drop(DropReason::FragmentInvalid)), None) => {}
+                (Some(FragmentStatus::Drop(DropReason::FragmentInvalid)), None) => {}
                 other => panic!("{marks:?}: {other:?}"),
             }
         }
@@ -562,7 +565,10 @@ fn what_identifies_a_datagram() {
         last.proto = 6;
         c.on_fragment(NOW, &fragment(of, 0, &[0; 16], true).input());
         let outcome = c.on_fragment(NOW, &last.input());
-        assert_eq!(matches!(outcome.verdict, Verdict::Complete(_)), completes);
+        assert_eq!(
+            matches!(outcome.status, FragmentStatus::Complete(_)),
+            completes
+        );
     }
     for of in [V4, V6] {
         let mut c = cache(64, 1 << 20);
@@ -570,7 +576,7 @@ fn what_identifies_a_datagram() {
         for (source, id) in [(of.source, 8), (8, of.id)] {
             let other = Of { source, id, ..of };
             let outcome = c.on_fragment(NOW, &fragment(other, 16, &[0; 8], false).input());
-            assert!(matches!(outcome.verdict, Verdict::Pending));
+            assert!(matches!(outcome.status, FragmentStatus::Pending));
         }
         assert_eq!(c.len(), 3);
     }
@@ -629,7 +635,7 @@ fn a_flood_stays_within_its_bounds_and_every_packet_is_accounted_for() {
             let outcome = c.on_fragment(at, &f.input());
             came += 1;
             discarded += u64::from(outcome.discarded.map_or(0, |d| d.fragments));
-            if !matches!(outcome.verdict, Verdict::Pending) {
+            if !matches!(outcome.status, FragmentStatus::Pending) {
                 discarded += 1;
             }
             assert!(c.len() <= slots, "seed {seed}");
@@ -667,7 +673,7 @@ fn one_source_does_not_starve_another() {
     }
     assert_eq!(c.len(), 1 + 32 / 4, "a quarter of the slots, no more");
     let outcome = c.on_fragment(NOW, &fragment(honest, 16, &[0; 8], false).input());
-    assert!(matches!(outcome.verdict, Verdict::Complete(_)));
+    assert!(matches!(outcome.status, FragmentStatus::Complete(_)));
     // Of bytes likewise.
     c.on_fragment(NOW, &fragment(honest, 0, &[0; 16], true).input());
     for id in 0..1_000 {
@@ -680,5 +686,5 @@ fn one_source_does_not_starve_another() {
     }
     assert!(c.bytes() <= (1 << 18) + 4_096, "{c:?}");
     let outcome = c.on_fragment(NOW, &fragment(honest, 16, &[0; 8], false).input());
-    assert!(matches!(outcome.verdict, Verdict::Complete(_)));
+    assert!(matches!(outcome.status, FragmentStatus::Complete(_)));
 }

@@ -26,21 +26,11 @@ mod packets;
 pub use packets::Packets;
 
 use super::fragment::{FragmentError, FragmentPlan};
-
-/// What the device does for us with packets we send.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Offload {
-    /// Completes transport checksums.
-    pub tx_checksum: bool,
-    /// Cuts TCP segments (needs `tx_checksum`).
-    pub tso: bool,
-    /// Cuts trains of UDP datagrams (needs `tx_checksum`).
-    pub uso: bool,
-}
+use crate::base::OffloadCaps;
 
 /// How a packet goes out, beyond its addresses and content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Via {
+pub struct TxParams {
     /// The largest packet that may leave, in bytes: of the path, so never above the device's.
     pub mtu: u16,
     /// Whether IPv4 routers must not fragment: [`super::pmtu::Path::dont_fragment`]. It is never set
@@ -53,7 +43,7 @@ pub struct Via {
     /// IPv6 flow label, 20 bits (RFC 6437); 0: none. IPv4 ignores it.
     pub flow_label: u32,
     /// What the device does.
-    pub offload: Offload,
+    pub offload: OffloadCaps,
 }
 
 /// Why nothing can be sent.
@@ -75,7 +65,7 @@ pub enum SendError {
     Build(#[from] BuildError),
 }
 
-impl Via {
+impl TxParams {
     fn fields(&self, src: IpAddr, dst: IpAddr, proto: IpProto, ident: u16) -> IpFields {
         IpFields {
             src,
@@ -128,7 +118,7 @@ pub fn tcp_packet(
     header: &TcpHeader,
     payload: Chunks,
     mss: u16,
-    via: &Via,
+    params: &TxParams,
     ident: impl FnOnce() -> u32,
 ) -> Result<TxPacket, SendError> {
     let len = payload.len_bytes();
@@ -139,12 +129,12 @@ pub fn tcp_packet(
     };
     let header_len = ip_header_len(dst.ip()) + header.len();
     let cut = len > usize::from(mss);
-    let can_cut = via.offload.tso && via.offload.tx_checksum && mss > 0;
+    let can_cut = params.offload.tso && params.offload.tx_checksum && mss > 0;
     let each = if cut { usize::from(mss) } else { len };
-    if (cut && !can_cut) || header_len + each > usize::from(via.mtu) {
+    if (cut && !can_cut) || header_len + each > usize::from(params.mtu) {
         return Err(SendError::TooBig {
             len: header_len + len,
-            mtu: via.mtu,
+            mtu: params.mtu,
         });
     }
     let (src_ip, dst_ip) = (src.ip(), dst.ip());
@@ -156,12 +146,12 @@ pub fn tcp_packet(
         dst_ip,
         payload.slices(),
         len,
-        via.checksum(),
+        params.checksum(),
     )?;
-    let ident = via.ident(dst_ip, ident);
+    let ident = params.ident(dst_ip, ident);
     prepend_ip(
         &mut head,
-        &via.fields(src_ip, dst_ip, IpProto::TCP, ident),
+        &params.fields(src_ip, dst_ip, IpProto::TCP, ident),
         len,
     )?;
     let kind = if dst_ip.is_ipv4() {
@@ -173,7 +163,7 @@ pub fn tcp_packet(
         head,
         payload,
         offload: TxOffload {
-            checksum: via
+            checksum: params
                 .offload
                 .tx_checksum
                 .then_some(ChecksumOffload::tcp(ip_header_len(dst_ip) as u16)),
@@ -198,14 +188,14 @@ pub fn udp_packets(
     src: SocketAddr,
     dst: SocketAddr,
     payload: Chunks,
-    via: &Via,
+    params: &TxParams,
     ident: impl FnOnce() -> u32,
 ) -> Result<Packets, SendError> {
     let (src_ip, dst_ip) = (src.ip(), dst.ip());
-    let whole = fits(dst_ip, packet::udp::LEN + payload.len_bytes(), via);
+    let whole = fits(dst_ip, packet::udp::LEN + payload.len_bytes(), params);
     // The device sums one packet at a time: a checksum over fragments is ours.
     let checksum = if whole {
-        via.checksum()
+        params.checksum()
     } else {
         TxChecksum::Full
     };
@@ -218,7 +208,7 @@ pub fn udp_packets(
         FragmentPlan::new(
             dst_ip.is_ipv6(),
             packet::udp::LEN + payload.len_bytes(),
-            via.mtu,
+            params.mtu,
         )?;
     }
     let mut head = Head::new();
@@ -243,7 +233,7 @@ pub fn udp_packets(
         head,
         payload,
         offload,
-        via,
+        params,
         ident,
     )
 }
@@ -260,18 +250,18 @@ pub fn udp_train(
     dst: SocketAddr,
     payload: Chunks,
     size: u16,
-    via: &Via,
+    params: &TxParams,
     ident: impl FnOnce() -> u32,
 ) -> Result<TxPacket, SendError> {
     let (src_ip, dst_ip) = (src.ip(), dst.ip());
     let header_len = ip_header_len(dst_ip) + packet::udp::LEN;
     let len = payload.len_bytes();
     let each = len.min(usize::from(size));
-    let can_cut = via.offload.uso && via.offload.tx_checksum && size > 0;
-    if !can_cut || header_len + each > usize::from(via.mtu) {
+    let can_cut = params.offload.uso && params.offload.tx_checksum && size > 0;
+    if !can_cut || header_len + each > usize::from(params.mtu) {
         return Err(SendError::TooBig {
             len: header_len + each,
-            mtu: via.mtu,
+            mtu: params.mtu,
         });
     }
     let header = UdpHeader {
@@ -290,10 +280,10 @@ pub fn udp_train(
         len,
         TxChecksum::Partial,
     )?;
-    let ident = via.ident(dst_ip, ident);
+    let ident = params.ident(dst_ip, ident);
     prepend_ip(
         &mut head,
-        &via.fields(src_ip, dst_ip, IpProto::UDP, ident),
+        &params.fields(src_ip, dst_ip, IpProto::UDP, ident),
         len,
     )?;
     Ok(TxPacket {
@@ -322,7 +312,7 @@ pub fn icmp_packets(
     dst: IpAddr,
     message: IcmpMessage,
     payload: Chunks,
-    via: &Via,
+    params: &TxParams,
     ident: impl FnOnce() -> u32,
 ) -> Result<Packets, SendError> {
     let mut head = Head::new();
@@ -336,14 +326,14 @@ pub fn icmp_packets(
         head,
         payload,
         offload,
-        via,
+        params,
         ident,
     )
 }
 
 /// Whether `len` bytes behind the IP header fit the path in one packet.
-fn fits(dst: IpAddr, len: usize, via: &Via) -> bool {
-    ip_header_len(dst) + len <= usize::from(via.mtu)
+fn fits(dst: IpAddr, len: usize, params: &TxParams) -> bool {
+    ip_header_len(dst) + len <= usize::from(params.mtu)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use packet::frame::TxOffload;
 use packet::ip::FragmentInfo;
 use packet::{Chunks, IpProto, TxPacket};
 
-use super::{SendError, Via, fits};
+use super::{SendError, TxParams, fits};
 use crate::ip::fragment::FragmentPlan;
 
 /// The packets of one datagram, in order: usually one.
@@ -46,13 +46,13 @@ impl Packets {
         mut head: Head,
         payload: Chunks,
         offload: TxOffload,
-        via: &Via,
+        params: &TxParams,
         ident: impl FnOnce() -> u32,
     ) -> Result<Self, SendError> {
         let len = payload.len_bytes();
-        if fits(dst, head.len() + len, via) {
-            let ident = via.ident(dst, ident);
-            prepend_ip(&mut head, &via.fields(src, dst, proto, ident), len)?;
+        if fits(dst, head.len() + len, params) {
+            let ident = params.ident(dst, ident);
+            prepend_ip(&mut head, &params.fields(src, dst, proto, ident), len)?;
             return Ok(Self(State::Whole(Some(TxPacket {
                 head,
                 payload,
@@ -61,10 +61,10 @@ impl Packets {
         }
         let id = ident();
         Ok(Self(State::Cut(Fragments {
-            fields: via.fields(src, dst, proto, 0),
+            fields: params.fields(src, dst, proto, 0),
             // IPv4 has 16 bits of it.
             id: if dst.is_ipv4() { id & 0xffff } else { id },
-            plan: FragmentPlan::new(dst.is_ipv6(), head.len() + len, via.mtu)?,
+            plan: FragmentPlan::new(dst.is_ipv6(), head.len() + len, params.mtu)?,
             transport: head,
             payload,
         })))

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::time::Duration;
 use crate::base::{Instant, Rng};
 use crate::ip::key::HashKey;
-use crate::ip::reassembly::{Reassembly, Verdict};
+use crate::ip::reassembly::{FragmentStatus, Reassembly};
 use crate::ip::receive::fragment_in;
 use bytes::Bytes;
 use packet::icmp::{Icmpv4, Icmpv4View, Icmpv6, Icmpv6View};
@@ -13,21 +13,21 @@ use packet::tcp::{TcpFlags, TcpView};
 use packet::udp::UdpView;
 use packet::{Payload, RxChecksum};
 
-const PLAIN: Via = Via {
+const PLAIN: TxParams = TxParams {
     mtu: 1500,
     dont_fragment: true,
     ttl: 61,
     traffic_class: 0x2a,
     flow_label: 0,
-    offload: Offload {
+    offload: OffloadCaps {
         tx_checksum: false,
         tso: false,
         uso: false,
     },
 };
 
-const OFFLOADING: Via = Via {
-    offload: Offload {
+const OFFLOADING: TxParams = TxParams {
+    offload: OffloadCaps {
         tx_checksum: true,
         tso: true,
         uso: true,
@@ -133,10 +133,10 @@ fn tcp_segments() {
         let data = chunks(&[0; 2000], 1);
         let too_big = tcp_packet(src, dst, &header, data.clone(), 1000, &PLAIN, no_ident);
         assert!(matches!(too_big, Err(SendError::TooBig { .. })));
-        let half = Via {
-            offload: Offload {
+        let half = TxParams {
+            offload: OffloadCaps {
                 tso: true,
-                ..Offload::default()
+                ..OffloadCaps::default()
             },
             ..PLAIN
         };
@@ -200,11 +200,11 @@ fn segments_for_the_device_to_cut() {
             (Some(checksum), None)
         );
         // Each segment must fit the path, and the whole the length field.
-        let via = Via {
+        let params = TxParams {
             mtu: 1300,
             ..OFFLOADING
         };
-        assert!(tcp_packet(src, dst, &header, chunks(&data, 6), 1400, &via, no_ident).is_err());
+        assert!(tcp_packet(src, dst, &header, chunks(&data, 6), 1400, &params, no_ident).is_err());
         let data = vec![7; 65_516];
         assert!(matches!(
             tcp_packet(
@@ -231,19 +231,21 @@ fn datagrams_of_every_length_arrive() {
     for ipv6 in [false, true] {
         let (src, dst) = pair(ipv6);
         let most = if ipv6 { 65_527 } else { 65_507 };
-        for via in [
+        for params in [
             PLAIN,
             OFFLOADING,
-            Via { mtu: 1280, ..PLAIN },
-            Via {
+            TxParams { mtu: 1280, ..PLAIN },
+            TxParams {
                 mtu: 65_535,
                 ..PLAIN
             },
         ] {
             for len in lens {
-                let label = format!("seed {seed} ipv6 {ipv6} len {len} mtu {}", via.mtu);
+                let label = format!("seed {seed} ipv6 {ipv6} len {len} mtu {}", params.mtu);
                 let data = random(len, &mut rng);
-                let sent = udp_packets(src, dst, chunks(&data, 1 + len % 6), &via, || 0xabcd_1234);
+                let sent = udp_packets(src, dst, chunks(&data, 1 + len % 6), &params, || {
+                    0xabcd_1234
+                });
                 if len > most {
                     let refused = matches!(
                         sent,
@@ -254,7 +256,7 @@ fn datagrams_of_every_length_arrive() {
                     continue;
                 }
                 let sent = sent.unwrap_or_else(|e| panic!("{label}: {e}"));
-                let payload = match put_together(sent, &via, &label) {
+                let payload = match put_together(sent, &params, &label) {
                     (payload, false) => payload,
                     (mut payload, true) => {
                         let mut sum = packet::checksum::Checksum::new();
@@ -273,7 +275,7 @@ fn datagrams_of_every_length_arrive() {
 }
 
 /// The IP payload that arrives, and whether its checksum is still to be finished.
-fn put_together(sent: Packets, via: &Via, label: &str) -> (Vec<u8>, bool) {
+fn put_together(sent: Packets, params: &TxParams, label: &str) -> (Vec<u8>, bool) {
     let count = sent.remaining();
     let fragmented = sent.is_fragmented();
     assert_eq!(fragmented, count > 1, "{label}");
@@ -283,14 +285,14 @@ fn put_together(sent: Packets, via: &Via, label: &str) -> (Vec<u8>, bool) {
     let mut partial = false;
     for (n, packet) in sent.enumerate() {
         assert!(
-            packet.len() <= usize::from(via.mtu),
+            packet.len() <= usize::from(params.mtu),
             "{label}: {}",
             packet.len()
         );
         let bytes = packet.to_vec();
         if !fragmented {
             partial = packet.offload.checksum.is_some();
-            assert_eq!(partial, via.offload.tx_checksum, "{label}");
+            assert_eq!(partial, params.offload.tx_checksum, "{label}");
             whole = Some(bytes);
             continue;
         }
@@ -311,9 +313,9 @@ fn put_together(sent: Packets, via: &Via, label: &str) -> (Vec<u8>, bool) {
                 0xabcd_1234
             }
         );
-        match reassembly.on_fragment(Instant::ZERO, &input).verdict {
-            Verdict::Pending => assert!(n + 1 < count, "{label}"),
-            Verdict::Complete(packet) => {
+        match reassembly.on_fragment(Instant::ZERO, &input).status {
+            FragmentStatus::Pending => assert!(n + 1 < count, "{label}"),
+            FragmentStatus::Complete(packet) => {
                 assert_eq!(n + 1, count, "{label}");
                 whole = Some(packet.to_vec());
             }
@@ -328,12 +330,12 @@ fn put_together(sent: Packets, via: &Via, label: &str) -> (Vec<u8>, bool) {
 #[test]
 fn identification_only_where_somebody_may_fragment() {
     let (src, dst) = pair(false);
-    let may = Via {
+    let may = TxParams {
         dont_fragment: false,
         ..PLAIN
     };
-    let ident_of = |via: &Via| {
-        let packet = udp_packets(src, dst, Chunks::new(), via, || 0x1_beef)
+    let ident_of = |params: &TxParams| {
+        let packet = udp_packets(src, dst, Chunks::new(), params, || 0x1_beef)
             .expect("sent")
             .next()
             .expect("one");
@@ -370,8 +372,8 @@ fn trains_of_datagrams() {
         )
         .expect("sent");
         assert_eq!(single.offload.segment, None);
-        for (size, via) in [(0, OFFLOADING), (1500, OFFLOADING), (1200, PLAIN)] {
-            assert!(udp_train(src, dst, chunks(&data, 2), size, &via, no_ident).is_err());
+        for (size, params) in [(0, OFFLOADING), (1500, OFFLOADING), (1200, PLAIN)] {
+            assert!(udp_train(src, dst, chunks(&data, 2), size, &params, no_ident).is_err());
         }
     }
 }
@@ -431,7 +433,7 @@ fn mixed_families_and_hopeless_paths_are_refused() {
         .is_err()
     );
     let (src, dst) = pair(false);
-    let tiny = Via { mtu: 27, ..PLAIN };
+    let tiny = TxParams { mtu: 27, ..PLAIN };
     assert!(matches!(
         udp_packets(src, dst, chunks(&[0; 100], 1), &tiny, || 1),
         Err(SendError::Fragment(FragmentError::MtuTooSmall(27)))
@@ -440,13 +442,13 @@ fn mixed_families_and_hopeless_paths_are_refused() {
 
 #[test]
 fn flow_labels() {
-    let via = Via {
+    let params = TxParams {
         flow_label: 0x12345,
         ..PLAIN
     };
     let label = |len: usize| -> Vec<u32> {
         let (src, dst) = pair(true);
-        udp_packets(src, dst, chunks(&vec![0; len], 1), &via, || 1)
+        udp_packets(src, dst, chunks(&vec![0; len], 1), &params, || 1)
             .expect("sent")
             .map(|p| {
                 IpPacket::<Ipv6>::parse(&p.to_vec())
@@ -462,5 +464,5 @@ fn flow_labels() {
         "of one datagram all have the same"
     );
     let (src, dst) = pair(false);
-    assert!(udp_packets(src, dst, chunks(&[0; 9], 1), &via, no_ident).is_ok());
+    assert!(udp_packets(src, dst, chunks(&[0; 9], 1), &params, no_ident).is_ok());
 }

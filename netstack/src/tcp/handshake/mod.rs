@@ -4,7 +4,7 @@
 //!   about the peer, in [`SynReceived`] its sequence number and its offers.
 //! * **Enforce.** A handler consumes the state and returns the next one; an [`Established`] can be
 //!   built only here.
-//! * **Consume.** `Conn::new` takes an [`Established`], so no connection works with numbers that were
+//! * **Consume.** `Tcb::new` takes an [`Established`], so no connection works with numbers that were
 //!   not agreed upon.
 //!
 //! Text and FIN on a SYN are not acknowledged: the peer sends them again once the handshake is done.
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
-use super::outcome::{Events, Outcome, TcpError, Unreachable};
+use super::outcome::{Readiness, SegmentOutcome, TcpError, Unreachable};
 use super::segment::Segment;
 use super::seq::SeqNum;
 use super::settings::{Agreed, Settings, scale_for};
@@ -193,19 +193,19 @@ impl Opening {
     }
 }
 
-fn closed(error: TcpError, reason: Option<DropReason>) -> (Stage, Outcome) {
-    let outcome = Outcome {
-        events: Events::ERROR | Events::CLOSED | Events::READABLE | Events::WRITABLE,
+fn closed(error: TcpError, reason: Option<DropReason>) -> (Stage, SegmentOutcome) {
+    let outcome = SegmentOutcome {
+        readiness: Readiness::ERROR | Readiness::CLOSED | Readiness::READABLE | Readiness::WRITABLE,
         drop: reason,
         rst: None,
     };
     (Stage::closed(Some(error), None), outcome)
 }
 
-fn transmit_if(due: bool) -> Events {
+fn transmit_if(due: bool) -> Readiness {
     if due {
-        Events::TRANSMIT
+        Readiness::TRANSMIT
     } else {
-        Events::empty()
+        Readiness::empty()
     }
 }

@@ -8,12 +8,12 @@ use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
 use super::{Established, Opening, closed, transmit_if};
 use crate::base::{DropReason, Instant, TcpConfig};
-use crate::tcp::conn::Conn;
 use crate::tcp::input::acceptable;
-use crate::tcp::outcome::{Events, Outcome, TcpError};
+use crate::tcp::outcome::{Readiness, SegmentOutcome, TcpError};
 use crate::tcp::output::delayed_ack::ReplyLimit;
 use crate::tcp::segment::{Segment, SegmentOut, reset_for};
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::Tcb;
 use crate::tcp::{Open, Stage};
 
 /// SYN-RECEIVED.
@@ -68,16 +68,16 @@ impl SynReceived {
         mut seg: Segment,
         now: Instant,
         buffers: &Buffers,
-    ) -> (Stage, Outcome) {
+    ) -> (Stage, SegmentOutcome) {
         let nxt = self.irs + 1;
         // The peer's SYN again. With our SYN acknowledged it is the other half of a simultaneous
         // open: what is new in it is the ACK. Without, our SYN-ACK was lost.
         if seg.has(TcpFlags::SYN) && seg.seq == self.irs && !seg.has(TcpFlags::RST) {
             if !seg.has(TcpFlags::ACK) {
                 self.opening.syn_due |= self.reply_limit.permit(now);
-                return self.stay(Outcome {
-                    events: Events::TRANSMIT,
-                    ..Outcome::default()
+                return self.stay(SegmentOutcome {
+                    readiness: Readiness::TRANSMIT,
+                    ..SegmentOutcome::default()
                 });
             }
             if seg.ack == self.opening.iss + 1 {
@@ -95,7 +95,7 @@ impl SynReceived {
         let window = u32::from(self.opening.window());
         if !acceptable::in_window(seg.seq, seg.seq_len(), nxt, window) {
             if seg.has(TcpFlags::RST) {
-                return self.stay(Outcome::dropped(DropReason::TcpNotAcceptable));
+                return self.stay(SegmentOutcome::dropped(DropReason::TcpNotAcceptable));
             }
             return self.answer(DropReason::TcpNotAcceptable, now);
         }
@@ -117,12 +117,12 @@ impl SynReceived {
         }
         // Fifth: the ACK bit.
         if !seg.has(TcpFlags::ACK) {
-            return self.stay(Outcome::dropped(DropReason::TcpNotAcceptable));
+            return self.stay(SegmentOutcome::dropped(DropReason::TcpNotAcceptable));
         }
         if seg.ack != self.opening.iss + 1 {
-            return self.stay(Outcome {
+            return self.stay(SegmentOutcome {
                 rst: reset_for(&seg),
-                ..Outcome::dropped(DropReason::TcpBadAck)
+                ..SegmentOutcome::dropped(DropReason::TcpBadAck)
             });
         }
         let done = self.opening.establish(self.irs, &self.peer, &seg, now);
@@ -131,28 +131,28 @@ impl SynReceived {
     }
 
     /// Discards the segment and acknowledges what we have, within the limit of such replies.
-    fn answer(mut self, reason: DropReason, now: Instant) -> (Stage, Outcome) {
+    fn answer(mut self, reason: DropReason, now: Instant) -> (Stage, SegmentOutcome) {
         self.ack_due |= self.reply_limit.permit(now);
-        let outcome = Outcome {
-            events: transmit_if(self.ack_due),
-            ..Outcome::dropped(reason)
+        let outcome = SegmentOutcome {
+            readiness: transmit_if(self.ack_due),
+            ..SegmentOutcome::dropped(reason)
         };
         (Stage::SynReceived(self), outcome)
     }
 
-    fn stay(self, outcome: Outcome) -> (Stage, Outcome) {
+    fn stay(self, outcome: SegmentOutcome) -> (Stage, SegmentOutcome) {
         (Stage::SynReceived(self), outcome)
     }
 
-    pub(in crate::tcp) fn on_timeout(mut self, now: Instant) -> (Stage, Events) {
+    pub(in crate::tcp) fn on_timeout(mut self, now: Instant) -> (Stage, Readiness) {
         match self.opening.on_timeout(now) {
             Ok(()) => {
-                let events = transmit_if(self.opening.syn_due);
-                (Stage::SynReceived(self), events)
+                let readiness = transmit_if(self.opening.syn_due);
+                (Stage::SynReceived(self), readiness)
             }
             Err(error) => {
                 let (stage, outcome) = closed(error, None);
-                (stage, outcome.events)
+                (stage, outcome.readiness)
             }
         }
     }
@@ -227,18 +227,18 @@ fn finish(
     ack_now: bool,
     now: Instant,
     buffers: &Buffers,
-) -> (Stage, Outcome) {
-    let mut conn = Conn::new(done, now);
+) -> (Stage, SegmentOutcome) {
+    let mut tcb = Tcb::new(done, now);
     let mut outcome = match rest {
-        Some(seg) => conn.on_segment(seg, now, buffers),
-        None => Outcome::default(),
+        Some(seg) => tcb.on_segment(seg, now, buffers),
+        None => SegmentOutcome::default(),
     };
     if ack_now {
-        conn.ack.on_urgent();
+        tcb.ack.on_urgent();
     }
     if closing {
-        conn.close(now);
+        tcb.close(now);
     }
-    outcome.events |= Events::ESTABLISHED | Events::WRITABLE | Events::TRANSMIT;
-    (Stage::Open(conn), outcome)
+    outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE | Readiness::TRANSMIT;
+    (Stage::Open(tcb), outcome)
 }

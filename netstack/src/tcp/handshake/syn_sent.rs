@@ -6,9 +6,9 @@ use packet::tcp::TcpFlags;
 
 use super::{Opening, SynReceived, closed, transmit_if};
 use crate::base::{DropReason, Instant, TcpConfig};
-use crate::tcp::conn::Conn;
-use crate::tcp::outcome::{Events, Outcome, TcpError};
+use crate::tcp::outcome::{Readiness, SegmentOutcome, TcpError};
 use crate::tcp::segment::{Segment, SegmentOut, reset_for};
+use crate::tcp::tcb::Tcb;
 use crate::tcp::{Open, Stage};
 
 /// SYN-SENT.
@@ -26,14 +26,14 @@ impl SynSent {
     }
 
     /// RFC 9293 section 3.10.7.3.
-    pub(in crate::tcp) fn on_segment(self, seg: &Segment, now: Instant) -> (Stage, Outcome) {
+    pub(in crate::tcp) fn on_segment(self, seg: &Segment, now: Instant) -> (Stage, SegmentOutcome) {
         let iss = self.opening.iss;
         let acked = seg.has(TcpFlags::ACK);
         // First: the ACK bit. Only our SYN can be acknowledged.
         if acked && seg.ack != iss + 1 {
-            let outcome = Outcome {
+            let outcome = SegmentOutcome {
                 rst: reset_for(seg),
-                ..Outcome::dropped(DropReason::TcpBadAck)
+                ..SegmentOutcome::dropped(DropReason::TcpBadAck)
             };
             return (Stage::SynSent(self), outcome);
         }
@@ -42,44 +42,44 @@ impl SynSent {
             if acked {
                 return closed(TcpError::Refused, None);
             }
-            let outcome = Outcome::dropped(DropReason::TcpNotAcceptable);
+            let outcome = SegmentOutcome::dropped(DropReason::TcpNotAcceptable);
             return (Stage::SynSent(self), outcome);
         }
         // Fourth: the SYN bit.
         if !seg.has(TcpFlags::SYN) {
-            let outcome = Outcome::dropped(DropReason::TcpNotAcceptable);
+            let outcome = SegmentOutcome::dropped(DropReason::TcpNotAcceptable);
             return (Stage::SynSent(self), outcome);
         }
         if acked {
             let done = self.opening.establish(seg.seq, &seg.options, seg, now);
-            let mut conn = Conn::new(done, now);
-            conn.ack.on_urgent();
-            let outcome = Outcome {
-                events: Events::ESTABLISHED | Events::WRITABLE | Events::TRANSMIT,
-                ..Outcome::default()
+            let mut tcb = Tcb::new(done, now);
+            tcb.ack.on_urgent();
+            let outcome = SegmentOutcome {
+                readiness: Readiness::ESTABLISHED | Readiness::WRITABLE | Readiness::TRANSMIT,
+                ..SegmentOutcome::default()
             };
-            return (Stage::Open(conn), outcome);
+            return (Stage::Open(tcb), outcome);
         }
         // A simultaneous open: our SYN goes out again, as a SYN-ACK.
         let mut opening = self.opening;
         opening.syn_due = true;
         let received = SynReceived::simultaneous(opening, seg);
-        let outcome = Outcome {
-            events: Events::TRANSMIT,
-            ..Outcome::default()
+        let outcome = SegmentOutcome {
+            readiness: Readiness::TRANSMIT,
+            ..SegmentOutcome::default()
         };
         (Stage::SynReceived(received), outcome)
     }
 
-    pub(in crate::tcp) fn on_timeout(mut self, now: Instant) -> (Stage, Events) {
+    pub(in crate::tcp) fn on_timeout(mut self, now: Instant) -> (Stage, Readiness) {
         match self.opening.on_timeout(now) {
             Ok(()) => {
-                let events = transmit_if(self.opening.syn_due);
-                (Stage::SynSent(self), events)
+                let readiness = transmit_if(self.opening.syn_due);
+                (Stage::SynSent(self), readiness)
             }
             Err(error) => {
                 let (stage, outcome) = closed(error, None);
-                (stage, outcome.events)
+                (stage, outcome.readiness)
             }
         }
     }

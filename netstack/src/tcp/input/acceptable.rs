@@ -8,11 +8,11 @@ use core::time::Duration;
 use packet::tcp::TcpFlags;
 
 use crate::base::{DropReason, Instant};
-use crate::tcp::conn::Conn;
 use crate::tcp::outcome::TcpError;
 use crate::tcp::phase::Phase;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::Tcb;
 
 /// A timestamp older than this says nothing: the peer's clock may have wrapped (RFC 7323 section
 /// 5.5).
@@ -20,7 +20,7 @@ const TIMESTAMP_STALE: Duration = Duration::from_secs(24 * 24 * 3600);
 
 /// What to do with a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::tcp) enum Verdict {
+pub(in crate::tcp) enum Acceptability {
     /// On to the acknowledgment.
     Process,
     /// Discard it, for this reason.
@@ -43,67 +43,67 @@ pub(in crate::tcp) fn in_window(seq: SeqNum, len: u32, nxt: SeqNum, window: u32)
 }
 
 /// Judges `seg`.
-pub(in crate::tcp) fn check(conn: &mut Conn, seg: &Segment, now: Instant) -> Verdict {
+pub(in crate::tcp) fn check(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Acceptability {
     let rst = seg.has(TcpFlags::RST);
-    if let Some(reason) = paws(conn, seg, now)
+    if let Some(reason) = paws(tcb, seg, now)
         && !rst
     {
-        reply(conn, seg, now);
-        return Verdict::Discard(reason);
+        reply(tcb, seg, now);
+        return Acceptability::Discard(reason);
     }
-    let nxt = conn.window.nxt;
-    if !in_window(seg.seq, seg.seq_len(), nxt, conn.window.offered()) {
+    let nxt = tcb.window.nxt;
+    if !in_window(seg.seq, seg.seq_len(), nxt, tcb.window.offered()) {
         if !rst {
-            on_unacceptable(conn, seg, now);
+            on_unacceptable(tcb, seg, now);
         }
         let reason = if seg.has(TcpFlags::SYN) && !rst {
             DropReason::TcpChallenged
         } else {
             DropReason::TcpNotAcceptable
         };
-        return Verdict::Discard(reason);
+        return Acceptability::Discard(reason);
     }
     if rst {
         if seg.seq != nxt {
-            challenge(conn, now);
-            return Verdict::Discard(DropReason::TcpChallenged);
+            challenge(tcb, now);
+            return Acceptability::Discard(DropReason::TcpChallenged);
         }
-        return match conn.phase {
-            Phase::Closing | Phase::LastAck | Phase::TimeWait => Verdict::ResetSilently,
-            _ => Verdict::Reset(TcpError::Reset),
+        return match tcb.phase {
+            Phase::Closing | Phase::LastAck | Phase::TimeWait => Acceptability::ResetSilently,
+            _ => Acceptability::Reset(TcpError::Reset),
         };
     }
     if seg.has(TcpFlags::SYN) {
-        challenge(conn, now);
-        return Verdict::Discard(DropReason::TcpChallenged);
+        challenge(tcb, now);
+        return Acceptability::Discard(DropReason::TcpChallenged);
     }
     if !seg.has(TcpFlags::ACK) {
-        return Verdict::Discard(DropReason::TcpNotAcceptable);
+        return Acceptability::Discard(DropReason::TcpNotAcceptable);
     }
     // TS.Recent follows the segment that the next acknowledgment will answer (RFC 7323 section 4.3).
-    if conn.agreed.timestamps
+    if tcb.agreed.timestamps
         && let Some(ts) = seg.options.timestamps
-        && seg.seq.at_or_before(conn.last_ack_sent)
-        && SeqNum(ts.val).at_or_after(SeqNum(conn.ts_recent))
+        && seg.seq.at_or_before(tcb.last_ack_sent)
+        && SeqNum(ts.val).at_or_after(SeqNum(tcb.ts_recent))
     {
-        conn.ts_recent = ts.val;
-        conn.ts_recent_at = now;
+        tcb.ts_recent = ts.val;
+        tcb.ts_recent_at = now;
     }
-    Verdict::Process
+    Acceptability::Process
 }
 
 /// Protection against wrapped sequence numbers: `Some` if the segment fails it.
-fn paws(conn: &mut Conn, seg: &Segment, now: Instant) -> Option<DropReason> {
-    if !conn.agreed.timestamps {
+fn paws(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Option<DropReason> {
+    if !tcb.agreed.timestamps {
         return None;
     }
     match seg.options.timestamps {
         None => Some(DropReason::TcpPaws),
         Some(ts) => {
-            let old = SeqNum(ts.val).before(SeqNum(conn.ts_recent));
-            if old && now.saturating_since(conn.ts_recent_at) > TIMESTAMP_STALE {
-                conn.ts_recent = ts.val;
-                conn.ts_recent_at = now;
+            let old = SeqNum(ts.val).before(SeqNum(tcb.ts_recent));
+            if old && now.saturating_since(tcb.ts_recent_at) > TIMESTAMP_STALE {
+                tcb.ts_recent = ts.val;
+                tcb.ts_recent_at = now;
                 return None;
             }
             old.then_some(DropReason::TcpPaws)
@@ -112,32 +112,32 @@ fn paws(conn: &mut Conn, seg: &Segment, now: Instant) -> Option<DropReason> {
 }
 
 /// An acknowledgment that answers an attack, or a peer that lost its memory (RFC 5961).
-pub(in crate::tcp) fn challenge(conn: &mut Conn, now: Instant) {
-    if conn.reply_limit.permit(now) {
-        conn.ack.on_urgent();
+pub(in crate::tcp) fn challenge(tcb: &mut Tcb, now: Instant) {
+    if tcb.reply_limit.permit(now) {
+        tcb.ack.on_urgent();
     }
 }
 
 /// An acknowledgment in reply to what was not acceptable. Text is always answered: its sender
 /// waits, and has a timer. What carries none could be an answer to our answer.
-fn reply(conn: &mut Conn, seg: &Segment, now: Instant) {
+fn reply(tcb: &mut Tcb, seg: &Segment, now: Instant) {
     let could_loop = seg.payload.is_empty() && !seg.has(TcpFlags::FIN);
-    if !could_loop || conn.reply_limit.permit(now) {
-        conn.ack.on_urgent();
+    if !could_loop || tcb.reply_limit.permit(now) {
+        tcb.ack.on_urgent();
     }
 }
 
-fn on_unacceptable(conn: &mut Conn, seg: &Segment, now: Instant) {
-    let nxt = conn.window.nxt;
+fn on_unacceptable(tcb: &mut Tcb, seg: &Segment, now: Instant) {
+    let nxt = tcb.window.nxt;
     let end = seg.seq + seg.payload.len() as u32;
     if seg.seq.before(end) && end.at_or_before(nxt) {
-        conn.dsack = Some((seg.seq, end));
+        tcb.dsack = Some((seg.seq, end));
     }
-    if conn.phase == Phase::TimeWait && seg.has(TcpFlags::FIN) && (end + 1).at_or_before(nxt) {
+    if tcb.phase == Phase::TimeWait && seg.has(TcpFlags::FIN) && (end + 1).at_or_before(nxt) {
         // The peer did not hear our last acknowledgment.
-        conn.timers.life = now + conn.cfg.time_wait;
+        tcb.timers.life = now + tcb.cfg.time_wait;
     }
-    reply(conn, seg, now);
+    reply(tcb, seg, now);
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@
 use packet::tcp::TcpFlags;
 
 use crate::base::Instant;
-use crate::tcp::conn::{Conn, Flags};
-use crate::tcp::outcome::Events;
+use crate::tcp::outcome::Readiness;
 use crate::tcp::phase::PhaseEvent;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::{Flags, Tcb};
 
 /// Where the segment's FIN is, if it has one.
 pub(super) fn position(seg: &Segment) -> Option<SeqNum> {
@@ -20,38 +20,38 @@ pub(super) fn position(seg: &Segment) -> Option<SeqNum> {
 }
 
 /// Takes the FIN at `fin`, or the one that was remembered, if it is next.
-pub(super) fn process(conn: &mut Conn, fin: Option<SeqNum>, now: Instant) -> Events {
-    if !conn.phase.may_receive() {
+pub(super) fn process(tcb: &mut Tcb, fin: Option<SeqNum>, now: Instant) -> Readiness {
+    if !tcb.phase.may_receive() {
         if fin.is_some() {
             // The same FIN again: its sender did not hear us.
-            conn.ack.on_urgent();
+            tcb.ack.on_urgent();
         }
-        return Events::empty();
+        return Readiness::empty();
     }
     if let Some(fin) = fin
-        && conn.fin_at.is_none()
-        && fin.at_or_after(conn.window.nxt)
-        && fin.at_or_before(conn.window.edge())
+        && tcb.fin_at.is_none()
+        && fin.at_or_after(tcb.window.nxt)
+        && fin.at_or_before(tcb.window.edge())
     {
         // Nothing that was kept may lie beyond the end.
-        let beyond = conn
+        let beyond = tcb
             .assembler
             .as_ref()
             .and_then(|board| board.end())
             .is_some_and(|end| end.after(fin));
         if !beyond {
-            conn.fin_at = Some(fin);
-            conn.ack.on_urgent();
+            tcb.fin_at = Some(fin);
+            tcb.ack.on_urgent();
         }
     }
-    if conn.fin_at != Some(conn.window.nxt) {
-        return Events::empty();
+    if tcb.fin_at != Some(tcb.window.nxt) {
+        return Readiness::empty();
     }
-    conn.fin_at = None;
-    conn.assembler = None;
-    conn.window.nxt += 1;
-    conn.flags.insert(Flags::FIN_RECEIVED);
-    conn.ack.on_urgent();
-    conn.phase = conn.phase.apply(PhaseEvent::FinReceived);
-    conn.on_phase_changed(now) | Events::PEER_CLOSED | Events::READABLE
+    tcb.fin_at = None;
+    tcb.assembler = None;
+    tcb.window.nxt += 1;
+    tcb.flags.insert(Flags::FIN_RECEIVED);
+    tcb.ack.on_urgent();
+    tcb.phase = tcb.phase.apply(PhaseEvent::FinReceived);
+    tcb.on_phase_changed(now) | Readiness::PEER_CLOSED | Readiness::READABLE
 }

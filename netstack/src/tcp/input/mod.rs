@@ -9,50 +9,55 @@ pub(super) mod fin;
 
 use packet::Buffers;
 
-use super::conn::{Conn, Flags};
-use super::outcome::{Events, Outcome};
+use super::outcome::{Readiness, SegmentOutcome};
 use super::phase::Phase;
 use super::segment::{Segment, reset_for};
+use super::tcb::{Flags, Tcb};
 use crate::base::{DropReason, Instant};
 
-impl Conn {
+impl Tcb {
     /// Takes one segment.
-    pub(super) fn on_segment(&mut self, seg: Segment, now: Instant, buffers: &Buffers) -> Outcome {
+    pub(super) fn on_segment(
+        &mut self,
+        seg: Segment,
+        now: Instant,
+        buffers: &Buffers,
+    ) -> SegmentOutcome {
         if self.phase == Phase::Closed {
-            return Outcome {
+            return SegmentOutcome {
                 rst: reset_for(&seg),
-                ..Outcome::dropped(DropReason::TcpNoListener)
+                ..SegmentOutcome::dropped(DropReason::TcpNoListener)
             };
         }
         let mut outcome = match acceptable::check(self, &seg, now) {
-            acceptable::Verdict::Process => self.process(seg, now, buffers),
-            acceptable::Verdict::Discard(reason) => Outcome::dropped(reason),
-            acceptable::Verdict::Reset(error) => Outcome {
-                events: self.fail(error),
-                ..Outcome::default()
+            acceptable::Acceptability::Process => self.process(seg, now, buffers),
+            acceptable::Acceptability::Discard(reason) => SegmentOutcome::dropped(reason),
+            acceptable::Acceptability::Reset(error) => SegmentOutcome {
+                readiness: self.fail(error),
+                ..SegmentOutcome::default()
             },
-            acceptable::Verdict::ResetSilently => {
-                let events = self.on_reset_while_closing(now);
-                Outcome {
-                    events,
-                    ..Outcome::default()
+            acceptable::Acceptability::ResetSilently => {
+                let readiness = self.on_reset_while_closing(now);
+                SegmentOutcome {
+                    readiness,
+                    ..SegmentOutcome::default()
                 }
             }
         };
         if self.ack.is_due() || self.flags.contains(Flags::RST_DUE) || self.has_unsent() {
-            outcome.events |= Events::TRANSMIT;
+            outcome.readiness |= Readiness::TRANSMIT;
         }
         outcome
     }
 
-    fn process(&mut self, seg: Segment, now: Instant, buffers: &Buffers) -> Outcome {
+    fn process(&mut self, seg: Segment, now: Instant, buffers: &Buffers) -> SegmentOutcome {
         self.last_heard = now;
         if self.keepalives > 0 {
             self.arm_keepalive(now);
         }
-        let mut outcome = Outcome::default();
+        let mut outcome = SegmentOutcome::default();
         match ack::process(self, &seg, now) {
-            Ok(events) => outcome.events |= events,
+            Ok(readiness) => outcome.readiness |= readiness,
             Err(reason) => {
                 outcome.drop = Some(reason);
                 return outcome;
@@ -62,13 +67,13 @@ impl Conn {
             return outcome;
         }
         let fin = fin::position(&seg);
-        let (events, drop) = data::process(self, seg, now, buffers);
-        outcome.events |= events;
+        let (readiness, drop) = data::process(self, seg, now, buffers);
+        outcome.readiness |= readiness;
         outcome.drop = drop;
         if self.phase == Phase::Closed {
             return outcome;
         }
-        outcome.events |= fin::process(self, fin, now);
+        outcome.readiness |= fin::process(self, fin, now);
         outcome
     }
 }

@@ -6,15 +6,15 @@ use packet::frame::Chunks;
 use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
 
 use crate::base::Instant;
-use crate::tcp::conn::Conn;
 use crate::tcp::segment::SegmentOut;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::Tcb;
 
 /// SACK blocks that fit into a header, beside timestamps and without (RFC 2018 section 3).
 const BLOCKS_WITH_TIMESTAMPS: usize = 3;
 const BLOCKS_ALONE: usize = 4;
 
-impl Conn {
+impl Tcb {
     /// The options of a segment that leaves now.
     pub(super) fn options_out(&self, now: Instant) -> TcpOptions {
         let timestamps = self.agreed.timestamps.then(|| Timestamps {

@@ -2,5 +2,4 @@
 
 pub(super) mod delayed_ack;
 pub(super) mod emit;
-pub(super) mod probe;
 pub(super) mod select;

@@ -12,11 +12,11 @@
 use packet::tcp::{TcpFlags, TcpOptions};
 
 use crate::base::Instant;
-use crate::tcp::conn::{Conn, Flags};
 use crate::tcp::phase::Phase;
 use crate::tcp::segment::SegmentOut;
 use crate::tcp::send::inflight::Mode;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::{Flags, Tcb};
 
 /// A decision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +50,7 @@ impl Size {
     }
 }
 
-impl Conn {
+impl Tcb {
     /// The next segment to send now, until `None`.
     pub(in crate::tcp) fn poll_transmit(
         &mut self,

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Ranges that the peer SACKed are cut out everywhere. What is lost is everything below
-//! `lost_edge`; how far that reaches is decided by `rack` from the scoreboard, is one segment at a
+//! `lost_edge`; how far that reaches is decided by `reorder` from the scoreboard, is one segment at a
 //! time without SACK, and is everything after a timeout.
 //!
 //! * **Define.** `una ≤ rtx_next, lost_edge ≤ nxt`, and [`Inflight::pipe`] is the number of octets in
@@ -22,7 +22,7 @@ use core::time::Duration;
 
 use super::scoreboard::Scoreboard;
 use crate::base::Instant;
-use crate::tcp::rack::ReorderWindow;
+use crate::tcp::reorder::ReorderWindow;
 use crate::tcp::seq::SeqNum;
 
 /// How retransmissions are chosen.

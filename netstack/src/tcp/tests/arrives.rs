@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::rig::{ACK, FIN, RST, Rig, SYN, open, ours, plain, syn, syn_options, theirs};
 use crate::base::{DropReason, TcpConfig};
-use crate::tcp::{Events, Segment, State, Tcp, TcpError, reset_for};
+use crate::tcp::{Readiness, Segment, State, Tcp, TcpError, reset_for};
 use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
 // 3.10.7.1: CLOSED
@@ -48,7 +48,11 @@ fn syn_sent_is_refused_only_by_a_reset_that_acknowledges() {
     rig.recv(0, 0, RST, b"");
     assert_eq!(rig.tcp.state(), State::SynSent);
     let outcome = rig.recv(0, 1, RST | ACK, b"");
-    assert!(outcome.events.contains(Events::ERROR | Events::CLOSED));
+    assert!(
+        outcome
+            .readiness
+            .contains(Readiness::ERROR | Readiness::CLOSED)
+    );
     assert_eq!(rig.tcp.error(), Some(TcpError::Refused));
     assert!(rig.tcp.is_gone());
     assert_eq!(rig.tcp.take_error(), Some(TcpError::Refused));
@@ -62,8 +66,8 @@ fn syn_sent_becomes_established_by_a_syn_ack() {
     let outcome = rig.recv(0, 1, SYN | ACK, b"");
     assert!(
         outcome
-            .events
-            .contains(Events::ESTABLISHED | Events::WRITABLE)
+            .readiness
+            .contains(Readiness::ESTABLISHED | Readiness::WRITABLE)
     );
     assert_eq!(rig.tcp.state(), State::Established);
     assert_eq!(rig.one(), (1, 1, ACK));
@@ -92,7 +96,7 @@ fn simultaneous_open_by_syn_ack_and_by_ack() {
         } else {
             rig.recv(1, 1, ACK, b"hello")
         };
-        assert!(outcome.events.contains(Events::ESTABLISHED));
+        assert!(outcome.readiness.contains(Readiness::ESTABLISHED));
         assert_eq!(rig.tcp.state(), State::Established);
         if finish_with_syn {
             assert_eq!(rig.one(), (1, 1, ACK));
@@ -164,8 +168,8 @@ fn the_handshakes_ack_may_carry_text_and_fin() {
     let outcome = rig.recv(1, 1, ACK | FIN, b"all there is");
     assert!(
         outcome
-            .events
-            .contains(Events::ESTABLISHED | Events::READABLE | Events::PEER_CLOSED)
+            .readiness
+            .contains(Readiness::ESTABLISHED | Readiness::READABLE | Readiness::PEER_CLOSED)
     );
     assert_eq!(rig.tcp.state(), State::CloseWait);
     assert_eq!(rig.one(), (1, 14, ACK));
@@ -279,11 +283,9 @@ fn a_reset_counts_only_in_place() {
     assert_eq!(rig.one(), (1, 1, ACK));
     assert_eq!(rig.tcp.state(), State::Established);
     let outcome = rig.recv(1, 1, RST, b"");
-    assert!(
-        outcome
-            .events
-            .contains(Events::ERROR | Events::READABLE | Events::WRITABLE | Events::CLOSED)
-    );
+    assert!(outcome.readiness.contains(
+        Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE | Readiness::CLOSED
+    ));
     assert_eq!(rig.tcp.error(), Some(TcpError::Reset));
     assert!(rig.tcp.is_gone() && rig.out().is_empty());
     assert_eq!(rig.tcp.poll_timeout(), None);
@@ -362,10 +364,13 @@ fn an_ack_frees_what_it_covers_and_makes_room() {
     assert_eq!(rig.tcp.send(&[1; 5_000], &rig.buffers), 0);
     rig.out();
     let outcome = rig.recv(1, 1_001, ACK, b"");
-    assert!(outcome.events.contains(Events::WRITABLE));
+    assert!(outcome.readiness.contains(Readiness::WRITABLE));
     assert_eq!((rig.tcp.unacked(), rig.tcp.send_room()), (3_000, 1_000));
     let outcome = rig.recv(1, 2_001, ACK, b"");
-    assert!(!outcome.events.contains(Events::WRITABLE), "told once");
+    assert!(
+        !outcome.readiness.contains(Readiness::WRITABLE),
+        "told once"
+    );
 }
 
 // Sixth: URG
@@ -390,7 +395,7 @@ fn text_out_of_order_waits_for_the_gap() {
     rig.recv(7, 1, ACK, b"gh");
     assert_eq!(rig.tcp.info().out_of_order, 6);
     let outcome = rig.recv(1, 1, ACK, b"abc");
-    assert!(outcome.events.contains(Events::READABLE));
+    assert!(outcome.readiness.contains(Readiness::READABLE));
     assert_eq!(rig.one(), (1, 10, ACK), "at once: a gap was filled");
     assert_eq!(rig.read_all(), b"abcdefghi");
 }
@@ -442,10 +447,10 @@ fn unread_bytes_at_close_reset() {
 fn a_fin_out_of_order_waits_for_the_gap() {
     let mut rig = Rig::established(plain());
     let outcome = rig.recv(4, 1, ACK | FIN, b"def");
-    assert!(!outcome.events.contains(Events::PEER_CLOSED));
+    assert!(!outcome.readiness.contains(Readiness::PEER_CLOSED));
     assert_eq!(rig.tcp.state(), State::Established);
     let outcome = rig.recv(1, 1, ACK, b"abc");
-    assert!(outcome.events.contains(Events::PEER_CLOSED));
+    assert!(outcome.readiness.contains(Readiness::PEER_CLOSED));
     assert_eq!(rig.tcp.state(), State::CloseWait);
     assert_eq!(rig.one(), (1, 8, ACK));
     assert_eq!(rig.read_all(), b"abcdef");
@@ -488,7 +493,7 @@ fn passive_close_ends_closed() {
         "the FIN is not acknowledged"
     );
     let outcome = rig.recv(2, 7, ACK, b"");
-    assert!(outcome.events.contains(Events::CLOSED));
+    assert!(outcome.readiness.contains(Readiness::CLOSED));
     assert!(rig.tcp.is_gone() && rig.tcp.error().is_none());
 }
 
@@ -504,8 +509,8 @@ fn active_close_goes_through_time_wait() {
     let outcome = rig.recv(11, 2, ACK | FIN, b"");
     assert!(
         outcome
-            .events
-            .contains(Events::PEER_CLOSED | Events::CLOSED)
+            .readiness
+            .contains(Readiness::PEER_CLOSED | Readiness::CLOSED)
     );
     assert_eq!(rig.tcp.state(), State::TimeWait);
     assert_eq!(rig.one(), (2, 12, ACK));

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::rig::{ACK, FIN, Rig, plain, theirs};
 use crate::base::TcpConfig;
-use crate::tcp::{Events, IcmpError, State, TcpError, Unreachable};
+use crate::tcp::{IcmpError, Readiness, State, TcpError, Unreachable};
 use packet::Payload;
 
 // Delayed acknowledgments (RFC 9293 section 3.8.6.3)
@@ -29,7 +29,11 @@ fn a_super_segment_is_acknowledged_at_once() {
     let mut seg = rig.segment(1, 1, ACK, &[5; 20_000]);
     seg.gso_size = 1_000;
     let outcome = rig.give(seg);
-    assert!(outcome.events.contains(Events::TRANSMIT | Events::READABLE));
+    assert!(
+        outcome
+            .readiness
+            .contains(Readiness::TRANSMIT | Readiness::READABLE)
+    );
     assert_eq!(rig.one(), (1, 20_001, ACK));
 }
 
@@ -145,11 +149,11 @@ fn the_window_opens_by_worthwhile_steps() {
     rig.recv(1, 1, ACK, &[1; 8_000]);
     let out = rig.out();
     assert_eq!(out[0].window, 0);
-    let events = rig.tcp.recv_consume(500, rig.now);
-    assert!(!events.contains(Events::TRANSMIT));
+    let readiness = rig.tcp.recv_consume(500, rig.now);
+    assert!(!readiness.contains(Readiness::TRANSMIT));
     assert!(rig.out().is_empty());
-    let events = rig.tcp.recv_consume(500, rig.now);
-    assert!(events.contains(Events::TRANSMIT));
+    let readiness = rig.tcp.recv_consume(500, rig.now);
+    assert!(readiness.contains(Readiness::TRANSMIT));
     let out = rig.out();
     assert_eq!((out[0].window, out[0].ack), (1_000, theirs(8_001)));
     // Once the window is open, further news wait for a quarter of the buffer.
@@ -183,7 +187,7 @@ fn a_closed_window_is_probed_for_as_long_as_the_peer_answers() {
         gaps.push(at.saturating_since(last).as_millis());
         last = at;
         rig.now = at;
-        assert!(rig.tcp.on_timeout(at).contains(Events::TRANSMIT));
+        assert!(rig.tcp.on_timeout(at).contains(Readiness::TRANSMIT));
         assert_eq!(rig.texts(), [(1, 1)], "one octet");
         rig.recv(1, 1, ACK, b"");
         assert!(rig.texts().is_empty());
@@ -471,7 +475,7 @@ fn a_payload_is_sent_without_a_copy() {
     let first = out[0].payload.iter().next().expect("a piece");
     assert_eq!(first.as_ptr(), mine.as_ptr());
     let outcome = rig.recv(1, 9_001, ACK, b"");
-    assert!(outcome.events.contains(Events::WRITABLE));
+    assert!(outcome.readiness.contains(Readiness::WRITABLE));
     rig.tcp.send_payload(mine).expect("room again");
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use packet::Buffers;
 
 use crate::base::{Instant, Rng, TcpConfig};
-use crate::tcp::{Events, Open, Segment, SegmentOut, SeqNum, State, Tcp, TcpError};
+use crate::tcp::{Open, Readiness, Segment, SegmentOut, SeqNum, State, Tcp, TcpError};
 use core::time::Duration;
 use packet::tcp::TcpFlags;
 
@@ -79,7 +79,7 @@ pub(super) struct End {
     pub(super) error: Option<TcpError>,
     pub(super) max_payload: usize,
     pub(super) mss: u16,
-    pub(super) events: Events,
+    pub(super) readiness: Readiness,
     pub(super) segments_out: u64,
     pub(super) largest_out: usize,
     next_turn: Instant,
@@ -107,7 +107,7 @@ impl End {
             error: None,
             max_payload: 65_000,
             mss: 1_460,
-            events: Events::empty(),
+            readiness: Readiness::empty(),
             segments_out: 0,
             largest_out: 0,
             next_turn: Instant::ZERO,
@@ -375,8 +375,8 @@ impl Sim {
             if let Some(tcp) = self.ends[end].tcp.as_mut() {
                 let due = tcp.poll_timeout().is_some_and(|at| at <= now);
                 if due {
-                    let events = tcp.on_timeout(now);
-                    self.ends[end].events |= events;
+                    let readiness = tcp.on_timeout(now);
+                    self.ends[end].readiness |= readiness;
                     let again = self.ends[end].tcp.as_ref().and_then(Tcp::poll_timeout);
                     assert!(
                         again.is_none_or(|at| at > now),
@@ -401,7 +401,7 @@ impl Sim {
             return;
         };
         let outcome = tcp.on_segment(seg, now, &e.buffers);
-        e.events |= outcome.events;
+        e.readiness |= outcome.readiness;
         if let Some(rst) = outcome.rst {
             self.transmit(to, rst);
         }

@@ -145,10 +145,10 @@ fn pump_ping_pong() {
 #[ignore = "a measurement, run by hand"]
 fn sizes() {
     println!(
-        "Tcp {} Segment {} SegmentOut {} Outcome {}",
+        "Tcp {} Segment {} SegmentOut {} SegmentOutcome {}",
         size_of::<Tcp>(),
         size_of::<Segment>(),
         size_of::<SegmentOut>(),
-        size_of::<crate::tcp::Outcome>()
+        size_of::<crate::tcp::SegmentOutcome>()
     );
 }

@@ -10,7 +10,7 @@ use packet::Buffers;
 use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
 
 use crate::base::{Instant, TcpConfig};
-use crate::tcp::{Open, Outcome, Segment, SegmentOut, SeqNum, State, Tcp};
+use crate::tcp::{Open, Segment, SegmentOut, SegmentOutcome, SeqNum, State, Tcp};
 
 pub(super) const ACK: TcpFlags = TcpFlags::ACK;
 pub(super) const SYN: TcpFlags = TcpFlags::SYN;
@@ -141,7 +141,7 @@ impl Rig {
         self.now.as_millis() as u32 + 7_000
     }
 
-    pub(super) fn give(&mut self, seg: Segment) -> Outcome {
+    pub(super) fn give(&mut self, seg: Segment) -> SegmentOutcome {
         let outcome = self.tcp.on_segment(seg, self.now, &self.buffers);
         self.tcp.check();
         outcome
@@ -170,13 +170,19 @@ impl Rig {
     }
 
     /// The peer sends `seq`, `ack`, `flags` and `text`.
-    pub(super) fn recv(&mut self, seq: u32, ack: u32, flags: TcpFlags, text: &[u8]) -> Outcome {
+    pub(super) fn recv(
+        &mut self,
+        seq: u32,
+        ack: u32,
+        flags: TcpFlags,
+        text: &[u8],
+    ) -> SegmentOutcome {
         let seg = self.segment(seq, ack, flags, text);
         self.give(seg)
     }
 
     /// The peer acknowledges, with a SACK option.
-    pub(super) fn recv_sack(&mut self, ack: u32, blocks: &[(u32, u32)]) -> Outcome {
+    pub(super) fn recv_sack(&mut self, ack: u32, blocks: &[(u32, u32)]) -> SegmentOutcome {
         let mut seg = self.segment(1, ack, ACK, b"");
         let mut sack = SackBlocks::default();
         for &(left, right) in blocks {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::link::{App, Impairment, Sim};
 use crate::base::TcpConfig;
-use crate::tcp::{Events, Tcp};
+use crate::tcp::{Readiness, Tcp};
 
 #[test]
 fn a_connection_is_small() {
@@ -25,7 +25,10 @@ fn a_lossless_link_moves_a_stream_each_way() {
     for e in &sim.ends {
         let info = e.tcp.as_ref().expect("tcp").info();
         assert_eq!(info.retransmits, 0, "{info:?}");
-        assert!(e.events.contains(Events::ESTABLISHED | Events::PEER_CLOSED));
+        assert!(
+            e.readiness
+                .contains(Readiness::ESTABLISHED | Readiness::PEER_CLOSED)
+        );
         assert!(e.largest_out > 60_000);
     }
 }

@@ -4,35 +4,35 @@
 use core::time::Duration;
 
 use crate::base::Instant;
-use crate::tcp::conn::{Conn, Flags, ORPHAN_RETRIES};
-use crate::tcp::outcome::Events;
+use crate::tcp::outcome::Readiness;
 use crate::tcp::phase::{Phase, PhaseEvent};
+use crate::tcp::tcb::{Flags, ORPHAN_RETRIES, Tcb};
 use crate::tcp::timers::take_due;
 
-impl Conn {
+impl Tcb {
     /// Handles every timer that is due.
-    pub(in crate::tcp) fn on_timeout(&mut self, now: Instant) -> Events {
-        let mut events = Events::empty();
+    pub(in crate::tcp) fn on_timeout(&mut self, now: Instant) -> Readiness {
+        let mut readiness = Readiness::empty();
         if take_due(&mut self.timers.delayed_ack, now) && self.ack.is_owed() {
             self.ack.on_urgent();
-            events |= Events::TRANSMIT;
+            readiness |= Readiness::TRANSMIT;
         }
         if take_due(&mut self.timers.retransmit, now) && self.phase.may_transmit() {
-            events |= if self.flight.outstanding() > 0 {
+            readiness |= if self.flight.outstanding() > 0 {
                 self.on_retransmit_timer(now)
             } else if self.has_unsent() {
                 self.on_persist_timer(now)
             } else {
-                Events::empty()
+                Readiness::empty()
             };
         }
         if self.phase != Phase::Closed && take_due(&mut self.timers.life, now) {
-            events |= self.on_life_timer(now);
+            readiness |= self.on_life_timer(now);
         }
-        events
+        readiness
     }
 
-    fn on_retransmit_timer(&mut self, now: Instant) -> Events {
+    fn on_retransmit_timer(&mut self, now: Instant) -> Readiness {
         self.retries = self.retries.saturating_add(1);
         self.stats.timeouts += 1;
         if self.retries > self.max_retries() {
@@ -49,31 +49,31 @@ impl Conn {
         }
         self.backoff.grow();
         self.timers.retransmit = now + self.rto();
-        Events::TRANSMIT
+        Readiness::TRANSMIT
     }
 
     /// The window has been too small for a timeout. Ask, more and more rarely, for as long as the
     /// peer answers (RFC 9293 section 3.8.6.1); an application that is gone does not wait forever.
-    fn on_persist_timer(&mut self, now: Instant) -> Events {
+    fn on_persist_timer(&mut self, now: Instant) -> Readiness {
         self.retries = self.retries.saturating_add(1);
         let orphan = self.flags.contains(Flags::RECV_CLOSED);
         if self.retries > self.max_retries()
             || (orphan && self.backoff.count() >= ORPHAN_RETRIES && self.peer.wnd == 0)
         {
             let error = self.timeout_error();
-            let events = self.fail(error);
+            let readiness = self.fail(error);
             if orphan {
                 self.flags.insert(Flags::RST_DUE);
             }
-            return events | Events::TRANSMIT;
+            return readiness | Readiness::TRANSMIT;
         }
         self.flags.insert(Flags::PROBE_DUE);
         self.backoff.grow();
         self.timers.retransmit = now + self.rto();
-        Events::TRANSMIT
+        Readiness::TRANSMIT
     }
 
-    fn on_life_timer(&mut self, now: Instant) -> Events {
+    fn on_life_timer(&mut self, now: Instant) -> Readiness {
         match self.phase {
             Phase::TimeWait => {
                 self.phase = self.phase.apply(PhaseEvent::Expired);
@@ -87,9 +87,9 @@ impl Conn {
         }
     }
 
-    fn on_keepalive_timer(&mut self, now: Instant) -> Events {
+    fn on_keepalive_timer(&mut self, now: Instant) -> Readiness {
         let Some(idle) = self.settings.keepalive() else {
-            return Events::empty();
+            return Readiness::empty();
         };
         let silent = now.saturating_since(self.last_heard);
         if self.flight.outstanding() > 0 || self.has_unsent() || silent < idle {
@@ -97,17 +97,17 @@ impl Conn {
             self.keepalives = 0;
             let wait = idle.saturating_sub(silent).max(Duration::from_millis(1));
             self.timers.life = now + if silent < idle { wait } else { idle };
-            return Events::empty();
+            return Readiness::empty();
         }
         if self.keepalives >= self.cfg.keepalive_probes {
             let error = self.timeout_error();
-            let events = self.fail(error);
+            let readiness = self.fail(error);
             self.flags.insert(Flags::RST_DUE);
-            return events | Events::TRANSMIT;
+            return readiness | Readiness::TRANSMIT;
         }
         self.keepalives += 1;
         self.flags.insert(Flags::KEEPALIVE_DUE);
         self.timers.life = now + self.cfg.keepalive_interval;
-        Events::TRANSMIT
+        Readiness::TRANSMIT
     }
 }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::cc::Algorithm;
-use super::outcome::{Events, IcmpError, TcpError, Unreachable};
+use super::outcome::{IcmpError, Readiness, TcpError, Unreachable};
 use super::seq::SeqNum;
 use super::settings::MIN_SEGMENT;
 use super::{Stage, Tcp};
@@ -23,7 +23,7 @@ impl Tcp {
         match &self.stage {
             Stage::SynSent(state) => state.opening.settings.nodelay,
             Stage::SynReceived(state) => state.opening.settings.nodelay,
-            Stage::Open(conn) => conn.settings.nodelay,
+            Stage::Open(tcb) => tcb.settings.nodelay,
             Stage::Closed { .. } => false,
         }
     }
@@ -42,8 +42,8 @@ impl Tcp {
         if let Some(settings) = self.settings_mut() {
             settings.set_keepalive(idle);
         }
-        if let Some(conn) = self.conn_mut() {
-            conn.arm_keepalive(now);
+        if let Some(tcb) = self.tcb_mut() {
+            tcb.arm_keepalive(now);
         }
     }
 
@@ -52,8 +52,8 @@ impl Tcp {
         if let Some(settings) = self.settings_mut() {
             settings.algorithm = algorithm;
         }
-        if let Some(conn) = self.conn_mut() {
-            conn.cc.switch(algorithm);
+        if let Some(tcb) = self.tcb_mut() {
+            tcb.cc.switch(algorithm);
         }
     }
 
@@ -64,10 +64,10 @@ impl Tcp {
         match &mut self.stage {
             Stage::SynSent(state) => state.opening.set_mss(mss),
             Stage::SynReceived(state) => state.opening.set_mss(mss),
-            Stage::Open(conn) if mss < conn.agreed.mss => {
-                conn.agreed.mss = mss;
-                if conn.phase.may_transmit() {
-                    conn.flight.on_path_mtu();
+            Stage::Open(tcb) if mss < tcb.agreed.mss => {
+                tcb.agreed.mss = mss;
+                if tcb.phase.may_transmit() {
+                    tcb.flight.on_path_mtu();
                 }
             }
             _ => {}
@@ -80,16 +80,20 @@ impl Tcp {
     ///
     /// # Errors
     /// [`DropReason::IcmpUnmatched`] if nothing with that number is outstanding.
-    pub fn on_icmp_error(&mut self, error: IcmpError, seq: SeqNum) -> Result<Events, DropReason> {
+    pub fn on_icmp_error(
+        &mut self,
+        error: IcmpError,
+        seq: SeqNum,
+    ) -> Result<Readiness, DropReason> {
         let (IcmpError::Soft(cause) | IcmpError::Hard(cause)) = error;
         let opening = match &mut self.stage {
             Stage::SynSent(state) => &mut state.opening,
             Stage::SynReceived(state) => &mut state.opening,
-            Stage::Open(conn) => {
-                let end = conn.flight.nxt();
-                return if seq.within(conn.flight.una(), end) {
-                    conn.soft_error = Some(cause);
-                    Ok(Events::empty())
+            Stage::Open(tcb) => {
+                let end = tcb.flight.nxt();
+                return if seq.within(tcb.flight.una(), end) {
+                    tcb.soft_error = Some(cause);
+                    Ok(Readiness::empty())
                 } else {
                     Err(DropReason::IcmpUnmatched)
                 };
@@ -102,7 +106,7 @@ impl Tcp {
         match error {
             IcmpError::Soft(cause) => {
                 opening.note_soft_error(cause);
-                Ok(Events::empty())
+                Ok(Readiness::empty())
             }
             IcmpError::Hard(cause) => {
                 let error = match cause {
@@ -110,7 +114,12 @@ impl Tcp {
                     other => TcpError::Unreachable(other),
                 };
                 self.stage = Stage::closed(Some(error), None);
-                Ok(Events::ERROR | Events::CLOSED | Events::READABLE | Events::WRITABLE)
+                Ok(
+                    Readiness::ERROR
+                        | Readiness::CLOSED
+                        | Readiness::READABLE
+                        | Readiness::WRITABLE,
+                )
             }
         }
     }

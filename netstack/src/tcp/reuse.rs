@@ -3,10 +3,10 @@
 
 use packet::tcp::TcpFlags;
 
-use super::conn::Conn;
 use super::phase::Phase;
 use super::segment::Segment;
 use super::seq::SeqNum;
+use super::tcb::Tcb;
 
 /// A SYN may open a new incarnation of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,20 +21,20 @@ const GAP: u32 = 1 << 16;
 
 /// Whether `syn` may replace the connection in TIME-WAIT: by its timestamp if both incarnations
 /// have one and it is newer, else by its sequence number.
-pub(super) fn reuse(conn: &Conn, syn: &Segment) -> Option<Reuse> {
+pub(super) fn reuse(tcb: &Tcb, syn: &Segment) -> Option<Reuse> {
     let is_syn = syn.has(TcpFlags::SYN) && !syn.has(TcpFlags::RST) && !syn.has(TcpFlags::ACK);
-    if conn.phase != Phase::TimeWait || !is_syn {
+    if tcb.phase != Phase::TimeWait || !is_syn {
         return None;
     }
-    let newer_seq = syn.seq.after(conn.window.nxt);
+    let newer_seq = syn.seq.after(tcb.window.nxt);
     let fits = match syn.options.timestamps {
-        Some(ts) if conn.agreed.timestamps => {
-            let (new, old) = (SeqNum(ts.val), SeqNum(conn.ts_recent));
+        Some(ts) if tcb.agreed.timestamps => {
+            let (new, old) = (SeqNum(ts.val), SeqNum(tcb.ts_recent));
             new.after(old) || (new == old && newer_seq)
         }
         _ => newer_seq,
     };
     fits.then(|| Reuse {
-        isn_after: conn.flight.nxt() + GAP,
+        isn_after: tcb.flight.nxt() + GAP,
     })
 }

@@ -1,6 +1,6 @@
 //! A synchronised connection: the state that input, output and the timers share.
 //!
-//! * **Define.** A [`Conn`] exists from the moment both sequence spaces are agreed upon; what is
+//! * **Define.** A [`Tcb`] exists from the moment both sequence spaces are agreed upon; what is
 //!   permitted is its [`Phase`].
 //! * **Enforce.** Only a finished handshake builds one; `input` consumes segments, `output` drains,
 //!   this module owns the application's side and the end of the connection.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::cc::Controller;
 use super::handshake::Established;
-use super::outcome::{Events, TcpError, Unreachable};
+use super::outcome::{Readiness, TcpError, Unreachable};
 use super::output::delayed_ack::{DelayedAck, ReplyLimit};
 use super::phase::{Phase, PhaseEvent};
 use super::recv::assembler::{Assembler, Limits};
@@ -69,7 +69,7 @@ pub(super) struct Stats {
 
 /// Everything about one synchronised connection.
 #[derive(Debug)]
-pub(super) struct Conn {
+pub(super) struct Tcb {
     pub(super) cfg: Arc<TcpConfig>,
     pub(super) settings: Settings,
     pub(super) agreed: Agreed,
@@ -124,7 +124,7 @@ fn initial_window(cfg: &TcpConfig, mss: u32, lossy: bool) -> u32 {
     (cfg.initial_window_segments * mss).min((2 * mss).max(14_600))
 }
 
-impl Conn {
+impl Tcb {
     /// The connection that a handshake led to.
     pub(super) fn new(done: Established, now: Instant) -> Self {
         let Established {
@@ -161,7 +161,7 @@ impl Conn {
             .unwrap_or(u32::MAX)
             .min(capacity_max);
         let initial = initial_window(&cfg, u32::from(agreed.mss), lossy);
-        let mut conn = Self {
+        let mut tcb = Self {
             settings,
             agreed,
             phase: Phase::Established,
@@ -203,8 +203,8 @@ impl Conn {
             stats: Stats::default(),
             cfg,
         };
-        conn.arm_keepalive(now);
-        conn
+        tcb.arm_keepalive(now);
+        tcb
     }
 
     /// Retransmission timeout as it stands.
@@ -302,14 +302,14 @@ impl Conn {
 
     /// The connection ends with an error. What was received in order stays readable: the
     /// application sees it first, then the error, as on Linux.
-    pub(super) fn fail(&mut self, error: TcpError) -> Events {
+    pub(super) fn fail(&mut self, error: TcpError) -> Readiness {
         if self.phase == Phase::Closed {
-            return Events::empty();
+            return Readiness::empty();
         }
         self.phase = self.phase.apply(PhaseEvent::Abort);
         self.error = Some(error);
         self.release();
-        Events::ERROR | Events::CLOSED | Events::READABLE | Events::WRITABLE
+        Readiness::ERROR | Readiness::CLOSED | Readiness::READABLE | Readiness::WRITABLE
     }
 
     /// Frees all that an ended connection does not need; what the application may still read stays.
@@ -323,24 +323,24 @@ impl Conn {
     }
 
     /// Starts the timers that belong to the phase.
-    pub(super) fn on_phase_changed(&mut self, now: Instant) -> Events {
+    pub(super) fn on_phase_changed(&mut self, now: Instant) -> Readiness {
         match self.phase {
             Phase::TimeWait => {
                 let owed = self.ack;
                 self.release();
                 self.ack = owed;
                 self.timers.life = now + self.cfg.time_wait;
-                Events::CLOSED
+                Readiness::CLOSED
             }
             Phase::Closed => {
                 self.release();
-                Events::CLOSED
+                Readiness::CLOSED
             }
             Phase::FinWait2 if self.flags.contains(Flags::RECV_CLOSED) => {
                 self.timers.life = now + self.cfg.fin_wait_2;
-                Events::empty()
+                Readiness::empty()
             }
-            _ => Events::empty(),
+            _ => Readiness::empty(),
         }
     }
 
