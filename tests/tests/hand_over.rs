@@ -14,7 +14,7 @@ use netstack::device::Device as _;
 use netstack::device::memory::{self, Impairment, LinkConfig};
 use netstack::engine::sim::Simulation;
 use netstack::net::{Stack, TcpListener, TcpStream};
-use netstack::stack::shared::Shared;
+use netstack::stack::host::Shared;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BYTES: usize = 3_000_000;

@@ -78,7 +78,7 @@ fn imports_downward_are_not_reported() {
             "use crate::{engine, stack::{self, Levels}};",
         ),
         (
-            "netstack::stack::rx",
+            "netstack::stack::ip::inbound",
             "use super::super::tcp::Tcp; use lockorder::Mutex;",
         ),
         (

@@ -9,7 +9,7 @@ use netstack::device::memory::{self, LinkConfig};
 use netstack::engine::sim::Simulation;
 use netstack::ip::send::{TxParams, tcp_packet};
 use netstack::net::{Stack, TcpListener};
-use netstack::stack::shared::Shared;
+use netstack::stack::host::Shared;
 use packet::frame::{Chunks, TxPacket};
 use packet::ip::{IpPacket, Ipv4};
 use packet::tcp::{TcpFlags, TcpHeader, TcpView};

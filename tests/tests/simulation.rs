@@ -13,7 +13,7 @@ use netstack::device::Device as _;
 use netstack::device::memory::{self, Impairment, LinkConfig};
 use netstack::engine::sim::Simulation;
 use netstack::net::{Stack, TcpListener, TcpStream};
-use netstack::stack::shared::Shared;
+use netstack::stack::host::Shared;
 use packet::buf::Audit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -16,7 +16,7 @@ use netstack::device::{Device, Unpark};
 use netstack::engine::worker::Worker;
 use netstack::net::Stack;
 use netstack::stack::SetupError;
-use netstack::stack::shared::Shared;
+use netstack::stack::host::Shared;
 use packet::frame::{RxPacket, TxPacket};
 use packet::{Buffers, RxChecksum};
 

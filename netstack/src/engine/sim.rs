@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::worker::Worker;
 use crate::base::Instant;
 use crate::device::memory::LinkDevice;
+use crate::stack::host::Shared;
 use crate::stack::local::TaskFuture;
-use crate::stack::shared::Shared;
 
 /// Turns at one instant before a simulation calls it a livelock.
 const TURNS_PER_INSTANT: usize = 1_000_000;

@@ -16,12 +16,12 @@ use super::tasks::Tasks;
 use super::wheel::{TimerId, Wheel};
 use crate::base::Instant;
 use crate::device::Device;
-use crate::stack::conn::ConnCell;
+use crate::stack::host::Shared;
 use crate::stack::levels::StackLocks;
 use crate::stack::local::{self, TaskFuture};
 use crate::stack::mailbox::{Mailbox, Message};
-use crate::stack::shared::Shared;
-use crate::stack::worker_state::WorkerState;
+use crate::stack::tcp::connection::ConnCell;
+use crate::stack::turn::WorkerState;
 
 /// Packets taken in per turn: enough to batch, few enough that acknowledgements do not come in bursts.
 const RECV_BATCH: usize = 32;

@@ -17,10 +17,10 @@ use crate::engine::clock::Clock;
 use crate::engine::threads::{self, Spinners};
 use crate::engine::worker::Worker;
 use crate::stack::SetupError;
+use crate::stack::host::{Shared, locked};
 use crate::stack::levels;
 use crate::stack::local;
 use crate::stack::mailbox::Message;
-use crate::stack::shared::{Shared, locked};
 use crate::tcp::TcpInfo;
 
 /// A running stack. Clones are handles of the same stack; it ends with [`Stack::shutdown`],

@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 
 use super::stack::Stack;
 use super::tcp_stream::TcpStream;
-use crate::stack::listener::Listener;
+use crate::stack::host::Shared;
 use crate::stack::local::TaskFuture;
-use crate::stack::shared::Shared;
+use crate::stack::tcp::listener::Listener;
 
 /// Accepts TCP connections, as `tokio::net::TcpListener` does. Dropping it closes the port; what was
 /// not accepted is reset.

@@ -13,8 +13,8 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use super::split::{OwnedReadHalf, OwnedWriteHalf};
 use super::stack::Stack;
 use crate::base::time::Duration;
-use crate::stack::conn::{Conn, ConnCell};
-use crate::stack::shared::Shared;
+use crate::stack::host::Shared;
+use crate::stack::tcp::connection::{Conn, ConnCell};
 use crate::tcp::TcpInfo;
 
 /// A TCP stream, as `tokio::net::TcpStream` is one.

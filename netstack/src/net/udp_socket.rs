@@ -10,8 +10,8 @@ use packet::Payload;
 use tokio::io::ReadBuf;
 
 use super::stack::Stack;
-use crate::stack::shared::Shared;
-use crate::stack::udp::UdpCell;
+use crate::stack::host::Shared;
+use crate::stack::udp::app::UdpCell;
 
 /// Sends and receives datagrams, as `tokio::net::UdpSocket` does.
 ///

@@ -10,10 +10,10 @@ use std::task::Waker;
 
 use lockorder::Key;
 
-use super::conn::ConnCell;
-use super::levels::StackLocks;
-use super::listener::Listener;
-use super::local::TaskFuture;
+use crate::stack::levels::StackLocks;
+use crate::stack::local::TaskFuture;
+use crate::stack::tcp::connection::ConnCell;
+use crate::stack::tcp::listener::Listener;
 
 /// Calls to be made when nothing is locked.
 #[derive(Default)]

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use packet::frame::TxPacket;
 
-use super::conn::ConnCell;
-use super::udp::OutDatagram;
+use crate::stack::tcp::connection::ConnCell;
+use crate::stack::udp::app::OutDatagram;
 
 /// A task that a worker runs.
 pub type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -22,7 +22,7 @@ pub type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The lists of one worker.
 #[derive(Default)]
 pub struct Local {
-    /// Which mailbox this worker reads; see [`super::mailbox::Mailbox::id`].
+    /// Which mailbox this worker reads; see [`crate::stack::mailbox::Mailbox::id`].
     pub mailbox: u64,
     /// Connections that may have something to send or a timer to set.
     pub dirty: Vec<Arc<ConnCell>>,

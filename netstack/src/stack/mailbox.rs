@@ -15,9 +15,9 @@ use std::task::Waker;
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use packet::frame::RxPacket;
 
-use super::conn::ConnCell;
-use super::local::{self, TaskFuture};
-use super::udp::OutDatagram;
+use crate::stack::local::{self, TaskFuture};
+use crate::stack::tcp::connection::ConnCell;
+use crate::stack::udp::app::OutDatagram;
 
 /// Packets that wait for a worker, of each kind.
 const PACKETS: usize = 4_096;

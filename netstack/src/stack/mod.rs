@@ -13,24 +13,16 @@
 //! | `conn`, `listener`, `flows` | what is behind the locks |
 //! | `mailbox`, `local`, `deferred` | how work reaches a worker, and what waits until nothing is locked |
 
-mod addressing;
-mod app_tcp;
-pub mod conn;
-mod control;
 pub mod deferred;
-mod flows;
+pub mod host;
+mod icmp;
+mod ip;
 pub mod levels;
-pub mod listener;
 pub mod local;
 pub mod mailbox;
-mod rx;
-mod rx_icmp;
-mod rx_tcp;
-mod rx_udp;
-pub mod shared;
-mod tx;
+pub mod tcp;
+pub mod turn;
 pub mod udp;
-pub mod worker_state;
 
 use std::net::IpAddr;
 

@@ -5,10 +5,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::SetupError;
 use crate::ip::addresses::AddressTable;
 use crate::ip::prefix::Prefix;
 use crate::ip::routes::RouteTable;
+use crate::stack::SetupError;
 
 /// What this host is called and whom it can reach.
 #[derive(Clone, Debug)]

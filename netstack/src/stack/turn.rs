@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 
 use lockorder::Key;
 
-use super::addressing::Addressing;
-use super::conn::ConnCell;
-use super::deferred::Deferred;
-use super::levels::StackLocks;
-use super::local::Local;
-use super::shared::Shared;
 use crate::base::{Counters, Instant, Rng};
 use crate::ip::fragment::Identification;
+use crate::stack::deferred::Deferred;
+use crate::stack::host::Shared;
+use crate::stack::ip::addressing::Addressing;
+use crate::stack::levels::StackLocks;
+use crate::stack::local::Local;
+use crate::stack::tcp::connection::ConnCell;
 
 /// One worker's own state.
 pub struct WorkerState {
@@ -42,7 +42,7 @@ impl WorkerState {
         seed[0] ^= index as u8 + 1;
         seed[1] ^= (index >> 8) as u8;
         let rng = Rng::from_seed(seed);
-        let addressing = super::shared::locked(|key| shared.addressing(key));
+        let addressing = crate::stack::host::locked(|key| shared.addressing(key));
         Self {
             index,
             counters: Arc::clone(&shared.workers[index].counters),

@@ -13,9 +13,9 @@ use std::task::Waker;
 
 use lockorder::Mutex;
 
-use super::conn::ConnCell;
-use super::levels;
-use super::local::TaskFuture;
+use crate::stack::levels;
+use crate::stack::local::TaskFuture;
+use crate::stack::tcp::connection::ConnCell;
 
 /// Starts a service for a new connection.
 pub type Service = Box<dyn Fn(Arc<ConnCell>) -> TaskFuture + Send + Sync>;

@@ -13,12 +13,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use lockorder::{Key, Mutex, RwLock};
 use packet::Buffers;
 
-use super::addressing::Addressing;
-use super::flows::Flows;
-use super::levels::{self, StackLocks};
-use super::listener::Listener;
-use super::mailbox::{Mailbox, Message};
-use super::udp::UdpGroup;
 use crate::base::{Config, Counters, Instant, LinkCaps, Rng, TcpConfig};
 use crate::demux::{BindTable, PortAllocator, UdpTable};
 use crate::icmp::limiter::IcmpLimiter;
@@ -26,6 +20,12 @@ use crate::ip::fragment::Identification;
 use crate::ip::key::HashKey;
 use crate::ip::pmtu::{Path, PathMtu};
 use crate::ip::reassembly::Reassembly;
+use crate::stack::ip::addressing::Addressing;
+use crate::stack::levels::{self, StackLocks};
+use crate::stack::mailbox::{Mailbox, Message};
+use crate::stack::tcp::listener::Listener;
+use crate::stack::tcp::table::Flows;
+use crate::stack::udp::app::UdpGroup;
 use crate::tcp::IsnGenerator;
 
 /// Listeners, and UDP sockets, at most: one for each port.
@@ -97,7 +97,7 @@ impl Shared {
         link: LinkCaps,
         workers: usize,
         seed: [u8; 32],
-    ) -> Result<Arc<Self>, super::SetupError> {
+    ) -> Result<Arc<Self>, crate::stack::SetupError> {
         config.validate()?;
         let mut rng = Rng::from_seed(seed);
         let addressing = Addressing::new(addresses)?;

@@ -10,16 +10,16 @@ use lockorder::Key;
 use packet::IpProto;
 use packet::tcp::TcpFlags;
 
-use super::conn::ConnCell;
-use super::levels::StackLocks;
-use super::rx_tcp::header_of;
-use super::shared::Shared;
-use super::udp::OutDatagram;
-use super::worker_state::WorkerState;
 use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
 use crate::ip::send::{Packets, TxParams, tcp_packet, udp_packets};
+use crate::stack::host::Shared;
+use crate::stack::levels::StackLocks;
+use crate::stack::tcp::connection::ConnCell;
+use crate::stack::tcp::inbound::header_of;
+use crate::stack::turn::WorkerState;
+use crate::stack::udp::app::OutDatagram;
 use crate::tcp::{Losses, SegmentOut};
 
 /// Segments that one connection may produce before others get their turn.
@@ -43,16 +43,16 @@ fn count_losses(w: &WorkerState, before: Losses, after: Losses) {
 
 /// How a connection's segments leave.
 #[derive(Clone, Copy)]
-pub(super) struct Outgoing {
-    pub(super) ttl: u8,
-    pub(super) traffic_class: u8,
+pub(in crate::stack) struct Outgoing {
+    pub(in crate::stack) ttl: u8,
+    pub(in crate::stack) traffic_class: u8,
     /// False on a path so narrow that its routers must be let fragment.
-    pub(super) dont_fragment: bool,
+    pub(in crate::stack) dont_fragment: bool,
 }
 
 impl Shared {
     /// How a reply leaves that no connection has a say in.
-    pub(super) fn outgoing(&self) -> Outgoing {
+    pub(in crate::stack) fn outgoing(&self) -> Outgoing {
         Outgoing {
             ttl: self.config.ttl,
             traffic_class: 0,
@@ -125,7 +125,7 @@ impl Shared {
     }
 
     /// Builds one segment into the transmit batch.
-    pub(super) fn send_segment(
+    pub(in crate::stack) fn send_segment(
         &self,
         w: &mut WorkerState,
         flow: &FlowKey,
@@ -163,7 +163,7 @@ impl Shared {
     }
 
     /// How packets to `remote` leave.
-    pub(super) fn tx_params(
+    pub(in crate::stack) fn tx_params(
         &self,
         key: &mut Key<StackLocks>,
         w: &WorkerState,
@@ -183,7 +183,7 @@ impl Shared {
     }
 
     /// Puts a datagram's packets into the transmit batch.
-    pub(super) fn queue_packets(&self, w: &mut WorkerState, packets: Packets) {
+    pub(in crate::stack) fn queue_packets(&self, w: &mut WorkerState, packets: Packets) {
         if packets.is_fragmented() {
             w.counters
                 .add(Counter::FragmentsOut, packets.remaining() as u64);
@@ -255,7 +255,11 @@ impl Shared {
         true
     }
 
-    pub(super) fn note_reassembly_deadline(&self, w: &mut WorkerState, next: Option<Instant>) {
+    pub(in crate::stack) fn note_reassembly_deadline(
+        &self,
+        w: &mut WorkerState,
+        next: Option<Instant>,
+    ) {
         let next = next.unwrap_or(Instant::FAR_FUTURE);
         self.reassembly_deadline
             .store(next.as_nanos(), Ordering::Relaxed);

@@ -6,24 +6,24 @@ use lockorder::Key;
 use packet::frame::RxPacket;
 use packet::udp::{UdpParseError, UdpView};
 
-use super::levels::StackLocks;
-use super::rx::version_of;
-use super::shared::Shared;
-use super::worker_state::WorkerState;
 use crate::base::counters::DropReason;
 use crate::icmp::error::port_unreachable;
 use crate::ip::receive::Cast;
+use crate::stack::host::Shared;
+use crate::stack::ip::inbound::version_of;
+use crate::stack::levels::StackLocks;
+use crate::stack::turn::WorkerState;
 
 /// A UDP packet whose IP header was checked.
-pub(super) struct UdpArrival {
-    pub(super) src: IpAddr,
-    pub(super) dst: IpAddr,
-    pub(super) range: std::ops::Range<usize>,
-    pub(super) cast: Cast,
+pub(in crate::stack) struct UdpArrival {
+    pub(in crate::stack) src: IpAddr,
+    pub(in crate::stack) dst: IpAddr,
+    pub(in crate::stack) range: std::ops::Range<usize>,
+    pub(in crate::stack) cast: Cast,
 }
 
 impl Shared {
-    pub(super) fn receive_udp(
+    pub(in crate::stack) fn receive_udp(
         &self,
         key: &mut Key<StackLocks>,
         w: &mut WorkerState,

@@ -7,20 +7,20 @@ use packet::IpProto;
 use packet::frame::RxPacket;
 use packet::ip::{Ip, IpPacket};
 
-use super::control::mss_for;
-use super::levels::StackLocks;
-use super::shared::Shared;
-use super::worker_state::WorkerState;
 use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
 use crate::icmp::inbound::on_packet;
 use crate::icmp::{EchoPolicy, ErrorKind, Inbound, TransportError};
 use crate::ip::receive::Cast;
+use crate::stack::host::Shared;
+use crate::stack::levels::StackLocks;
+use crate::stack::tcp::control::mss_for;
+use crate::stack::turn::WorkerState;
 use crate::tcp::{IcmpError, SeqNum, Unreachable};
 use crate::udp::SocketError;
 
 impl Shared {
-    pub(super) fn receive_icmp<I: Ip>(
+    pub(in crate::stack) fn receive_icmp<I: Ip>(
         &self,
         key: &mut Key<StackLocks>,
         w: &mut WorkerState,

@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 
 use lockorder::Key;
 
-use super::addressing::Addressing;
-use super::conn::ConnCell;
-use super::levels::StackLocks;
-use super::listener::{Listener, Service};
-use super::local;
-use super::shared::{Shared, locked};
 use crate::demux::{BindError, FlowKey};
+use crate::stack::host::{Shared, locked};
+use crate::stack::ip::addressing::Addressing;
+use crate::stack::levels::StackLocks;
+use crate::stack::local;
+use crate::stack::tcp::connection::ConnCell;
+use crate::stack::tcp::listener::{Listener, Service};
 use crate::tcp::{Open, State, TcpInfo};
 
 impl Shared {
@@ -70,7 +70,7 @@ impl Shared {
                 listener.release();
                 let mailbox = &self.workers[usize::from(cell.owner)].mailbox;
                 if let Some(task) = listener.serve(cell) {
-                    mailbox.send(super::mailbox::Message::Spawn(task));
+                    mailbox.send(crate::stack::mailbox::Message::Spawn(task));
                 }
             }
             Ok(())

@@ -12,17 +12,17 @@ use packet::frame::RxPacket;
 use packet::icmp::IcmpMessage;
 use packet::ip::{Ip, IpPacket, IpVersion, Ipv4, Ipv6};
 
-use super::levels::StackLocks;
-use super::rx_tcp::TcpArrival;
-use super::rx_udp::UdpArrival;
-use super::shared::Shared;
-use super::worker_state::WorkerState;
 use crate::base::counters::{Counter, DropReason};
 use crate::icmp::error::{permit, reassembly_time_exceeded};
 use crate::ip::reassembly::FragmentStatus;
 use crate::ip::receive::{
     Delivery, Origin, Upper, classify, fragment_in, on_parse_error, parameter_problem,
 };
+use crate::stack::host::Shared;
+use crate::stack::levels::StackLocks;
+use crate::stack::tcp::inbound::TcpArrival;
+use crate::stack::turn::WorkerState;
+use crate::stack::udp::inbound::UdpArrival;
 
 impl Shared {
     /// Takes in one packet from the device, or one that another worker handed over.
@@ -138,7 +138,7 @@ impl Shared {
     }
 
     /// Sends an ICMP error about `offending` if the rules and the rate allow it.
-    pub(super) fn send_icmp_error(
+    pub(in crate::stack) fn send_icmp_error(
         &self,
         key: &mut Key<StackLocks>,
         w: &mut WorkerState,
@@ -162,7 +162,7 @@ impl Shared {
     }
 
     /// Time ran out for a datagram whose first fragment is `first`.
-    pub(super) fn send_time_exceeded(
+    pub(in crate::stack) fn send_time_exceeded(
         &self,
         key: &mut Key<StackLocks>,
         w: &mut WorkerState,
@@ -175,6 +175,6 @@ impl Shared {
 }
 
 /// The version of an address.
-pub(super) fn version_of(address: IpAddr) -> IpVersion {
+pub(in crate::stack) fn version_of(address: IpAddr) -> IpVersion {
     IpVersion::of_addr(address)
 }

@@ -14,11 +14,11 @@ use bytes::Bytes;
 use lockorder::Mutex;
 use packet::Payload;
 
-use super::control::no_port;
-use super::levels;
-use super::local;
-use super::shared::{Shared, locked};
 use crate::demux::{BindError, FlowKey};
+use crate::stack::host::{Shared, locked};
+use crate::stack::levels;
+use crate::stack::local;
+use crate::stack::tcp::control::no_port;
 use crate::udp::{Socket, SocketError};
 
 /// Datagrams that the tasks of one turn may queue; then they wait for the next turn.

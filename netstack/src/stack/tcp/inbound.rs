@@ -10,28 +10,28 @@ use lockorder::Key;
 use packet::frame::RxPacket;
 use packet::tcp::{TcpFlags, TcpHeader, TcpParseError, TcpView};
 
-use super::conn::ConnCell;
-use super::flows::InsertError;
-use super::levels::StackLocks;
-use super::listener::Listener;
-use super::shared::Shared;
-use super::worker_state::WorkerState;
 use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
+use crate::stack::host::Shared;
+use crate::stack::levels::StackLocks;
+use crate::stack::tcp::connection::ConnCell;
+use crate::stack::tcp::listener::Listener;
+use crate::stack::tcp::table::InsertError;
+use crate::stack::turn::WorkerState;
 use crate::tcp::{Readiness, Segment, SegmentOut, SeqNum, Tcp, reset_for};
 
 /// A TCP packet whose IP header was checked: who, to whom, and where in the packet the segment is.
-pub(super) struct TcpArrival {
-    pub(super) src: IpAddr,
-    pub(super) dst: IpAddr,
-    pub(super) ecn: u8,
-    pub(super) range: std::ops::Range<usize>,
+pub(in crate::stack) struct TcpArrival {
+    pub(in crate::stack) src: IpAddr,
+    pub(in crate::stack) dst: IpAddr,
+    pub(in crate::stack) ecn: u8,
+    pub(in crate::stack) range: std::ops::Range<usize>,
     /// It came from the worker that read it: do not pass it on again.
-    pub(super) handed_over: bool,
+    pub(in crate::stack) handed_over: bool,
 }
 
 impl Shared {
-    pub(super) fn receive_tcp(
+    pub(in crate::stack) fn receive_tcp(
         &self,
         key: &mut Key<StackLocks>,
         w: &mut WorkerState,
@@ -137,7 +137,7 @@ impl Shared {
 
     /// The owner drives the connection at the end of its turn. It is us, unless the flow changed hands
     /// while the segment was on its way here.
-    pub(super) fn mark_dirty(&self, w: &mut WorkerState, cell: &Arc<ConnCell>) {
+    pub(in crate::stack) fn mark_dirty(&self, w: &mut WorkerState, cell: &Arc<ConnCell>) {
         if usize::from(cell.owner) == w.index {
             w.mark_dirty(cell);
         } else {
@@ -224,7 +224,7 @@ impl Shared {
     }
 
     /// Takes a connection out of the tables; nothing reaches it any more.
-    pub(super) fn forget(
+    pub(in crate::stack) fn forget(
         &self,
         key: &mut Key<StackLocks>,
         w: &mut WorkerState,
@@ -274,7 +274,7 @@ fn segment_of(
 }
 
 /// The header of a segment to send.
-pub(super) fn header_of(flow: &FlowKey, segment: &SegmentOut) -> TcpHeader {
+pub(in crate::stack) fn header_of(flow: &FlowKey, segment: &SegmentOut) -> TcpHeader {
     TcpHeader {
         src_port: flow.local().port(),
         dst_port: flow.remote().port(),

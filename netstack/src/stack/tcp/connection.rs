@@ -13,13 +13,13 @@ use std::task::{Context, Waker};
 
 use lockorder::Mutex;
 
-use super::deferred::Deferred;
-use super::levels;
-use super::listener::Listener;
-use super::local;
-use super::mailbox::{Mailbox, Message};
 use crate::base::Instant;
 use crate::demux::FlowKey;
+use crate::stack::deferred::Deferred;
+use crate::stack::levels;
+use crate::stack::local;
+use crate::stack::mailbox::{Mailbox, Message};
+use crate::stack::tcp::listener::Listener;
 use crate::tcp::{Readiness, Tcp};
 
 /// A connection, shared by its owner, the flow table and the application's handle.

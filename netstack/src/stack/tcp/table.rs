@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lockorder::{LockBefore, LockCtx, RwLock};
 
-use super::conn::ConnCell;
-use super::levels;
 use crate::demux::{FlowKey, FlowTable, shard_of};
 use crate::ip::key::HashKey;
+use crate::stack::levels;
+use crate::stack::tcp::connection::ConnCell;
 
 const SHARDS: usize = 64;
 

@@ -11,9 +11,9 @@ use std::task::{Context, Poll};
 
 use packet::Payload;
 
-use super::conn::{Conn, ConnCell, Retired, register};
-use super::flows::InsertError;
-use super::shared::{Shared, locked};
+use crate::stack::host::{Shared, locked};
+use crate::stack::tcp::connection::{Conn, ConnCell, Retired, register};
+use crate::stack::tcp::table::InsertError;
 use crate::tcp::{State, Tcp, TcpError, Unreachable};
 
 /// The I/O error that an application sees for a connection's end.

@@ -1,0 +1,3 @@
+//! ICMP in the locked stack.
+
+pub(in crate::stack) mod inbound;

@@ -1,0 +1,4 @@
+//! UDP in the locked stack.
+
+pub mod app;
+pub(in crate::stack) mod inbound;
