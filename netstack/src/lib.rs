@@ -10,3 +10,7 @@ pub mod net;
 pub mod stack;
 pub mod tcp;
 pub mod udp;
+
+pub use base::counters::{Counter, DropReason};
+pub use base::{Config, TcpConfig};
+pub use packet::Payload;

@@ -14,7 +14,7 @@ use netstack::device::Device as _;
 use netstack::device::memory::{self, Impairment, LinkConfig};
 use netstack::engine::sim::Simulation;
 use netstack::net::{Stack, TcpListener, TcpStream};
-use netstack::stack::host::Shared;
+use netstack::stack::Host;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BYTES: usize = 3_000_000;
@@ -38,7 +38,7 @@ fn run(seed: u64) {
     let mut host = |address: &str, devices: [memory::LinkDevice; 2]| {
         let address = address.parse().expect("address");
         let caps = devices[0].caps();
-        let shared = Shared::new(
+        let shared = Host::new(
             Config::default(),
             &[(address, 24)],
             caps,
@@ -51,7 +51,7 @@ fn run(seed: u64) {
             .enumerate()
             .map(|(index, device)| sim.add(&shared, index, device))
             .collect::<Vec<_>>();
-        (Stack::from_shared(Arc::clone(&shared)), places)
+        (Stack::from_host(Arc::clone(&shared)), places)
     };
     let (client, at_client) = host("10.77.0.1", [a0, a1]);
     let (server, at_server) = host("10.77.0.2", [b0, b1]);

@@ -9,7 +9,7 @@ use netstack::device::memory::{self, LinkConfig};
 use netstack::engine::sim::Simulation;
 use netstack::ip::send::{TxParams, tcp_packet};
 use netstack::net::{Stack, TcpListener};
-use netstack::stack::host::Shared;
+use netstack::stack::Host;
 use packet::frame::{Chunks, TxPacket};
 use packet::ip::{IpPacket, Ipv4};
 use packet::tcp::{TcpFlags, TcpHeader, TcpView};
@@ -42,9 +42,9 @@ fn a_port_reused_in_the_turn_that_freed_it() {
     let mut sim = Simulation::new(Instant::from_millis(1));
     let address = "10.77.0.2".parse().expect("address");
     let caps = server.caps();
-    let shared = Shared::new(Config::default(), &[(address, 24)], caps, 1, [9; 32]).expect("stack");
+    let shared = Host::new(Config::default(), &[(address, 24)], caps, 1, [9; 32]).expect("stack");
     sim.add(&shared, 0, server);
-    let stack = Stack::from_shared(shared);
+    let stack = Stack::from_host(shared);
     let listener = TcpListener::bind_now(&stack, SocketAddr::new(address, 7)).expect("bind");
 
     let (buffers, counters) = (Buffers::new(2_048, 64, 64), Counters::new());

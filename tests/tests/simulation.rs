@@ -13,7 +13,7 @@ use netstack::device::Device as _;
 use netstack::device::memory::{self, Impairment, LinkConfig};
 use netstack::engine::sim::Simulation;
 use netstack::net::{Stack, TcpListener, TcpStream};
-use netstack::stack::host::Shared;
+use netstack::stack::Host;
 use packet::buf::Audit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -87,10 +87,10 @@ fn stacks(seed: u64) -> (Simulation, Peer, Peer) {
             config.max_large_slabs = 16;
         }
         let caps = device.caps();
-        let shared = Shared::new(config, &[(address, prefix)], caps, 1, stack_seed).expect("stack");
+        let shared = Host::new(config, &[(address, prefix)], caps, 1, stack_seed).expect("stack");
         let place = sim.add(&shared, 0, device);
         Peer {
-            stack: Stack::from_shared(Arc::clone(&shared)),
+            stack: Stack::from_host(Arc::clone(&shared)),
             place,
             address,
         }

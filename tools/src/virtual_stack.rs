@@ -15,8 +15,8 @@ use netstack::base::{Config, Counters, Instant, LinkCaps, OffloadCaps};
 use netstack::device::{Device, Unpark};
 use netstack::engine::worker::Worker;
 use netstack::net::Stack;
+use netstack::stack::Host;
 use netstack::stack::SetupError;
-use netstack::stack::host::Shared;
 use packet::frame::{RxPacket, TxPacket};
 use packet::{Buffers, RxChecksum};
 
@@ -139,13 +139,13 @@ impl VirtualStack {
         };
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let shared = Shared::new(config, addresses, device.caps(), 1, bytes)?;
+        let shared = Host::new(config, addresses, device.caps(), 1, bytes)?;
         // Not zero: a timestamp or a timer of zero would hide behind "not set".
         let start = Instant::from_millis(1_000_000);
         let worker = Worker::new(Arc::clone(&shared), 0, Box::new(device), start);
         Ok(Self {
             worker,
-            stack: Stack::from_shared(shared),
+            stack: Stack::from_host(shared),
             start,
         })
     }

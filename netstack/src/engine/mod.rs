@@ -3,6 +3,8 @@
 //! A [`worker::Worker`] owns one device queue, the timers of its connections and the tasks that run
 //! beside them; [`threads`] turns workers on the machine's clock, [`sim`] on virtual time.
 
+#[cfg(any(test, feature = "invariants"))]
+mod check;
 pub mod clock;
 mod pauses;
 pub mod sim;

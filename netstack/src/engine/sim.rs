@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::worker::Worker;
 use crate::base::Instant;
 use crate::device::memory::LinkDevice;
-use crate::stack::host::Shared;
-use crate::stack::local::TaskFuture;
+use crate::stack::Host;
+use crate::stack::task::TaskFuture;
 
 /// Turns at one instant before a simulation calls it a livelock.
 const TURNS_PER_INSTANT: usize = 1_000_000;
@@ -20,6 +20,8 @@ const TURNS_PER_INSTANT: usize = 1_000_000;
 pub struct Simulation {
     now: Instant,
     workers: Vec<Worker<LinkDevice>>,
+    #[cfg(any(test, feature = "invariants"))]
+    hosts: Vec<Arc<Host>>,
 }
 
 /// What a step came to.
@@ -32,11 +34,13 @@ pub enum Step {
 }
 
 impl Simulation {
-    /// Nobody there, at `start`.
+    /// Creates an empty simulation whose clock stands at `start`.
     pub fn new(start: Instant) -> Self {
         Self {
             now: start,
             workers: Vec::new(),
+            #[cfg(any(test, feature = "invariants"))]
+            hosts: Vec::new(),
         }
     }
 
@@ -46,9 +50,13 @@ impl Simulation {
     }
 
     /// Adds worker number `index` of a stack on its end of a link; returns its place here.
-    pub fn add(&mut self, shared: &Arc<Shared>, index: usize, device: LinkDevice) -> usize {
-        let worker = Worker::new(Arc::clone(shared), index, Box::new(device), self.now);
+    pub fn add(&mut self, host: &Arc<Host>, index: usize, device: LinkDevice) -> usize {
+        let worker = Worker::new(Arc::clone(host), index, Box::new(device), self.now);
         self.workers.push(worker);
+        #[cfg(any(test, feature = "invariants"))]
+        if index == 0 {
+            self.hosts.push(Arc::clone(host));
+        }
         self.workers.len() - 1
     }
 
@@ -108,6 +116,8 @@ impl Simulation {
                 self.now = self.now + crate::base::time::Duration::from_nanos(1);
             }
         }
+        #[cfg(any(test, feature = "invariants"))]
+        self.check_at_rest();
         match next {
             Some(next) => {
                 self.now = next.min(limit).max(self.now);
@@ -116,6 +126,17 @@ impl Simulation {
             None => {
                 // Whoever waits for a point in time gets there.
                 Ok(Step::Quiet)
+            }
+        }
+    }
+
+    /// Checks each host's invariants, as long as it has few enough connections to look at.
+    #[cfg(any(test, feature = "invariants"))]
+    fn check_at_rest(&self) {
+        const CONNECTIONS: usize = 256;
+        for host in &self.hosts {
+            if host.tcp.connections.len() <= CONNECTIONS {
+                crate::stack::check::check_at_rest(host);
             }
         }
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use crate::stack::local::TaskFuture;
 use crate::stack::mailbox::Mailbox;
+use crate::stack::task::TaskFuture;
 
 /// What a task's waker holds.
 struct Handle {

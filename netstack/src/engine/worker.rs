@@ -11,17 +11,19 @@ use std::io;
 use std::sync::Arc;
 
 use lockorder::Key;
+use packet::frame::RxPacket;
 
 use super::tasks::Tasks;
 use super::wheel::{TimerId, Wheel};
 use crate::base::Instant;
 use crate::device::Device;
-use crate::stack::host::Shared;
+use crate::stack::Host;
 use crate::stack::levels::StackLocks;
-use crate::stack::local::{self, TaskFuture};
 use crate::stack::mailbox::{Mailbox, Message};
-use crate::stack::tcp::connection::ConnCell;
-use crate::stack::turn::WorkerState;
+use crate::stack::task::TaskFuture;
+use crate::stack::tcp::connection::Connection;
+use crate::stack::turn::{Turn, WorkerState};
+use crate::stack::{foreign, ip, tcp, udp, worklist};
 
 /// Packets taken in per turn: enough to batch, few enough that acknowledgements do not come in bursts.
 const RECV_BATCH: usize = 32;
@@ -30,48 +32,48 @@ const WORK_BATCH: usize = 512;
 /// Packets after which the transmit batch is sent before the turn's end.
 const SEND_BATCH: usize = 128;
 
-/// What a turn found.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn {
+pub struct Progress {
     /// Something was done; another turn at once may find more.
     pub busy: bool,
     /// When the next timer is due.
     pub next_timer: Option<Instant>,
-    /// The worker was told to end.
+    /// The worker was told to stop.
     pub stop: bool,
 }
 
 /// One worker: a device queue, its connections' timers, its tasks.
 pub struct Worker<D: Device + ?Sized> {
-    shared: Arc<Shared>,
-    state: WorkerState,
+    host: Arc<Host>,
+    pub(super) state: WorkerState,
     tasks: Tasks,
-    wheel: Wheel<Arc<ConnCell>>,
+    pub(super) wheel: Wheel<Arc<Connection>>,
     mailbox: Arc<Mailbox>,
-    received: Vec<packet::frame::RxPacket>,
+    received: Vec<RxPacket>,
     stopping: bool,
     device: Box<D>,
 }
 
 impl<D: Device + ?Sized> Worker<D> {
-    /// The worker number `index` of `shared`, on `device`.
-    pub fn new(shared: Arc<Shared>, index: usize, device: Box<D>, now: Instant) -> Self {
-        let mailbox = Arc::clone(&shared.workers[index].mailbox);
+    /// Creates worker number `index` of `host` on `device`.
+    pub fn new(host: Arc<Host>, index: usize, device: Box<D>, now: Instant) -> Self {
+        let mailbox = Arc::clone(&host.workers[index].mailbox);
         let unpark = device.unparker();
         mailbox.set_unpark(Box::new(move || unpark.unpark()));
         Self {
-            state: WorkerState::new(&shared, index, now),
+            state: WorkerState::new(&host, index),
             tasks: Tasks::new(Arc::clone(&mailbox)),
             wheel: Wheel::new(now),
             mailbox,
             received: Vec::with_capacity(RECV_BATCH),
             stopping: false,
             device,
-            shared,
+            host,
         }
     }
 
-    /// The device of this worker.
+    /// Returns the device of this worker.
     pub fn device(&mut self) -> &mut D {
         &mut self.device
     }
@@ -81,41 +83,49 @@ impl<D: Device + ?Sized> Worker<D> {
         std::mem::swap(&mut self.device, &mut other.device);
     }
 
-    /// How many tasks run here.
+    /// Returns the number of tasks that run here.
     pub fn tasks(&self) -> usize {
         self.tasks.len()
     }
 
     /// Starts a task on this worker.
     pub fn spawn(&mut self, future: TaskFuture) {
-        self.state.local.spawn.push(future);
+        self.state.work.spawn.push(future);
     }
 
-    /// Does everything that can be done at `now`. Errors are those of the device.
-    pub fn turn(&mut self, now: Instant) -> io::Result<Turn> {
+    /// Does everything that can be done at `now`.
+    ///
+    /// # Errors
+    /// The device failed, or the turn was started inside another one.
+    pub fn turn(&mut self, now: Instant) -> io::Result<Progress> {
         let Some(mut key) = Key::<StackLocks>::take() else {
             return Err(io::Error::other(
                 "a worker's turn was started inside another's",
             ));
         };
         let key = &mut key;
-        self.shared.set_now(now);
-        self.state.begin_turn(&self.shared, key, now);
-
+        self.host.clock.advance(now);
         let mut busy = self.receive(key, now)?;
-        busy |= self.take_messages(key);
+        busy |= self.take_messages(key, now);
         busy |= self.fire_timers(key, now);
         busy |= self.run_tasks(key);
-        busy |= self.drive(key)?;
-        self.send()?;
-        Ok(Turn {
+        busy |= self.drive(key, now)?;
+        self.send(key)?;
+        key.lend(foreign::drop_deferred);
+        let progress = Progress {
             busy,
             next_timer: self.next_timer(),
             stop: self.stopping,
-        })
+        };
+        #[cfg(any(test, feature = "invariants"))]
+        self.check_turn(progress);
+        Ok(progress)
     }
 
     /// Sleeps until a packet, a message or `until`.
+    ///
+    /// # Errors
+    /// The device cannot wait.
     pub fn park(&mut self, now: Instant, until: Option<Instant>) -> io::Result<()> {
         if !self.mailbox.fall_asleep() {
             return Ok(());
@@ -126,157 +136,200 @@ impl<D: Device + ?Sized> Worker<D> {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        match (self.wheel.next_deadline(), self.state.next_timer()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+        let connections = self.wheel.next_deadline();
+        let fragments = self.host.ip.reassembly.deadline();
+        [connections, fragments].into_iter().flatten().min()
+    }
+
+    /// Returns the context of this turn.
+    fn context<'a>(
+        host: &'a Host,
+        key: &'a mut Key<StackLocks>,
+        worker: &'a mut WorkerState,
+        now: Instant,
+    ) -> Turn<'a> {
+        Turn {
+            host,
+            key,
+            worker,
+            now,
         }
     }
 
     fn receive(&mut self, key: &mut Key<StackLocks>, now: Instant) -> io::Result<bool> {
-        let counters = Arc::clone(&self.state.counters);
-        let count = self.device.recv_batch(
-            &mut self.received,
-            RECV_BATCH,
-            &self.shared.buffers,
-            now,
-            &counters,
-        )?;
-        if count == 0 && self.received.is_empty() {
+        let counters = &self.state.counters;
+        let (device, received) = (&mut self.device, &mut self.received);
+        let buffers = &self.host.buffers;
+        // A device may be the program's: nothing is locked, and the key is free for it.
+        key.lend(|| device.recv_batch(received, RECV_BATCH, buffers, now, counters))?;
+        if self.received.is_empty() {
             return Ok(false);
         }
-        let mut received = std::mem::take(&mut self.received);
-        for packet in received.drain(..) {
-            self.shared.receive(key, &mut self.state, packet, false);
+        let mut turn = Self::context(&self.host, key, &mut self.state, now);
+        for packet in self.received.drain(..) {
+            ip::inbound::receive(&mut turn, packet, false);
         }
-        self.received = received;
         Ok(true)
     }
 
-    fn take_messages(&mut self, key: &mut Key<StackLocks>) -> bool {
+    fn take_messages(&mut self, key: &mut Key<StackLocks>, now: Instant) -> bool {
         if self.mailbox.is_empty() {
             return false;
         }
         for _ in 0..WORK_BATCH {
+            let work = &mut self.state.work;
             match self.mailbox.pop() {
-                Some(Message::Drive(cell)) => self.state.local.dirty.push(cell),
-                Some(Message::Task(id)) => self.state.local.ready.push(id),
-                Some(Message::Spawn(future)) => self.state.local.spawn.push(future),
+                Some(Message::Drive(connection)) => work.connections.push(connection),
+                Some(Message::Task(id)) => work.ready.push(id),
+                Some(Message::Spawn(future)) => work.spawn.push(future),
                 Some(Message::Stop) => self.stopping = true,
                 None => break,
             }
         }
+        let mut turn = Self::context(&self.host, key, &mut self.state, now);
         for _ in 0..WORK_BATCH {
             let Some(packet) = self.mailbox.pop_arrival() else {
                 break;
             };
-            self.shared.receive(key, &mut self.state, packet, true);
+            ip::inbound::receive(&mut turn, packet, true);
         }
         for _ in 0..WORK_BATCH {
             let Some(datagram) = self.mailbox.pop_departure() else {
                 break;
             };
-            self.state.local.datagrams.push(datagram);
+            self.state.work.datagrams.push(datagram);
         }
         while let Some(waker) = self.mailbox.pop_sender() {
-            self.state.deferred.wake(waker);
+            self.state.work.wakers.push(waker);
         }
         true
     }
 
     fn fire_timers(&mut self, key: &mut Key<StackLocks>, now: Instant) -> bool {
-        let mut busy = self.shared.on_stack_timers(key, &mut self.state, now);
+        let mut turn = Self::context(&self.host, key, &mut self.state, now);
+        let mut busy = ip::inbound::on_reassembly_timeout(&mut turn);
         for _ in 0..WORK_BATCH {
-            let Some((_, cell)) = self.wheel.pop_due(now) else {
+            let Some((_, connection)) = self.wheel.pop_due(now) else {
                 break;
             };
-            cell.set_timer(None);
-            self.shared.on_conn_timeout(key, &mut self.state, &cell);
+            connection.set_timer(None);
+            tcp::timers::on_timeout(&mut turn, &connection);
             busy = true;
         }
         busy
     }
 
-    /// Wakes, starts and polls. Nothing is locked: this is other people's code.
+    /// Wakes, starts and polls tasks: code of the program, with nothing locked.
     fn run_tasks(&mut self, key: &mut Key<StackLocks>) -> bool {
-        let WorkerState {
-            local, deferred, ..
-        } = &mut self.state;
-        let mut started: Vec<TaskFuture> = Vec::new();
-        if !deferred.is_empty() {
-            local::scope(local, || deferred.run(key, |future| started.push(future)));
-        }
-        started.append(&mut local.spawn);
+        let mut started = self.wake_and_serve(key);
+        let work = &mut self.state.work;
+        started.append(&mut work.spawn);
         for future in started {
             let id = self.tasks.insert(future);
-            local.ready.push(id);
+            work.ready.push(id);
         }
-        if local.ready.is_empty() {
+        if work.ready.is_empty() {
             return false;
         }
-        let mut ready = std::mem::take(&mut local.ready);
+        let mut ready = std::mem::take(&mut work.ready);
         let tasks = &mut self.tasks;
         key.lend(|| {
-            local::scope(local, || {
+            worklist::scope(work, || {
                 for id in ready.drain(..) {
                     tasks.poll(id);
                 }
+                foreign::drop_deferred();
             });
         });
-        // Keep the larger allocation; what was woken meanwhile is polled next turn.
-        if local.ready.is_empty() {
-            local.ready = ready;
-        }
+        // Tasks that were woken meanwhile are polled in the next turn.
+        keep_allocation(&mut work.ready, ready);
         true
     }
 
+    /// Wakes the tasks and starts the services that this turn's packets and timers concern, and drops
+    /// what was dropped under a lock. Returns the services' tasks.
+    fn wake_and_serve(&mut self, key: &mut Key<StackLocks>) -> Vec<TaskFuture> {
+        let work = &mut self.state.work;
+        let mut started = Vec::new();
+        if work.wakers.is_empty() && work.serve.is_empty() && !foreign::has_deferred() {
+            return started;
+        }
+        let mut wakers = std::mem::take(&mut work.wakers);
+        let mut serve = std::mem::take(&mut work.serve);
+        key.lend(|| {
+            worklist::scope(work, || {
+                foreign::drop_deferred();
+                for (service, connection) in serve.drain(..) {
+                    started.extend(service.start(connection));
+                }
+                for waker in wakers.drain(..) {
+                    waker.wake();
+                }
+            });
+        });
+        keep_allocation(&mut work.wakers, wakers);
+        keep_allocation(&mut work.serve, serve);
+        started
+    }
+
     /// Lets every connection that changed produce packets and set its timer.
-    fn drive(&mut self, key: &mut Key<StackLocks>) -> io::Result<bool> {
-        let datagrams = self.shared.send_datagrams(key, &mut self.state);
-        if self.state.local.dirty.is_empty() {
+    fn drive(&mut self, key: &mut Key<StackLocks>, now: Instant) -> io::Result<bool> {
+        let mut turn = Self::context(&self.host, key, &mut self.state, now);
+        let datagrams = udp::outbound::send_queued(&mut turn);
+        if self.state.work.connections.is_empty() {
             return Ok(datagrams);
         }
-        let mut dirty = std::mem::take(&mut self.state.local.dirty);
-        for cell in dirty.drain(..) {
-            let deadline = self.shared.drive(key, &mut self.state, &cell);
-            self.set_timer(&cell, deadline);
-            if self.state.local.transmit.len() >= SEND_BATCH {
-                self.send()?;
+        let mut connections = std::mem::take(&mut self.state.work.connections);
+        for connection in connections.drain(..) {
+            let mut turn = Self::context(&self.host, key, &mut self.state, now);
+            let deadline = tcp::outbound::drive(&mut turn, &connection);
+            self.set_timer(&connection, deadline);
+            #[cfg(any(test, feature = "invariants"))]
+            key.lend(|| self.check_timer(&connection));
+            if self.state.work.transmit.len() >= SEND_BATCH {
+                self.send(key)?;
             }
         }
-        if self.state.local.dirty.is_empty() {
-            self.state.local.dirty = dirty;
-        }
+        keep_allocation(&mut self.state.work.connections, connections);
         Ok(true)
     }
 
     /// Timers move forward lazily: one that is armed earlier than needed stays, and finds out when it
     /// fires.
-    fn set_timer(&mut self, cell: &Arc<ConnCell>, deadline: Option<Instant>) {
-        let armed = cell
+    fn set_timer(&mut self, connection: &Arc<Connection>, deadline: Option<Instant>) {
+        let armed = connection
             .timer()
             .and_then(|(raw, at)| TimerId::from_raw(raw).map(|id| (id, at)));
         match (armed, deadline) {
             (None, Some(deadline)) => {
-                let id = self.wheel.arm(deadline, Arc::clone(cell));
-                cell.set_timer(Some((id.to_raw(), deadline)));
+                let id = self.wheel.arm(deadline, Arc::clone(connection));
+                connection.set_timer(Some((id.to_raw(), deadline)));
             }
             (Some((id, at)), Some(deadline)) if deadline < at => {
                 self.wheel.rearm(id, deadline);
-                cell.set_timer(Some((id.to_raw(), deadline)));
+                connection.set_timer(Some((id.to_raw(), deadline)));
             }
             (Some((id, _)), None) => {
                 self.wheel.cancel(id);
-                cell.set_timer(None);
+                connection.set_timer(None);
             }
             _ => {}
         }
     }
 
-    fn send(&mut self) -> io::Result<()> {
-        let batch = &mut self.state.local.transmit;
+    fn send(&mut self, key: &mut Key<StackLocks>) -> io::Result<()> {
+        let batch = &mut self.state.work.transmit;
         if batch.is_empty() {
             return Ok(());
         }
-        self.device.send_batch(batch, &self.state.counters)
+        let (device, counters) = (&mut self.device, &self.state.counters);
+        key.lend(|| device.send_batch(batch, counters))
+    }
+}
+
+/// Puts an emptied list back for its allocation, unless new entries came in meanwhile.
+fn keep_allocation<T>(list: &mut Vec<T>, emptied: Vec<T>) {
+    if list.is_empty() {
+        *list = emptied;
     }
 }

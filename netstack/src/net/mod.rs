@@ -6,14 +6,19 @@
 //!
 //! Owns no protocol: each call is one call into the locked stack.
 
+mod counters;
+mod handle;
 mod split;
 mod stack;
+mod start;
 mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
 
+pub use counters::CountersSnapshot;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
-pub use stack::{CountersSnapshot, Stack, StackBuilder, StartError};
+pub use stack::Stack;
+pub use start::{StackBuilder, StartError};
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;

@@ -6,21 +6,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use packet::Payload;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
-use super::tcp_stream::{Handle, TcpStream};
+use super::handle::{Handle, Reader};
+use super::tcp_stream::TcpStream;
 
-/// The half that reads, as `tokio::net::tcp::OwnedReadHalf`.
-pub struct OwnedReadHalf {
-    handle: Handle,
-    chunk: Payload,
-}
+/// The reading half, as `tokio::net::tcp::OwnedReadHalf`.
+pub struct OwnedReadHalf(Reader);
 
-/// The half that writes, as `tokio::net::tcp::OwnedWriteHalf`. Dropping it shuts the writing side
-/// down, unless it was given to [`OwnedReadHalf::reunite`] or [`OwnedWriteHalf::forget`].
+/// The writing half, as `tokio::net::tcp::OwnedWriteHalf`. Dropping it shuts the writing side down,
+/// unless it was given to [`OwnedReadHalf::reunite`] or [`OwnedWriteHalf::forget`].
 pub struct OwnedWriteHalf {
     handle: Handle,
     shutdown_on_drop: bool,
@@ -40,110 +38,84 @@ impl Error for ReuniteError {}
 
 impl fmt::Debug for OwnedReadHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "OwnedReadHalf({} <- {})",
-            self.handle.local(),
-            self.handle.remote()
-        )
+        let (local, remote) = (self.0.handle.local(), self.0.handle.remote());
+        write!(f, "OwnedReadHalf({local} <- {remote})")
     }
 }
 
 impl fmt::Debug for OwnedWriteHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "OwnedWriteHalf({} -> {})",
-            self.handle.local(),
-            self.handle.remote()
-        )
+        let (local, remote) = (self.handle.local(), self.handle.remote());
+        write!(f, "OwnedWriteHalf({local} -> {remote})")
     }
 }
 
-pub(super) fn split(mut stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
-    let read = OwnedReadHalf {
-        handle: stream.handle.share(),
-        chunk: std::mem::take(&mut stream.chunk),
-    };
-    let write = OwnedWriteHalf {
-        handle: stream.handle.share(),
-        shutdown_on_drop: true,
-    };
-    (read, write)
+impl TcpStream {
+    /// Splits into halves that can be used by different tasks; see [`OwnedReadHalf::reunite`].
+    pub fn into_split(mut self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        let write = OwnedWriteHalf {
+            handle: self.0.handle.share(),
+            shutdown_on_drop: true,
+        };
+        (OwnedReadHalf(self.0.take()), write)
+    }
 }
 
 impl OwnedReadHalf {
-    /// Puts two halves together again, if they are of one stream.
+    /// Puts two halves together again.
+    ///
+    /// # Errors
+    /// The halves are not of one stream; both are given back.
     pub fn reunite(mut self, mut write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
-        if !Arc::ptr_eq(&self.handle.cell, &write.handle.cell) {
+        if !Arc::ptr_eq(&self.0.handle.connection, &write.handle.connection) {
             return Err(ReuniteError(self, write));
         }
         write.shutdown_on_drop = false;
-        Ok(TcpStream {
-            handle: self.handle.share(),
-            chunk: std::mem::take(&mut self.chunk),
-        })
+        Ok(TcpStream(self.0.take()))
     }
 
-    /// The next piece of the stream as it was received, without a copy; `None` at its end.
+    /// Takes the next chunk of the stream as it was received, without a copy; `None` at its end.
+    ///
+    /// # Errors
+    /// The connection ended in an error.
     pub async fn recv_payload(&mut self) -> io::Result<Option<Payload>> {
-        if !self.chunk.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.chunk)));
-        }
-        std::future::poll_fn(|cx| self.handle.poll_recv(cx)).await
+        std::future::poll_fn(|cx| self.0.poll_payload(cx)).await
     }
 
-    /// Our address and port.
+    /// Returns our address and port.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.handle.local())
+        Ok(self.0.handle.local())
     }
 
-    /// The peer's address and port.
+    /// Returns the peer's address and port.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.handle.remote())
-    }
-}
-
-impl Drop for OwnedReadHalf {
-    fn drop(&mut self) {
-        self.handle.abandon(&self.chunk);
+        Ok(self.0.handle.remote())
     }
 }
 
 impl AsyncBufRead for OwnedReadHalf {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        if this.chunk.is_empty()
-            && let Some(chunk) = ready!(this.handle.poll_recv(cx))?
-        {
-            this.chunk = chunk;
-        }
-        Poll::Ready(Ok(&this.chunk))
+        self.get_mut().0.poll_fill_buf(cx)
     }
 
     fn consume(self: Pin<&mut Self>, amount: usize) {
-        let this = self.get_mut();
-        this.chunk.advance(amount);
-        if this.chunk.is_empty() {
-            this.chunk = Payload::default();
-        }
+        self.get_mut().0.consume(amount);
     }
 }
 
 impl AsyncRead for OwnedReadHalf {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if out.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let available = ready!(self.as_mut().poll_fill_buf(cx))?;
-        let count = available.len().min(out.remaining());
-        out.put_slice(&available[..count]);
-        self.consume(count);
-        Poll::Ready(Ok(()))
+        self.get_mut().0.poll_read(cx, out)
     }
 }
 
@@ -154,17 +126,25 @@ impl OwnedWriteHalf {
     }
 
     /// Queues all of `payload` without a copy; waits for room in the send buffer.
+    ///
+    /// # Errors
+    /// The connection ended in an error, or its writing side is closed.
     pub async fn send_payload(&mut self, payload: Payload) -> io::Result<()> {
-        let mut payload = payload;
-        std::future::poll_fn(|cx| self.handle.poll_write_payload(cx, &mut payload)).await
+        self.handle.send_payload(payload).await
     }
 
-    /// Our address and port.
+    /// Returns our address and port.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.handle.local())
     }
 
-    /// The peer's address and port.
+    /// Returns the peer's address and port.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.handle.remote())
     }
@@ -187,6 +167,7 @@ impl AsyncWrite for OwnedWriteHalf {
         self.handle.poll_write(cx, data)
     }
 
+    /// Written data leaves by itself: there is nothing to wait for.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

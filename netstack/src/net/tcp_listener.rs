@@ -4,20 +4,39 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use super::stack::Stack;
 use super::tcp_stream::TcpStream;
-use crate::stack::host::Shared;
-use crate::stack::local::TaskFuture;
-use crate::stack::tcp::listener::Listener;
+use crate::stack::Host;
+use crate::stack::task::TaskFuture;
+use crate::stack::tcp::connection::{Connection, Listener, Service};
+use crate::stack::tcp::listen;
 
-/// Accepts TCP connections, as `tokio::net::TcpListener` does. Dropping it closes the port; what was
-/// not accepted is reset.
+/// Accepts TCP connections, as `tokio::net::TcpListener` does. Dropping it closes the port and resets
+/// the connections that were not accepted.
+///
+/// ```no_run
+/// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
+/// use netstack::net::TcpListener;
+///
+/// let listener = TcpListener::bind(stack, "10.77.0.2:7".parse().unwrap()).await?;
+/// loop {
+///     let (mut stream, _peer) = listener.accept().await?;
+///     tokio::spawn(async move {
+///         let (read, mut write) = TcpStream::split(&mut stream);
+///         tokio::io::copy(&mut { read }, &mut write).await
+///     });
+/// }
+/// # use netstack::net::TcpStream;
+/// # }
+/// ```
 pub struct TcpListener {
-    shared: Arc<Shared>,
+    host: Arc<Host>,
     listener: Arc<Listener>,
+    /// True once the connections go to a service: then the port stays open without this handle.
+    serves: bool,
 }
 
 impl fmt::Debug for TcpListener {
@@ -27,50 +46,75 @@ impl fmt::Debug for TcpListener {
 }
 
 impl TcpListener {
-    /// Listens on `address`: one of the stack's, or unspecified for all of that family; port 0 picks
-    /// one. Fails with `AddrInUse` or `AddrNotAvailable`.
+    /// Listens on `address`: one of the stack's, or the unspecified one for all of that family; with
+    /// port 0 the stack chooses the port.
+    ///
+    /// # Errors
+    /// `AddrInUse` or `AddrNotAvailable`.
     pub async fn bind(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
         Self::bind_now(stack, address)
     }
 
-    /// [`TcpListener::bind`] without the `async`: nothing is waited for.
+    /// [`TcpListener::bind`] without `async`: there is nothing to wait for.
+    ///
+    /// # Errors
+    /// As [`TcpListener::bind`].
     pub fn bind_now(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
+        let listener = listen::listen(&stack.host, address)?;
+        tracing::debug!(local = %listener.local, "listening");
         Ok(Self {
-            listener: stack.shared.tcp_listen(address)?,
-            shared: Arc::clone(&stack.shared),
+            listener,
+            host: Arc::clone(&stack.host),
+            serves: false,
         })
     }
 
-    /// The next established connection and its peer.
+    /// Accepts the next established connection; returns it with its peer.
+    ///
+    /// # Errors
+    /// `ConnectionAborted` once the listener is closed.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         std::future::poll_fn(|cx| self.poll_accept(cx)).await
     }
 
     /// [`TcpListener::accept`] for hand-written futures. Every task that waits is woken.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.shared
-            .tcp_poll_accept(&self.listener, cx)
-            .map_ok(|cell| {
-                let stream = TcpStream::from_cell(Arc::clone(&self.shared), cell);
-                let peer = stream.remote();
-                (stream, peer)
-            })
+        listen::poll_accept(&self.listener, cx)
+            .map_ok(|connection| with_peer(Arc::clone(&self.host), connection))
     }
 
-    /// Runs `handler` for each connection on the worker that owns it: no thread is handed anything,
-    /// and what the handler writes leaves in the turn that received what it read. The handler must
-    /// not block. Consumes the listener: it serves until the stack ends.
-    pub fn serve<H, F>(self, handler: H) -> io::Result<()>
+    /// Runs `handler` for each connection on the worker that owns it: no thread hands anything to
+    /// another, and data that the handler writes leaves in the turn that received what it read. The
+    /// handler must not block. Consumes the listener: it serves until the stack ends.
+    ///
+    /// ```no_run
+    /// # fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
+    /// use netstack::net::TcpListener;
+    ///
+    /// let listener = TcpListener::bind_now(stack, "10.77.0.2:7".parse().unwrap())?;
+    /// listener.serve(|mut stream, _peer| async move {
+    ///     while let Ok(Some(payload)) = stream.recv_payload().await {
+    ///         if stream.send_payload(payload).await.is_err() {
+    ///             break;
+    ///         }
+    ///     }
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Never fails for a listener that is bound; it returns a `Result` for those to come.
+    pub fn serve<H, F>(mut self, handler: H) -> io::Result<()>
     where
         H: Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        // The listener is in the stack's tables: a strong reference back would be a cycle.
-        let shared = Arc::downgrade(&self.shared);
-        let service = Box::new(move |cell| {
-            let handled = shared.upgrade().map(|shared| {
-                let stream = TcpStream::from_cell(shared, cell);
-                let peer = stream.remote();
+        // The listener is in the host's tables: a strong reference back would be a cycle.
+        let host: Weak<Host> = Arc::downgrade(&self.host);
+        let service = Service::new(Arc::new(move |connection| {
+            let handled = host.upgrade().map(|host| {
+                let (stream, peer) = with_peer(host, connection);
                 handler(stream, peer)
             });
             Box::pin(async move {
@@ -78,20 +122,31 @@ impl TcpListener {
                     handled.await;
                 }
             }) as TaskFuture
-        });
-        self.shared.tcp_serve(&self.listener, service)
+        }));
+        self.serves = true;
+        listen::serve(&self.host, &self.listener, service)
     }
 
-    /// The address that it listens on.
+    /// Returns the address that it listens on.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.listener.local)
     }
 }
 
+fn with_peer(host: Arc<Host>, connection: Arc<Connection>) -> (TcpStream, SocketAddr) {
+    let stream = TcpStream::new(host, connection);
+    let peer = stream.handle().remote();
+    (stream, peer)
+}
+
 impl Drop for TcpListener {
     fn drop(&mut self) {
-        if !self.listener.has_service() {
-            self.shared.tcp_unlisten(&self.listener);
+        if !self.serves {
+            tracing::debug!(local = %self.listener.local, "no longer listening");
+            listen::unlisten(&self.host, &self.listener);
         }
     }
 }

@@ -5,109 +5,69 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use packet::Payload;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
-use super::split::{OwnedReadHalf, OwnedWriteHalf};
+use super::handle::{Handle, Reader, checked_ttl};
 use super::stack::Stack;
 use crate::base::time::Duration;
-use crate::stack::host::Shared;
-use crate::stack::tcp::connection::{Conn, ConnCell};
+use crate::stack::Host;
+use crate::stack::tcp::connection::Connection;
+use crate::stack::tcp::{open, stream};
 use crate::tcp::TcpInfo;
 
 /// A TCP stream, as `tokio::net::TcpStream` is one.
 ///
 /// Reading copies once, from the received packet into the caller's buffer; through [`AsyncBufRead`]
-/// or [`TcpStream::recv_payload`] not at all. Dropping the stream closes it: what was written is still
-/// delivered, unless there is something unread, which makes it a reset, as with the kernel.
-pub struct TcpStream {
-    pub(super) handle: Handle,
-    /// Taken out of the receive queue and not yet consumed.
-    pub(super) chunk: Payload,
-}
-
-/// A share in the application's side of a connection; the last one to go closes it.
-pub(super) struct Handle {
-    pub(super) shared: Arc<Shared>,
-    pub(super) cell: Arc<ConnCell>,
-}
-
-impl Handle {
-    /// One more share.
-    pub(super) fn share(&self) -> Self {
-        self.cell.add_handle();
-        Self {
-            shared: Arc::clone(&self.shared),
-            cell: Arc::clone(&self.cell),
-        }
-    }
-
-    pub(super) fn local(&self) -> SocketAddr {
-        self.cell.flow.local()
-    }
-
-    pub(super) fn remote(&self) -> SocketAddr {
-        self.cell.flow.remote()
-    }
-
-    pub(super) fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Payload>>> {
-        self.shared.tcp_poll_recv(&self.cell, cx)
-    }
-
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.shared.tcp_poll_write(&self.cell, cx, data)
-    }
-
-    pub(super) fn poll_write_payload(
-        &self,
-        cx: &mut Context<'_>,
-        payload: &mut Payload,
-    ) -> Poll<io::Result<()>> {
-        self.shared.tcp_poll_write_payload(&self.cell, cx, payload)
-    }
-
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
-        self.shared.tcp_shutdown_write(&self.cell)
-    }
-
-    /// What is left of `chunk` when its reader goes was never read.
-    pub(super) fn abandon(&self, chunk: &Payload) {
-        if !chunk.is_empty() {
-            self.cell.set_reset_on_close(true);
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        if self.cell.drop_handle() {
-            self.shared.tcp_release(&self.cell);
-        }
-    }
-}
+/// or [`TcpStream::recv_payload`] not at all. Dropping the stream closes it: written data is still
+/// delivered, unless received data was left unread, which makes it a reset, as with the kernel.
+///
+/// ```no_run
+/// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
+/// use netstack::net::TcpStream;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// let mut stream = TcpStream::connect(stack, "192.0.2.1:80".parse().unwrap()).await?;
+/// stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+/// let mut answer = Vec::new();
+/// stream.read_to_end(&mut answer).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpStream(pub(super) Reader);
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TcpStream({} <-> {})", self.local(), self.remote())
+        let (local, remote) = (self.handle().local(), self.handle().remote());
+        write!(f, "TcpStream({local} <-> {remote})")
     }
 }
 
 impl TcpStream {
-    pub(super) fn from_cell(shared: Arc<Shared>, cell: Arc<ConnCell>) -> Self {
-        Self {
-            handle: Handle { shared, cell },
-            chunk: Payload::default(),
-        }
+    /// Takes the application's first share in a connection.
+    pub(super) fn new(host: Arc<Host>, connection: Arc<Connection>) -> Self {
+        Self(Reader::new(Handle { host, connection }))
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.0.handle
     }
 
     /// Connects to `remote` from an address and port that the stack chooses.
+    ///
+    /// # Errors
+    /// The peer refused, cannot be reached or did not answer; there is no route, port or place for one
+    /// more connection. The kind says which, as with tokio.
     pub async fn connect(stack: &Stack, remote: SocketAddr) -> io::Result<Self> {
         Self::open(stack, None, remote).await
     }
 
-    /// Connects to `remote` from `local` (port 0: the stack chooses).
+    /// Connects to `remote` from `local`; with port 0 the stack chooses the port.
+    ///
+    /// # Errors
+    /// As [`TcpStream::connect`], or `local` is not an address of this stack or in use.
     pub async fn connect_from(
         stack: &Stack,
         local: SocketAddr,
@@ -121,84 +81,95 @@ impl TcpStream {
         local: Option<SocketAddr>,
         remote: SocketAddr,
     ) -> io::Result<Self> {
-        let cell = stack.shared.tcp_connect(local, remote)?;
+        let connection = open::connect(&stack.host, local, remote)?;
         // Dropped while it waits, the stream aborts the attempt.
-        let stream = Self::from_cell(Arc::clone(&stack.shared), cell);
-        std::future::poll_fn(|cx| {
-            stream
-                .handle
-                .shared
-                .tcp_poll_connect(&stream.handle.cell, cx)
-        })
-        .await?;
+        let stream = Self::new(Arc::clone(&stack.host), connection);
+        std::future::poll_fn(|cx| stream::poll_connect(&stream.handle().connection, cx)).await?;
         Ok(stream)
     }
 
-    pub(super) fn local(&self) -> SocketAddr {
-        self.handle.local()
-    }
-
-    pub(super) fn remote(&self) -> SocketAddr {
-        self.handle.remote()
-    }
-
-    /// Our address and port.
+    /// Returns our address and port.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.local())
+        Ok(self.handle().local())
     }
 
-    /// The peer's address and port.
+    /// Returns the peer's address and port.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.remote())
+        Ok(self.handle().remote())
     }
 
     /// Turns Nagle's algorithm off (`true`) or on (RFC 9293 section 3.7.4).
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.on_conn(|conn| conn.tcp.set_nodelay(nodelay));
-        self.handle.shared.schedule(&self.handle.cell);
+        self.handle()
+            .with_state(|state| state.tcp.set_nodelay(nodelay));
+        self.handle().drive();
         Ok(())
     }
 
     /// True if Nagle's algorithm is off.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn nodelay(&self) -> io::Result<bool> {
-        Ok(self.on_conn(|conn| conn.tcp.nodelay()))
+        Ok(self.handle().with_state(|state| state.tcp.nodelay()))
     }
 
-    /// Sets the time to live (IPv6: hop limit) of what this connection sends.
+    /// Sets the time to live (IPv6: hop limit) of the packets that this connection sends.
+    ///
+    /// # Errors
+    /// `InvalidInput` unless it is from 1 to 255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        let ttl = u8::try_from(ttl)
-            .ok()
-            .filter(|&ttl| ttl > 0)
-            .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "set_ttl: give a value from 1 to 255",
-                )
-            })?;
-        self.on_conn(|conn| conn.ttl = ttl);
+        let ttl = checked_ttl(ttl)?;
+        self.handle().with_state(|state| state.ttl = ttl);
         Ok(())
     }
 
-    /// The time to live (IPv6: hop limit) of what this connection sends.
+    /// Returns the time to live (IPv6: hop limit) of the packets that this connection sends.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn ttl(&self) -> io::Result<u32> {
-        Ok(self.on_conn(|conn| u32::from(conn.ttl)))
+        Ok(self.handle().with_state(|state| u32::from(state.ttl)))
     }
 
-    /// Probes the peer after this long without a word from it; `None`: never (RFC 9293 section 3.8.4).
+    /// Probes the peer after it was silent for `idle`; `None`: never (RFC 9293 section 3.8.4).
+    ///
+    /// ```no_run
+    /// # fn example(stream: &netstack::net::TcpStream) -> std::io::Result<()> {
+    /// stream.set_keepalive(Some(std::time::Duration::from_secs(60)))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
-        let now = self.handle.shared.now();
-        self.on_conn(|conn| conn.tcp.set_keepalive(idle, now));
-        self.handle.shared.schedule(&self.handle.cell);
+        let now = self.handle().host.clock.now();
+        self.handle()
+            .with_state(|state| state.tcp.set_keepalive(idle, now));
+        self.handle().drive();
         Ok(())
     }
 
-    /// With zero, dropping the stream resets the connection and discards what was not delivered;
-    /// with `None`, dropping closes it in the background. A stack never blocks in drop, so other
-    /// durations are refused.
+    /// With zero, dropping the stream resets the connection and discards data that was not
+    /// delivered; with `None`, dropping closes it in the background.
+    ///
+    /// # Errors
+    /// `InvalidInput` for other durations: a stack never blocks in drop.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        let connection = &self.handle().connection;
         match linger {
-            None => self.handle.cell.set_reset_on_close(false),
-            Some(Duration::ZERO) => self.handle.cell.set_reset_on_close(true),
+            None => connection.set_reset_on_close(false),
+            Some(Duration::ZERO) => connection.set_reset_on_close(true),
             Some(_) => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
@@ -209,79 +180,102 @@ impl TcpStream {
         Ok(())
     }
 
-    /// What TCP knows of this connection: round trip, window, retransmissions, bytes.
+    /// Returns the numbers of this connection: round trip, window, retransmissions, bytes.
     pub fn info(&self) -> TcpInfo {
-        self.on_conn(|conn| conn.tcp.info())
+        self.handle().with_state(|state| state.tcp.info())
     }
 
-    /// The next piece of the stream as it was received, without a copy; `None` at its end.
+    /// Takes the next chunk of the stream as it was received, without a copy; `None` at its end.
+    ///
+    /// ```no_run
+    /// # async fn example(mut stream: netstack::net::TcpStream) -> std::io::Result<()> {
+    /// // Echo without a copy: the received slabs are sent back.
+    /// while let Some(payload) = stream.recv_payload().await? {
+    ///     stream.send_payload(payload).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The connection ended in an error.
     pub async fn recv_payload(&mut self) -> io::Result<Option<Payload>> {
         std::future::poll_fn(|cx| self.poll_recv_payload(cx)).await
     }
 
     /// [`TcpStream::recv_payload`] for hand-written futures.
     pub fn poll_recv_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Payload>>> {
-        if !self.chunk.is_empty() {
-            return Poll::Ready(Ok(Some(std::mem::take(&mut self.chunk))));
-        }
-        self.handle.poll_recv(cx)
+        self.0.poll_payload(cx)
     }
 
     /// Queues all of `payload` without a copy; waits for room in the send buffer.
+    ///
+    /// # Errors
+    /// The connection ended in an error, or its writing side is closed.
     pub async fn send_payload(&mut self, payload: Payload) -> io::Result<()> {
-        let mut payload = payload;
-        std::future::poll_fn(|cx| self.handle.poll_write_payload(cx, &mut payload)).await
+        self.handle().send_payload(payload).await
     }
 
-    /// Waits until there is something to read, the end, or an error.
+    /// Waits until there is something to read, the end of the stream, or an error.
+    ///
+    /// # Errors
+    /// Never fails; the next read reports the error.
     pub async fn readable(&self) -> io::Result<()> {
-        if self.chunk.is_empty() {
-            std::future::poll_fn(|cx| self.handle.shared.tcp_poll_readable(&self.handle.cell, cx))
-                .await;
+        if self.0.buffered().is_empty() {
+            let connection = &self.handle().connection;
+            std::future::poll_fn(|cx| stream::poll_readable(connection, cx)).await;
         }
         Ok(())
     }
 
     /// Waits until there is room to write, or an error.
+    ///
+    /// # Errors
+    /// Never fails; the next write reports the error.
     pub async fn writable(&self) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.handle.shared.tcp_poll_writable(&self.handle.cell, cx))
-            .await;
+        let connection = &self.handle().connection;
+        std::future::poll_fn(|cx| stream::poll_writable(connection, cx)).await;
         Ok(())
     }
 
-    /// Reads what is there; `WouldBlock` if nothing is.
+    /// Reads the data that is there.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none; the error that the connection ended in.
     pub fn try_read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut out = ReadBuf::new(out);
-        match Pin::new(self).poll_read(&mut cx, &mut out) {
+        match self.0.poll_read(&mut cx, &mut out) {
             Poll::Ready(result) => result.map(|()| out.filled().len()),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
-    /// Writes what there is room for; `WouldBlock` if there is none.
+    /// Writes as much as there is room for.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room; the error that the connection ended in.
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        match self.handle.poll_write(&mut cx, data) {
+        match self.handle().poll_write(&mut cx, data) {
             Poll::Ready(result) => result,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
-    /// Copies what comes next without taking it; 0 at the end of the stream.
+    /// Copies the data that comes next without taking it; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// The connection ended in an error.
     pub async fn peek(&self, out: &mut [u8]) -> io::Result<usize> {
-        if !self.chunk.is_empty() {
-            let count = self.chunk.len().min(out.len());
-            out[..count].copy_from_slice(&self.chunk[..count]);
+        let buffered = self.0.buffered();
+        if !buffered.is_empty() {
+            let count = buffered.len().min(out.len());
+            out[..count].copy_from_slice(&buffered[..count]);
             return Ok(count);
         }
-        std::future::poll_fn(|cx| self.handle.shared.tcp_poll_peek(&self.handle.cell, cx, out))
-            .await
-    }
-
-    /// Splits into halves that can be used by different tasks; see [`OwnedReadHalf::reunite`].
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        super::split::split(self)
+        let connection = &self.handle().connection;
+        std::future::poll_fn(|cx| stream::poll_peek(connection, cx, out)).await
     }
 
     /// Borrowed halves, as `tokio::io::split` gives owned ones. Where `AsyncBufReadExt` is in scope,
@@ -294,47 +288,25 @@ impl TcpStream {
     ) {
         tokio::io::split(self)
     }
-
-    fn on_conn<R>(&self, f: impl FnOnce(&mut Conn) -> R) -> R {
-        self.handle.shared.on_conn(&self.handle.cell, f)
-    }
 }
 
 impl AsyncBufRead for TcpStream {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        if this.chunk.is_empty()
-            && let Some(chunk) = ready!(this.handle.poll_recv(cx))?
-        {
-            this.chunk = chunk;
-        }
-        Poll::Ready(Ok(&this.chunk))
+        self.get_mut().0.poll_fill_buf(cx)
     }
 
     fn consume(self: Pin<&mut Self>, amount: usize) {
-        let this = self.get_mut();
-        this.chunk.advance(amount);
-        if this.chunk.is_empty() {
-            // Let the slab go now, not at the next read.
-            this.chunk = Payload::default();
-        }
+        self.get_mut().0.consume(amount);
     }
 }
 
 impl AsyncRead for TcpStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if out.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let available = ready!(self.as_mut().poll_fill_buf(cx))?;
-        let count = available.len().min(out.remaining());
-        out.put_slice(&available[..count]);
-        self.consume(count);
-        Poll::Ready(Ok(()))
+        self.get_mut().0.poll_read(cx, out)
     }
 }
 
@@ -344,22 +316,16 @@ impl AsyncWrite for TcpStream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.handle.poll_write(cx, data)
+        self.handle().poll_write(cx, data)
     }
 
-    /// What was written leaves by itself: nothing to wait for.
+    /// Written data leaves by itself: there is nothing to wait for.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends FIN after what was written; does not wait for its acknowledgement.
+    /// Sends FIN after the written data; does not wait for its acknowledgment.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.handle.shutdown_write())
-    }
-}
-
-impl Drop for TcpStream {
-    fn drop(&mut self) {
-        self.handle.abandon(&self.chunk);
+        Poll::Ready(self.handle().shutdown_write())
     }
 }

@@ -9,100 +9,135 @@ use std::task::{Context, Poll};
 use packet::Payload;
 use tokio::io::ReadBuf;
 
+use super::handle::checked_ttl;
 use super::stack::Stack;
-use crate::stack::host::Shared;
-use crate::stack::udp::app::UdpCell;
+use crate::stack::Host;
+use crate::stack::foreign::releasable;
+use crate::stack::udp::app;
+use crate::stack::udp::socket::BoundSocket;
 
 /// Sends and receives datagrams, as `tokio::net::UdpSocket` does.
 ///
 /// A datagram longer than the path's MTU is sent in fragments. One that does not fit the caller's
-/// buffer is cut, as with the kernel. An ICMP error about an earlier datagram is reported once.
+/// buffer is truncated, as with the kernel. An ICMP error about an earlier datagram is reported once.
+///
+/// ```no_run
+/// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
+/// use netstack::net::UdpSocket;
+///
+/// let socket = UdpSocket::bind(stack, "10.77.0.2:7".parse().unwrap()).await?;
+/// let mut buffer = [0; 2048];
+/// loop {
+///     let (len, from) = socket.recv_from(&mut buffer).await?;
+///     socket.send_to(&buffer[..len], from).await?;
+/// }
+/// # }
+/// ```
 pub struct UdpSocket {
-    shared: Arc<Shared>,
-    cell: Arc<UdpCell>,
+    host: Arc<Host>,
+    socket: Arc<BoundSocket>,
 }
 
 impl fmt::Debug for UdpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UdpSocket({})", self.cell.local())
+        write!(f, "UdpSocket({})", self.socket.local())
     }
 }
 
 impl UdpSocket {
-    /// Binds to `address`: one of the stack's, or unspecified for all of that family; port 0 picks
-    /// one. Fails with `AddrInUse` or `AddrNotAvailable`.
+    /// Binds to `address`: one of the stack's, or the unspecified one for all of that family; with
+    /// port 0 the stack chooses the port.
+    ///
+    /// # Errors
+    /// `AddrInUse` or `AddrNotAvailable`.
     pub async fn bind(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
         Self::bind_now(stack, address)
     }
 
-    /// [`UdpSocket::bind`] without the `async`: nothing is waited for.
+    /// [`UdpSocket::bind`] without `async`: there is nothing to wait for.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::bind`].
     pub fn bind_now(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
-        let cell = stack.shared.udp_bind(address, 1)?.pop();
-        let cell = cell.ok_or_else(|| io::Error::other("bind: no socket was made"))?;
+        let socket = app::bind(&stack.host, address, 1)?.pop();
+        let socket = socket.ok_or_else(|| io::Error::other("bind: no socket was made"))?;
         Ok(Self {
-            shared: Arc::clone(&stack.shared),
-            cell,
+            host: Arc::clone(&stack.host),
+            socket,
         })
     }
 
-    /// Binds one socket per worker to the same address: what arrives at worker `i` goes to socket
-    /// `i`. A task that [`Stack::spawn_on`] runs there answers without a hand-off between threads.
+    /// Binds one socket per worker to the same address: datagrams that arrive at worker `i` go to
+    /// socket `i`. A task that [`Stack::spawn_on`] runs there answers without a hand-off between
+    /// threads.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::bind`].
     pub fn bind_per_worker(stack: &Stack, address: SocketAddr) -> io::Result<Vec<Self>> {
-        let cells = stack.shared.udp_bind(address, stack.workers())?;
-        let socket = |cell| Self {
-            shared: Arc::clone(&stack.shared),
-            cell,
+        let sockets = app::bind(&stack.host, address, stack.workers())?;
+        let socket = |socket| Self {
+            host: Arc::clone(&stack.host),
+            socket,
         };
-        Ok(cells.into_iter().map(socket).collect())
+        Ok(sockets.into_iter().map(socket).collect())
     }
 
-    /// From now on only datagrams of `remote` are received, and [`UdpSocket::send`] goes there.
+    /// Connects the socket: from now on it receives datagrams of `remote` only, and
+    /// [`UdpSocket::send`] goes there.
+    ///
+    /// # Errors
+    /// There is no route to `remote`, or the pair of addresses is in use.
     pub async fn connect(&self, remote: SocketAddr) -> io::Result<()> {
-        self.shared.udp_connect(&self.cell, remote)
+        app::connect(&self.host, &self.socket, remote)
     }
 
-    /// The address that it is bound to.
+    /// Returns the address that it is bound to.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.cell.local())
+        Ok(self.socket.local())
     }
 
-    /// The peer given to [`UdpSocket::connect`]; `NotConnected` without one.
+    /// Returns the peer given to [`UdpSocket::connect`].
+    ///
+    /// # Errors
+    /// `NotConnected` without one.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.shared
-            .udp_peer(&self.cell)
-            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+        app::peer(&self.socket).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Sends one datagram to `remote`; returns its length.
+    ///
+    /// # Errors
+    /// The datagram is too long, or an ICMP error about an earlier one is reported.
     pub async fn send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<usize> {
-        let mut payload = self.shared.udp_payload(data)?;
-        std::future::poll_fn(|cx| {
-            self.shared
-                .udp_poll_send(&self.cell, cx, &mut payload, Some(remote))
-        })
-        .await?;
+        let payload = app::payload_of(&self.host, data)?;
+        self.send_whole(payload, Some(remote)).await?;
         Ok(data.len())
     }
 
     /// Sends one datagram to the connected peer; returns its length.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send_to`], or the socket is not connected.
     pub async fn send(&self, data: &[u8]) -> io::Result<usize> {
-        let mut payload = self.shared.udp_payload(data)?;
-        std::future::poll_fn(|cx| {
-            self.shared
-                .udp_poll_send(&self.cell, cx, &mut payload, None)
-        })
-        .await?;
+        let payload = app::payload_of(&self.host, data)?;
+        self.send_whole(payload, None).await?;
         Ok(data.len())
     }
 
     /// Sends `payload` as one datagram without a copy.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send_to`].
     pub async fn send_payload_to(&self, payload: Payload, remote: SocketAddr) -> io::Result<()> {
-        let mut payload = payload;
-        std::future::poll_fn(|cx| {
-            self.shared
-                .udp_poll_send(&self.cell, cx, &mut payload, Some(remote))
-        })
-        .await
+        self.send_whole(releasable(payload), Some(remote)).await
+    }
+
+    async fn send_whole(&self, mut payload: Payload, to: Option<SocketAddr>) -> io::Result<()> {
+        std::future::poll_fn(|cx| app::poll_send(&self.host, &self.socket, cx, &mut payload, to))
+            .await
     }
 
     /// Receives one datagram into `out`; returns its length there and its sender.
@@ -128,7 +163,7 @@ impl UdpSocket {
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Payload, SocketAddr)>> {
-        self.shared.udp_poll_recv(&self.cell, cx)
+        app::poll_recv(&self.socket, cx)
     }
 
     /// Receives one datagram into `out`, for hand-written futures.
@@ -157,42 +192,46 @@ impl UdpSocket {
         }
     }
 
-    /// Sends a datagram if there is room for it now; `WouldBlock` if not.
+    /// Sends a datagram if there is room for it now.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room; otherwise as [`UdpSocket::send_to`].
     pub fn try_send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<usize> {
-        let mut payload = self.shared.udp_payload(data)?;
+        let mut payload = app::payload_of(&self.host, data)?;
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        match self
-            .shared
-            .udp_poll_send(&self.cell, &mut cx, &mut payload, Some(remote))
-        {
+        let sent = app::poll_send(
+            &self.host,
+            &self.socket,
+            &mut cx,
+            &mut payload,
+            Some(remote),
+        );
+        match sent {
             Poll::Ready(result) => result.map(|()| data.len()),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
-    /// Sets the time to live (IPv6: hop limit) of what this socket sends.
+    /// Sets the time to live (IPv6: hop limit) of the datagrams that this socket sends.
+    ///
+    /// # Errors
+    /// `InvalidInput` unless it is from 1 to 255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        let ttl = u8::try_from(ttl)
-            .ok()
-            .filter(|&ttl| ttl > 0)
-            .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "set_ttl: give a value from 1 to 255",
-                )
-            })?;
-        self.cell.set_ttl(ttl);
+        self.socket.set_ttl(checked_ttl(ttl)?);
         Ok(())
     }
 
-    /// The time to live (IPv6: hop limit) of what this socket sends.
+    /// Returns the time to live (IPv6: hop limit) of the datagrams that this socket sends.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
     pub fn ttl(&self) -> io::Result<u32> {
-        Ok(u32::from(self.cell.ttl()))
+        Ok(u32::from(self.socket.ttl()))
     }
 }
 
 impl Drop for UdpSocket {
     fn drop(&mut self) {
-        self.shared.udp_unbind(&self.cell);
+        app::unbind(&self.host, &self.socket);
     }
 }

@@ -3,39 +3,38 @@
 //! * **Define.** Each lock has a level; a thread may take a lock only after one of a level before it.
 //! * **Enforce.** The graph below is the only source of order; [`lockorder`] refuses everything else at
 //!   compile time.
-//! * **Consume.** No two threads of the stack can wait for each other's locks. What must run with no
-//!   lock held (wakers, device I/O, tasks) takes `&mut Key`, which nobody has while holding one.
+//! * **Consume.** No two threads of the stack can wait for each other's locks. Code that must run with
+//!   no lock held (wakers, device I/O, tasks) takes `&mut Key`, which no thread has while it holds a
+//!   lock.
 
 lockorder::lock_order! {
     /// The locks of one stack.
     pub domain StackLocks;
-    /// Edits of the configuration at run time: addresses, the set of listeners.
-    level Control;
-    /// One TCP connection and its wakers.
-    level Conn;
-    /// One UDP socket and its wakers.
-    level UdpSock;
-    /// A listener's connections that wait to be accepted.
-    level Accept;
-    /// The choice of an ephemeral port.
+    /// The join handles of the worker threads.
+    level Threads;
+    /// One TCP connection: its state machine, its options, the tasks that wait for it.
+    level Connection;
+    /// A listener's accept queue: connections that wait to be accepted, tasks that wait for one, and
+    /// whether a service takes them instead.
+    level AcceptQueue;
+    /// One UDP socket: its receive queue, its peer, the tasks that wait for it.
+    level UdpSocket;
+    /// The allocator of ephemeral ports.
     level Ports;
-    /// A shard of the tables that lead from a packet to its connection, listener or socket.
-    level Demux;
-    /// Addresses and routes.
-    level Routes;
-    /// What is known of path MTUs.
+    /// A shard of the connection table, the table of listeners, or the table of UDP sockets.
+    level Tables;
+    /// The cache of path MTUs.
     level PathMtu;
-    /// Datagrams that wait for their fragments.
+    /// Fragments of datagrams that are not complete yet.
     level Reassembly;
     /// The token bucket of ICMP errors.
-    level IcmpLimit;
+    level IcmpLimiter;
 
-    StackLocks => Control => Ports => Demux;
-    Control => Routes;
-    StackLocks => Conn => Accept => Demux;
-    StackLocks => UdpSock => Demux;
-    Conn => Routes => PathMtu;
-    UdpSock => Routes;
+    StackLocks => Threads;
+    StackLocks => Connection => AcceptQueue;
+    StackLocks => UdpSocket => Tables;
+    StackLocks => Ports => Tables;
+    StackLocks => PathMtu;
     StackLocks => Reassembly;
-    StackLocks => IcmpLimit;
+    StackLocks => IcmpLimiter;
 }

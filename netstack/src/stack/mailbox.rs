@@ -1,31 +1,30 @@
-//! How work reaches a worker from another thread.
+//! The way of work from other threads to a worker.
 //!
-//! Two kinds of message. What is bounded by its own flag (a connection or a task is queued at most
-//! once) goes through an unbounded queue; what a peer or an application can produce without end
-//! (packets) goes through bounded ones, whose overflow is a counted drop.
-//!
-//! The wake-up is the engine's: the mailbox is given it as a function and calls it only when the
-//! worker said that it sleeps.
+//! Two kinds of message. Work that is bounded by a flag of its own (a connection or a task is queued
+//! at most once) goes through an unbounded queue; work that a peer or an application can produce
+//! without end (packets) goes through bounded ones, whose overflow is a counted drop.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use packet::frame::RxPacket;
 
-use crate::stack::local::{self, TaskFuture};
-use crate::stack::tcp::connection::ConnCell;
-use crate::stack::udp::app::OutDatagram;
+use super::doorbell::Doorbell;
+use super::task::TaskFuture;
+use super::tcp::connection::Connection;
+use super::udp::socket::OutDatagram;
+use super::worklist;
 
-/// Packets that wait for a worker, of each kind.
+/// Longest queue of packets of each kind.
 const PACKETS: usize = 4_096;
 
 /// A message that must not be lost.
 pub enum Message {
     /// Drive a connection: it may have something to send.
-    Drive(Arc<ConnCell>),
+    Drive(Arc<Connection>),
     /// Poll a task.
     Task(u32),
     /// Start a task.
@@ -38,14 +37,13 @@ pub enum Message {
 pub struct Mailbox {
     id: u64,
     messages: SegQueue<Message>,
-    /// Received by another worker, for a flow that this one owns.
+    /// Packets that another worker received, for flows that this one owns.
     arrivals: ArrayQueue<RxPacket>,
-    /// To be sent through this worker's queue.
+    /// Datagrams to be sent through this worker's device queue.
     departures: ArrayQueue<OutDatagram>,
-    /// Tasks that found `departures` full.
+    /// Tasks that wait for room in `departures`.
     senders: SegQueue<Waker>,
-    asleep: AtomicBool,
-    unpark: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    doorbell: Doorbell,
 }
 
 impl fmt::Debug for Mailbox {
@@ -61,7 +59,7 @@ impl Default for Mailbox {
 }
 
 impl Mailbox {
-    /// An empty mailbox with an identity of its own.
+    /// Creates an empty mailbox with an identity of its own.
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
@@ -70,75 +68,86 @@ impl Mailbox {
             arrivals: ArrayQueue::new(PACKETS),
             departures: ArrayQueue::new(PACKETS),
             senders: SegQueue::new(),
-            asleep: AtomicBool::new(false),
-            unpark: OnceLock::new(),
+            doorbell: Doorbell::default(),
         }
     }
 
-    /// Unique in the process.
+    /// Returns the identity of this mailbox, unique in the process.
     pub fn id(&self) -> u64 {
         self.id
     }
 
     /// Sets, once, how to end the worker's sleep.
     pub fn set_unpark(&self, unpark: Box<dyn Fn() + Send + Sync>) {
-        let _ = self.unpark.set(unpark);
+        self.doorbell.set_unpark(unpark);
     }
 
-    /// Leaves a message.
+    /// Queues a message.
     pub fn send(&self, message: Message) {
         self.messages.push(message);
-        self.notify();
+        self.doorbell.ring();
     }
 
     /// Queues a task's poll: locally if the worker runs on this thread.
     pub fn wake_task(&self, task: u32) {
-        if local::with(self.id, |local| local.ready.push(task)).is_none() {
+        if worklist::with(self.id, |list| list.ready.push(task)).is_none() {
             self.send(Message::Task(task));
+        }
+    }
+
+    /// Queues a connection for its owner, once: it may have something to send.
+    pub(crate) fn drive(&self, connection: &Arc<Connection>) {
+        if connection.mark() {
+            let here = worklist::with(self.id, |list| {
+                list.connections.push(Arc::clone(connection));
+            });
+            if here.is_none() {
+                self.send(Message::Drive(Arc::clone(connection)));
+            }
         }
     }
 
     /// Hands over a received packet; gives it back when there is no room.
     pub fn hand_over(&self, packet: RxPacket) -> Result<(), RxPacket> {
         self.arrivals.push(packet)?;
-        self.notify();
+        self.doorbell.ring();
         Ok(())
     }
 
     /// Queues a datagram to be built and sent; gives it back when there is no room.
     pub(crate) fn send_datagram(&self, datagram: OutDatagram) -> Result<(), OutDatagram> {
         self.departures.push(datagram)?;
-        self.notify();
+        self.doorbell.ring();
         Ok(())
     }
 
     /// Wakes `waker` when the worker has taken datagrams out.
     pub(crate) fn wake_when_drained(&self, waker: Waker) {
         self.senders.push(waker);
-        self.notify();
+        self.doorbell.ring();
     }
 
-    /// The next message.
+    /// Takes the next message.
     pub fn pop(&self) -> Option<Message> {
         self.messages.pop()
     }
 
-    /// The next packet that was handed over.
+    /// Takes the next packet that was handed over.
     pub fn pop_arrival(&self) -> Option<RxPacket> {
         self.arrivals.pop()
     }
 
-    /// The next datagram to send.
+    /// Takes the next datagram to send.
     pub fn pop_departure(&self) -> Option<OutDatagram> {
         self.departures.pop()
     }
 
-    /// The next task that waited for room.
+    /// Takes the next task that waits for room.
     pub fn pop_sender(&self) -> Option<Waker> {
         self.senders.pop()
     }
 
-    /// True if nothing waits.
+    /// True if all queues are empty.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
             && self.arrivals.is_empty()
@@ -146,29 +155,67 @@ impl Mailbox {
             && self.senders.is_empty()
     }
 
-    /// The worker is about to sleep. False if it must not: something came in.
+    /// Announces that the worker is about to sleep. False if it must not, because something came in.
     pub fn fall_asleep(&self) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if self.is_empty() {
-            return true;
-        }
-        self.asleep.store(false, Ordering::SeqCst);
-        false
+        self.doorbell.fall_asleep(|| self.is_empty())
     }
 
-    /// The worker woke.
+    /// Announces that the worker is awake.
     pub fn awake(&self) {
-        self.asleep.store(false, Ordering::Release);
+        self.doorbell.awake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::stack::worklist::Worklist;
+
+    fn counting(mailbox: &Mailbox) -> Arc<AtomicUsize> {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&woken);
+        mailbox.set_unpark(Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        }));
+        woken
     }
 
-    fn notify(&self) {
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::SeqCst)
-            && self.asleep.swap(false, Ordering::SeqCst)
-            && let Some(unpark) = self.unpark.get()
-        {
-            unpark();
+    #[test]
+    fn only_a_sleeping_worker_is_woken_and_only_once() {
+        let mailbox = Mailbox::new();
+        let woken = counting(&mailbox);
+        mailbox.send(Message::Task(1));
+        assert_eq!(woken.load(Ordering::Relaxed), 0, "it was awake");
+        assert!(!mailbox.fall_asleep(), "a message waits");
+        assert!(matches!(mailbox.pop(), Some(Message::Task(1))));
+        assert!(mailbox.fall_asleep());
+        mailbox.send(Message::Task(2));
+        mailbox.send(Message::Task(3));
+        assert_eq!(woken.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_task_woken_on_its_own_worker_needs_no_message() {
+        let mailbox = Mailbox::new();
+        let mut list = Worklist {
+            mailbox: mailbox.id(),
+            ..Worklist::default()
+        };
+        worklist::scope(&mut list, || mailbox.wake_task(5));
+        assert_eq!(list.ready, [5]);
+        assert!(mailbox.is_empty());
+        mailbox.wake_task(6);
+        assert!(matches!(mailbox.pop(), Some(Message::Task(6))));
+    }
+
+    #[test]
+    fn packets_beyond_the_bound_come_back() {
+        let mailbox = Mailbox::new();
+        for _ in 0..PACKETS {
+            assert!(mailbox.hand_over(RxPacket::default()).is_ok());
         }
+        assert!(mailbox.hand_over(RxPacket::default()).is_err());
     }
 }

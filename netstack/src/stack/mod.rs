@@ -3,48 +3,47 @@
 //! The only part of the library that locks. It reads no clock and does no I/O: a worker of the engine
 //! brings packets and the time, and takes away packets and deadlines.
 //!
-//! | module | |
+//! ```text
+//!             ip/inbound                 a packet arrives
+//!            /    |     \
+//!  icmp/inbound   |   udp/inbound        it finds its flow
+//!            tcp/inbound
+//!                 |
+//!            tcp::Tcp (pure)             the flow decides
+//!                 |
+//!            tcp/outbound                at the end of the turn: segments
+//! ```
+//!
+//! | file | |
 //! |---|---|
 //! | `levels` | the lock order |
-//! | `shared` | every lock, in one structure |
-//! | `rx`, `rx_tcp`, `rx_udp`, `rx_icmp` | packets in |
-//! | `tx` | packets out |
-//! | `app_tcp`, `udp`, `control` | what applications call |
-//! | `conn`, `listener`, `flows` | what is behind the locks |
-//! | `mailbox`, `local`, `deferred` | how work reaches a worker, and what waits until nothing is locked |
+//! | `host` | one stack: a struct of parts, each with its lock inside |
+//! | `turn` | the context of one worker's turn |
+//! | [`ip`], `icmp`, [`udp`], [`tcp`] | a folder for each protocol: packets in, packets out, the application's calls, the parts |
+//! | `ports` | ephemeral ports of both transports |
+//! | `mailbox`, `doorbell`, `workers` | the way of work from other threads to a worker |
+//! | `worklist`, `task` | the work of the worker on this thread |
+//! | `foreign` | values of the program: dropped, cloned and called with nothing locked |
+//!
+//! No file imports one that imports it: a test reads the sources and fails on a circle.
 
-pub mod deferred;
-pub mod host;
+#[cfg(any(test, feature = "invariants"))]
+pub(crate) mod check;
+mod doorbell;
+mod error;
+pub(crate) mod foreign;
+mod host;
 mod icmp;
-mod ip;
+pub mod ip;
 pub mod levels;
-pub mod local;
 pub mod mailbox;
+mod ports;
+pub mod task;
 pub mod tcp;
 pub mod turn;
 pub mod udp;
+pub mod workers;
+pub mod worklist;
 
-use std::net::IpAddr;
-
-use crate::base::ConfigError;
-
-/// Why a stack could not be set up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SetupError {
-    /// The configuration contradicts itself.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// An address that the stack cannot have.
-    #[error("address {address}/{len}: {why}")]
-    Address {
-        /// The address.
-        address: IpAddr,
-        /// Its prefix length.
-        len: u8,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// No address at all.
-    #[error("the stack has no address; give it at least one")]
-    NoAddress,
-}
+pub use error::SetupError;
+pub use host::Host;

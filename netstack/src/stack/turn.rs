@@ -1,88 +1,82 @@
-//! What one worker has to itself: no lock, no sharing.
+//! The context of one worker's turn: the shared host, this thread's key, and the worker's own state.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use lockorder::Key;
 
+use super::host::Host;
+use super::levels::StackLocks;
+use super::tcp::connection::Connection;
+use super::worklist::Worklist;
+use crate::base::counters::{Counter, DropReason};
 use crate::base::{Counters, Instant, Rng};
 use crate::ip::fragment::Identification;
-use crate::stack::deferred::Deferred;
-use crate::stack::host::Shared;
-use crate::stack::ip::addressing::Addressing;
-use crate::stack::levels::StackLocks;
-use crate::stack::local::Local;
-use crate::stack::tcp::connection::ConnCell;
 
-/// One worker's own state.
+/// The state that one worker has to itself: no lock, no sharing.
 pub struct WorkerState {
     /// Its number.
     pub index: usize,
     /// Its counters.
     pub counters: Arc<Counters>,
-    /// Lists of what this turn has to do.
-    pub local: Local,
-    /// Calls to be made when nothing is locked.
-    pub deferred: Deferred,
-    /// The current addressing, as of this turn.
-    pub(crate) addressing: Arc<Addressing>,
-    addressing_version: u64,
+    /// The work of this turn.
+    pub work: Worklist,
     pub(crate) rng: Rng,
     pub(crate) identification: Identification,
-    /// The time of this turn.
-    pub(crate) now: Instant,
-    /// When the oldest incomplete datagram expires, as of this turn.
-    pub(crate) reassembly_deadline: Instant,
 }
 
 impl WorkerState {
-    /// The state of worker `index` of `shared`.
-    pub fn new(shared: &Shared, index: usize, now: Instant) -> Self {
-        let mut seed = shared.seed;
+    /// Creates the state of worker `index` of `host`.
+    pub fn new(host: &Host, index: usize) -> Self {
+        let mut seed = host.seed;
         seed[0] ^= index as u8 + 1;
         seed[1] ^= (index >> 8) as u8;
-        let rng = Rng::from_seed(seed);
-        let addressing = crate::stack::host::locked(|key| shared.addressing(key));
         Self {
             index,
-            counters: Arc::clone(&shared.workers[index].counters),
-            local: Local {
-                mailbox: shared.workers[index].mailbox.id(),
-                ..Local::default()
+            counters: Arc::clone(&host.workers[index].counters),
+            work: Worklist {
+                mailbox: host.workers[index].mailbox.id(),
+                ..Worklist::default()
             },
-            deferred: Deferred::default(),
-            addressing,
-            addressing_version: 0,
-            identification: shared
+            rng: Rng::from_seed(seed),
+            identification: host
+                .ip
                 .identification
-                .for_worker(index as u32, shared.workers.len() as u32),
-            rng,
-            now,
-            reassembly_deadline: Instant::FAR_FUTURE,
+                .for_worker(index as u32, host.workers.count() as u32),
         }
     }
+}
 
-    /// Takes up what changed since the last turn.
-    pub fn begin_turn(&mut self, shared: &Shared, key: &mut Key<StackLocks>, now: Instant) {
-        self.now = now;
-        let version = shared.addressing_version.load(Ordering::Acquire);
-        if version != self.addressing_version {
-            self.addressing = shared.addressing(key);
-            self.addressing_version = version;
-        }
-        self.reassembly_deadline =
-            Instant::from_nanos(shared.reassembly_deadline.load(Ordering::Relaxed));
+/// One turn of one worker. Whoever has it holds no lock of the stack.
+pub struct Turn<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// This thread's key: the proof that nothing is locked.
+    pub key: &'a mut Key<StackLocks>,
+    /// The worker's own state.
+    pub worker: &'a mut WorkerState,
+    /// The time of the turn.
+    pub now: Instant,
+}
+
+impl Turn<'_> {
+    /// Counts a packet that is discarded.
+    pub(crate) fn drop_packet(&self, reason: DropReason) {
+        self.worker.counters.drop_packet(reason);
     }
 
-    /// The connection may have something to send at the end of this turn.
-    pub(crate) fn mark_dirty(&mut self, cell: &Arc<ConnCell>) {
-        if cell.mark() {
-            self.local.dirty.push(Arc::clone(cell));
-        }
+    /// Counts `count` of `counter`.
+    pub(crate) fn count(&self, counter: Counter, count: u64) {
+        self.worker.counters.add(counter, count);
     }
 
-    /// When this worker has to look at the stack's own timers.
-    pub fn next_timer(&self) -> Option<Instant> {
-        (self.reassembly_deadline != Instant::FAR_FUTURE).then_some(self.reassembly_deadline)
+    /// Queues a connection for the end of its owner's turn: it may have something to send.
+    ///
+    /// The owner is this worker, unless the flow changed hands while a segment was on its way here.
+    pub(crate) fn drive_later(&mut self, connection: &Arc<Connection>) {
+        if usize::from(connection.owner) != self.worker.index {
+            self.host.workers.drive(connection);
+        } else if connection.mark() {
+            self.worker.work.connections.push(Arc::clone(connection));
+        }
     }
 }

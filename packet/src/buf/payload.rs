@@ -159,6 +159,11 @@ impl Payload {
         head
     }
 
+    /// True if the memory is a slab of a pool; false if the application brought it.
+    pub fn is_pooled(&self) -> bool {
+        matches!(self.repr, Repr::Slab(_))
+    }
+
     /// Memory that this payload keeps from being reused, in bytes: the whole slab. Of memory that the
     /// application brought, only the slice is known.
     pub fn pinned_bytes(&self) -> usize {

@@ -1,4 +1,15 @@
 //! IP in the locked stack.
+//!
+//! | file | |
+//! |---|---|
+//! | `inbound` | a received packet, to the protocol that it is for; fragments and their timers |
+//! | `outbound` | how packets leave |
+//! | `addressing` | our addresses and routes |
+//! | `path` | the cache of path MTUs |
+//! | `reassembly` | the buffer of fragments |
 
 pub(in crate::stack) mod addressing;
-pub(in crate::stack) mod inbound;
+pub mod inbound;
+pub(in crate::stack) mod outbound;
+pub(in crate::stack) mod path;
+pub(in crate::stack) mod reassembly;

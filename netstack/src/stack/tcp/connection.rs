@@ -1,87 +1,93 @@
-//! One TCP connection as the stack holds it: the pure state machine, its lock, and who waits for it.
+//! One TCP connection as the stack holds it: the pure state machine, its lock, and the tasks that wait
+//! for it.
 //!
 //! * **Define.** A connection belongs to one worker, its owner, which alone turns its state into
 //!   packets and timers; everybody else changes the state under the lock and tells the owner.
-//! * **Enforce.** The state is private behind its lock; [`ConnCell::schedule`] queues a connection at
-//!   most once.
+//! * **Enforce.** The state is private behind its lock; [`Connection::mark`] lets a connection be
+//!   queued for its owner at most once.
 //! * **Consume.** Segments of a connection leave in order, although any thread may write to it.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Waker};
+use std::task::Waker;
 
 use lockorder::Mutex;
 
+use super::super::foreign::{Waiter, WakerSlot, locked};
+use super::super::levels;
+use super::{accept, listener};
 use crate::base::Instant;
 use crate::demux::FlowKey;
-use crate::stack::deferred::Deferred;
-use crate::stack::levels;
-use crate::stack::local;
-use crate::stack::mailbox::{Mailbox, Message};
-use crate::stack::tcp::listener::Listener;
 use crate::tcp::{Readiness, Tcp};
 
-/// A connection, shared by its owner, the flow table and the application's handle.
-pub struct ConnCell {
+/// A listening port.
+pub(crate) type Listener = listener::Listener<Arc<Connection>>;
+/// A connection's tie to its listener until it is handed out.
+pub(crate) type Handshake = listener::Handshake<Arc<Connection>>;
+/// A service for connections.
+pub(crate) type Service = accept::Service<Arc<Connection>>;
+
+/// A connection, shared by its owner, the connection table and the application's handles.
+pub struct Connection {
     pub(crate) flow: FlowKey,
     /// The worker that owns the connection.
     pub(crate) owner: u16,
-    scheduled: AtomicBool,
+    queued: AtomicBool,
     /// The owner's timer for it; see `engine::wheel`. Written by the owner alone.
     timer: AtomicU32,
     timer_nanos: AtomicU64,
     /// The application's handles: one stream, or the halves of one.
     handles: AtomicU8,
-    /// Closing is a reset: asked for, or because something was left unread.
+    /// Closing is a reset: the application asked for it, or left something unread.
     reset_on_close: AtomicBool,
-    pub(crate) state: Mutex<levels::Conn, Conn>,
+    pub(crate) state: Mutex<levels::Connection, ConnectionState>,
 }
 
-impl fmt::Debug for ConnCell {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ConnCell({:?})", self.flow)
+        write!(f, "Connection({:?})", self.flow)
     }
 }
 
-/// What the lock protects.
-pub(crate) struct Conn {
+/// The state behind a connection's lock.
+pub(crate) struct ConnectionState {
     pub(crate) tcp: Tcp,
-    pub(crate) reader: Option<Waker>,
-    pub(crate) writer: Option<Waker>,
-    /// The listener that it came through, until it was handed out.
-    pub(crate) listener: Option<Arc<Listener>>,
-    /// True once it was taken out of the flow table.
+    pub(crate) reader: WakerSlot,
+    pub(crate) writer: WakerSlot,
+    /// The listener that it came through, until it is handed out.
+    pub(crate) handshake: Option<Handshake>,
+    /// True once it was taken out of the connection table.
     pub(crate) removed: bool,
-    /// Time to live / hop limit of what it sends.
+    /// Time to live / hop limit of the packets that it sends.
     pub(crate) ttl: u8,
     pub(crate) traffic_class: u8,
 }
 
-/// No timer, as [`ConnCell::timer`] says it.
-pub const NO_TIMER: u32 = u32::MAX;
+/// The value of [`Connection::timer`] for no timer.
+const NO_TIMER: u32 = u32::MAX;
 
-impl ConnCell {
+impl Connection {
     pub(crate) fn new(
         flow: FlowKey,
         owner: u16,
         tcp: Tcp,
-        listener: Option<Arc<Listener>>,
+        handshake: Option<Handshake>,
         ttl: u8,
     ) -> Arc<Self> {
         Arc::new(Self {
             flow,
             owner,
-            scheduled: AtomicBool::new(false),
+            queued: AtomicBool::new(false),
             timer: AtomicU32::new(NO_TIMER),
             timer_nanos: AtomicU64::new(0),
             handles: AtomicU8::new(1),
             reset_on_close: AtomicBool::new(false),
-            state: Mutex::new(Conn {
+            state: Mutex::new(ConnectionState {
                 tcp,
-                reader: None,
-                writer: None,
-                listener,
+                reader: WakerSlot::default(),
+                writer: WakerSlot::default(),
+                handshake,
                 removed: false,
                 ttl,
                 traffic_class: 0,
@@ -89,7 +95,7 @@ impl ConnCell {
         })
     }
 
-    /// The owner's timer, if one is armed: its raw number and deadline.
+    /// Returns the owner's timer, if one is armed: its raw number and deadline.
     pub fn timer(&self) -> Option<(u32, Instant)> {
         let raw = self.timer.load(Ordering::Relaxed);
         (raw != NO_TIMER).then(|| {
@@ -108,12 +114,12 @@ impl ConnCell {
             .store(deadline.as_nanos(), Ordering::Relaxed);
     }
 
-    /// The application has one more handle.
+    /// Counts one more handle of the application.
     pub(crate) fn add_handle(&self) {
         self.handles.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The application lost a handle; true if that was the last.
+    /// Counts one handle less; true if that was the last.
     pub(crate) fn drop_handle(&self) -> bool {
         self.handles.fetch_sub(1, Ordering::AcqRel) == 1
     }
@@ -126,63 +132,37 @@ impl ConnCell {
         self.reset_on_close.load(Ordering::Acquire)
     }
 
+    /// Runs `f` on the state, under the lock. Not for code that holds this thread's key.
+    pub(crate) fn with_state<R>(&self, f: impl FnOnce(&mut ConnectionState) -> R) -> R {
+        locked(|key| self.state.with(&mut key.ctx(), |state, _| f(state)))
+    }
+
     /// Marks the connection as queued for its owner; false if it was already.
     pub(crate) fn mark(&self) -> bool {
-        !self.scheduled.swap(true, Ordering::AcqRel)
+        !self.queued.swap(true, Ordering::AcqRel)
     }
 
-    /// The owner takes it up: what changes from here on queues it again.
+    /// Takes the mark off: a change from here on queues the connection again.
     pub(crate) fn unmark(&self) {
-        self.scheduled.store(false, Ordering::Release);
-    }
-
-    /// Tells the owner that there may be something to do, once.
-    pub(crate) fn schedule(self: &Arc<Self>, mailbox: &Mailbox) {
-        if self.mark() {
-            let here = local::with(mailbox.id(), |local| local.dirty.push(Arc::clone(self)));
-            if here.is_none() {
-                mailbox.send(Message::Drive(Arc::clone(self)));
-            }
-        }
+        self.queued.store(false, Ordering::Release);
     }
 }
 
-impl Conn {
-    /// A task waits until there is room to write again.
-    pub(crate) fn wait_for_room(&mut self, cx: &Context<'_>, retired: &mut Retired) {
+impl ConnectionState {
+    /// Lets a task wait until there is room to write again.
+    pub(crate) fn wait_for_room(&mut self, waiter: &mut Waiter<'_>) {
         self.tcp.want_write();
-        register(&mut self.writer, cx.waker(), retired);
+        self.writer.register(waiter);
     }
 
-    /// Collects the wakers that `readiness` concern; they run when nothing is locked.
-    pub(crate) fn collect_wakers(&mut self, readiness: Readiness, deferred: &mut Deferred) {
+    /// Moves the wakers that `readiness` concerns to `wakers`, to be woken when nothing is locked.
+    pub(crate) fn collect_wakers(&mut self, readiness: Readiness, wakers: &mut Vec<Waker>) {
         let ended = Readiness::ERROR | Readiness::CLOSED;
         if readiness.intersects(Readiness::READABLE | Readiness::PEER_CLOSED | ended) {
-            deferred.wakers.extend(self.reader.take());
+            wakers.extend(self.reader.take());
         }
         if readiness.intersects(Readiness::WRITABLE | Readiness::ESTABLISHED | ended) {
-            deferred.wakers.extend(self.writer.take());
+            wakers.extend(self.writer.take());
         }
-    }
-}
-
-/// Wakers that were replaced under a lock and are dropped after it: dropping one may run a task's
-/// destructor, which is not our code.
-#[derive(Default)]
-pub(crate) struct Retired([Option<Waker>; 2]);
-
-impl Retired {
-    pub(crate) fn take(&mut self, waker: &mut Option<Waker>) {
-        if let Some(place) = self.0.iter_mut().find(|place| place.is_none()) {
-            *place = waker.take();
-        }
-    }
-}
-
-/// Remembers `waker` in `slot`, without a clone where it is there already.
-pub(crate) fn register(slot: &mut Option<Waker>, waker: &Waker, retired: &mut Retired) {
-    if slot.as_ref().is_none_or(|old| !old.will_wake(waker)) {
-        retired.take(slot);
-        *slot = Some(waker.clone());
     }
 }

@@ -1,251 +1,212 @@
 //! A received TCP segment, from its verified bytes to the connection that it concerns.
 //!
 //! RFC 9293 section 3.10.7 in its order: no connection and no listener (3.10.7.1), a listener
-//! (3.10.7.2), a connection (3.10.7.3 and 3.10.7.4, in `tcp`).
+//! (3.10.7.2), a connection (3.10.7.3 and 3.10.7.4, in `tcp`). A connection is locked once for each
+//! segment.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use lockorder::Key;
+use lockorder::LockCtx;
 use packet::frame::RxPacket;
 use packet::tcp::{TcpFlags, TcpHeader, TcpParseError, TcpView};
 
+use super::super::levels;
+use super::super::turn::{Turn, WorkerState};
+use super::accept::Offer;
+use super::connection::{Connection, ConnectionState, Handshake, Listener};
+use super::open::{mss_for, open_parameters};
+use super::outbound::send_alone;
+use super::removal::remove;
+use super::table::InsertError;
+use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
-use crate::stack::host::Shared;
-use crate::stack::levels::StackLocks;
-use crate::stack::tcp::connection::ConnCell;
-use crate::stack::tcp::listener::Listener;
-use crate::stack::tcp::table::InsertError;
-use crate::stack::turn::WorkerState;
-use crate::tcp::{Readiness, Segment, SegmentOut, SeqNum, Tcp, reset_for};
+use crate::icmp::{ErrorKind, TransportError};
+use crate::tcp::{
+    IcmpError, Readiness, Reuse, Segment, SegmentOutcome, SeqNum, Tcp, Unreachable, reset_for,
+};
 
-/// A TCP packet whose IP header was checked: who, to whom, and where in the packet the segment is.
+/// A TCP packet whose IP header was checked.
 pub(in crate::stack) struct TcpArrival {
     pub(in crate::stack) src: IpAddr,
     pub(in crate::stack) dst: IpAddr,
     pub(in crate::stack) ecn: u8,
+    /// The place of the segment in the packet.
     pub(in crate::stack) range: std::ops::Range<usize>,
     /// It came from the worker that read it: do not pass it on again.
     pub(in crate::stack) handed_over: bool,
 }
 
-impl Shared {
-    pub(in crate::stack) fn receive_tcp(
-        &self,
-        key: &mut Key<StackLocks>,
-        w: &mut WorkerState,
-        packet: RxPacket,
-        arrival: TcpArrival,
-    ) {
-        let bytes = packet.data.get(arrival.range.clone()).unwrap_or(&[]);
-        let view = match TcpView::parse(arrival.src, arrival.dst, bytes, packet.checksum) {
-            Ok(view) => view,
-            Err(error) => {
-                w.counters.drop_packet(match error {
-                    TcpParseError::Checksum => DropReason::TcpChecksum,
-                    _ => DropReason::TcpMalformed,
-                });
-                return;
-            }
-        };
-        let header = view.header();
-        let text = arrival.range.start + view.header_len()..arrival.range.end;
-        let flow = FlowKey::of(arrival.dst, header.dst_port, arrival.src, header.src_port);
-
-        let found = self.flows.get(&mut key.ctx(), &flow);
-        if let Some(cell) = &found
-            && usize::from(cell.owner) != w.index
-            && !arrival.handed_over
-        {
-            w.counters.add(Counter::HandedOver, 1);
-            let owner = &self.workers[usize::from(cell.owner)].mailbox;
-            if owner.hand_over(packet).is_err() {
-                w.counters.drop_packet(DropReason::InboxFull);
-            }
+/// Takes in one segment.
+pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: TcpArrival) {
+    let bytes = packet.data.get(arrival.range.clone()).unwrap_or(&[]);
+    let view = match TcpView::parse(arrival.src, arrival.dst, bytes, packet.checksum) {
+        Ok(view) => view,
+        Err(error) => {
+            turn.drop_packet(match error {
+                TcpParseError::Checksum => DropReason::TcpChecksum,
+                _ => DropReason::TcpMalformed,
+            });
             return;
         }
-        let segment = segment_of(&header, arrival.ecn, &packet, text);
-        match found {
-            Some(cell) => self.segment_to_connection(key, w, &cell, segment),
-            None => self.segment_to_port(key, w, flow, segment, None),
-        }
-    }
+    };
+    let header = view.header();
+    let text = arrival.range.start + view.header_len()..arrival.range.end;
+    let flow = FlowKey::of(arrival.dst, header.dst_port, arrival.src, header.src_port);
 
-    /// RFC 9293 section 3.10.7.3 and 3.10.7.4: the connection decides.
-    fn segment_to_connection(
-        &self,
-        key: &mut Key<StackLocks>,
-        w: &mut WorkerState,
-        cell: &Arc<ConnCell>,
-        segment: Segment,
-    ) {
-        // A connection that ended in this very turn is in the table until the turn's end. And a new SYN
-        // may end TIME-WAIT early (RFC 6191). In both cases the segment is for the port.
-        let (ended, reuse) = cell.state.with(&mut key.ctx(), |conn, _| {
-            (conn.tcp.is_gone(), conn.tcp.time_wait_reuse(&segment))
-        });
-        if ended || reuse.is_some() {
-            self.forget(key, w, cell);
+    let connections = &turn.host.tcp.connections;
+    let found = connections.get(&mut turn.key.ctx(), &flow);
+    if let Some(connection) = &found
+        && usize::from(connection.owner) != turn.worker.index
+        && !arrival.handed_over
+    {
+        turn.count(Counter::HandedOver, 1);
+        let owner = turn.host.workers.owner(connection);
+        if owner.hand_over(packet).is_err() {
+            turn.drop_packet(DropReason::InboxFull);
+        }
+        return;
+    }
+    let segment = segment_of(&header, arrival.ecn, &packet, text);
+    match found {
+        Some(connection) => to_connection(turn, &connection, segment),
+        None => to_port(turn, flow, segment, None),
+    }
+}
+
+/// A segment that belongs to the port rather than to the connection in the table: the connection
+/// ended in this very turn, or a new SYN ends its TIME-WAIT early (RFC 6191).
+struct ForThePort {
+    segment: Segment,
+    reuse: Option<Reuse>,
+}
+
+/// RFC 9293 section 3.10.7.3 and 3.10.7.4: the connection decides.
+fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Segment) {
+    let is_reset = segment.flags.contains(TcpFlags::RST);
+    let (now, buffers) = (turn.now, &turn.host.buffers);
+    let worker = &mut *turn.worker;
+    let taken = connection.state.with(&mut turn.key.ctx(), |state, ctx| {
+        let reuse = state.tcp.time_wait_reuse(&segment);
+        if reuse.is_some() || state.tcp.is_gone() {
+            return Err(ForThePort { segment, reuse });
+        }
+        let outcome = state.tcp.on_segment(segment, now, buffers);
+        state.collect_wakers(outcome.readiness, &mut worker.work.wakers);
+        if outcome.readiness.contains(Readiness::ESTABLISHED) {
+            on_established(state, ctx, connection, worker, now);
+        }
+        Ok(outcome)
+    });
+    match taken {
+        Ok(outcome) => finish(turn, connection, outcome, is_reset),
+        Err(ForThePort { segment, reuse }) => {
+            remove(turn, connection);
             let isn_after = reuse.map(|reuse| reuse.isn_after);
-            self.segment_to_port(key, w, cell.flow, segment, isn_after);
-            return;
-        }
-        let WorkerState { deferred, .. } = w;
-        let is_reset = segment.flags.contains(TcpFlags::RST);
-        let outcome = cell.state.with(&mut key.ctx(), |conn, ctx| {
-            let outcome = conn.tcp.on_segment(segment, w.now, &self.buffers);
-            conn.collect_wakers(outcome.readiness, deferred);
-            if outcome.readiness.contains(Readiness::ESTABLISHED) {
-                match conn.listener.take() {
-                    None => w.counters.add(Counter::TcpActiveOpens, 1),
-                    Some(listener) => {
-                        w.counters.add(Counter::TcpPassiveOpens, 1);
-                        if listener.has_service() {
-                            listener.release();
-                            deferred.served.push((listener, Arc::clone(cell)));
-                        } else {
-                            let waiting = listener.queue.with(ctx, |queue, _| {
-                                // Whoever closes the listener empties the queue afterwards.
-                                let open = !listener.is_closed();
-                                if open {
-                                    queue.ready.push_back(Arc::clone(cell));
-                                    deferred.wakers.append(&mut queue.acceptors);
-                                }
-                                open
-                            });
-                            if !waiting {
-                                conn.tcp.abort(w.now);
-                            }
-                            deferred.released.push(listener);
-                        }
-                    }
-                }
-            }
-            outcome
-        });
-        match outcome.drop {
-            Some(reason) => w.counters.drop_packet(reason),
-            None if is_reset => w.counters.add(Counter::TcpResetsIn, 1),
-            None => {}
-        }
-        if let Some(rst) = outcome.rst {
-            self.send_segment(w, &cell.flow, rst, self.outgoing());
-        }
-        self.mark_dirty(w, cell);
-    }
-
-    /// The owner drives the connection at the end of its turn. It is us, unless the flow changed hands
-    /// while the segment was on its way here.
-    pub(in crate::stack) fn mark_dirty(&self, w: &mut WorkerState, cell: &Arc<ConnCell>) {
-        if usize::from(cell.owner) == w.index {
-            w.mark_dirty(cell);
-        } else {
-            self.schedule(cell);
+            to_port(turn, connection.flow, segment, isn_after);
         }
     }
+}
 
-    /// RFC 9293 section 3.10.7.1 and 3.10.7.2: there is no connection.
-    fn segment_to_port(
-        &self,
-        key: &mut Key<StackLocks>,
-        w: &mut WorkerState,
-        flow: FlowKey,
-        segment: Segment,
-        isn_after: Option<SeqNum>,
-    ) {
-        let local: SocketAddr = flow.local();
-        let listener = self.listeners.with_read(&mut key.ctx(), |listeners, _| {
-            listeners.lookup(local).cloned()
-        });
-        let Some(listener) = listener else {
-            w.counters.drop_packet(DropReason::TcpNoListener);
-            self.refuse(w, &flow, &segment);
-            return;
-        };
-        // LISTEN, first: a RST is ignored. Second: an ACK is answered with a reset.
-        // Third: a SYN opens. Fourth: anything else is dropped.
-        if segment.flags.contains(TcpFlags::RST) {
-            w.counters.drop_packet(DropReason::TcpNoListener);
-        } else if segment.flags.contains(TcpFlags::ACK) {
-            w.counters.drop_packet(DropReason::TcpNoListener);
-            self.refuse(w, &flow, &segment);
-        } else if segment.flags.contains(TcpFlags::SYN) {
-            self.open_passively(key, w, &listener, flow, &segment, isn_after);
-        } else {
-            w.counters.drop_packet(DropReason::TcpNoListener);
-        }
-        w.deferred.released.push(listener);
+/// Hands an established connection out: to the accept queue, or to the listener's service.
+fn on_established(
+    state: &mut ConnectionState,
+    ctx: &mut LockCtx<'_, levels::Connection>,
+    connection: &Arc<Connection>,
+    worker: &mut WorkerState,
+    now: Instant,
+) {
+    let Some(Handshake { listener, place }) = state.handshake.take() else {
+        worker.counters.add(Counter::TcpActiveOpens, 1);
+        return;
+    };
+    worker.counters.add(Counter::TcpPassiveOpens, 1);
+    let wakers = &mut worker.work.wakers;
+    let offer = listener.queue.with(ctx, |queue, _| {
+        queue.offer(Arc::clone(connection), place, wakers)
+    });
+    match offer {
+        Offer::Queued => {}
+        Offer::Serve(service, connection) => worker.work.serve.push((service, connection)),
+        Offer::Refused(_) => state.tcp.abort(now),
     }
+}
 
-    fn open_passively(
-        &self,
-        key: &mut Key<StackLocks>,
-        w: &mut WorkerState,
-        listener: &Arc<Listener>,
-        flow: FlowKey,
-        syn: &Segment,
-        isn_after: Option<SeqNum>,
-    ) {
-        if flow.remote().port() == 0 || !listener.admit() {
-            w.counters.drop_packet(DropReason::TcpBacklogFull);
-            return;
-        }
-        let mut open = self.open_parameters(key, &flow);
-        if let Some(after) = isn_after.filter(|after| !open.isn.after(*after)) {
-            open.isn = after + 1;
-        }
-        let tcp = Tcp::accept(&self.tcp_config, open, syn, w.now);
-        let cell = ConnCell::new(
-            flow,
-            w.index as u16,
-            tcp,
-            Some(Arc::clone(listener)),
-            self.config.ttl,
-        );
-        match self.flows.insert(&mut key.ctx(), Arc::clone(&cell)) {
-            Ok(()) => w.mark_dirty(&cell),
-            Err(error) => {
-                listener.release();
-                w.counters.drop_packet(match error {
-                    // Another worker took the same SYN first: a duplicate.
-                    InsertError::Exists => DropReason::TcpNotAcceptable,
-                    InsertError::Full => DropReason::TcpBacklogFull,
-                });
-            }
-        }
+/// Counts what became of a segment, sends the reset that it asks for, and queues the connection.
+fn finish(
+    turn: &mut Turn<'_>,
+    connection: &Arc<Connection>,
+    outcome: SegmentOutcome,
+    is_reset: bool,
+) {
+    match outcome.drop {
+        Some(reason) => turn.drop_packet(reason),
+        None if is_reset => turn.count(Counter::TcpResetsIn, 1),
+        None => {}
     }
-
-    /// Answers a segment for which there is nobody (RFC 9293 section 3.10.7.1).
-    fn refuse(&self, w: &mut WorkerState, flow: &FlowKey, segment: &Segment) {
-        if let Some(rst) = reset_for(segment) {
-            self.send_segment(w, flow, rst, self.outgoing());
-        }
+    if let Some(rst) = outcome.rst {
+        send_alone(turn, &connection.flow, rst);
     }
+    turn.drive_later(connection);
+}
 
-    /// Takes a connection out of the tables; nothing reaches it any more.
-    pub(in crate::stack) fn forget(
-        &self,
-        key: &mut Key<StackLocks>,
-        w: &mut WorkerState,
-        cell: &Arc<ConnCell>,
-    ) {
-        let deferred = &mut w.deferred;
-        let (first, listener) = cell.state.with(&mut key.ctx(), |conn, _| {
-            conn.collect_wakers(Readiness::CLOSED, deferred);
-            (
-                !std::mem::replace(&mut conn.removed, true),
-                conn.listener.take(),
-            )
-        });
-        if let Some(listener) = listener {
-            // It never got as far as being handed out: its place in the backlog is free.
-            listener.release();
-            w.deferred.released.push(listener);
-        }
-        if first && self.flows.remove(&mut key.ctx(), cell) {
-            w.counters.add(Counter::TcpClosed, 1);
-        }
+/// RFC 9293 section 3.10.7.1 and 3.10.7.2: there is no connection.
+fn to_port(turn: &mut Turn<'_>, flow: FlowKey, segment: Segment, isn_after: Option<SeqNum>) {
+    let local: SocketAddr = flow.local();
+    let listeners = &turn.host.tcp.listeners;
+    let Some(listener) = listeners.lookup(&mut turn.key.ctx(), local) else {
+        turn.drop_packet(DropReason::TcpNoListener);
+        refuse(turn, &flow, &segment);
+        return;
+    };
+    // LISTEN, first: a RST is ignored. Second: an ACK is answered with a reset.
+    // Third: a SYN opens. Fourth: anything else is dropped.
+    if segment.flags.contains(TcpFlags::RST) {
+        turn.drop_packet(DropReason::TcpNoListener);
+    } else if segment.flags.contains(TcpFlags::ACK) {
+        turn.drop_packet(DropReason::TcpNoListener);
+        refuse(turn, &flow, &segment);
+    } else if segment.flags.contains(TcpFlags::SYN) {
+        open_passively(turn, &listener, flow, &segment, isn_after);
+    } else {
+        turn.drop_packet(DropReason::TcpNoListener);
+    }
+}
+
+fn open_passively(
+    turn: &mut Turn<'_>,
+    listener: &Arc<Listener>,
+    flow: FlowKey,
+    syn: &Segment,
+    isn_after: Option<SeqNum>,
+) {
+    let admitted = listener.admit().filter(|_| flow.remote().port() != 0);
+    let Some(handshake) = admitted else {
+        turn.drop_packet(DropReason::TcpBacklogFull);
+        return;
+    };
+    let host = turn.host;
+    let mut open = open_parameters(host, turn.key, &flow, turn.now);
+    if let Some(after) = isn_after.filter(|after| !open.isn.after(*after)) {
+        open.isn = after + 1;
+    }
+    let tcp = Tcp::accept(&host.tcp.config, open, syn, turn.now);
+    let owner = turn.worker.index as u16;
+    let connection = Connection::new(flow, owner, tcp, Some(handshake), host.config.ttl);
+    let connections = &host.tcp.connections;
+    match connections.insert(&mut turn.key.ctx(), Arc::clone(&connection)) {
+        Ok(()) => turn.drive_later(&connection),
+        // Another worker took the same SYN first: a duplicate.
+        Err(InsertError::Exists) => turn.drop_packet(DropReason::TcpNotAcceptable),
+        Err(InsertError::Full) => turn.drop_packet(DropReason::TcpBacklogFull),
+    }
+}
+
+/// Answers a segment for which there is no connection (RFC 9293 section 3.10.7.1).
+fn refuse(turn: &mut Turn<'_>, flow: &FlowKey, segment: &Segment) {
+    if let Some(rst) = reset_for(segment) {
+        send_alone(turn, flow, rst);
     }
 }
 
@@ -273,16 +234,57 @@ fn segment_of(
     }
 }
 
-/// The header of a segment to send.
-pub(in crate::stack) fn header_of(flow: &FlowKey, segment: &SegmentOut) -> TcpHeader {
-    TcpHeader {
-        src_port: flow.local().port(),
-        dst_port: flow.remote().port(),
-        seq: segment.seq.0,
-        ack: segment.ack.0,
-        flags: segment.flags,
-        window: segment.window,
-        urgent: 0,
-        options: segment.options,
+/// Takes in an ICMP error about a segment of ours; false unless it is about something that a
+/// connection has in flight (RFC 5927 section 4.1).
+pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportError) -> bool {
+    let flow = FlowKey::new(error.local, error.remote);
+    let connections = &turn.host.tcp.connections;
+    let Some(connection) = connections.get(&mut turn.key.ctx(), &flow) else {
+        return false;
+    };
+    let Some(seq) = error.tcp_seq.map(SeqNum) else {
+        return false;
+    };
+    let about = unreachable_by(error.kind);
+    let icmp = if error.kind.is_soft() {
+        IcmpError::Soft(about)
+    } else {
+        IcmpError::Hard(about)
+    };
+    let wakers = &mut turn.worker.work.wakers;
+    let believed = connection.state.with(&mut turn.key.ctx(), |state, _| {
+        let readiness = state.tcp.on_icmp_error(icmp, seq);
+        if let Ok(readiness) = readiness {
+            state.collect_wakers(readiness, wakers);
+        }
+        readiness.is_ok()
+    });
+    if !believed {
+        return false;
+    }
+    if let ErrorKind::PacketTooBig { mtu } = error.kind {
+        let paths = &turn.host.ip.paths;
+        let remote = error.remote.ip();
+        let ctx = &mut turn.key.ctx();
+        paths.on_packet_too_big(ctx, remote, mtu, error.quoted_len, turn.now);
+        // An earlier report, about another connection, may have lowered the path MTU already: this
+        // connection takes what the cache knows now, not what this report changed.
+        let mss = mss_for(paths.get(ctx, remote, turn.now).mtu, remote.is_ipv4());
+        connection
+            .state
+            .with(ctx, |state, _| state.tcp.on_path_mtu(mss));
+    }
+    turn.host.workers.drive(&connection);
+    true
+}
+
+fn unreachable_by(kind: ErrorKind) -> Unreachable {
+    match kind {
+        ErrorKind::PortUnreachable => Unreachable::Port,
+        ErrorKind::ProtocolUnreachable => Unreachable::Protocol,
+        ErrorKind::HostUnreachable => Unreachable::Host,
+        ErrorKind::NetUnreachable => Unreachable::Network,
+        ErrorKind::AdminProhibited => Unreachable::Prohibited,
+        _ => Unreachable::Other,
     }
 }

@@ -1,9 +1,27 @@
 //! TCP in the locked stack.
+//!
+//! | file | |
+//! |---|---|
+//! | `inbound` | a received segment, to its connection or listener (RFC 9293 section 3.10.7) |
+//! | `outbound` | a connection's state, to segments |
+//! | `timers` | timers that are due (RFC 9293 section 3.10.8) |
+//! | `removal` | the end of a connection: out of the table |
+//! | `open`, `listen`, `stream` | the application's calls (RFC 9293 sections 3.10.1 to 3.10.6) |
+//! | `control` | all connections at once: close, abort, information |
+//! | `connection` | one connection: its state and its lock |
+//! | `accept`, `listener` | backlog places, the accept queue, one listening port |
+//! | `table`, `listeners` | the tables of connections and of listeners |
 
-pub mod app;
+pub(in crate::stack) mod accept;
 pub mod connection;
-pub(in crate::stack) mod control;
+pub(crate) mod control;
 pub(in crate::stack) mod inbound;
-pub mod listener;
-pub(in crate::stack) mod outbound;
+pub(crate) mod listen;
+pub(in crate::stack) mod listener;
+pub(in crate::stack) mod listeners;
+pub(crate) mod open;
+pub mod outbound;
+pub(in crate::stack) mod removal;
+pub(crate) mod stream;
 pub(in crate::stack) mod table;
+pub mod timers;

@@ -2,17 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lockorder::Key;
 use packet::frame::RxPacket;
+use packet::ip::IpVersion;
 use packet::udp::{UdpParseError, UdpView};
 
+use super::super::icmp;
+use super::super::turn::Turn;
 use crate::base::counters::DropReason;
 use crate::icmp::error::port_unreachable;
+use crate::icmp::{ErrorKind, TransportError};
 use crate::ip::receive::Cast;
-use crate::stack::host::Shared;
-use crate::stack::ip::inbound::version_of;
-use crate::stack::levels::StackLocks;
-use crate::stack::turn::WorkerState;
+use crate::udp::SocketError;
 
 /// A UDP packet whose IP header was checked.
 pub(in crate::stack) struct UdpArrival {
@@ -22,65 +22,89 @@ pub(in crate::stack) struct UdpArrival {
     pub(in crate::stack) cast: Cast,
 }
 
-impl Shared {
-    pub(in crate::stack) fn receive_udp(
-        &self,
-        key: &mut Key<StackLocks>,
-        w: &mut WorkerState,
-        packet: &RxPacket,
-        arrival: UdpArrival,
-    ) {
-        let bytes = packet.data.get(arrival.range.clone()).unwrap_or(&[]);
-        let view = match UdpView::parse(arrival.src, arrival.dst, bytes, packet.checksum) {
-            Ok(view) => view,
-            Err(error) => {
-                w.counters.drop_packet(match error {
-                    UdpParseError::Checksum | UdpParseError::MissingChecksum => {
-                        DropReason::UdpChecksum
-                    }
-                    _ => DropReason::UdpMalformed,
-                });
-                return;
-            }
-        };
-        let header = view.header();
-        let from = SocketAddr::new(arrival.src, header.src_port);
-        let to = SocketAddr::new(arrival.dst, header.dst_port);
-        let start = arrival.range.start + packet::udp::LEN;
-        let text = start..start + view.payload().len();
-
-        let cell = self.udp.with_read(&mut key.ctx(), |udp, _| {
-            udp.lookup(from, to)
-                .and_then(|group| group.of_worker(w.index))
-                .cloned()
-        });
-        let Some(cell) = cell.filter(|cell| !cell.is_closed()) else {
-            w.counters.drop_packet(DropReason::UdpNoSocket);
-            if arrival.cast == Cast::Unicast {
-                let message = port_unreachable(version_of(arrival.dst));
-                self.send_icmp_error(key, w, message, &packet.data);
-            }
+/// Takes in one datagram.
+pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival: UdpArrival) {
+    let bytes = packet.data.get(arrival.range.clone()).unwrap_or(&[]);
+    let view = match UdpView::parse(arrival.src, arrival.dst, bytes, packet.checksum) {
+        Ok(view) => view,
+        Err(error) => {
+            turn.drop_packet(match error {
+                UdpParseError::Checksum | UdpParseError::MissingChecksum => DropReason::UdpChecksum,
+                _ => DropReason::UdpMalformed,
+            });
             return;
-        };
-        let train = packet.data.slice(text);
-        let each = packet.gso_size;
-        let WorkerState {
-            deferred, counters, ..
-        } = w;
-        cell.state.with(&mut key.ctx(), |state, _| {
-            let socket = &mut state.socket;
-            if each == 0 || train.len() <= usize::from(each) {
-                if let Err(reason) = socket.deliver(from, arrival.dst, train, &self.buffers) {
-                    counters.drop_packet(reason);
-                }
-            } else {
-                let to = arrival.dst;
-                let outcome = socket.deliver_train(from, to, train, each, &self.buffers);
-                for _ in 0..outcome.dropped {
-                    counters.drop_packet(outcome.reason);
-                }
+        }
+    };
+    let header = view.header();
+    let from = SocketAddr::new(arrival.src, header.src_port);
+    let to = SocketAddr::new(arrival.dst, header.dst_port);
+    let start = arrival.range.start + packet::udp::LEN;
+    let range = start..start + view.payload().len();
+
+    let index = turn.worker.index;
+    let found = turn
+        .host
+        .udp
+        .lookup(&mut turn.key.ctx(), from, to, index)
+        .filter(|socket| !socket.is_closed());
+    let Some(found) = found else {
+        turn.drop_packet(DropReason::UdpNoSocket);
+        if arrival.cast == Cast::Unicast {
+            let message = port_unreachable(IpVersion::of_addr(arrival.dst));
+            icmp::outbound::send_error(turn, message, &packet.data);
+        }
+        return;
+    };
+    let payload = packet.data.slice(range);
+    let each = packet.gso_size;
+    let buffers = &turn.host.buffers;
+    let worker = &mut *turn.worker;
+    found.state.with(&mut turn.key.ctx(), |state, _| {
+        let socket = &mut state.socket;
+        if each == 0 || payload.len() <= usize::from(each) {
+            if let Err(reason) = socket.deliver(from, arrival.dst, payload, buffers) {
+                worker.counters.drop_packet(reason);
             }
-            deferred.wakers.append(&mut state.readers);
-        });
-    }
+        } else {
+            let outcome = socket.deliver_train(from, arrival.dst, payload, each, buffers);
+            for _ in 0..outcome.dropped {
+                worker.counters.drop_packet(outcome.reason);
+            }
+        }
+        state.readers.drain_into(&mut worker.work.wakers);
+    });
+}
+
+/// Takes in an ICMP error about a datagram of ours; false if no socket sent it.
+pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportError) -> bool {
+    let index = turn.worker.index;
+    let found = turn
+        .host
+        .udp
+        .lookup(&mut turn.key.ctx(), error.remote, error.local, index);
+    let Some(found) = found else {
+        return false;
+    };
+    let report = match error.kind {
+        ErrorKind::PortUnreachable | ErrorKind::ProtocolUnreachable => SocketError::Refused,
+        ErrorKind::HostUnreachable | ErrorKind::TimeExceeded => SocketError::HostUnreachable,
+        ErrorKind::NetUnreachable => SocketError::NetUnreachable,
+        ErrorKind::AdminProhibited => SocketError::Prohibited,
+        ErrorKind::ParameterProblem | ErrorKind::Unknown { .. } => SocketError::Protocol,
+        ErrorKind::PacketTooBig { mtu } => {
+            // From now on such datagrams are fragmented; the application needs no report.
+            let (remote, quoted) = (error.remote.ip(), error.quoted_len);
+            let paths = &turn.host.ip.paths;
+            return paths
+                .on_packet_too_big(&mut turn.key.ctx(), remote, mtu, quoted, turn.now)
+                .is_some();
+        }
+    };
+    let wakers = &mut turn.worker.work.wakers;
+    found.state.with(&mut turn.key.ctx(), |state, _| {
+        if state.socket.on_error(error.remote, report) {
+            state.readers.drain_into(wakers);
+        }
+    });
+    true
 }

@@ -1,4 +1,15 @@
 //! UDP in the locked stack.
+//!
+//! | file | |
+//! |---|---|
+//! | `inbound` | a received datagram, to its socket |
+//! | `outbound` | a datagram to send, to packets |
+//! | `app` | what an application does with a socket |
+//! | `socket` | one socket: its state and its lock |
+//! | `table` | the table of sockets |
 
 pub mod app;
 pub(in crate::stack) mod inbound;
+pub mod outbound;
+pub mod socket;
+pub(in crate::stack) mod table;

@@ -1,0 +1,93 @@
+//! Counters of a stack at one moment.
+
+use std::fmt;
+
+use super::stack::Stack;
+use crate::base::Counters;
+use crate::base::counters::{Counter, DropReason};
+
+/// Every counter, summed over the workers, at one moment. Displays those that are not zero, a line
+/// each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CountersSnapshot {
+    drops: Vec<u64>,
+    counts: Vec<u64>,
+}
+
+impl CountersSnapshot {
+    /// Returns the number of packets discarded for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// Returns the value of `counter`.
+    pub fn count(&self, counter: Counter) -> u64 {
+        self.counts.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    /// Returns every counter by its label, drops first.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let drops = DropReason::ALL
+            .iter()
+            .map(|&r| (r.label(), self.dropped(r)));
+        let counts = Counter::ALL.iter().map(|&c| (c.label(), self.count(c)));
+        drops.chain(counts)
+    }
+}
+
+impl fmt::Display for CountersSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (label, value) in self.iter().filter(|&(_, value)| value > 0) {
+            writeln!(f, "{label} {value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Stack {
+    /// Returns the counters as they are now.
+    ///
+    /// ```no_run
+    /// # fn example(stack: &netstack::net::Stack) {
+    /// use netstack::DropReason;
+    ///
+    /// let counters = stack.counters();
+    /// println!("{counters}");
+    /// if counters.dropped(DropReason::NoReceiveBuffer) > 0 {
+    ///     println!("the stack is short of packet buffers");
+    /// }
+    /// # }
+    /// ```
+    pub fn counters(&self) -> CountersSnapshot {
+        let sum = |get: &dyn Fn(&Counters) -> u64| self.host.workers.counters().map(get).sum();
+        CountersSnapshot {
+            drops: DropReason::ALL
+                .iter()
+                .map(|&r| sum(&|c| c.dropped(r)))
+                .collect(),
+            counts: Counter::ALL.iter().map(|&c| sum(&|w| w.count(c))).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_displays_what_is_not_zero() {
+        let mut snapshot = CountersSnapshot::default();
+        assert_eq!(snapshot.to_string(), "");
+        snapshot.drops = vec![0; DropReason::ALL.len()];
+        snapshot.counts = vec![0; Counter::ALL.len()];
+        snapshot.drops[DropReason::TcpPaws as usize] = 2;
+        snapshot.counts[Counter::PacketsIn as usize] = 7;
+        assert_eq!(snapshot.to_string(), "tcp_paws 2\npackets_in 7\n");
+        assert_eq!(snapshot.dropped(DropReason::TcpPaws), 2);
+        assert_eq!(snapshot.count(Counter::PacketsIn), 7);
+        assert_eq!(
+            snapshot.iter().count(),
+            DropReason::ALL.len() + Counter::ALL.len()
+        );
+    }
+}

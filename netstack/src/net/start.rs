@@ -1,0 +1,119 @@
+//! Starting a stack.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::stack::{Joins, Stack};
+use crate::base::Config;
+use crate::device::Device;
+use crate::engine::clock::Clock;
+use crate::engine::threads::{self, Spinners};
+use crate::engine::worker::Worker;
+use crate::stack::{Host, SetupError};
+
+/// The reason why a stack could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration or an address cannot be used.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// No device was given.
+    #[error("start: no device queue was given; pass at least one")]
+    NoDevice,
+    /// A worker thread could not be started.
+    #[error("start: a worker thread could not be started: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Collects what a stack needs before it starts.
+#[derive(Debug, Default)]
+pub struct StackBuilder {
+    config: Config,
+    addresses: Vec<(IpAddr, u8)>,
+    seed: Option<[u8; 32]>,
+}
+
+impl Stack {
+    /// Begins to describe a stack.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use netstack::device::{TunConfig, open};
+    /// use netstack::net::Stack;
+    ///
+    /// let mut tun = TunConfig::new("t0");
+    /// tun.host_v4 = Some(("10.77.0.1".parse()?, 24));
+    /// let stack = Stack::builder()
+    ///     .address("10.77.0.2".parse()?, 24)
+    ///     .start(open(&tun)?)?;
+    /// println!("{} workers", stack.workers());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> StackBuilder {
+        StackBuilder::default()
+    }
+}
+
+impl StackBuilder {
+    /// Sets limits and policies; [`Config::default`] if not called.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds an address of the stack, with the prefix length of its subnet.
+    pub fn address(mut self, address: IpAddr, prefix_len: u8) -> Self {
+        self.addresses.push((address, prefix_len));
+        self
+    }
+
+    /// Sets the seed of all randomness; the system's entropy if not called.
+    pub fn seed(mut self, seed: [u8; 32]) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts one worker thread for each device queue.
+    ///
+    /// # Errors
+    /// No device was given, the configuration or an address cannot be used, or a thread could not be
+    /// started.
+    pub fn start(self, devices: Vec<Box<dyn Device>>) -> Result<Stack, StartError> {
+        let Some(first) = devices.first() else {
+            return Err(StartError::NoDevice);
+        };
+        let caps = first.caps();
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => entropy()?,
+        };
+        let workers = devices.len();
+        let host = Host::new(self.config, &self.addresses, caps, workers, seed)?;
+        let clock = Clock::start();
+        let spinners = Spinners::for_this_machine();
+        let mut joins = Joins::with_capacity(workers);
+        for (index, device) in devices.into_iter().enumerate() {
+            let worker = Worker::new(Arc::clone(&host), index, device, clock.now());
+            let name = format!("netstack-{index}");
+            match threads::start(name, worker, clock, Arc::clone(&spinners)) {
+                Ok(join) => joins.push(join),
+                Err(error) => {
+                    host.workers.stop();
+                    return Err(error.into());
+                }
+            }
+        }
+        tracing::info!(workers, mtu = caps.mtu, addresses = ?self.addresses, "stack started");
+        Ok(Stack::new(host, joins))
+    }
+}
+
+/// Returns 32 bytes from the kernel.
+fn entropy() -> io::Result<[u8; 32]> {
+    use std::io::Read as _;
+    let mut seed = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
+}

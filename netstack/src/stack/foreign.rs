@@ -1,0 +1,367 @@
+//! Values of the program that may only be dropped, cloned or called with nothing locked.
+//!
+//! A waker's `clone` and `drop`, the destructor of a service's closure, and the owner of a `Bytes`
+//! are code of the program: they may call back into the stack.
+//!
+//! * **Define.** A [`Foreign`] value can be moved, stored and forgotten about under a lock.
+//! * **Enforce.** Its destructor asks for this thread's key. If the key is free, nothing is locked and
+//!   the value is dropped at once; otherwise it is kept in a thread-local list until [`drop_deferred`]
+//!   runs, which takes place whenever the thread's key is free again. A waker is cloned by
+//!   [`Waiter::poll`] alone, between two attempts and outside the lock.
+//! * **Consume.** No code path has to remember to carry wakers, listeners or payloads out of a lock.
+
+use std::cell::RefCell;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use lockorder::Key;
+use packet::Payload;
+
+use super::levels::StackLocks;
+
+/// Something whose destructor is code of the program.
+pub(crate) type Deferred = Box<dyn Send>;
+
+thread_local! {
+    /// Values that were dropped on this thread while it was inside the stack.
+    static DROPPED: RefCell<Vec<Dropped>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A value to be dropped later. Wakers and payloads, the frequent ones, need no box.
+enum Dropped {
+    Waker(#[expect(dead_code, reason = "kept to be dropped")] Waker),
+    Bytes(#[expect(dead_code, reason = "kept to be dropped")] Bytes),
+    Other(#[expect(dead_code, reason = "kept to be dropped")] Deferred),
+}
+
+/// A kind of value that [`Foreign`] can hold.
+pub(crate) trait ForeignValue: Sized {
+    /// Stores the value for later.
+    fn defer(self) -> DeferredValue;
+}
+
+/// A value on its way to the thread's list.
+pub(crate) struct DeferredValue(Dropped);
+
+impl ForeignValue for Waker {
+    fn defer(self) -> DeferredValue {
+        DeferredValue(Dropped::Waker(self))
+    }
+}
+
+impl ForeignValue for Bytes {
+    fn defer(self) -> DeferredValue {
+        DeferredValue(Dropped::Bytes(self))
+    }
+}
+
+impl ForeignValue for Deferred {
+    fn defer(self) -> DeferredValue {
+        DeferredValue(Dropped::Other(self))
+    }
+}
+
+/// Holds a value of the program, or nothing.
+pub(crate) struct Foreign<T: ForeignValue>(Option<T>);
+
+impl<T: ForeignValue> Foreign<T> {
+    /// Holds `value`.
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    /// Holds nothing.
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Returns the value for inspection.
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+
+    /// Takes the value out. The caller sees to it that nothing is locked when it is dropped.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T: ForeignValue> Drop for Foreign<T> {
+    fn drop(&mut self) {
+        let Some(value) = self.0.take() else {
+            return;
+        };
+        match Key::<StackLocks>::take() {
+            // Nothing is locked on this thread. The key goes back first: the value may need it.
+            Some(key) => drop(key),
+            None => {
+                let DeferredValue(value) = value.defer();
+                // At thread exit the list may be gone; then there is no worker and no lock either.
+                let _ = DROPPED.try_with(|dropped| dropped.borrow_mut().push(value));
+            }
+        }
+    }
+}
+
+/// True if something was dropped inside the stack on this thread and not let go yet.
+pub(crate) fn has_deferred() -> bool {
+    DROPPED
+        .try_with(|dropped| !dropped.borrow().is_empty())
+        .unwrap_or(false)
+}
+
+/// Drops what was dropped inside the stack on this thread. The thread's key must be free.
+pub(crate) fn drop_deferred() {
+    loop {
+        // Taken out first: destructors may enter the stack, and leave more behind.
+        let dropped = DROPPED
+            .try_with(|dropped| {
+                let mut dropped = dropped.borrow_mut();
+                if dropped.is_empty() {
+                    None
+                } else {
+                    Some(std::mem::take(&mut *dropped))
+                }
+            })
+            .ok()
+            .flatten();
+        match dropped {
+            Some(dropped) => drop(dropped),
+            None => return,
+        }
+    }
+}
+
+/// Runs `f` with this thread's key, then drops what was dropped meanwhile.
+///
+/// The stack never calls out with the key in hand (that takes [`Key::lend`]), so the key can only be
+/// missing if a lock of the stack is held on this thread, which no caller of the public interface can
+/// do.
+pub(crate) fn locked<R>(f: impl FnOnce(&mut Key<StackLocks>) -> R) -> R {
+    let result = match Key::<StackLocks>::take() {
+        Some(mut key) => f(&mut key),
+        None => unreachable!("the stack was called while this thread was inside the stack"),
+    };
+    drop_deferred();
+    result
+}
+
+/// Returns `payload` in a form whose memory may be released under a lock: memory that the program
+/// brought is given an owner that defers its destructor.
+pub(crate) fn releasable(payload: Payload) -> Payload {
+    if payload.is_pooled() || payload.is_empty() {
+        return payload;
+    }
+    Payload::from(Bytes::from_owner(ForeignBytes(Foreign::new(
+        payload.into(),
+    ))))
+}
+
+/// Memory of the program.
+struct ForeignBytes(Foreign<Bytes>);
+
+impl AsRef<[u8]> for ForeignBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.0.get().map_or(&[], |bytes| bytes)
+    }
+}
+
+/// The task that polls, while the stack looks whether it has to wait.
+pub(crate) struct Waiter<'a> {
+    waker: &'a Waker,
+    clone: Option<Waker>,
+    clone_wanted: bool,
+}
+
+impl Waiter<'_> {
+    /// Calls `attempt` under its locks. If `attempt` wants to store the task's waker where it is not
+    /// stored yet, the waker is cloned with nothing locked and `attempt` runs once more.
+    pub(crate) fn poll<R>(
+        cx: &Context<'_>,
+        mut attempt: impl FnMut(&mut Waiter<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        let mut waiter = Waiter {
+            waker: cx.waker(),
+            clone: None,
+            clone_wanted: false,
+        };
+        loop {
+            let poll = attempt(&mut waiter);
+            if !std::mem::take(&mut waiter.clone_wanted) {
+                return poll;
+            }
+            waiter.clone = Some(waiter.waker.clone());
+        }
+    }
+
+    fn take_clone(&mut self) -> Option<Waker> {
+        let clone = self.clone.take();
+        self.clone_wanted = clone.is_none();
+        clone
+    }
+}
+
+/// One task that waits.
+pub(crate) struct WakerSlot(Foreign<Waker>);
+
+impl Default for WakerSlot {
+    fn default() -> Self {
+        Self(Foreign::none())
+    }
+}
+
+impl WakerSlot {
+    /// Remembers the task of `waiter`.
+    pub(crate) fn register(&mut self, waiter: &mut Waiter<'_>) {
+        if self
+            .0
+            .get()
+            .is_some_and(|waker| waker.will_wake(waiter.waker))
+        {
+            return;
+        }
+        if let Some(clone) = waiter.take_clone() {
+            self.0 = Foreign::new(clone);
+        }
+    }
+
+    /// Takes the waker out, to be woken when nothing is locked.
+    pub(crate) fn take(&mut self) -> Option<Waker> {
+        self.0.take()
+    }
+}
+
+/// Any number of tasks that wait.
+#[derive(Default)]
+pub(crate) struct WakerSet(Vec<Foreign<Waker>>);
+
+impl WakerSet {
+    /// Remembers the task of `waiter`, once.
+    pub(crate) fn register(&mut self, waiter: &mut Waiter<'_>) {
+        let known = |waker: &Foreign<Waker>| {
+            waker
+                .get()
+                .is_some_and(|waker| waker.will_wake(waiter.waker))
+        };
+        if self.0.iter().any(known) {
+            return;
+        }
+        if let Some(clone) = waiter.take_clone() {
+            self.0.push(Foreign::new(clone));
+        }
+    }
+
+    /// Moves all wakers to `wakers`, to be woken when nothing is locked.
+    pub(crate) fn drain_into(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.0.drain(..).filter_map(|mut waker| waker.take()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Counts its drops, each of which must find the key free.
+    struct NeedsKey(Arc<AtomicUsize>);
+
+    impl Drop for NeedsKey {
+        fn drop(&mut self) {
+            let free = Key::<StackLocks>::take().is_some();
+            assert!(free, "dropped inside the stack");
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Wake for NeedsKey {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl AsRef<[u8]> for NeedsKey {
+        fn as_ref(&self) -> &[u8] {
+            b"abc"
+        }
+    }
+
+    #[test]
+    fn a_value_dropped_inside_the_stack_is_dropped_when_the_key_is_free() {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let boxed: Deferred = Box::new(NeedsKey(Arc::clone(&drops)));
+        let boxed = Foreign::new(boxed);
+        let waker = Foreign::new(Waker::from(Arc::new(NeedsKey(Arc::clone(&drops)))));
+        let bytes = Bytes::from_owner(NeedsKey(Arc::clone(&drops)));
+        let payload = releasable(Payload::from(bytes));
+        locked(|_| {
+            drop((boxed, waker, payload));
+            assert_eq!(drops.load(Ordering::Relaxed), 0);
+        });
+        assert_eq!(drops.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_value_dropped_outside_the_stack_is_dropped_at_once() {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let boxed: Deferred = Box::new(NeedsKey(Arc::clone(&drops)));
+        drop(Foreign::new(boxed));
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_destructor_that_enters_the_stack_and_drops_more_is_served() {
+        struct Nested(Arc<AtomicUsize>);
+        impl Drop for Nested {
+            fn drop(&mut self) {
+                let inner: Deferred = Box::new(NeedsKey(Arc::clone(&self.0)));
+                let inner = Foreign::new(inner);
+                locked(|_| drop(inner));
+            }
+        }
+        let drops = Arc::new(AtomicUsize::new(0));
+        let outer: Deferred = Box::new(Nested(Arc::clone(&drops)));
+        let outer = Foreign::new(outer);
+        locked(|_| drop(outer));
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+    }
+
+    /// A waker whose clone must find the key free. `Waker::from(Arc)` clones by a count only, so
+    /// this one is made by hand of the safe parts: a future's own waker seen through `Waiter`.
+    #[test]
+    fn a_waker_is_cloned_between_two_attempts_and_only_if_it_is_not_known() {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let waker = Waker::from(Arc::new(NeedsKey(Arc::clone(&drops))));
+        let cx = Context::from_waker(&waker);
+        let mut slot = WakerSlot::default();
+        let mut attempts = 0;
+        let mut poll = |slot: &mut WakerSlot| {
+            Waiter::poll(&cx, |waiter| {
+                attempts += 1;
+                locked(|_| slot.register(waiter));
+                Poll::<()>::Pending
+            })
+        };
+        assert!(poll(&mut slot).is_pending());
+        assert!(poll(&mut slot).is_pending());
+        assert_eq!(attempts, 3, "two for the first poll, one for the second");
+        assert!(slot.take().is_some_and(|kept| kept.will_wake(&waker)));
+    }
+
+    #[test]
+    fn a_set_keeps_each_task_once() {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let task = |_| Waker::from(Arc::new(NeedsKey(Arc::clone(&drops))));
+        let tasks: Vec<_> = (0..3).map(task).collect();
+        let mut set = WakerSet::default();
+        for waker in tasks.iter().chain(&tasks) {
+            let _ = Waiter::poll(&Context::from_waker(waker), |waiter| {
+                set.register(waiter);
+                Poll::<()>::Pending
+            });
+        }
+        let mut wakers = Vec::new();
+        set.drain_into(&mut wakers);
+        assert_eq!(wakers.len(), 3);
+    }
+}

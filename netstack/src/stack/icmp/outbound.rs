@@ -1,0 +1,33 @@
+//! ICMP errors that this stack sends.
+
+use packet::Payload;
+use packet::icmp::IcmpMessage;
+use packet::ip::IpVersion;
+
+use super::super::turn::Turn;
+use crate::base::counters::Counter;
+use crate::icmp::error::{permit, reassembly_time_exceeded};
+
+/// Sends an ICMP error about the packet `offending` if the rules and the rate limit allow it.
+pub(in crate::stack) fn send_error(turn: &mut Turn<'_>, message: IcmpMessage, offending: &Payload) {
+    let addresses = &turn.host.ip.addressing.addresses;
+    let Ok(permit) = permit(addresses, message, offending) else {
+        return;
+    };
+    let limiter = &turn.host.icmp_limiter;
+    if !limiter.allow(&mut turn.key.ctx(), turn.now, &mut turn.worker.rng) {
+        turn.count(Counter::IcmpErrorsLimited, 1);
+        return;
+    }
+    if let Some(packet) = permit.build(turn.host.config.ttl) {
+        turn.count(Counter::IcmpErrorsSent, 1);
+        turn.worker.work.transmit.push(packet);
+    }
+}
+
+/// Reports that time ran out for a datagram whose first fragment is `first`.
+pub(in crate::stack) fn send_time_exceeded(turn: &mut Turn<'_>, first: &Payload) {
+    if let Some(version) = IpVersion::of_packet(first) {
+        send_error(turn, reassembly_time_exceeded(version), first);
+    }
+}

@@ -1,0 +1,37 @@
+//! Packets on their way out: how they leave, and the batch that they leave in.
+
+use std::net::IpAddr;
+
+use super::super::turn::Turn;
+use crate::base::counters::Counter;
+use crate::ip::send::{Packets, TxParams};
+
+/// Returns how packets to `remote` leave.
+pub(in crate::stack) fn tx_params(
+    turn: &mut Turn<'_>,
+    remote: IpAddr,
+    ttl: u8,
+    traffic_class: u8,
+) -> TxParams {
+    let path = turn
+        .host
+        .ip
+        .paths
+        .get(&mut turn.key.ctx(), remote, turn.now);
+    TxParams {
+        mtu: path.mtu,
+        dont_fragment: path.dont_fragment,
+        ttl,
+        traffic_class,
+        flow_label: 0,
+        offload: turn.host.link.offload,
+    }
+}
+
+/// Puts the packets of a datagram into the transmit batch.
+pub(in crate::stack) fn queue_packets(turn: &mut Turn<'_>, packets: Packets) {
+    if packets.is_fragmented() {
+        turn.count(Counter::FragmentsOut, packets.remaining() as u64);
+    }
+    turn.worker.work.transmit.extend(packets);
+}

@@ -1,0 +1,88 @@
+//! The shared cache of path MTUs.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lockorder::{LockBefore, LockCtx, RwLock};
+
+use super::super::levels;
+use crate::base::Instant;
+use crate::ip::pmtu::{Path, PathMtu};
+
+/// Path MTUs of all destinations. Costs no lock until a router reports a smaller MTU.
+pub(crate) struct PathCache {
+    link_mtu: u16,
+    cache: RwLock<levels::PathMtu, PathMtu>,
+    /// True once a router reported a smaller MTU.
+    any_report: AtomicBool,
+}
+
+impl PathCache {
+    /// Creates an empty cache on a link of that MTU.
+    pub(crate) fn new(link_mtu: u16, cache: PathMtu) -> Self {
+        Self {
+            link_mtu,
+            cache: RwLock::new(cache),
+            any_report: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns what is known of the path to `remote`.
+    pub(crate) fn get<L>(&self, ctx: &mut LockCtx<'_, L>, remote: IpAddr, now: Instant) -> Path
+    where
+        L: LockBefore<levels::PathMtu>,
+    {
+        if !self.any_report.load(Ordering::Acquire) {
+            return Path {
+                mtu: self.link_mtu,
+                dont_fragment: true,
+            };
+        }
+        self.cache
+            .with_read(ctx, |cache, _| cache.path(remote, self.link_mtu, now))
+    }
+
+    /// Takes in a router's report that a packet of `packet_len` bytes to `remote` was too big.
+    /// Returns the new path MTU if the report lowers it believably (RFC 5927 section 7.2).
+    pub(crate) fn on_packet_too_big<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        remote: IpAddr,
+        mtu: u32,
+        packet_len: u32,
+        now: Instant,
+    ) -> Option<u16>
+    where
+        L: LockBefore<levels::PathMtu>,
+    {
+        self.any_report.store(true, Ordering::Release);
+        self.cache.with_write(ctx, |cache, _| {
+            cache.on_packet_too_big(remote, mtu, packet_len, self.link_mtu, now)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+    use crate::ip::key::HashKey;
+    use crate::stack::foreign::locked;
+
+    #[test]
+    fn a_report_lowers_the_mtu_of_its_path_only() {
+        let secret = HashKey::random(&mut Rng::from_seed([5; 32]));
+        let paths = PathCache::new(1500, PathMtu::new(16, secret));
+        let far = IpAddr::from([192, 0, 2, 1]);
+        let near = IpAddr::from([192, 0, 2, 2]);
+        let now = Instant::from_millis(1);
+        locked(|key| {
+            let ctx = &mut key.ctx();
+            assert_eq!(paths.get(ctx, far, now).mtu, 1500);
+            let lowered = paths.on_packet_too_big(ctx, far, 1280, 1500, now);
+            assert_eq!(lowered, Some(1280));
+            assert_eq!(paths.get(ctx, far, now).mtu, 1280);
+            assert_eq!(paths.get(ctx, near, now).mtu, 1500);
+        });
+    }
+}

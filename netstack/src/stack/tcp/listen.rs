@@ -1,0 +1,116 @@
+//! Passive opens: listening, accepting, serving (RFC 9293 section 3.10.1).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::super::foreign::{Waiter, locked};
+use super::super::host::Host;
+use super::super::ip::addressing::unspecified_like;
+use super::super::mailbox::Message;
+use super::accept::Accept;
+use super::connection::{Connection, Listener, Service};
+use super::control::abort;
+use crate::demux::BindError;
+
+/// Opens a listening port.
+pub(crate) fn listen(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>> {
+    host.ip.addressing.check_bind("listen", &local)?;
+    locked(|key| {
+        let mut local = local;
+        if local.port() == 0 {
+            let any_peer = SocketAddr::new(unspecified_like(local.ip()), 0);
+            let listeners = &host.tcp.listeners;
+            let port = host
+                .ports
+                .pick(&mut key.ctx(), local.ip(), any_peer, |ctx, port| {
+                    listeners.is_port_used(ctx, local.is_ipv6(), port)
+                })?;
+            local.set_port(port);
+        }
+        let listener = Listener::new(local, host.config.tcp.backlog);
+        match host.tcp.listeners.bind(&mut key.ctx(), &listener) {
+            Ok(()) => Ok(listener),
+            Err(BindError::Full(_)) => Err(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                "listen: too many listeners",
+            )),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("listen: {local} is in use by another listener of this stack"),
+            )),
+        }
+    })
+}
+
+/// Hands the listener's connections to `service` from now on, those that wait included.
+pub(crate) fn serve(host: &Host, listener: &Arc<Listener>, service: Service) -> io::Result<()> {
+    let waiting = locked(|key| {
+        let service = service.clone();
+        listener
+            .queue
+            .with(&mut key.ctx(), |queue, _| queue.serve(service))
+    });
+    let waiting = waiting.map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "serve: this listener has a service already",
+        )
+    })?;
+    // No worker's turn starts these.
+    for connection in waiting {
+        let owner = usize::from(connection.owner);
+        if let Some(task) = service.start(connection) {
+            host.workers[owner].mailbox.send(Message::Spawn(task));
+        }
+    }
+    Ok(())
+}
+
+/// Takes the next connection that the listener has ready.
+pub(crate) fn poll_accept(
+    listener: &Listener,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Arc<Connection>>> {
+    Waiter::poll(cx, |waiter| {
+        let accept = locked(|key| {
+            listener
+                .queue
+                .with(&mut key.ctx(), |queue, _| queue.accept(waiter))
+        });
+        match accept {
+            Accept::Ready(connection) => Poll::Ready(Ok(connection)),
+            Accept::Wait => Poll::Pending,
+            Accept::Closed => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "accept: the listener was closed",
+            ))),
+        }
+    })
+}
+
+/// Closes a listening port, and resets the connections that were not accepted.
+pub(crate) fn unlisten(host: &Host, listener: &Arc<Listener>) {
+    let mut wakers = Vec::new();
+    let waiting = locked(|key| {
+        host.tcp.listeners.unbind(&mut key.ctx(), listener);
+        listener
+            .queue
+            .with(&mut key.ctx(), |queue, _| queue.close(&mut wakers))
+    });
+    for connection in waiting {
+        abort(host, &connection);
+    }
+    for waker in wakers {
+        waker.wake();
+    }
+}
+
+/// Closes every listening port.
+pub(crate) fn close_all(host: &Host) {
+    let listeners = locked(|key| host.tcp.listeners.snapshot(&mut key.ctx()));
+    for listener in &listeners {
+        unlisten(host, listener);
+    }
+}

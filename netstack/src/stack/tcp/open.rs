@@ -1,0 +1,108 @@
+//! Active opens: addresses, port, owner and parameters of a new connection (RFC 9293 section 3.10.1).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lockorder::Key;
+
+use super::super::foreign::locked;
+use super::super::host::Host;
+use super::super::levels::StackLocks;
+use super::connection::Connection;
+use super::table::InsertError;
+use crate::base::Instant;
+use crate::demux::FlowKey;
+use crate::tcp::{Open, Tcp};
+
+/// Ports that are tried when another thread takes the chosen one first.
+const PORT_ATTEMPTS: usize = 8;
+
+/// Starts an active open; the SYN leaves with the owner's next turn.
+pub(crate) fn connect(
+    host: &Host,
+    local: Option<SocketAddr>,
+    remote: SocketAddr,
+) -> io::Result<Arc<Connection>> {
+    let local = host.ip.addressing.choose_local(local, remote)?;
+    let attempts = if local.port() == 0 { PORT_ATTEMPTS } else { 1 };
+    locked(|key| {
+        for _ in 0..attempts {
+            match try_connect(host, key, local, remote)? {
+                Ok(connection) => return Ok(connection),
+                Err(InsertError::Exists) => {}
+                Err(InsertError::Full) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::OutOfMemory,
+                        "connect: max_connections reached; raise it in the configuration",
+                    ));
+                }
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            format!("connect: {local} to {remote} is in use by another connection"),
+        ))
+    })
+}
+
+fn try_connect(
+    host: &Host,
+    key: &mut Key<StackLocks>,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> io::Result<Result<Arc<Connection>, InsertError>> {
+    let owner = host.workers.choose_owner(&local, &remote);
+    let flow = match local.port() {
+        0 => choose_port(host, key, local, remote)?,
+        _ => FlowKey::new(local, remote),
+    };
+    let now = host.clock.now();
+    let open = open_parameters(host, key, &flow, now);
+    let tcp = Tcp::connect(&host.tcp.config, open, now);
+    let connection = Connection::new(flow, owner, tcp, None, host.config.ttl);
+    let connections = &host.tcp.connections;
+    let inserted = connections.insert(&mut key.ctx(), Arc::clone(&connection));
+    Ok(inserted.map(|()| {
+        host.workers.drive(&connection);
+        connection
+    }))
+}
+
+/// Picks an ephemeral port for a connection (RFC 6056).
+fn choose_port(
+    host: &Host,
+    key: &mut Key<StackLocks>,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> io::Result<FlowKey> {
+    let flow = |port| FlowKey::of(local.ip(), port, remote.ip(), remote.port());
+    let connections = &host.tcp.connections;
+    host.ports
+        .pick(&mut key.ctx(), local.ip(), remote, |ctx, port| {
+            connections.contains(ctx, &flow(port))
+        })
+        .map(flow)
+}
+
+/// Returns the sequence number, timestamp offset and MSS of a new connection.
+pub(in crate::stack) fn open_parameters(
+    host: &Host,
+    key: &mut Key<StackLocks>,
+    flow: &FlowKey,
+    now: Instant,
+) -> Open {
+    let (local, remote) = (flow.local(), flow.remote());
+    let path = host.ip.paths.get(&mut key.ctx(), remote.ip(), now);
+    Open {
+        isn: host.tcp.isn.isn(now, local, remote),
+        ts_offset: host.tcp.isn.ts_offset(local, remote),
+        mss: mss_for(path.mtu, remote.is_ipv4()),
+    }
+}
+
+/// Returns the payload of a full segment without options on a path of that MTU (RFC 9293 section
+/// 3.7.1).
+pub(in crate::stack) fn mss_for(mtu: u16, ipv4: bool) -> u16 {
+    mtu.saturating_sub(if ipv4 { 40 } else { 60 })
+}

@@ -1,0 +1,244 @@
+//! A TCP connection as an application uses it: read, write, close (RFC 9293 sections 3.10.2 to 3.10.5).
+//!
+//! Each call takes the connection's lock once, changes the pure state, and tells the owning worker if
+//! that may have something to send. Copies of application data are made outside the lock where the
+//! state allows it: reading takes a whole chunk out and copies afterwards.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use packet::Payload;
+
+use super::super::foreign::{Waiter, WakerSlot};
+use super::super::host::Host;
+use super::connection::{Connection, ConnectionState};
+use crate::tcp::{State, TcpError, Unreachable};
+
+/// Returns the I/O error that an application sees for a connection's end.
+pub(crate) fn io_error(error: TcpError) -> io::Error {
+    let kind = match error {
+        TcpError::Refused => io::ErrorKind::ConnectionRefused,
+        TcpError::Reset => io::ErrorKind::ConnectionReset,
+        TcpError::TimedOut => io::ErrorKind::TimedOut,
+        TcpError::Aborted => io::ErrorKind::ConnectionAborted,
+        TcpError::Unreachable(Unreachable::Port) => io::ErrorKind::ConnectionRefused,
+        TcpError::Unreachable(Unreachable::Network) => io::ErrorKind::NetworkUnreachable,
+        TcpError::Unreachable(_) => io::ErrorKind::HostUnreachable,
+    };
+    io::Error::new(kind, error)
+}
+
+/// Ready once the handshake succeeded or failed.
+pub(crate) fn poll_connect(
+    connection: &Arc<Connection>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    poll_state(connection, cx, |state, waiter| {
+        if let Some(error) = state.tcp.take_error() {
+            return Poll::Ready(Err(io_error(error)));
+        }
+        match state.tcp.state() {
+            State::SynSent | State::SynReceived => {
+                state.writer.register(waiter);
+                Poll::Pending
+            }
+            State::Closed => Poll::Ready(Err(io_error(TcpError::Aborted))),
+            _ => Poll::Ready(Ok(())),
+        }
+    })
+}
+
+/// Takes the next chunk of the stream; `None` at its end.
+pub(crate) fn poll_recv(
+    host: &Host,
+    connection: &Arc<Connection>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Option<Payload>>> {
+    let now = host.clock.now();
+    let mut drive = false;
+    let poll = poll_state(connection, cx, |state, waiter| {
+        if let Some(chunk) = state.tcp.recv_pop(now) {
+            drive = state.tcp.wants_transmit();
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        if state.tcp.is_recv_finished() {
+            return Poll::Ready(Ok(None));
+        }
+        if let Some(error) = state.tcp.take_error() {
+            return Poll::Ready(Err(io_error(error)));
+        }
+        if state.tcp.state() == State::Closed {
+            return Poll::Ready(Ok(None));
+        }
+        state.reader.register(waiter);
+        Poll::Pending
+    });
+    if drive {
+        host.workers.drive(connection);
+    }
+    poll
+}
+
+/// Copies up to `out.len()` bytes of the stream without taking them.
+pub(crate) fn poll_peek(
+    connection: &Arc<Connection>,
+    cx: &mut Context<'_>,
+    out: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    poll_state(connection, cx, |state, waiter| {
+        let chunk = state.tcp.recv_chunk();
+        if !chunk.is_empty() {
+            let count = chunk.len().min(out.len());
+            out[..count].copy_from_slice(&chunk[..count]);
+            return Poll::Ready(Ok(count));
+        }
+        if state.tcp.is_recv_finished() || state.tcp.state() == State::Closed {
+            return Poll::Ready(Ok(0));
+        }
+        state.reader.register(waiter);
+        Poll::Pending
+    })
+}
+
+/// Queues a prefix of `data`; returns how many bytes were taken.
+pub(crate) fn poll_write(
+    host: &Host,
+    connection: &Arc<Connection>,
+    cx: &mut Context<'_>,
+    data: &[u8],
+) -> Poll<io::Result<usize>> {
+    if data.is_empty() {
+        return Poll::Ready(Ok(0));
+    }
+    let poll = poll_state(connection, cx, |state, waiter| {
+        if let Some(error) = write_error(state) {
+            return Poll::Ready(Err(error));
+        }
+        let taken = state.tcp.send(data, &host.buffers);
+        if taken == 0 {
+            state.wait_for_room(waiter);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(taken))
+    });
+    if matches!(poll, Poll::Ready(Ok(_))) {
+        host.workers.drive(connection);
+    }
+    poll
+}
+
+/// Queues `payload` without a copy; the part that was queued is taken off its front.
+pub(crate) fn poll_write_payload(
+    host: &Host,
+    connection: &Arc<Connection>,
+    cx: &mut Context<'_>,
+    payload: &mut Payload,
+) -> Poll<io::Result<()>> {
+    let mut queued = false;
+    let poll = poll_state(connection, cx, |state, waiter| {
+        while !payload.is_empty() {
+            if let Some(error) = write_error(state) {
+                return Poll::Ready(Err(error));
+            }
+            let room = state.tcp.send_room();
+            if room == 0 {
+                state.wait_for_room(waiter);
+                return Poll::Pending;
+            }
+            let whole = payload.clone();
+            let part = payload.split_to(room);
+            if state.tcp.send_payload(part).is_err() {
+                // Nothing is lost: it waits for the next call.
+                *payload = whole;
+                state.wait_for_room(waiter);
+                return Poll::Pending;
+            }
+            queued = true;
+        }
+        Poll::Ready(Ok(()))
+    });
+    if queued {
+        host.workers.drive(connection);
+    }
+    poll
+}
+
+/// Ready when there is something to read, the end, or an error.
+pub(crate) fn poll_readable(connection: &Arc<Connection>, cx: &mut Context<'_>) -> Poll<()> {
+    poll_state(connection, cx, |state, waiter| {
+        if state.tcp.recv_len() > 0
+            || state.tcp.is_recv_finished()
+            || state.tcp.error().is_some()
+            || state.tcp.state() == State::Closed
+        {
+            return Poll::Ready(());
+        }
+        state.reader.register(waiter);
+        Poll::Pending
+    })
+}
+
+/// Ready when there is room to write, or an error.
+pub(crate) fn poll_writable(connection: &Arc<Connection>, cx: &mut Context<'_>) -> Poll<()> {
+    poll_state(connection, cx, |state, waiter| {
+        if state.tcp.send_room() > 0
+            || state.tcp.error().is_some()
+            || state.tcp.state() == State::Closed
+        {
+            return Poll::Ready(());
+        }
+        state.wait_for_room(waiter);
+        Poll::Pending
+    })
+}
+
+/// Closes the sending side: a FIN follows the queued data.
+pub(crate) fn shutdown_write(host: &Host, connection: &Arc<Connection>) -> io::Result<()> {
+    let now = host.clock.now();
+    connection.with_state(|state| state.tcp.close(now));
+    host.workers.drive(connection);
+    Ok(())
+}
+
+/// Lets go of the connection. Data that the application did not read makes this a reset, as with the
+/// kernel (RFC 2525 section 2.17); otherwise the stack finishes the close by itself.
+pub(crate) fn release(host: &Host, connection: &Arc<Connection>) {
+    let now = host.clock.now();
+    connection.with_state(|state| {
+        state.reader = WakerSlot::default();
+        state.writer = WakerSlot::default();
+        if connection.reset_on_close() || state.tcp.recv_len() > 0 {
+            state.tcp.abort(now);
+        } else {
+            state.tcp.close(now);
+            state.tcp.close_recv(now);
+        }
+    });
+    host.workers.drive(connection);
+}
+
+/// Runs `attempt` on the connection's state, for the task of `cx`.
+fn poll_state<R>(
+    connection: &Connection,
+    cx: &Context<'_>,
+    mut attempt: impl FnMut(&mut ConnectionState, &mut Waiter<'_>) -> Poll<R>,
+) -> Poll<R> {
+    Waiter::poll(cx, |waiter| {
+        connection.with_state(|state| attempt(state, waiter))
+    })
+}
+
+/// Returns the reason why the application may not write, if there is one.
+fn write_error(state: &mut ConnectionState) -> Option<io::Error> {
+    if let Some(error) = state.tcp.take_error() {
+        return Some(io_error(error));
+    }
+    if !matches!(state.tcp.state(), State::Established | State::CloseWait) {
+        return Some(io::Error::new(
+            io::ErrorKind::BrokenPipe,
+            "write: this side of the connection is closed",
+        ));
+    }
+    None
+}

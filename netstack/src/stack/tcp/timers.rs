@@ -1,0 +1,20 @@
+//! Timers of connections that are due (RFC 9293 section 3.10.8).
+
+use std::sync::Arc;
+
+use super::super::turn::Turn;
+use super::connection::Connection;
+use super::outbound::count_losses;
+
+/// Handles a connection's timers that are due.
+pub fn on_timeout(turn: &mut Turn<'_>, connection: &Arc<Connection>) {
+    let now = turn.now;
+    let worker = &mut *turn.worker;
+    connection.state.with(&mut turn.key.ctx(), |state, _| {
+        let before = state.tcp.losses();
+        let readiness = state.tcp.on_timeout(now);
+        count_losses(worker, before, state.tcp.losses());
+        state.collect_wakers(readiness, &mut worker.work.wakers);
+    });
+    turn.drive_later(connection);
+}

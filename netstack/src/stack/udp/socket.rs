@@ -1,0 +1,152 @@
+//! One UDP socket as the stack holds it: the pure state, its lock, and the tasks that wait for it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+
+use lockorder::Mutex;
+use packet::Payload;
+
+use super::super::foreign::WakerSet;
+use super::super::levels;
+use crate::base::Config;
+use crate::demux::FlowKey;
+use crate::udp::Socket;
+
+/// The sockets of one address, one for each worker, or one for all: a datagram goes to the socket of
+/// the worker that received it.
+pub(crate) struct SocketGroup(Box<[Arc<BoundSocket>]>);
+
+impl SocketGroup {
+    /// Groups `sockets`, which are bound to one address.
+    pub(crate) fn new(sockets: &[Arc<BoundSocket>]) -> Arc<Self> {
+        Arc::new(Self(sockets.into()))
+    }
+
+    /// Returns the socket for datagrams that worker `index` received.
+    pub(crate) fn of_worker(&self, index: usize) -> Option<&Arc<BoundSocket>> {
+        self.0.get(index % self.0.len().max(1))
+    }
+}
+
+/// One UDP socket, shared by the table and the application's handle.
+pub struct BoundSocket {
+    bound: SocketAddr,
+    ttl: AtomicU8,
+    closed: AtomicBool,
+    /// Open sockets of the group.
+    open: Arc<AtomicUsize>,
+    pub(crate) state: Mutex<levels::UdpSocket, SocketState>,
+}
+
+/// The state behind a socket's lock.
+pub(crate) struct SocketState {
+    pub(crate) socket: Socket,
+    pub(crate) readers: WakerSet,
+}
+
+/// A datagram to be built and sent by a worker.
+#[derive(Debug)]
+pub struct OutDatagram {
+    pub(crate) flow: FlowKey,
+    pub(crate) ttl: u8,
+    pub(crate) payload: Payload,
+}
+
+impl fmt::Debug for BoundSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BoundSocket({})", self.bound)
+    }
+}
+
+impl BoundSocket {
+    /// Creates `count` sockets for one address.
+    pub(crate) fn group(local: SocketAddr, count: usize, config: &Config) -> Vec<Arc<Self>> {
+        let open = Arc::new(AtomicUsize::new(count));
+        let socket = |_| {
+            Arc::new(Self {
+                bound: local,
+                ttl: AtomicU8::new(config.ttl),
+                closed: AtomicBool::new(false),
+                open: Arc::clone(&open),
+                state: Mutex::new(SocketState {
+                    socket: Socket::new(local, config.udp_queue_datagrams, config.udp_queue_bytes),
+                    readers: WakerSet::default(),
+                }),
+            })
+        };
+        (0..count).map(socket).collect()
+    }
+
+    /// Returns the address that it was bound to.
+    pub fn local(&self) -> SocketAddr {
+        self.bound
+    }
+
+    /// Sets the time to live of the datagrams that it sends.
+    pub fn set_ttl(&self, ttl: u8) {
+        self.ttl.store(ttl, Ordering::Relaxed);
+    }
+
+    /// Returns the time to live of the datagrams that it sends.
+    pub fn ttl(&self) -> u8 {
+        self.ttl.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Marks the socket as closed.
+    pub(crate) fn close(&self) -> Closed {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            Closed::Before
+        } else if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            Closed::LastOfGroup
+        } else {
+            Closed::Now
+        }
+    }
+}
+
+/// The effect of closing a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Closed {
+    /// None: it was closed before.
+    Before,
+    /// It is closed now; others of its group are open.
+    Now,
+    /// It is closed now, and its group's address is free.
+    LastOfGroup,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_socket_of_a_group_frees_the_address() {
+        let local: SocketAddr = "10.0.0.1:53".parse().expect("an address");
+        let sockets = BoundSocket::group(local, 2, &Config::default());
+        assert_eq!(sockets[0].close(), Closed::Now);
+        assert_eq!(sockets[0].close(), Closed::Before);
+        assert!(sockets[0].is_closed() && !sockets[1].is_closed());
+        assert_eq!(sockets[1].close(), Closed::LastOfGroup);
+    }
+
+    #[test]
+    fn each_worker_has_its_socket_and_a_single_one_serves_all() {
+        let local: SocketAddr = "10.0.0.1:53".parse().expect("an address");
+        let sockets = BoundSocket::group(local, 3, &Config::default());
+        let group = SocketGroup::new(&sockets);
+        for (index, socket) in sockets.iter().enumerate() {
+            let found = group.of_worker(index).expect("a socket");
+            assert!(Arc::ptr_eq(found, socket));
+        }
+        let single = SocketGroup::new(&sockets[..1]);
+        let found = single.of_worker(7).expect("a socket");
+        assert!(Arc::ptr_eq(found, &sockets[0]));
+        assert!(SocketGroup::new(&[]).of_worker(0).is_none());
+    }
+}

@@ -1,0 +1,103 @@
+//! The table of UDP sockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lockorder::{LockBefore, LockCtx, RwLock};
+
+use super::super::levels;
+use super::socket::{BoundSocket, SocketGroup};
+use crate::demux::{BindError, UdpTable};
+use crate::ip::key::HashKey;
+
+/// Every UDP socket of the stack, by its addresses.
+pub(crate) struct SocketTable(RwLock<levels::Tables, UdpTable<Arc<SocketGroup>>>);
+
+impl SocketTable {
+    pub(crate) fn new(limit: usize, secret: HashKey) -> Self {
+        Self(RwLock::new(UdpTable::new(limit, secret)))
+    }
+
+    /// Returns the socket for datagrams from `remote` to `local` that worker `index` received:
+    /// connected before bound before wildcard.
+    pub(crate) fn lookup<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        remote: SocketAddr,
+        local: SocketAddr,
+        index: usize,
+    ) -> Option<Arc<BoundSocket>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.0.with_read(ctx, |table, _| {
+            table
+                .lookup(remote, local)
+                .and_then(|group| group.of_worker(index))
+                .cloned()
+        })
+    }
+
+    /// True if a socket of that family uses the port.
+    pub(crate) fn is_port_used<L>(&self, ctx: &mut LockCtx<'_, L>, ipv6: bool, port: u16) -> bool
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.0
+            .with_read(ctx, |table, _| table.is_port_used(ipv6, port))
+    }
+
+    /// Enters a group of sockets at its address.
+    ///
+    /// # Errors
+    /// The address is taken, or the table is full.
+    pub(crate) fn bind<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        local: SocketAddr,
+        group: Arc<SocketGroup>,
+    ) -> Result<(), BindError<Arc<SocketGroup>>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.0.with_write(ctx, |table, _| table.bind(local, group))
+    }
+
+    /// Enters a connected socket in place of its entry for `before`; false if the pair of addresses
+    /// is taken or the table is full.
+    pub(crate) fn connect<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        before: Option<(SocketAddr, SocketAddr)>,
+        local: SocketAddr,
+        remote: SocketAddr,
+        group: Arc<SocketGroup>,
+    ) -> bool
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.0.with_write(ctx, |table, _| {
+            if let Some((local, remote)) = before {
+                table.disconnect(local, remote);
+            }
+            table.connect(local, remote, group).is_ok()
+        })
+    }
+
+    /// Removes a socket's connected entry, and with `last` its group's address.
+    pub(crate) fn remove<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        connected: Option<(SocketAddr, SocketAddr)>,
+        last: Option<SocketAddr>,
+    ) where
+        L: LockBefore<levels::Tables>,
+    {
+        let removed = self.0.with_write(ctx, |table, _| {
+            let connected = connected.and_then(|(local, remote)| table.disconnect(local, remote));
+            let bound = last.and_then(|local| table.unbind(local));
+            (connected, bound)
+        });
+        drop(removed);
+    }
+}

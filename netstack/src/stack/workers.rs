@@ -1,0 +1,108 @@
+//! The workers of a stack, as other threads see them.
+
+use std::net::SocketAddr;
+use std::ops::Index;
+use std::sync::Arc;
+
+use super::mailbox::{Mailbox, Message};
+use super::tcp::connection::Connection;
+use super::worklist;
+use crate::base::Counters;
+
+/// One worker, as other threads see it.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    /// The way of work to it.
+    pub mailbox: Arc<Mailbox>,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+}
+
+/// The workers of a stack: at least one.
+#[derive(Debug)]
+pub struct Workers(Box<[WorkerHandle]>);
+
+impl Index<usize> for Workers {
+    type Output = WorkerHandle;
+
+    fn index(&self, index: usize) -> &WorkerHandle {
+        &self.0[index]
+    }
+}
+
+impl Workers {
+    /// Creates handles for `count` workers, at least one.
+    pub(crate) fn new(count: usize) -> Self {
+        let worker = |_| WorkerHandle {
+            mailbox: Arc::new(Mailbox::new()),
+            counters: Arc::new(Counters::new()),
+        };
+        Self((0..count.max(1)).map(worker).collect())
+    }
+
+    /// Returns the number of workers.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns each worker's counters.
+    pub(crate) fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.0.iter().map(|worker| &*worker.counters)
+    }
+
+    /// Returns the mailbox of the worker that owns `connection`.
+    pub(crate) fn owner(&self, connection: &Connection) -> &Mailbox {
+        &self.0[usize::from(connection.owner)].mailbox
+    }
+
+    /// Tells the owner of `connection`, once, that there may be something to send.
+    pub(crate) fn drive(&self, connection: &Arc<Connection>) {
+        self.owner(connection).drive(connection);
+    }
+
+    /// Tells every worker to stop.
+    pub(crate) fn stop(&self) {
+        for worker in &self.0 {
+            worker.mailbox.send(Message::Stop);
+        }
+    }
+
+    /// Returns the number of the worker on this thread, if it is one of these.
+    pub(crate) fn current(&self) -> Option<usize> {
+        let id = worklist::current_mailbox()?;
+        self.0.iter().position(|worker| worker.mailbox.id() == id)
+    }
+
+    /// Chooses the owner of a new connection of ours: the worker on this thread, or else one by the
+    /// connection's ports.
+    pub(crate) fn choose_owner(&self, local: &SocketAddr, remote: &SocketAddr) -> u16 {
+        if let Some(index) = self.current() {
+            return index as u16;
+        }
+        let spread = u32::from(local.port()).wrapping_mul(31) ^ u32::from(remote.port());
+        (spread as usize % self.count()) as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::worklist::Worklist;
+
+    #[test]
+    fn a_task_on_a_worker_opens_connections_of_that_worker() {
+        let workers = Workers::new(4);
+        let local = SocketAddr::from(([10, 0, 0, 1], 1));
+        let remote = SocketAddr::from(([10, 0, 0, 2], 80));
+        for index in 0..4 {
+            let mut list = Worklist {
+                mailbox: workers[index].mailbox.id(),
+                ..Worklist::default()
+            };
+            let owner = worklist::scope(&mut list, || workers.choose_owner(&local, &remote));
+            assert_eq!(usize::from(owner), index);
+        }
+        assert_eq!(workers.current(), None);
+        assert!(usize::from(workers.choose_owner(&local, &remote)) < 4);
+    }
+}
