@@ -1,16 +1,17 @@
-//! Pooled packet buffers: who may write a slab, who may read it, and when it comes back.
+//! Pooled packet buffers.
 //!
-//! * **Define.** A slab of bytes is either held by exactly one [`SlabMut`] (writable) or shared
-//!   by any number of [`Payload`]s (read-only slices). A [`Pool`] never has more than its cap of
-//!   slabs alive.
-//! * **Enforce.** Fields are private; the only way from writable to shared is [`SlabMut::freeze`],
-//!   which consumes; the last holder's drop hands the slab back; the cap is one atomic counter.
+//! * **Define.** A slab of bytes is either held by exactly one [`SlabMut`], which may write to it, or
+//!   shared by any number of [`Payload`]s, which are read-only slices. A [`Pool`] never has more slabs
+//!   than its cap.
+//! * **Enforce.** Fields are private. [`SlabMut::freeze`], which consumes the writable handle, is the
+//!   only way to a shared slice. The last holder's drop gives the slab back. One atomic counter
+//!   enforces the cap.
 //! * **Consume.** The stack queues `Payload`s for reassembly and retransmission without a copy, and
-//!   treats `None` from [`Pool::take`] as a counted drop: memory does not grow with traffic.
+//!   counts a `None` from [`Pool::take`] as a dropped packet: memory does not grow with traffic.
 //!
-//! Owns buffers only: it never looks into a packet, and waits for nothing but another thread's push
-//! or pop of one slab. Each thread has its own stock of slabs at rest, the one used last on top. What
-//! each operation takes and gives back is checked by a ghost ledger while tests run: see [`Audit`].
+//! Each thread has its own free list of slabs and takes the one used last first. A thread waits at most
+//! while another one pushes or pops a single slab. While tests run, a ledger checks every operation:
+//! see [`Audit`].
 //!
 //! ```
 //! use packet::Buffers;
@@ -23,35 +24,37 @@
 //! assert_eq!(buffers.small().in_use(), 1);
 //! ```
 
+mod free_list;
 mod ledger;
 mod payload;
 mod pool;
-mod shelf;
 mod slab;
+mod thread_slot;
 
 pub use ledger::{Audit, Violation};
 pub use payload::Payload;
 pub use pool::Pool;
 pub use slab::SlabMut;
 
-/// The two sizes of slab that a stack uses: one that holds the largest packet of its device, and a
-/// small one into which short payloads are copied so that they do not pin a large one.
+/// The pools of a stack: large slabs, which hold the largest packet of its device, and small slabs, into
+/// which short payloads are copied so that they do not keep a large slab in use.
 #[derive(Clone, Debug)]
 pub struct Buffers {
     large: Pool,
     small: Pool,
 }
 
-/// Length of a small slab, in bytes: an Ethernet-sized packet with headers fits.
+/// Length of a small slab, in bytes. It holds a packet of Ethernet's MTU with room to spare.
 pub const SMALL_SLAB_BYTES: usize = 2048;
 
 impl Buffers {
-    /// What the ghost ledgers of both pools say: large, small. See [`Pool::audit`].
+    /// Returns what the ledgers of the large and the small pool recorded: see [`Pool::audit`].
     pub fn audit(&self) -> [Audit; 2] {
         [self.large.audit(), self.small.audit()]
     }
 
-    /// Pools of `large_bytes` slabs and of [`SMALL_SLAB_BYTES`] slabs, each with its own cap.
+    /// Creates a pool of `max_large` slabs of `large_bytes` and a pool of `max_small` slabs of
+    /// [`SMALL_SLAB_BYTES`].
     pub fn new(large_bytes: usize, max_large: usize, max_small: usize) -> Self {
         Self {
             large: Pool::new(large_bytes, max_large),
@@ -59,31 +62,31 @@ impl Buffers {
         }
     }
 
-    /// The pool of large slabs.
+    /// Returns the pool of large slabs.
     pub fn large(&self) -> &Pool {
         &self.large
     }
 
-    /// The pool of small slabs.
+    /// Returns the pool of small slabs.
     pub fn small(&self) -> &Pool {
         &self.small
     }
 
-    /// Copies `data` into the smallest slab that holds it; `None` when it fits no slab or the pool
-    /// is exhausted.
-    pub fn copy(&self, data: &[u8]) -> Option<Payload> {
-        let pool = if data.len() <= self.small.slab_bytes() {
+    /// Copies `bytes` into the smallest slab that holds them. Returns `None` if they fit into no slab or
+    /// all slabs of that size are in use.
+    pub fn copy(&self, bytes: &[u8]) -> Option<Payload> {
+        let pool = if bytes.len() <= self.small.slab_bytes() {
             &self.small
-        } else if data.len() <= self.large.slab_bytes() {
+        } else if bytes.len() <= self.large.slab_bytes() {
             &self.large
         } else {
             return None;
         };
         let mut slab = pool.take()?;
         slab.as_mut_slice()
-            .get_mut(..data.len())?
-            .copy_from_slice(data);
-        Some(slab.freeze(0..data.len()))
+            .get_mut(..bytes.len())?
+            .copy_from_slice(bytes);
+        Some(slab.freeze(0..bytes.len()))
     }
 }
 
@@ -106,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_is_freed_although_slabs_rest_in_it() {
+    fn unused_slabs_do_not_keep_their_pool_alive() {
         let pool = Pool::new(64, 4);
         let (a, b) = (pool.take().expect("a"), pool.take().expect("b"));
         drop(a);
@@ -130,14 +133,14 @@ mod tests {
         assert_eq!((pool.in_use(), slabs.len()), (4, 4));
         slabs.into_iter().for_each(drop);
         assert_eq!(pool.in_use(), 0);
-        // Nothing new is made while slabs rest.
+        // The pool allocates no slab while it has unused ones.
         let mut again: Vec<_> = (0..4).map_while(|_| pool.take()).collect();
         let found: Vec<_> = again.iter_mut().map(address).collect();
         assert!(found.iter().eq(addresses.iter().rev()));
     }
 
     #[test]
-    fn a_slab_goes_home_whoever_drops_it() {
+    fn a_slab_returns_no_matter_which_thread_drops_it() {
         let pool = Pool::new(64, 1);
         let mut slab = pool.take().expect("first");
         let first = address(&mut slab);
@@ -145,7 +148,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(move || drop(payload));
         });
-        // Another thread finds it too, although it is at home here: the cap counts slabs, not shelves.
+        // Another thread can take it too, although it is on this thread's free list.
         for _ in 0..2 {
             let pool = pool.clone();
             std::thread::scope(|scope| {
@@ -160,7 +163,8 @@ mod tests {
         assert_eq!(pool.in_use(), 0);
     }
 
-    /// Two threads let go of the same slab in the same moment: whether it is kept or freed, none is lost.
+    /// Two threads drop the same slab at the same moment: it may be kept or freed, but the pool can always
+    /// hand out its full number of slabs afterwards.
     #[test]
     fn no_slab_is_lost_between_two_last_holders() {
         const ROUNDS: usize = 20_000;
@@ -184,13 +188,13 @@ mod tests {
                 let mut slab = loop {
                     match pool.take() {
                         Some(slab) => break slab,
-                        // The other side has not let go yet.
+                        // The other thread still holds it.
                         None => std::thread::yield_now(),
                     }
                 };
                 made.insert(address(&mut slab));
                 let payload = slab.freeze(0..8);
-                sender.send(payload.clone()).expect("the other side lives");
+                sender.send(payload.clone()).expect("the receiver is alive");
                 while turn.load(std::sync::atomic::Ordering::Acquire) < 2 * round + 1 {
                     std::hint::spin_loop();
                 }
@@ -203,7 +207,7 @@ mod tests {
         assert_eq!(pool.in_use(), 0);
         assert!(pool.audit().is_clean(), "{:?}", pool.audit());
         let all: Vec<_> = (0..SLABS).map_while(|_| pool.take()).collect();
-        assert_eq!(all.len(), SLABS, "every one can still be had");
+        assert_eq!(all.len(), SLABS, "the pool still has all its slabs");
         assert!(pool.take().is_none());
     }
 
@@ -223,7 +227,7 @@ mod tests {
         assert!(Pool::new(1, 0).take().is_none());
     }
 
-    /// Threads take, share, append, thaw and drop at random; the books balance at the end.
+    /// Threads take, share, append, thaw and drop slabs at random; none is in use at the end.
     #[test]
     fn contracts_hold_under_threads() {
         const THREADS: u64 = 4;
@@ -251,8 +255,8 @@ mod tests {
                             2 if !held.is_empty() => {
                                 let part = held[at].slice(8..16);
                                 assert!(part.windows(2).all(|pair| pair[0] == pair[1]));
-                                // The other side may drop it at any moment.
-                                sender.send(part).expect("receiver lives");
+                                // The receiver may drop it at any moment.
+                                sender.send(part).expect("the receiver is alive");
                             }
                             3 if !held.is_empty() => {
                                 let byte = held[at][0];
@@ -261,7 +265,7 @@ mod tests {
                             4 if !held.is_empty() => drop(held.swap_remove(at)),
                             5 if !held.is_empty() => held.truncate(at),
                             6 if !held.is_empty() => {
-                                // Written anew, if nobody else sees it.
+                                // A slab with one holder can be written again.
                                 match held.swap_remove(at).into_mut() {
                                     Ok(mut slab) => {
                                         slab.as_mut_slice().fill(seed as u8);
@@ -283,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn exhaustion_is_an_answer() {
+    fn an_exhausted_pool_returns_none() {
         let buffers = Buffers::new(65_600, 2, 3);
         let held: Vec<_> = (0..3).map_while(|_| buffers.copy(&[1; 100])).collect();
         assert_eq!(held.len(), 3);
@@ -313,7 +317,7 @@ mod tests {
         payload.advance(9);
         assert_eq!((payload.len(), payload.is_empty()), (0, true));
         assert_eq!(&payload.split_to(5)[..], b"");
-        // Both forms of memory.
+        // A payload converts to `Bytes` from both kinds of memory.
         let whole = Payload::from(bytes::Bytes::from(data.clone()));
         let part = bytes::Bytes::from(whole.slice(3..9));
         assert_eq!(part, data[3..9]);
@@ -323,7 +327,7 @@ mod tests {
         assert_eq!(buffers.small().in_use(), 1);
         drop(part);
         assert_eq!(buffers.small().in_use(), 0);
-        // Nothing pins no slab.
+        // An empty slice keeps no slab in use.
         let empty = buffers.copy(&data).expect("slab").slice(5..5);
         let chunks = crate::Chunks::from(empty);
         assert!(chunks.is_empty());
@@ -331,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn append_needs_sole_ownership() {
+    fn appending_needs_the_only_holder() {
         let pool = Pool::new(8, 1);
         let mut slab = pool.take().expect("slab");
         slab.as_mut_slice()[..2].copy_from_slice(b"ab");

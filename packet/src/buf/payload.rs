@@ -1,4 +1,4 @@
-//! The shareable form of a slab, and of memory that the application brought.
+//! Read-only, shared slices of slabs and of the application's memory.
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::slab::{Slab, SlabMut, release};
 
-/// Two variants, so that the whole is no larger than a `Bytes`: nothing at all is an empty `Bytes`,
-/// which owns no memory.
+/// Two variants keep this as small as a `Bytes`. An empty `Bytes`, which owns no memory, stands for no
+/// memory at all.
 enum Repr {
     Slab(Arc<Slab>),
     Bytes(Bytes),
@@ -25,7 +25,7 @@ impl Clone for Repr {
     fn clone(&self) -> Self {
         match self {
             Self::Slab(slab) => {
-                slab.ghost.share();
+                slab.entry.share();
                 Self::Slab(Arc::clone(slab))
             }
             Self::Bytes(bytes) => Self::Bytes(bytes.clone()),
@@ -33,11 +33,11 @@ impl Clone for Repr {
     }
 }
 
-/// A read-only, reference-counted slice of a slab, or of memory the application brought.
+/// A read-only, reference-counted slice of a slab, or of memory that the application provided.
 ///
 /// Cloning and slicing copy no bytes. When the last `Payload` of a slab is dropped, the slab goes back
-/// to its pool. (If the last two are dropped by two threads in the same moment, it may be freed
-/// instead, and the pool makes another one when it needs it.)
+/// to its pool. If two threads drop the last two at the same moment, the slab may be freed instead;
+/// the pool then allocates another one when it needs it.
 #[derive(Default)]
 pub struct Payload {
     repr: Repr,
@@ -58,7 +58,7 @@ impl Clone for Payload {
 impl Drop for Payload {
     fn drop(&mut self) {
         if let Repr::Slab(slab) = std::mem::take(&mut self.repr) {
-            slab.ghost.give_back_shared();
+            slab.entry.give_back_shared();
             release(slab);
         }
     }
@@ -76,7 +76,7 @@ impl Deref for Payload {
     fn deref(&self) -> &[u8] {
         let all: &[u8] = match &self.repr {
             Repr::Slab(slab) => {
-                slab.ghost.read_shared();
+                slab.entry.read_shared();
                 &slab.bytes
             }
             Repr::Bytes(bytes) => bytes,
@@ -93,7 +93,8 @@ impl AsRef<[u8]> for Payload {
 }
 
 impl From<Bytes> for Payload {
-    /// Zero-copy. Bytes beyond `u32::MAX` are cut off; the stack never holds that much in one piece.
+    /// Wraps `bytes` without copying them. A length beyond `u32::MAX` is cut off: the stack never holds
+    /// that much in one piece.
     fn from(bytes: Bytes) -> Self {
         let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         Self {
@@ -105,7 +106,8 @@ impl From<Bytes> for Payload {
 }
 
 impl From<Payload> for Bytes {
-    /// Zero-copy (one small allocation for the owner's reference count).
+    /// Converts without copying the bytes. A slice of a slab costs one small allocation, which holds
+    /// the owner.
     fn from(payload: Payload) -> Self {
         match &payload.repr {
             Repr::Bytes(bytes) => bytes.slice(payload.start as usize..payload.end as usize),
@@ -115,7 +117,7 @@ impl From<Payload> for Bytes {
 }
 
 impl Payload {
-    /// `start..end` lies within the slab.
+    /// Wraps `start..end` of `slab`, which must lie within it.
     pub(super) fn of_slab(slab: Arc<Slab>, start: usize, end: usize) -> Self {
         Self {
             repr: Repr::Slab(slab),
@@ -124,17 +126,17 @@ impl Payload {
         }
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     pub fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// True if there is nothing in it.
+    /// Returns `true` if the slice has no bytes.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// `range` of this slice, sharing the memory (clamped).
+    /// Returns `range` of this slice, which shares the memory. The range is clamped to the slice.
     pub fn slice(&self, range: Range<usize>) -> Payload {
         let mut part = self.clone();
         part.truncate(range.end);
@@ -142,30 +144,31 @@ impl Payload {
         part
     }
 
-    /// Drops `count` bytes at the front (clamped).
+    /// Removes `count` bytes from the front, or all of them if there are fewer.
     pub fn advance(&mut self, count: usize) {
         self.start += count.min(self.len()) as u32;
     }
 
-    /// Keeps the first `len` bytes (no effect if shorter already).
+    /// Keeps the first `len` bytes. It has no effect on a slice that is shorter.
     pub fn truncate(&mut self, len: usize) {
         self.end = self.start + len.min(self.len()) as u32;
     }
 
-    /// Splits off and returns the first `at` bytes (clamped); `self` keeps the rest.
+    /// Splits off and returns the first `at` bytes, or all of them if there are fewer; `self` keeps the
+    /// rest.
     pub fn split_to(&mut self, at: usize) -> Payload {
         let head = self.slice(0..at);
         self.advance(at);
         head
     }
 
-    /// True if the memory is a slab of a pool; false if the application brought it.
+    /// Returns true if the memory is a slab of a pool, false if the application provided it.
     pub fn is_pooled(&self) -> bool {
         matches!(self.repr, Repr::Slab(_))
     }
 
-    /// Memory that this payload keeps from being reused, in bytes: the whole slab. Of memory that the
-    /// application brought, only the slice is known.
+    /// Returns the number of bytes that this slice keeps from being reused: the length of the whole
+    /// slab, or of the [`Bytes`] that the application provided.
     pub fn pinned_bytes(&self) -> usize {
         match &self.repr {
             Repr::Slab(slab) => slab.bytes.len(),
@@ -173,32 +176,33 @@ impl Payload {
         }
     }
 
-    /// Appends as much of `data` as fits behind this slice in its slab, if nobody else holds the
-    /// slab; returns how many bytes were taken. `0` is an answer, not an error: start a new slab.
-    pub fn try_append(&mut self, data: &[u8]) -> usize {
+    /// Appends as many of `bytes` as fit after this slice in its slab, and returns how many were
+    /// appended. Returns 0 if the slab is full, if it has another holder, or if the memory is not a
+    /// slab: the caller then starts a new slab.
+    pub fn try_append(&mut self, bytes: &[u8]) -> usize {
         let Repr::Slab(slab) = &mut self.repr else {
             return 0;
         };
         let Some(slab) = Arc::get_mut(slab) else {
             return 0;
         };
-        slab.ghost.append();
+        slab.entry.append();
         let Some(room) = slab.bytes.get_mut(self.end as usize..) else {
             return 0;
         };
-        let count = room.len().min(data.len());
-        let (Some(room), Some(data)) = (room.get_mut(..count), data.get(..count)) else {
+        let count = room.len().min(bytes.len());
+        let (Some(room), Some(bytes)) = (room.get_mut(..count), bytes.get(..count)) else {
             return 0;
         };
-        room.copy_from_slice(data);
+        room.copy_from_slice(bytes);
         self.end += count as u32;
         count
     }
 
-    /// The slab as writable memory again, if it is one and nobody else holds it.
+    /// Converts back to a writable slab.
     ///
     /// # Errors
-    /// The payload comes back as it was.
+    /// Returns the payload unchanged if the slab has another holder or the memory is not a slab.
     pub fn into_mut(mut self) -> Result<SlabMut, Payload> {
         if let Repr::Slab(slab) = &mut self.repr
             && Arc::get_mut(slab).is_some()

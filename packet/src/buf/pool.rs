@@ -1,26 +1,27 @@
-//! The pool: how many slabs there may be, and where the next one comes from.
+//! The pool: a capped number of slabs of one size.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::free_list::FreeLists;
 use super::ledger::{Audit, Ledger};
-use super::shelf::Shelves;
 use super::slab::{Slab, SlabMut};
 
 struct PoolInner {
-    shelves: Shelves,
+    free_lists: FreeLists,
     slab_bytes: usize,
     max_slabs: usize,
-    /// Slabs that exist, at rest or in use.
+    /// Number of slabs that exist, free or in use.
     alive: Arc<AtomicUsize>,
     ledger: Ledger,
 }
 
-/// A bounded set of equal slabs; cheap to clone, shared between threads.
+/// A capped set of slabs of one size. It is cheap to clone and shared between threads.
 ///
-/// Each thread finds the slabs that it took before, the last one first, without touching what other
-/// threads touch; a slab goes back to the thread that took it, whoever drops it.
+/// Each thread has its own free list of the slabs that it took, so threads rarely touch each other's
+/// memory. A slab returns to the free list of the thread that took it, no matter which thread drops
+/// it, and the slab used last is taken first.
 ///
 /// ```
 /// use packet::Pool;
@@ -50,16 +51,18 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// Longest slab, in bytes: 1 GiB. Longer ones are asked for in vain.
+    /// Length of the longest slab, in bytes: 1 GiB.
     pub const MAX_SLAB_BYTES: usize = 1 << 30;
 
-    /// A pool whose slabs are `slab_bytes` long (at most [`MAX_SLAB_BYTES`](Self::MAX_SLAB_BYTES)), of
-    /// which at most `max_slabs` exist at a time. No slab is allocated before it is first needed, and
-    /// none is freed before the pool is: after a peak, its slabs rest.
+    /// Creates a pool of at most `max_slabs` slabs, each `slab_bytes` long (clamped to
+    /// [`MAX_SLAB_BYTES`](Self::MAX_SLAB_BYTES)).
+    ///
+    /// The pool allocates a slab when it is first needed, and frees it only when the pool itself is
+    /// freed.
     pub fn new(slab_bytes: usize, max_slabs: usize) -> Self {
         Self {
             inner: Arc::new(PoolInner {
-                shelves: Shelves::new(),
+                free_lists: FreeLists::new(),
                 slab_bytes: slab_bytes.min(Self::MAX_SLAB_BYTES),
                 max_slabs,
                 alive: Arc::default(),
@@ -68,15 +71,17 @@ impl Pool {
         }
     }
 
-    /// A writable slab, or `None` when all of them are in use. (While other threads take and give back,
-    /// all of them were at some moments of the search, if not at every one.)
+    /// Takes a slab to write to, or returns `None` if all slabs are in use.
+    ///
+    /// While other threads take and give back slabs, `None` means that each slab was in use when the
+    /// search looked for it, though not all of them at the same moment.
     pub fn take(&self) -> Option<SlabMut> {
-        let shelves = &self.inner.shelves;
-        let slab = shelves
+        let free_lists = &self.inner.free_lists;
+        let slab = free_lists
             .take()
             .or_else(|| self.allocate())
-            // One that was given back where the search had been already.
-            .or_else(|| shelves.take())?;
+            // Finds a slab that another thread gave back behind the first search.
+            .or_else(|| free_lists.take())?;
         Some(SlabMut::take(slab))
     }
 
@@ -89,26 +94,26 @@ impl Pool {
             .ok()?;
         Some(Arc::new(Slab {
             bytes: vec![0; self.inner.slab_bytes].into_boxed_slice(),
-            ghost: self.inner.ledger.ghost(),
-            home: self.inner.shelves.home(),
+            entry: self.inner.ledger.new_entry(),
+            free_list: self.inner.free_lists.own(),
             alive: Arc::clone(&self.inner.alive),
         }))
     }
 
-    /// Length of each slab, in bytes.
+    /// Returns the length of each slab, in bytes.
     pub fn slab_bytes(&self) -> usize {
         self.inner.slab_bytes
     }
 
-    /// How many slabs may exist.
+    /// Returns the cap: the largest number of slabs that may exist.
     pub fn max_slabs(&self) -> usize {
         self.inner.max_slabs
     }
 
-    /// True when no more than a quarter of the slabs is left: time to keep nothing that can come again,
-    /// so that what is needed can still be received.
+    /// Returns `true` if at most a quarter of the slabs is left. A stack then drops packets that it
+    /// holds only for convenience and that will be sent again, so that it can still receive others.
     pub fn is_scarce(&self) -> bool {
-        // Mostly enough was never made, and nobody's stock needs to be looked at.
+        // Most pools have never allocated that many slabs, which spares counting the free lists.
         let unmade = self
             .max_slabs()
             .saturating_sub(self.inner.alive.load(Ordering::Acquire));
@@ -119,15 +124,15 @@ impl Pool {
         left <= self.max_slabs() / 4
     }
 
-    /// How many slabs are held by somebody now. While other threads take and give back, it is off by
-    /// what they did meanwhile.
+    /// Returns the number of slabs in use. While other threads take and give back slabs, the number may
+    /// be off by as many as they moved meanwhile.
     pub fn in_use(&self) -> usize {
         let alive = self.inner.alive.load(Ordering::Acquire);
-        alive.saturating_sub(self.inner.shelves.count())
+        alive.saturating_sub(self.inner.free_lists.count())
     }
 
-    /// What the ghost ledger says: contracts broken, slabs that are out. Compiled in by the feature
-    /// `ledger`; without it, [`Audit::Unsupported`].
+    /// Returns what the ledger recorded: broken contracts and slabs in use. Without the feature `ledger`
+    /// that is [`Audit::Unsupported`].
     pub fn audit(&self) -> Audit {
         self.inner.ledger.audit()
     }

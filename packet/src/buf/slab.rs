@@ -1,22 +1,23 @@
-//! One allocation of a pool, and its one writable form.
+//! Slabs: the allocations of a pool, and the handle that may write to one.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::ledger::Ghost;
+use super::free_list::{self, FreeList};
+use super::ledger::Entry;
 use super::payload::Payload;
-use super::shelf::{self, Shelf};
 
-/// One allocation of a pool. Not nameable outside: it is seen as [`SlabMut`] or [`Payload`].
+/// One allocation of a pool. Users of the crate hold it as a [`SlabMut`] or a [`Payload`].
 pub(super) struct Slab {
     pub(super) bytes: Box<[u8]>,
-    pub(super) ghost: Ghost,
-    /// Weak, because the shelf holds the slab at rest: a pool that nobody uses any more is freed, and
-    /// slabs that outlive it are freed one by one.
-    pub(super) home: Weak<Shelf>,
-    /// How many slabs of its pool there are.
+    pub(super) entry: Entry,
+    /// The free list that the slab returns to. Weak, because the free list holds the slab while it is
+    /// unused: a slab must not keep its pool alive, and one that outlives its pool is freed when it is
+    /// dropped.
+    pub(super) free_list: Weak<FreeList>,
+    /// Number of slabs that the pool has allocated.
     pub(super) alive: Arc<AtomicUsize>,
 }
 
@@ -28,17 +29,20 @@ impl Drop for Slab {
 
 /// Gives a slab back to its pool if this was the last holder.
 pub(super) fn release(slab: Arc<Slab>) {
-    // Nobody has a weak reference, so the only holder stays the only one. Two last holders that let go
-    // at the same moment may both see the other; then the slab is freed instead of kept, and its
-    // drop lowers the count: correct, merely not recycled.
+    // There are no weak references to a slab, so a holder that is the only one stays the only one. When
+    // the last two holders release it at the same moment, each may still count the other. The slab
+    // is then freed instead of reused, and its drop lowers the pool's count.
     if Arc::strong_count(&slab) == 1 {
-        shelf::put_back(slab);
+        free_list::put_back(slab);
     }
 }
 
-/// A slab that only its holder can see: the one writable form.
+/// A slab with a single holder, who may write to it.
+///
+/// [`Pool::take`](super::Pool::take) returns one. [`freeze`](Self::freeze) turns it into a read-only
+/// [`Payload`] that can be shared. A `SlabMut` that is dropped gives the slab back to its pool.
 pub struct SlabMut {
-    /// `None` only after `freeze` or `drop` took it.
+    /// `None` only after `freeze` or `drop` took the slab.
     slab: Option<Arc<Slab>>,
 }
 
@@ -49,55 +53,56 @@ impl fmt::Debug for SlabMut {
 }
 
 impl SlabMut {
-    /// `slab` was at rest and has one holder.
+    /// Wraps `slab`, which was free and has one holder.
     pub(super) fn take(slab: Arc<Slab>) -> Self {
-        slab.ghost.take();
+        slab.entry.take();
         Self { slab: Some(slab) }
     }
 
-    /// `slab` has one holder and, in the ledger, one reader.
+    /// Wraps `slab`, which has one holder and was shared with one reader.
     pub(super) fn thaw(slab: Arc<Slab>) -> Self {
-        slab.ghost.thaw();
+        slab.entry.thaw();
         Self { slab: Some(slab) }
     }
 
-    /// All of the slab's bytes; what an earlier user wrote is still there.
+    /// Returns all bytes of the slab. They hold whatever an earlier user wrote.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         match self.slab.as_mut().and_then(Arc::get_mut) {
             Some(slab) => {
-                slab.ghost.use_owned();
+                slab.entry.use_owned();
                 &mut slab.bytes
             }
             None => &mut [],
         }
     }
 
-    /// All of the slab's bytes, to read.
+    /// Returns all bytes of the slab for reading.
     pub fn as_slice(&self) -> &[u8] {
         self.slab.as_ref().map_or(&[], |slab| {
-            slab.ghost.use_owned();
+            slab.entry.use_owned();
             &slab.bytes
         })
     }
 
-    /// Length in bytes: the pool's slab size.
+    /// Returns the length in bytes: the pool's slab size.
     pub fn len(&self) -> usize {
         self.as_slice().len()
     }
 
-    /// True for a pool of zero-length slabs.
+    /// Returns `true` if the pool's slabs have no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Ends the writing: `range` of the slab as a shareable slice (clamped to the slab).
+    /// Ends writing and returns `range` of the slab as a read-only slice that can be shared. The range is
+    /// clamped to the slab.
     pub fn freeze(mut self, range: Range<usize>) -> Payload {
         let len = self.len();
         let end = range.end.min(len);
         let start = range.start.min(end);
         match self.slab.take() {
             Some(slab) => {
-                slab.ghost.freeze();
+                slab.entry.freeze();
                 Payload::of_slab(slab, start, end)
             }
             None => Payload::default(),
@@ -108,7 +113,7 @@ impl SlabMut {
 impl Drop for SlabMut {
     fn drop(&mut self) {
         if let Some(slab) = self.slab.take() {
-            slab.ghost.give_back_owned();
+            slab.entry.give_back_owned();
             release(slab);
         }
     }
