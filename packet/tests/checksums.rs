@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use packet::IpProto;
-use packet::checksum::{self, Checksum, Kernel};
+use packet::checksum::{self, Checksum, Implementation};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -31,24 +31,29 @@ fn naive(bytes: &[u8]) -> u16 {
 }
 
 #[test]
-fn every_kernel_at_every_length_and_offset() {
-    let kernels: Vec<Kernel> = Kernel::ALL
+fn every_implementation_at_every_length_and_offset() {
+    let implementations: Vec<Implementation> = Implementation::ALL
         .into_iter()
-        .filter(|kernel| kernel.checksum(&[]).is_some())
+        .filter(|implementation| implementation.checksum(&[]).is_some())
         .collect();
     println!(
-        "kernels that run here: {kernels:?}, chosen {:?}",
-        Kernel::chosen()
+        "implementations that run here: {implementations:?}, chosen {:?}",
+        Implementation::chosen()
     );
-    assert!(kernels.contains(&Kernel::Portable));
+    assert!(implementations.contains(&Implementation::Portable));
     // The widest that there is.
-    assert_eq!(kernels.last(), Some(&Kernel::chosen()));
+    assert_eq!(implementations.last(), Some(&Implementation::chosen()));
     let check = |bytes: &[u8]| {
         let expected = naive(bytes);
-        assert_eq!(checksum::of(bytes), expected, "{} octets", bytes.len());
-        for kernel in &kernels {
-            let sum = kernel.checksum(bytes);
-            assert_eq!(sum, Some(expected), "{kernel:?}, {} octets", bytes.len());
+        assert_eq!(checksum::of(bytes), expected, "{} bytes", bytes.len());
+        for implementation in &implementations {
+            let sum = implementation.checksum(bytes);
+            assert_eq!(
+                sum,
+                Some(expected),
+                "{implementation:?}, {} bytes",
+                bytes.len()
+            );
         }
     };
     // All words alike carry most; 0x7fff and 0x8000 are where signed numbers change over.
@@ -116,8 +121,8 @@ proptest! {
         let mut behind = Checksum::new();
         behind.add_bytes(&tail);
         sum.add(behind);
-        let octets = [&data[..], &short.to_be_bytes(), &long.to_be_bytes(), &tail].concat();
-        prop_assert_eq!(sum.finish(), naive(&octets));
+        let bytes = [&data[..], &short.to_be_bytes(), &long.to_be_bytes(), &tail].concat();
+        prop_assert_eq!(sum.finish(), naive(&bytes));
     }
 
     /// RFC 1624: what an update gives is what summing again gives, to the bit. Only of all zeros, of
@@ -133,7 +138,7 @@ proptest! {
         let before = checksum::of(&data);
         let old: [u8; 4] = data[at..at + 4].try_into().unwrap();
         data[at..at + 4].copy_from_slice(&new.to_be_bytes());
-        if data.iter().all(|octet| *octet == 0) {
+        if data.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
         let after = checksum::of(&data);
@@ -144,9 +149,9 @@ proptest! {
         prop_assert_eq!(whole, after);
     }
 
-    /// Of any length: an odd last octet is the high one of its word.
+    /// Of any length: an odd last byte is the high one of its word.
     #[test]
-    fn updates_of_octets(mut data in prop::collection::vec(any::<u8>(), 40..120), at in 0usize..10,
+    fn updates_of_any_length(mut data in prop::collection::vec(any::<u8>(), 40..120), at in 0usize..10,
                          new in prop::collection::vec(any::<u8>(), 0..20)) {
         data[39] = 1;
         let at = at * 2;
@@ -157,11 +162,11 @@ proptest! {
     }
 
     #[test]
-    fn what_is_valid(mut data in prop::collection::vec(any::<u8>(), 20..100), octets: [u8; 32], v6: bool, bit: u16) {
+    fn what_is_valid(mut data in prop::collection::vec(any::<u8>(), 20..100), bytes: [u8; 32], v6: bool, bit: u16) {
         let addr = |at: usize| -> IpAddr {
             match v6 {
-                true => <[u8; 16]>::try_from(&octets[at..at + 16]).unwrap().into(),
-                false => <[u8; 4]>::try_from(&octets[at..at + 4]).unwrap().into(),
+                true => <[u8; 16]>::try_from(&bytes[at..at + 16]).unwrap().into(),
+                false => <[u8; 4]>::try_from(&bytes[at..at + 4]).unwrap().into(),
             }
         };
         let (src, dst) = (addr(0), addr(16));
@@ -169,8 +174,8 @@ proptest! {
         // The pseudo-header as RFC 9293 section 3.1 and RFC 8200 section 8.1 draw it.
         let len = data.len() as u8;
         let mut pseudo = match v6 {
-            true => [&octets[..32], &[0, 0, 0, len, 0, 0, 0, 6]].concat(),
-            false => [&octets[..4], &octets[16..20], &[0, 6, 0, len]].concat(),
+            true => [&bytes[..32], &[0, 0, 0, len, 0, 0, 0, 6]].concat(),
+            false => [&bytes[..4], &bytes[16..20], &[0, 6, 0, len]].concat(),
         };
         pseudo.extend(&data);
         let sum = naive(&pseudo);

@@ -1,4 +1,4 @@
-//! ICMP quotes and the UDP checksum rules, octet by octet; and noise of every length.
+//! ICMP quotes and the UDP checksum rules, byte by byte; and noise of every length.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -21,8 +21,8 @@ fn original() -> Vec<u8> {
     bytes
 }
 
-fn v4_error(octets: [u8; 8], body: &[u8]) -> Vec<u8> {
-    let mut bytes = [&octets[..], body].concat();
+fn v4_error(header: [u8; 8], body: &[u8]) -> Vec<u8> {
+    let mut bytes = [&header[..], body].concat();
     let sum = checksum::of(&bytes);
     bytes[2..4].copy_from_slice(&sum.to_be_bytes());
     bytes
@@ -49,7 +49,7 @@ fn icmpv4_quotes() {
     assert_eq!(quoted.ports(), Some((40_000, 80)));
     assert_eq!(quoted.tcp_seq(), Some(0x0102_0304));
 
-    // Eight octets are all that RFC 792 grants; fewer give what they hold.
+    // Eight bytes are all that RFC 792 grants; fewer give what they hold.
     for (len, ports, seq) in [
         (28, true, true),
         (27, true, false),
@@ -92,7 +92,7 @@ fn rfc_4884_lengths() {
     let extensions = Extensions::parse(&extension);
     assert!(extensions.is_some());
     let body = [&quoted[..], &extension].concat();
-    // IPv4 counts words of 4 octets in the sixth octet, IPv6 words of 8 in the fifth.
+    // IPv4 counts words of 4 bytes in the sixth byte, IPv6 words of 8 in the fifth.
     let v4 = v4_error([3, 1, 0, 0, 0, 32, 0, 0], &body);
     let v4 = Icmpv4View::parse(&v4, Unknown).expect("message");
     let quote = v4.quote().expect("quote");
@@ -108,12 +108,12 @@ fn rfc_4884_lengths() {
         (&quoted[..], extensions)
     );
     // Lengths that make no sense, and types that have none, leave it all one quote.
-    for octets in [
-        [3, 1, 0, 0, 0, 31, 0, 0],  // below 128 octets
+    for header in [
+        [3, 1, 0, 0, 0, 31, 0, 0],  // below 128 bytes
         [3, 1, 0, 0, 0, 255, 0, 0], // beyond the end
-        [5, 1, 0, 0, 0, 32, 0, 0],  // a redirect: that octet is the gateway's
+        [5, 1, 0, 0, 0, 32, 0, 0],  // a redirect: that byte is the gateway's
     ] {
-        let bytes = v4_error(octets, &body);
+        let bytes = v4_error(header, &body);
         let view = Icmpv4View::parse(&bytes, Unknown).expect("message");
         let quote = view.quote().expect("quote");
         assert_eq!((quote.original, quote.extensions), (&body[..], None));
@@ -182,17 +182,17 @@ fn unknown_errors_quote_and_codes_do_not_hide_errors() {
     let view = Icmpv6View::parse(V6, V6, &bytes, Vouched).expect("message");
     assert!(view.message().is_error());
     assert_eq!(view.quote().expect("quote").original, quoted);
-    for (octets, error) in [
+    for (header, error) in [
         ([137, 1, 0, 0, 0, 0, 0, 0], true),
         ([137, 0, 0, 0, 0, 0, 0, 0], true),
         ([127, 9, 0, 0, 0, 0, 0, 0], true),
         ([200, 0, 0, 0, 0, 0, 0, 0], false),
     ] {
-        assert_eq!(Icmpv6::from_octets(&octets).is_error(), error, "{octets:?}");
+        assert_eq!(Icmpv6::from_bytes(&header).is_error(), error, "{header:?}");
     }
     for kind in 0..=255 {
         for code in [0, 1, 99] {
-            let message = Icmpv4::from_octets(&[kind, code, 0, 0, 1, 2, 3, 4]);
+            let message = Icmpv4::from_bytes(&[kind, code, 0, 0, 1, 2, 3, 4]);
             let error = matches!(kind, 3 | 4 | 5 | 11 | 12);
             assert_eq!(message.is_error(), error, "{kind} {code}");
         }
@@ -243,12 +243,12 @@ fn quotes_with_a_wrong_length() {
     }
 }
 
-/// Every type and code of both: which of them are errors, and the octets that come back.
+/// Every type and code of both: which of them are errors, and the bytes that come back.
 #[test]
 fn every_type_is_written_as_it_was_read() {
     for kind in 0..=255u8 {
         for code in 0..=20u8 {
-            let octets = [kind, code, 0xab, 0xcd, 1, 2, 3, 4];
+            let header = [kind, code, 0xab, 0xcd, 1, 2, 3, 4];
             // The checksum is the builder's; what a sender must leave zero is not kept.
             let v4 = match (kind, code) {
                 (3, 4) => [0, 0, 3, 4],
@@ -257,7 +257,7 @@ fn every_type_is_written_as_it_was_read() {
                 _ => [1, 2, 3, 4],
             };
             let [a, b, c, d] = v4;
-            let written = Icmpv4::from_octets(&octets).to_octets();
+            let written = Icmpv4::from_bytes(&header).to_bytes();
             assert_eq!(written, [kind, code, 0, 0, a, b, c, d]);
             let v6 = match kind {
                 1 | 3 => [0; 4],
@@ -265,12 +265,12 @@ fn every_type_is_written_as_it_was_read() {
             };
             let [a, b, c, d] = v6;
             let code = if kind == 2 { 0 } else { code };
-            let written = Icmpv6::from_octets(&octets).to_octets();
+            let written = Icmpv6::from_bytes(&header).to_bytes();
             assert_eq!(written, [kind, code, 0, 0, a, b, c, d]);
         }
     }
     assert_eq!(
-        Icmpv4::from_octets(&[9, 0, 0, 0, 1, 2, 3, 4]),
+        Icmpv4::from_bytes(&[9, 0, 0, 0, 1, 2, 3, 4]),
         Icmpv4::RouterAdvertisement {
             count: 1,
             entry_words: 2,
@@ -278,7 +278,7 @@ fn every_type_is_written_as_it_was_read() {
         }
     );
     assert_eq!(
-        Icmpv4::from_octets(&[10, 0, 0, 0, 0, 0, 0, 0]),
+        Icmpv4::from_bytes(&[10, 0, 0, 0, 0, 0, 0, 0]),
         Icmpv4::RouterSolicitation
     );
 }
@@ -317,13 +317,13 @@ fn icmpv6_quotes_walk_the_chain() {
 #[test]
 fn icmp_errors_are_told_from_answers() {
     for kind in 0..=255u8 {
-        let v4 = Icmpv4::from_octets(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+        let v4 = Icmpv4::from_bytes(&[kind, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(
             v4.is_error(),
             [3, 4, 5, 11, 12].contains(&kind),
             "type {kind}"
         );
-        let v6 = Icmpv6::from_octets(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+        let v6 = Icmpv6::from_bytes(&[kind, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(v6.is_error(), kind < 128 || kind == 137, "type {kind}");
     }
     assert_eq!(
@@ -383,7 +383,7 @@ fn tcp_options_that_are_wrong() {
     for options in [
         [2, 0, 5, 180], // length 0 would never end
         [2, 1, 5, 180], // length 1 neither
-        [2, 3, 5, 0],   // an MSS of one octet
+        [2, 3, 5, 0],   // an MSS of one byte
         [2, 5, 5, 180], // beyond the header
         [1, 1, 1, 2],   // no length at all
         [3, 2, 0, 0],   // a window scale of nothing
@@ -398,7 +398,7 @@ fn tcp_options_that_are_wrong() {
         );
     }
     // What is behind the end is nobody's; options that no connection works with are passed, whatever
-    // is in them (RFC 9293 section 3.1, MUST-6): unknown ones, a cookie of one octet, a user timeout
+    // is in them (RFC 9293 section 3.1, MUST-6): unknown ones, a cookie of one byte, a user timeout
     // of one, a signature of two, an authentication without its keys.
     for options in [
         [0, 2, 0, 0],
@@ -413,12 +413,12 @@ fn tcp_options_that_are_wrong() {
     }
     let twice = segment(&[3, 3, 1, 3, 3, 2, 0, 0]).expect("options");
     assert_eq!(twice.window_scale, Some(2), "the last one counts");
-    for (octet, expected) in [
+    for (offset, expected) in [
         (0x40, TcpParseError::DataOffset),
         (0x60, TcpParseError::DataOffset),
     ] {
         let mut bytes = [0; 20];
-        bytes[12] = octet;
+        bytes[12] = offset;
         assert_eq!(
             TcpView::parse(addr, addr, &bytes, Vouched).err(),
             Some(expected)

@@ -72,8 +72,8 @@ prop_compose! {
     }
 }
 
-/// An option that is nearly right, as octets.
-fn option_octets() -> impl Strategy<Value = Vec<u8>> {
+/// An option that is nearly right, as bytes.
+fn option_bytes() -> impl Strategy<Value = Vec<u8>> {
     let kinds = vec![0u8, 1, 2, 3, 4, 5, 8, 19, 28, 29, 34, 99];
     let right = |kind| match kind {
         2 | 28 => 4,
@@ -93,13 +93,13 @@ fn option_octets() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(move |(kind, data, wrong_len, cut)| match kind {
             0 | 1 => vec![kind],
             _ => {
-                // One in eight has a wrong length, one in eight too few octets.
+                // One in eight has a wrong length, one in eight too few bytes.
                 let len = right(kind) - u8::from(wrong_len == 0);
-                let mut octets = vec![kind, len];
-                octets.extend(
+                let mut bytes = vec![kind, len];
+                bytes.extend(
                     &data[..usize::from(right(kind)) - 2 - usize::from(cut == 0 && kind != 4)],
                 );
-                octets
+                bytes
             }
         })
 }
@@ -333,12 +333,12 @@ proptest! {
     }
 
     #[test]
-    fn icmp(addrs in any::<([u8; 4], [u8; 16])>(), octets: [u8; 8], payload in pieces()) {
+    fn icmp(addrs in any::<([u8; 4], [u8; 16])>(), bytes: [u8; 8], payload in pieces()) {
         let len = payload.0.len();
-        let (v4, v6) = (Icmpv4::from_octets(&octets), Icmpv6::from_octets(&octets));
+        let (v4, v6) = (Icmpv4::from_bytes(&bytes), Icmpv6::from_bytes(&bytes));
         // Reading what was written gives the same message, for each that can be read at all.
-        prop_assert_eq!(Icmpv4::from_octets(&v4.to_octets()), v4);
-        prop_assert_eq!(Icmpv6::from_octets(&v6.to_octets()), v6);
+        prop_assert_eq!(Icmpv4::from_bytes(&v4.to_bytes()), v4);
+        prop_assert_eq!(Icmpv6::from_bytes(&v6.to_bytes()), v6);
         for message in [IcmpMessage::V4(v4), IcmpMessage::V6(v6)] {
             let mut head = Head::new();
             let parts = cut(&payload).into_iter();
@@ -392,7 +392,7 @@ proptest! {
         };
         prop_assert_eq!(read(&reply.to_vec()), Some((src, dst, message, data.to_vec())));
 
-        // A packet of `len` octets and padding behind it, which is not quoted.
+        // A packet of `len` bytes and padding behind it, which is not quoted.
         let mut head = Head::new();
         let headers = if v4 { 20 } else { 40 };
         let original = len.max(headers);
@@ -436,18 +436,18 @@ proptest! {
             let len = write_option(option, &mut out).unwrap();
             let read: Vec<_> = TcpOptionIter::new(&out[..len]).collect();
             prop_assert_eq!(read, [option]);
-            prop_assert!(out[len..].iter().all(|octet| *octet == 0xee));
+            prop_assert!(out[len..].iter().all(|byte| *byte == 0xee));
             prop_assert_eq!(write_option(option, &mut out[..len - 1]), None);
         }
     }
 
     /// The options in use, read by themselves and picked out of all, are the same.
     #[test]
-    fn two_ways_to_read_options(parts in prop::collection::vec(option_octets(), 0..8)) {
-        let mut octets = parts.concat();
-        octets.truncate(40);
+    fn two_ways_to_read_options(parts in prop::collection::vec(option_bytes(), 0..8)) {
+        let mut bytes = parts.concat();
+        bytes.truncate(40);
         let mut expected = TcpOptions::default();
-        let mut iter = TcpOptionIter::new(&octets);
+        let mut iter = TcpOptionIter::new(&bytes);
         let error = loop {
             match iter.try_next() {
                 Ok(Some(TcpOption::Mss(mss))) => expected.mss = Some(mss),
@@ -460,7 +460,7 @@ proptest! {
                 Err(at) => break Some(at),
             }
         };
-        prop_assert_eq!(TcpOptions::parse(&octets), error.map_or(Ok(expected), Err));
+        prop_assert_eq!(TcpOptions::parse(&bytes), error.map_or(Ok(expected), Err));
     }
 
     #[test]

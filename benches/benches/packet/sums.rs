@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use packet::checksum::{self, Checksum, Kernel};
+use packet::checksum::{self, Checksum, Implementation};
 
 use super::cpu_time::CpuTime;
 use super::samples;
@@ -45,10 +45,10 @@ pub(crate) fn checksums(c: &mut Criterion<CpuTime>) {
             timed!(name, sum);
         }
         if len >= 1500 {
-            for kernel in Kernel::ALL {
-                if kernel.checksum(&bytes).is_some() {
-                    let sum = |bytes: &[u8]| kernel.checksum(bytes).unwrap_or(0);
-                    timed!(format!("packet, {kernel:?}"), sum);
+            for implementation in Implementation::ALL {
+                if implementation.checksum(&bytes).is_some() {
+                    let sum = |bytes: &[u8]| implementation.checksum(bytes).unwrap_or(0);
+                    timed!(format!("packet, {implementation:?}"), sum);
                 }
             }
             let mut out = vec![0u8; len];

@@ -259,7 +259,7 @@ fn what_is_ignored() {
     }
     // ICMPv6: everything informational that is no echo.
     for kind in 130..=255u8 {
-        let message = Icmpv6::from_octets(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+        let message = Icmpv6::from_bytes(&[kind, 0, 0, 0, 0, 0, 0, 0]);
         let bytes = icmp(PEER6, US6, message, &[0; 24]);
         assert_eq!(unicast(&bytes), ignored, "type {kind}");
     }

@@ -1,4 +1,4 @@
-//! ICMP messages: header in front of what is there, and whole packets that answer another one.
+//! ICMP headers, and whole packets that answer a received one.
 
 use core::net::IpAddr;
 
@@ -9,15 +9,15 @@ use crate::frame::{Chunks, TxOffload, TxPacket};
 use crate::icmp::{self, IcmpMessage, Icmpv4, Icmpv6, quote_len};
 use crate::ip::{IpVersion, Outline};
 
-/// Offset of the checksum field, in octets.
+/// Offset of the checksum field in an ICMP header, in bytes.
 const CHECKSUM_AT: usize = 2;
 
-/// Puts the eight octets of an ICMP header in front of `head`, behind which the pieces of `payload`,
-/// `payload_len` octets together, follow. The checksum is always computed here.
+/// Puts an ICMP header in front of `head`. The pieces of `payload`, `payload_len` bytes together, will
+/// follow the head. The checksum is always computed in full.
 ///
 /// # Errors
-/// [`BuildError::NoRoom`], [`BuildError::TooLong`], [`BuildError::MixedVersions`] (addresses and
-/// message).
+/// Returns [`BuildError::NoRoom`], [`BuildError::TooLong`] or [`BuildError::MixedVersions`] (addresses
+/// and message).
 pub fn prepend_icmp<'a>(
     head: &mut impl Headroom,
     message: impl Into<IcmpMessage>,
@@ -43,13 +43,16 @@ pub fn prepend_icmp<'a>(
         sum.add_bytes(piece);
         summed += piece.len();
     }
-    debug_assert_eq!(summed, payload_len, "the pieces are as long as announced");
-    let octets = message.to_octets();
+    debug_assert_eq!(
+        summed, payload_len,
+        "payload_len is the length of the payload"
+    );
+    let header = message.to_bytes();
     let mut head_sum = Checksum::new();
-    head_sum.add_bytes(&octets);
+    head_sum.add_bytes(&header);
     sum.add(head_sum);
     let out = head.prepend(icmp::HEADER_LEN).ok_or(BuildError::NoRoom)?;
-    out.copy_from_slice(&octets);
+    out.copy_from_slice(&header);
     if let Some(field) = out.get_mut(CHECKSUM_AT..CHECKSUM_AT + 2) {
         field.copy_from_slice(&sum.finish().to_be_bytes());
     }
@@ -77,11 +80,12 @@ fn packet(
     })
 }
 
-/// The whole packet that answers an echo request: `data` is the request's, shared, not copied.
-/// `fields.proto` is not looked at; source and destination are those of the answer.
+/// Builds the packet that answers an echo request. `data` is the request's echo data, which the answer
+/// shares instead of copying it. Source and destination in `fields` are those of the answer;
+/// `fields.proto` is ignored.
 ///
 /// # Errors
-/// As [`prepend_icmp`] and [`prepend_ip`].
+/// Returns the errors of [`prepend_icmp`] and [`prepend_ip`].
 pub fn echo_reply(
     fields: &IpFields,
     ident: u16,
@@ -95,14 +99,16 @@ pub fn echo_reply(
     packet(fields, message, data)
 }
 
-/// The whole packet that reports `message` about `original`, which begins with its IP header: as much
-/// of it as fits into 576 or 1280 octets is quoted (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 c),
-/// shared, not copied; padding behind the packet is left out. `fields.proto` is not looked at.
+/// Builds the packet that reports the error `message` about `original`, which begins with its IP header.
 ///
-/// Whether to send one at all, and how often, is not decided here.
+/// The packet quotes as much of the original as fits into 576 bytes (IPv4, RFC 1812 section 4.3.2.3) or
+/// 1280 bytes (IPv6, RFC 4443 section 2.4 c), without its padding, and shares the quoted bytes
+/// instead of copying them. `fields.proto` is ignored.
+///
+/// The caller decides whether to send an error at all, and how often.
 ///
 /// # Errors
-/// As [`prepend_icmp`] and [`prepend_ip`].
+/// Returns the errors of [`prepend_icmp`] and [`prepend_ip`].
 pub fn icmp_error(
     fields: &IpFields,
     message: impl Into<IcmpMessage>,
@@ -111,7 +117,7 @@ pub fn icmp_error(
     let message = message.into();
     let version = message.version();
     let len = match Outline::read(original) {
-        // A length that does not even hold the header says nothing about padding.
+        // A length shorter than the header does not tell where padding starts.
         Some(outline) if outline.total_len >= version.fixed_header_len() => {
             outline.total_len.min(original.len())
         }

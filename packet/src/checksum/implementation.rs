@@ -1,12 +1,12 @@
-//! The loops that sum long pieces, one for each vector width, and the choice between them.
+//! The implementations of the summing loop, one for each vector width, and the choice between them.
 //!
-//! Each loop is compiled for its instructions, and the widest one that the processor has is chosen
-//! when the program first needs one. All of them answer the same: a test runs each that the processor
-//! has over every length and offset.
+//! The program chooses the widest implementation that the processor supports when it first needs one.
+//! All of them return the same sum.
 //!
-//! The vector loops count a 16-bit word as the signed number that is 32,768 less, for then one
-//! instruction multiplies by one, adds pairs and widens; what was taken off is added at the end. A
-//! lane of 32 bits is far from full after the [`MOST`] octets that go into one turn.
+//! The vector loops treat a 16-bit word as a signed number by subtracting 32,768 from it ([`BIAS`]). A
+//! single instruction then multiplies words by one, adds pairs and widens the sums to 32 bits. The
+//! end of the loop adds what was subtracted. The 32-bit lanes cannot overflow within a block of
+//! [`BLOCK_BYTES`].
 
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::*;
@@ -17,50 +17,53 @@ use multiversion::target::match_target;
 use zerocopy::transmute;
 
 use super::fold;
-use super::wide::{by_kernel, sum_short};
+use super::wide::{sum_aligned, sum_short};
 
-/// Octets after which the lanes are emptied: 32,768 words of at most 32,768 are 2^30.
+/// Number of bytes that the vector loops sum in one set of lanes: 32,768 words of at most 32,768 add up
+/// to 2^30.
 #[cfg(target_arch = "x86_64")]
-const MOST: usize = 65_536;
+const BLOCK_BYTES: usize = 65_536;
 
-/// What the vector loops take off each word.
+/// The number that is added to each word to make it signed.
 #[cfg(target_arch = "x86_64")]
 const BIAS: i16 = i16::MIN;
 
-/// A loop that sums long pieces.
+/// An implementation of the loop that sums long inputs.
 ///
 /// ```
-/// use packet::checksum::{self, Kernel};
+/// use packet::checksum::{self, Implementation};
 ///
 /// let bytes = [0xa5; 1500];
-/// for kernel in Kernel::ALL {
-///     // `None` from a kernel that this processor has no instructions for.
-///     assert!(kernel.checksum(&bytes).is_none_or(|sum| sum == checksum::of(&bytes)));
+/// for implementation in Implementation::ALL {
+///     // `None` means that this processor lacks the instructions.
+///     assert!(implementation.checksum(&bytes).is_none_or(|sum| sum == checksum::of(&bytes)));
 /// }
-/// assert!(Kernel::chosen().checksum(&bytes).is_some());
+/// assert!(Implementation::chosen().checksum(&bytes).is_some());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Kernel {
-    /// Plain code, which every processor runs.
+pub enum Implementation {
+    /// Portable Rust, which every processor runs.
     Portable,
-    /// 32 octets at a time: AVX2.
+    /// AVX2, 32 bytes at a time.
     Avx2,
-    /// 64 octets at a time: AVX-512 with its dot products of 16-bit words (and what else multiversion
-    /// wants of a processor on which wide vectors do not lower the clock).
+    /// AVX-512 with dot products of 16-bit words, 64 bytes at a time. It is used only on processors that
+    /// do not lower their clock for such wide vectors.
     Avx512,
 }
 
-impl Kernel {
-    /// All of them, the narrowest first.
+impl Implementation {
+    /// All implementations, narrowest first.
     pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
 
-    /// The one that [`of`](super::of) and its kin use on this processor.
+    /// Returns the implementation that this module uses on this processor.
     pub fn chosen() -> Self {
         chosen()
     }
 
-    /// The checksum of `bytes` by this kernel, in host order; `None` if the processor cannot run it.
-    /// For tests and measurements: [`of`](super::of) chooses by itself.
+    /// Computes the checksum of `bytes` with this implementation, in host order. Returns `None` if the
+    /// processor lacks the instructions.
+    ///
+    /// This is for tests and measurements: [`of`](super::of) chooses the implementation itself.
     pub fn checksum(self, bytes: &[u8]) -> Option<u16> {
         let sum = match self {
             Self::Portable => portable,
@@ -73,11 +76,11 @@ impl Kernel {
                 |bytes: &[u8]| avx512_or_none(bytes).unwrap_or(0)
             }
         };
-        Some(!u16::from_be(fold(by_kernel(bytes, sum))))
+        Some(!u16::from_be(fold(sum_aligned(bytes, sum))))
     }
 }
 
-/// The sum of `bytes` as native-order words, carries not folded.
+/// Returns the sum of `bytes` as native-order words, without folding the carries.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vnni", "x86_64+avx2"))]
 pub(super) fn sum(bytes: &[u8]) -> u64 {
     match_target! {
@@ -88,11 +91,11 @@ pub(super) fn sum(bytes: &[u8]) -> u64 {
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vnni", "x86_64+avx2"))]
-fn chosen() -> Kernel {
+fn chosen() -> Implementation {
     match_target! {
-        "x86_64+avx512f+avx512bw+avx512vnni" => Kernel::Avx512,
-        "x86_64+avx2" => Kernel::Avx2,
-        _ => Kernel::Portable,
+        "x86_64+avx512f+avx512bw+avx512vnni" => Implementation::Avx512,
+        "x86_64+avx2" => Implementation::Avx2,
+        _ => Implementation::Portable,
     }
 }
 
@@ -112,7 +115,7 @@ fn avx2_or_none(bytes: &[u8]) -> Option<u64> {
     }
 }
 
-/// Words of 32 bits into sums of 64, as wide as the compiler makes it; the rest a word at a time.
+/// Adds 32-bit words to a 64-bit sum, in a form that the compiler can vectorise.
 #[inline(always)]
 fn portable(bytes: &[u8]) -> u64 {
     let (whole, rest) = bytes.split_at(bytes.len() & !127);
@@ -129,10 +132,10 @@ fn portable(bytes: &[u8]) -> u64 {
 fn avx512(bytes: &[u8]) -> u64 {
     let (bias, one) = (_mm512_set1_epi16(BIAS), _mm512_set1_epi16(1));
     let mut total = 0;
-    for bytes in bytes.chunks(MOST) {
+    for bytes in bytes.chunks(BLOCK_BYTES) {
         let mut lanes = [_mm512_setzero_si512(); 4];
-        let mut add = |lane: usize, octets: &[u8; 64]| {
-            let words: __m512i = transmute!(*octets);
+        let mut add = |lane: usize, vector: &[u8; 64]| {
+            let words: __m512i = transmute!(*vector);
             if let Some(lane) = lanes.get_mut(lane) {
                 *lane = _mm512_dpwssd_epi32(*lane, _mm512_xor_si512(words, bias), one);
             }
@@ -140,13 +143,13 @@ fn avx512(bytes: &[u8]) -> u64 {
         let (blocks, rest) = bytes.as_chunks::<256>();
         for block in blocks {
             let (vectors, _) = block.as_chunks::<64>();
-            for (lane, octets) in vectors.iter().enumerate() {
-                add(lane, octets);
+            for (lane, vector) in vectors.iter().enumerate() {
+                add(lane, vector);
             }
         }
         let (vectors, rest) = rest.as_chunks::<64>();
-        for (lane, octets) in vectors.iter().enumerate() {
-            add(lane, octets);
+        for (lane, vector) in vectors.iter().enumerate() {
+            add(lane, vector);
         }
         let [a, b, c, d] = lanes;
         let all = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
@@ -161,10 +164,10 @@ fn avx512(bytes: &[u8]) -> u64 {
 fn avx2(bytes: &[u8]) -> u64 {
     let (bias, one) = (_mm256_set1_epi16(BIAS), _mm256_set1_epi16(1));
     let mut total = 0;
-    for bytes in bytes.chunks(MOST) {
+    for bytes in bytes.chunks(BLOCK_BYTES) {
         let mut lanes = [_mm256_setzero_si256(); 4];
-        let mut add = |lane: usize, octets: &[u8; 32]| {
-            let words: __m256i = transmute!(*octets);
+        let mut add = |lane: usize, vector: &[u8; 32]| {
+            let words: __m256i = transmute!(*vector);
             if let Some(lane) = lanes.get_mut(lane) {
                 let pairs = _mm256_madd_epi16(_mm256_xor_si256(words, bias), one);
                 *lane = _mm256_add_epi32(*lane, pairs);
@@ -173,13 +176,13 @@ fn avx2(bytes: &[u8]) -> u64 {
         let (blocks, rest) = bytes.as_chunks::<128>();
         for block in blocks {
             let (vectors, _) = block.as_chunks::<32>();
-            for (lane, octets) in vectors.iter().enumerate() {
-                add(lane, octets);
+            for (lane, vector) in vectors.iter().enumerate() {
+                add(lane, vector);
             }
         }
         let (vectors, rest) = rest.as_chunks::<32>();
-        for (lane, octets) in vectors.iter().enumerate() {
-            add(lane, octets);
+        for (lane, vector) in vectors.iter().enumerate() {
+            add(lane, vector);
         }
         let [a, b, c, d] = lanes;
         let all = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
@@ -195,10 +198,10 @@ fn avx2(bytes: &[u8]) -> u64 {
     total
 }
 
-/// The sum of `words` words, given the sum of what is left of each when the bias was taken off.
+/// Returns the sum of `words` words, given the sum of the same words as signed numbers.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn unbiased(sum: i32, words: usize) -> u64 {
-    // At least 0: no word is less than -32,768. Words are at most half of `MOST`.
+    // Not negative, because no signed word is below -32,768. At most `BLOCK_BYTES / 2` words.
     (i64::from(sum) - i64::from(BIAS) * words as i64) as u64
 }

@@ -1,8 +1,10 @@
-//! The internet checksum (RFC 1071, RFC 1624): sums in wide words, over pieces, updated in place.
+//! The internet checksum (RFC 1071, RFC 1624).
 //!
-//! Sums are kept in the machine's own byte order, which the one's complement sum does not mind
-//! (RFC 1071 section 2 B); only [`Checksum::finish`] and [`Checksum::partial`] speak of numbers as
-//! they are on the wire.
+//! [`of`] and [`verify`] sum one slice. [`Checksum`] is a sum in progress, over several pieces.
+//! [`update_u16`] and its siblings adjust a checksum when a field changes.
+//!
+//! Sums are kept in the machine's byte order, which does not change the result (RFC 1071 section 2 B).
+//! Checksums, as returned by [`of`] and [`Checksum::finish`], are numbers in host order.
 //!
 //! ```
 //! use packet::checksum::{self, Checksum};
@@ -16,7 +18,7 @@
 //! assert_eq!(pieces.finish(), checksum::of(&words));
 //! ```
 
-mod kernel;
+mod implementation;
 mod wide;
 
 use core::net::IpAddr;
@@ -26,44 +28,44 @@ use zerocopy::IntoBytes;
 use crate::IpProto;
 use crate::ip::Ipv4Header;
 
-pub use kernel::Kernel;
+pub use implementation::Implementation;
 
-/// What the device said about a received packet's transport checksum.
+/// The device's verdict on a received packet's transport checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum RxChecksum {
-    /// Nothing: it is to be verified.
+    /// The device did not verify the checksum, so the parser does.
     #[default]
     Unknown,
-    /// The device vouches for it: it was verified below, or the packet never left this machine and
-    /// its checksum field holds only a partial sum.
+    /// The device vouches for the packet: it verified the checksum, or the packet never left this
+    /// machine and its checksum field holds only a partial sum.
     Vouched,
 }
 
-/// A sum in the making, over pieces of any length in order.
+/// A checksum in progress, over pieces of any length.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Checksum {
-    /// One's complement sum in native byte order, carries not folded. Every addition is below
+    /// The one's complement sum in native byte order, carries not folded. Every addition is below
     /// 2^32, so 2^32 of them fit.
     sum: u64,
-    /// Whether an odd number of octets was added.
+    /// `true` if the number of bytes added is odd.
     odd: bool,
 }
 
 impl Checksum {
-    /// The sum of nothing.
+    /// Creates an empty sum.
     #[inline]
     pub const fn new() -> Self {
         Self { sum: 0, odd: false }
     }
 
-    /// Adds `bytes` behind what was added before, at odd offsets too.
+    /// Appends `bytes`, also after an odd number of bytes.
     #[inline]
     pub fn add_bytes(&mut self, bytes: &[u8]) {
         let sum = wide::sum(bytes);
         self.add_native(sum, bytes.len());
     }
 
-    /// Adds what `piece` summed up, behind what was added before, at odd offsets too.
+    /// Appends the bytes that `piece` summed, also after an odd number of bytes.
     ///
     /// ```
     /// use packet::checksum::{self, Checksum};
@@ -81,8 +83,8 @@ impl Checksum {
         self.odd ^= piece.odd;
     }
 
-    /// Copies `from` to the front of `to` and adds it; answers how many octets that were (the
-    /// shorter of both).
+    /// Copies `from` to the front of `to` and appends the bytes copied to the sum. Returns the number
+    /// of bytes: the length of the shorter slice.
     pub fn copy_and_add(&mut self, from: &[u8], to: &mut [u8]) -> usize {
         let len = from.len().min(to.len());
         let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) else {
@@ -104,68 +106,67 @@ impl Checksum {
         self.odd ^= !len.is_multiple_of(2);
     }
 
-    /// Adds a 16-bit number, given in host order, as if its two octets were on the wire at an even
-    /// offset.
+    /// Adds a 16-bit number in host order, as if its two bytes were on the wire at an even offset.
     #[inline]
     pub fn add_u16(&mut self, number: u16) {
         self.sum += u64::from(number.to_be());
     }
 
-    /// Adds a 32-bit number, given in host order, as if it were on the wire at an even offset.
+    /// Adds a 32-bit number in host order, as if its four bytes were on the wire at an even offset.
     #[inline]
     pub fn add_u32(&mut self, number: u32) {
         self.sum += u64::from(number.to_be());
     }
 
-    /// Adds the sum of another piece that began at an even offset.
+    /// Adds the sum of a piece that starts at an even offset.
     #[inline]
     pub fn add(&mut self, other: Checksum) {
         self.sum += u64::from(fold(other.sum));
     }
 
-    /// The folded sum without the final complement, in host order: what an offloading device wants
-    /// to find in the checksum field.
+    /// Returns the folded sum without the final complement, in host order. A device that finishes the
+    /// checksum expects this value in the checksum field.
     #[inline]
     pub fn partial(&self) -> u16 {
         u16::from_be(fold(self.sum))
     }
 
-    /// The checksum, in host order: the complement of the folded sum.
+    /// Returns the checksum, in host order: the complement of the folded sum.
     #[inline]
     pub fn finish(&self) -> u16 {
         !self.partial()
     }
 
-    /// Whether the sum says that nothing was damaged, its checksum field having been added as it was.
+    /// Returns `true` if the sum over the data and its checksum field is that of undamaged data.
     #[inline]
     pub fn is_valid(&self) -> bool {
         fold(self.sum) == 0xffff
     }
 }
 
-/// Folds the carries in: halves added with their carry, twice.
+/// Folds the carries of a sum into 16 bits.
 #[inline]
 const fn fold(sum: u64) -> u16 {
     let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
     let sum = sum.wrapping_add(carry as u32);
-    // The upper half of this is the sum of both halves and its carry.
+    // The upper half of the result is the sum of both halves and their carry.
     (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
-/// The checksum of `bytes`, in host order.
+/// Returns the checksum of `bytes`, in host order.
 #[inline]
 pub fn of(bytes: &[u8]) -> u16 {
     !u16::from_be(fold(u64::from(wide::sum(bytes))))
 }
 
-/// Whether `bytes`, checksum field included, sum up as they should.
+/// Returns `true` if the checksum field in `bytes` is right.
 #[inline]
 pub fn verify(bytes: &[u8]) -> bool {
     fold(u64::from(wide::sum(bytes))) == 0xffff
 }
 
-/// [`verify`] for an IPv4 header without options: two long words and a short one, no loop. It is not
-/// all zeros: its version is not.
+/// Verifies the checksum of an IPv4 header without options, as [`verify`] does but without a loop. The
+/// header must not be all zeros, which its version rules out.
 #[inline]
 pub(crate) fn verify_ipv4_fixed(header: &Ipv4Header) -> bool {
     let ([first, second], rest) = header.as_bytes().as_chunks::<8>() else {
@@ -176,11 +177,12 @@ pub(crate) fn verify_ipv4_fixed(header: &Ipv4Header) -> bool {
     };
     let sum = add_with_carry(u64::from_ne_bytes(*first), u64::from_ne_bytes(*second));
     let sum = add_with_carry(sum, u64::from(u32::from_ne_bytes([a, b, c, d])));
-    // Folding keeps the remainder, and of all sums but zero only those of remainder 0 fold to 0xffff.
+    // Folding keeps the remainder modulo 0xffff. Of all sums but zero, only those with the remainder 0
+    // fold to 0xffff.
     sum.is_multiple_of(0xffff)
 }
 
-/// One's complement addition: the carry comes back in.
+/// Adds in one's complement: the carry is added to the sum.
 #[inline]
 const fn add_with_carry(a: u64, b: u64) -> u64 {
     let (sum, carry) = a.overflowing_add(b);
@@ -188,8 +190,8 @@ const fn add_with_carry(a: u64, b: u64) -> u64 {
     sum.wrapping_add(carry as u64)
 }
 
-/// The sum of the pseudo-header that TCP, UDP and ICMPv6 put in front (RFC 9293 section 3.1,
-/// RFC 768, RFC 8200 section 8.1). `len` is that of the transport header and payload, in octets.
+/// Returns the sum of the pseudo-header of TCP, UDP and ICMPv6 (RFC 9293 section 3.1, RFC 768, RFC 8200
+/// section 8.1). `len` is the length of the transport header and its payload, in bytes.
 #[inline]
 pub fn pseudo_header(src: IpAddr, dst: IpAddr, proto: IpProto, len: u32) -> Checksum {
     let mut sum = Checksum::new();
@@ -200,18 +202,18 @@ pub fn pseudo_header(src: IpAddr, dst: IpAddr, proto: IpProto, len: u32) -> Chec
     sum
 }
 
-/// Whether `bytes`, a transport header and its payload, sum up as they should together with the
-/// pseudo-header.
+/// Returns `true` if the checksum of `bytes`, a transport header and its payload, is right. The checksum
+/// covers the pseudo-header of `src`, `dst` and `proto` as well.
 #[inline]
 pub fn verify_transport(src: IpAddr, dst: IpAddr, proto: IpProto, bytes: &[u8]) -> bool {
-    // An IP payload is at most 65,535 octets long; of a longer slice no checksum is right.
+    // An IP payload is at most 65,535 bytes long; a longer slice is never valid.
     let Ok(len) = u16::try_from(bytes.len()) else {
         return false;
     };
     is_valid_with(pseudo_header(src, dst, proto, u32::from(len)).sum, bytes)
 }
 
-/// Out of line, so that what calls it stays small where the device vouches.
+/// Kept out of line so that the callers stay small where the device vouches for the checksum.
 #[inline(never)]
 fn is_valid_with(sum: u64, bytes: &[u8]) -> bool {
     fold(sum + u64::from(wide::sum(bytes))) == 0xffff
@@ -231,20 +233,21 @@ fn add_addr(sum: &mut Checksum, addr: IpAddr) {
     }
 }
 
-/// The checksum after a 16-bit field that it covers went from `old` to `new` (RFC 1624 equation 3).
+/// Updates `checksum` after a 16-bit field that it covers changed from `old` to `new` (RFC 1624
+/// equation 3).
 #[inline]
 pub const fn update_u16(checksum: u16, old: u16, new: u16) -> u16 {
     !fold(!checksum as u64 + !old as u64 + new as u64)
 }
 
-/// The checksum after a 32-bit field at an even offset went from `old` to `new`.
+/// Updates `checksum` after a 32-bit field at an even offset changed from `old` to `new`.
 #[inline]
 pub const fn update_u32(checksum: u16, old: u32, new: u32) -> u16 {
     !fold(!checksum as u64 + !old as u64 + new as u64)
 }
 
-/// The checksum after octets at an even offset went from `old` to `new`, which are equally long.
-/// Of unequal lengths, only the common part counts.
+/// Updates `checksum` after bytes at an even offset changed from `old` to `new`. The slices should be
+/// equally long; bytes of the longer one that have no counterpart are ignored.
 pub fn update_bytes(checksum: u16, old: &[u8], new: &[u8]) -> u16 {
     let len = old.len().min(new.len());
     let (old, new) = (old.get(..len).unwrap_or(old), new.get(..len).unwrap_or(new));

@@ -1,36 +1,38 @@
-//! Sums of pieces of any length: short ones a word at a time, long ones by the processor's widest
-//! [`kernel`](super::kernel).
+//! Sums of inputs of any length: short ones a word at a time, long ones by the widest
+//! [`Implementation`](super::Implementation) that the processor supports.
 
-use super::{fold, kernel};
+use super::{fold, implementation};
 
-/// Pieces below this many octets are summed without the call of a kernel: headers, small datagrams.
-const LONG: usize = 128;
+/// Shortest input that is worth the call of a vector loop, in bytes. Headers and small datagrams are
+/// shorter.
+const LONG_BYTES: usize = 128;
 
-/// From this many octets on it pays to let the kernel begin at a multiple of [`LINE`].
-const ALIGN_FROM: usize = 4096;
+/// Shortest input for which aligning the loop to cache lines pays, in bytes.
+const ALIGN_FROM_BYTES: usize = 4096;
 
-/// Length of a cache line, in octets: a load across two of them costs two.
-const LINE: usize = 64;
+/// Length of a cache line, in bytes. A load that crosses two lines costs two loads.
+const CACHE_LINE_BYTES: usize = 64;
 
-/// How much is copied at a time before it is summed: it is still in the first-level cache then.
-const COPY: usize = 4096;
+/// Number of bytes to copy before summing them, while they are still in the first-level cache.
+const COPY_BLOCK_BYTES: usize = 4096;
 
-/// The one's complement sum of `bytes` as native-order 16-bit words, carries folded to 32 bits. An
-/// odd last octet counts as if a zero followed.
+/// Returns the one's complement sum of `bytes` as native-order 16-bit words, with the carries folded to
+/// 32 bits. An odd last byte is padded with a zero.
 #[inline]
 pub(super) fn sum(bytes: &[u8]) -> u32 {
-    fold32(if bytes.len() < LONG {
+    fold32(if bytes.len() < LONG_BYTES {
         sum_short(bytes)
     } else {
         sum_long(bytes)
     })
 }
 
-/// [`sum`] of `from`, which is copied to `to`; both are equally long.
+/// Copies `from` to `to`, which is equally long, and returns its [`sum`].
 pub(super) fn copy_and_sum(from: &[u8], to: &mut [u8]) -> u32 {
     let mut total = 0;
-    for (from, to) in from.chunks(COPY).zip(to.chunks_mut(COPY)) {
-        // All but the last piece are of even length.
+    let blocks = from.chunks(COPY_BLOCK_BYTES);
+    for (from, to) in blocks.zip(to.chunks_mut(COPY_BLOCK_BYTES)) {
+        // Every block but the last has an even length, so the sums add up.
         to.copy_from_slice(from);
         total += u64::from(sum(from));
     }
@@ -44,26 +46,27 @@ const fn fold32(sum: u64) -> u32 {
 }
 
 fn sum_long(bytes: &[u8]) -> u64 {
-    by_kernel(bytes, kernel::sum)
+    sum_aligned(bytes, implementation::sum)
 }
 
-/// The sum by `kernel`, which begins at a multiple of [`LINE`] if there is much to sum.
-pub(super) fn by_kernel(bytes: &[u8], kernel: impl Fn(&[u8]) -> u64) -> u64 {
-    if bytes.len() < ALIGN_FROM {
-        kernel(bytes)
+/// Sums `bytes` with `sum_loop`. If the input is long, the loop starts at the first cache line
+/// boundary, and the bytes in front of it are summed separately.
+pub(super) fn sum_aligned(bytes: &[u8], sum_loop: impl Fn(&[u8]) -> u64) -> u64 {
+    if bytes.len() < ALIGN_FROM_BYTES {
+        sum_loop(bytes)
     } else {
-        aligned(bytes, kernel)
+        sum_from_boundary(bytes, sum_loop)
     }
 }
 
-/// `kernel` of all octets from the first multiple of [`LINE`] on, and what is in front of it.
-fn aligned(bytes: &[u8], kernel: impl Fn(&[u8]) -> u64) -> u64 {
-    let head_len = bytes.as_ptr().align_offset(LINE);
+fn sum_from_boundary(bytes: &[u8], sum_loop: impl Fn(&[u8]) -> u64) -> u64 {
+    let head_len = bytes.as_ptr().align_offset(CACHE_LINE_BYTES);
     let Some((head, rest)) = bytes.split_at_checked(head_len) else {
-        return kernel(bytes);
+        return sum_loop(bytes);
     };
-    let rest = kernel(rest);
-    // Behind an odd number of octets, high and low octets have changed places (RFC 1071 section 2 B).
+    let rest = sum_loop(rest);
+    // After an odd number of bytes, the high and low byte of each word are swapped (RFC 1071
+    // section 2 B).
     let rest = match head_len % 2 {
         0 => rest,
         _ => u64::from(fold(rest).swap_bytes()),
@@ -71,7 +74,7 @@ fn aligned(bytes: &[u8], kernel: impl Fn(&[u8]) -> u64) -> u64 {
     sum_short(head) + rest
 }
 
-/// A word at a time.
+/// Returns the sum, computed a word at a time.
 #[inline(always)]
 pub(super) fn sum_short(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -83,7 +86,7 @@ pub(super) fn sum_short(bytes: &[u8]) -> u64 {
     sum + sum_tail(rest)
 }
 
-/// The last 0 to 7 octets.
+/// Returns the sum of the last 0 to 7 bytes.
 #[inline(always)]
 fn sum_tail(rest: &[u8]) -> u64 {
     let (words, rest) = rest.as_chunks::<4>();

@@ -1,14 +1,15 @@
-//! The extension structure that may follow the quote of an ICMP error (RFC 4884 sections 7 and 8).
+//! The extension structure that may follow the packet quoted by an ICMP error (RFC 4884 sections 7
+//! and 8).
 
 use crate::checksum;
 
-/// Length of the structure's own header, and of each object's, in octets.
+/// Length of the structure's own header, and of each object's, in bytes.
 const HEADER_LEN: usize = 4;
 
-/// The version that RFC 4884 describes.
+/// The version that RFC 4884 defines.
 const VERSION: u8 = 2;
 
-/// An extension structure whose version, checksum and lengths are right: one object at least.
+/// An extension structure with at least one object, whose version, checksum and lengths are right.
 ///
 /// ```
 /// use packet::icmp::Extensions;
@@ -28,19 +29,21 @@ pub struct Extensions<'a> {
 pub struct ExtensionObject<'a> {
     /// Class number: 1 for MPLS label stacks (RFC 4950), 2 for interface information (RFC 5837).
     pub class: u8,
-    /// Type within the class: C-Type.
+    /// Type within the class, called C-Type by RFC 4884.
     pub kind: u8,
-    /// What follows the object's header of four octets.
+    /// The bytes after the object's header of four bytes.
     pub payload: &'a [u8],
 }
 
 impl<'a> Extensions<'a> {
-    /// Reads `bytes`, the whole structure from its header on. `None` if the version is not 2, the
-    /// checksum is there and wrong, the objects do not fill it to its end, or there are none: it is
-    /// to be ignored then (RFC 4884 section 9).
+    /// Parses `bytes`, a whole structure with its header.
     ///
-    /// An error message that says no length has no extensions; but a program that wants to read those
-    /// of senders older than RFC 4884 may look behind the first 128 octets of the quote (section 5.5).
+    /// Returns `None` for a structure that must be ignored (RFC 4884 section 9): its version is not 2,
+    /// its checksum is present and wrong, its objects do not fill it exactly, or it has none.
+    ///
+    /// An error message without a length field has no extensions. A program that wants the extensions
+    /// of senders older than RFC 4884 may parse the bytes after the first 128 bytes of the quote
+    /// (section 5.5).
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (&[version, _, sum_high, sum_low], objects) = bytes.split_first_chunk()?;
         if version >> 4 != VERSION || objects.is_empty() {
@@ -56,12 +59,12 @@ impl<'a> Extensions<'a> {
         Some(Self { bytes })
     }
 
-    /// The structure with its header, as it is on the wire.
+    /// Returns the structure with its header in wire format.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The objects, in order.
+    /// Iterates over the objects, in order.
     pub fn objects(&self) -> impl Iterator<Item = ExtensionObject<'a>> + use<'a> {
         let mut rest = self.bytes.get(HEADER_LEN..).unwrap_or(&[]);
         core::iter::from_fn(move || {
@@ -72,7 +75,7 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// The first object and what follows it; the length counts the object's header.
+/// Returns the first object and the bytes after it. An object's length includes its header.
 fn split_object(bytes: &[u8]) -> Option<(ExtensionObject<'_>, &[u8])> {
     let (&[len_high, len_low, class, kind], _) = bytes.split_first_chunk()?;
     let len = usize::from(u16::from_be_bytes([len_high, len_low]));

@@ -1,8 +1,8 @@
 //! ICMP for both versions (RFC 792, RFC 1122 section 3.2.2, RFC 4443, RFC 4884).
 //!
-//! A message is an [`Icmpv4`] or [`Icmpv6`]: what its first eight octets say, as an enum that reads
-//! back as it was written. Octets that a sender must leave zero are not kept. What follows (echo
-//! data, or the packet quoted by an error, with RFC 4884 [`Extensions`]) is a slice beside it.
+//! [`Icmpv4`] and [`Icmpv6`] represent the first eight bytes of a message. Fields that a sender must set
+//! to zero are not kept. The rest of the message (echo data, or the packet that an error quotes, with
+//! RFC 4884 [`Extensions`]) is a separate slice.
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -10,15 +10,15 @@
 //! +---------------+---------------+-------------------------------+
 //! |     type      |     code      |           checksum            |
 //! +---------------+---------------+-------------------------------+
-//! |            what the type says (identifier, MTU, ...)          |
+//! |        depends on the type (identifier, MTU, pointer)         |
 //! +---------------------------------------------------------------+
 //! ```
 //!
 //! * **Define.** [`Icmpv4View`] and [`Icmpv6View`] are messages whose checksum was verified.
 //! * **Enforce.** Their `parse` is the only constructor.
-//! * **Consume.** Echo data and quoted packets come out of a view only.
+//! * **Consume.** Only a view gives access to echo data and quoted packets.
 //!
-//! It never decides whether a message is to be answered or believed: that is the stack's.
+//! The stack decides which messages to answer and which to believe.
 //!
 //! ```
 //! use packet::checksum::RxChecksum;
@@ -42,22 +42,22 @@ pub use quote::{Quote, quote_len};
 pub use v4::{Icmpv4, Icmpv4RedirectCode, Icmpv4UnreachableCode, Icmpv4View, TimeExceededCode};
 pub use v6::{Icmpv6, Icmpv6Link, Icmpv6UnreachableCode, Icmpv6View};
 
-/// Length of the part that every message has, in octets: type, code, checksum and four octets whose
-/// meaning the type gives.
+/// Length of the header that every message has, in bytes: type, code, checksum and four bytes whose
+/// meaning depends on the type.
 pub const HEADER_LEN: usize = 8;
 
-/// Why an ICMP message is discarded.
+/// The reason to discard an ICMP message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum IcmpParseError {
-    /// Shorter than eight octets.
-    #[error("shorter than the header")]
+    /// The message is shorter than its header of eight bytes.
+    #[error("ICMP message is shorter than its header of 8 bytes")]
     TooShort,
     /// The checksum is wrong.
-    #[error("bad checksum")]
+    #[error("ICMP checksum is wrong")]
     Checksum,
 }
 
-/// A message of either version.
+/// An ICMP message of either version.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum IcmpMessage {
     /// For IPv4.
@@ -67,7 +67,7 @@ pub enum IcmpMessage {
 }
 
 impl IcmpMessage {
-    /// Which version's ICMP it is.
+    /// Returns the IP version of the message.
     pub fn version(&self) -> IpVersion {
         match self {
             Self::V4(_) => IpVersion::V4,
@@ -75,7 +75,7 @@ impl IcmpMessage {
         }
     }
 
-    /// The protocol number of that ICMP.
+    /// Returns the protocol number of ICMP in that version.
     pub fn proto(&self) -> IpProto {
         match self {
             Self::V4(_) => IpProto::ICMP,
@@ -83,11 +83,11 @@ impl IcmpMessage {
         }
     }
 
-    /// The first eight octets, with a checksum field of zero.
-    pub fn to_octets(&self) -> [u8; HEADER_LEN] {
+    /// Returns the first eight bytes of the message, with a zero checksum.
+    pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         match self {
-            Self::V4(message) => message.to_octets(),
-            Self::V6(message) => message.to_octets(),
+            Self::V4(message) => message.to_bytes(),
+            Self::V6(message) => message.to_bytes(),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What an ICMP error quotes: the beginning of the packet that caused it, and what may follow that.
+//! The quote in an ICMP error: the beginning of the packet that caused it, and its extensions.
 
 use super::{Extensions, HEADER_LEN};
 use crate::ip::{IpVersion, Outline};
 
-/// How much of a packet of `original_len` octets an error message quotes: as much as fits into a
-/// packet that every node can receive, 576 octets (RFC 1812 section 4.3.2.3) or 1280 (RFC 4443
-/// section 2.4 c), without IP options.
+/// Returns how many bytes an error message quotes of a packet of `original_len` bytes: as many as fit
+/// into a packet without IP options that every node can receive, which is 576 bytes long (IPv4,
+/// RFC 1812 section 4.3.2.3) or 1280 (IPv6, RFC 4443 section 2.4 c).
 pub const fn quote_len(version: IpVersion, original_len: usize) -> usize {
     let room = version.min_mtu() - version.fixed_header_len() - HEADER_LEN;
     if original_len < room {
@@ -15,45 +15,46 @@ pub const fn quote_len(version: IpVersion, original_len: usize) -> usize {
     }
 }
 
-/// What follows the header of an error message.
+/// The part of an error message after its header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Quote<'a> {
-    /// The beginning of the packet that caused the error. With extensions behind it, it is filled up
-    /// with zeros to 128 octets at least.
+    /// The beginning of the packet that caused the error. If extensions follow, it is padded with zeros
+    /// to at least 128 bytes.
     pub original: &'a [u8],
-    /// The extension structure behind it, if there is a valid one.
+    /// The extension structure after it, if there is a valid one.
     pub extensions: Option<Extensions<'a>>,
-    /// Whether `original` may be filled up.
-    filled_up: bool,
+    /// `true` if `original` may be padded.
+    padded: bool,
 }
 
-/// Least length of the quoted part when extensions follow it (RFC 4884 section 3).
+/// Smallest length of the quoted packet if extensions follow it, in bytes (RFC 4884 section 3).
 const MIN_WITH_EXTENSIONS: usize = 128;
 
 impl<'a> Quote<'a> {
-    /// `quote_len` is what the message's length field says, in octets; 0 for none.
+    /// Splits the body of an error message. `quote_len` is the value of the message's length field in
+    /// bytes, or 0 if it has none.
     pub(super) fn split(body: &'a [u8], quote_len: usize) -> Self {
-        // A length that makes no sense is no length: the field was unused before RFC 4884.
+        // An impossible length is ignored: the field was unused before RFC 4884.
         if quote_len >= MIN_WITH_EXTENSIONS
             && let Some((original, behind)) = body.split_at_checked(quote_len)
         {
             return Self {
                 original,
                 extensions: Extensions::parse(behind),
-                filled_up: true,
+                padded: true,
             };
         }
         Self {
             original: body,
             extensions: None,
-            filled_up: false,
+            padded: false,
         }
     }
 
-    /// The quoted packet's addresses and the beginning of its upper layer; `None` if the quote is
-    /// cut within its IP headers or is no IP packet. It was sent by somebody else: nothing is verified.
+    /// Reads the addresses and the beginning of the upper layer of the quoted packet. Returns `None` if
+    /// the quote ends within the fixed IP header or is not an IP packet. None of it is verified.
     pub fn packet(&self) -> Option<Outline<'a>> {
-        if self.filled_up {
+        if self.padded {
             Outline::read(self.original)
         } else {
             Outline::read_beginning(self.original)

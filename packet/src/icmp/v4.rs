@@ -6,40 +6,40 @@ use super::quote::Quote;
 use super::{HEADER_LEN, IcmpParseError};
 use crate::checksum::{self, RxChecksum};
 
-/// Why a destination cannot be reached (type 3; RFC 792, RFC 1122 section 3.2.2.1, RFC 1812).
+/// The reason why a destination is unreachable (type 3; RFC 792, RFC 1122 section 3.2.2.1, RFC 1812).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Icmpv4UnreachableCode {
     /// 0: no route to the network.
     Network,
     /// 1: the host does not answer.
     Host,
-    /// 2: the host does not know the protocol.
+    /// 2: the host does not support the protocol.
     Protocol,
-    /// 3: nobody listens on the port.
+    /// 3: no socket listens on the port.
     Port,
-    /// 4: longer than the next link's MTU, and not to be fragmented (RFC 1191).
+    /// 4: the packet exceeds the MTU of the next link and must not be fragmented (RFC 1191).
     FragmentationNeeded,
     /// 5: the source route failed.
     SourceRouteFailed,
-    /// 6.
+    /// 6: the network is unknown.
     NetworkUnknown,
-    /// 7.
+    /// 7: the host is unknown.
     HostUnknown,
-    /// 8.
+    /// 8: the source host is isolated.
     SourceIsolated,
-    /// 9: forbidden by the administration.
+    /// 9: the network is administratively prohibited.
     NetworkProhibited,
-    /// 10: forbidden by the administration.
+    /// 10: the host is administratively prohibited.
     HostProhibited,
-    /// 11: not with this type of service.
+    /// 11: the network is unreachable with this type of service.
     NetworkTypeOfService,
-    /// 12: not with this type of service.
+    /// 12: the host is unreachable with this type of service.
     HostTypeOfService,
-    /// 13: forbidden by the administration (RFC 1812).
+    /// 13: communication is administratively prohibited (RFC 1812).
     CommunicationProhibited,
-    /// 14 (RFC 1812).
+    /// 14: the host does not permit the precedence (RFC 1812).
     HostPrecedenceViolation,
-    /// 15 (RFC 1812).
+    /// 15: the network demands a higher precedence (RFC 1812).
     PrecedenceCutoff,
     /// Any other code.
     Other(u8),
@@ -93,7 +93,7 @@ impl From<Icmpv4UnreachableCode> for u8 {
     }
 }
 
-/// What a redirect is for (type 5).
+/// The scope of a redirect (type 5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Icmpv4RedirectCode {
     /// 0: the network.
@@ -132,12 +132,12 @@ impl From<Icmpv4RedirectCode> for u8 {
     }
 }
 
-/// Which time was exceeded: the same codes in both versions (RFC 792, RFC 4443 section 3.3).
+/// The time that was exceeded. Both versions have the same codes (RFC 792, RFC 4443 section 3.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TimeExceededCode {
-    /// 0: the packet lived too long on its way.
+    /// 0: the time to live (hop limit) reached zero.
     InTransit,
-    /// 1: not all fragments came in time.
+    /// 1: not all fragments arrived in time.
     Reassembly,
     /// Any other code.
     Other(u8),
@@ -177,11 +177,11 @@ mod kind {
     pub(super) const TIMESTAMP_REPLY: u8 = 14;
 }
 
-/// The first eight octets of a message. Fields that a sender must leave zero are not kept, but for
-/// the RFC 4884 length, which [`Icmpv4View::quote`] reads.
+/// The first eight bytes of a message. Fields that a sender must set to zero are not kept; one of them
+/// is the length of RFC 4884, which [`Icmpv4View::quote`] reads.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Icmpv4 {
-    /// Type 0: the answer to an echo request, with its data.
+    /// Type 0: the answer to an echo request.
     EchoReply {
         /// Identifier of the request.
         ident: u16,
@@ -190,42 +190,42 @@ pub enum Icmpv4 {
     },
     /// Type 3.
     DestinationUnreachable {
-        /// Why.
+        /// The reason.
         code: Icmpv4UnreachableCode,
-        /// With [`Icmpv4UnreachableCode::FragmentationNeeded`], the MTU of the next link, in octets,
-        /// or 0 from a router that does not tell (RFC 1191 section 4). Otherwise 0.
+        /// With [`Icmpv4UnreachableCode::FragmentationNeeded`], the MTU of the next link in bytes, or 0
+        /// from a router that does not report it (RFC 1191 section 4). Otherwise 0.
         next_hop_mtu: u16,
     },
-    /// Type 4: deprecated, to be ignored (RFC 6633).
+    /// Type 4: deprecated; receivers ignore it (RFC 6633).
     SourceQuench,
     /// Type 5.
     Redirect {
-        /// For what.
+        /// The scope.
         code: Icmpv4RedirectCode,
-        /// The better router.
+        /// The router to use.
         gateway: Ipv4Addr,
     },
     /// Type 8.
     EchoRequest {
-        /// Identifier, for the sender to tell its requests apart.
+        /// Identifier, by which the sender matches the reply.
         ident: u16,
-        /// Sequence number, likewise.
+        /// Sequence number, by which the sender matches the reply.
         seq: u16,
     },
-    /// Type 9 (RFC 1256): addresses of routers, each with its preference, follow.
+    /// Type 9 (RFC 1256): a list of router addresses, each with its preference, follows.
     RouterAdvertisement {
-        /// How many addresses follow.
+        /// Number of addresses.
         count: u8,
-        /// Length of each with its preference, in words of 4 octets.
+        /// Length of an address with its preference, in words of 4 bytes.
         entry_words: u8,
-        /// For how long they hold, in seconds.
+        /// Time for which the addresses are valid, in seconds.
         lifetime_secs: u16,
     },
     /// Type 10 (RFC 1256).
     RouterSolicitation,
     /// Type 11.
     TimeExceeded {
-        /// Which time.
+        /// The time that was exceeded.
         code: TimeExceededCode,
     },
     /// Type 12.
@@ -235,7 +235,7 @@ pub enum Icmpv4 {
         /// The octet of the packet that is wrong.
         pointer: u8,
     },
-    /// Type 13; three times, of 4 octets each, follow.
+    /// Type 13: three timestamps of 4 bytes each follow.
     Timestamp {
         /// Identifier.
         ident: u16,
@@ -255,15 +255,15 @@ pub enum Icmpv4 {
         kind: u8,
         /// Code.
         code: u8,
-        /// The four octets behind the checksum.
+        /// The four bytes after the checksum.
         rest: [u8; 4],
     },
 }
 
 impl Icmpv4 {
-    /// Reads a message's first eight octets; the checksum field is not looked at.
-    pub fn from_octets(octets: &[u8; HEADER_LEN]) -> Self {
-        let [kind, code, _, _, a, b, c, d] = *octets;
+    /// Reads the first eight bytes of a message. It ignores the checksum.
+    pub fn from_bytes(bytes: &[u8; HEADER_LEN]) -> Self {
+        let [kind, code, _, _, a, b, c, d] = *bytes;
         let (first, second) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         match (kind, code) {
             (kind::ECHO_REPLY, 0) => Self::EchoReply {
@@ -313,8 +313,8 @@ impl Icmpv4 {
         }
     }
 
-    /// The message's first eight octets, with a checksum field of zero.
-    pub fn to_octets(&self) -> [u8; HEADER_LEN] {
+    /// Returns the first eight bytes of the message, with a zero checksum.
+    pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let (kind, code, rest) = match *self {
             Self::EchoReply { ident, seq } => (kind::ECHO_REPLY, 0, pair(ident, seq)),
             Self::EchoRequest { ident, seq } => (kind::ECHO_REQUEST, 0, pair(ident, seq)),
@@ -348,10 +348,11 @@ impl Icmpv4 {
         [kind, code, 0, 0, a, b, c, d]
     }
 
-    /// Whether it reports an error, whatever its code, and so quotes a packet (RFC 1122
-    /// section 3.2.2). Of a type that is not known here nobody can tell; so whoever is about to send
-    /// an error asks [`Outline::may_be_answered`](crate::ip::Outline::may_be_answered), which wants
-    /// to be sure that it is none.
+    /// Returns `true` if the message reports an error, and so quotes a packet (RFC 1122 section 3.2.2).
+    ///
+    /// Returns `false` for unknown types, although they may be errors. Before answering a packet with an
+    /// ICMP error, use [`Outline::may_be_answered`](crate::ip::Outline::may_be_answered), which treats
+    /// unknown types as errors.
     pub fn is_error(&self) -> bool {
         matches!(
             self,
@@ -367,7 +368,7 @@ impl Icmpv4 {
         )
     }
 
-    /// Whether a message of this type may carry the length of RFC 4884.
+    /// Returns `true` if messages of this type may have the length field of RFC 4884.
     fn has_quote_len(&self) -> bool {
         matches!(
             self,
@@ -383,45 +384,45 @@ pub(super) fn pair(first: u16, second: u16) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// A message whose checksum is right.
+/// A message whose checksum was verified or vouched for by the device.
 #[derive(Clone, Copy, Debug)]
 pub struct Icmpv4View<'a> {
-    octets: &'a [u8; HEADER_LEN],
+    header: &'a [u8; HEADER_LEN],
     body: &'a [u8],
 }
 
 impl<'a> Icmpv4View<'a> {
-    /// Reads `bytes`, an IP payload from its first octet to its last.
+    /// Parses `bytes`, a whole IP payload.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns the first fault found: length, then checksum.
     pub fn parse(bytes: &'a [u8], checksum: RxChecksum) -> Result<Self, IcmpParseError> {
-        let Some((octets, body)) = bytes.split_first_chunk() else {
+        let Some((header, body)) = bytes.split_first_chunk() else {
             return Err(IcmpParseError::TooShort);
         };
         if checksum == RxChecksum::Unknown && !checksum::verify(bytes) {
             return Err(IcmpParseError::Checksum);
         }
-        Ok(Self { octets, body })
+        Ok(Self { header, body })
     }
 
-    /// The first eight octets.
+    /// Returns the message in the first eight bytes.
     pub fn message(&self) -> Icmpv4 {
-        Icmpv4::from_octets(self.octets)
+        Icmpv4::from_bytes(self.header)
     }
 
-    /// What follows them: echo data, or the quoted packet with what RFC 4884 may put behind it.
+    /// Returns the bytes after the first eight: echo data, or the quoted packet and its extensions.
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// The packet that an error message quotes; `None` for other messages.
+    /// Returns the packet that an error message quotes, or `None` for other messages.
     pub fn quote(&self) -> Option<Quote<'a>> {
         let message = self.message();
         if !message.is_error() {
             return None;
         }
-        let [.., length, _, _] = *self.octets;
+        let [.., length, _, _] = *self.header;
         let words = if message.has_quote_len() { length } else { 0 };
         Some(Quote::split(self.body, usize::from(words) * 4))
     }

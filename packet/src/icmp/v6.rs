@@ -1,4 +1,4 @@
-//! ICMP for IPv6 (RFC 4443; the messages of RFC 4861 and RFC 2710 are recognised by their types).
+//! ICMP for IPv6 (RFC 4443). Messages of RFC 4861, RFC 2710 and RFC 3810 are recognised by their types.
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -8,20 +8,20 @@ use super::{HEADER_LEN, IcmpParseError};
 use crate::IpProto;
 use crate::checksum::{self, RxChecksum};
 
-/// Why a destination cannot be reached (type 1, RFC 4443 section 3.1).
+/// The reason why a destination is unreachable (type 1, RFC 4443 section 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Icmpv6UnreachableCode {
     /// 0: no route to the destination.
     NoRoute,
-    /// 1: forbidden by the administration.
+    /// 1: communication is administratively prohibited.
     Prohibited,
-    /// 2: beyond the scope of the source address.
+    /// 2: the destination is beyond the scope of the source address.
     BeyondScope,
-    /// 3: the address does not answer.
+    /// 3: the address is unreachable.
     Address,
-    /// 4: nobody listens on the port.
+    /// 4: no socket listens on the port.
     Port,
-    /// 5: the source address failed a policy.
+    /// 5: a policy rejects the source address.
     SourcePolicy,
     /// 6: the route rejects the destination.
     RejectRoute,
@@ -78,7 +78,7 @@ mod kind {
 }
 
 /// The messages of neighbour discovery (RFC 4861) and multicast listener discovery (RFC 2710,
-/// RFC 3810). A TUN device has no link layer, so a host sees them, but has nothing to answer.
+/// RFC 3810). On a TUN device, which has no link layer, a host may receive them but answers none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Icmpv6Link {
     /// Type 130.
@@ -132,40 +132,40 @@ impl Icmpv6Link {
     }
 }
 
-/// The first eight octets of a message. Fields that a sender must leave zero are not kept, but for
-/// the RFC 4884 length, which [`Icmpv6View::quote`] reads.
+/// The first eight bytes of a message. Fields that a sender must set to zero are not kept; one of them
+/// is the length of RFC 4884, which [`Icmpv6View::quote`] reads.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Icmpv6 {
     /// Type 1.
     DestinationUnreachable {
-        /// Why.
+        /// The reason.
         code: Icmpv6UnreachableCode,
     },
     /// Type 2.
     PacketTooBig {
-        /// MTU of the next link, in octets.
+        /// MTU of the next link, in bytes.
         mtu: u32,
     },
     /// Type 3.
     TimeExceeded {
-        /// Which time.
+        /// The time that was exceeded.
         code: TimeExceededCode,
     },
     /// Type 4.
     ParameterProblem {
         /// The code: see [`Icmpv6ParameterProblemCode`](crate::ip::Icmpv6ParameterProblemCode).
         code: u8,
-        /// The octet of the packet that is wrong; may lie beyond the quote.
+        /// The octet of the packet that is wrong. It may lie beyond the end of the quote.
         pointer: u32,
     },
     /// Type 128.
     EchoRequest {
-        /// Identifier, for the sender to tell its requests apart.
+        /// Identifier, by which the sender matches the reply.
         ident: u16,
-        /// Sequence number, likewise.
+        /// Sequence number, by which the sender matches the reply.
         seq: u16,
     },
-    /// Type 129: the answer to an echo request, with its data.
+    /// Type 129: the answer to an echo request.
     EchoReply {
         /// Identifier of the request.
         ident: u16,
@@ -174,31 +174,31 @@ pub enum Icmpv6 {
     },
     /// Types 130 to 137 and 143.
     Link {
-        /// Which.
+        /// The message.
         message: Icmpv6Link,
-        /// The four octets behind the checksum.
+        /// The four bytes after the checksum.
         rest: [u8; 4],
     },
     /// Any other type, or a type above with a code that it does not have.
     Other {
-        /// Type; below 128 it is an error (RFC 4443 section 2.1).
+        /// Type. Types below 128 are errors (RFC 4443 section 2.1).
         kind: u8,
         /// Code.
         code: u8,
-        /// The four octets behind the checksum.
+        /// The four bytes after the checksum.
         rest: [u8; 4],
     },
 }
 
 impl Icmpv6 {
-    /// Reads a message's first eight octets; the checksum field is not looked at.
-    pub fn from_octets(octets: &[u8; HEADER_LEN]) -> Self {
-        let [kind, code, _, _, a, b, c, d] = *octets;
+    /// Reads the first eight bytes of a message. It ignores the checksum.
+    pub fn from_bytes(bytes: &[u8; HEADER_LEN]) -> Self {
+        let [kind, code, _, _, a, b, c, d] = *bytes;
         let (first, second) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         let rest = [a, b, c, d];
         match (kind, code) {
             (kind::UNREACHABLE, _) => Self::DestinationUnreachable { code: code.into() },
-            // The code is sent as zero and not looked at (RFC 4443 section 3.2).
+            // Receivers ignore the code, which is sent as zero (RFC 4443 section 3.2).
             (kind::PACKET_TOO_BIG, _) => Self::PacketTooBig {
                 mtu: u32::from_be_bytes(rest),
             },
@@ -222,8 +222,8 @@ impl Icmpv6 {
         }
     }
 
-    /// The message's first eight octets, with a checksum field of zero.
-    pub fn to_octets(&self) -> [u8; HEADER_LEN] {
+    /// Returns the first eight bytes of the message, with a zero checksum.
+    pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let (kind, code, rest) = match *self {
             Self::DestinationUnreachable { code } => (kind::UNREACHABLE, code.into(), [0; 4]),
             Self::PacketTooBig { mtu } => (kind::PACKET_TOO_BIG, 0, mtu.to_be_bytes()),
@@ -240,8 +240,8 @@ impl Icmpv6 {
         [kind, code, 0, 0, a, b, c, d]
     }
 
-    /// Whether it reports an error, and so quotes a packet and is never answered by an error
-    /// (RFC 4443 section 2.4): all types below 128, the unknown included, and redirects.
+    /// Returns `true` if the message reports an error, which must not be answered with an ICMP error
+    /// (RFC 4443 section 2.4): all types below 128, unknown ones included, and redirects.
     pub fn is_error(&self) -> bool {
         match self {
             Self::DestinationUnreachable { .. }
@@ -255,25 +255,25 @@ impl Icmpv6 {
     }
 }
 
-/// A message whose checksum is right.
+/// A message whose checksum was verified or vouched for by the device.
 #[derive(Clone, Copy, Debug)]
 pub struct Icmpv6View<'a> {
-    octets: &'a [u8; HEADER_LEN],
+    header: &'a [u8; HEADER_LEN],
     body: &'a [u8],
 }
 
 impl<'a> Icmpv6View<'a> {
-    /// Reads `bytes`, an IP payload from its first octet to its last, that came from `src` for `dst`.
+    /// Parses `bytes`, a whole IP payload that was sent from `src` to `dst`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns the first fault found: length, then checksum.
     pub fn parse(
         src: Ipv6Addr,
         dst: Ipv6Addr,
         bytes: &'a [u8],
         checksum: RxChecksum,
     ) -> Result<Self, IcmpParseError> {
-        let Some((octets, body)) = bytes.split_first_chunk() else {
+        let Some((header, body)) = bytes.split_first_chunk() else {
             return Err(IcmpParseError::TooShort);
         };
         let (src, dst) = (IpAddr::V6(src), IpAddr::V6(dst));
@@ -282,25 +282,26 @@ impl<'a> Icmpv6View<'a> {
         {
             return Err(IcmpParseError::Checksum);
         }
-        Ok(Self { octets, body })
+        Ok(Self { header, body })
     }
 
-    /// The first eight octets.
+    /// Returns the message in the first eight bytes.
     pub fn message(&self) -> Icmpv6 {
-        Icmpv6::from_octets(self.octets)
+        Icmpv6::from_bytes(self.header)
     }
 
-    /// What follows them: echo data, or the quoted packet with what RFC 4884 may put behind it.
+    /// Returns the bytes after the first eight: echo data, or the quoted packet and its extensions.
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// The packet that an error message quotes, of an unknown type too (RFC 4443 section 2.4 a);
-    /// `None` for other messages and for redirects, which quote inside an option.
+    /// Returns the packet that an error message quotes, also for errors of an unknown type (RFC 4443
+    /// section 2.4 a). Returns `None` for other messages, and for redirects, which quote the packet in
+    /// an option.
     pub fn quote(&self) -> Option<Quote<'a>> {
         let quote_len = match self.message() {
             Icmpv6::DestinationUnreachable { .. } | Icmpv6::TimeExceeded { .. } => {
-                let [.., length, _, _, _] = *self.octets;
+                let [.., length, _, _, _] = *self.header;
                 usize::from(length) * 8
             }
             Icmpv6::PacketTooBig { .. } | Icmpv6::ParameterProblem { .. } => 0,

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use etherparse::IpSlice;
 use packet::build::{self, Head, IpFields, TxChecksum};
-use packet::checksum::{self, Checksum, Kernel, RxChecksum};
+use packet::checksum::{self, Checksum, Implementation, RxChecksum};
 use packet::icmp::{IcmpMessage, Icmpv4, Icmpv4View, Icmpv6, Icmpv6View, Quote};
 use packet::ip::{
     AnyIpPacket, Ip, IpPacket, IpParseError, IpVersion, Ipv4, Ipv6, MAX_EXTENSION_HEADERS,
@@ -328,7 +328,7 @@ pub fn fuzz_icmp(data: &[u8]) {
     if let Ok(view) = Icmpv4View::parse(data, RxChecksum::Vouched) {
         let message = view.message();
         rebuild_icmp(message, [10, 0, 0, 1].into(), view.body());
-        assert_eq!(Icmpv4::from_octets(&message.to_octets()), message);
+        assert_eq!(Icmpv4::from_bytes(&message.to_bytes()), message);
         assert!(view.quote().is_none() || message.is_error());
         quote(view.quote(), view.body());
     }
@@ -336,7 +336,7 @@ pub fn fuzz_icmp(data: &[u8]) {
     if let Ok(view) = Icmpv6View::parse(addr, addr, data, RxChecksum::Vouched) {
         let message = view.message();
         rebuild_icmp(message, addr.into(), view.body());
-        assert_eq!(Icmpv6::from_octets(&message.to_octets()), message);
+        assert_eq!(Icmpv6::from_bytes(&message.to_bytes()), message);
         assert!(view.quote().is_none() || message.is_error());
         quote(view.quote(), view.body());
     }
@@ -416,8 +416,12 @@ pub fn fuzz_checksum(data: &[u8]) {
         rest = behind;
     }
     assert_eq!((sum.finish(), copied.finish()), (expected, expected));
-    for kernel in Kernel::ALL {
-        assert!(kernel.checksum(bytes).is_none_or(|sum| sum == expected));
+    for implementation in Implementation::ALL {
+        assert!(
+            implementation
+                .checksum(bytes)
+                .is_none_or(|sum| sum == expected)
+        );
     }
     // One half of the octets, at an even offset, becomes the other.
     let half = bytes.len() / 2;
