@@ -1,4 +1,5 @@
-//! Packets as they go through the stack: received in a slab, sent as headers and pieces of payload.
+//! Packets on their way through a stack: [`RxPacket`] is received in a slab, [`TxPacket`] is sent as
+//! headers and pieces of payload.
 //!
 //! ```
 //! use packet::Payload;
@@ -17,10 +18,10 @@ use crate::buf::Payload;
 use crate::build::Head;
 pub use crate::checksum::RxChecksum;
 
-/// Most pieces of payload in one packet.
+/// Largest number of payload pieces in one packet.
 pub const MAX_CHUNKS: usize = 6;
 
-/// Pieces of payload in order, without an allocation: at most [`MAX_CHUNKS`].
+/// A list of up to [`MAX_CHUNKS`] payload pieces, stored inline.
 #[derive(Clone, Default)]
 pub struct Chunks {
     pieces: [Payload; MAX_CHUNKS],
@@ -29,16 +30,16 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// No pieces.
+    /// Creates an empty list.
     #[inline]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends a piece; an empty one takes no room.
+    /// Appends a piece. An empty piece is dropped and takes no place.
     ///
     /// # Errors
-    /// The piece comes back if there are [`MAX_CHUNKS`] already.
+    /// Returns the piece if the list is full.
     #[inline]
     pub fn push(&mut self, piece: Payload) -> Result<(), Payload> {
         if piece.is_empty() {
@@ -55,54 +56,55 @@ impl Chunks {
         }
     }
 
-    /// The pieces, in order.
+    /// Returns the pieces, in order.
     #[inline]
     pub fn as_slice(&self) -> &[Payload] {
         self.pieces.get(..usize::from(self.count)).unwrap_or(&[])
     }
 
-    /// The pieces, in order.
+    /// Iterates over the pieces, in order.
     #[inline]
     pub fn iter(&self) -> core::slice::Iter<'_, Payload> {
         self.as_slice().iter()
     }
 
-    /// The bytes of the pieces, in order: what the builders in [`build`](crate::build) take.
+    /// Iterates over the bytes of the pieces, in order, as the functions in [`build`](crate::build)
+    /// expect them.
     #[inline]
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.iter().map(|piece| &piece[..])
     }
 
-    /// Length of all pieces together, in octets.
+    /// Returns the length of all pieces together, in bytes.
     #[inline]
     pub fn len_bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many pieces there are.
+    /// Returns the number of pieces.
     #[inline]
     pub fn len(&self) -> usize {
         usize::from(self.count)
     }
 
-    /// True if there are no bytes.
+    /// Returns `true` if there are no bytes.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// True if no further piece finds room.
+    /// Returns `true` if the list has no place for another piece.
     #[inline]
     pub fn is_full(&self) -> bool {
         usize::from(self.count) == MAX_CHUNKS
     }
 
-    /// Lets go of all pieces.
+    /// Removes all pieces.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// All bytes, copied together.
+    /// Copies all bytes into one vector.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut all = Vec::with_capacity(self.len_bytes());
         for piece in self.slices() {
@@ -115,7 +117,7 @@ impl Chunks {
 impl From<Payload> for Chunks {
     fn from(piece: Payload) -> Self {
         let mut chunks = Self::new();
-        // There is room for one.
+        // An empty list has a place.
         let _ = chunks.push(piece);
         chunks
     }
@@ -136,16 +138,17 @@ impl fmt::Debug for Chunks {
     }
 }
 
-/// The device is to complete a transport checksum: the field holds the pseudo-header's sum.
+/// A request to the device to finish a transport checksum, whose field holds the sum of the
+/// pseudo-header.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ChecksumOffload {
-    /// Offset in the packet at which summing begins: the transport header, in octets.
+    /// Offset of the transport header, where summing starts, in bytes.
     pub start: u16,
-    /// Offset of the checksum field from `start`, in octets.
+    /// Offset of the checksum field from `start`, in bytes.
     pub offset: u16,
 }
 
-/// How the device cuts a packet that is longer than the MTU.
+/// The protocol by which the device cuts a packet that is longer than the MTU.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SegmentKind {
     /// TCP over IPv4.
@@ -156,23 +159,23 @@ pub enum SegmentKind {
     Udp,
 }
 
-/// The device is to cut the packet into segments.
+/// A request to the device to cut the packet into segments.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SegmentOffload {
-    /// What is cut.
+    /// The protocol of the segments.
     pub kind: SegmentKind,
-    /// Payload octets in each segment but the last.
+    /// Number of payload bytes in each segment but the last.
     pub size: u16,
-    /// Length of all headers in front of the payload, in octets.
+    /// Length of all headers in front of the payload, in bytes.
     pub header_len: u16,
 }
 
-/// What is left to the device.
+/// Work on a packet that is left to the device.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct TxOffload {
-    /// A checksum to complete.
+    /// The checksum to finish.
     pub checksum: Option<ChecksumOffload>,
-    /// Segments to cut.
+    /// The segments to cut the packet into.
     pub segment: Option<SegmentOffload>,
 }
 
@@ -181,26 +184,26 @@ pub struct TxOffload {
 pub struct TxPacket {
     /// The headers, IP header first.
     pub head: Head,
-    /// What follows the headers.
+    /// The payload.
     pub payload: Chunks,
-    /// What is left to the device.
+    /// Work that is left to the device.
     pub offload: TxOffload,
 }
 
 impl TxPacket {
-    /// Length of headers and payload, in octets.
+    /// Returns the length of the headers and payload, in bytes.
     #[inline]
     pub fn len(&self) -> usize {
         self.head.len() + self.payload.len_bytes()
     }
 
-    /// True if there is nothing in it.
+    /// Returns `true` if the packet has no bytes.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Headers and payload, copied together.
+    /// Copies headers and payload into one vector.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut all = Vec::with_capacity(self.len());
         all.extend_from_slice(self.head.as_slice());
@@ -211,15 +214,16 @@ impl TxPacket {
     }
 }
 
-/// A packet received: bytes in a slab, and what the device said about them.
+/// A received packet, with what the device reported about it.
 #[derive(Clone, Default, Debug)]
 pub struct RxPacket {
-    /// The packet, from the first octet of its IP header.
+    /// The bytes of the packet, from the start of its IP header.
     pub data: Payload,
-    /// What the device said about the transport checksum.
+    /// The device's verdict on the transport checksum.
     pub checksum: RxChecksum,
-    /// Payload octets of the segments that the device put together; 0 if it is one as sent.
+    /// Number of payload bytes in each segment that the device merged into this packet; 0 for a packet
+    /// as it was sent.
     pub gso_size: u16,
-    /// When it was read from the device, in nanoseconds on the stack's clock.
+    /// Time at which the packet was read from the device, in nanoseconds on the stack's clock.
     pub arrived_nanos: u64,
 }

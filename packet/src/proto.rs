@@ -1,8 +1,8 @@
-//! Protocol numbers: what an IP header says comes next.
+//! IP protocol numbers.
 
 use core::fmt;
 
-/// An IP protocol number, or IPv6 next header value: one octet (IANA "Protocol Numbers").
+/// An IP protocol number, or IPv6 next header value (IANA "Protocol Numbers").
 ///
 /// ```
 /// use packet::IpProto;
@@ -14,13 +14,13 @@ use core::fmt;
 pub struct IpProto(pub u8);
 
 impl IpProto {
-    /// IPv6 hop-by-hop options (RFC 8200 section 4.3): only directly behind the fixed header.
+    /// IPv6 hop-by-hop options (RFC 8200 section 4.3), allowed only directly after the fixed header.
     pub const HOP_BY_HOP: Self = Self(0);
     /// ICMP for IPv4 (RFC 792).
     pub const ICMP: Self = Self(1);
     /// IGMP (RFC 3376).
     pub const IGMP: Self = Self(2);
-    /// IPv4 in a tunnel (RFC 2003): its header is the upper layer.
+    /// An encapsulated IPv4 packet (RFC 2003).
     pub const IPV4: Self = Self(4);
     /// TCP (RFC 9293).
     pub const TCP: Self = Self(6);
@@ -28,7 +28,7 @@ impl IpProto {
     pub const UDP: Self = Self(17);
     /// DCCP (RFC 4340).
     pub const DCCP: Self = Self(33);
-    /// IPv6 in a tunnel (RFC 2473): its header is the upper layer.
+    /// An encapsulated IPv6 packet (RFC 2473).
     pub const IPV6: Self = Self(41);
     /// IPv6 routing header (RFC 8200 section 4.4).
     pub const ROUTING: Self = Self(43);
@@ -36,13 +36,13 @@ impl IpProto {
     pub const FRAGMENT: Self = Self(44);
     /// GRE (RFC 2784).
     pub const GRE: Self = Self(47);
-    /// Encapsulating security payload (RFC 4303): recognised, never looked into.
+    /// Encapsulating security payload (RFC 4303): recognised, not parsed.
     pub const ESP: Self = Self(50);
-    /// Authentication header (RFC 4302): recognised, never looked into.
+    /// Authentication header (RFC 4302): recognised, not parsed.
     pub const AH: Self = Self(51);
     /// ICMP for IPv6 (RFC 4443).
     pub const ICMPV6: Self = Self(58);
-    /// IPv6 no next header (RFC 8200 section 4.7): nothing follows that is to be delivered.
+    /// IPv6 no next header (RFC 8200 section 4.7): the packet has no payload to deliver.
     pub const NO_NEXT: Self = Self(59);
     /// IPv6 destination options (RFC 8200 section 4.6).
     pub const DEST_OPTS: Self = Self(60);
@@ -51,7 +51,7 @@ impl IpProto {
     /// UDP-Lite (RFC 3828).
     pub const UDP_LITE: Self = Self(136);
 
-    /// True for the extension headers that the IPv6 parser walks through by itself.
+    /// Returns `true` for the extension headers that the IPv6 parser reads.
     pub const fn is_extension_header(self) -> bool {
         matches!(
             self,
@@ -59,7 +59,7 @@ impl IpProto {
         )
     }
 
-    /// The protocol's name, where it is one of the constants here.
+    /// Returns the protocol's name if it is one of the constants above.
     pub const fn name(self) -> Option<&'static str> {
         Some(match self {
             Self::HOP_BY_HOP => "hop-by-hop options",

@@ -1,11 +1,11 @@
 //! UDP datagrams (RFC 768, RFC 1122 section 4.1, RFC 8200 section 8.1).
 //!
-//! * **Define.** A [`UdpView`] is a datagram whose length field fits what was received and whose
+//! * **Define.** A [`UdpView`] is a datagram whose length field fits the bytes received and whose
 //!   checksum was verified, vouched for by the device, or (IPv4 only) left out by the sender.
 //! * **Enforce.** [`UdpView::parse`] is the only constructor.
-//! * **Consume.** Sockets are given the payload of a `UdpView` only.
+//! * **Consume.** Sockets receive payload from a `UdpView` only.
 //!
-//! The zero checksum that RFC 6935 and RFC 6936 allow tunnels over IPv6 stays closed.
+//! The zero checksum that RFC 6935 and RFC 6936 allow to tunnels over IPv6 is not accepted.
 //!
 //! ```
 //! use packet::checksum::RxChecksum;
@@ -25,10 +25,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::IpProto;
 use crate::checksum::{self, RxChecksum};
 
-/// Length of the header, in octets.
+/// Length of the header, in bytes.
 pub const LEN: usize = 8;
 
-/// The 8 octets of a UDP header as they are on the wire (RFC 768).
+/// The 8 bytes of a UDP header as they are on the wire (RFC 768).
 ///
 /// ```text
 ///  0                   1                   2                   3
@@ -44,30 +44,30 @@ pub const LEN: usize = 8;
 )]
 #[repr(C)]
 pub struct WireHeader {
-    /// Source port, zero if none.
+    /// Source port; zero for none.
     pub src_port: U16,
     /// Destination port.
     pub dst_port: U16,
-    /// Length of header and payload, in octets.
+    /// Length of header and payload, in bytes.
     pub len: U16,
-    /// Checksum; zero is none.
+    /// Checksum; zero for none.
     pub checksum: U16,
 }
 
 /// A UDP header's fields, in host order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct UdpHeader {
-    /// Source port, zero if the sender wants no answer.
+    /// Source port; zero if the sender wants no answer.
     pub src_port: u16,
     /// Destination port.
     pub dst_port: u16,
-    /// Length of header and payload, in octets: at least 8. Builders set it from the payload.
+    /// Length of header and payload, in bytes: at least 8. The builders ignore it and compute the length.
     pub len: u16,
 }
 
 impl UdpHeader {
-    /// Writes the 8 octets, with a checksum field of zero, to the front of `out`; answers how many
-    /// octets were written: 0 if `out` is too short.
+    /// Writes the header with a zero checksum to the front of `out`. Returns the number of bytes
+    /// written: 8, or 0 if `out` is too short.
     pub fn write(&self, out: &mut [u8]) -> usize {
         let wire = WireHeader {
             src_port: self.src_port.into(),
@@ -85,20 +85,20 @@ impl UdpHeader {
     }
 }
 
-/// Why a datagram is discarded.
+/// The reason to discard a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum UdpParseError {
-    /// Shorter than the header of 8 octets.
-    #[error("shorter than the header")]
+    /// The datagram is shorter than the header of 8 bytes.
+    #[error("UDP datagram is shorter than its header of 8 bytes")]
     TooShort,
-    /// The length field is below 8, or beyond the end of what was received.
-    #[error("bad length")]
+    /// The length field is below 8, or exceeds the bytes received.
+    #[error("UDP length field is below 8 or exceeds the IP payload")]
     Length,
     /// The checksum is wrong.
-    #[error("bad checksum")]
+    #[error("UDP checksum is wrong")]
     Checksum,
-    /// No checksum over IPv6 (RFC 8200 section 8.1).
-    #[error("no checksum over IPv6")]
+    /// The checksum is missing, which is an error over IPv6 (RFC 8200 section 8.1).
+    #[error("UDP checksum is missing, which IPv6 does not allow")]
     MissingChecksum,
 }
 
@@ -110,10 +110,10 @@ pub struct UdpView<'a> {
 }
 
 impl<'a> UdpView<'a> {
-    /// Reads `bytes`, an IP payload; what lies beyond the UDP length is left out.
+    /// Parses `bytes`, an IP payload. Bytes beyond the UDP length are ignored.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns the first fault found: length, then checksum.
     #[inline]
     pub fn parse(
         src: IpAddr,
@@ -128,7 +128,7 @@ impl<'a> UdpView<'a> {
         let datagram = bytes.get(..usize::from(len)).ok_or(UdpParseError::Length)?;
         let payload = datagram.get(LEN..).ok_or(UdpParseError::Length)?;
         if wire.checksum.get() == 0 {
-            // A device that leaves the checksum to us still sets a partial sum, which is not zero.
+            // A checksum that a device would have finished holds a partial sum, which is not zero.
             if src.is_ipv6() {
                 return Err(UdpParseError::MissingChecksum);
             }
@@ -140,7 +140,7 @@ impl<'a> UdpView<'a> {
         Ok(Self { wire, payload })
     }
 
-    /// The header's fields.
+    /// Returns the header's fields.
     #[inline]
     pub fn header(&self) -> UdpHeader {
         UdpHeader {
@@ -150,25 +150,25 @@ impl<'a> UdpView<'a> {
         }
     }
 
-    /// Source port; zero if the sender wants no answer.
+    /// Returns the source port, which is zero if the sender wants no answer.
     #[inline]
     pub fn src_port(&self) -> u16 {
         self.wire.src_port.get()
     }
 
-    /// Destination port.
+    /// Returns the destination port.
     #[inline]
     pub fn dst_port(&self) -> u16 {
         self.wire.dst_port.get()
     }
 
-    /// Whether the sender left the checksum out (IPv4 only).
+    /// Returns `true` if the sender left out the checksum (IPv4 only).
     #[inline]
     pub fn is_unchecked(&self) -> bool {
         self.wire.checksum.get() == 0
     }
 
-    /// What follows the header, as far as the UDP length says.
+    /// Returns the payload.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         self.payload

@@ -70,7 +70,7 @@ fn fragment(head: &mut Head, fields: &IpFields, len: usize) -> Result<(), BuildE
 
 type Builder = (&'static str, usize, fn(&mut Head) -> Result<(), BuildError>);
 
-/// Every builder, and how many octets it writes.
+/// Every builder, and how many bytes it writes.
 const BUILDERS: [Builder; 13] = [
     ("tcp", 32, |head| tcp(head, V4, V4, 0)),
     ("udp", 8, |head| udp(head, V6, V6, 0)),
@@ -217,7 +217,7 @@ fn what_cannot_be_is_refused() {
     }
 }
 
-/// The longest packet that there is, and one octet more, of each builder.
+/// The longest packet that there is, and one byte more, of each builder.
 #[test]
 fn the_last_length_that_fits() {
     type Longest = (
@@ -280,7 +280,7 @@ fn headers_cover_what_is_in_the_head() {
 
     let mut head = fill();
     let header = TcpHeader::default();
-    // The sum has an odd number of octets in front of the payload.
+    // The sum has an odd number of bytes in front of the payload.
     build::prepend_tcp(&mut head, &header, V4, V4, pieces(), 3, TxChecksum::Full).unwrap();
     let bytes = [head.as_slice(), &payload].concat();
     assert_eq!(
@@ -337,7 +337,7 @@ fn a_slice_takes_headers_as_a_head_does() {
             } else {
                 assert_eq!((built, &written[..]), (Ok(()), expected.as_slice()));
             }
-            assert!(buffer[..left].iter().all(|octet| *octet == 0xee), "{room}");
+            assert!(buffer[..left].iter().all(|byte| *byte == 0xee), "{room}");
         }
     }
 }

@@ -57,8 +57,7 @@ impl Pool {
     /// Creates a pool of at most `max_slabs` slabs, each `slab_bytes` long (clamped to
     /// [`MAX_SLAB_BYTES`](Self::MAX_SLAB_BYTES)).
     ///
-    /// The pool allocates a slab when it is first needed, and frees it only when the pool itself is
-    /// freed.
+    /// The pool allocates a slab when it is first needed and keeps it for reuse as long as the pool lives.
     pub fn new(slab_bytes: usize, max_slabs: usize) -> Self {
         Self {
             inner: Arc::new(PoolInner {
@@ -80,7 +79,7 @@ impl Pool {
         let slab = free_lists
             .take()
             .or_else(|| self.allocate())
-            // Finds a slab that another thread gave back behind the first search.
+            // Another thread may have given back a slab to a list that the first search had passed.
             .or_else(|| free_lists.take())?;
         Some(SlabMut::take(slab))
     }
@@ -110,14 +109,14 @@ impl Pool {
         self.inner.max_slabs
     }
 
-    /// Returns `true` if at most a quarter of the slabs is left. A stack then drops packets that it
-    /// holds only for convenience and that will be sent again, so that it can still receive others.
+    /// Returns `true` if at most a quarter of the slabs is left. A stack should then drop data that its
+    /// peers will send again, to be able to receive the data that it needs next.
     pub fn is_scarce(&self) -> bool {
-        // Most pools have never allocated that many slabs, which spares counting the free lists.
-        let unmade = self
+        // Most pools never allocate that many slabs, which spares counting the free lists.
+        let unallocated = self
             .max_slabs()
             .saturating_sub(self.inner.alive.load(Ordering::Acquire));
-        if unmade > self.max_slabs() / 4 {
+        if unallocated > self.max_slabs() / 4 {
             return false;
         }
         let left = self.max_slabs().saturating_sub(self.in_use());

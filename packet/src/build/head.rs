@@ -1,11 +1,11 @@
-//! Room for headers inline: a small buffer that is filled from its end.
+//! Headers in a small inline buffer.
 
 use core::fmt;
 
-/// Room for headers, in octets: 40 (IPv6) + 60 (TCP with all options) + 60 to spare.
+/// Capacity in bytes: 40 (IPv6) + 60 (TCP with all options) + 60 to spare.
 const CAPACITY: usize = 160;
 
-/// Headers in front of a payload, in a fixed inline buffer, written back to front.
+/// The headers of a packet in a fixed inline buffer, written back to front.
 ///
 /// ```
 /// use packet::build::Head;
@@ -18,16 +18,16 @@ const CAPACITY: usize = 160;
 /// ```
 #[derive(Clone)]
 pub struct Head {
-    /// Zero in front of `start`.
+    /// The bytes in front of `start` are zero.
     bytes: [u8; CAPACITY],
     start: u8,
 }
 
 impl Head {
-    /// Room for headers, in octets.
+    /// Capacity for headers, in bytes.
     pub const CAPACITY: usize = CAPACITY;
 
-    /// No headers.
+    /// Creates a head without headers.
     #[inline]
     pub const fn new() -> Self {
         Self {
@@ -36,8 +36,8 @@ impl Head {
         }
     }
 
-    /// `len` octets of zeros in front of what is there, to be written; `None`, and nothing changed,
-    /// if there is no room.
+    /// Adds `len` zero bytes in front of the headers and returns them to be written. Returns `None` and
+    /// changes nothing if there is no room.
     #[inline]
     pub fn prepend(&mut self, len: usize) -> Option<&mut [u8]> {
         let end = usize::from(self.start);
@@ -46,13 +46,13 @@ impl Head {
         self.bytes.get_mut(start..end)
     }
 
-    /// The headers so far.
+    /// Returns the headers so far.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(usize::from(self.start)..).unwrap_or(&[])
     }
 
-    /// The headers so far, to change them in place.
+    /// Returns the headers so far, for changes in place.
     #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         self.bytes
@@ -60,19 +60,19 @@ impl Head {
             .unwrap_or(&mut [])
     }
 
-    /// Length of the headers so far, in octets.
+    /// Returns the length of the headers so far, in bytes.
     #[inline]
     pub fn len(&self) -> usize {
         CAPACITY - usize::from(self.start)
     }
 
-    /// True if there are no headers yet.
+    /// Returns `true` if there are no headers yet.
     #[inline]
     pub fn is_empty(&self) -> bool {
         usize::from(self.start) == CAPACITY
     }
 
-    /// Room that is left, in octets.
+    /// Returns the room that is left, in bytes.
     #[inline]
     pub fn room(&self) -> usize {
         usize::from(self.start)

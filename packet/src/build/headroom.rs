@@ -1,4 +1,4 @@
-//! Where headers are written: any memory that is filled from its end.
+//! Memory for headers, filled from its end.
 
 use super::Head;
 
@@ -6,28 +6,30 @@ mod private {
     pub trait Sealed {}
 }
 
-/// Room for headers that is filled from its end: [`Head`], which brings its own, or [`SliceHead`], in
-/// front of a payload that is in place already. Sealed: what the builders promise rests on these two.
+/// Memory for headers that is filled from its end: [`Head`], an inline buffer, or [`SliceHead`], a slice
+/// in front of a payload.
+///
+/// The trait is sealed, because the builders rely on what these two implementations guarantee.
 pub trait Headroom: private::Sealed {
-    /// `len` octets of zeros in front of what is there, to be written; `None`, and nothing changed,
-    /// if there is no room.
+    /// Adds `len` zero bytes in front of the headers and returns them to be written. Returns `None` and
+    /// changes nothing if there is no room.
     fn prepend(&mut self, len: usize) -> Option<&mut [u8]>;
 
-    /// The headers so far.
+    /// Returns the headers so far.
     fn as_slice(&self) -> &[u8];
 
-    /// The headers so far, to change them in place.
+    /// Returns the headers so far, for changes in place.
     fn as_mut_slice(&mut self) -> &mut [u8];
 
-    /// Length of the headers so far, in octets.
+    /// Returns the length of the headers so far, in bytes.
     fn len(&self) -> usize;
 
-    /// True if there are no headers yet.
+    /// Returns `true` if there are no headers yet.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Room that is left, in octets.
+    /// Returns the room that is left, in bytes.
     fn room(&self) -> usize;
 }
 
@@ -60,7 +62,7 @@ impl Headroom for Head {
     }
 }
 
-/// Headers written to the end of a slice, in front of what lies behind it.
+/// The headers of a packet at the end of a slice, directly in front of the payload.
 ///
 /// ```
 /// use packet::build::{self, Headroom, IpFields, SliceHead, TxChecksum};
@@ -92,7 +94,7 @@ impl Headroom for Head {
 ///
 /// let packet = IpPacket::<Ipv4>::parse(&buffer[start..]).unwrap();
 /// assert_eq!((packet.total_len(), packet.proto()), (33, IpProto::UDP));
-/// assert!(buffer[..start].iter().all(|octet| *octet == 0xff), "the rest is as it was");
+/// assert!(buffer[..start].iter().all(|byte| *byte == 0xff), "the rest is unchanged");
 /// ```
 #[derive(Debug)]
 pub struct SliceHead<'a> {
@@ -101,7 +103,7 @@ pub struct SliceHead<'a> {
 }
 
 impl<'a> SliceHead<'a> {
-    /// No headers yet; the first one ends where `room` does.
+    /// Creates a head without headers. The first header will end at the end of `room`.
     #[inline]
     pub fn new(room: &'a mut [u8]) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! IP headers in front of what is there.
+//! IP headers.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,32 +8,33 @@ use super::{BuildError, Headroom};
 use crate::ip::{FragmentInfo, Ip, Ipv4, Ipv4Header, Ipv6, Ipv6FragmentHeader, Ipv6Header};
 use crate::{IpProto, checksum};
 
-/// What an IP header says, in either version.
+/// The fields of an IP header of either version.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct IpFields {
     /// Source address.
     pub src: IpAddr,
     /// Destination address, of the same version.
     pub dst: IpAddr,
-    /// What follows.
+    /// Protocol of the payload.
     pub proto: IpProto,
     /// Time to live, or hop limit.
     pub ttl: u8,
     /// DSCP in the high 6 bits, ECN in the low 2.
     pub traffic_class: u8,
-    /// IPv4 identification; not looked at in IPv6.
+    /// IPv4 identification. Ignored in IPv6.
     pub ident: u16,
-    /// IPv4: routers must not fragment it; not looked at in IPv6, where they never do, nor for fragments.
+    /// `true` if routers must not fragment the packet. Ignored in IPv6, whose routers never do, and for
+    /// fragments.
     pub dont_fragment: bool,
-    /// IPv6 flow label (RFC 6437), of which the low 20 bits count; 0 is none. Not looked at in IPv4.
+    /// IPv6 flow label (RFC 6437) in the low 20 bits; 0 for none. Ignored in IPv4.
     pub flow_label: u32,
 }
 
-/// Puts an IP header in front of `head`, behind which `payload_len` octets follow.
+/// Puts an IP header in front of `head`. `payload_len` bytes will follow the head.
 ///
 /// # Errors
-/// [`BuildError::NoRoom`], [`BuildError::TooLong`] (IPv4 total length or IPv6 payload length beyond
-/// 65,535 octets), [`BuildError::MixedVersions`].
+/// Returns [`BuildError::NoRoom`], [`BuildError::TooLong`] (IPv4 total length or IPv6 payload length
+/// beyond 65,535 bytes) or [`BuildError::MixedVersions`].
 #[inline]
 pub fn prepend_ip(
     head: &mut impl Headroom,
@@ -56,12 +57,13 @@ pub fn prepend_ip(
     }
 }
 
-/// [`prepend_ip`] for one fragment of a packet: in IPv4 the fields of the header (`fields.ident` and
-/// `fields.dont_fragment` are not looked at), in IPv6 a fragment header behind it. `fields.proto` is
-/// what the whole packet's payload is.
+/// Puts the IP header of a fragment in front of `head`, and in IPv6 a fragment header after it.
+///
+/// `fields.proto` is the protocol of the whole packet's payload. `fields.ident` and
+/// `fields.dont_fragment` are ignored. Otherwise this works as [`prepend_ip`] does.
 ///
 /// # Errors
-/// As [`prepend_ip`], and [`BuildError::Fragment`].
+/// Returns the errors of [`prepend_ip`], and [`BuildError::Fragment`].
 pub fn prepend_ip_fragment(
     head: &mut impl Headroom,
     fields: &IpFields,
@@ -73,7 +75,7 @@ pub fn prepend_ip_fragment(
     if !fragment.offset_bytes.is_multiple_of(8) || !ends_well {
         return Err(BuildError::Fragment);
     }
-    // What the whole packet's length field has to say: in IPv4 with its header, in IPv6 without.
+    // The reassembled packet must fit its length field, which counts the fixed header in IPv4 only.
     let header_len = match fields.src {
         IpAddr::V4(_) => Ipv4::FIXED_HEADER_LEN,
         IpAddr::V6(_) => 0,
@@ -107,15 +109,17 @@ pub fn prepend_ip_fragment(
     }
 }
 
-/// Length of an IPv6 fragment header, in octets.
+/// Length of an IPv6 fragment header, in bytes.
 const FRAGMENT_LEN: usize = size_of::<Ipv6FragmentHeader>();
 
-/// Puts an IPv6 fragment header in front of `head`, which begins with a header of protocol `next`; of
-/// an atomic fragment (RFC 6946) offset and flag are zero. What goes in front of it, [`prepend_ip`] or
-/// an options header, names it; [`prepend_ip_fragment`] does both.
+/// Puts an IPv6 fragment header in front of `head`, which begins with a header of protocol `next`. An
+/// atomic fragment (RFC 6946) has offset zero and no more fragments.
+///
+/// The header that is put in front of this one must have the protocol [`IpProto::FRAGMENT`].
+/// [`prepend_ip_fragment`] writes both headers.
 ///
 /// # Errors
-/// [`BuildError::NoRoom`], [`BuildError::Fragment`].
+/// Returns [`BuildError::NoRoom`] or [`BuildError::Fragment`].
 pub fn prepend_fragment_header(
     head: &mut impl Headroom,
     next: IpProto,
@@ -197,11 +201,13 @@ fn prepend_v6(
 }
 
 /// Puts an IPv6 hop-by-hop or destination options header in front of `head`, which begins with a
-/// header of protocol `next`: `options` as they are on the wire, padded to a multiple of 8 octets.
-/// What goes in front of it, [`prepend_ip`] or another options header, names it.
+/// header of protocol `next`. `options` are in wire format and are padded to a multiple of 8 bytes.
+///
+/// The header that is put in front of this one must have the protocol [`IpProto::HOP_BY_HOP`] or
+/// [`IpProto::DEST_OPTS`].
 ///
 /// # Errors
-/// [`BuildError::NoRoom`], [`BuildError::Options`].
+/// Returns [`BuildError::NoRoom`] or [`BuildError::Options`].
 pub fn prepend_options_header(
     head: &mut impl Headroom,
     next: IpProto,
@@ -223,7 +229,7 @@ pub fn prepend_options_header(
         *next_header = next.0;
         *ext_len = units;
         out.copy_from_slice(options);
-        // One octet of padding is a zero; more are an option of type 1.
+        // One byte of padding is a Pad1 option, a zero; more are a PadN option, type 1.
         if let [kind, padding_len, zeros @ ..] = padding {
             *kind = 1;
             *padding_len = zeros.len() as u8;
@@ -232,11 +238,12 @@ pub fn prepend_options_header(
     Ok(())
 }
 
-/// [`prepend_ip`] for IPv4 with `options` as they are on the wire, padded with zeros to a multiple of
-/// 4 octets.
+/// Puts an IPv4 header with options in front of `head`, as [`prepend_ip`] does without options.
+/// `options` are in wire format and are padded with zeros to a multiple of 4 bytes.
 ///
 /// # Errors
-/// As [`prepend_ip`], and [`BuildError::Options`]: more than 40 octets, or malformed.
+/// Returns the errors of [`prepend_ip`], and [`BuildError::Options`] for options that are malformed or
+/// longer than 40 bytes.
 pub fn prepend_ipv4_with_options(
     head: &mut impl Headroom,
     fields: &IpFields,
@@ -262,7 +269,7 @@ pub fn prepend_ipv4_with_options(
         out.copy_from_slice(options);
     }
     prepend_ip(head, fields, payload_len)?;
-    // The header is longer than the one just written, and so is what its checksum covers.
+    // Correct the header length, and the checksum, which covers the options too.
     let header_len = Ipv4::FIXED_HEADER_LEN + padded;
     let Some(bytes) = head.as_mut_slice().get_mut(..header_len) else {
         return Err(BuildError::NoRoom);

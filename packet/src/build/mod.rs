@@ -1,13 +1,13 @@
-//! Building packets back to front: payload first, then transport, then IP.
+//! Builds packets back to front: first the transport header, then the IP header in front of it.
 //!
-//! * **Define.** A [`Head`], or any other [`Headroom`], holds headers of which every length and
-//!   checksum is already right for what lies behind it.
-//! * **Enforce.** Each `prepend_*` knows what it needs before it writes, and leaves the head as it was
-//!   when it fails; padding is zero. That `payload_len` is the length of the pieces is the
-//!   caller's word: builds with assertions check it where the pieces are read.
-//! * **Consume.** A device sends `head` and payload as they are.
+//! Headers are written into a [`Headroom`]: the inline [`Head`], for a payload that stays elsewhere, or
+//! a [`SliceHead`], for a payload in the same buffer. After each `prepend_*` function, every length and
+//! checksum in the head is right for the bytes that follow it, and a device can send head and payload
+//! as they are. A function that fails leaves the head unchanged.
 //!
-//! `payload_len` always means the octets that will follow `head` as it is when the function is called.
+//! The parameter `payload_len` is the number of bytes that follow `head` as it is when the function is
+//! called. The caller guarantees that this is the length of the payload; builds with debug assertions
+//! check it where the payload is read.
 //!
 //! ```
 //! use packet::build::{self, Head, IpFields, TxChecksum};
@@ -54,36 +54,36 @@ pub use transport::{prepend_tcp, prepend_udp};
 
 use crate::checksum::Checksum;
 
-/// Who computes a transport checksum.
+/// How a transport checksum is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TxChecksum {
-    /// It is computed here, over the payload.
+    /// The builder computes the checksum and reads the payload to do so.
     Full,
-    /// The device finishes it: the field holds the pseudo-header's sum only, and the payload is not
-    /// looked at.
+    /// The device finishes the checksum. The builder writes only the sum of the pseudo-header and does
+    /// not read the payload.
     Partial,
-    /// It is computed here, out of the payload's sum, which is known from copying it
-    /// ([`Checksum::copy_and_add`]), say: the payload is not looked at.
+    /// The builder computes the checksum from this sum of the payload, for example from
+    /// [`Checksum::copy_and_add`], and does not read the payload.
     Payload(Checksum),
 }
 
-/// Why a packet cannot be built. Nothing was written.
+/// The reason why a header cannot be built. The head is unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum BuildError {
     /// The head has no room for the header.
-    #[error("no room for the header")]
+    #[error("the head has no room for the header")]
     NoRoom,
-    /// A length field cannot say how long the packet would be.
-    #[error("packet too long")]
+    /// The packet would be longer than a length field can express.
+    #[error("the packet would be longer than its length field can express")]
     TooLong,
-    /// Source and destination, or address and message, are not of one version.
-    #[error("mixed IP versions")]
+    /// Source and destination, or addresses and ICMP message, are of different IP versions.
+    #[error("source, destination and message are not of one IP version")]
     MixedVersions,
-    /// A fragment's offset is no multiple of 8, its identification too wide, or its length, not being
-    /// the last, zero or no multiple of 8.
-    #[error("impossible fragment")]
+    /// The fragment is impossible: its offset is not a multiple of 8, its identification is too wide for
+    /// IPv4, or it is not the last one and its length is zero or not a multiple of 8.
+    #[error("the fragment's offset, length or identification is impossible")]
     Fragment,
-    /// Options that the header cannot hold or the parser would refuse.
-    #[error("options malformed or too long")]
+    /// The options are malformed or too long for the header.
+    #[error("the options are malformed or too long for the header")]
     Options,
 }

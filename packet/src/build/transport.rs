@@ -1,4 +1,4 @@
-//! TCP and UDP headers in front of what is there.
+//! TCP and UDP headers.
 
 use core::net::IpAddr;
 
@@ -8,18 +8,19 @@ use crate::tcp::{MIN_HEADER_LEN, TcpHeader};
 use crate::udp::{self, UdpHeader};
 use crate::{IpProto, frame::ChecksumOffload};
 
-/// Offset of the checksum field in a TCP header, in octets.
+/// Offset of the checksum field in a TCP header, in bytes.
 const TCP_CHECKSUM_AT: usize = 16;
-/// Offset of the checksum field in a UDP header, in octets.
+/// Offset of the checksum field in a UDP header, in bytes.
 const UDP_CHECKSUM_AT: usize = 6;
 
-/// Length of a segment or datagram: no more than an IP payload can be.
+/// Returns the length of a segment or datagram, or an error if it exceeds the longest IP payload.
 #[inline]
 fn transport_len(header_len: usize, behind: usize) -> Result<u16, BuildError> {
     u16::try_from(behind.saturating_add(header_len)).map_err(|_| BuildError::TooLong)
 }
 
-/// The sum over pseudo-header and payload, or the pseudo-header only (Partial).
+/// Returns the sum of the pseudo-header and, unless `mode` is [`TxChecksum::Partial`], of the bytes that
+/// follow the transport header.
 #[inline]
 fn begin<'a>(
     pseudo: Checksum,
@@ -42,17 +43,20 @@ fn begin<'a>(
                 sum.add_bytes(piece);
                 summed += piece.len();
             }
-            debug_assert_eq!(summed, payload_len, "the pieces are as long as announced");
+            debug_assert_eq!(
+                summed, payload_len,
+                "payload_len is the length of the payload"
+            );
         }
     }
     sum
 }
 
-/// Puts a TCP header in front of `head`, behind which the pieces of `payload`, `payload_len` octets
-/// together, follow. Only [`TxChecksum::Full`] looks at the payload.
+/// Puts a TCP header in front of `head`. The pieces of `payload`, `payload_len` bytes together, will
+/// follow the head; only [`TxChecksum::Full`] reads them.
 ///
 /// # Errors
-/// [`BuildError::NoRoom`], [`BuildError::TooLong`], [`BuildError::MixedVersions`].
+/// Returns [`BuildError::NoRoom`], [`BuildError::TooLong`] or [`BuildError::MixedVersions`].
 #[inline]
 pub fn prepend_tcp<'a>(
     head: &mut impl Headroom,
@@ -75,9 +79,9 @@ pub fn prepend_tcp<'a>(
     let field = match mode {
         TxChecksum::Partial => sum.partial(),
         TxChecksum::Full | TxChecksum::Payload(_) => {
-            // A header is a multiple of 4 octets, so that it may be added behind its payload; but
-            // the payload may have left the sum at an odd offset. The fixed part is added as
-            // numbers: what was just written in pieces is slow to read in words.
+            // The header has its own sum because the payload may have left the other one at an odd
+            // offset. The fixed part is added as numbers: reading back words that were just written
+            // in smaller pieces is slow.
             let mut head_sum = Checksum::new();
             head_sum.add_u16(header.src_port);
             head_sum.add_u16(header.dst_port);
@@ -98,12 +102,14 @@ pub fn prepend_tcp<'a>(
     Ok(())
 }
 
-/// Puts a UDP header in front of `head`, behind which the pieces of `payload`, `payload_len` octets
-/// together, follow. Its length field is set from these, not from `header.len`. A checksum that
-/// comes out as zero is sent as all ones (RFC 768).
+/// Puts a UDP header in front of `head`. The pieces of `payload`, `payload_len` bytes together, will
+/// follow the head; only [`TxChecksum::Full`] reads them.
+///
+/// The length field is computed and `header.len` ignored. A checksum of zero is sent as all ones
+/// (RFC 768).
 ///
 /// # Errors
-/// [`BuildError::NoRoom`], [`BuildError::TooLong`], [`BuildError::MixedVersions`].
+/// Returns [`BuildError::NoRoom`], [`BuildError::TooLong`] or [`BuildError::MixedVersions`].
 #[inline]
 pub fn prepend_udp<'a>(
     head: &mut impl Headroom,
@@ -146,7 +152,7 @@ fn put(header: &mut [u8], at: usize, checksum: u16) {
 }
 
 impl ChecksumOffload {
-    /// The offload of a TCP segment behind `ip_header_len` octets of IP headers.
+    /// Returns the offload of a TCP segment after `ip_header_len` bytes of IP headers.
     pub const fn tcp(ip_header_len: u16) -> Self {
         Self {
             start: ip_header_len,
@@ -154,7 +160,7 @@ impl ChecksumOffload {
         }
     }
 
-    /// The offload of a UDP datagram behind `ip_header_len` octets of IP headers.
+    /// Returns the offload of a UDP datagram after `ip_header_len` bytes of IP headers.
     pub const fn udp(ip_header_len: u16) -> Self {
         Self {
             start: ip_header_len,

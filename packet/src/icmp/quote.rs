@@ -52,7 +52,8 @@ impl<'a> Quote<'a> {
     }
 
     /// Reads the addresses and the beginning of the upper layer of the quoted packet. Returns `None` if
-    /// the quote ends within the fixed IP header or is not an IP packet. None of it is verified.
+    /// the quote ends within the IPv4 header or fixed IPv6 header, or is not an IP packet. The packet
+    /// is not verified.
     pub fn packet(&self) -> Option<Outline<'a>> {
         if self.padded {
             Outline::read(self.original)

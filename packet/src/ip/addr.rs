@@ -1,9 +1,10 @@
-//! Addresses: what an address is for, and witnesses of what was checked about one.
+//! Classes of addresses, and witness types for addresses that were checked.
 //!
-//! * **Define.** [`Specified`] is an address that is not the unspecified one; [`Unicast`] one that
-//!   names a single interface. The compiler cannot see either in an `Ipv4Addr`.
-//! * **Enforce.** Private fields; `new` is the only constructor and asks the question.
-//! * **Consume.** Whoever must not answer a multicast source, or bind to `0.0.0.0`, takes the witness.
+//! * **Define.** A [`Specified`] address is not the unspecified address. A [`Unicast`] address names a
+//!   single interface. The type `Ipv4Addr` alone tells neither.
+//! * **Enforce.** Fields are private, and `new`, which checks the address, is the only constructor.
+//! * **Consume.** Code that must not answer a multicast source, or bind to `0.0.0.0`, requires the
+//!   witness type.
 
 use core::fmt;
 use core::hash::Hash;
@@ -11,13 +12,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Ip, Ipv4, Ipv6};
 
-/// How far a multicast address reaches: the scope field of RFC 4291 section 2.7 and RFC 7346, and
-/// what RFC 2365 sections 6 and 8 assign to IPv4.
+/// The scope of a multicast address: for IPv6 the scope field (RFC 4291 section 2.7, RFC 7346), for IPv4
+/// the ranges that RFC 2365 sections 6 and 8 assign.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum MulticastScope {
-    /// Stays in the node (`ffx1::`).
+    /// Within the node (`ffx1::`).
     InterfaceLocal,
-    /// Stays on the link (`ffx2::`, `224.0.0.0/24`).
+    /// Within the link (`ffx2::`, `224.0.0.0/24`).
     LinkLocal,
     /// `ffx3::`, `239.255.0.0/16`.
     RealmLocal,
@@ -25,22 +26,22 @@ pub enum MulticastScope {
     AdminLocal,
     /// `ffx5::`.
     SiteLocal,
-    /// `ffx8::`, and all of `239.0.0.0/8` but the realm-local range: `239.192.0.0/14` is assigned, the
-    /// rest set aside for it to grow. None of it leaves the organisation.
+    /// Within the organisation: `ffx8::`, and all of `239.0.0.0/8` but the realm-local range. Of the
+    /// latter, `239.192.0.0/14` is assigned and the rest is reserved for its growth.
     OrganizationLocal,
-    /// `ffxe::`, `ffxf::` (which RFC 4291 wants taken for it), the rest of `224.0.0.0/4`.
+    /// `ffxe::`, `ffxf::` (which RFC 4291 treats as global) and the rest of `224.0.0.0/4`.
     Global,
-    /// A scope value that is reserved or unassigned; packets of scope 0 are dropped by everybody.
+    /// A reserved or unassigned scope value. Nodes drop packets of scope 0.
     Reserved(u8),
 }
 
 /// An address of one IP version: `core::net::Ipv4Addr` or `core::net::Ipv6Addr`.
 ///
-/// Sealed through [`Ip`]: the two implementations here are all there are.
+/// The trait is sealed through [`Ip`] and has no other implementations.
 pub trait IpAddress:
     Copy + Eq + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> + Send + Sync + 'static
 {
-    /// The version whose addresses these are.
+    /// The IP version of the address.
     type Version: Ip<Addr = Self>;
 
     /// Length in bits: 32 or 128.
@@ -52,55 +53,62 @@ pub trait IpAddress:
     /// `127.0.0.1` or `::1`.
     const LOOPBACK: Self;
 
-    /// The address as a number, most significant octet first; an IPv4 address has 32 bits of it.
+    /// Returns the address as a number. An IPv4 address fills the low 32 bits.
     fn bits(self) -> u128;
 
-    /// The inverse of [`bits`](Self::bits); of an IPv4 address only the low 32 bits count.
+    /// Creates the address from a number, the inverse of [`bits`](Self::bits). For an IPv4 address only
+    /// the low 32 bits count.
     fn from_bits_truncated(bits: u128) -> Self;
 
-    /// The address, if it is of this version.
+    /// Converts `addr`, or returns `None` if it is of the other version.
     fn from_ip_addr(addr: IpAddr) -> Option<Self>;
 
-    /// `0.0.0.0` or `::`: no address at all.
+    /// Returns `true` for the unspecified address, `0.0.0.0` or `::`.
     fn is_unspecified(self) -> bool {
         self == Self::UNSPECIFIED
     }
 
-    /// `127.0.0.0/8` or `::1`: may never appear on a wire.
+    /// Returns `true` for a loopback address, `127.0.0.0/8` or `::1`, which must not appear on a wire.
     fn is_loopback(self) -> bool;
 
-    /// `169.254.0.0/16` (RFC 3927) or `fe80::/10` (RFC 4291): never routed.
+    /// Returns `true` for a link-local address, `169.254.0.0/16` (RFC 3927) or `fe80::/10` (RFC 4291),
+    /// which routers do not forward.
     fn is_link_local(self) -> bool;
 
-    /// `224.0.0.0/4` or `ff00::/8`.
+    /// Returns `true` for a multicast address, `224.0.0.0/4` or `ff00::/8`.
     fn is_multicast(self) -> bool {
         self.multicast_scope().is_some()
     }
 
-    /// How far a multicast address reaches; `None` for an address that is not multicast.
+    /// Returns the scope of a multicast address, or `None` for any other address.
     fn multicast_scope(self) -> Option<MulticastScope>;
 
-    /// `255.255.255.255`: IPv6 has none.
+    /// Returns `true` for `255.255.255.255`. IPv6 has no broadcast.
     fn is_limited_broadcast(self) -> bool;
 
-    /// Set aside for documentation (RFC 5737, RFC 3849, RFC 9637).
+    /// Returns `true` for an address reserved for documentation (RFC 5737, RFC 3849, RFC 9637).
     fn is_documentation(self) -> bool;
 
-    /// Set aside and never on a wire: class E without the limited broadcast, IPv4's `0.0.0.0/8` without
-    /// `0.0.0.0` itself, IPv6's IPv4-mapped `::ffff:0:0/96` (RFC 6890 section 2.2).
+    /// Returns `true` for a reserved address that must not appear on a wire (RFC 6890 section 2.2). For
+    /// IPv4 that is class E without the limited broadcast, and `0.0.0.0/8` without `0.0.0.0`. For IPv6
+    /// it is the IPv4-mapped `::ffff:0:0/96`.
     fn is_reserved(self) -> bool;
 
-    /// For use within an organisation: RFC 1918, RFC 4193.
+    /// Returns `true` for a private address (RFC 1918) or unique local address (RFC 4193).
     fn is_private(self) -> bool;
 
-    /// Shared between a provider and its customers: `100.64.0.0/10` (RFC 6598). IPv6 has none.
+    /// Returns `true` for an address shared between a provider and its customers, `100.64.0.0/10`
+    /// (RFC 6598). IPv6 has none.
     fn is_shared(self) -> bool;
 
-    /// For measurements between devices only: `198.18.0.0/15` (RFC 2544), `2001:2::/48` (RFC 5180).
+    /// Returns `true` for an address reserved for benchmarks between devices, `198.18.0.0/15` (RFC 2544)
+    /// or `2001:2::/48` (RFC 5180).
     fn is_benchmarking(self) -> bool;
 
-    /// Names one interface: not unspecified, multicast, limited broadcast or reserved; the loopback
-    /// address does. A subnet's directed broadcast needs the subnet to be seen:
+    /// Returns `true` for an address that names one interface: it is not unspecified, multicast, limited
+    /// broadcast or reserved. The loopback address is unicast.
+    ///
+    /// The directed broadcast address of a subnet counts as unicast; see
     /// [`Subnet::is_broadcast`](super::Subnet::is_broadcast).
     fn is_unicast(self) -> bool {
         !(self.is_unspecified()
@@ -258,12 +266,12 @@ impl IpAddress for Ipv6Addr {
 pub struct Specified<A>(A);
 
 impl<A: IpAddress> Specified<A> {
-    /// The witness, unless `addr` is the unspecified address.
+    /// Checks `addr`. Returns `None` if it is the unspecified address.
     pub fn new(addr: A) -> Option<Self> {
         (!addr.is_unspecified()).then_some(Self(addr))
     }
 
-    /// The address.
+    /// Returns the address.
     pub fn get(self) -> A {
         self.0
     }
@@ -281,17 +289,17 @@ impl<A: fmt::Display> fmt::Display for Specified<A> {
 pub struct Unicast<A>(A);
 
 impl<A: IpAddress> Unicast<A> {
-    /// The witness, if `addr` [is unicast](IpAddress::is_unicast).
+    /// Checks `addr`. Returns `None` if it is not [unicast](IpAddress::is_unicast).
     pub fn new(addr: A) -> Option<Self> {
         addr.is_unicast().then_some(Self(addr))
     }
 
-    /// The address.
+    /// Returns the address.
     pub fn get(self) -> A {
         self.0
     }
 
-    /// A unicast address is specified.
+    /// Converts to a specified address, which every unicast address is.
     pub fn specified(self) -> Specified<A> {
         Specified(self.0)
     }

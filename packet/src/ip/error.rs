@@ -1,49 +1,51 @@
-//! What is wrong with a packet, and what its sender is to be told.
+//! Errors of the IP parsers, and the ICMP errors that answer them.
 
 use core::fmt;
 
 use super::header::HeaderFields;
 use super::{Ip, IpAddress, Outline};
 
-/// A fault of the IP header that no ICMP message answers.
+/// A fault in the IP header that no ICMP message reports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum ParseError {
-    /// Shorter than the fixed header: 20 octets for IPv4, 40 for IPv6.
-    #[error("shorter than the fixed header")]
+    /// The packet is shorter than the fixed header: 20 bytes for IPv4, 40 for IPv6.
+    #[error("packet is shorter than the fixed IP header")]
     TooShort,
-    /// The version field is not this version's.
-    #[error("wrong version")]
+    /// The version field names another version.
+    #[error("version field names another IP version")]
     Version,
-    /// IPv4: header length below 20 octets, or beyond the total length.
-    #[error("bad header length")]
+    /// IPv4: the header length is below 20 bytes or beyond the total length.
+    #[error("header length is below 20 bytes or beyond the total length")]
     HeaderLength,
-    /// The packet says that it is longer than the bytes received.
-    #[error("truncated")]
+    /// The length field is larger than the number of bytes received.
+    #[error("packet is truncated: its length field exceeds the bytes received")]
     Truncated,
     /// IPv4: the header checksum is wrong.
-    #[error("bad header checksum")]
+    #[error("header checksum is wrong")]
     Checksum,
-    /// IPv4: a fragment that ends beyond 65,535 octets, or one that is not the last and whose
-    /// length is zero or no multiple of 8.
-    #[error("impossible fragment")]
+    /// IPv4: the fragment ends beyond 65,535 bytes, or it is not the last one and its length is zero or
+    /// not a multiple of 8.
+    #[error("fragment ends beyond 65,535 bytes or has an impossible length")]
     Fragment,
 }
 
-/// What becomes of a packet with a parameter problem.
+/// The action to take on a packet with a parameter problem.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum IpParseErrorAction {
-    /// Discard, say nothing.
+    /// Discard the packet silently.
     DiscardPacket,
-    /// Discard and send the ICMP error, whatever the destination was.
+    /// Discard the packet and send the ICMP error, even if the destination was multicast.
     DiscardPacketSendIcmp,
-    /// Discard and send the ICMP error unless the destination was multicast (or IPv4 broadcast).
+    /// Discard the packet and send the ICMP error unless the destination was multicast or IPv4
+    /// broadcast.
     DiscardPacketSendIcmpNoMulticast,
 }
 
 impl IpParseErrorAction {
-    /// Whether an ICMP error is to be sent for a packet that was sent to `dst`.
+    /// Returns `true` if an ICMP error should be sent for a packet whose destination is `dst`.
     ///
-    /// A directed broadcast cannot be seen here: who knows the subnets checks that as well.
+    /// Directed broadcast addresses are not recognised. A caller that knows the subnets must check for
+    /// them as well.
     pub fn should_send_icmp<A: IpAddress>(self, dst: A) -> bool {
         match self {
             Self::DiscardPacket => false,
@@ -54,44 +56,43 @@ impl IpParseErrorAction {
         }
     }
 
-    /// Whether an ICMP error is to be sent even for a packet that was sent to a multicast address.
+    /// Returns `true` if an ICMP error should be sent even for a multicast packet.
     pub fn should_send_icmp_to_multicast(self) -> bool {
         self == Self::DiscardPacketSendIcmp
     }
 }
 
-/// Why a packet is no valid packet of version `I`.
+/// The reason why bytes are not a valid packet of version `I`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum IpParseError<I: Ip> {
-    /// Discard silently.
+    /// A fault for which the packet is discarded silently.
     Parse {
-        /// What is wrong.
+        /// The fault.
         error: ParseError,
     },
-    /// A field that has an ICMP Parameter Problem message to answer it (RFC 792, RFC 4443 section 3.4).
+    /// A fault that an ICMP Parameter Problem message can report (RFC 792, RFC 4443 section 3.4).
     ParameterProblem {
-        /// Source of the packet: where the ICMP error goes.
+        /// Source of the packet, to which the ICMP error is sent.
         src_ip: I::Addr,
         /// Destination of the packet.
         dst_ip: I::Addr,
-        /// The ICMP code.
+        /// Code of the ICMP error.
         code: I::ParameterProblemCode,
-        /// Octet of the packet at which the problem was found, counted from the first octet of the
-        /// IP header: 8 bits wide in IPv4, 32 in IPv6.
+        /// Pointer of the ICMP error: the octet of the packet at which the problem was found, counted
+        /// from the first octet of the IP header. It is 8 bits wide in IPv4, 32 in IPv6.
         pointer: I::ParameterProblemPointer,
-        /// Whether the RFCs demand the ICMP error, rather than recommend it. They never do where
-        /// they forbid it.
+        /// `true` if the RFCs require the ICMP error, `false` if they recommend or forbid it.
         must_send_icmp: bool,
-        /// IPv4: length of the header with its options, in octets. IPv6: nothing.
+        /// IPv4: length of the header with its options, in bytes. IPv6: `()`.
         header_len: I::HeaderLen,
-        /// Whether to answer: [`IpParseErrorAction::DiscardPacket`] also where the packet must not be
-        /// answered for what it is ([`Outline::may_be_answered`]).
+        /// The action to take. It is [`IpParseErrorAction::DiscardPacket`] for every packet that must
+        /// not be answered ([`Outline::may_be_answered`]).
         action: IpParseErrorAction,
     },
 }
 
-/// A fault that has an ICMP message to answer it, and what the RFCs say of that message, the packet
-/// itself not yet asked.
+/// A fault that an ICMP message can report, and the RFCs' rules for it. Whether the packet itself may
+/// be answered is not yet considered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Problem<I: Ip> {
     pub(super) code: I::ParameterProblemCode,
@@ -102,8 +103,8 @@ pub(super) struct Problem<I: Ip> {
 }
 
 impl<I: Ip> Problem<I> {
-    /// The error: of `packet`, which begins with `header`. A packet that must not be answered for what
-    /// it is (an ICMP error, say) is discarded in silence, whatever the fault.
+    /// Returns the error for `packet`, which begins with `header`. A packet that must not be answered,
+    /// such as an ICMP error, is discarded silently whatever the fault.
     #[cold]
     pub(super) fn of(self, header: &I::Header, packet: &[u8]) -> IpParseError<I> {
         let (src_ip, dst_ip) = (header.src(), header.dst());
@@ -125,9 +126,11 @@ impl<I: Ip> Problem<I> {
 }
 
 impl<I: Ip> IpParseError<I> {
-    /// Whether the sender is to be told, by all that the packet says (RFC 1122 section 3.2.2,
-    /// RFC 4443 section 2.4(e)). What only the subnets tell, whether source or destination is a
-    /// directed broadcast address, and how often to answer, are questions for who knows.
+    /// Returns `true` if the sender should receive an ICMP error, as far as the packet itself tells
+    /// (RFC 1122 section 3.2.2, RFC 4443 section 2.4(e)).
+    ///
+    /// The caller must still check that source and destination are not directed broadcast addresses,
+    /// and limit the rate of errors.
     pub fn should_send_icmp(&self) -> bool {
         match self {
             Self::Parse { .. } => false,
@@ -160,9 +163,9 @@ impl<I: Ip> core::error::Error for IpParseError<I> {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum Icmpv4ParameterProblemCode {
-    /// The pointer says where the error is.
+    /// The pointer names the wrong octet.
     PointerIndicatesError = 0,
-    /// An option is missing that is required.
+    /// A required option is missing.
     MissingRequiredOption = 1,
     /// A length is wrong.
     BadLength = 2,
@@ -175,7 +178,7 @@ impl From<Icmpv4ParameterProblemCode> for u8 {
 }
 
 impl Icmpv4ParameterProblemCode {
-    /// The code, if it is one of these.
+    /// Returns the code with this number, or `None` if there is none.
     pub const fn from_u8(code: u8) -> Option<Self> {
         Some(match code {
             0 => Self::PointerIndicatesError,
@@ -190,13 +193,13 @@ impl Icmpv4ParameterProblemCode {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum Icmpv6ParameterProblemCode {
-    /// A header field has a value that it must not have.
+    /// A header field has an invalid value.
     ErroneousHeaderField = 0,
-    /// The value of a next header field is not known here.
+    /// The value of a next header field is unknown.
     UnrecognizedNextHeader = 1,
-    /// An option is not known whose type forbids to skip it.
+    /// An option is unknown and its type does not allow skipping it.
     UnrecognizedOption = 2,
-    /// A first fragment does not hold the whole chain of headers (RFC 7112).
+    /// A first fragment does not contain the whole header chain (RFC 7112).
     IncompleteHeaderChain = 3,
     /// The segment routing upper-layer header is wrong (RFC 8754).
     SrUpperLayerHeader = 4,
@@ -221,7 +224,7 @@ impl From<Icmpv6ParameterProblemCode> for u8 {
 }
 
 impl Icmpv6ParameterProblemCode {
-    /// The code, if it is one of these.
+    /// Returns the code with this number, or `None` if there is none.
     pub const fn from_u8(code: u8) -> Option<Self> {
         Some(match code {
             0 => Self::ErroneousHeaderField,

@@ -1,4 +1,4 @@
-//! The fixed headers as they are on the wire: network byte order, no alignment, no copies.
+//! The fixed headers in wire format, for reading and writing in place.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::IpAddress;
 use crate::IpProto;
 
-/// The fixed 20 octets of an IPv4 header (RFC 791 section 3.1).
+/// The fixed 20 bytes of an IPv4 header (RFC 791 section 3.1).
 ///
 /// ```text
 ///  0                   1                   2                   3
@@ -16,7 +16,7 @@ use crate::IpProto;
 /// +-------+-------+---------------+-------------------------------+
 /// |version|  ihl  | traffic_class |           total_len           |
 /// +-------+-------+---------------+-----+-------------------------+
-/// |             ident             |flags|   offset, in 8 octets   |
+/// |             ident             |flags|   offset, in 8 bytes    |
 /// +---------------+---------------+-----+-------------------------+
 /// |      ttl      |     proto     |           checksum            |
 /// +---------------+---------------+-------------------------------+
@@ -30,19 +30,19 @@ use crate::IpProto;
 )]
 #[repr(C)]
 pub struct Ipv4Header {
-    /// Version (4, high bits) and header length in units of 4 octets (low bits).
+    /// Version (4, high bits) and header length in units of 4 bytes (low bits).
     pub version_ihl: u8,
     /// Differentiated services (high 6 bits) and ECN (low 2).
     pub traffic_class: u8,
-    /// Length of the packet, header included, in octets.
+    /// Length of the packet, header included, in bytes.
     pub total_len: U16,
     /// Identification, common to the fragments of a packet.
     pub ident: U16,
-    /// Flags (3 bits: reserved, don't fragment, more fragments) and offset in units of 8 octets.
+    /// Flags (3 bits: reserved, don't fragment, more fragments) and offset in units of 8 bytes.
     pub flags_offset: U16,
     /// Time to live.
     pub ttl: u8,
-    /// Protocol number of what follows.
+    /// Protocol number of the payload.
     pub proto: u8,
     /// Checksum of the header with its options.
     pub checksum: U16,
@@ -53,20 +53,20 @@ pub struct Ipv4Header {
 }
 
 impl Ipv4Header {
-    /// The flag in `flags_offset` that forbids to fragment.
+    /// The flag in `flags_offset` that forbids fragmentation.
     pub const DONT_FRAGMENT: u16 = 0x4000;
-    /// The flag in `flags_offset` that says that this is not the last fragment.
+    /// The flag in `flags_offset` of every fragment but the last.
     pub const MORE_FRAGMENTS: u16 = 0x2000;
-    /// The bits of `flags_offset` that are the offset, in units of 8 octets.
+    /// The bits of `flags_offset` that hold the offset in units of 8 bytes.
     pub const OFFSET_MASK: u16 = 0x1fff;
 
-    /// Length of the header with options, in octets, as the header says: 0..=60.
+    /// Returns the value of the header length field in bytes: 0 to 60.
     pub const fn header_len(&self) -> usize {
         (self.version_ihl & 0x0f) as usize * 4
     }
 }
 
-/// The 40 octets of the fixed IPv6 header (RFC 8200 section 3).
+/// The 40 bytes of the fixed IPv6 header (RFC 8200 section 3).
 ///
 /// ```text
 ///  0                   1                   2                   3
@@ -76,9 +76,9 @@ impl Ipv4Header {
 /// +-------+---------------+-------+---------------+---------------+
 /// |          payload_len          |  next_header  |   hop_limit   |
 /// +-------------------------------+---------------+---------------+
-/// |                        src, 16 octets                         |
+/// |                        src, 16 bytes                          |
 /// +---------------------------------------------------------------+
-/// |                        dst, 16 octets                         |
+/// |                        dst, 16 bytes                          |
 /// +---------------------------------------------------------------+
 /// ```
 #[derive(
@@ -88,9 +88,9 @@ impl Ipv4Header {
 pub struct Ipv6Header {
     /// Version (4 bits), traffic class (8 bits), flow label (20 bits).
     pub version_class_flow: U32,
-    /// Octets behind this header, extension headers included.
+    /// Number of bytes after this header, extension headers included.
     pub payload_len: U16,
-    /// What follows.
+    /// Type of the header that follows.
     pub next_header: u8,
     /// Hop limit.
     pub hop_limit: u8,
@@ -101,22 +101,22 @@ pub struct Ipv6Header {
 }
 
 impl Ipv6Header {
-    /// The bits of `version_class_flow` that are the flow label.
+    /// The bits of `version_class_flow` that hold the flow label.
     pub const FLOW_LABEL_MASK: u32 = 0x000f_ffff;
 
-    /// The flow label: 20 bits (RFC 6437).
+    /// Returns the flow label, 20 bits (RFC 6437).
     pub fn flow_label(&self) -> u32 {
         self.version_class_flow.get() & Self::FLOW_LABEL_MASK
     }
 }
 
-/// The fragment header (RFC 8200 section 4.5): 8 octets.
+/// The fragment header (RFC 8200 section 4.5): 8 bytes.
 ///
 /// ```text
 ///  0                   1                   2                   3
 ///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
 /// +---------------+---------------+-------------------------+---+-+
-/// |  next_header  |   reserved    |   offset, in 8 octets   | 0 |M|
+/// |  next_header  |   reserved    |   offset, in 8 bytes    | 0 |M|
 /// +---------------+---------------+-------------------------+---+-+
 /// |                             ident                             |
 /// +---------------------------------------------------------------+
@@ -126,31 +126,31 @@ impl Ipv6Header {
 )]
 #[repr(C)]
 pub struct Ipv6FragmentHeader {
-    /// What the fragmentable part begins with.
+    /// Type of the first header in the fragmentable part.
     pub next_header: u8,
     /// Zero when sent, ignored when received.
     pub reserved: u8,
-    /// Offset in units of 8 octets (13 bits), 2 reserved bits, more-fragments flag.
+    /// Offset in units of 8 bytes (13 bits), 2 reserved bits, more-fragments flag.
     pub offset_more: U16,
     /// Identification, common to the fragments of a packet.
     pub ident: U32,
 }
 
-/// What both headers can say. Not nameable outside the crate.
+/// The fields that both headers have. The trait cannot be named outside the crate.
 pub trait HeaderFields {
     /// The header's addresses.
     type Addr: IpAddress;
-    /// Source address.
+    /// Returns the source address.
     fn src(&self) -> Self::Addr;
-    /// Destination address.
+    /// Returns the destination address.
     fn dst(&self) -> Self::Addr;
-    /// Time to live, or hop limit.
+    /// Returns the time to live, or hop limit.
     fn ttl(&self) -> u8;
-    /// Type of service, or traffic class: ECN in the low 2 bits.
+    /// Returns the type of service, or traffic class; ECN is in the low 2 bits.
     fn traffic_class(&self) -> u8;
-    /// Whether routers must not fragment the packet; IPv6 routers never do.
+    /// Returns `true` if routers must not fragment the packet, which is always so in IPv6.
     fn dont_fragment(&self) -> bool;
-    /// What the fixed header says comes next.
+    /// Returns the protocol that the fixed header names.
     fn first_proto(&self) -> IpProto;
 }
 

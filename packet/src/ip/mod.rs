@@ -1,30 +1,30 @@
-//! IPv4 and IPv6: addresses, headers, and packets whose headers were checked.
+//! IPv4 and IPv6: addresses, headers, and packets whose headers were checked (RFC 791, RFC 1122
+//! section 3.2, RFC 8200, RFC 7112, RFC 8504 section 5.3).
 //!
-//! * **Define.** An [`IpPacket`] is a packet whose IP header, options and extension headers were
-//!   read to their end: lengths fit, the IPv4 checksum is right, and no option demands a discard.
-//! * **Enforce.** [`IpPacket::parse`] is the only constructor; it reads, and never writes.
-//! * **Consume.** Code above slices [`payload`](IpPacket::payload) by ranges that cannot miss, and
-//!   answers an [`IpParseError`] without looking at the packet again.
+//! * **Define.** An [`IpPacket`] is a packet whose IP header, options and extension headers were parsed
+//!   completely: the lengths fit, the IPv4 checksum is right, and no option requires a discard.
+//! * **Enforce.** [`IpPacket::parse`] is the only constructor.
+//! * **Consume.** Higher layers use [`payload`](IpPacket::payload) without checking lengths again, and
+//!   answer an [`IpParseError`] without parsing the packet again.
 //!
-//! What differs between the versions is in the trait [`Ip`]; code above is written once over it.
+//! The trait [`Ip`] holds the differences between the versions, so that code can be generic over both.
 //!
-//! It never decides whether a packet is for this host, and never puts fragments together.
-//! RFC 791, RFC 1122 section 3.2, RFC 8200, RFC 7112, RFC 8504 section 5.3.
+//! The parsers do not decide whether a packet is for this host, and do not reassemble fragments.
 //!
 //! ```
 //! use packet::ip::{Icmpv6ParameterProblemCode, IpPacket, IpParseError, Ipv6};
 //!
-//! // Fixed header, then destination options with one that is not known (type 0x9e).
+//! // A fixed header, then destination options with an unknown option (type 0x9e).
 //! let mut bytes = [0; 48];
 //! bytes[0] = 0x60;
 //! bytes[5] = 8;
 //! bytes[6] = 60;
-//! bytes[8..24].copy_from_slice(&[0xfd; 16]); // From one host, which can be told.
+//! bytes[8..24].copy_from_slice(&[0xfd; 16]); // The source is a host that can be answered.
 //! bytes[40..48].copy_from_slice(&[17, 0, 0x9e, 4, 0, 0, 0, 0]);
 //! let error = IpPacket::<Ipv6>::parse(&bytes).unwrap_err();
 //! assert!(error.should_send_icmp());
 //! let IpParseError::ParameterProblem { code, pointer, must_send_icmp, .. } = error else {
-//!     panic!("it has an answer");
+//!     panic!("an ICMP error reports this fault");
 //! };
 //! assert_eq!(code, Icmpv6ParameterProblemCode::UnrecognizedOption);
 //! assert_eq!((pointer, must_send_icmp), (42, true));
@@ -65,17 +65,17 @@ pub use v6_ext::{
     Ipv6Extension, Ipv6Extensions, Ipv6Option, Ipv6OptionAction, Ipv6Options, RoutingHeader,
 };
 
-/// Most extension headers in one packet; one more is a Parameter Problem (RFC 8883 code 8).
+/// Largest number of extension headers in one packet. One more is a Parameter Problem (RFC 8883 code 8).
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 
-/// Most options, padding not counted, in one options header (RFC 8504 section 5.3).
+/// Largest number of options in one options header, padding not counted (RFC 8504 section 5.3).
 pub const MAX_OPTIONS: usize = 8;
 
-/// Most padding octets in a row in an options header, one-octet and longer padding counted together:
-/// none needs more, since nothing is aligned to more than 8 octets (RFC 8504 section 5.3).
+/// Largest number of consecutive padding bytes in an options header, Pad1 and PadN counted together. No
+/// header needs more, because options are aligned to at most 8 bytes (RFC 8504 section 5.3).
 pub const MAX_PADDING: usize = 7;
 
-/// The version of an IP packet: the first four bits of its first octet.
+/// The version of an IP packet: the first four bits of its first byte.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum IpVersion {
     /// Version 4.
@@ -85,7 +85,7 @@ pub enum IpVersion {
 }
 
 impl IpVersion {
-    /// The version of `packet`: `None` for an empty one and for any other number.
+    /// Returns the version of `packet`, or `None` if it is empty or the version is neither 4 nor 6.
     pub fn of_packet(packet: &[u8]) -> Option<Self> {
         match packet.first()? >> 4 {
             4 => Some(Self::V4),
@@ -94,7 +94,7 @@ impl IpVersion {
         }
     }
 
-    /// The version of `addr`.
+    /// Returns the version of `addr`.
     pub fn of_addr(addr: IpAddr) -> Self {
         match addr {
             IpAddr::V4(_) => Self::V4,
@@ -102,7 +102,7 @@ impl IpVersion {
         }
     }
 
-    /// The smallest MTU that a link may have: [`Ip::MIN_MTU`].
+    /// Returns the smallest MTU that a link may have: [`Ip::MIN_MTU`].
     pub const fn min_mtu(self) -> usize {
         match self {
             Self::V4 => Ipv4::MIN_MTU,
@@ -110,7 +110,7 @@ impl IpVersion {
         }
     }
 
-    /// Length of the fixed header, in octets: [`Ip::FIXED_HEADER_LEN`].
+    /// Returns the length of the fixed header, in bytes: [`Ip::FIXED_HEADER_LEN`].
     pub const fn fixed_header_len(self) -> usize {
         match self {
             Self::V4 => Ipv4::FIXED_HEADER_LEN,
@@ -119,21 +119,22 @@ impl IpVersion {
     }
 }
 
-/// Whether the parser would pass `options` in an IPv4 header.
+/// Returns `true` if the parser accepts `options` in an IPv4 header.
 pub(crate) fn are_ipv4_options(options: &[u8]) -> bool {
     v4_options::check(options).is_ok()
 }
 
-/// Whether the parser would pass a hop-by-hop or destination options header with `options` and
-/// `padding` octets of padding behind them.
+/// Returns `true` if the parser accepts a hop-by-hop or destination options header with `options` and
+/// `padding` bytes of padding after them.
 pub(crate) fn are_ipv6_options(options: &[u8], padding: usize) -> bool {
-    v6_ext::check_octets(options, 0).is_ok_and(|trailing| trailing + padding <= MAX_PADDING)
+    v6_ext::check_options_and_padding(options, 0)
+        .is_ok_and(|trailing| trailing + padding <= MAX_PADDING)
 }
 
 mod private {
-    /// What only this crate may do with a version.
+    /// Restricts [`Ip`](super::Ip) to the two versions and holds their parsers.
     pub trait Sealed: Sized {
-        /// Reads a packet's headers to their end.
+        /// Parses all headers of a packet.
         fn parse(bytes: &[u8]) -> Result<super::IpPacket<'_, Self>, super::IpParseError<Self>>
         where
             Self: super::Ip;
@@ -147,11 +148,11 @@ pub trait Ip:
     /// The version as a value.
     const VERSION: IpVersion;
 
-    /// Every node can receive, and every ICMP error fits into, a packet of this many octets:
+    /// Length in bytes of a packet that every node can receive, and the limit for an ICMP error:
     /// 576 (RFC 1122 section 3.3.2) or 1280 (RFC 8200 section 5).
     const MIN_MTU: usize;
 
-    /// Length of the header without options or extensions, in octets: 20 or 40.
+    /// Length of the header without options or extensions, in bytes: 20 or 40.
     const FIXED_HEADER_LEN: usize;
 
     /// The protocol number of this version's ICMP.
@@ -160,16 +161,16 @@ pub trait Ip:
     /// The version's addresses.
     type Addr: IpAddress<Version = Self>;
 
-    /// The version's fixed header as it is on the wire.
+    /// The version's fixed header in wire format.
     type Header: header::HeaderFields<Addr = Self::Addr> + Copy + Debug + Eq + 'static;
 
-    /// Codes of its ICMP Parameter Problem.
+    /// The code of an ICMP Parameter Problem.
     type ParameterProblemCode: Copy + Eq + Hash + Debug + Into<u8>;
 
-    /// Width of the pointer of its ICMP Parameter Problem: `u8` or `u32`.
+    /// The pointer of an ICMP Parameter Problem: `u8` (IPv4) or `u32` (IPv6).
     type ParameterProblemPointer: Copy + Eq + Hash + Debug + Into<u32>;
 
-    /// What is known of the header's length when its parsing fails: `usize` (IPv4) or `()`.
+    /// The length of the header in an error: `usize` (IPv4) or `()` (IPv6).
     type HeaderLen: Copy + Eq + Hash + Debug;
 }
 

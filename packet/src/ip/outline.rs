@@ -1,16 +1,15 @@
-//! What a packet's headers say, read leniently: of a packet that was cut or found wanting.
+//! Lenient reading of packets that may be truncated or malformed (RFC 1122 section 3.2.2, RFC 4443
+//! section 2.4(e), RFC 5927).
 //!
-//! Nothing here is verified. An outline serves two questions that are about a packet rather than
-//! for its receiver: whose connection an ICMP error concerns (of the packet that it quotes), and
-//! whether a packet may be answered with an ICMP error at all.
-//!
-//! RFC 1122 section 3.2.2, RFC 4443 section 2.4(e), RFC 5927.
+//! An [`Outline`] is not verified. It serves two purposes: to find the connection that an ICMP error
+//! concerns, from the packet that it quotes, and to decide whether a packet may be answered with an
+//! ICMP error at all.
 //!
 //! ```
 //! use packet::IpProto;
 //! use packet::ip::Outline;
 //!
-//! // The first 28 octets of a packet of 1500, its checksums left out.
+//! // The first 28 bytes of a packet of 1500 bytes, without checksums.
 //! let mut quoted = [0; 28];
 //! quoted[..4].copy_from_slice(&[0x45, 0, 0x05, 0xdc]);
 //! quoted[9] = 6;
@@ -18,7 +17,7 @@
 //! let outline = Outline::read(&quoted).unwrap();
 //! assert_eq!((outline.proto, outline.total_len), (IpProto::TCP, 1500));
 //! assert_eq!((outline.ports(), outline.tcp_seq()), (Some((80, 1024)), Some(9)));
-//! // Nobody is `0.0.0.0`, so nobody is to be told.
+//! // The source is `0.0.0.0`, to which no error may be sent.
 //! assert!(!outline.may_be_answered());
 //! ```
 
@@ -31,40 +30,42 @@ use super::{
 };
 use crate::IpProto;
 
-/// Most extension headers that are walked past: far more than the parser takes, so that what it refuses
-/// is still known for what it is, and few enough for who is sent them.
+/// Largest number of extension headers that are read. It is far above the parser's limit, so that the
+/// upper layer of a packet that the parser refuses can still be found, and it bounds the work that a
+/// peer can cause.
 const MAX_WALK: usize = 64;
 
-/// What a packet's headers say. Nothing of it was verified.
+/// The contents of a packet's headers, not verified.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outline<'a> {
     /// Source of the packet.
     pub src: IpAddr,
     /// Destination of the packet.
     pub dst: IpAddr,
-    /// Its upper layer; of a fragment that is not the first, what the fragment header names; of a chain
-    /// that is cut, the extension header where it is.
+    /// Protocol of the upper layer. For a fragment other than the first it is the protocol that the
+    /// fragment header names; for a truncated header chain, the extension header at which it ends.
     pub proto: IpProto,
-    /// Where the fragment belongs, if the packet is one.
+    /// Position of the fragment, if the packet is one.
     pub fragment: Option<FragmentInfo>,
-    /// Length of the packet as its header says, in octets.
+    /// Length of the packet according to its header, in bytes.
     pub total_len: usize,
-    /// The beginning of what follows its headers.
+    /// The bytes after the headers, as far as they are present.
     pub transport: &'a [u8],
 }
 
 impl<'a> Outline<'a> {
-    /// Reads a packet: `bytes` begin with its IP header, and may be longer than it (padding is left out)
-    /// or shorter. Where an IPv6 chain is cut, `proto` is the extension header that is not all there
-    /// and `transport` is empty. `None` if there is no whole IPv4 header or fixed IPv6 header, or
-    /// the chain is longer than anybody's (64 headers).
+    /// Reads the packet at the front of `bytes`, which may be longer than the packet (the rest is
+    /// ignored as padding) or shorter.
+    ///
+    /// If an IPv6 header chain is truncated, `proto` is the incomplete extension header and `transport`
+    /// is empty. Returns `None` if the IPv4 header or the fixed IPv6 header is incomplete, or if the
+    /// chain has more than 64 headers.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         Self::of(bytes, true)
     }
 
-    /// [`read`](Self::read) for the beginning of a packet that is no longer than what there is of it:
-    /// nothing is taken for padding, whatever the length field says. Some senders quote packets with
-    /// a length that their own code had changed.
+    /// Reads the beginning of a packet like [`read`](Self::read), but takes none of `bytes` for padding,
+    /// whatever the length field says. Some senders quote packets after they changed the length field.
     pub fn read_beginning(bytes: &'a [u8]) -> Option<Self> {
         Self::of(bytes, false)
     }
@@ -76,7 +77,8 @@ impl<'a> Outline<'a> {
         }
     }
 
-    /// Source and destination port of a TCP segment or UDP datagram that is not a later fragment.
+    /// Returns the source and destination port of a TCP segment or UDP datagram. Returns `None` for other
+    /// protocols and for fragments other than the first.
     pub fn ports(&self) -> Option<(u16, u16)> {
         if !matches!(self.proto, IpProto::TCP | IpProto::UDP) || self.is_later_fragment() {
             return None;
@@ -85,7 +87,8 @@ impl<'a> Outline<'a> {
         Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
     }
 
-    /// Sequence number of a TCP segment: what tells a genuine error from a guess (RFC 5927).
+    /// Returns the sequence number of a TCP segment, which tells a genuine ICMP error from a forged one
+    /// (RFC 5927).
     pub fn tcp_seq(&self) -> Option<u32> {
         self.ports()?;
         if self.proto != IpProto::TCP {
@@ -95,13 +98,13 @@ impl<'a> Outline<'a> {
         Some(u32::from_be_bytes(*seq))
     }
 
-    /// Whether it is a fragment other than the first.
+    /// Returns `true` if the packet is a fragment other than the first.
     pub fn is_later_fragment(&self) -> bool {
         self.fragment.is_some_and(|part| part.offset_bytes != 0)
     }
 
-    /// Whether it is an ICMP error, or might be one: any ICMP message that is not known to be a query
-    /// or an answer to one. Two hosts that answer each other's errors never stop.
+    /// Returns `true` if the packet is or might be an ICMP error: any ICMP message that is not known to
+    /// be a query or the answer to one. Hosts that answered each other's errors would never stop.
     pub fn is_icmp_error(&self) -> bool {
         let kind = (!self.is_later_fragment())
             .then(|| self.transport.first())
@@ -109,21 +112,20 @@ impl<'a> Outline<'a> {
         match self.proto {
             // Echo and timestamp: RFC 1122 section 3.2.2 lists no other query that is still in use.
             IpProto::ICMP => !matches!(kind, Some(0 | 8 | 13 | 14)),
-            // Informational messages, of which a redirect must not be answered either.
+            // Informational messages but the redirect (137), which must not be answered either.
             IpProto::ICMPV6 => !matches!(kind, Some(128..=136 | 138..=255)),
             _ => false,
         }
     }
 
-    /// Whether an ICMP error may be sent about the packet as far as it tells by itself: its source is
-    /// one host on the network, it is no later fragment, and it is not and might not be an ICMP error
-    /// (RFC 1122 section 3.2.2, RFC 4443 section 2.4(e)).
+    /// Returns `true` if an ICMP error may be sent about the packet, as far as the packet itself tells:
+    /// its source is a single host, it is not a later fragment, and it cannot be an ICMP error
+    /// (RFC 1122 section 3.2.2, RFC 4443 section 2.4(e)). A later fragment in IPv6 may be answered if
+    /// its upper layer is known.
     ///
-    /// IPv6 knows an error about later fragments; but only of what is known to be none itself.
-    ///
-    /// What is left to ask: whether the destination was one host (see
-    /// [`IpParseErrorAction`](super::IpParseErrorAction)), and whether the source is a directed
-    /// broadcast address, which takes knowing the subnets.
+    /// The caller must still check that the destination was a single host (see
+    /// [`IpParseErrorAction`](super::IpParseErrorAction)), and that the source is not a directed
+    /// broadcast address of its subnets.
     pub fn may_be_answered(&self) -> bool {
         let from_one_host = match self.src {
             IpAddr::V4(src) => is_one_host(src),
@@ -135,12 +137,13 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// Whether `addr` can be the source of a packet that came over a network.
+/// Returns `true` if `addr` can be the source of a packet that came from a network.
 fn is_one_host<A: IpAddress>(addr: A) -> bool {
     addr.is_unicast() && !addr.is_loopback()
 }
 
-/// `bytes` without what lies beyond `total_len`, if that makes any sense.
+/// Returns `bytes` up to `total_len`, or all of them if the packet is shorter or `total_len` is below
+/// `header_len`.
 fn without_padding(bytes: &[u8], total_len: usize, header_len: usize) -> &[u8] {
     match bytes.get(..total_len) {
         Some(packet) if total_len >= header_len => packet,
@@ -197,7 +200,7 @@ fn v6(bytes: &[u8], padded: bool) -> Option<Outline<'_>> {
         if !outline.proto.is_extension_header() || outline.is_later_fragment() {
             return Some(outline);
         }
-        if pass(&mut outline).is_none() {
+        if skip_extension(&mut outline).is_none() {
             outline.transport = &[];
             return Some(outline);
         }
@@ -205,8 +208,8 @@ fn v6(bytes: &[u8], padded: bool) -> Option<Outline<'_>> {
     None
 }
 
-/// Passes the extension header that `transport` begins with; `None` if it is not all there.
-fn pass(outline: &mut Outline<'_>) -> Option<()> {
+/// Advances past the extension header at the front of `transport`. Returns `None` if it is incomplete.
+fn skip_extension(outline: &mut Outline<'_>) -> Option<()> {
     let rest = outline.transport;
     let len = match outline.proto {
         IpProto::FRAGMENT => size_of::<Ipv6FragmentHeader>(),

@@ -1,4 +1,4 @@
-//! A packet whose IP headers were checked.
+//! Packets whose IP headers were checked.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -13,28 +13,28 @@ use super::{
 };
 use crate::IpProto;
 
-/// Where a fragment belongs.
+/// The position of a fragment in its packet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FragmentInfo {
     /// Identification: 16 bits in IPv4, 32 in IPv6.
     pub id: u32,
-    /// Offset of the fragment's payload in that of the whole packet: octets, a multiple of 8.
+    /// Offset of the fragment's payload in the payload of the whole packet, in bytes; a multiple of 8.
     pub offset_bytes: u16,
-    /// Whether more fragments come behind this one.
+    /// `true` for every fragment but the last.
     pub more: bool,
 }
 
-/// A packet whose headers were checked: a view over the bytes received.
+/// A view of a packet whose IP headers were checked.
 #[derive(Clone, Copy)]
 pub struct IpPacket<'a, I: Ip> {
     pub(super) header: &'a I::Header,
     /// The packet without trailing padding.
     pub(super) bytes: &'a [u8],
-    /// The end of `bytes`.
+    /// The part of `bytes` after the headers.
     pub(super) payload: &'a [u8],
-    /// Offset of the octet that says what the payload is.
+    /// Offset of the field that names the payload's protocol.
     pub(super) next_header_at: u32,
-    /// IPv6 fragments: offset of the octet that says that the fragment header follows.
+    /// IPv6 fragments: offset of the field that names the fragment header.
     pub(super) fragment_link_at: u32,
     pub(super) fragment: Option<FragmentInfo>,
     pub(super) proto: IpProto,
@@ -54,107 +54,123 @@ impl<I: Ip> fmt::Debug for IpPacket<'_, I> {
 }
 
 impl<'a, I: Ip> IpPacket<'a, I> {
-    /// Reads the headers of `bytes`, which begin with the first octet of the IP header and may be
-    /// longer than the packet (padding is left out).
+    /// Parses all IP headers of the packet at the front of `bytes`. Bytes beyond the packet are ignored
+    /// as padding.
     ///
     /// # Errors
-    /// What is wrong, and whether the sender is to be told: see [`IpParseError`].
+    /// Returns the fault and the ICMP error that answers it: see [`IpParseError`].
+    ///
+    /// # Examples
+    /// ```
+    /// use packet::ip::{IpPacket, IpParseError, Ipv4, ParseError};
+    ///
+    /// let mut bytes = [0; 20];
+    /// bytes[0] = 0x45; // Version 4, a header of 5 words.
+    /// bytes[3] = 40; // A total length of 40 bytes, of which 20 are missing.
+    /// let error = IpPacket::<Ipv4>::parse(&bytes).unwrap_err();
+    /// assert_eq!(error, IpParseError::Parse { error: ParseError::Truncated });
+    /// assert!(!error.should_send_icmp());
+    /// ```
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, IpParseError<I>> {
         I::parse(bytes)
     }
 
-    /// Source address, as it is in the header.
+    /// Returns the source address.
     #[inline]
     pub fn src(&self) -> I::Addr {
         self.header.src()
     }
 
-    /// Destination address, as it is in the header.
+    /// Returns the destination address.
     #[inline]
     pub fn dst(&self) -> I::Addr {
         self.header.dst()
     }
 
-    /// Time to live, or hop limit.
+    /// Returns the time to live, or hop limit.
     #[inline]
     pub fn ttl(&self) -> u8 {
         self.header.ttl()
     }
 
-    /// Type of service, or traffic class: DSCP in the high 6 bits, ECN in the low 2 (RFC 3168).
+    /// Returns the type of service, or traffic class: DSCP in the high 6 bits, ECN in the low 2
+    /// (RFC 3168).
     #[inline]
     pub fn traffic_class(&self) -> u8 {
         self.header.traffic_class()
     }
 
-    /// What the payload is. Of a fragment: what the payload of the whole packet begins with.
+    /// Returns the protocol of the payload. For a fragment, it is the protocol at the beginning of the
+    /// whole packet's payload.
     #[inline]
     pub fn proto(&self) -> IpProto {
         self.proto
     }
 
-    /// Where the payload is in the bytes given to [`parse`](Self::parse), padding left out.
+    /// Returns the range of the payload in the bytes given to [`parse`](Self::parse).
     #[inline]
     pub fn payload_range(&self) -> Range<usize> {
         self.header_len()..self.bytes.len()
     }
 
-    /// What follows the headers; of a fragment, the fragment's part of it.
+    /// Returns the payload. For a fragment, it is the fragment's part of the payload.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// Where this fragment belongs; `None` for a packet that is whole, atomic fragments (RFC 6946)
-    /// included.
+    /// Returns the position of this fragment, or `None` for a whole packet. An atomic fragment (RFC 6946)
+    /// is a whole packet.
     #[inline]
     pub fn fragment(&self) -> Option<FragmentInfo> {
         self.fragment
     }
 
-    /// Length of the packet with its headers, in octets.
+    /// Returns the length of the packet with its headers, in bytes.
     #[inline]
     pub fn total_len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Length of all headers in front of [`payload`](Self::payload), in octets.
+    /// Returns the length of all headers in front of [`payload`](Self::payload), in bytes.
     #[inline]
     pub fn header_len(&self) -> usize {
         self.bytes.len() - self.payload.len()
     }
 
-    /// The packet with its headers, padding left out.
+    /// Returns the packet with its headers, without padding.
     #[inline]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The fixed header.
+    /// Returns the fixed header.
     #[inline]
     pub fn header(&self) -> &'a I::Header {
         self.header
     }
 
-    /// Whether routers must not fragment it: the DF bit in IPv4, always in IPv6.
+    /// Returns `true` if routers must not fragment the packet: the DF bit in IPv4, always in IPv6.
     #[inline]
     pub fn dont_fragment(&self) -> bool {
         self.header.dont_fragment()
     }
 
-    /// Offset of the octet that says what the payload is (the pointer of "unrecognized next header").
+    /// Returns the offset of the octet that names the payload's protocol: the pointer of an
+    /// "unrecognized next header" error.
     #[inline]
     pub fn next_header_offset(&self) -> usize {
         self.next_header_at as usize
     }
 
-    /// The headers of the whole packet that this fragment is a part of, as a receiver rebuilds them:
-    /// fragment fields and fragment header gone, lengths and the IPv4 checksum set for a payload
-    /// of `payload_len` octets. Written to the front of `out`; answers how many octets they take.
+    /// Writes the headers of the reassembled packet to the front of `out` and returns their length.
     ///
-    /// To be asked of the fragment with offset 0 (RFC 815, RFC 8200 section 4.5). `None` if `out`
-    /// is too short or the packet would be longer than 65,535 octets.
+    /// The headers are those of this fragment, which must be the one with offset 0 (RFC 815, RFC 8200
+    /// section 4.5), without the fragment fields or fragment header. Their lengths and the IPv4
+    /// checksum are set for a payload of `payload_len` bytes.
+    ///
+    /// Returns `None` if `out` is too short or the packet would be longer than 65,535 bytes.
     pub fn write_whole_header(&self, payload_len: usize, out: &mut [u8]) -> Option<usize> {
         match I::VERSION {
             IpVersion::V4 => {
@@ -186,12 +202,12 @@ impl<'a, I: Ip> IpPacket<'a, I> {
 }
 
 impl<'a> IpPacket<'a, Ipv4> {
-    /// The identification field.
+    /// Returns the identification field.
     pub fn identification(&self) -> u16 {
         self.header.ident.get()
     }
 
-    /// The options behind the fixed header, checked already.
+    /// Iterates over the options, which were checked.
     pub fn options(&self) -> Ipv4Options<'a> {
         Ipv4Options::new(
             self.bytes
@@ -202,12 +218,12 @@ impl<'a> IpPacket<'a, Ipv4> {
 }
 
 impl<'a> IpPacket<'a, Ipv6> {
-    /// The flow label: 20 bits.
+    /// Returns the flow label, 20 bits.
     pub fn flow_label(&self) -> u32 {
         self.header.flow_label()
     }
 
-    /// The extension headers in front of the payload, checked already, in order.
+    /// Iterates over the extension headers, which were checked, in order.
     pub fn extensions(&self) -> Ipv6Extensions<'a> {
         Ipv6Extensions::new(
             self.header.first_proto(),
@@ -217,8 +233,8 @@ impl<'a> IpPacket<'a, Ipv6> {
         )
     }
 
-    /// The error that answers this packet when nobody here knows its [`proto`](IpPacket::proto)
-    /// (RFC 8200 section 4): code 1, pointer at the octet that named it.
+    /// Returns the error that answers this packet if its [`proto`](IpPacket::proto) is not supported
+    /// (RFC 8200 section 4): code 1, with the pointer at the octet that names the protocol.
     pub fn unrecognized_next_header(&self) -> IpParseError<Ipv6> {
         Problem::at(
             Icmpv6ParameterProblemCode::UnrecognizedNextHeader,
@@ -228,7 +244,7 @@ impl<'a> IpPacket<'a, Ipv6> {
     }
 }
 
-/// A packet of either version, for code that reads the version from the first octet.
+/// A packet of either IP version.
 #[derive(Clone, Copy, Debug)]
 pub enum AnyIpPacket<'a> {
     /// Version 4.
@@ -238,7 +254,7 @@ pub enum AnyIpPacket<'a> {
 }
 
 impl<'a> AnyIpPacket<'a> {
-    /// Source address.
+    /// Returns the source address.
     pub fn src(&self) -> IpAddr {
         match self {
             Self::V4(packet) => packet.src().into(),
@@ -246,7 +262,7 @@ impl<'a> AnyIpPacket<'a> {
         }
     }
 
-    /// Destination address.
+    /// Returns the destination address.
     pub fn dst(&self) -> IpAddr {
         match self {
             Self::V4(packet) => packet.dst().into(),
@@ -254,7 +270,7 @@ impl<'a> AnyIpPacket<'a> {
         }
     }
 
-    /// What the payload is.
+    /// Returns the protocol of the payload.
     pub fn proto(&self) -> IpProto {
         match self {
             Self::V4(packet) => packet.proto(),
@@ -262,7 +278,7 @@ impl<'a> AnyIpPacket<'a> {
         }
     }
 
-    /// What follows the headers.
+    /// Returns the payload.
     pub fn payload(&self) -> &'a [u8] {
         match self {
             Self::V4(packet) => packet.payload(),
@@ -270,7 +286,7 @@ impl<'a> AnyIpPacket<'a> {
         }
     }
 
-    /// Where this fragment belongs; `None` for a whole packet.
+    /// Returns the position of this fragment, or `None` for a whole packet.
     pub fn fragment(&self) -> Option<FragmentInfo> {
         match self {
             Self::V4(packet) => packet.fragment(),
@@ -278,9 +294,10 @@ impl<'a> AnyIpPacket<'a> {
         }
     }
 
-    /// Reads the headers of a packet of either version; `None` for no valid packet at all.
+    /// Parses the IP headers of a packet of either version. Returns `None` if it is not valid.
     ///
-    /// For tools that only look: whoever has to answer parses by version and keeps the error.
+    /// This is for tools that only inspect packets. A node that answers errors uses
+    /// [`IpPacket::parse`], which returns them.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         match IpVersion::of_packet(bytes)? {
             IpVersion::V4 => IpPacket::parse(bytes).ok().map(Self::V4),
@@ -289,7 +306,7 @@ impl<'a> AnyIpPacket<'a> {
     }
 }
 
-/// The fixed IPv6 header at the front of `bytes`, without a look at anything else.
+/// Returns the fixed IPv6 header at the front of `bytes` without checking it.
 pub(super) fn ipv6_header(bytes: &[u8]) -> Result<&Ipv6Header, ParseError> {
     use zerocopy::FromBytes;
     match Ipv6Header::ref_from_prefix(bytes) {

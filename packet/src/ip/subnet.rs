@@ -1,4 +1,4 @@
-//! Subnets: an address prefix and what lies in it.
+//! Subnets: address prefixes.
 
 use core::fmt;
 use core::net::Ipv4Addr;
@@ -6,7 +6,7 @@ use core::str::FromStr;
 
 use super::addr::IpAddress;
 
-/// A prefix: a network address whose host bits are zero, and how many bits are fixed.
+/// A subnet: a network address whose host bits are zero, and the length of its prefix.
 ///
 /// ```
 /// use core::net::Ipv4Addr;
@@ -23,17 +23,17 @@ pub struct Subnet<A> {
     prefix_len: u8,
 }
 
-/// Why a subnet could not be made.
+/// The reason why a subnet is invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SubnetError {
     /// The prefix is longer than the address.
-    #[error("prefix length is larger than the address has bits")]
+    #[error("prefix length exceeds the number of bits in the address")]
     PrefixTooLong,
     /// Bits beyond the prefix are set.
     #[error("bits beyond the prefix are not zero")]
     HostBits,
-    /// Not of the form `address/length`.
-    #[error("not of the form address/length")]
+    /// The text does not have the form `address/length`.
+    #[error("text does not have the form address/length")]
     Syntax,
 }
 
@@ -44,7 +44,11 @@ fn mask<A: IpAddress>(prefix_len: u8) -> u128 {
 }
 
 impl<A: IpAddress> Subnet<A> {
-    /// The subnet `network/prefix_len`; its host bits must be zero.
+    /// Creates the subnet `network/prefix_len`.
+    ///
+    /// # Errors
+    /// Returns [`SubnetError::PrefixTooLong`], or [`SubnetError::HostBits`] if a bit of `network` beyond
+    /// the prefix is set.
     pub fn new(network: A, prefix_len: u8) -> Result<Self, SubnetError> {
         let subnet = Self::containing(network, prefix_len)?;
         if subnet.network == network {
@@ -54,7 +58,10 @@ impl<A: IpAddress> Subnet<A> {
         }
     }
 
-    /// The subnet of length `prefix_len` in which `addr` lies.
+    /// Creates the subnet with a prefix of `prefix_len` bits that contains `addr`.
+    ///
+    /// # Errors
+    /// Returns [`SubnetError::PrefixTooLong`].
     pub fn containing(addr: A, prefix_len: u8) -> Result<Self, SubnetError> {
         if prefix_len > A::BITS {
             return Err(SubnetError::PrefixTooLong);
@@ -65,27 +72,27 @@ impl<A: IpAddress> Subnet<A> {
         })
     }
 
-    /// The first address: all host bits zero.
+    /// Returns the first address, whose host bits are all zero.
     pub fn network(&self) -> A {
         self.network
     }
 
-    /// How many leading bits are fixed.
+    /// Returns the length of the prefix, in bits.
     pub fn prefix_len(&self) -> u8 {
         self.prefix_len
     }
 
-    /// Whether `addr` lies within.
+    /// Returns `true` if the subnet contains `addr`.
     pub fn contains(&self, addr: A) -> bool {
         addr.bits() & mask::<A>(self.prefix_len) == self.network.bits()
     }
 
-    /// Whether all of `other` lies within.
+    /// Returns `true` if the subnet contains all addresses of `other`.
     pub fn covers(&self, other: &Self) -> bool {
         self.prefix_len <= other.prefix_len && self.contains(other.network)
     }
 
-    /// The last address: all host bits one.
+    /// Returns the last address, whose host bits are all one.
     pub fn last(&self) -> A {
         let all = u128::MAX >> (128 - u32::from(A::BITS));
         A::from_bits_truncated(self.network.bits() | (all & !mask::<A>(self.prefix_len)))
@@ -93,13 +100,13 @@ impl<A: IpAddress> Subnet<A> {
 }
 
 impl Subnet<Ipv4Addr> {
-    /// The directed broadcast address; a /31 (RFC 3021) and a /32 have none.
+    /// Returns the directed broadcast address. A /31 (RFC 3021) and a /32 have none.
     pub fn broadcast(&self) -> Option<Ipv4Addr> {
         (self.prefix_len <= 30).then(|| self.last())
     }
 
-    /// Whether `addr` reaches every host of this subnet: its directed broadcast, or the all-zeros
-    /// form of old (RFC 1122 section 3.3.6).
+    /// Returns `true` if `addr` reaches every host of this subnet: its directed broadcast address, or
+    /// the obsolete form with all host bits zero (RFC 1122 section 3.3.6).
     pub fn is_broadcast(&self, addr: Ipv4Addr) -> bool {
         self.prefix_len <= 30 && (addr == self.network || addr == self.last())
     }
@@ -123,7 +130,7 @@ impl<A: IpAddress + FromStr> FromStr for Subnet<A> {
     fn from_str(text: &str) -> Result<Self, SubnetError> {
         let (addr, len) = text.split_once('/').ok_or(SubnetError::Syntax)?;
         let addr = addr.parse().map_err(|_| SubnetError::Syntax)?;
-        // Digits only, and no zero in front, as in the address.
+        // Only digits and no leading zero, as in the address.
         let plain = len.bytes().all(|digit| digit.is_ascii_digit());
         if len.is_empty() || !plain || (len.len() > 1 && len.starts_with('0')) {
             return Err(SubnetError::Syntax);

@@ -1,4 +1,4 @@
-//! Reading IPv4 headers (RFC 791, RFC 1122 section 3.2.1).
+//! The IPv4 parser (RFC 791, RFC 1122 section 3.2.1).
 
 use zerocopy::FromBytes;
 
@@ -12,8 +12,8 @@ use crate::{IpProto, checksum};
 /// Offset of the protocol field.
 const PROTO_AT: u32 = 9;
 
-/// Reads a header. What nearly every packet is (no options, no fragment) is read here, where it can
-/// be inlined; the rest out of line.
+/// Parses a packet. The common case, a packet that is not a fragment and has no options, is handled
+/// here so that it can be inlined.
 #[inline]
 pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv4>, IpParseError<Ipv4>> {
     let Ok((header, _)) = Ipv4Header::ref_from_prefix(bytes) else {
@@ -40,7 +40,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv4>, IpParseError<Ipv
     parse_any(bytes, header)
 }
 
-/// Reads any header, or finds out what is wrong with it.
+/// Parses any packet, or finds its fault.
 #[inline(never)]
 fn parse_any<'a>(
     bytes: &'a [u8],
@@ -60,7 +60,7 @@ fn parse_any<'a>(
     let Some((headers, payload)) = packet.split_at_checked(header_len) else {
         return Err(ParseError::HeaderLength.into());
     };
-    // Checksum first: a pointer into damaged options would tell the sender nothing.
+    // The checksum comes first: a pointer into damaged options would be useless to the sender.
     if !checksum::verify(headers) {
         return Err(ParseError::Checksum.into());
     }
@@ -100,12 +100,12 @@ fn fragment(
     }))
 }
 
-/// What is wrong at octet `at` of the options: RFC 792 names the octet, RFC 1122 section 3.2.2.5
-/// recommends to say so.
+/// Returns the problem for a fault at offset `at` of the options. RFC 792 defines the pointer to it, and
+/// RFC 1122 section 3.2.2.5 recommends the message.
 fn bad_option(at: usize, header_len: usize) -> Problem<Ipv4> {
     Problem {
         code: Icmpv4ParameterProblemCode::PointerIndicatesError,
-        // At most 59: a header is at most 60 octets long.
+        // At most 59: a header is at most 60 bytes long.
         pointer: (Ipv4::FIXED_HEADER_LEN + at) as u8,
         header_len,
         must_send_icmp: false,
@@ -113,8 +113,8 @@ fn bad_option(at: usize, header_len: usize) -> Problem<Ipv4> {
     }
 }
 
-/// Makes a copied header (with options) that of the whole packet: no fragment fields, `total_len`,
-/// checksum. `None` if it is no header.
+/// Changes a fragment's header with options into that of the whole packet: clears the fragment fields
+/// and sets the length and the checksum. Returns `None` if `headers` is too short for a header.
 pub(super) fn rewrite_as_whole(headers: &mut [u8], total_len: u16) -> Option<()> {
     let (header, _) = Ipv4Header::mut_from_prefix(headers).ok()?;
     header.total_len.set(total_len);

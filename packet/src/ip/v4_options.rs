@@ -1,8 +1,8 @@
-//! IPv4 options (RFC 791 section 3.1, RFC 2113; RFC 7126 on what to think of them).
+//! IPv4 options (RFC 791 section 3.1, RFC 2113, RFC 7126).
 
 use core::net::Ipv4Addr;
 
-/// Option numbers: copied flag, class and number in one octet.
+/// Option numbers: copied flag, class and number in one byte.
 mod kind {
     pub(super) const END: u8 = 0;
     pub(super) const NOP: u8 = 1;
@@ -13,63 +13,64 @@ mod kind {
     pub(super) const ROUTER_ALERT: u8 = 148;
 }
 
-/// One option.
+/// An IPv4 option.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Ipv4Option<'a> {
-    /// Padding of one octet (kind 1).
+    /// Padding of one byte (kind 1).
     Nop,
-    /// Routers write their addresses here (kind 7).
+    /// Record route: routers write their addresses into it (kind 7).
     RecordRoute(RouteOption<'a>),
-    /// Visit these, and others if need be (kind 131).
+    /// Loose source route: the packet visits these addresses, and others if needed (kind 131).
     LooseSourceRoute(RouteOption<'a>),
-    /// Visit just these (kind 137).
+    /// Strict source route: the packet visits only these addresses (kind 137).
     StrictSourceRoute(RouteOption<'a>),
-    /// Nodes write the time here (kind 68).
+    /// Timestamp: nodes write the time into it (kind 68).
     Timestamp {
-        /// Octet of the option, counted from 1, at which the next entry is to be written.
+        /// Octet of the option, counted from 1, at which the next entry will be written.
         pointer: u8,
-        /// Nodes that found no room.
+        /// Number of nodes that found no room.
         overflow: u8,
-        /// 0: timestamps only; 1: address and timestamp; 3: only nodes with the given address.
+        /// 0: timestamps only; 1: addresses and timestamps; 3: timestamps of the given addresses only.
         flag: u8,
-        /// The entries, of 4 or 8 octets each.
+        /// The entries, of 4 or 8 bytes each.
         entries: &'a [u8],
     },
-    /// Routers are to look at this packet (RFC 2113, kind 148).
+    /// Router alert: routers inspect the packet (RFC 2113, kind 148).
     RouterAlert(u16),
     /// Any other option.
     Unknown {
-        /// The option's first octet.
+        /// The option's first byte.
         kind: u8,
-        /// What follows its length octet.
+        /// The bytes after the option's length field.
         data: &'a [u8],
     },
 }
 
-/// Body of the three options that hold a list of addresses.
+/// The contents of the three options that hold a list of addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouteOption<'a> {
-    /// Octet of the option, counted from 1, of the next address: 4 is the first one.
+    /// Octet of the option, counted from 1, at which the next address is: 4 for the first one.
     pub pointer: u8,
-    /// The addresses, 4 octets each.
+    /// The addresses, 4 bytes each.
     pub route: &'a [u8],
 }
 
 impl RouteOption<'_> {
-    /// Whether all addresses were used up: of a source route, that the packet has arrived.
+    /// Returns `true` if all addresses have been used. The packet has then reached the end of a source
+    /// route.
     pub fn is_complete(&self) -> bool {
         usize::from(self.pointer) > self.route.len() + 3
     }
 
-    /// The addresses, in order.
+    /// Iterates over the addresses, in order.
     pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
         let (chunks, _) = self.route.as_chunks::<4>();
-        chunks.iter().map(|octets| Ipv4Addr::from(*octets))
+        chunks.iter().map(|address| Ipv4Addr::from(*address))
     }
 }
 
-/// The options of a header that was checked.
+/// An iterator over the options of an IPv4 header.
 ///
 /// ```
 /// use packet::ip::{Ipv4Option, Ipv4Options};
@@ -85,7 +86,8 @@ pub struct Ipv4Options<'a> {
 }
 
 impl<'a> Ipv4Options<'a> {
-    /// Iterates over `options`: what follows the fixed header. Ends at the first thing malformed.
+    /// Creates an iterator over `options`, the bytes between the fixed header and the payload. It ends
+    /// at the first malformed option.
     pub fn new(options: &'a [u8]) -> Self {
         Self { rest: options }
     }
@@ -108,8 +110,8 @@ impl<'a> Iterator for Ipv4Options<'a> {
     }
 }
 
-/// The first option of `options` and what follows it; `None` at the end; or the octet, counted
-/// from the beginning of `options`, at which it is wrong.
+/// Returns the first option of `options` and the bytes after it, `None` at the end, or the offset of the
+/// wrong byte.
 fn next(options: &[u8]) -> Result<Option<(Ipv4Option<'_>, &[u8])>, usize> {
     let Some((&kind, behind_kind)) = options.split_first() else {
         return Ok(None);
@@ -119,8 +121,8 @@ fn next(options: &[u8]) -> Result<Option<(Ipv4Option<'_>, &[u8])>, usize> {
         kind::NOP => return Ok(Some((Ipv4Option::Nop, behind_kind))),
         _ => {}
     }
-    // A kind without a length octet behind it is wrong at the kind; a length that is less than the
-    // two octets it counts itself, or more than there are, at the length.
+    // A kind without a length is wrong at the kind. A length below 2, which it counts itself, or beyond
+    // the end is wrong at the length.
     let Some(&len) = behind_kind.first() else {
         return Err(0);
     };
@@ -144,8 +146,8 @@ fn next(options: &[u8]) -> Result<Option<(Ipv4Option<'_>, &[u8])>, usize> {
     Ok(Some((option, rest)))
 }
 
-/// The pointer counts from 1 at the option's kind, so the first entry is at 4. Room that is left
-/// but does not hold an address is an error that RFC 791 names.
+/// Parses the data of a route option. The pointer counts from 1 at the option's kind, so the first entry
+/// is at 4. RFC 791 makes it an error if the remaining room does not hold a whole address.
 fn route(data: &[u8]) -> Result<RouteOption<'_>, usize> {
     let Some((&pointer, route)) = data.split_first() else {
         return Err(1);
@@ -181,10 +183,10 @@ fn timestamp(data: &[u8]) -> Result<Ipv4Option<'_>, usize> {
     })
 }
 
-/// Checks all options; fails with the offset, within `options`, of the octet that is wrong.
+/// Checks all options. An error is the offset of the wrong byte within `options`.
 ///
-/// An option that may appear once (routes, timestamp) is wrong at the kind of its second appearance,
-/// and so is a second source route of either sort (RFC 1122 section 3.2.1.8).
+/// If an option that may appear once (route, timestamp) appears twice, or if there are two source routes
+/// of either kind (RFC 1122 section 3.2.1.8), the second one is wrong at its kind.
 pub(super) fn check(options: &[u8]) -> Result<(), usize> {
     let mut rest = options;
     let (mut recorded, mut routed, mut stamped) = (false, false, false);

@@ -1,4 +1,4 @@
-//! Reading IPv6 headers and the chain behind them (RFC 8200 section 4).
+//! The IPv6 parser: the fixed header and the chain of extension headers (RFC 8200 section 4).
 
 use core::ops::ControlFlow;
 
@@ -21,11 +21,12 @@ const PAYLOAD_LEN_AT: usize = 4;
 const NEXT_HEADER_AT: usize = 6;
 
 impl Problem<Ipv6> {
-    /// One at octet `at` of the packet that the RFCs recommend to answer, multicast excepted.
+    /// Returns a problem at octet `at` of the packet that the RFCs recommend to answer unless the
+    /// destination was multicast.
     pub(super) fn at(code: Code, at: usize) -> Self {
         Self {
             code,
-            // At most 65,575: a packet is no longer.
+            // At most 65,575, the length of the longest packet.
             pointer: at as u32,
             header_len: (),
             must_send_icmp: false,
@@ -33,7 +34,7 @@ impl Problem<Ipv6> {
         }
     }
 
-    /// One that they demand to answer.
+    /// Returns a problem that the RFCs require to answer.
     pub(super) fn demanded(code: Code, at: usize) -> Self {
         Self {
             must_send_icmp: true,
@@ -41,7 +42,7 @@ impl Problem<Ipv6> {
         }
     }
 
-    /// One that RFC 8504 section 5.3 wants discarded in silence.
+    /// Returns a problem for which RFC 8504 section 5.3 discards the packet silently.
     pub(super) fn silent(code: Code, at: usize) -> Self {
         Self {
             action: IpParseErrorAction::DiscardPacket,
@@ -78,7 +79,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_, Ipv6>, IpParseError<Ipv
     })
 }
 
-/// The rest of [`parse`] for a packet with extension headers.
+/// Parses a packet with extension headers.
 #[inline(never)]
 fn parse_chain<'a>(
     packet: &'a [u8],
@@ -104,21 +105,22 @@ fn parse_chain<'a>(
     })
 }
 
-/// Where the walk along the chain is.
+/// The position in the header chain.
 #[derive(Clone, Copy)]
 struct Walk {
-    /// What begins at `at`.
+    /// Protocol of the header at `at`.
     proto: IpProto,
-    /// The octet that says so.
+    /// Offset of the field that names this protocol.
     next_header_at: usize,
     at: usize,
-    /// Extension headers passed.
+    /// Number of extension headers before `at`.
     count: usize,
-    /// Of a real fragment: the octet that named the fragment header, and where the fragment belongs.
+    /// For a fragment that is not atomic: offset of the field that names the fragment header, and the
+    /// fragment's position.
     fragment: Option<(u32, FragmentInfo)>,
 }
 
-/// Walks to the upper-layer header, or to the payload of a fragment.
+/// Advances to the upper-layer header, or to the payload of a fragment.
 fn walk(packet: &[u8], mut walk: Walk) -> Result<Walk, Problem<Ipv6>> {
     while walk.proto.is_extension_header() {
         if step(packet, &mut walk)?.is_break() {
@@ -128,7 +130,7 @@ fn walk(packet: &[u8], mut walk: Walk) -> Result<Walk, Problem<Ipv6>> {
     Ok(walk)
 }
 
-/// Passes one extension header; breaks at the payload of a fragment.
+/// Checks one extension header and advances past it. Breaks at the payload of a fragment.
 #[inline]
 fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem<Ipv6>> {
     let (proto, at) = (walk.proto, walk.at);
@@ -139,7 +141,7 @@ fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem<Ipv6>
         ));
     }
     if proto == IpProto::HOP_BY_HOP && packet.len() == Ipv6::FIXED_HEADER_LEN {
-        // A jumbogram, which only links with a larger MTU than any here have (RFC 2675 section 3).
+        // A jumbogram, which the supported MTUs do not allow (RFC 2675 section 3).
         return Err(Problem::at(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
     }
     if walk.count == MAX_EXTENSION_HEADERS {
@@ -173,17 +175,17 @@ fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem<Ipv6>
     Ok(ControlFlow::Continue(()))
 }
 
-/// The extension header at `walk.at`, all of it.
+/// Returns the whole extension header at `walk.at`.
 ///
-/// If the packet ends before its length octet, the octet that named it promised too much; if behind
-/// that, the length did.
+/// If the packet ends before the length field, the pointer names the field that announced the header;
+/// if it ends later, the pointer names the length field.
 #[inline]
 fn extension<'a>(packet: &'a [u8], walk: &Walk) -> Result<&'a [u8], Problem<Ipv6>> {
     let rest = packet.get(walk.at..).unwrap_or(&[]);
     let [_, units, ..] = *rest else {
         return Err(Problem::at(Code::ErroneousHeaderField, walk.next_header_at));
     };
-    // The fragment header has a reserved octet where the others have their length.
+    // The fragment header has a reserved byte in place of the length.
     let (units, wrong_at) = match walk.proto {
         IpProto::FRAGMENT => (0, walk.next_header_at),
         _ => (units, walk.at + 1),
@@ -192,8 +194,8 @@ fn extension<'a>(packet: &'a [u8], walk: &Walk) -> Result<&'a [u8], Problem<Ipv6
         .ok_or_else(|| Problem::at(Code::ErroneousHeaderField, wrong_at))
 }
 
-/// A routing header whose work is done is passed; this host forwards for none (RFC 8200 section 4.4,
-/// RFC 5095, RFC 6554 section 4.2).
+/// Accepts a routing header with no segments left. Others ask this host to forward the packet, which it
+/// does not (RFC 8200 section 4.4, RFC 5095, RFC 6554 section 4.2).
 fn check_routing(header: &[u8], at: usize) -> Result<(), Problem<Ipv6>> {
     match RoutingHeader::new(header) {
         Some(routing) if routing.segments_left == 0 => Ok(()),
@@ -201,7 +203,7 @@ fn check_routing(header: &[u8], at: usize) -> Result<(), Problem<Ipv6>> {
     }
 }
 
-/// Reads the fragment header at `at`; `None` for an atomic fragment (RFC 6946).
+/// Reads the fragment header at `at`. Returns `None` for an atomic fragment (RFC 6946).
 fn fragment(
     packet: &[u8],
     header: &[u8],
@@ -221,8 +223,8 @@ fn fragment(
     if more && !len.is_multiple_of(8) {
         return Err(Problem::at(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
     }
-    // The whole packet's payload length: what is in front of the fragment header, and the payload
-    // up to the end of this fragment.
+    // The payload length of the whole packet counts the headers in front of the fragment header, and
+    // the payload up to the end of this fragment.
     let unfragmentable = at.saturating_sub(Ipv6::FIXED_HEADER_LEN);
     if unfragmentable + usize::from(offset_bytes) + len > usize::from(u16::MAX) {
         return Err(Problem::at(Code::ErroneousHeaderField, at + 2));
@@ -234,9 +236,8 @@ fn fragment(
     }))
 }
 
-/// A first fragment holds all headers, the upper layer's included (RFC 7112 section 5), or the
-/// packet could never be judged before it is whole. Only lengths count here: the options are
-/// looked at when the packet is whole.
+/// Checks that a first fragment contains all headers, that of the upper layer included (RFC 7112
+/// section 5). This checks lengths only: options are checked when the packet is reassembled.
 fn check_first_fragment(
     packet: &[u8],
     mut proto: IpProto,
@@ -269,12 +270,12 @@ fn check_first_fragment(
     }
 }
 
-/// Length of the upper layer's header, as far as it can be known from its beginning: of one that is
-/// not known here, an octet at least.
+/// Returns the length of the upper layer's header, or the smallest possible length if its beginning does
+/// not tell. An unknown protocol has at least one byte.
 fn upper_header_len(proto: IpProto, rest: &[u8]) -> usize {
     match proto {
         IpProto::TCP => {
-            let offset = rest.get(12).map_or(0, |octet| usize::from(octet >> 4) * 4);
+            let offset = rest.get(12).map_or(0, |byte| usize::from(byte >> 4) * 4);
             offset.max(20)
         }
         IpProto::UDP | IpProto::ESP => 8,

@@ -6,22 +6,22 @@ use super::{
 };
 use crate::IpProto;
 
-/// What a node does with an option that it does not know: the two high bits of the option's type
-/// (RFC 8200 section 4.2).
+/// The action of a node that does not know an option: the two high bits of the option's type (RFC 8200
+/// section 4.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Ipv6OptionAction {
-    /// 00: go on as if it were not there.
+    /// 00: skip the option.
     Skip,
     /// 01: discard the packet.
     Discard,
-    /// 10: discard it and tell the sender.
+    /// 10: discard the packet and send an ICMP error.
     DiscardSendIcmp,
-    /// 11: discard it and tell the sender unless the destination was multicast.
+    /// 11: discard the packet and send an ICMP error unless the destination was multicast.
     DiscardSendIcmpNoMulticast,
 }
 
 impl Ipv6OptionAction {
-    /// The action that an option's type asks for.
+    /// Returns the action that the option type `kind` encodes.
     pub const fn of(kind: u8) -> Self {
         match kind >> 6 {
             0 => Self::Skip,
@@ -32,21 +32,21 @@ impl Ipv6OptionAction {
     }
 }
 
-/// One option of a hop-by-hop or destination options header.
+/// An option of a hop-by-hop or destination options header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Ipv6Option<'a> {
-    /// One octet of padding (type 0).
+    /// One byte of padding (type 0).
     Pad1,
-    /// Two octets of padding and this many more (type 1).
+    /// Two bytes of padding and this many more (type 1).
     PadN(u8),
-    /// Routers are to look at this packet (RFC 2711, type 5).
+    /// Router alert: routers inspect the packet (RFC 2711, type 5).
     RouterAlert(u16),
-    /// Any other: its type says what becomes of the packet.
+    /// Any other option. [`Ipv6OptionAction::of`] its type tells how to treat the packet.
     Unknown {
         /// The option's type.
         kind: u8,
-        /// What follows its length octet.
+        /// The bytes after the option's length field.
         data: &'a [u8],
     },
 }
@@ -57,8 +57,8 @@ mod kind {
     pub(super) const ROUTER_ALERT: u8 = 5;
 }
 
-/// The first option of `options` and what follows it; `None` at the end; or the octet, counted from
-/// the beginning of `options`, at which it is wrong.
+/// Returns the first option of `options` and the bytes after it, `None` at the end, or the offset of the
+/// wrong byte.
 fn next(options: &[u8]) -> Result<Option<(Ipv6Option<'_>, &[u8])>, usize> {
     let Some((&kind, behind_kind)) = options.split_first() else {
         return Ok(None);
@@ -83,17 +83,16 @@ fn next(options: &[u8]) -> Result<Option<(Ipv6Option<'_>, &[u8])>, usize> {
     Ok(Some((option, rest)))
 }
 
-/// Checks the options of the header that is at offset `at` of the packet.
+/// Checks the options of the header at offset `at` of the packet.
 #[inline]
 pub(super) fn check_options(header: &[u8], at: usize) -> Result<(), Problem<Ipv6>> {
-    check_octets(header.get(2..).unwrap_or(&[]), at + 2).map(|_| ())
+    check_options_and_padding(header.get(2..).unwrap_or(&[]), at + 2).map(|_| ())
 }
 
-/// Checks `options`, which are at offset `at` of the packet; answers how many octets of padding they
-/// end with. Padding, which nearly all of them are, is read where it is; the rest is left to
-/// [`check_option`].
+/// Checks `options`, which are at offset `at` of the packet, and returns the number of padding bytes at
+/// their end. Most options are padding, which this loop checks itself.
 #[inline]
-pub(super) fn check_octets(options: &[u8], at: usize) -> Result<usize, Problem<Ipv6>> {
+pub(super) fn check_options_and_padding(options: &[u8], at: usize) -> Result<usize, Problem<Ipv6>> {
     let mut rest = options;
     let (mut count, mut padding) = (0, 0);
     loop {
@@ -125,8 +124,8 @@ fn too_much_padding(options: &[u8], rest: &[u8], at: usize) -> Problem<Ipv6> {
     Problem::silent(Code::OptionTooBig, at + (options.len() - rest.len()))
 }
 
-/// Checks the first option of `rest`, which is no padding, is at offset `at` of the packet and the
-/// `count`th of its header; answers what is behind it.
+/// Checks the first option of `rest` and returns the bytes after it. The option is not padding, is at
+/// offset `at` of the packet, and is number `count` of its header.
 fn check_option(rest: &[u8], at: usize, count: usize) -> Result<&[u8], Problem<Ipv6>> {
     let found =
         next(rest).map_err(|within| Problem::at(Code::ErroneousHeaderField, at + within))?;
@@ -142,7 +141,7 @@ fn check_option(rest: &[u8], at: usize, count: usize) -> Result<&[u8], Problem<I
     Ok(behind)
 }
 
-/// Does what the type of an unknown option asks for.
+/// Returns the problem of an unknown option unless its type allows skipping it.
 fn unknown(kind: u8, at: usize) -> Result<(), Problem<Ipv6>> {
     let (must_send_icmp, action) = match Ipv6OptionAction::of(kind) {
         Ipv6OptionAction::Skip => return Ok(()),
@@ -159,7 +158,7 @@ fn unknown(kind: u8, at: usize) -> Result<(), Problem<Ipv6>> {
     })
 }
 
-/// The options of a header that was checked.
+/// An iterator over the options of a header that was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv6Options<'a> {
     rest: &'a [u8],
@@ -185,11 +184,11 @@ impl<'a> Iterator for Ipv6Options<'a> {
 /// A routing header (RFC 8200 section 4.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RoutingHeader<'a> {
-    /// Routing type: see the constants.
+    /// Routing type; some values are constants of this type.
     pub kind: u8,
-    /// Nodes still to be visited.
+    /// Number of nodes still to be visited.
     pub segments_left: u8,
-    /// What the type defines, from the fifth octet on.
+    /// The type-specific data, from the fifth byte on.
     pub data: &'a [u8],
 }
 
@@ -203,7 +202,7 @@ impl<'a> RoutingHeader<'a> {
     /// Segment routing (RFC 8754).
     pub const SEGMENT: u8 = 4;
 
-    /// Reads the header, all of which is `header`.
+    /// Reads `header`, a whole routing header.
     pub(super) fn new(header: &'a [u8]) -> Option<Self> {
         let (&[_, _, kind, segments_left], data) = header.split_first_chunk::<4>()?;
         Some(Self {
@@ -214,7 +213,7 @@ impl<'a> RoutingHeader<'a> {
     }
 }
 
-/// One extension header.
+/// An extension header.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Ipv6Extension<'a> {
@@ -222,13 +221,13 @@ pub enum Ipv6Extension<'a> {
     HopByHop(Ipv6Options<'a>),
     /// Options for the destination.
     DestinationOptions(Ipv6Options<'a>),
-    /// Nodes to visit; none left, or the packet would not have been accepted.
+    /// A list of nodes to visit. The parser accepts it only if none is left.
     Routing(RoutingHeader<'a>),
-    /// A fragment header, atomic ones included.
+    /// A fragment header, also that of an atomic fragment.
     Fragment,
 }
 
-/// The extension headers of a packet that was checked, in order.
+/// An iterator over the extension headers of a packet that was checked, in order.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv6Extensions<'a> {
     proto: IpProto,

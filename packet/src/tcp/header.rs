@@ -1,4 +1,4 @@
-//! The header as values: what is read from a segment, and what is written to one.
+//! A TCP header's fields as values.
 
 use zerocopy::IntoBytes;
 
@@ -7,60 +7,60 @@ use super::view::WireHeader;
 use super::{MAX_HEADER_LEN, MIN_HEADER_LEN};
 
 bitflags::bitflags! {
-    /// Control bits (RFC 9293 section 3.1, RFC 3168), as they are in the header's fourteenth octet.
+    /// Control bits (RFC 9293 section 3.1, RFC 3168), as they are in the header's fourteenth byte.
     #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
     pub struct TcpFlags: u8 {
-        /// No more data from the sender.
+        /// The sender has no more data.
         const FIN = 0x01;
         /// Synchronise sequence numbers.
         const SYN = 0x02;
         /// Reset the connection.
         const RST = 0x04;
-        /// Hand the data over now.
+        /// Deliver the data to the application now.
         const PSH = 0x08;
-        /// The acknowledgement field counts.
+        /// The acknowledgement field is valid.
         const ACK = 0x10;
-        /// The urgent pointer counts.
+        /// The urgent pointer is valid.
         const URG = 0x20;
-        /// Congestion was experienced (echo).
+        /// ECN echo: the peer's packets experienced congestion.
         const ECE = 0x40;
-        /// Congestion window reduced.
+        /// The congestion window was reduced.
         const CWR = 0x80;
     }
 }
 
-/// A TCP header's fields. Numbers are in host order.
+/// A TCP header's fields, in host order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TcpHeader {
     /// Source port.
     pub src_port: u16,
     /// Destination port.
     pub dst_port: u16,
-    /// Sequence number of the first octet of payload, or of the SYN.
+    /// Sequence number of the first payload byte, or of the SYN.
     pub seq: u32,
-    /// Next sequence number expected; counts only with [`TcpFlags::ACK`].
+    /// Next sequence number expected; valid only with [`TcpFlags::ACK`].
     pub ack: u32,
     /// Control bits.
     pub flags: TcpFlags,
-    /// Window, as it is in the header: not scaled.
+    /// Window field, without the window scale applied.
     pub window: u16,
-    /// Urgent pointer; counts only with [`TcpFlags::URG`].
+    /// Urgent pointer; valid only with [`TcpFlags::URG`].
     pub urgent: u16,
-    /// Options in use.
+    /// Options.
     pub options: TcpOptions,
 }
 
 impl TcpHeader {
-    /// Length with options and padding, in octets: 20 to 60, a multiple of 4.
+    /// Returns the length of the header with options and padding, in bytes: 20 to 60, a multiple of 4.
     #[inline]
     #[allow(clippy::len_without_is_empty)] // A header is never empty.
     pub fn len(&self) -> usize {
         MIN_HEADER_LEN + self.options.encoded_len()
     }
 
-    /// Writes [`len`](Self::len) octets to the front of `out`, with a checksum field of zero and
-    /// padding of no-operation options. Answers how many octets were written: 0 if `out` is too
-    /// short, and then it is as it was.
+    /// Writes the header to the front of `out`, with a zero checksum and padded with no-operation
+    /// options. Returns the number of bytes written: [`len`](Self::len), or 0 if `out` is too short,
+    /// which leaves it unchanged.
     pub fn write(&self, out: &mut [u8]) -> usize {
         let len = self.len();
         debug_assert!(len <= MAX_HEADER_LEN && len.is_multiple_of(4));

@@ -1,12 +1,12 @@
 //! TCP headers (RFC 9293 section 3.1) and segments whose checksum was verified.
 //!
-//! * **Define.** A [`TcpView`] is a segment whose header and options were read to their end and
-//!   whose checksum was verified here or vouched for by the device.
-//! * **Enforce.** [`TcpView::parse`] is the only way to one; [`TcpUnverified`] shows ports and
-//!   sequence numbers, but no payload.
-//! * **Consume.** The demultiplexer and the state machine take payload only from a `TcpView`.
+//! * **Define.** A [`TcpView`] is a segment whose header and options were parsed completely and whose
+//!   checksum was verified here or vouched for by the device.
+//! * **Enforce.** [`TcpView::parse`] and [`TcpUnverified::verify`] are the only constructors. A
+//!   [`TcpUnverified`] has ports and sequence numbers, but no payload.
+//! * **Consume.** The demultiplexer and the state machine take payload from a `TcpView` only.
 //!
-//! It never keeps state of a connection.
+//! This module keeps no state of connections.
 //!
 //! ```
 //! use packet::checksum::RxChecksum;
@@ -26,7 +26,7 @@
 //! let len = header.write(&mut bytes);
 //! assert_eq!(len, 24);
 //! let (src, dst) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-//! // The checksum is still zero: only a device could vouch for this segment.
+//! // The checksum is still zero, so the segment is valid only if the device vouches for it.
 //! assert!(TcpView::parse(src, dst, &bytes[..len], RxChecksum::Unknown).is_err());
 //! let view = TcpView::parse(src, dst, &bytes[..len], RxChecksum::Vouched).unwrap();
 //! assert_eq!(view.header(), header);
@@ -42,11 +42,11 @@ pub use options::{SackBlocks, TcpOptions, Timestamps};
 pub use raw::{TcpOption, TcpOptionIter, write_option};
 pub use view::{TcpParseError, TcpUnverified, TcpView, WireHeader};
 
-/// Length of the header without options, in octets.
+/// Length of the header without options, in bytes.
 pub const MIN_HEADER_LEN: usize = 20;
 
-/// Length of the longest header, in octets.
+/// Length of the longest header, in bytes.
 pub const MAX_HEADER_LEN: usize = 60;
 
-/// Room for options in a header, in octets.
+/// Largest length of the options in a header, in bytes.
 pub const MAX_OPTIONS_LEN: usize = MAX_HEADER_LEN - MIN_HEADER_LEN;

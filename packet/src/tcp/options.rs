@@ -1,22 +1,22 @@
-//! The options that a connection works with: MSS (RFC 9293), window scale and timestamps
-//! (RFC 7323), SACK (RFC 2018). Others are seen through [`TcpOptionIter`](super::TcpOptionIter).
+//! The options that connections use: MSS (RFC 9293), window scale and timestamps (RFC 7323), SACK
+//! (RFC 2018). [`TcpOptionIter`](super::TcpOptionIter) reads all others.
 
 use super::raw::{kind, next};
 
 /// The timestamps option (RFC 7323 section 3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Timestamps {
-    /// The sender's clock.
+    /// Timestamp of the sender's clock.
     pub val: u32,
-    /// The clock value echoed; counts only with the ACK flag.
+    /// Echo of the receiver's timestamp; valid only with the ACK flag.
     pub ecr: u32,
 }
 
-/// Most blocks that fit into a header.
+/// Largest number of blocks that fit into a header.
 const MAX_SACK_BLOCKS: usize = 4;
 
 /// Up to four selectively acknowledged ranges `(left, right)`: the first sequence number of the
-/// range, and the first behind it (RFC 2018 section 3).
+/// range, and the first one after it (RFC 2018 section 3).
 #[derive(Clone, Copy, Default)]
 pub struct SackBlocks {
     blocks: [(u32, u32); MAX_SACK_BLOCKS],
@@ -24,7 +24,7 @@ pub struct SackBlocks {
 }
 
 impl SackBlocks {
-    /// No blocks.
+    /// Creates an empty list.
     pub const fn new() -> Self {
         Self {
             blocks: [(0, 0); MAX_SACK_BLOCKS],
@@ -32,7 +32,7 @@ impl SackBlocks {
         }
     }
 
-    /// Appends a block; `false` if there are four already.
+    /// Appends a block. Returns `false` if there are four already.
     #[inline]
     pub fn push(&mut self, left: u32, right: u32) -> bool {
         match self.blocks.get_mut(usize::from(self.len)) {
@@ -45,19 +45,19 @@ impl SackBlocks {
         }
     }
 
-    /// The blocks, in the option's order.
+    /// Returns the blocks, in the option's order.
     #[inline]
     pub fn as_slice(&self) -> &[(u32, u32)] {
         self.blocks.get(..usize::from(self.len)).unwrap_or(&[])
     }
 
-    /// How many blocks there are: 0 to 4.
+    /// Returns the number of blocks: 0 to 4.
     #[inline]
     pub fn len(&self) -> usize {
         usize::from(self.len)
     }
 
-    /// True if there are none.
+    /// Returns `true` if there are no blocks.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -78,35 +78,36 @@ impl core::fmt::Debug for SackBlocks {
     }
 }
 
-/// The options in use, as values.
+/// The values of the options that connections use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TcpOptions {
-    /// Maximum segment size (kind 2), in octets of payload; only on a SYN.
+    /// Maximum segment size (kind 2), in bytes of payload; only on a SYN.
     pub mss: Option<u16>,
-    /// Window scale (kind 3): the shift, as it was sent (RFC 7323 limits it to 14 where it is used);
-    /// only on a SYN.
+    /// Window scale (kind 3): the shift as it was sent, although RFC 7323 limits its use to 14; only on
+    /// a SYN.
     pub window_scale: Option<u8>,
     /// SACK permitted (kind 4); only on a SYN.
     pub sack_permitted: bool,
     /// Timestamps (kind 8).
     pub timestamps: Option<Timestamps>,
-    /// SACK blocks (kind 5). When written, as many as find room beside the other options.
+    /// SACK blocks (kind 5). Only as many are written as fit beside the other options.
     pub sack: SackBlocks,
 }
 
-/// Whether a SACK option of `len` octets holds one to four blocks and is all there.
+/// Returns `true` if `len` is the length of a SACK option with one to four blocks, and `behind`, the
+/// bytes after the length field, hold all of it.
 fn is_sack_len(len: u8, behind: &[u8]) -> bool {
     matches!(len, 10 | 18 | 26 | 34) && behind.len() + 2 >= usize::from(len)
 }
 
-/// The two no-operations and the timestamps option that nearly every segment carries, in one word.
+/// The start of the options that nearly every segment carries: two no-operations, then timestamps.
 const ALIGNED_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
 impl TcpOptions {
-    /// Reads the options of a header. Of an option that appears twice, the last one counts.
+    /// Parses the options of a header. If an option appears twice, the last one counts.
     ///
     /// # Errors
-    /// The offset, within `options`, of the octet at which they are malformed.
+    /// Returns the offset within `options` at which they are malformed.
     #[inline]
     pub fn parse(options: &[u8]) -> Result<Self, usize> {
         if options.is_empty() {
@@ -126,8 +127,8 @@ impl TcpOptions {
         Self::parse_any(options)
     }
 
-    /// The options in use are read where they are; what else there is, and what is wrong, is left to
-    /// the iterator over all options.
+    /// Parses options in any order. The loop reads the options that connections use itself and leaves
+    /// other options, and all errors, to the parser of single options.
     #[inline(never)]
     fn parse_any(options: &[u8]) -> Result<Self, usize> {
         let mut found = Self::default();
@@ -178,19 +179,19 @@ impl TcpOptions {
         }
     }
 
-    /// Length as they are written, in octets: 0 to 40, a multiple of 4.
+    /// Returns the length of the options on the wire, in bytes: 0 to 40, a multiple of 4.
     #[inline]
     pub fn encoded_len(&self) -> usize {
         let fixed = self.fixed_len();
         fixed + self.sack_len(fixed)
     }
 
-    /// Length of all but the SACK blocks.
+    /// Returns the length of all options but SACK blocks, in bytes.
     #[inline]
     fn fixed_len(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
         let scale = if self.window_scale.is_some() { 4 } else { 0 };
-        // SACK permitted takes the place of the two no-operations in front of the timestamps.
+        // SACK permitted replaces the two no-operations in front of the timestamps.
         let stamps = match (self.sack_permitted, self.timestamps.is_some()) {
             (_, true) => 12,
             (true, false) => 4,
@@ -199,7 +200,7 @@ impl TcpOptions {
         mss + scale + stamps
     }
 
-    /// How many blocks find room, and their length with the no-operations in front.
+    /// Returns the length of the SACK option with the no-operations in front of it, in bytes.
     #[inline]
     fn sack_len(&self, fixed: usize) -> usize {
         match self.sack_fitting(fixed) {
@@ -214,8 +215,8 @@ impl TcpOptions {
         self.sack.len().min(room.saturating_sub(4) / 8)
     }
 
-    /// Writes the options to `out`, which is [`encoded_len`](Self::encoded_len) octets long. Every
-    /// option begins at a multiple of 4 octets, with no-operations in front where needed.
+    /// Writes the options to `out`, which is [`encoded_len`](Self::encoded_len) bytes long. Every
+    /// group of options begins at a multiple of 4 bytes, with no-operations in front where needed.
     pub(super) fn write(&self, out: &mut [u8]) {
         let mut out = out;
         let mut put = |bytes: &[u8]| {
@@ -225,7 +226,7 @@ impl TcpOptions {
                     head.copy_from_slice(bytes);
                     out = rest;
                 }
-                None => debug_assert!(false, "encoded_len counts what write writes"),
+                None => debug_assert!(false, "encoded_len is the length that write needs"),
             }
         };
         if let Some(mss) = self.mss {

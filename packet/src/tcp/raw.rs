@@ -1,4 +1,4 @@
-//! Every option as it is on the wire (IANA "TCP Option Kind Numbers").
+//! Reads and writes single TCP options (IANA "TCP Option Kind Numbers").
 
 use super::options::{SackBlocks, Timestamps};
 
@@ -17,17 +17,17 @@ pub(super) mod kind {
     pub(crate) const FAST_OPEN: u8 = 34;
 }
 
-/// One option.
+/// A TCP option.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum TcpOption<'a> {
-    /// Padding of one octet (kind 1).
+    /// Padding of one byte (kind 1).
     Nop,
-    /// Maximum segment size, in octets (kind 2, RFC 9293 section 3.7.1).
+    /// Maximum segment size, in bytes (kind 2, RFC 9293 section 3.7.1).
     Mss(u16),
-    /// Shift of the window field (kind 3, RFC 7323 section 2).
+    /// Window scale: the shift of the window field (kind 3, RFC 7323 section 2).
     WindowScale(u8),
-    /// SACK may be sent (kind 4, RFC 2018).
+    /// SACK permitted (kind 4, RFC 2018).
     SackPermitted,
     /// Selective acknowledgement (kind 5, RFC 2018, RFC 2883).
     Sack(SackBlocks),
@@ -35,35 +35,37 @@ pub enum TcpOption<'a> {
     Timestamps(Timestamps),
     /// User timeout (kind 28, RFC 5482).
     UserTimeout {
-        /// Whether the value counts minutes rather than seconds.
+        /// `true` if the timeout is in minutes, `false` if it is in seconds.
         minutes: bool,
-        /// The timeout: 15 bits.
+        /// The timeout, 15 bits.
         value: u16,
     },
-    /// Fast Open: a request for a cookie (empty) or the cookie, 4 to 16 octets (kind 34, RFC 7413).
+    /// Fast Open: a request for a cookie (empty) or the cookie, 4 to 16 bytes (kind 34, RFC 7413).
     FastOpen(&'a [u8]),
-    /// MD5 signature, 16 octets (kind 19, RFC 2385): recognised, not verified.
+    /// MD5 signature, 16 bytes (kind 19, RFC 2385): recognised, not verified.
     Md5(&'a [u8]),
-    /// Authentication (kind 29, RFC 5925): key identifier, next key identifier, code; recognised,
-    /// not verified.
+    /// Authentication (kind 29, RFC 5925): recognised, not verified.
     Authentication {
-        /// Key that the code was made with.
+        /// Identifier of the key that made the code.
         key_id: u8,
-        /// Key that the sender is ready to receive with.
+        /// Identifier of the key that the sender is ready to receive with.
         next_key_id: u8,
         /// The message authentication code.
         code: &'a [u8],
     },
-    /// Any other.
+    /// Any other option.
     Unknown {
         /// Option kind.
         kind: u8,
-        /// What follows its length octet.
+        /// The bytes after the option's length field.
         data: &'a [u8],
     },
 }
 
-/// The options of a header, one after the other.
+/// An iterator over the options of a header. It ends at the first malformed option; [`try_next`]
+/// reports the error.
+///
+/// [`try_next`]: Self::try_next
 ///
 /// ```
 /// use packet::tcp::{TcpOption, TcpOptionIter};
@@ -82,7 +84,7 @@ pub struct TcpOptionIter<'a> {
 }
 
 impl<'a> TcpOptionIter<'a> {
-    /// Iterates over `options`: what lies between the fixed header and the payload.
+    /// Creates an iterator over `options`, the bytes between the fixed header and the payload.
     pub fn new(options: &'a [u8]) -> Self {
         Self {
             all: options.len(),
@@ -90,10 +92,10 @@ impl<'a> TcpOptionIter<'a> {
         }
     }
 
-    /// The next option; `None` at the end.
+    /// Returns the next option, or `None` at the end.
     ///
     /// # Errors
-    /// The offset, within the options, of the octet at which they are malformed; the iteration ends.
+    /// Returns the offset within the options at which they are malformed, and ends the iteration.
     pub fn try_next(&mut self) -> Result<Option<TcpOption<'a>>, usize> {
         let at = self.all - self.rest.len();
         match next(self.rest) {
@@ -121,8 +123,8 @@ impl<'a> Iterator for TcpOptionIter<'a> {
     }
 }
 
-/// The first option of `options` and what follows it, or the octet at which it is wrong: the kind
-/// if its length octet is missing, the length if that does not fit the kind or the space.
+/// Returns the first option of `options` and the bytes after it, or the offset of the wrong byte: the
+/// kind if the length is missing, the length if it fits neither the kind nor the space.
 pub(super) fn next(options: &[u8]) -> Result<Option<(TcpOption<'_>, &[u8])>, usize> {
     let Some((&kind, behind_kind)) = options.split_first() else {
         return Ok(None);
@@ -156,9 +158,9 @@ pub(super) fn next(options: &[u8]) -> Result<Option<(TcpOption<'_>, &[u8])>, usi
             minutes: high & 0x80 != 0,
             value: u16::from_be_bytes([high & 0x7f, low]),
         },
-        // Options that no connection here works with are ignored if their values make no sense, not
-        // refused (RFC 9293 section 3.1, MUST-6). Cookies are 4 to 16 octets and of even length
-        // (RFC 7413 section 4.1.1).
+        // Options that connections do not use are ignored if their values make no sense, not refused
+        // (RFC 9293 section 3.1, MUST-6). Cookies are 4 to 16 bytes long, an even number (RFC 7413
+        // section 4.1.1).
         (kind::FAST_OPEN, _) if data.is_empty() || is_cookie(data) => TcpOption::FastOpen(data),
         (kind::MD5, _) if data.len() == 16 => TcpOption::Md5(data),
         (kind::AUTHENTICATION, &[key_id, next_key_id, ref code @ ..]) => {
@@ -180,7 +182,7 @@ fn is_cookie(data: &[u8]) -> bool {
     (4..=16).contains(&data.len()) && data.len().is_multiple_of(2)
 }
 
-/// One to four blocks.
+/// Parses the data of a SACK option: one to four blocks.
 fn sack(data: &[u8]) -> Option<SackBlocks> {
     let (blocks, []) = data.as_chunks::<8>() else {
         return None;
@@ -195,9 +197,10 @@ fn sack(data: &[u8]) -> Option<SackBlocks> {
     (!sack.is_empty()).then_some(sack)
 }
 
-/// Writes one option to the front of `out`, without padding; answers its length, or `None` (and
-/// leaves `out` as it was) if it does not fit or [`TcpOptionIter`] would not read it as it was: a value
-/// that its kind does not allow, or that is longer than an option can be.
+/// Writes one option to the front of `out`, without padding, and returns its length.
+///
+/// Returns `None` and leaves `out` unchanged if the option does not fit, or if its value is not valid
+/// for its kind, so that [`TcpOptionIter`] would not read it back.
 pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
     let mut buffer = [0u8; super::MAX_OPTIONS_LEN];
     let mut len = 0;
@@ -258,7 +261,7 @@ pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
         }
     }
     let written = buffer.get(..len)?;
-    // An unknown option of a known kind, say, would be read as that kind.
+    // This refuses, for example, an `Unknown` option of a known kind.
     if next(written) != Ok(Some((option, &[]))) {
         return None;
     }
@@ -266,7 +269,7 @@ pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
     Some(len)
 }
 
-/// The length octet of an option with `data_len` octets of data.
+/// Returns the value of the length field of an option with `data_len` bytes of data.
 fn option_len(data_len: usize) -> Option<u8> {
     u8::try_from(data_len.checked_add(2)?)
         .ok()

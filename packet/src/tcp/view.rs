@@ -1,4 +1,4 @@
-//! Segments as they were received.
+//! Views of received TCP segments.
 
 use core::net::IpAddr;
 
@@ -12,7 +12,7 @@ use super::raw::TcpOptionIter;
 use crate::IpProto;
 use crate::checksum::{self, RxChecksum};
 
-/// The fixed 20 octets of a TCP header (RFC 9293 section 3.1).
+/// The fixed 20 bytes of a TCP header (RFC 9293 section 3.1).
 ///
 /// ```text
 ///  0                   1                   2                   3
@@ -42,7 +42,7 @@ pub struct WireHeader {
     pub seq: U32,
     /// Acknowledgement number.
     pub ack: U32,
-    /// Header length in units of 4 octets (high 4 bits), reserved bits.
+    /// Header length in units of 4 bytes (high 4 bits), reserved bits.
     pub data_offset: u8,
     /// Control bits.
     pub flags: u8,
@@ -54,25 +54,25 @@ pub struct WireHeader {
     pub urgent: U16,
 }
 
-/// Why a segment is discarded.
+/// The reason to discard a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum TcpParseError {
-    /// Shorter than the fixed header of 20 octets.
-    #[error("shorter than the fixed header")]
+    /// The segment is shorter than the fixed header of 20 bytes.
+    #[error("TCP segment is shorter than its fixed header of 20 bytes")]
     TooShort,
-    /// The data offset is below 20 octets, or beyond the end of the segment.
-    #[error("bad data offset")]
+    /// The data offset is below 20 bytes, or beyond the end of the segment.
+    #[error("TCP data offset is below 20 bytes or beyond the end of the segment")]
     DataOffset,
-    /// Options whose lengths do not fit (RFC 9293 section 3.1, MUST-7).
-    #[error("malformed options")]
+    /// The lengths of the options are wrong (RFC 9293 section 3.1, MUST-7).
+    #[error("TCP options are malformed")]
     Options,
     /// The checksum is wrong.
-    #[error("bad checksum")]
+    #[error("TCP checksum is wrong")]
     Checksum,
 }
 
-/// A segment of which only the structure was checked, not the checksum: it has ports and numbers, but
-/// no payload.
+/// A segment whose data offset was checked, but not its checksum and options. It gives access to the
+/// header, but not to the payload.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpUnverified<'a> {
     wire: &'a WireHeader,
@@ -82,10 +82,10 @@ pub struct TcpUnverified<'a> {
 }
 
 impl<'a> TcpUnverified<'a> {
-    /// Checks the data offset of `bytes`, which begin with the header and end with the segment.
+    /// Parses `bytes`, a whole segment, and checks its data offset.
     ///
     /// # Errors
-    /// [`TcpParseError::TooShort`] and [`TcpParseError::DataOffset`].
+    /// Returns [`TcpParseError::TooShort`] or [`TcpParseError::DataOffset`].
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, TcpParseError> {
         let Ok((wire, behind)) = WireHeader::ref_from_prefix(bytes) else {
@@ -104,21 +104,21 @@ impl<'a> TcpUnverified<'a> {
         })
     }
 
-    /// The fixed header.
+    /// Returns the fixed header.
     #[inline]
     pub fn wire(&self) -> &'a WireHeader {
         self.wire
     }
 
-    /// All options, the unknown included.
+    /// Iterates over all options, unknown ones included.
     pub fn options(&self) -> TcpOptionIter<'a> {
         TcpOptionIter::new(self.options)
     }
 
-    /// Verifies the checksum, unless the device vouches for it, and reads the options.
+    /// Verifies the checksum, unless the device vouches for it, and parses the options.
     ///
     /// # Errors
-    /// [`TcpParseError::Checksum`] and [`TcpParseError::Options`].
+    /// Returns [`TcpParseError::Checksum`] or [`TcpParseError::Options`].
     #[inline]
     pub fn verify(
         self,
@@ -139,7 +139,7 @@ impl<'a> TcpUnverified<'a> {
     }
 }
 
-/// A segment whose header, options and checksum are right (or whose checksum the device vouches for).
+/// A segment whose header, options and checksum are right. The device may have vouched for the checksum.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpView<'a> {
     segment: TcpUnverified<'a>,
@@ -147,10 +147,10 @@ pub struct TcpView<'a> {
 }
 
 impl<'a> TcpView<'a> {
-    /// Reads `bytes`, an IP payload from its first octet to its last.
+    /// Parses `bytes`, a whole IP payload.
     ///
     /// # Errors
-    /// What is wrong; the checksum is judged before the options.
+    /// Returns the first fault found: length, data offset, checksum, then options.
     #[inline]
     pub fn parse(
         src: IpAddr,
@@ -161,7 +161,7 @@ impl<'a> TcpView<'a> {
         TcpUnverified::parse(bytes)?.verify(src, dst, checksum)
     }
 
-    /// The header's fields.
+    /// Returns the header's fields.
     #[inline]
     pub fn header(&self) -> TcpHeader {
         let wire = self.segment.wire;
@@ -177,30 +177,30 @@ impl<'a> TcpView<'a> {
         }
     }
 
-    /// The fixed header, as it is on the wire.
+    /// Returns the fixed header in wire format.
     #[inline]
     pub fn wire(&self) -> &'a WireHeader {
         self.segment.wire
     }
 
-    /// The options in use.
+    /// Returns the options that connections use.
     #[inline]
     pub fn options(&self) -> TcpOptions {
         self.options
     }
 
-    /// All options, the unknown included.
+    /// Iterates over all options, unknown ones included.
     pub fn all_options(&self) -> TcpOptionIter<'a> {
         self.segment.options()
     }
 
-    /// Length of the header with options, in octets: 20 to 60.
+    /// Returns the length of the header with options, in bytes: 20 to 60.
     #[inline]
     pub fn header_len(&self) -> usize {
         MIN_HEADER_LEN + self.segment.options.len()
     }
 
-    /// What follows the header.
+    /// Returns the payload.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         self.segment.payload

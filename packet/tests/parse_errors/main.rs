@@ -1,4 +1,4 @@
-//! One row per cause: what is wrong with a packet, which octet is named, and who is told.
+//! One row per cause: what is wrong with a packet, which byte is named, and who is told.
 
 use packet::checksum;
 use packet::ip::{IpPacket, IpParseError, Ipv4, Ipv6};
@@ -16,7 +16,7 @@ const BROADCAST4: [u8; 4] = [255; 4];
 const UNICAST6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 const MULTICAST6: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/// A header with `options` (a multiple of 4 octets) and a right checksum, and eight octets behind.
+/// A header with `options` (a multiple of 4 bytes) and a right checksum, and eight bytes behind.
 fn v4(dst: [u8; 4], options: &[u8]) -> Vec<u8> {
     assert_eq!(options.len() % 4, 0);
     let header_len = 20 + options.len();
@@ -37,7 +37,7 @@ fn fix_v4(bytes: &mut [u8]) {
     bytes[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// A header whose chain begins with `first`; `rest` is all that follows the fixed 40 octets.
+/// A header whose chain begins with `first`; `rest` is all that follows the fixed 40 bytes.
 fn v6(dst: [u8; 16], first: u8, rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x60, 0, 0, 0];
     bytes.extend((rest.len() as u16).to_be_bytes());

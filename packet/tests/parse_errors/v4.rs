@@ -10,8 +10,8 @@ fn ipv4_faults_that_are_discarded_in_silence() {
     assert!(IpPacket::<Ipv4>::parse(&good).is_ok());
     type Edit = fn(&mut Vec<u8>);
     let table: [(&str, ParseError, Edit); 11] = [
-        ("no octet", ParseError::TooShort, |b| b.clear()),
-        ("19 octets", ParseError::TooShort, |b| b.truncate(19)),
+        ("no byte", ParseError::TooShort, |b| b.clear()),
+        ("19 bytes", ParseError::TooShort, |b| b.truncate(19)),
         ("version 5", ParseError::Version, |b| b[0] = 0x55),
         ("header length 16", ParseError::HeaderLength, |b| {
             b[0] = 0x44
@@ -26,7 +26,7 @@ fn ipv4_faults_that_are_discarded_in_silence() {
             ParseError::HeaderLength,
             |b| b[3] = 19,
         ),
-        ("one octet missing", ParseError::Truncated, |b| {
+        ("one byte missing", ParseError::Truncated, |b| {
             b.truncate(27)
         }),
         (
@@ -59,7 +59,7 @@ fn ipv4_faults_that_are_discarded_in_silence() {
         edit(&mut bytes);
         assert_eq!(fail4(&bytes), IpParseError::Parse { error }, "{name}");
     }
-    // A fragment may end at 65,535 octets, header included, and not one beyond.
+    // A fragment may end at 65,535 bytes, header included, and not one beyond.
     // 65,504 + 20 + 11 is 65,535.
     for (total, ok) in [(31u8, true), (32, false)] {
         let mut bytes = v4(UNICAST4, &[]);

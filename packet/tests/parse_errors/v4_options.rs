@@ -23,12 +23,12 @@ fn ipv4_options_that_are_wrong() {
             22,
         ),
         (
-            "record route, room of 3 octets",
+            "record route, room of 3 bytes",
             &[7, 7, 5, 0, 0, 0, 0, 0],
             22,
         ),
         (
-            "record route, room of 1 octet",
+            "record route, room of 1 byte",
             &[7, 8, 8, 0, 0, 0, 0, 0],
             22,
         ),
@@ -58,7 +58,7 @@ fn ipv4_options_that_are_wrong() {
         ),
         ("timestamp, unknown flag", &[68, 8, 5, 2, 0, 0, 0, 0], 23),
         ("two timestamps", &[68, 4, 5, 0, 68, 4, 5, 0], 24),
-        ("router alert of 3 octets", &[148, 3, 0, 0], 21),
+        ("router alert of 3 bytes", &[148, 3, 0, 0], 21),
     ];
     for (name, options, pointer) in table {
         for (dst, answered) in [(UNICAST4, true), (MULTICAST4, false), (BROADCAST4, false)] {
@@ -99,7 +99,7 @@ fn ipv4_options_that_are_right() {
         ("timestamp, full", &[68, 8, 9, 0x10, 0, 0, 0, 0]),
         ("router alert", &[148, 4, 0, 0]),
         ("unknown, twice", &[99, 2, 99, 2]),
-        ("forty octets", &[1; 40]),
+        ("forty bytes", &[1; 40]),
     ];
     for (name, options) in table {
         let bytes = v4(UNICAST4, options);

@@ -36,7 +36,7 @@ fn ipv6_unknown_options() {
         // Jumbo payload (RFC 2675): not used on links this small, so unknown.
         (0xc2, Some((true, Action::DiscardPacketSendIcmpNoMulticast))),
     ] {
-        // Alone, behind a one-octet pad, behind a two-octet pad, behind an option to be skipped.
+        // Alone, behind a one-byte pad, behind a two-byte pad, behind an option to be skipped.
         let bodies: [(&[u8], usize); 4] = [
             (&[kind, 4, 0, 0, 0, 0], 0),
             (&[0, kind, 3, 0, 0, 0], 1),
@@ -173,7 +173,7 @@ fn ipv6_chains_that_are_right() {
             64,
         ),
         (
-            "seven octets of padding",
+            "seven bytes of padding",
             60,
             [&[17, 1, 1, 5, 0, 0, 0, 0, 0, 0x1e, 3, 0, 0, 0, 0x1e, 0][..]].concat(),
             17,

@@ -78,13 +78,13 @@ fn ipv6_chains_that_are_wrong() {
             recommended(ErroneousHeaderField, 4),
         ),
         (
-            "destination options with no octet",
+            "destination options with no byte",
             60,
             vec![],
             recommended(ErroneousHeaderField, 6),
         ),
         (
-            "hop-by-hop header of one octet",
+            "hop-by-hop header of one byte",
             0,
             vec![17],
             recommended(ErroneousHeaderField, 6),
@@ -102,13 +102,13 @@ fn ipv6_chains_that_are_wrong() {
             recommended(ErroneousHeaderField, 41),
         ),
         (
-            "header of seven octets",
+            "header of seven bytes",
             60,
             vec![17, 0, 1, 3, 0, 0, 0],
             recommended(ErroneousHeaderField, 41),
         ),
         (
-            "fragment header of seven octets",
+            "fragment header of seven bytes",
             44,
             vec![17, 0, 0, 1, 0, 0, 0],
             recommended(ErroneousHeaderField, 6),
@@ -126,7 +126,7 @@ fn ipv6_chains_that_are_wrong() {
             recommended(ErroneousHeaderField, 47),
         ),
         (
-            "router alert of one octet",
+            "router alert of one byte",
             0,
             vec![17, 0, 5, 1, 0, 1, 1, 0],
             recommended(ErroneousHeaderField, 43),
@@ -180,13 +180,13 @@ fn ipv6_chains_that_are_wrong() {
             recommended(ErroneousHeaderField, 4),
         ),
         (
-            "fragment beyond 65,535 octets",
+            "fragment beyond 65,535 bytes",
             44,
             [&fragment(0xfff8)[..], &[0; 8]].concat(),
             recommended(ErroneousHeaderField, 42),
         ),
         (
-            "fragment beyond 65,535 octets, in second position",
+            "fragment beyond 65,535 bytes, in second position",
             0,
             [&[44, 0, 1, 4, 0, 0, 0, 0], &fragment(0xfff8)[..], &[]].concat(),
             recommended(ErroneousHeaderField, 50),
@@ -216,13 +216,13 @@ fn ipv6_chains_that_are_wrong() {
             recommended(IncompleteHeaderChain, 0),
         ),
         (
-            "first fragment with no octet of SCTP",
+            "first fragment with no byte of SCTP",
             44,
             [&[132][..], &fragment(1)[1..]].concat(),
             recommended(IncompleteHeaderChain, 0),
         ),
         (
-            "first fragment with eight octets of SCTP",
+            "first fragment with eight bytes of SCTP",
             44,
             [&[132][..], &fragment(1)[1..], &[0; 8]].concat(),
             recommended(IncompleteHeaderChain, 0),
@@ -234,19 +234,19 @@ fn ipv6_chains_that_are_wrong() {
             recommended(IncompleteHeaderChain, 0),
         ),
         (
-            "first fragment with eight octets of DCCP",
+            "first fragment with eight bytes of DCCP",
             44,
             [&[33][..], &fragment(1)[1..], &[0; 8]].concat(),
             recommended(IncompleteHeaderChain, 0),
         ),
         (
-            "first fragment with eight octets of AH",
+            "first fragment with eight bytes of AH",
             44,
             [&[51][..], &fragment(1)[1..], &[0; 8]].concat(),
             recommended(IncompleteHeaderChain, 0),
         ),
         (
-            "first fragment with sixteen octets of IPv4",
+            "first fragment with sixteen bytes of IPv4",
             44,
             [&[4][..], &fragment(1)[1..], &[0; 16]].concat(),
             recommended(IncompleteHeaderChain, 0),
@@ -258,7 +258,7 @@ fn ipv6_chains_that_are_wrong() {
             silent(ErroneousHeaderField, 4),
         ),
         (
-            "first fragment with no octet of a protocol that nobody knows",
+            "first fragment with no byte of a protocol that nobody knows",
             44,
             [&[253][..], &fragment(1)[1..]].concat(),
             recommended(IncompleteHeaderChain, 0),
@@ -276,7 +276,7 @@ fn ipv6_chains_that_are_wrong() {
             silent(TooManyOptions, 58),
         ),
         (
-            "eight octets of padding in one option",
+            "eight bytes of padding in one option",
             60,
             [
                 &[17, 1, 1, 6, 0, 0, 0, 0, 0, 0, 0x1e, 2, 0, 0, 0, 0][..],
@@ -286,7 +286,7 @@ fn ipv6_chains_that_are_wrong() {
             silent(OptionTooBig, 42),
         ),
         (
-            "eight octets of padding in a row",
+            "eight bytes of padding in a row",
             60,
             [
                 &[17, 1, 0, 0, 1, 3, 0, 0, 0, 0, 0x1e, 2, 0, 0, 0, 0][..],
@@ -318,7 +318,7 @@ fn first_fragments_hold_the_upper_header() {
         ("UDP-Lite", 136, 8),
         ("unknown", 253, 1),
     ] {
-        // A fragment that is not the last comes in multiples of 8 octets.
+        // A fragment that is not the last comes in multiples of 8 bytes.
         for len in (0..=48).step_by(8) {
             let rest = [&[proto, 0, 0, 1, 0, 0, 0, 9][..], &vec![0; len]].concat();
             if len < least {
@@ -327,11 +327,11 @@ fn first_fragments_hold_the_upper_header() {
                     58 => silent(Code6::IncompleteHeaderChain, 0),
                     _ => recommended(Code6::IncompleteHeaderChain, 0),
                 };
-                check6(&format!("{name}, {len} octets"), 44, &rest, &expected);
+                check6(&format!("{name}, {len} bytes"), 44, &rest, &expected);
             } else {
                 let bytes = v6(UNICAST6, 44, &rest);
                 let packet = IpPacket::<Ipv6>::parse(&bytes).expect(name);
-                assert!(packet.fragment().is_some(), "{name}, {len} octets");
+                assert!(packet.fragment().is_some(), "{name}, {len} bytes");
             }
         }
     }
