@@ -1,10 +1,10 @@
-//! What an address is for, its subnets, and the witnesses.
+//! Classes of addresses, subnets, and the witness types.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use packet::ip::{IpAddress, MulticastScope, Specified, Subnet, SubnetError, Unicast};
 
-/// The classes that an address can be in, as letters, in this order.
+/// Returns the classes of an address as letters, in this order.
 fn classes<A: IpAddress>(addr: A) -> String {
     let all = [
         ('u', addr.is_unspecified()),
@@ -153,7 +153,8 @@ fn subnets() {
     let all = subnet("0.0.0.0/0").expect("all");
     assert!(all.contains(Ipv4Addr::BROADCAST) && all.covers(&lan) && !lan.covers(&all));
     assert_eq!(all.last(), Ipv4Addr::BROADCAST);
-    // Every length, of both versions: the address is in, its neighbours on both sides are not.
+    // For every prefix length of both versions, the subnet contains the address, but not the addresses
+    // next to the subnet.
     for len in 1..=128u8 {
         let addr: Ipv6Addr = "2001:db8:a5a5:5a5a:a5a5:5a5a:a5a5:5a5a"
             .parse()

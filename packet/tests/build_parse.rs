@@ -1,4 +1,4 @@
-//! What the builders write, the parsers read.
+//! The parsers read what the builders write.
 
 #![allow(clippy::unwrap_used)] // A test that fails says so.
 
@@ -54,7 +54,7 @@ fn tcp_round_trip() {
             let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
             let header = tcp_header();
             let mut head = Head::new();
-            // In two pieces, of which the first may be odd.
+            // The payload comes in two pieces; the length of the first may be odd.
             let (a, b) = payload.split_at(len / 3);
             let pieces = [a, b].into_iter();
             build::prepend_tcp(
@@ -168,7 +168,7 @@ fn icmp_error_quotes_what_fits() {
 }
 
 #[test]
-fn any_length_of_zeros_and_ones_is_refused_or_read() {
+fn zeros_and_ones_of_any_length_do_not_panic() {
     for len in 0..=200 {
         for fill in [0u8, 0x45, 0x60, 0xff] {
             let bytes = vec![fill; len];

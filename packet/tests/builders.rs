@@ -1,4 +1,4 @@
-//! What builders refuse, and that they leave nothing behind when they do.
+//! Errors of the builders. A builder that fails leaves the head unchanged.
 
 #![allow(clippy::unwrap_used)] // A test that fails says so.
 
@@ -70,7 +70,7 @@ fn fragment(head: &mut Head, fields: &IpFields, len: usize) -> Result<(), BuildE
 
 type Builder = (&'static str, usize, fn(&mut Head) -> Result<(), BuildError>);
 
-/// Every builder, and how many bytes it writes.
+/// Every builder with the number of bytes that it writes.
 const BUILDERS: [Builder; 13] = [
     ("tcp", 32, |head| tcp(head, V4, V4, 0)),
     ("udp", 8, |head| udp(head, V6, V6, 0)),
@@ -107,7 +107,7 @@ const BUILDERS: [Builder; 13] = [
     }),
 ];
 
-/// The head and the room in front of it, which a builder that fails must have left zero.
+/// Returns the head with the room in front of it, which a builder that fails must leave zero.
 fn all_of(head: &Head) -> Vec<u8> {
     let mut head = head.clone();
     let room = head.room();
@@ -116,7 +116,7 @@ fn all_of(head: &Head) -> Vec<u8> {
 }
 
 #[test]
-fn a_head_without_room_is_left_as_it_was() {
+fn a_head_without_room_is_unchanged() {
     for (name, len, builder) in BUILDERS {
         for taken in 0..=Head::CAPACITY {
             let mut head = Head::new();
@@ -136,7 +136,7 @@ fn a_head_without_room_is_left_as_it_was() {
     }
 }
 
-/// Runs `builder` on heads of some lengths; it must refuse and leave them as they were.
+/// Runs `builder` on heads of several lengths. It must fail and leave them unchanged.
 fn refused(expected: BuildError, builder: impl Fn(&mut Head) -> Result<(), BuildError>) {
     for taken in [0, 8, 40] {
         let mut head = Head::new();
@@ -148,7 +148,7 @@ fn refused(expected: BuildError, builder: impl Fn(&mut Head) -> Result<(), Build
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn impossible_headers_are_refused() {
     refused(MixedVersions, |head| tcp(head, V4, V6, 0));
     refused(MixedVersions, |head| udp(head, V6, V4, 0));
     refused(MixedVersions, |head| build::prepend_ip(head, &mixed(), 0));
@@ -217,9 +217,9 @@ fn what_cannot_be_is_refused() {
     }
 }
 
-/// The longest packet that there is, and one byte more, of each builder.
+/// Each builder accepts the longest packet and refuses one more byte.
 #[test]
-fn the_last_length_that_fits() {
+fn the_longest_packet_of_each_builder() {
     type Longest = (
         &'static str,
         usize,
@@ -237,11 +237,11 @@ fn the_last_length_that_fits() {
         ("ipv4 options", 65_535 - 24, |head, len| {
             build::prepend_ipv4_with_options(head, &fields(V4), &[148, 4, 0, 0], len)
         }),
-        // The offset is 8; IPv4 counts its header, too.
+        // The offset is 8, and the limit includes the IPv4 header.
         ("ipv4 fragment", 65_535 - 28, |head, len| {
             fragment(head, &fields(V4), len)
         }),
-        // The fragment header is behind the length that the header gives.
+        // The payload length includes the fragment header.
         ("ipv6 fragment", 65_535 - 8, |head, len| {
             fragment(head, &fields(V6), len)
         }),
@@ -262,9 +262,9 @@ fn the_last_length_that_fits() {
     }
 }
 
-/// What is in the head already is part of what a transport header covers.
+/// A transport header covers the bytes that are already in the head.
 #[test]
-fn headers_cover_what_is_in_the_head() {
+fn transport_headers_cover_the_head() {
     use packet::checksum::RxChecksum::Unknown;
     use packet::icmp::Icmpv4View;
     use packet::tcp::TcpView;
@@ -280,7 +280,7 @@ fn headers_cover_what_is_in_the_head() {
 
     let mut head = fill();
     let header = TcpHeader::default();
-    // The sum has an odd number of bytes in front of the payload.
+    // The head has an odd number of bytes, so the payload starts at an odd offset.
     build::prepend_tcp(&mut head, &header, V4, V4, pieces(), 3, TxChecksum::Full).unwrap();
     let bytes = [head.as_slice(), &payload].concat();
     assert_eq!(
@@ -288,7 +288,7 @@ fn headers_cover_what_is_in_the_head() {
         all
     );
 
-    // The same with the sum of a payload that is copied.
+    // The same with a sum that was made while the payload was copied.
     let (mut sum, mut copy) = (Checksum::new(), [0; 3]);
     sum.copy_and_add(&payload, &mut copy);
     let (full, mut head) = (head, fill());
@@ -303,9 +303,9 @@ fn headers_cover_what_is_in_the_head() {
     assert_eq!(Icmpv4View::parse(&bytes, Unknown).unwrap().body(), all);
 }
 
-/// In front of a payload in one buffer, whatever was there before, or too little room.
+/// A `SliceHead` works in a buffer with any previous contents, and fails if the room is too small.
 #[test]
-fn a_slice_takes_headers_as_a_head_does() {
+fn slice_head_writes_what_head_writes() {
     fn all<H: Headroom>(head: &mut H, addr: IpAddr) -> Result<(), BuildError> {
         let mode = TxChecksum::Partial;
         build::prepend_udp(head, &UdpHeader::default(), addr, addr, none(), 3, mode)?;

@@ -1,4 +1,5 @@
-//! Sums against the definition: every loop that this processor runs, every way to put one together.
+//! Compares checksums with the definition: every implementation that this processor supports, and every
+//! way to combine sums.
 
 #![allow(clippy::unwrap_used)] // A test that fails says so.
 
@@ -20,7 +21,7 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// The definition: 16-bit words in network order, carries added back.
+/// Computes the checksum by its definition: adds 16-bit words in network order, and adds back the carries.
 fn naive(bytes: &[u8]) -> u16 {
     let mut sum = 0u32;
     for pair in bytes.chunks(2) {
@@ -37,11 +38,11 @@ fn every_implementation_at_every_length_and_offset() {
         .filter(|implementation| implementation.checksum(&[]).is_some())
         .collect();
     println!(
-        "implementations that run here: {implementations:?}, chosen {:?}",
+        "supported implementations: {implementations:?}, chosen {:?}",
         Implementation::chosen()
     );
     assert!(implementations.contains(&Implementation::Portable));
-    // The widest that there is.
+    // The widest one is chosen.
     assert_eq!(implementations.last(), Some(&Implementation::chosen()));
     let check = |bytes: &[u8]| {
         let expected = naive(bytes);
@@ -56,7 +57,7 @@ fn every_implementation_at_every_length_and_offset() {
             );
         }
     };
-    // All words alike carry most; 0x7fff and 0x8000 are where signed numbers change over.
+    // Equal words produce the most carries; signed numbers change their sign between 0x7fff and 0x8000.
     let fills: [fn(usize) -> u8; 6] = [
         |_| 0,
         |_| 0xff,
@@ -88,7 +89,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn sums(data in prop::collection::vec(any::<u8>(), 0..5000), cuts in prop::collection::vec(any::<u16>(), 0..6)) {
+    fn sums_equal_the_definition(data in prop::collection::vec(any::<u8>(), 0..5000), cuts in prop::collection::vec(any::<u16>(), 0..6)) {
         let expected = naive(&data);
         prop_assert_eq!(checksum::of(&data), expected);
         let mut sum = Checksum::new();
@@ -110,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn numbers_count_as_they_are_on_the_wire(data in prop::collection::vec(any::<u8>(), 0..64), short: u16,
+    fn numbers_are_summed_in_wire_order(data in prop::collection::vec(any::<u8>(), 0..64), short: u16,
                                              long: u32, tail in prop::collection::vec(any::<u8>(), 0..64)) {
         let mut data = data;
         data.truncate(data.len() & !1);
@@ -125,12 +126,12 @@ proptest! {
         prop_assert_eq!(sum.finish(), naive(&bytes));
     }
 
-    /// RFC 1624: what an update gives is what summing again gives, to the bit. Only of all zeros, of
-    /// which no packet with a header consists, it is the other zero.
+    /// An update gives the same bits as a new sum (RFC 1624). The exception is data of only zeros, which
+    /// no packet with a header has: its update gives the other representation of zero.
     #[test]
-    fn updates(mut data in prop::collection::vec(any::<u8>(), 8..200), at: u16, new: u32, zeros: bool) {
+    fn updates_equal_a_new_sum(mut data in prop::collection::vec(any::<u8>(), 8..200), at: u16, new: u32, zeros: bool) {
         if zeros {
-            // The case that RFC 1141 got wrong: a sum that comes out as all ones.
+            // RFC 1141 got this case wrong: a sum of all ones.
             data.fill(0);
             data[0] = 1;
         }
@@ -149,7 +150,7 @@ proptest! {
         prop_assert_eq!(whole, after);
     }
 
-    /// Of any length: an odd last byte is the high one of its word.
+    /// Updates of any length: an odd last byte is the high byte of its word.
     #[test]
     fn updates_of_any_length(mut data in prop::collection::vec(any::<u8>(), 40..120), at in 0usize..10,
                          new in prop::collection::vec(any::<u8>(), 0..20)) {
@@ -162,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_valid(mut data in prop::collection::vec(any::<u8>(), 20..100), bytes: [u8; 32], v6: bool, bit: u16) {
+    fn transport_checksums_are_verified(mut data in prop::collection::vec(any::<u8>(), 20..100), bytes: [u8; 32], v6: bool, bit: u16) {
         let addr = |at: usize| -> IpAddr {
             match v6 {
                 true => <[u8; 16]>::try_from(&bytes[at..at + 16]).unwrap().into(),
@@ -171,7 +172,7 @@ proptest! {
         };
         let (src, dst) = (addr(0), addr(16));
         data[16..18].fill(0);
-        // The pseudo-header as RFC 9293 section 3.1 and RFC 8200 section 8.1 draw it.
+        // The pseudo-header, as RFC 9293 section 3.1 and RFC 8200 section 8.1 define it.
         let len = data.len() as u8;
         let mut pseudo = match v6 {
             true => [&bytes[..32], &[0, 0, 0, len, 0, 0, 0, 6]].concat(),
@@ -195,17 +196,17 @@ proptest! {
 
 #[test]
 fn rfc_1624_example() {
-    // Section 4: the sum of what is left is all ones, and so must the result be.
+    // The example of section 4.
     assert_eq!(checksum::update_u16(0xdd2f, 0x5555, 0x3285), 0x0000);
 }
 
 #[test]
-fn nothing_is_valid_that_is_not() {
+fn edge_cases_of_verification() {
     assert!(!checksum::verify(&[]));
-    assert!(!checksum::verify(&[0; 20]), "a sum of nothing at all");
+    assert!(!checksum::verify(&[0; 20]), "only zeros");
     assert!(checksum::verify(&[0xff, 0xff]));
     assert!(!Checksum::new().is_valid());
-    // Longer than an IP payload can be: no length field says so, and no checksum is right.
+    // A slice longer than an IP payload can be is never valid.
     let addr: IpAddr = [10, 0, 0, 1].into();
     for len in [65_534usize, 65_536] {
         let mut bytes = vec![0; len];

@@ -1,7 +1,8 @@
-//! The same packets through `etherparse`: same verdict and same fields, or a reason why not.
+//! Compares this crate with `etherparse`: both accept the same packets and find the same fields, or
+//! there is a known reason for the difference.
 //!
-//! Packets are captured ones (`data/captured.hex`: TCP, UDP and ICMP errors of both versions on a
-//! loopback, fragments, options), chains made up by a seeded generator, mutations of both, and noise.
+//! The packets are captured ones (`data/captured.hex`: TCP, UDP and ICMP errors of both versions on a
+//! loopback, fragments, options), packets from a seeded generator, mutations of both, and random bytes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,40 +18,39 @@ use packet::udp::{UdpParseError, UdpView};
 const SEED: u64 = 0x6469_6666_6572;
 const ROUNDS: usize = 60_000;
 
-/// Why the two may differ.
+/// The reason for a difference. "It" is etherparse.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Reason {
     /// It does not verify the IPv4 header checksum while it parses.
     Ipv4Checksum,
-    /// It does not look into IPv4 options.
+    /// It does not check IPv4 options.
     Ipv4Options,
-    /// It does not judge IPv4 fragments.
+    /// It does not check IPv4 fragments.
     Ipv4Fragment,
-    /// It passes authentication headers; here they end the chain, since nobody could verify them.
+    /// It skips authentication headers. Here they end the chain, because they cannot be verified.
     Authentication,
-    /// It takes a payload length of zero for "the rest of the bytes", as if every such packet were a
-    /// jumbogram; a link this small has none (RFC 2675 section 1).
+    /// It takes a payload length of zero for "the rest of the bytes", as in a jumbogram (RFC 2675
+    /// section 1).
     ZeroPayloadLength,
-    /// It does not look into IPv6 options.
+    /// It does not check IPv6 options.
     Ipv6Options,
-    /// It does not judge routing headers.
+    /// It does not check routing headers.
     Routing,
-    /// It does not judge IPv6 fragments, nor what a first fragment has to hold (RFC 7112).
+    /// It does not check IPv6 fragments, nor the contents of a first fragment (RFC 7112).
     Ipv6Fragment,
-    /// It goes on reading extension headers behind a fragment header, where only the whole packet
-    /// has any.
+    /// It reads extension headers after a fragment header, although only the whole packet has them.
     BehindFragment,
     /// It has no limit on the number of extension headers.
     ChainLimit,
-    /// It looks at TCP options later, one by one.
+    /// It checks TCP options only when they are read.
     TcpOptions,
     /// It takes a UDP length of zero for "the rest of the bytes" (RFC 2675 section 4).
     UdpZeroLength,
-    /// It does not insist on UDP checksums over IPv6 while it parses.
+    /// It does not require UDP checksums over IPv6 while it parses.
     UdpNoChecksum,
 }
 
-/// splitmix64: enough to make packets up.
+/// The splitmix64 generator.
 struct Rng(u64);
 
 impl Rng {
@@ -235,7 +235,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
                 let extra = rng.below(9);
                 bytes.extend(rng.bytes(extra));
             }
-            // The headers are where it matters.
+            // Mutations of the headers are the interesting ones.
             _ if len > 0 => {
                 let at = rng.below(len.min(80));
                 bytes[at] = rng.next() as u8;
@@ -248,7 +248,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
     }
 }
 
-/// What both find in the IP headers.
+/// The fields that both parsers find in the IP headers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Found {
     src: IpAddr,
@@ -259,7 +259,7 @@ struct Found {
     payload: Vec<u8>,
 }
 
-/// What is wrong, whichever the version.
+/// The fault, for either version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fault {
     Parse(ParseError),
@@ -285,7 +285,7 @@ fn ours(bytes: &[u8]) -> Result<Found, Fault> {
         None => Err(Fault::Version),
         Some(IpVersion::V4) => match IpPacket::<Ipv4>::parse(bytes) {
             Ok(packet) => {
-                // What was accepted can be looked at to its end.
+                // Every option and extension header of an accepted packet can be read.
                 assert!(packet.options().count() <= 40);
                 Ok(found(&packet, bytes))
             }
@@ -329,7 +329,7 @@ fn theirs(bytes: &[u8]) -> Option<Found> {
     })
 }
 
-/// Why the verdicts on the IP headers differ; `None` if nothing excuses it.
+/// Returns the reason why the parsers disagree on the IP headers, or `None` if there is none.
 fn explain(bytes: &[u8], ours: &Result<Found, Fault>, theirs: Option<&Found>) -> Option<Reason> {
     let zero_len = bytes.len() > 40 && bytes[0] >> 4 == 6 && bytes[4..6] == [0, 0];
     if zero_len {
@@ -351,7 +351,7 @@ fn explain(bytes: &[u8], ours: &Result<Found, Fault>, theirs: Option<&Found>) ->
                 else {
                     return None;
                 };
-                // What the pointer is at tells which check it was.
+                // The pointer tells which check failed.
                 erroneous(bytes, pointer as usize)
             }
             _ => None,
@@ -367,7 +367,7 @@ fn explain(bytes: &[u8], ours: &Result<Found, Fault>, theirs: Option<&Found>) ->
     }
 }
 
-/// Which check of the IPv6 chain names octet `pointer`: walks the chain until it gets there.
+/// Returns the check of the IPv6 chain that fails with `pointer`: walks the chain up to that octet.
 fn erroneous(bytes: &[u8], pointer: usize) -> Option<Reason> {
     if pointer == 4 {
         return Some(Reason::Ipv6Fragment);
@@ -417,7 +417,7 @@ fn check_tcp(found: &Found, reasons: &mut BTreeMap<Reason, usize>) {
             assert_eq!(ours.payload(), theirs.payload());
             let mut options = header.options;
             let all: Result<Vec<_>, _> = theirs.options_iterator().collect();
-            // Theirs stops at kinds that it does not know.
+            // Its iterator stops at unknown kinds.
             for option in all.unwrap_or_default().into_iter().rev() {
                 match option {
                     TcpOptionElement::MaximumSegmentSize(mss) => {
@@ -496,7 +496,7 @@ fn captured_packets_agree() {
     for bytes in captured() {
         assert!(ours(&bytes).is_ok(), "{bytes:02x?}");
         check(&bytes, &mut reasons);
-        // All their prefixes, too.
+        // All their prefixes must agree, too.
         for len in 0..bytes.len().min(120) {
             check(&bytes[..len], &mut reasons);
         }
@@ -534,7 +534,7 @@ fn generated_packets_agree_or_differ_for_a_reason() {
         "seed {SEED:#x}: {accepted} accepted of {}; {reasons:?}",
         2 * ROUNDS
     );
-    // The generator reaches all of it.
+    // The generator reaches every reason.
     assert!(accepted > ROUNDS / 2);
     assert_eq!(reasons.len(), 13, "{reasons:?}");
 }

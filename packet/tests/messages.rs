@@ -1,4 +1,4 @@
-//! ICMP quotes and the UDP checksum rules, byte by byte; and noise of every length.
+//! ICMP messages and quotes, the rules for UDP checksums and TCP options, and random bytes.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ use packet::{IpProto, checksum};
 
 const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
 
-/// The beginning of an IPv4/TCP packet: header, ports, sequence number.
+/// Returns the beginning of an IPv4/TCP packet: header, ports, sequence number.
 fn original() -> Vec<u8> {
     let mut bytes = vec![0x45, 0, 0x05, 0xdc, 0, 1, 0x40, 0, 64, 6, 0, 0];
     bytes.extend([10, 0, 0, 1, 10, 0, 0, 2]);
@@ -49,7 +49,7 @@ fn icmpv4_quotes() {
     assert_eq!(quoted.ports(), Some((40_000, 80)));
     assert_eq!(quoted.tcp_seq(), Some(0x0102_0304));
 
-    // Eight bytes are all that RFC 792 grants; fewer give what they hold.
+    // RFC 792 quotes only eight bytes of the payload. A shorter quote gives the fields that it holds.
     for (len, ports, seq) in [
         (28, true, true),
         (27, true, false),
@@ -92,7 +92,7 @@ fn rfc_4884_lengths() {
     let extensions = Extensions::parse(&extension);
     assert!(extensions.is_some());
     let body = [&quoted[..], &extension].concat();
-    // IPv4 counts words of 4 bytes in the sixth byte, IPv6 words of 8 in the fifth.
+    // The length is in the sixth byte in words of 4 bytes (IPv4), or in the fifth in words of 8 (IPv6).
     let v4 = v4_error([3, 1, 0, 0, 0, 32, 0, 0], &body);
     let v4 = Icmpv4View::parse(&v4, Unknown).expect("message");
     let quote = v4.quote().expect("quote");
@@ -107,11 +107,11 @@ fn rfc_4884_lengths() {
         (quote.original, quote.extensions),
         (&quoted[..], extensions)
     );
-    // Lengths that make no sense, and types that have none, leave it all one quote.
+    // With an impossible length, or in types that have none, the whole body is the quote.
     for header in [
         [3, 1, 0, 0, 0, 31, 0, 0],  // below 128 bytes
         [3, 1, 0, 0, 0, 255, 0, 0], // beyond the end
-        [5, 1, 0, 0, 0, 32, 0, 0],  // a redirect: that byte is the gateway's
+        [5, 1, 0, 0, 0, 32, 0, 0],  // a redirect: the byte is part of the gateway's address
     ] {
         let bytes = v4_error(header, &body);
         let view = Icmpv4View::parse(&bytes, Unknown).expect("message");
@@ -125,7 +125,7 @@ fn rfc_4884_lengths() {
 }
 
 #[test]
-fn rfc_4884_structures_that_are_to_be_ignored() {
+fn invalid_rfc_4884_structures_are_ignored() {
     let with_sum = |mut bytes: Vec<u8>| {
         let sum = checksum::of(&bytes);
         bytes[2..4].copy_from_slice(&sum.to_be_bytes());
@@ -156,12 +156,12 @@ fn rfc_4884_structures_that_are_to_be_ignored() {
         &[0x10, 0, 0, 0, 0, 4, 1, 1],                // version 1
         &[0x20, 0, 0, 0, 0, 3, 1, 1],                // an object shorter than its header
         &[0x20, 0, 0, 0, 0, 8, 1, 1],                // longer than the structure
-        &[0x20, 0, 0, 0, 0, 4, 1, 1, 0, 4, 1],       // a rest that is no object
-        &[0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // an object that never ends
+        &[0x20, 0, 0, 0, 0, 4, 1, 1, 0, 4, 1],       // bytes left that are not an object
+        &[0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // an object of length 0
     ] {
         assert_eq!(Extensions::parse(bad), None, "{bad:02x?}");
     }
-    // Only the quote is left then, and what fills it up is no part of the quoted packet.
+    // Only the quote is left then, and its padding is not part of the quoted packet.
     let mut quoted = original()[..20].to_vec();
     quoted[2..4].copy_from_slice(&[0, 20]);
     quoted.resize(128, 0);
@@ -175,9 +175,9 @@ fn rfc_4884_structures_that_are_to_be_ignored() {
 }
 
 #[test]
-fn unknown_errors_quote_and_codes_do_not_hide_errors() {
+fn unknown_errors_have_quotes_whatever_the_code() {
     let quoted = original();
-    // RFC 4443 section 2.4 a: errors of unknown types are for the upper layer, too.
+    // Errors of unknown types are passed to the upper layer, too (RFC 4443 section 2.4 a).
     let bytes = [&[100, 7, 0, 0, 0, 0, 0, 0][..], &quoted].concat();
     let view = Icmpv6View::parse(V6, V6, &bytes, Vouched).expect("message");
     assert!(view.message().is_error());
@@ -216,7 +216,7 @@ fn outlines_walk_chains_of_any_length() {
         (IpProto::ICMPV6, 8)
     );
     assert!(outline.is_icmp_error());
-    // Cut within the chain, or longer than anybody's.
+    // A truncated chain, and a chain beyond the limit.
     let cut = Outline::read(&bytes[..300]).expect("readable");
     assert_eq!((cut.proto, cut.transport), (IpProto::DEST_OPTS, &[][..]));
     assert_eq!((cut.ports(), cut.is_icmp_error()), (None, false));
@@ -228,7 +228,7 @@ fn outlines_walk_chains_of_any_length() {
     assert_eq!(Outline::read(&long), None);
 }
 
-/// Some senders quote with a length that their own code had changed: what is there still counts.
+/// Some senders change the length field before they quote the packet. The quote is read nevertheless.
 #[test]
 fn quotes_with_a_wrong_length() {
     for total_len in [0u16, 8, 20, 24, 60, 0xffff] {
@@ -243,13 +243,13 @@ fn quotes_with_a_wrong_length() {
     }
 }
 
-/// Every type and code of both: which of them are errors, and the bytes that come back.
+/// Reads and writes every type and code of both versions.
 #[test]
-fn every_type_is_written_as_it_was_read() {
+fn every_type_round_trips() {
     for kind in 0..=255u8 {
         for code in 0..=20u8 {
             let header = [kind, code, 0xab, 0xcd, 1, 2, 3, 4];
-            // The checksum is the builder's; what a sender must leave zero is not kept.
+            // The builder sets the checksum; fields that a sender must set to zero are not kept.
             let v4 = match (kind, code) {
                 (3, 4) => [0, 0, 3, 4],
                 (3 | 11, _) | (4 | 10, 0) => [0; 4],
@@ -303,7 +303,7 @@ fn icmpv6_quotes_walk_the_chain() {
         Some((9, true))
     );
     assert_eq!(quoted.tcp_seq(), None);
-    // Cut anywhere, it is an answer or none.
+    // Truncated messages must not panic.
     for len in 0..bytes.len() {
         if let Ok(view) = Icmpv6View::parse(V6, V6, &bytes[..len], Vouched) {
             let _ = view
@@ -315,7 +315,7 @@ fn icmpv6_quotes_walk_the_chain() {
 }
 
 #[test]
-fn icmp_errors_are_told_from_answers() {
+fn icmp_errors_are_told_from_queries() {
     for kind in 0..=255u8 {
         let v4 = Icmpv4::from_bytes(&[kind, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(
@@ -346,7 +346,7 @@ fn udp_checksums_by_family() {
         (v4, none, Unknown, None),
         (v4, none, Vouched, None),
         (v6, none, Unknown, Some(UdpParseError::MissingChecksum)),
-        // A device that vouches leaves a partial sum in the field, never zero.
+        // Where a device vouches, the field holds a partial sum, which is never zero.
         (v6, none, Vouched, Some(UdpParseError::MissingChecksum)),
         (v4, wrong, Unknown, Some(UdpParseError::Checksum)),
         (v4, wrong, Vouched, None),
@@ -372,7 +372,7 @@ fn udp_checksums_by_family() {
 }
 
 #[test]
-fn tcp_options_that_are_wrong() {
+fn malformed_tcp_options() {
     let addr: IpAddr = [10, 0, 0, 1].into();
     let segment = |options: &[u8]| {
         let mut bytes = vec![0; 20];
@@ -381,12 +381,12 @@ fn tcp_options_that_are_wrong() {
         TcpView::parse(addr, addr, &bytes, Vouched).map(|view| view.header().options)
     };
     for options in [
-        [2, 0, 5, 180], // length 0 would never end
-        [2, 1, 5, 180], // length 1 neither
+        [2, 0, 5, 180], // length 0, which must not loop for ever
+        [2, 1, 5, 180], // length 1
         [2, 3, 5, 0],   // an MSS of one byte
         [2, 5, 5, 180], // beyond the header
         [1, 1, 1, 2],   // no length at all
-        [3, 2, 0, 0],   // a window scale of nothing
+        [3, 2, 0, 0],   // a window scale without a value
         [4, 3, 0, 0],   // SACK permitted with data
         [5, 2, 0, 0],   // SACK without blocks
         [99, 1, 0, 0],  // unknown, length 1
@@ -397,9 +397,9 @@ fn tcp_options_that_are_wrong() {
             "{options:?}"
         );
     }
-    // What is behind the end is nobody's; options that no connection works with are passed, whatever
-    // is in them (RFC 9293 section 3.1, MUST-6): unknown ones, a cookie of one byte, a user timeout
-    // of one, a signature of two, an authentication without its keys.
+    // Bytes after the end of the options are ignored. Options that connections do not use are ignored
+    // whatever they hold (RFC 9293 section 3.1, MUST-6): unknown ones, a cookie of one byte, a user
+    // timeout of one, a signature of two, an authentication without its keys.
     for options in [
         [0, 2, 0, 0],
         [1, 1, 1, 1],
@@ -427,7 +427,7 @@ fn tcp_options_that_are_wrong() {
 }
 
 #[test]
-fn noise_of_every_length() {
+fn random_bytes_of_every_length() {
     const SEED: u64 = 0x006e_6f69_7365;
     println!("seed {SEED:#x}");
     let mut state = SEED;

@@ -1,4 +1,4 @@
-//! Parse(build(x)) = x, for every type.
+//! Property tests: parse(build(x)) = x, for every type.
 
 #![allow(clippy::unwrap_used)] // A test that fails says so.
 
@@ -72,7 +72,7 @@ prop_compose! {
     }
 }
 
-/// An option that is nearly right, as bytes.
+/// Generates an option that is valid or nearly so, as bytes.
 fn option_bytes() -> impl Strategy<Value = Vec<u8>> {
     let kinds = vec![0u8, 1, 2, 3, 4, 5, 8, 19, 28, 29, 34, 99];
     let right = |kind| match kind {
@@ -93,7 +93,7 @@ fn option_bytes() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(move |(kind, data, wrong_len, cut)| match kind {
             0 | 1 => vec![kind],
             _ => {
-                // One in eight has a wrong length, one in eight too few bytes.
+                // One in eight has a wrong length field, and one in eight lacks bytes.
                 let len = right(kind) - u8::from(wrong_len == 0);
                 let mut bytes = vec![kind, len];
                 bytes.extend(
@@ -104,7 +104,7 @@ fn option_bytes() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// A payload, and where to cut it into pieces.
+/// Generates a payload and the offsets at which to cut it into pieces.
 fn pieces() -> impl Strategy<Value = (Vec<u8>, usize, usize)> {
     (
         prop::collection::vec(any::<u8>(), 0..600),
@@ -122,7 +122,7 @@ fn cut((data, first, second): &(Vec<u8>, usize, usize)) -> [&[u8]; 3] {
     [&data[..*first], &data[*first..*second], &data[*second..]]
 }
 
-/// The options that find room when `options` are written.
+/// Returns the part of `options` that fits into a header.
 fn as_written(mut options: TcpOptions) -> TcpOptions {
     let mut without = options;
     without.sack = SackBlocks::new();
@@ -169,7 +169,7 @@ proptest! {
         build::prepend_tcp(&mut full, &header, src, dst, parts, len, TxChecksum::Full).unwrap();
         let none = std::iter::empty();
         build::prepend_tcp(&mut partial, &header, src, dst, none, len, TxChecksum::Partial).unwrap();
-        // What a device does: sum from the transport header on, the field as it is.
+        // A device sums from the start of the transport header, checksum field included.
         let sum = checksum::of(&[partial.as_slice(), &payload.0].concat());
         partial.as_mut_slice()[16..18].copy_from_slice(&sum.to_be_bytes());
         prop_assert_eq!(&full, &partial);
@@ -220,7 +220,7 @@ proptest! {
 
     #[test]
     fn ip(fields in fields(), payload in prop::collection::vec(any::<u8>(), 0..200)) {
-        // A protocol that is no extension header, so that IPv6 does not look for one.
+        // Avoids the protocols of extension headers, which the IPv6 parser would look for.
         let proto = match fields.proto {
             proto if proto.is_extension_header() => IpProto(proto.0 | 0x80),
             proto => proto,
@@ -238,7 +238,7 @@ proptest! {
                 traffic_class: packet.traffic_class(),
                 ident: packet.identification(),
                 dont_fragment: packet.dont_fragment(),
-                // Not there in IPv4.
+                // IPv4 has no such field.
                 flow_label: fields.flow_label,
             },
             AnyIpPacket::V6(packet) => IpFields {
@@ -247,7 +247,7 @@ proptest! {
                 proto: packet.proto(),
                 ttl: packet.ttl(),
                 traffic_class: packet.traffic_class(),
-                // Not there in IPv6.
+                // IPv6 has no such field.
                 ident: fields.ident,
                 dont_fragment: fields.dont_fragment,
                 flow_label: packet.flow_label(),
@@ -299,7 +299,8 @@ proptest! {
     #[test]
     fn fragments(fields in fields(), id: u32, (units, unaligned) in (0u16..8192, 0u16..16), more: bool,
                  len in 0usize..80) {
-        // One offset in two is aligned, one length in two is right for a fragment that is not the last.
+        // Half of the offsets are aligned, and half of the lengths are valid for a fragment that is not
+        // the last.
         let offset_bytes = units * 8 + unaligned.saturating_sub(8);
         let len = if len % 2 == 0 { len * 4 } else { len };
         let v4 = fields.src.is_ipv4();
@@ -320,7 +321,7 @@ proptest! {
         } else {
             let bytes = [head.as_slice(), &payload].concat();
             let whole = units == 0 && !more;
-            // A first fragment has to hold the UDP header (RFC 7112).
+            // A first fragment must contain the UDP header (RFC 7112).
             if v4 || len >= 8 || units != 0 || whole {
                 let packet = AnyIpPacket::parse(&bytes).unwrap();
                 prop_assert_eq!(packet.fragment(), (!whole).then_some(fragment));
@@ -336,7 +337,7 @@ proptest! {
     fn icmp(addrs in any::<([u8; 4], [u8; 16])>(), bytes: [u8; 8], payload in pieces()) {
         let len = payload.0.len();
         let (v4, v6) = (Icmpv4::from_bytes(&bytes), Icmpv6::from_bytes(&bytes));
-        // Reading what was written gives the same message, for each that can be read at all.
+        // Every message that can be read is read back from what it writes.
         prop_assert_eq!(Icmpv4::from_bytes(&v4.to_bytes()), v4);
         prop_assert_eq!(Icmpv6::from_bytes(&v6.to_bytes()), v6);
         for message in [IcmpMessage::V4(v4), IcmpMessage::V6(v6)] {
@@ -365,10 +366,10 @@ proptest! {
     }
 
     #[test]
-    fn icmp_answers(fields in fields(), ident: u16, seq: u16, len in 0usize..3000, padding in 0usize..9) {
+    fn icmp_replies_and_errors(fields in fields(), ident: u16, seq: u16, len in 0usize..3000, padding in 0usize..9) {
         let (src, dst) = (fields.src, fields.dst);
         let v4 = src.is_ipv4();
-        // The whole of a packet, its checksum verified: message and what follows it.
+        // Parses a whole packet, verifies its checksum and returns the message and its body.
         let read = |bytes: &[u8]| -> Option<(IpAddr, IpAddr, IcmpMessage, Vec<u8>)> {
             let packet = AnyIpPacket::parse(bytes)?;
             let unknown = RxChecksum::Unknown;
@@ -392,7 +393,7 @@ proptest! {
         };
         prop_assert_eq!(read(&reply.to_vec()), Some((src, dst, message, data.to_vec())));
 
-        // A packet of `len` bytes and padding behind it, which is not quoted.
+        // A packet of `len` bytes, followed by padding that is not quoted.
         let mut head = Head::new();
         let headers = if v4 { 20 } else { 40 };
         let original = len.max(headers);
@@ -441,9 +442,9 @@ proptest! {
         }
     }
 
-    /// The options in use, read by themselves and picked out of all, are the same.
+    /// `TcpOptions::parse` finds the same options as `TcpOptionIter`.
     #[test]
-    fn two_ways_to_read_options(parts in prop::collection::vec(option_bytes(), 0..8)) {
+    fn both_option_parsers_agree(parts in prop::collection::vec(option_bytes(), 0..8)) {
         let mut bytes = parts.concat();
         bytes.truncate(40);
         let mut expected = TcpOptions::default();
@@ -464,7 +465,7 @@ proptest! {
     }
 
     #[test]
-    fn options_that_would_not_be_read_are_not_written(len in 0usize..40, value in 0x8000u16.., kind: u8) {
+    fn unreadable_options_are_not_written(len in 0usize..40, value in 0x8000u16.., kind: u8) {
         let data = [7; 40];
         let read_back = |option| {
             let mut out = [0; 40];
@@ -487,7 +488,7 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_is_seen(header in tcp_header(), payload in pieces(), bit: u32) {
+    fn a_flipped_bit_is_detected(header in tcp_header(), payload in pieces(), bit: u32) {
         let (src, dst) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         let mut head = Head::new();
         let (parts, len) = (cut(&payload).into_iter(), payload.0.len());
@@ -507,7 +508,7 @@ proptest! {
 
 #[test]
 fn a_udp_checksum_of_zero_is_sent_as_ones() {
-    // The payload is chosen so that the sum comes out as all ones.
+    // The payload makes the sum all ones, so the checksum is zero.
     let (src, dst) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
     let header = UdpHeader {
         src_port: 1,

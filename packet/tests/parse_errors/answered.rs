@@ -1,13 +1,13 @@
-//! Faults that have an answer, in packets that must have none.
+//! Faults that an ICMP error can report, in packets that must not be answered.
 
 use packet::ip::{IpParseError, IpParseErrorAction as Action, MAX_EXTENSION_HEADERS};
 
 use super::{MULTICAST6, UNICAST4, UNICAST6, fail4, fail6, fix_v4, v4, v6};
 
-/// Faults that have an answer, in packets that must have none (RFC 1122 section 3.2.2, RFC 4443
+/// Each packet has such a fault, and the rules decide if it is answered (RFC 1122 section 3.2.2, RFC 4443
 /// section 2.4(e)).
 #[test]
-fn what_must_not_be_answered() {
+fn packets_that_must_not_be_answered() {
     fn silent<I: packet::ip::Ip>(name: &str, error: IpParseError<I>) {
         assert!(!error.should_send_icmp(), "{name}");
         let IpParseError::ParameterProblem {
@@ -90,16 +90,16 @@ fn what_must_not_be_answered() {
         let error = fail6(&v6(UNICAST6, 60, &rest));
         assert_eq!(error.should_send_icmp(), answered, "ICMPv6 type {kind}");
     }
-    // However long the chain in front of the error is.
+    // An ICMP error is recognised after any number of headers.
     let pad = |next: u8| [next, 0, 1, 4, 0, 0, 0, 0];
     let mut rest = pad(60).repeat(MAX_EXTENSION_HEADERS);
     rest.extend(pad(58));
     rest.extend([1, 4, 0, 0, 0, 0, 0, 0]);
     silent(
-        "an error behind nine headers",
+        "an error after nine headers",
         fail6(&v6(UNICAST6, 60, &rest)),
     );
-    // A later fragment of ICMPv6, or of what may hold it, might be an error.
+    // A later fragment of ICMPv6, or of a header that may precede it, might be an error.
     for (next, answered) in [(17, true), (58, false), (60, false)] {
         let rest = [next, 0, 0xff, 0xf8, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0];
         let error = fail6(&v6(UNICAST6, 44, &rest));

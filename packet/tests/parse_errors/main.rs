@@ -1,4 +1,4 @@
-//! One row per cause: what is wrong with a packet, which byte is named, and who is told.
+//! Tables of parse errors: each row is a fault with the error, code, pointer and action that it causes.
 
 use packet::checksum;
 use packet::ip::{IpPacket, IpParseError, Ipv4, Ipv6};
@@ -16,7 +16,7 @@ const BROADCAST4: [u8; 4] = [255; 4];
 const UNICAST6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 const MULTICAST6: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/// A header with `options` (a multiple of 4 bytes) and a right checksum, and eight bytes behind.
+/// Returns a header with `options` (a multiple of 4 bytes) and a right checksum, and 8 bytes of payload.
 fn v4(dst: [u8; 4], options: &[u8]) -> Vec<u8> {
     assert_eq!(options.len() % 4, 0);
     let header_len = 20 + options.len();
@@ -37,7 +37,7 @@ fn fix_v4(bytes: &mut [u8]) {
     bytes[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// A header whose chain begins with `first`; `rest` is all that follows the fixed 40 bytes.
+/// Returns a header whose chain begins with `first`, followed by `rest`.
 fn v6(dst: [u8; 16], first: u8, rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x60, 0, 0, 0];
     bytes.extend((rest.len() as u16).to_be_bytes());
@@ -48,8 +48,7 @@ fn v6(dst: [u8; 16], first: u8, rest: &[u8]) -> Vec<u8> {
     bytes
 }
 
-// A failed parse leaves the buffer as it was: it reads a slice that is shared while it does, and keeps
-// nothing, so it fails the same way again.
+// The parser reads a shared slice and keeps no state, so a second attempt must fail in the same way.
 
 fn fail4(bytes: &[u8]) -> IpParseError<Ipv4> {
     let error = IpPacket::<Ipv4>::parse(bytes).expect_err("malformed");

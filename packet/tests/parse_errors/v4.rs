@@ -1,11 +1,11 @@
-//! IPv4 headers that are discarded in silence.
+//! IPv4 headers that are discarded silently.
 
 use packet::ip::{IpPacket, IpParseError, Ipv4, ParseError};
 
 use super::{UNICAST4, fail4, fix_v4, v4};
 
 #[test]
-fn ipv4_faults_that_are_discarded_in_silence() {
+fn ipv4_faults_discarded_silently() {
     let good = v4(UNICAST4, &[]);
     assert!(IpPacket::<Ipv4>::parse(&good).is_ok());
     type Edit = fn(&mut Vec<u8>);
@@ -36,7 +36,7 @@ fn ipv4_faults_that_are_discarded_in_silence() {
         ),
         ("damaged", ParseError::Checksum, |b| b[12] ^= 1),
         (
-            "fragment that holds nothing and is not the last",
+            "empty fragment that is not the last",
             ParseError::Fragment,
             |b| {
                 b[6] = 0x20;
@@ -59,7 +59,7 @@ fn ipv4_faults_that_are_discarded_in_silence() {
         edit(&mut bytes);
         assert_eq!(fail4(&bytes), IpParseError::Parse { error }, "{name}");
     }
-    // A fragment may end at 65,535 bytes, header included, and not one beyond.
+    // A fragment may end at 65,535 bytes, header included, but not beyond.
     // 65,504 + 20 + 11 is 65,535.
     for (total, ok) in [(31u8, true), (32, false)] {
         let mut bytes = v4(UNICAST4, &[]);

@@ -1,4 +1,4 @@
-//! IPv4 options: RFC 791 section 3.1, RFC 1122 section 3.2.1.8; the pointer is RFC 792's.
+//! IPv4 options (RFC 791 section 3.1, RFC 1122 section 3.2.1.8), with the pointer of RFC 792.
 
 use packet::ip::{
     Icmpv4ParameterProblemCode as Code4, IpPacket, IpParseError, IpParseErrorAction as Action, Ipv4,
@@ -7,7 +7,7 @@ use packet::ip::{
 use super::{BROADCAST4, MULTICAST4, UNICAST4, fail4, v4};
 
 #[test]
-fn ipv4_options_that_are_wrong() {
+fn malformed_ipv4_options() {
     // Name, options, octet of the header that the pointer names.
     let table: &[(&str, &[u8], u8)] = &[
         ("kind at the end, no length", &[1, 1, 1, 7], 23),
@@ -82,10 +82,10 @@ fn ipv4_options_that_are_wrong() {
 }
 
 #[test]
-fn ipv4_options_that_are_right() {
+fn valid_ipv4_options() {
     let table: &[(&str, &[u8])] = &[
         ("end", &[0, 0, 0, 0]),
-        ("anything behind the end", &[0, 7, 0, 0]),
+        ("anything after the end", &[0, 7, 0, 0]),
         ("no operations", &[1, 1, 1, 1]),
         ("record route, empty", &[7, 7, 4, 0, 0, 0, 0, 0]),
         ("record route, full", &[7, 7, 8, 1, 2, 3, 4, 0]),

@@ -1,4 +1,4 @@
-//! IPv6 headers, options by their action, limits, and chains that are right.
+//! IPv6 headers, unknown options, limits, and valid chains.
 
 use packet::ip::{
     Icmpv6ParameterProblemCode as Code6, IpPacket, IpParseError, IpParseErrorAction as Action,
@@ -9,7 +9,7 @@ use super::v6_chains::{Problem, check6, recommended};
 use super::{MULTICAST6, UNICAST6, fail6, v6};
 
 #[test]
-fn ipv6_faults_that_are_discarded_in_silence() {
+fn ipv6_faults_discarded_silently() {
     let good = v6(UNICAST6, 17, &[0; 8]);
     assert!(IpPacket::<Ipv6>::parse(&good).is_ok());
     let mut wrong_version = good.clone();
@@ -25,7 +25,7 @@ fn ipv6_faults_that_are_discarded_in_silence() {
     }
 }
 
-/// Each option action, in each sort of options header, at each position within it and the chain.
+/// Tries each option action in each kind of options header, at each position in the header and chain.
 #[test]
 fn ipv6_unknown_options() {
     for (kind, expected) in [
@@ -33,10 +33,10 @@ fn ipv6_unknown_options() {
         (0x5e, Some((false, Action::DiscardPacket))),
         (0x9e, Some((true, Action::DiscardPacketSendIcmp))),
         (0xde, Some((true, Action::DiscardPacketSendIcmpNoMulticast))),
-        // Jumbo payload (RFC 2675): not used on links this small, so unknown.
+        // Jumbo payload (RFC 2675), which is not supported and therefore unknown.
         (0xc2, Some((true, Action::DiscardPacketSendIcmpNoMulticast))),
     ] {
-        // Alone, behind a one-byte pad, behind a two-byte pad, behind an option to be skipped.
+        // Alone, after a one-byte pad, after a two-byte pad, after an option that is skipped.
         let bodies: [(&[u8], usize); 4] = [
             (&[kind, 4, 0, 0, 0, 0], 0),
             (&[0, kind, 3, 0, 0, 0], 1),
@@ -44,7 +44,7 @@ fn ipv6_unknown_options() {
             (&[0x1f, 1, 0, kind, 1, 0], 3),
         ];
         for (body, within) in bodies {
-            // As hop-by-hop, as destination options in front, and as second and third header.
+            // In hop-by-hop options, in destination options, and in the second and third header.
             let header = |next: u8| [&[next, 0], body].concat();
             let pad: [u8; 6] = [1, 4, 0, 0, 0, 0];
             let chains = [
@@ -108,7 +108,7 @@ fn ipv6_chain_limit() {
     let expected = recommended(Code6::TooManyExtensionHeaders, at as u32);
     check6("nine headers", 60, &rest, &expected);
 
-    // The limit holds behind a fragment header, too.
+    // The limit also holds after a fragment header.
     let mut rest = vec![60, 0, 0, 1, 0, 0, 0, 1];
     for _ in 0..MAX_EXTENSION_HEADERS {
         rest.extend(pad(60));
@@ -118,12 +118,12 @@ fn ipv6_chain_limit() {
 
 #[test]
 fn ipv6_unrecognized_next_header() {
-    // In first position, and behind two headers: the pointer is at the octet that named it.
+    // First, and after two headers: the pointer is at the octet that names the protocol.
     let first = v6(UNICAST6, 200, &[0; 4]);
     let pad = |next: u8| [next, 0, 1, 4, 0, 0, 0, 0];
     let later = v6(MULTICAST6, 0, &[pad(60), pad(200)].concat());
     for (bytes, pointer, answered) in [(first, 6, true), (later, 48, false)] {
-        let packet = IpPacket::<Ipv6>::parse(&bytes).expect("not for the parser to judge");
+        let packet = IpPacket::<Ipv6>::parse(&bytes).expect("the parser accepts any protocol");
         assert_eq!(packet.proto().0, 200);
         let error = packet.unrecognized_next_header();
         let IpParseError::ParameterProblem {
@@ -142,7 +142,7 @@ fn ipv6_unrecognized_next_header() {
 }
 
 #[test]
-fn ipv6_chains_that_are_right() {
+fn valid_ipv6_chains() {
     let pad = |next: u8| [next, 0, 1, 4, 0, 0, 0, 0];
     let routed = |next: u8, kind: u8| [next, 0, kind, 0, 0, 0, 0, 0];
     let atomic = |next: u8| [next, 0xff, 0, 6, 0, 0, 0, 5];

@@ -1,4 +1,4 @@
-//! IPv6 chains that are wrong: a row a cause, with code and pointer, to unicast and multicast.
+//! Malformed IPv6 header chains: each row is a fault, sent to unicast and to multicast destinations.
 
 use packet::ip::{
     Icmpv6ParameterProblemCode as Code6, IpPacket, IpParseError, IpParseErrorAction as Action, Ipv6,
@@ -6,7 +6,7 @@ use packet::ip::{
 
 use super::{MULTICAST6, UNICAST6, fail6, v6};
 
-/// What a row of the IPv6 tables expects.
+/// The error that a row of the IPv6 tables expects.
 pub(super) struct Problem {
     pub(super) code: Code6,
     pub(super) pointer: u32,
@@ -63,7 +63,7 @@ pub(super) fn check6(name: &str, first: u8, rest: &[u8], expected: &Problem) {
 }
 
 #[test]
-fn ipv6_chains_that_are_wrong() {
+fn malformed_ipv6_chains() {
     use Code6::*;
     let fragment = |offset_more: u16| {
         let [high, low] = offset_more.to_be_bytes();
@@ -71,7 +71,7 @@ fn ipv6_chains_that_are_wrong() {
     };
     let table: &[(&str, u8, Vec<u8>, Problem)] = &[
         (
-            // RFC 2675 section 3, of a node that knows no jumbograms.
+            // RFC 2675 section 3, for a node that does not support jumbograms.
             "jumbogram",
             0,
             vec![],
@@ -138,7 +138,7 @@ fn ipv6_chains_that_are_wrong() {
             recommended(UnrecognizedNextHeader, 40),
         ),
         (
-            "hop-by-hop header behind an atomic fragment header",
+            "hop-by-hop header after an atomic fragment header",
             44,
             vec![0, 0, 0, 0, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0],
             recommended(UnrecognizedNextHeader, 40),
@@ -252,19 +252,19 @@ fn ipv6_chains_that_are_wrong() {
             recommended(IncompleteHeaderChain, 0),
         ),
         (
-            "first fragment that says that nothing follows, and more is to come",
+            "first fragment with no next header but more fragments",
             44,
             [&[59][..], &fragment(1)[1..]].concat(),
             silent(ErroneousHeaderField, 4),
         ),
         (
-            "first fragment with no byte of a protocol that nobody knows",
+            "first fragment with no byte of an unknown protocol",
             44,
             [&[253][..], &fragment(1)[1..]].concat(),
             recommended(IncompleteHeaderChain, 0),
         ),
         (
-            "later fragment that holds nothing and is not the last",
+            "empty later fragment that is not the last",
             44,
             fragment(9).to_vec(),
             silent(ErroneousHeaderField, 4),
@@ -301,7 +301,7 @@ fn ipv6_chains_that_are_wrong() {
     }
 }
 
-/// RFC 7112 section 5: how much of each upper layer a first fragment has to hold.
+/// A first fragment must contain the header of each upper layer (RFC 7112 section 5).
 #[test]
 fn first_fragments_hold_the_upper_header() {
     for (name, proto, least) in [
@@ -318,7 +318,7 @@ fn first_fragments_hold_the_upper_header() {
         ("UDP-Lite", 136, 8),
         ("unknown", 253, 1),
     ] {
-        // A fragment that is not the last comes in multiples of 8 bytes.
+        // The length of a fragment that is not the last is a multiple of 8 bytes.
         for len in (0..=48).step_by(8) {
             let rest = [&[proto, 0, 0, 1, 0, 0, 0, 9][..], &vec![0; len]].concat();
             if len < least {
