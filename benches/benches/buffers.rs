@@ -1,6 +1,6 @@
-//! What a packet's buffer costs: `cargo bench -p benches --bench buffers`.
+//! The cost of a packet's buffer: `cargo bench -p benches --bench buffers`.
 //!
-//! Everybody hands out a slab of 2 KiB, has its first octets written, makes it a shared slice, and takes
+//! Each contender provides a slab of 2 KiB, whose first bytes are written, shares it as a slice and takes
 //! it back. "two threads" is the time of one thread while another does the same with the same pool.
 
 #![allow(missing_docs)] // Macros make the items.
@@ -18,7 +18,7 @@ use packet::{Payload, Pool};
 const SLAB_BYTES: usize = 2048;
 const SLABS: usize = 256;
 
-/// A pool as a lock-free queue of boxes makes one; its slabs come back by hand.
+/// A pool made of a lock-free queue of boxes, to which slabs are returned explicitly.
 #[derive(Clone)]
 struct Queue(Arc<ArrayQueue<Box<[u8]>>>);
 

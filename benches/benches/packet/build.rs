@@ -1,8 +1,8 @@
-//! Building: a packet in one buffer, headers written and payload copied, as all of them do it; and
-//! headers alone around a payload that stays where it is, as the stack here sends.
+//! Building: a packet in one buffer, with headers written and payload copied, which all libraries
+//! support; and headers alone for a payload that stays where it is, as this project's stack sends.
 //!
-//! "headers" leaves the transport checksum out (a pseudo-header sum for the device where the library
-//! can); "checksum" computes it. What comes out is parsed and compared before it is timed.
+//! "headers" leaves out the transport checksum, or writes the pseudo-header's sum for the device where
+//! the library can. "checksum" computes it. Every packet is parsed and compared before it is timed.
 
 use std::hint::black_box;
 
@@ -15,7 +15,7 @@ use packet::udp::UdpView;
 use super::cpu_time::CpuTime;
 use super::{etherparse, ours, pnet, samples, smoltcp};
 
-/// Whether `bytes` are the TCP sample: the same header, whatever the order of its options, and payload.
+/// Checks that `bytes` are the TCP sample: the same header, in any order of options, and payload.
 fn check_tcp(name: &str, bytes: &[u8], data: &[u8], full: bool) {
     let packet = AnyIpPacket::parse(bytes).unwrap_or_else(|| panic!("{name}: no packet"));
     let (src, dst) = (samples::SRC4.into(), samples::DST4.into());
@@ -27,7 +27,7 @@ fn check_tcp(name: &str, bytes: &[u8], data: &[u8], full: bool) {
     assert_eq!(view.payload(), data, "{name}");
 }
 
-/// Whether `bytes` are the UDP sample behind `extensions`.
+/// Checks that `bytes` are the UDP sample after `extensions`.
 fn check_udp(name: &str, bytes: &[u8], data: &[u8], extensions: &[u8], full: bool) {
     let packet = IpPacket::<Ipv6>::parse(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
     let (src, dst) = (packet.src().into(), packet.dst().into());

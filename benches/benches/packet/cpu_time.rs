@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 
-/// The thread's processor time, so that what else runs on the machine counts less.
+/// The thread's processor time, which other programs on the machine disturb less than wall time.
 pub(crate) struct CpuTime;
 
 impl Measurement for CpuTime {

@@ -1,7 +1,7 @@
-//! `etherparse`, by its front door (`SlicedPacket`, which dispatches over every protocol that it
-//! knows, `PacketBuilder`) and layer by layer, which is as fast as it goes.
+//! `etherparse`, with its general types (`SlicedPacket`, which dispatches over every protocol that it
+//! knows, and `PacketBuilder`) and layer by layer, its fastest way.
 //!
-//! By itself it looks at no checksum; here it is asked to verify what the others verify.
+//! It verifies no checksums by itself; here it verifies those that the other libraries verify.
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{

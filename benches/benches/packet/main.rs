@@ -1,8 +1,7 @@
 //! Parsing, building and summing beside etherparse, smoltcp's wire layer, pnet_packet and
 //! internet-checksum, in one run: `cargo bench -p benches --bench packet`.
 //!
-//! Every function is marked to be inlined into the loop that times it. The clock is the thread's
-//! processor time.
+//! Every function is inlined into the loop that times it. The clock is the thread's processor time.
 
 #![allow(missing_docs, clippy::unwrap_used)] // Macros make the items; a bench that fails says so.
 
@@ -23,7 +22,7 @@ mod sums;
 use cpu_time::CpuTime;
 
 fn config() -> Criterion<CpuTime> {
-    // The ghost ledger is for tests; with it, nothing measured here would be what programs run.
+    // Programs run without the ledger of the buffers, so a measurement with it would be wrong.
     assert_eq!(
         packet::Pool::new(1, 1).audit(),
         packet::buf::Audit::Unsupported,

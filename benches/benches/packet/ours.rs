@@ -101,7 +101,7 @@ fn tx_checksum(full: bool) -> TxChecksum {
     }
 }
 
-/// Headers alone: the payload stays where it is, summed in place or left to the device.
+/// Times headers alone. The payload stays where it is and is summed in place or left to the device.
 pub(crate) fn bench_tcp_head(group: &mut BenchmarkGroup<'_, CpuTime>, data: &[u8], full: bool) {
     group.bench_function("packet", |b| {
         b.iter(|| {
@@ -127,8 +127,8 @@ pub(crate) fn bench_udp_head(
     });
 }
 
-/// Copies `data` to where it goes, summing it on the way if need be, and puts `headers` octets of
-/// headers in front of it.
+/// Copies `data` into `out`, summing it on the way if `full` is set, and puts `headers` bytes of headers
+/// in front of it.
 #[inline(always)]
 fn in_one_buffer(
     data: &[u8],

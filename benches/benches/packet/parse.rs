@@ -1,6 +1,6 @@
-//! Parsing: everybody gets the same bytes and must come up with the same fields.
+//! Parsing: every library gets the same bytes and must find the same fields.
 //!
-//! "headers" checks the IP header with its checksum, where the library can, and the transport header;
+//! "headers" checks the transport header and the IP header, with its checksum where the library can.
 //! "checksum" verifies the transport checksum as well.
 
 use std::hint::black_box;
@@ -14,10 +14,10 @@ use super::{etherparse, ours, pnet, samples, smoltcp};
 /// Fields that every library has to find: ports, sequence number and timestamp, payload length.
 pub(crate) type Found = (u16, u16, u32, usize);
 
-/// Packets that are parsed in one go, as they come from a device: few enough for the first-level cache.
+/// Number of packets in a batch, as a device delivers them: few enough for the first-level cache.
 const BATCH: usize = 16;
 
-/// Times `parse` over a batch of copies of `bytes`, after asking it once for what it has to find.
+/// Times `parse` over a batch of copies of `bytes`, after checking once that it finds the fields.
 fn batch(
     b: &mut Bencher<'_, CpuTime>,
     bytes: &[u8],

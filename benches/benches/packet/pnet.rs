@@ -1,4 +1,4 @@
-//! `pnet_packet`. It validates nothing: it reads fields where they would be.
+//! `pnet_packet`. It reads fields at their offsets without validating the packet.
 
 use pnet_packet::Packet;
 use pnet_packet::ip::IpNextHeaderProtocols as Proto;
@@ -67,7 +67,7 @@ pub(crate) fn v6_udp(bytes: &[u8], verify: bool) -> Option<Found> {
     Some((udp.get_source(), udp.get_destination(), 0, len))
 }
 
-/// They are on the heap, so they are made once.
+/// Returns the options, which are on the heap and are therefore made once.
 pub(crate) fn tcp_options() -> [TcpOption; 3] {
     [
         TcpOption::nop(),

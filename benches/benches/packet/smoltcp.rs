@@ -155,7 +155,7 @@ pub(crate) fn build_udp(data: &[u8], out: &mut Vec<u8>, three: bool, full: bool)
         );
         let (fragment, behind) = behind.split_at_mut(8);
         extension(fragment, IpProtocol::Udp, &[]);
-        // The fragment header has a reserved octet where others have their length.
+        // The fragment header has a reserved byte where others have their length.
         let repr = Ipv6FragmentRepr {
             frag_offset: 0,
             more_frags: false,

@@ -1,4 +1,4 @@
-//! The checksum by itself.
+//! Checksums alone.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use super::samples;
 pub(crate) fn checksums(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("checksum");
     type Sum = fn(&[u8]) -> u16;
-    // Each answers the checksum as it is on the wire, in host order.
+    // Each returns the checksum field in host order.
     let peers: [(&str, Sum); 5] = [
         ("packet", |bytes| checksum::of(bytes)),
         ("smoltcp", |bytes| !smoltcp::wire::checksum::data(bytes)),
