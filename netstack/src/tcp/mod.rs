@@ -55,7 +55,7 @@ pub use outcome::{
     IcmpError, Losses, Readiness, SegmentOutcome, State, TcpError, TcpInfo, Unreachable,
 };
 pub use reuse::Reuse;
-pub use segment::{Segment, SegmentOut, reset_for};
+pub use segment::{Ports, Segment, SegmentOut, reset_for};
 pub use seq::SeqNum;
 pub use socket::{Open, Tcp};
 

@@ -26,8 +26,8 @@ pub(super) fn reuse(tcb: &Tcb, syn: &Segment) -> Option<Reuse> {
     if tcb.phase != Phase::TimeWait || !is_syn {
         return None;
     }
-    let newer_seq = syn.seq.after(tcb.window.nxt);
-    let fits = match syn.options.timestamps {
+    let newer_seq = syn.seq().after(tcb.window.nxt);
+    let fits = match syn.options().timestamps {
         Some(ts) if tcb.agreed.timestamps => {
             let (new, old) = (SeqNum(ts.val), SeqNum(tcb.ts_recent));
             new.after(old) || (new == old && newer_seq)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use lockorder::LockCtx;
 use packet::frame::RxPacket;
-use packet::tcp::{TcpFlags, TcpHeader, TcpParseError, TcpView};
+use packet::tcp::{TcpFlags, TcpParseError};
 
 use super::super::levels;
 use super::super::turn::{Turn, WorkerState};
@@ -40,9 +40,9 @@ pub(in crate::stack) struct TcpArrival {
 
 /// Takes in one segment.
 pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: TcpArrival) {
-    let bytes = packet.data.get(arrival.range.clone()).unwrap_or(&[]);
-    let view = match TcpView::parse(arrival.src, arrival.dst, bytes, packet.checksum) {
-        Ok(view) => view,
+    let TcpArrival { src, dst, ecn, .. } = arrival;
+    let (ports, segment) = match Segment::parse(src, dst, &packet, arrival.range, ecn) {
+        Ok(parsed) => parsed,
         Err(error) => {
             turn.drop_packet(match error {
                 TcpParseError::Checksum => DropReason::TcpChecksum,
@@ -51,9 +51,7 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
             return;
         }
     };
-    let header = view.header();
-    let text = arrival.range.start + view.header_len()..arrival.range.end;
-    let flow = FlowKey::of(arrival.dst, header.dst_port, arrival.src, header.src_port);
+    let flow = FlowKey::of(dst, ports.dst, src, ports.src);
 
     let connections = &turn.host.tcp.connections;
     let found = connections.get(&mut turn.key.ctx(), &flow);
@@ -62,13 +60,13 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
         && !arrival.handed_over
     {
         turn.count(Counter::HandedOver, 1);
+        drop(segment);
         let owner = turn.host.workers.owner(connection);
         if owner.hand_over(packet).is_err() {
             turn.drop_packet(DropReason::InboxFull);
         }
         return;
     }
-    let segment = segment_of(&header, arrival.ecn, &packet, text);
     match found {
         Some(connection) => to_connection(turn, &connection, segment),
         None => to_port(turn, flow, segment, None),
@@ -84,7 +82,7 @@ struct ForThePort {
 
 /// RFC 9293 section 3.10.7.3 and 3.10.7.4: the connection decides.
 fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Segment) {
-    let is_reset = segment.flags.contains(TcpFlags::RST);
+    let is_reset = segment.has(TcpFlags::RST);
     let (now, buffers) = (turn.now, &turn.host.buffers);
     let worker = &mut *turn.worker;
     let taken = connection.state.with(&mut turn.key.ctx(), |state, ctx| {
@@ -162,12 +160,12 @@ fn to_port(turn: &mut Turn<'_>, flow: FlowKey, segment: Segment, isn_after: Opti
     };
     // LISTEN, first: a RST is ignored. Second: an ACK is answered with a reset.
     // Third: a SYN opens. Fourth: anything else is dropped.
-    if segment.flags.contains(TcpFlags::RST) {
+    if segment.has(TcpFlags::RST) {
         turn.drop_packet(DropReason::TcpNoListener);
-    } else if segment.flags.contains(TcpFlags::ACK) {
+    } else if segment.has(TcpFlags::ACK) {
         turn.drop_packet(DropReason::TcpNoListener);
         refuse(turn, &flow, &segment);
-    } else if segment.flags.contains(TcpFlags::SYN) {
+    } else if segment.has(TcpFlags::SYN) {
         open_passively(turn, &listener, flow, &segment, isn_after);
     } else {
         turn.drop_packet(DropReason::TcpNoListener);
@@ -207,30 +205,6 @@ fn open_passively(
 fn refuse(turn: &mut Turn<'_>, flow: &FlowKey, segment: &Segment) {
     if let Some(rst) = reset_for(segment) {
         send_alone(turn, flow, rst);
-    }
-}
-
-fn segment_of(
-    header: &TcpHeader,
-    ecn: u8,
-    packet: &RxPacket,
-    text: std::ops::Range<usize>,
-) -> Segment {
-    let payload = if text.is_empty() {
-        packet::Payload::default()
-    } else {
-        packet.data.slice(text)
-    };
-    Segment {
-        seq: SeqNum(header.seq),
-        ack: SeqNum(header.ack),
-        flags: header.flags,
-        window: header.window,
-        urgent: header.urgent,
-        options: header.options,
-        ecn,
-        gso_size: packet.gso_size,
-        payload,
     }
 }
 

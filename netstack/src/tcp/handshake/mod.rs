@@ -164,7 +164,7 @@ impl Opening {
         };
         // A SYN that was sent again tells its time only by the timestamp that came back.
         let echoed = seg
-            .options
+            .options()
             .timestamps
             .filter(|_| agreed.timestamps)
             .map(|ts| self.ts_now(now).wrapping_sub(ts.ecr))
@@ -179,8 +179,8 @@ impl Opening {
             una: self.iss + 1,
             rcv_nxt: irs + 1,
             offered: u32::from(self.window()),
-            peer_window: u32::from(seg.window) << scale,
-            peer_seq: seg.seq,
+            peer_window: u32::from(seg.window()) << scale,
+            peer_seq: seg.seq(),
             ts_offset: self.ts_offset,
             ts_recent: peer.timestamps.map_or(0, |ts| ts.val),
             rtt,

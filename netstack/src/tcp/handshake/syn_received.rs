@@ -40,8 +40,8 @@ impl SynReceived {
     ) -> Self {
         Self {
             opening: Opening::new(cfg, open, now),
-            irs: syn.seq,
-            peer: syn.options,
+            irs: syn.seq(),
+            peer: *syn.options(),
             active: false,
             closing: false,
             ack_due: false,
@@ -53,8 +53,8 @@ impl SynReceived {
     pub(super) fn simultaneous(opening: Opening, syn: &Segment) -> Self {
         Self {
             opening,
-            irs: syn.seq,
-            peer: syn.options,
+            irs: syn.seq(),
+            peer: *syn.options(),
             active: true,
             closing: false,
             ack_due: false,
@@ -65,14 +65,14 @@ impl SynReceived {
     /// RFC 9293 section 3.10.7.4, as far as it concerns SYN-RECEIVED.
     pub(in crate::tcp) fn on_segment(
         mut self,
-        mut seg: Segment,
+        seg: Segment,
         now: Instant,
         buffers: &Buffers,
     ) -> (Stage, SegmentOutcome) {
         let nxt = self.irs + 1;
         // The peer's SYN again. With our SYN acknowledged it is the other half of a simultaneous
         // open: what is new in it is the ACK. Without, our SYN-ACK was lost.
-        if seg.has(TcpFlags::SYN) && seg.seq == self.irs && !seg.has(TcpFlags::RST) {
+        if seg.has(TcpFlags::SYN) && seg.seq() == self.irs && !seg.has(TcpFlags::RST) {
             if !seg.has(TcpFlags::ACK) {
                 self.opening.syn_due |= self.reply_limit.permit(now);
                 return self.stay(SegmentOutcome {
@@ -80,20 +80,20 @@ impl SynReceived {
                     ..SegmentOutcome::default()
                 });
             }
-            if seg.ack == self.opening.iss + 1 {
+            if seg.ack() == self.opening.iss + 1 {
                 let done = self.opening.establish(self.irs, &self.peer, &seg, now);
                 return finish(done, self.closing, None, true, now, buffers);
             }
         }
         // First: the sequence number, with PAWS before it.
-        if let (Some(recent), Some(ts)) = (self.peer.timestamps, seg.options.timestamps) {
+        if let (Some(recent), Some(ts)) = (self.peer.timestamps, seg.options().timestamps) {
             let old = SeqNum(ts.val).before(SeqNum(recent.val));
             if self.opening.cfg.timestamps && old && !seg.has(TcpFlags::RST) {
                 return self.answer(DropReason::TcpPaws, now);
             }
         }
         let window = u32::from(self.opening.window());
-        if !acceptable::in_window(seg.seq, seg.seq_len(), nxt, window) {
+        if !acceptable::in_window(seg.seq(), seg.seq_len(), nxt, window) {
             if seg.has(TcpFlags::RST) {
                 return self.stay(SegmentOutcome::dropped(DropReason::TcpNotAcceptable));
             }
@@ -101,7 +101,7 @@ impl SynReceived {
         }
         // Second: the RST bit.
         if seg.has(TcpFlags::RST) {
-            if seg.seq != nxt {
+            if seg.seq() != nxt {
                 return self.answer(DropReason::TcpChallenged, now);
             }
             let error = if self.active {
@@ -119,14 +119,13 @@ impl SynReceived {
         if !seg.has(TcpFlags::ACK) {
             return self.stay(SegmentOutcome::dropped(DropReason::TcpNotAcceptable));
         }
-        if seg.ack != self.opening.iss + 1 {
+        if seg.ack() != self.opening.iss + 1 {
             return self.stay(SegmentOutcome {
                 rst: reset_for(&seg),
                 ..SegmentOutcome::dropped(DropReason::TcpBadAck)
             });
         }
         let done = self.opening.establish(self.irs, &self.peer, &seg, now);
-        seg.flags.remove(TcpFlags::SYN);
         finish(done, self.closing, Some(seg), false, now, buffers)
     }
 

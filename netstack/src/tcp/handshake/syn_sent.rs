@@ -30,7 +30,7 @@ impl SynSent {
         let iss = self.opening.iss;
         let acked = seg.has(TcpFlags::ACK);
         // First: the ACK bit. Only our SYN can be acknowledged.
-        if acked && seg.ack != iss + 1 {
+        if acked && seg.ack() != iss + 1 {
             let outcome = SegmentOutcome {
                 rst: reset_for(seg),
                 ..SegmentOutcome::dropped(DropReason::TcpBadAck)
@@ -51,7 +51,7 @@ impl SynSent {
             return (Stage::SynSent(self), outcome);
         }
         if acked {
-            let done = self.opening.establish(seg.seq, &seg.options, seg, now);
+            let done = self.opening.establish(seg.seq(), seg.options(), seg, now);
             let mut tcb = Tcb::new(done, now);
             tcb.ack.on_urgent();
             let outcome = SegmentOutcome {

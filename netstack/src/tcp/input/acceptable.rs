@@ -52,7 +52,7 @@ pub(in crate::tcp) fn check(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Accep
         return Acceptability::Discard(reason);
     }
     let nxt = tcb.window.nxt;
-    if !in_window(seg.seq, seg.seq_len(), nxt, tcb.window.offered()) {
+    if !in_window(seg.seq(), seg.seq_len(), nxt, tcb.window.offered()) {
         if !rst {
             on_unacceptable(tcb, seg, now);
         }
@@ -64,7 +64,7 @@ pub(in crate::tcp) fn check(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Accep
         return Acceptability::Discard(reason);
     }
     if rst {
-        if seg.seq != nxt {
+        if seg.seq() != nxt {
             challenge(tcb, now);
             return Acceptability::Discard(DropReason::TcpChallenged);
         }
@@ -82,8 +82,8 @@ pub(in crate::tcp) fn check(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Accep
     }
     // TS.Recent follows the segment that the next acknowledgment will answer (RFC 7323 section 4.3).
     if tcb.agreed.timestamps
-        && let Some(ts) = seg.options.timestamps
-        && seg.seq.at_or_before(tcb.last_ack_sent)
+        && let Some(ts) = seg.options().timestamps
+        && seg.seq().at_or_before(tcb.last_ack_sent)
         && SeqNum(ts.val).at_or_after(SeqNum(tcb.ts_recent))
     {
         tcb.ts_recent = ts.val;
@@ -97,7 +97,7 @@ fn paws(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Option<DropReason> {
     if !tcb.agreed.timestamps {
         return None;
     }
-    match seg.options.timestamps {
+    match seg.options().timestamps {
         None => Some(DropReason::TcpPaws),
         Some(ts) => {
             let old = SeqNum(ts.val).before(SeqNum(tcb.ts_recent));
@@ -121,7 +121,7 @@ pub(in crate::tcp) fn challenge(tcb: &mut Tcb, now: Instant) {
 /// An acknowledgment in reply to what was not acceptable. Text is always answered: its sender
 /// waits, and has a timer. What carries none could be an answer to our answer.
 fn reply(tcb: &mut Tcb, seg: &Segment, now: Instant) {
-    let could_loop = seg.payload.is_empty() && !seg.has(TcpFlags::FIN);
+    let could_loop = seg.payload().is_empty() && !seg.has(TcpFlags::FIN);
     if !could_loop || tcb.reply_limit.permit(now) {
         tcb.ack.on_urgent();
     }
@@ -129,9 +129,9 @@ fn reply(tcb: &mut Tcb, seg: &Segment, now: Instant) {
 
 fn on_unacceptable(tcb: &mut Tcb, seg: &Segment, now: Instant) {
     let nxt = tcb.window.nxt;
-    let end = seg.seq + seg.payload.len() as u32;
-    if seg.seq.before(end) && end.at_or_before(nxt) {
-        tcb.dsack = Some((seg.seq, end));
+    let end = seg.seq() + seg.payload_len();
+    if seg.seq().before(end) && end.at_or_before(nxt) {
+        tcb.dsack = Some((seg.seq(), end));
     }
     if tcb.phase == Phase::TimeWait && seg.has(TcpFlags::FIN) && (end + 1).at_or_before(nxt) {
         // The peer did not hear our last acknowledgment.

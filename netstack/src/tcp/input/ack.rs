@@ -21,34 +21,38 @@ pub(super) fn process(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Result<Read
     let una = tcb.flight.una();
     let nxt = tcb.flight.nxt();
     let probed = tcb.flags.contains(Flags::PROBE_SENT);
-    if seg.ack.after(nxt + u32::from(probed)) || seg.ack.before(una.back(tcb.peer.max)) {
+    if seg.ack().after(nxt + u32::from(probed)) || seg.ack().before(una.back(tcb.peer.max)) {
         challenge(tcb, now);
         return Err(DropReason::TcpBadAck);
     }
-    if seg.ack.before(una) {
+    if seg.ack().before(una) {
         // Overtaken by a later one. Its text may be news all the same.
         return Ok(Readiness::empty());
     }
-    if seg.ack.after(nxt) {
+    if seg.ack().after(nxt) {
         tcb.flight.on_probe_accepted();
     }
-    if seg.ack.after(nxt) || tcb.flight.outstanding() > 0 {
+    if seg.ack().after(nxt) || tcb.flight.outstanding() > 0 {
         tcb.flags.remove(Flags::PROBE_SENT);
     }
 
-    let scaled = u32::from(seg.window) << tcb.agreed.send_scale;
+    let scaled = u32::from(seg.window()) << tcb.agreed.send_scale;
     let was_closed = tcb.peer.wnd == 0;
-    let window_changed = tcb.peer.update(scaled, seg.seq, seg.ack);
-    let duplicate = seg.ack == una
+    let window_changed = tcb.peer.update(scaled, seg.seq(), seg.ack());
+    let duplicate = seg.ack() == una
         && tcb.flight.outstanding() > 0
-        && seg.payload.is_empty()
+        && seg.payload().is_empty()
         && !seg.has(TcpFlags::FIN)
         && !window_changed;
     let flight = tcb.flight.outstanding();
     let mss = tcb.payload_mss();
-    let progress = tcb
-        .flight
-        .on_ack(seg.ack, seg.options.sack.as_slice(), duplicate, mss, now);
+    let progress = tcb.flight.on_ack(
+        seg.ack(),
+        seg.options().sack.as_slice(),
+        duplicate,
+        mss,
+        now,
+    );
     measure(tcb, seg, progress, now);
     if progress.acked > 0 {
         judge(tcb, seg, progress);
@@ -104,7 +108,7 @@ fn writable(tcb: &mut Tcb) -> Readiness {
 /// caused this acknowledgment: if an earlier one was lost, the sample would contain our timeout.
 fn measure(tcb: &mut Tcb, seg: &Segment, progress: Progress, now: Instant) {
     let echoed = || {
-        let ts = seg.options.timestamps?;
+        let ts = seg.options().timestamps?;
         let usable = tcb.agreed.timestamps && progress.acked > 0 && !tcb.flight.is_timing();
         let millis = tcb.ts_now(now).wrapping_sub(ts.ecr);
         let clean = SeqNum(ts.ecr).at_or_after(SeqNum(tcb.resent_ts));
@@ -126,7 +130,7 @@ fn judge(tcb: &mut Tcb, seg: &Segment, progress: Progress) {
     tcb.flags.remove(Flags::UNDECIDED);
     let original = tcb.agreed.timestamps
         && seg
-            .options
+            .options()
             .timestamps
             .is_some_and(|ts| SeqNum(ts.ecr).before(SeqNum(tcb.episode_ts)));
     if original {

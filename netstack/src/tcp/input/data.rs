@@ -23,7 +23,7 @@ pub(super) fn process(
     now: Instant,
     buffers: &Buffers,
 ) -> (Readiness, Option<DropReason>) {
-    if seg.payload.is_empty() {
+    if seg.payload().is_empty() {
         return (Readiness::empty(), None);
     }
     if !tcb.phase.may_receive() {
@@ -32,12 +32,12 @@ pub(super) fn process(
         return (Readiness::empty(), Some(DropReason::TcpNotAcceptable));
     }
     let nxt = tcb.window.nxt;
-    let size = match seg.gso_size {
+    let size = match seg.gso_size() {
         0 => tcb.payload_mss(),
         size => u32::from(size),
     };
-    let mut payload = seg.payload;
-    let mut start = seg.seq;
+    let mut start = seg.seq();
+    let mut payload = seg.into_payload();
     let full = payload.len();
     if start.before(nxt) {
         let old = nxt - start;

@@ -14,9 +14,8 @@ use crate::tcp::tcb::{Flags, Tcb};
 
 /// Where the segment's FIN is, if it has one.
 pub(super) fn position(seg: &Segment) -> Option<SeqNum> {
-    seg.flags
-        .contains(TcpFlags::FIN)
-        .then(|| seg.seq + seg.payload.len() as u32)
+    seg.has(TcpFlags::FIN)
+        .then(|| seg.seq() + seg.payload_len())
 }
 
 /// Takes the FIN at `fin`, or the one that was remembered, if it is next.

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use super::rig::{ACK, FIN, RST, Rig, SYN, open, ours, plain, syn, syn_options, theirs};
 use crate::base::{DropReason, TcpConfig};
-use crate::tcp::{Readiness, Segment, State, Tcp, TcpError, reset_for};
+use crate::tcp::segment::SegmentParts;
+use crate::tcp::{Readiness, State, Tcp, TcpError, reset_for};
 use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
 // 3.10.7.1: CLOSED
@@ -20,7 +21,7 @@ fn closed_answers_with_a_reset_and_ignores_resets() {
     assert_eq!(outcome.drop, Some(DropReason::TcpNoListener));
     assert!(rig.recv(1, 1, RST, b"").rst.is_none());
     let syn = rig.segment(7, 0, SYN, b"");
-    let rst = reset_for(&syn).expect("a reset");
+    let rst = reset_for(&syn.into()).expect("a reset");
     assert_eq!((rst.ack, rst.flags), (theirs(8), RST | ACK));
 }
 
@@ -209,7 +210,7 @@ fn options_are_accepted_only_if_offered() {
     let now = crate::base::Instant::from_millis(5);
     let mut bare = syn();
     bare.options = TcpOptions::default();
-    let mut tcp = Tcp::accept(&cfg, open(), &bare, now);
+    let mut tcp = Tcp::accept(&cfg, open(), &bare.into(), now);
     let syn_ack = tcp.poll_transmit(now, 1_000).expect("SYN-ACK");
     assert_eq!(
         syn_ack.options,
@@ -218,7 +219,7 @@ fn options_are_accepted_only_if_offered() {
             ..TcpOptions::default()
         }
     );
-    let mut tcp = Tcp::accept(&cfg, open(), &syn(), now);
+    let mut tcp = Tcp::accept(&cfg, open(), &syn().into(), now);
     let options = tcp.poll_transmit(now, 1_000).expect("SYN-ACK").options;
     assert_eq!(
         options.timestamps,
@@ -378,9 +379,7 @@ fn an_ack_frees_what_it_covers_and_makes_room() {
 #[test]
 fn urgent_data_is_data_in_the_stream() {
     let mut rig = Rig::established(plain());
-    let mut seg = rig.segment(1, 1, ACK | TcpFlags::URG, b"abc");
-    seg.urgent = 2;
-    rig.give(seg);
+    rig.recv(1, 1, ACK | TcpFlags::URG, b"abc");
     assert_eq!(rig.read_all(), b"abc");
 }
 
@@ -632,14 +631,14 @@ fn the_timestamp_echoed_is_that_of_the_segment_acknowledged() {
 #[test]
 fn time_wait_may_be_reused_by_a_newer_incarnation() {
     let mut rig = Rig::established(stamped());
-    let fresh = |seq: u32, ts: Option<u32>| Segment {
+    let fresh = |seq: u32, ts: Option<u32>| SegmentParts {
         seq: theirs(seq),
         options: syn_options(ts),
         ..syn()
     };
     assert!(
         rig.tcp
-            .time_wait_reuse(&fresh(1_000, Some(9_000)))
+            .time_wait_reuse(&fresh(1_000, Some(9_000)).into())
             .is_none()
     );
     rig.tcp.close(rig.now);
@@ -649,15 +648,27 @@ fn time_wait_may_be_reused_by_a_newer_incarnation() {
     assert_eq!(rig.tcp.state(), State::TimeWait);
     let reuse = rig
         .tcp
-        .time_wait_reuse(&fresh(0, Some(501)))
+        .time_wait_reuse(&fresh(0, Some(501)).into())
         .expect("newer");
     assert!(reuse.isn_after.after(ours(2)));
-    assert!(rig.tcp.time_wait_reuse(&fresh(9, Some(500))).is_some());
-    assert!(rig.tcp.time_wait_reuse(&fresh(1, Some(500))).is_none());
-    assert!(rig.tcp.time_wait_reuse(&fresh(9, Some(499))).is_none());
-    assert!(rig.tcp.time_wait_reuse(&fresh(3, None)).is_some());
-    assert!(rig.tcp.time_wait_reuse(&fresh(1, None)).is_none());
+    assert!(
+        rig.tcp
+            .time_wait_reuse(&fresh(9, Some(500)).into())
+            .is_some()
+    );
+    assert!(
+        rig.tcp
+            .time_wait_reuse(&fresh(1, Some(500)).into())
+            .is_none()
+    );
+    assert!(
+        rig.tcp
+            .time_wait_reuse(&fresh(9, Some(499)).into())
+            .is_none()
+    );
+    assert!(rig.tcp.time_wait_reuse(&fresh(3, None).into()).is_some());
+    assert!(rig.tcp.time_wait_reuse(&fresh(1, None).into()).is_none());
     let mut ack = fresh(9, Some(900));
     ack.flags |= ACK;
-    assert!(rig.tcp.time_wait_reuse(&ack).is_none());
+    assert!(rig.tcp.time_wait_reuse(&ack.into()).is_none());
 }

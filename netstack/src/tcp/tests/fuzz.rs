@@ -5,7 +5,8 @@ use core::time::Duration;
 
 use super::rig::{Rig, ours, plain, syn_options, theirs};
 use crate::base::{Rng, TcpConfig};
-use crate::tcp::{Segment, SeqNum, State};
+use crate::tcp::segment::SegmentParts;
+use crate::tcp::{SeqNum, State};
 use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
 
 /// A number near something that matters, or anywhere.
@@ -19,7 +20,7 @@ fn near(rng: &mut Rng, base: SeqNum) -> SeqNum {
     }
 }
 
-fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> Segment {
+fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> SegmentParts {
     let seq = near(rng, rcv_nxt);
     let ack = near(rng, snd_una);
     let mut sack = SackBlocks::default();
@@ -52,12 +53,11 @@ fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> Segmen
         val: 500 + rng.below(1_000),
         ecr: rig.our_ts().wrapping_sub(rng.below(3_000)),
     });
-    Segment {
+    SegmentParts {
         seq,
         ack,
         flags,
         window: rng.u32() as u16 >> rng.below(16),
-        urgent: rng.u32() as u16,
         options: TcpOptions {
             mss: rng.chance(10_000).then(|| rng.u32() as u16),
             window_scale: rng.chance(10_000).then(|| rng.u32() as u8),

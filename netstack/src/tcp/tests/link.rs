@@ -7,6 +7,7 @@ use std::sync::Arc;
 use packet::Buffers;
 
 use crate::base::{Instant, Rng, TcpConfig};
+use crate::tcp::segment::SegmentParts;
 use crate::tcp::{Open, Readiness, Segment, SegmentOut, SeqNum, State, Tcp, TcpError};
 use core::time::Duration;
 use packet::tcp::TcpFlags;
@@ -202,7 +203,7 @@ impl Sim {
                     continue;
                 };
                 slab.as_mut_slice()[..end - start].copy_from_slice(&bytes[start..end]);
-                let seg = Segment {
+                let seg = SegmentParts {
                     seq: out.seq + start as u32,
                     ack: out.ack,
                     flags,
@@ -210,10 +211,10 @@ impl Sim {
                     options: out.options,
                     gso_size: if end - start > mss { out.mss } else { 0 },
                     payload: slab.freeze(0..end - start),
-                    ..Segment::default()
+                    ..SegmentParts::default()
                 };
                 self.sent += 1;
-                self.in_transit.insert((at, self.sent), (to, seg));
+                self.in_transit.insert((at, self.sent), (to, seg.into()));
             }
         }
     }
@@ -395,7 +396,7 @@ impl Sim {
         let e = &mut self.ends[to];
         let Some(tcp) = e.tcp.as_mut() else {
             // A listener.
-            if seg.flags.contains(TcpFlags::SYN) && !seg.flags.contains(TcpFlags::ACK) {
+            if seg.has(TcpFlags::SYN) && !seg.has(TcpFlags::ACK) {
                 e.tcp = Some(Tcp::accept(&e.cfg, open, &seg, now));
             }
             return;

@@ -7,6 +7,7 @@ use packet::{Buffers, Payload};
 
 use super::rig::open;
 use crate::base::{Instant, TcpConfig};
+use crate::tcp::segment::SegmentParts;
 use crate::tcp::{Segment, SegmentOut, Tcp};
 use core::time::Duration;
 use packet::tcp::TcpFlags;
@@ -40,7 +41,7 @@ fn segment(
     } else {
         0
     };
-    Segment {
+    Segment::from(SegmentParts {
         seq,
         ack: out.ack,
         flags,
@@ -48,8 +49,8 @@ fn segment(
         options: out.options,
         gso_size,
         payload,
-        ..Segment::default()
-    }
+        ..SegmentParts::default()
+    })
 }
 
 struct Pair {

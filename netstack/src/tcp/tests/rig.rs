@@ -10,7 +10,8 @@ use packet::Buffers;
 use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
 
 use crate::base::{Instant, TcpConfig};
-use crate::tcp::{Open, Segment, SegmentOut, SegmentOutcome, SeqNum, State, Tcp};
+use crate::tcp::segment::SegmentParts;
+use crate::tcp::{Open, SegmentOut, SegmentOutcome, SeqNum, State, Tcp};
 
 pub(super) const ACK: TcpFlags = TcpFlags::ACK;
 pub(super) const SYN: TcpFlags = TcpFlags::SYN;
@@ -70,13 +71,13 @@ pub(super) fn syn_options(ts: Option<u32>) -> TcpOptions {
     }
 }
 
-pub(super) fn syn() -> Segment {
-    Segment {
+pub(super) fn syn() -> SegmentParts {
+    SegmentParts {
         seq: IRS,
         flags: SYN,
         window: 60_000,
         options: syn_options(Some(500)),
-        ..Segment::default()
+        ..SegmentParts::default()
     }
 }
 
@@ -106,7 +107,7 @@ impl Rig {
     /// SYN-RECEIVED by a passive open, with the SYN-ACK on the wire.
     pub(super) fn syn_received(cfg: TcpConfig) -> Self {
         let now = Instant::from_millis(1_000);
-        let mut rig = Self::of(Tcp::accept(&Arc::new(cfg), open(), &syn(), now));
+        let mut rig = Self::of(Tcp::accept(&Arc::new(cfg), open(), &syn().into(), now));
         let out = rig.out();
         assert_eq!(out.len(), 1);
         assert_eq!((out[0].seq, out[0].flags), (ISS, SYN | ACK));
@@ -119,7 +120,7 @@ impl Rig {
         let timestamps = cfg.timestamps;
         let mut rig = Self::syn_sent(cfg);
         rig.now = rig.now + Duration::from_millis(10);
-        let mut syn_ack = Segment {
+        let mut syn_ack = SegmentParts {
             ack: ISS + 1,
             flags: SYN | ACK,
             ..syn()
@@ -141,14 +142,14 @@ impl Rig {
         self.now.as_millis() as u32 + 7_000
     }
 
-    pub(super) fn give(&mut self, seg: Segment) -> SegmentOutcome {
-        let outcome = self.tcp.on_segment(seg, self.now, &self.buffers);
+    pub(super) fn give(&mut self, seg: SegmentParts) -> SegmentOutcome {
+        let outcome = self.tcp.on_segment(seg.into(), self.now, &self.buffers);
         self.tcp.check();
         outcome
     }
 
-    pub(super) fn segment(&self, seq: u32, ack: u32, flags: TcpFlags, text: &[u8]) -> Segment {
-        Segment {
+    pub(super) fn segment(&self, seq: u32, ack: u32, flags: TcpFlags, text: &[u8]) -> SegmentParts {
+        SegmentParts {
             seq: IRS + seq,
             ack: if flags.contains(ACK) {
                 ISS + ack
@@ -165,7 +166,7 @@ impl Rig {
                 ..TcpOptions::default()
             },
             payload: self.buffers.copy(text).expect("a slab"),
-            ..Segment::default()
+            ..SegmentParts::default()
         }
     }
 
