@@ -24,6 +24,8 @@
 //! acknowledged are dropped, and nothing more can be written.
 
 mod cc;
+mod context;
+mod event;
 mod handshake;
 mod info;
 mod input;
@@ -50,6 +52,8 @@ mod timers;
 mod tests;
 
 pub use cc::Algorithm;
+pub use context::Context;
+pub use event::{Event, LossRule, Recovery, Subscriber, WindowChange};
 pub use isn::IsnGenerator;
 pub use outcome::{
     IcmpError, Losses, Readiness, SegmentOutcome, State, TcpError, TcpInfo, Unreachable,

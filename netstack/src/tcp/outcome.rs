@@ -39,6 +39,14 @@ pub struct SegmentOutcome {
 }
 
 impl SegmentOutcome {
+    /// A segment that changed no more than this.
+    pub(super) fn of(readiness: Readiness) -> Self {
+        Self {
+            readiness,
+            ..Self::default()
+        }
+    }
+
     /// A segment that was discarded without any effect on the application.
     pub(super) fn dropped(reason: DropReason) -> Self {
         Self {

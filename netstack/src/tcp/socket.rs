@@ -7,7 +7,9 @@ use std::sync::Arc;
 use packet::{Buffers, Payload};
 
 use super::Stage;
-use super::handshake::{SynReceived, SynSent};
+use super::context::Context;
+use super::event::Event;
+use super::handshake::{self, SynReceived, SynSent};
 use super::outcome::{Readiness, SegmentOutcome, State, TcpError};
 use super::phase::Phase;
 use super::reuse::{self, Reuse};
@@ -37,28 +39,53 @@ pub struct Tcp {
 
 impl Tcp {
     /// An active open: SYN-SENT, with the SYN due.
-    pub fn connect(cfg: &Arc<TcpConfig>, open: Open, now: Instant) -> Self {
+    pub fn connect<'a>(cfg: &Arc<TcpConfig>, open: Open, cx: impl Into<Context<'a>>) -> Self {
         Self {
-            stage: Stage::SynSent(SynSent::new(cfg, open, now)),
+            stage: Stage::SynSent(SynSent::new(cfg, open, &mut cx.into())),
         }
     }
 
     /// A passive open: SYN-RECEIVED, with the SYN-ACK due. The caller checked that `syn` is a SYN,
     /// without ACK and RST, to a listener (RFC 9293 section 3.10.7.2).
-    pub fn accept(cfg: &Arc<TcpConfig>, open: Open, syn: &Segment, now: Instant) -> Self {
+    pub fn accept<'a>(
+        cfg: &Arc<TcpConfig>,
+        open: Open,
+        syn: &Segment,
+        cx: impl Into<Context<'a>>,
+    ) -> Self {
         Self {
-            stage: Stage::SynReceived(SynReceived::new(cfg, open, syn, now)),
+            stage: Stage::SynReceived(SynReceived::new(cfg, open, syn, &mut cx.into())),
         }
     }
 
     /// Takes a segment that belongs to this connection (RFC 9293 section 3.10.7).
-    pub fn on_segment(&mut self, seg: Segment, now: Instant, buffers: &Buffers) -> SegmentOutcome {
-        if let Stage::Open(tcb) = &mut self.stage {
-            return tcb.on_segment(seg, now, buffers);
+    pub fn on_segment<'a>(
+        &mut self,
+        seg: Segment,
+        cx: impl Into<Context<'a>>,
+        buffers: &Buffers,
+    ) -> SegmentOutcome {
+        let cx = &mut cx.into();
+        let outcome = match &mut self.stage {
+            Stage::Open(tcb) => tcb.on_segment(seg, cx, buffers),
+            _ => self.on_segment_unsynchronised(seg, cx, buffers),
+        };
+        if let Some(reason) = outcome.drop {
+            cx.emit(|| Event::SegmentDropped { reason });
         }
+        outcome
+    }
+
+    /// Takes a segment before the connection is open, or after a handshake failed.
+    fn on_segment_unsynchronised(
+        &mut self,
+        seg: Segment,
+        cx: &mut Context<'_>,
+        buffers: &Buffers,
+    ) -> SegmentOutcome {
         let (stage, outcome) = match self.take_stage() {
-            Stage::SynSent(state) => state.on_segment(&seg, now),
-            Stage::SynReceived(state) => state.on_segment(seg, now, buffers),
+            Stage::SynSent(state) => state.on_segment(&seg, cx),
+            Stage::SynReceived(state) => state.on_segment(seg, cx, buffers),
             stage => {
                 let outcome = SegmentOutcome {
                     rst: reset_for(&seg),
@@ -72,13 +99,14 @@ impl Tcp {
     }
 
     /// Handles every timer due at or before `now`.
-    pub fn on_timeout(&mut self, now: Instant) -> Readiness {
+    pub fn on_timeout<'a>(&mut self, cx: impl Into<Context<'a>>) -> Readiness {
+        let cx = &mut cx.into();
         if let Stage::Open(tcb) = &mut self.stage {
-            return tcb.on_timeout(now);
+            return tcb.on_timeout(cx);
         }
         let (stage, readiness) = match self.take_stage() {
-            Stage::SynSent(state) => state.on_timeout(now),
-            Stage::SynReceived(state) => state.on_timeout(now),
+            Stage::SynSent(state) => state.on_timeout(cx),
+            Stage::SynReceived(state) => state.on_timeout(cx),
             stage => (stage, Readiness::empty()),
         };
         self.stage = stage;
@@ -98,11 +126,16 @@ impl Tcp {
     /// The next segment to send now, with at most `max_payload` bytes of text where the device cuts
     /// super-segments; with less than a segment's worth (0, say), one segment at a time. Call it
     /// until `None`.
-    pub fn poll_transmit(&mut self, now: Instant, max_payload: usize) -> Option<SegmentOut> {
+    pub fn poll_transmit<'a>(
+        &mut self,
+        cx: impl Into<Context<'a>>,
+        max_payload: usize,
+    ) -> Option<SegmentOut> {
+        let cx = &mut cx.into();
         match &mut self.stage {
-            Stage::SynSent(state) => state.poll_transmit(now),
-            Stage::SynReceived(state) => state.poll_transmit(now),
-            Stage::Open(tcb) => tcb.poll_transmit(now, max_payload),
+            Stage::SynSent(state) => state.poll_transmit(cx.now()),
+            Stage::SynReceived(state) => state.poll_transmit(cx.now()),
+            Stage::Open(tcb) => tcb.poll_transmit(max_payload, cx),
             Stage::Closed { reset, .. } => reset.take().map(|reset| *reset),
         }
     }
@@ -236,11 +269,18 @@ impl Tcp {
 /// Opening, closing, and what became of it.
 impl Tcp {
     /// Closes our half: a FIN follows what is queued. Reading goes on.
-    pub fn close(&mut self, now: Instant) {
+    pub fn close<'a>(&mut self, cx: impl Into<Context<'a>>) {
+        let cx = &mut cx.into();
         match &mut self.stage {
-            Stage::SynSent(_) => self.stage = Stage::closed(None, None),
+            Stage::SynSent(_) => {
+                cx.emit(|| Event::StateChanged {
+                    from: State::SynSent,
+                    to: State::Closed,
+                });
+                self.stage = Stage::closed(None, None);
+            }
             Stage::SynReceived(state) => state.closing = true,
-            Stage::Open(tcb) => tcb.close(now),
+            Stage::Open(tcb) => tcb.close(cx),
             Stage::Closed { .. } => {}
         }
     }
@@ -248,24 +288,24 @@ impl Tcp {
     /// The application will read no more, whatever comes. Bytes that it has not read, or that come
     /// later, reset the connection (RFC 1122 section 4.2.2.13). Closing altogether is
     /// [`close`](Self::close) and this.
-    pub fn close_recv(&mut self, now: Instant) {
+    pub fn close_recv<'a>(&mut self, cx: impl Into<Context<'a>>) {
         if let Stage::Open(tcb) = &mut self.stage {
-            tcb.close_recv(now);
+            tcb.close_recv(&mut cx.into());
         }
     }
 
     /// Ends the connection at once: the next [`poll_transmit`](Self::poll_transmit) is a reset,
     /// where the state calls for one (RFC 9293 section 3.10.5).
-    pub fn abort(&mut self, now: Instant) {
-        match &mut self.stage {
-            Stage::SynSent(_) => self.stage = Stage::closed(Some(TcpError::Aborted), None),
-            Stage::SynReceived(state) => {
-                let reset = state.reset(now);
-                self.stage = Stage::closed(Some(TcpError::Aborted), Some(reset));
-            }
-            Stage::Open(tcb) => tcb.abort(),
-            Stage::Closed { .. } => {}
-        }
+    pub fn abort<'a>(&mut self, cx: impl Into<Context<'a>>) {
+        let cx = &mut cx.into();
+        let from = self.state();
+        let reset = match &mut self.stage {
+            Stage::SynSent(_) => None,
+            Stage::SynReceived(state) => Some(state.reset(cx.now())),
+            Stage::Open(tcb) => return tcb.abort(cx),
+            Stage::Closed { .. } => return,
+        };
+        (self.stage, _) = handshake::fail(from, TcpError::Aborted, reset, cx);
     }
 
     /// Where the connection stands.

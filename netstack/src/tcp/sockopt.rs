@@ -3,6 +3,8 @@
 use core::time::Duration;
 
 use super::cc::Algorithm;
+use super::context::Context;
+use super::handshake;
 use super::outcome::{IcmpError, Readiness, TcpError, Unreachable};
 use super::seq::SeqNum;
 use super::settings::MIN_SEGMENT;
@@ -59,7 +61,7 @@ impl Tcp {
 
     /// The path carries only segments of `mss` bytes (MTU less fixed headers): send smaller ones
     /// from now on, and what is in flight again (RFC 1191 section 6.5).
-    pub fn on_path_mtu(&mut self, mss: u16) {
+    pub fn on_path_mtu<'a>(&mut self, mss: u16, cx: impl Into<Context<'a>>) {
         let mss = mss.max(MIN_SEGMENT);
         match &mut self.stage {
             Stage::SynSent(state) => state.opening.set_mss(mss),
@@ -67,7 +69,7 @@ impl Tcp {
             Stage::Open(tcb) if mss < tcb.agreed.mss => {
                 tcb.agreed.mss = mss;
                 if tcb.phase.may_transmit() {
-                    tcb.flight.on_path_mtu();
+                    tcb.flight.on_path_mtu(&mut cx.into());
                 }
             }
             _ => {}
@@ -80,11 +82,13 @@ impl Tcp {
     ///
     /// # Errors
     /// [`DropReason::IcmpUnmatched`] if nothing with that number is outstanding.
-    pub fn on_icmp_error(
+    pub fn on_icmp_error<'a>(
         &mut self,
         error: IcmpError,
         seq: SeqNum,
+        cx: impl Into<Context<'a>>,
     ) -> Result<Readiness, DropReason> {
+        let from = self.state();
         let (IcmpError::Soft(cause) | IcmpError::Hard(cause)) = error;
         let opening = match &mut self.stage {
             Stage::SynSent(state) => &mut state.opening,
@@ -113,13 +117,9 @@ impl Tcp {
                     Unreachable::Port | Unreachable::Protocol => TcpError::Refused,
                     other => TcpError::Unreachable(other),
                 };
-                self.stage = Stage::closed(Some(error), None);
-                Ok(
-                    Readiness::ERROR
-                        | Readiness::CLOSED
-                        | Readiness::READABLE
-                        | Readiness::WRITABLE,
-                )
+                let (stage, readiness) = handshake::fail(from, error, None, &mut cx.into());
+                self.stage = stage;
+                Ok(readiness)
             }
         }
     }

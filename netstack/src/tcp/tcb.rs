@@ -12,6 +12,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::cc::Controller;
+use super::context::Context;
+use super::event::Event;
 use super::handshake::Established;
 use super::outcome::{Readiness, TcpError, Unreachable};
 use super::output::delayed_ack::{DelayedAck, ReplyLimit};
@@ -257,18 +259,17 @@ impl Tcb {
     }
 
     /// The application closes its half.
-    pub(super) fn close(&mut self, now: Instant) {
+    pub(super) fn close(&mut self, cx: &mut Context<'_>) {
         if !self.phase.may_queue() {
             return;
         }
-        self.phase = self.phase.apply(PhaseEvent::Close);
         self.flags.insert(Flags::FIN_QUEUED);
         self.settings.cork = false;
-        self.on_phase_changed(now);
+        self.transition(PhaseEvent::Close, cx);
     }
 
     /// The application will not read again.
-    pub(super) fn close_recv(&mut self, now: Instant) {
+    pub(super) fn close_recv(&mut self, cx: &mut Context<'_>) {
         if self.flags.contains(Flags::RECV_CLOSED) {
             return;
         }
@@ -276,23 +277,23 @@ impl Tcb {
         let unread = self.ring.len() > 0 || self.assembler.is_some();
         if unread && self.phase != Phase::TimeWait && self.phase != Phase::Closed {
             // RFC 1122 section 4.2.2.13: the peer must learn that its data was not read.
-            self.abort();
+            self.abort(cx);
             self.flags.insert(Flags::RST_DUE);
             return;
         }
         self.ring.clear();
         self.assembler = None;
-        self.on_phase_changed(now);
+        self.on_phase_changed(cx);
     }
 
     /// The application gives up.
-    pub(super) fn abort(&mut self) {
+    pub(super) fn abort(&mut self, cx: &mut Context<'_>) {
         let reset = matches!(
             self.phase,
             Phase::Established | Phase::FinWait1 | Phase::FinWait2 | Phase::CloseWait
         );
         if self.phase != Phase::Closed {
-            self.fail(TcpError::Aborted);
+            self.fail(TcpError::Aborted, cx);
             self.ring.clear();
         }
         if reset {
@@ -302,42 +303,57 @@ impl Tcb {
 
     /// The connection ends with an error. What was received in order stays readable: the
     /// application sees it first, then the error, as on Linux.
-    pub(super) fn fail(&mut self, error: TcpError) -> Readiness {
+    pub(super) fn fail(&mut self, error: TcpError, cx: &mut Context<'_>) -> Readiness {
         if self.phase == Phase::Closed {
             return Readiness::empty();
         }
-        self.phase = self.phase.apply(PhaseEvent::Abort);
         self.error = Some(error);
-        self.release();
+        self.transition(PhaseEvent::Abort, cx);
+        cx.emit(|| Event::Ended { error });
         Readiness::ERROR | Readiness::CLOSED | Readiness::READABLE | Readiness::WRITABLE
     }
 
     /// Frees all that an ended connection does not need; what the application may still read stays.
-    fn release(&mut self) {
+    fn release(&mut self, cx: &mut Context<'_>) {
         self.queue.clear();
-        self.flight.release();
+        self.flight.release(cx);
         self.assembler = None;
         self.timers = Timers::default();
         self.flags
             .remove(Flags::PROBE_DUE | Flags::KEEPALIVE_DUE | Flags::WANT_WRITE);
     }
 
-    /// Starts the timers that belong to the phase.
-    pub(super) fn on_phase_changed(&mut self, now: Instant) -> Readiness {
+    /// Moves to the phase that `event` leads to, if to any.
+    pub(super) fn transition(&mut self, event: PhaseEvent, cx: &mut Context<'_>) -> Readiness {
+        let before = self.phase;
+        let after = before.apply(event);
+        if after == before {
+            return Readiness::empty();
+        }
+        self.phase = after;
+        cx.emit(|| Event::StateChanged {
+            from: before.state(),
+            to: after.state(),
+        });
+        self.on_phase_changed(cx)
+    }
+
+    /// Starts the timers that belong to the phase, and frees what it does not need.
+    fn on_phase_changed(&mut self, cx: &mut Context<'_>) -> Readiness {
         match self.phase {
             Phase::TimeWait => {
                 let owed = self.ack;
-                self.release();
+                self.release(cx);
                 self.ack = owed;
-                self.timers.life = now + self.cfg.time_wait;
+                self.timers.life = cx.now() + self.cfg.time_wait;
                 Readiness::CLOSED
             }
             Phase::Closed => {
-                self.release();
+                self.release(cx);
                 Readiness::CLOSED
             }
             Phase::FinWait2 if self.flags.contains(Flags::RECV_CLOSED) => {
-                self.timers.life = now + self.cfg.fin_wait_2;
+                self.timers.life = cx.now() + self.cfg.fin_wait_2;
                 Readiness::empty()
             }
             _ => Readiness::empty(),

@@ -3,7 +3,8 @@
 
 use core::time::Duration;
 
-use crate::base::Instant;
+use crate::tcp::context::Context;
+use crate::tcp::event::Event;
 use crate::tcp::outcome::Readiness;
 use crate::tcp::phase::{Phase, PhaseEvent};
 use crate::tcp::tcb::{Flags, ORPHAN_RETRIES, Tcb};
@@ -11,57 +12,59 @@ use crate::tcp::timers::take_due;
 
 impl Tcb {
     /// Handles every timer that is due.
-    pub(in crate::tcp) fn on_timeout(&mut self, now: Instant) -> Readiness {
+    pub(in crate::tcp) fn on_timeout(&mut self, cx: &mut Context<'_>) -> Readiness {
         let mut readiness = Readiness::empty();
-        if take_due(&mut self.timers.delayed_ack, now) && self.ack.is_owed() {
+        if take_due(&mut self.timers.delayed_ack, cx.now()) && self.ack.is_owed() {
             self.ack.on_urgent();
             readiness |= Readiness::TRANSMIT;
         }
-        if take_due(&mut self.timers.retransmit, now) && self.phase.may_transmit() {
+        if take_due(&mut self.timers.retransmit, cx.now()) && self.phase.may_transmit() {
             readiness |= if self.flight.outstanding() > 0 {
-                self.on_retransmit_timer(now)
+                self.on_retransmit_timer(cx)
             } else if self.has_unsent() {
-                self.on_persist_timer(now)
+                self.on_persist_timer(cx)
             } else {
                 Readiness::empty()
             };
         }
-        if self.phase != Phase::Closed && take_due(&mut self.timers.life, now) {
-            readiness |= self.on_life_timer(now);
+        if self.phase != Phase::Closed && take_due(&mut self.timers.life, cx.now()) {
+            readiness |= self.on_life_timer(cx);
         }
         readiness
     }
 
-    fn on_retransmit_timer(&mut self, now: Instant) -> Readiness {
+    fn on_retransmit_timer(&mut self, cx: &mut Context<'_>) -> Readiness {
         self.retries = self.retries.saturating_add(1);
         self.stats.timeouts += 1;
         if self.retries > self.max_retries() {
             let error = self.timeout_error();
-            return self.fail(error);
+            return self.fail(error, cx);
         }
         let flight = self.flight.outstanding();
         let mss = self.payload_mss();
-        self.cc.on_timeout(flight, mss, self.retries == 1);
-        self.flight.on_timeout(self.retries > 1);
-        self.resent_ts = self.ts_now(now);
+        let count = self.retries;
+        cx.emit(|| Event::RetransmissionTimeout { count });
+        self.cc.on_timeout(flight, mss, self.retries == 1, cx);
+        self.flight.on_timeout(self.retries > 1, cx);
+        self.resent_ts = self.ts_now(cx.now());
         if self.retries == 1 {
-            self.begin_episode(now);
+            self.begin_episode(cx.now());
         }
         self.backoff.grow();
-        self.timers.retransmit = now + self.rto();
+        self.timers.retransmit = cx.now() + self.rto();
         Readiness::TRANSMIT
     }
 
     /// The window has been too small for a timeout. Ask, more and more rarely, for as long as the
     /// peer answers (RFC 9293 section 3.8.6.1); an application that is gone does not wait forever.
-    fn on_persist_timer(&mut self, now: Instant) -> Readiness {
+    fn on_persist_timer(&mut self, cx: &mut Context<'_>) -> Readiness {
         self.retries = self.retries.saturating_add(1);
         let orphan = self.flags.contains(Flags::RECV_CLOSED);
         if self.retries > self.max_retries()
             || (orphan && self.backoff.count() >= ORPHAN_RETRIES && self.peer.wnd == 0)
         {
             let error = self.timeout_error();
-            let readiness = self.fail(error);
+            let readiness = self.fail(error, cx);
             if orphan {
                 self.flags.insert(Flags::RST_DUE);
             }
@@ -69,45 +72,41 @@ impl Tcb {
         }
         self.flags.insert(Flags::PROBE_DUE);
         self.backoff.grow();
-        self.timers.retransmit = now + self.rto();
+        self.timers.retransmit = cx.now() + self.rto();
         Readiness::TRANSMIT
     }
 
-    fn on_life_timer(&mut self, now: Instant) -> Readiness {
+    fn on_life_timer(&mut self, cx: &mut Context<'_>) -> Readiness {
         match self.phase {
-            Phase::TimeWait => {
-                self.phase = self.phase.apply(PhaseEvent::Expired);
-                self.on_phase_changed(now)
-            }
+            Phase::TimeWait => self.transition(PhaseEvent::Expired, cx),
             Phase::FinWait2 if self.flags.contains(Flags::RECV_CLOSED) => {
-                self.phase = self.phase.apply(PhaseEvent::Abort);
-                self.on_phase_changed(now)
+                self.transition(PhaseEvent::Abort, cx)
             }
-            _ => self.on_keepalive_timer(now),
+            _ => self.on_keepalive_timer(cx),
         }
     }
 
-    fn on_keepalive_timer(&mut self, now: Instant) -> Readiness {
+    fn on_keepalive_timer(&mut self, cx: &mut Context<'_>) -> Readiness {
         let Some(idle) = self.settings.keepalive() else {
             return Readiness::empty();
         };
-        let silent = now.saturating_since(self.last_heard);
+        let silent = cx.now().saturating_since(self.last_heard);
         if self.flight.outstanding() > 0 || self.has_unsent() || silent < idle {
             // The other timers watch over the peer, or it spoke since.
             self.keepalives = 0;
             let wait = idle.saturating_sub(silent).max(Duration::from_millis(1));
-            self.timers.life = now + if silent < idle { wait } else { idle };
+            self.timers.life = cx.now() + if silent < idle { wait } else { idle };
             return Readiness::empty();
         }
         if self.keepalives >= self.cfg.keepalive_probes {
             let error = self.timeout_error();
-            let readiness = self.fail(error);
+            let readiness = self.fail(error, cx);
             self.flags.insert(Flags::RST_DUE);
             return readiness | Readiness::TRANSMIT;
         }
         self.keepalives += 1;
         self.flags.insert(Flags::KEEPALIVE_DUE);
-        self.timers.life = now + self.cfg.keepalive_interval;
+        self.timers.life = cx.now() + self.cfg.keepalive_interval;
         Readiness::TRANSMIT
     }
 }

@@ -225,9 +225,10 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
     } else {
         IcmpError::Hard(about)
     };
+    let now = turn.now;
     let wakers = &mut turn.worker.work.wakers;
     let believed = connection.state.with(&mut turn.key.ctx(), |state, _| {
-        let readiness = state.tcp.on_icmp_error(icmp, seq);
+        let readiness = state.tcp.on_icmp_error(icmp, seq, now);
         if let Ok(readiness) = readiness {
             state.collect_wakers(readiness, wakers);
         }
@@ -246,7 +247,7 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
         let mss = mss_for(paths.get(ctx, remote, turn.now).mtu, remote.is_ipv4());
         connection
             .state
-            .with(ctx, |state, _| state.tcp.on_path_mtu(mss));
+            .with(ctx, |state, _| state.tcp.on_path_mtu(mss, now));
     }
     turn.host.workers.drive(&connection);
     true

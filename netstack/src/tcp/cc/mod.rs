@@ -17,6 +17,8 @@ mod reno;
 
 use core::time::Duration;
 
+use super::context::Context;
+use super::event::{Event, WindowChange};
 use crate::base::Instant;
 use cubic::Cubic;
 use reno::Reno;
@@ -35,7 +37,7 @@ pub enum Algorithm {
 const MAX_CWND: u32 = 1 << 30;
 
 /// Congestion window and slow start threshold, in bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Window {
     pub(super) cwnd: u32,
     pub(super) ssthresh: u32,
@@ -124,7 +126,7 @@ impl Controller {
 
     /// Bytes were delivered and nothing is being recovered, or slow start goes on after a timeout.
     /// `pipe`: what is in flight after this acknowledgment.
-    pub(super) fn on_ack(&mut self, acked: Acked, pipe: u32) {
+    pub(super) fn on_ack(&mut self, acked: Acked, pipe: u32, cx: &mut Context<'_>) {
         // Cwnd validation (RFC 7661 in its simplest form): a window that is not used does not grow.
         let slow_start = self.window.cwnd < self.window.ssthresh;
         let used = self.limited || (slow_start && self.flight_high >= self.window.cwnd / 2);
@@ -133,7 +135,9 @@ impl Controller {
         if !used || acked.bytes == 0 {
             return;
         }
+        let before = self.window;
         let mut acked = acked;
+        let mut reason = WindowChange::SlowStart;
         if slow_start {
             let grow = acked.bytes.min(self.window.ssthresh - self.window.cwnd);
             self.window.cwnd = (self.window.cwnd + grow).min(MAX_CWND);
@@ -142,30 +146,35 @@ impl Controller {
         if acked.bytes > 0 && self.window.cwnd < MAX_CWND {
             self.kind.get().avoid(&mut self.window, acked);
             self.window.cwnd = self.window.cwnd.clamp(acked.mss, MAX_CWND);
+            reason = WindowChange::CongestionAvoidance;
         }
+        self.report(before, reason, cx);
     }
 
     /// A loss was found by duplicate acknowledgments: fast recovery begins.
-    pub(super) fn on_loss(&mut self, flight: u32, mss: u32) {
+    pub(super) fn on_loss(&mut self, flight: u32, mss: u32, cx: &mut Context<'_>) {
         let window = self.window;
         self.before = Some((self.kind, window));
         let ssthresh = self.kind.get().reduce(&window, flight, mss);
         self.window.ssthresh = ssthresh.max(2 * mss);
         self.window.cwnd = self.window.ssthresh.min(self.window.cwnd.max(2 * mss));
         self.limited = false;
+        self.report(window, WindowChange::Loss, cx);
     }
 
     /// A recovery is over with `pipe` bytes in flight: grow back from there, so that what was
     /// acknowledged at its end does not become a burst of more than an initial window.
-    pub(super) fn on_recovered(&mut self, pipe: u32) {
+    pub(super) fn on_recovered(&mut self, pipe: u32, cx: &mut Context<'_>) {
+        let before = self.window;
         self.window.cwnd = self.window.cwnd.min(pipe.saturating_add(self.initial));
+        self.report(before, WindowChange::Recovered, cx);
     }
 
     /// The retransmission timer expired. `first`: for the first time for this data (RFC 5681
     /// section 3.1, equation 4).
-    pub(super) fn on_timeout(&mut self, flight: u32, mss: u32, first: bool) {
+    pub(super) fn on_timeout(&mut self, flight: u32, mss: u32, first: bool, cx: &mut Context<'_>) {
+        let window = self.window;
         if first {
-            let window = self.window;
             self.before = Some((self.kind, window));
             let ssthresh = self.kind.get().reduce(&window, flight, mss);
             self.window.ssthresh = ssthresh.max(2 * mss);
@@ -174,20 +183,24 @@ impl Controller {
         self.window.cwnd = mss;
         self.limited = false;
         self.flight_high = 0;
+        self.report(window, WindowChange::Timeout, cx);
     }
 
     /// Nothing had been lost after all: the last reduction is taken back (RFC 4015 section 3).
-    pub(super) fn undo(&mut self) {
+    pub(super) fn undo(&mut self, cx: &mut Context<'_>) {
+        let now = self.window;
         if let Some((kind, window)) = self.before.take() {
             self.kind = kind;
             self.window.cwnd = self.window.cwnd.max(window.cwnd);
             self.window.ssthresh = self.window.ssthresh.max(window.ssthresh);
         }
+        self.report(now, WindowChange::Undone, cx);
     }
 
     /// Nothing was sent for a retransmission timeout: what the window says about the path is stale
     /// (RFC 5681 section 4.1).
-    pub(super) fn on_idle(&mut self) {
+    pub(super) fn on_idle(&mut self, cx: &mut Context<'_>) {
+        let before = self.window;
         if self.window.cwnd > self.initial {
             self.window.ssthresh = self
                 .window
@@ -196,6 +209,20 @@ impl Controller {
             self.window.cwnd = self.initial;
         }
         self.kind.get().restart(false);
+        self.report(before, WindowChange::Idle, cx);
+    }
+
+    /// Tells the subscriber if the window is not `before` any more.
+    #[inline]
+    fn report(&self, before: Window, reason: WindowChange, cx: &mut Context<'_>) {
+        let Window { cwnd, ssthresh } = self.window;
+        if self.window != before {
+            cx.emit(|| Event::CongestionWindow {
+                cwnd,
+                ssthresh,
+                reason,
+            });
+        }
     }
 }
 
@@ -221,6 +248,10 @@ mod tests {
 
     const MSS: u32 = 1_460;
 
+    fn cx() -> Context<'static> {
+        Context::new(Instant::ZERO)
+    }
+
     fn ack(bytes: u32, millis: u64) -> Acked {
         Acked {
             bytes,
@@ -237,7 +268,7 @@ mod tests {
             let cwnd = cc.cwnd();
             cc.on_sent(cwnd);
             cc.on_limited();
-            cc.on_ack(ack(cwnd, round * 50), 0);
+            cc.on_ack(ack(cwnd, round * 50), 0, &mut cx());
             assert_eq!(cc.cwnd(), 2 * cwnd);
         }
     }
@@ -248,7 +279,7 @@ mod tests {
             let mut cc = Controller::new(algorithm, 10 * MSS);
             for i in 0..1_000 {
                 cc.on_sent(MSS);
-                cc.on_ack(ack(MSS, i), 0);
+                cc.on_ack(ack(MSS, i), 0, &mut cx());
             }
             assert_eq!(cc.cwnd(), 10 * MSS);
         }
@@ -258,14 +289,14 @@ mod tests {
     fn loss_and_timeout_have_floors() {
         for algorithm in [Algorithm::Cubic, Algorithm::Reno] {
             let mut cc = Controller::new(algorithm, 10 * MSS);
-            cc.on_loss(10 * MSS, MSS);
+            cc.on_loss(10 * MSS, MSS, &mut cx());
             assert!(cc.cwnd() < 10 * MSS && cc.cwnd() >= 5 * MSS);
             for _ in 0..50 {
-                cc.on_loss(MSS, MSS);
+                cc.on_loss(MSS, MSS, &mut cx());
             }
             assert_eq!(cc.ssthresh(), 2 * MSS);
             assert_eq!(cc.cwnd(), 2 * MSS);
-            cc.on_timeout(MSS, MSS, true);
+            cc.on_timeout(MSS, MSS, true, &mut cx());
             assert_eq!((cc.cwnd(), cc.ssthresh()), (MSS, 2 * MSS));
         }
     }
@@ -275,12 +306,12 @@ mod tests {
         let mut cc = Controller::new(Algorithm::Reno, 10 * MSS);
         cc.on_sent(10 * MSS);
         cc.on_limited();
-        cc.on_ack(ack(90 * MSS, 1), 0);
-        cc.on_loss(100 * MSS, MSS);
+        cc.on_ack(ack(90 * MSS, 1), 0, &mut cx());
+        cc.on_loss(100 * MSS, MSS, &mut cx());
         assert_eq!(cc.cwnd(), 50 * MSS);
-        cc.on_recovered(45 * MSS);
+        cc.on_recovered(45 * MSS, &mut cx());
         assert_eq!(cc.cwnd(), 50 * MSS);
-        cc.on_recovered(5 * MSS);
+        cc.on_recovered(5 * MSS, &mut cx());
         assert_eq!((cc.cwnd(), cc.ssthresh()), (15 * MSS, 50 * MSS));
     }
 
@@ -289,9 +320,9 @@ mod tests {
         let mut cc = Controller::new(Algorithm::Reno, 10 * MSS);
         cc.on_sent(10 * MSS);
         cc.on_limited();
-        cc.on_ack(ack(90 * MSS, 1), 0);
+        cc.on_ack(ack(90 * MSS, 1), 0, &mut cx());
         assert_eq!(cc.cwnd(), 100 * MSS);
-        cc.on_idle();
+        cc.on_idle(&mut cx());
         assert_eq!(cc.cwnd(), 10 * MSS);
         assert!(cc.ssthresh() >= 75 * MSS);
     }

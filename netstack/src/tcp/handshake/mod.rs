@@ -20,12 +20,14 @@ use std::sync::Arc;
 
 use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
-use super::outcome::{Readiness, SegmentOutcome, TcpError, Unreachable};
-use super::segment::Segment;
+use super::context::Context;
+use super::event::Event;
+use super::outcome::{Readiness, State, TcpError, Unreachable};
+use super::segment::{Segment, SegmentOut};
 use super::seq::SeqNum;
 use super::settings::{Agreed, Settings, scale_for};
 use super::{Open, Stage};
-use crate::base::{DropReason, Instant, TcpConfig};
+use crate::base::{Instant, TcpConfig};
 
 /// A handshake that is done.
 #[derive(Debug)]
@@ -110,7 +112,8 @@ impl Opening {
     }
 
     /// The retransmission timer: `Err` when there were enough.
-    fn on_timeout(&mut self, now: Instant) -> Result<(), TcpError> {
+    fn on_timeout(&mut self, cx: &mut Context<'_>) -> Result<(), TcpError> {
+        let now = cx.now();
         if self.timer > now {
             return Ok(());
         }
@@ -120,6 +123,8 @@ impl Opening {
                 .map_or(TcpError::TimedOut, TcpError::Unreachable));
         }
         self.retries += 1;
+        let count = self.retries;
+        cx.emit(|| Event::RetransmissionTimeout { count });
         let rto = self
             .cfg
             .rto_initial
@@ -155,7 +160,17 @@ impl Opening {
     }
 
     /// Both SYNs are known and ours is acknowledged by `seg`.
-    fn establish(self, irs: SeqNum, peer: &TcpOptions, seg: &Segment, now: Instant) -> Established {
+    fn establish(
+        self,
+        from: State,
+        irs: SeqNum,
+        peer: &TcpOptions,
+        seg: &Segment,
+        cx: &mut Context<'_>,
+    ) -> Established {
+        let now = cx.now();
+        let to = State::Established;
+        cx.emit(|| Event::StateChanged { from, to });
         let agreed = Agreed::new(&self.cfg, self.mss, peer);
         let scale = if seg.has(TcpFlags::SYN) {
             0
@@ -193,13 +208,19 @@ impl Opening {
     }
 }
 
-fn closed(error: TcpError, reason: Option<DropReason>) -> (Stage, SegmentOutcome) {
-    let outcome = SegmentOutcome {
-        readiness: Readiness::ERROR | Readiness::CLOSED | Readiness::READABLE | Readiness::WRITABLE,
-        drop: reason,
-        rst: None,
-    };
-    (Stage::closed(Some(error), None), outcome)
+/// Ends the handshake in state `from` with `error`; `reset` is still to be sent.
+pub(super) fn fail(
+    from: State,
+    error: TcpError,
+    reset: Option<SegmentOut>,
+    cx: &mut Context<'_>,
+) -> (Stage, Readiness) {
+    let to = State::Closed;
+    cx.emit(|| Event::StateChanged { from, to });
+    cx.emit(|| Event::Ended { error });
+    let readiness =
+        Readiness::ERROR | Readiness::CLOSED | Readiness::READABLE | Readiness::WRITABLE;
+    (Stage::closed(Some(error), reset), readiness)
 }
 
 fn transmit_if(due: bool) -> Readiness {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use packet::Buffers;
 use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
-use super::{Established, Opening, closed, transmit_if};
+use super::{Established, Opening, fail, transmit_if};
 use crate::base::{DropReason, Instant, TcpConfig};
+use crate::tcp::context::Context;
+use crate::tcp::event::Event;
 use crate::tcp::input::acceptable;
-use crate::tcp::outcome::{Readiness, SegmentOutcome, TcpError};
+use crate::tcp::outcome::{Readiness, SegmentOutcome, State, TcpError};
 use crate::tcp::output::delayed_ack::ReplyLimit;
 use crate::tcp::segment::{Segment, SegmentOut, reset_for};
 use crate::tcp::seq::SeqNum;
@@ -36,10 +38,14 @@ impl SynReceived {
         cfg: &Arc<TcpConfig>,
         open: Open,
         syn: &Segment,
-        now: Instant,
+        cx: &mut Context<'_>,
     ) -> Self {
+        cx.emit(|| Event::StateChanged {
+            from: State::Closed,
+            to: State::SynReceived,
+        });
         Self {
-            opening: Opening::new(cfg, open, now),
+            opening: Opening::new(cfg, open, cx.now()),
             irs: syn.seq(),
             peer: *syn.options(),
             active: false,
@@ -50,7 +56,11 @@ impl SynReceived {
     }
 
     /// A simultaneous open: `syn` crossed ours.
-    pub(super) fn simultaneous(opening: Opening, syn: &Segment) -> Self {
+    pub(super) fn simultaneous(opening: Opening, syn: &Segment, cx: &mut Context<'_>) -> Self {
+        cx.emit(|| Event::StateChanged {
+            from: State::SynSent,
+            to: State::SynReceived,
+        });
         Self {
             opening,
             irs: syn.seq(),
@@ -66,23 +76,21 @@ impl SynReceived {
     pub(in crate::tcp) fn on_segment(
         mut self,
         seg: Segment,
-        now: Instant,
+        cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> (Stage, SegmentOutcome) {
+        let now = cx.now();
         let nxt = self.irs + 1;
         // The peer's SYN again. With our SYN acknowledged it is the other half of a simultaneous
         // open: what is new in it is the ACK. Without, our SYN-ACK was lost.
         if seg.has(TcpFlags::SYN) && seg.seq() == self.irs && !seg.has(TcpFlags::RST) {
             if !seg.has(TcpFlags::ACK) {
                 self.opening.syn_due |= self.reply_limit.permit(now);
-                return self.stay(SegmentOutcome {
-                    readiness: Readiness::TRANSMIT,
-                    ..SegmentOutcome::default()
-                });
+                return self.stay(SegmentOutcome::of(Readiness::TRANSMIT));
             }
             if seg.ack() == self.opening.iss + 1 {
-                let done = self.opening.establish(self.irs, &self.peer, &seg, now);
-                return finish(done, self.closing, None, true, now, buffers);
+                let (done, closing) = self.establish(&seg, cx);
+                return finish(done, closing, None, true, cx, buffers);
             }
         }
         // First: the sequence number, with PAWS before it.
@@ -109,7 +117,8 @@ impl SynReceived {
             } else {
                 TcpError::Reset
             };
-            return closed(error, None);
+            let (stage, readiness) = fail(State::SynReceived, error, None, cx);
+            return (stage, SegmentOutcome::of(readiness));
         }
         // Fourth: the SYN bit (RFC 5961 section 4).
         if seg.has(TcpFlags::SYN) {
@@ -125,8 +134,15 @@ impl SynReceived {
                 ..SegmentOutcome::dropped(DropReason::TcpBadAck)
             });
         }
-        let done = self.opening.establish(self.irs, &self.peer, &seg, now);
-        finish(done, self.closing, Some(seg), false, now, buffers)
+        let (done, closing) = self.establish(&seg, cx);
+        finish(done, closing, Some(seg), false, cx, buffers)
+    }
+
+    /// Ends the handshake: our SYN is acknowledged by `seg`. True if the application closed already.
+    fn establish(self, seg: &Segment, cx: &mut Context<'_>) -> (Established, bool) {
+        let from = State::SynReceived;
+        let done = self.opening.establish(from, self.irs, &self.peer, seg, cx);
+        (done, self.closing)
     }
 
     /// Discards the segment and acknowledges what we have, within the limit of such replies.
@@ -143,16 +159,13 @@ impl SynReceived {
         (Stage::SynReceived(self), outcome)
     }
 
-    pub(in crate::tcp) fn on_timeout(mut self, now: Instant) -> (Stage, Readiness) {
-        match self.opening.on_timeout(now) {
+    pub(in crate::tcp) fn on_timeout(mut self, cx: &mut Context<'_>) -> (Stage, Readiness) {
+        match self.opening.on_timeout(cx) {
             Ok(()) => {
                 let readiness = transmit_if(self.opening.syn_due);
                 (Stage::SynReceived(self), readiness)
             }
-            Err(error) => {
-                let (stage, outcome) = closed(error, None);
-                (stage, outcome.readiness)
-            }
+            Err(error) => fail(State::SynReceived, error, None, cx),
         }
     }
 
@@ -224,19 +237,19 @@ fn finish(
     closing: bool,
     rest: Option<Segment>,
     ack_now: bool,
-    now: Instant,
+    cx: &mut Context<'_>,
     buffers: &Buffers,
 ) -> (Stage, SegmentOutcome) {
-    let mut tcb = Tcb::new(done, now);
+    let mut tcb = Tcb::new(done, cx.now());
     let mut outcome = match rest {
-        Some(seg) => tcb.on_segment(seg, now, buffers),
+        Some(seg) => tcb.on_segment(seg, cx, buffers),
         None => SegmentOutcome::default(),
     };
     if ack_now {
         tcb.ack.on_urgent();
     }
     if closing {
-        tcb.close(now);
+        tcb.close(cx);
     }
     outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE | Readiness::TRANSMIT;
     (Stage::Open(tcb), outcome)

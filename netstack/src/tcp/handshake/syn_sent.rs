@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use packet::tcp::TcpFlags;
 
-use super::{Opening, SynReceived, closed, transmit_if};
+use super::{Opening, SynReceived, fail, transmit_if};
 use crate::base::{DropReason, Instant, TcpConfig};
-use crate::tcp::outcome::{Readiness, SegmentOutcome, TcpError};
+use crate::tcp::context::Context;
+use crate::tcp::event::Event;
+use crate::tcp::outcome::{Readiness, SegmentOutcome, State, TcpError};
 use crate::tcp::segment::{Segment, SegmentOut, reset_for};
 use crate::tcp::tcb::Tcb;
 use crate::tcp::{Open, Stage};
@@ -19,14 +21,22 @@ pub(in crate::tcp) struct SynSent {
 
 impl SynSent {
     /// An active open: the SYN is due.
-    pub(in crate::tcp) fn new(cfg: &Arc<TcpConfig>, open: Open, now: Instant) -> Self {
+    pub(in crate::tcp) fn new(cfg: &Arc<TcpConfig>, open: Open, cx: &mut Context<'_>) -> Self {
+        cx.emit(|| Event::StateChanged {
+            from: State::Closed,
+            to: State::SynSent,
+        });
         Self {
-            opening: Opening::new(cfg, open, now),
+            opening: Opening::new(cfg, open, cx.now()),
         }
     }
 
     /// RFC 9293 section 3.10.7.3.
-    pub(in crate::tcp) fn on_segment(self, seg: &Segment, now: Instant) -> (Stage, SegmentOutcome) {
+    pub(in crate::tcp) fn on_segment(
+        self,
+        seg: &Segment,
+        cx: &mut Context<'_>,
+    ) -> (Stage, SegmentOutcome) {
         let iss = self.opening.iss;
         let acked = seg.has(TcpFlags::ACK);
         // First: the ACK bit. Only our SYN can be acknowledged.
@@ -40,7 +50,8 @@ impl SynSent {
         // Second: the RST bit.
         if seg.has(TcpFlags::RST) {
             if acked {
-                return closed(TcpError::Refused, None);
+                let (stage, readiness) = fail(State::SynSent, TcpError::Refused, None, cx);
+                return (stage, SegmentOutcome::of(readiness));
             }
             let outcome = SegmentOutcome::dropped(DropReason::TcpNotAcceptable);
             return (Stage::SynSent(self), outcome);
@@ -51,36 +62,29 @@ impl SynSent {
             return (Stage::SynSent(self), outcome);
         }
         if acked {
-            let done = self.opening.establish(seg.seq(), seg.options(), seg, now);
-            let mut tcb = Tcb::new(done, now);
+            let done = self
+                .opening
+                .establish(State::SynSent, seg.seq(), seg.options(), seg, cx);
+            let mut tcb = Tcb::new(done, cx.now());
             tcb.ack.on_urgent();
-            let outcome = SegmentOutcome {
-                readiness: Readiness::ESTABLISHED | Readiness::WRITABLE | Readiness::TRANSMIT,
-                ..SegmentOutcome::default()
-            };
-            return (Stage::Open(tcb), outcome);
+            let readiness = Readiness::ESTABLISHED | Readiness::WRITABLE | Readiness::TRANSMIT;
+            return (Stage::Open(tcb), SegmentOutcome::of(readiness));
         }
         // A simultaneous open: our SYN goes out again, as a SYN-ACK.
         let mut opening = self.opening;
         opening.syn_due = true;
-        let received = SynReceived::simultaneous(opening, seg);
-        let outcome = SegmentOutcome {
-            readiness: Readiness::TRANSMIT,
-            ..SegmentOutcome::default()
-        };
+        let received = SynReceived::simultaneous(opening, seg, cx);
+        let outcome = SegmentOutcome::of(Readiness::TRANSMIT);
         (Stage::SynReceived(received), outcome)
     }
 
-    pub(in crate::tcp) fn on_timeout(mut self, now: Instant) -> (Stage, Readiness) {
-        match self.opening.on_timeout(now) {
+    pub(in crate::tcp) fn on_timeout(mut self, cx: &mut Context<'_>) -> (Stage, Readiness) {
+        match self.opening.on_timeout(cx) {
             Ok(()) => {
                 let readiness = transmit_if(self.opening.syn_due);
                 (Stage::SynSent(self), readiness)
             }
-            Err(error) => {
-                let (stage, outcome) = closed(error, None);
-                (stage, outcome.readiness)
-            }
+            Err(error) => fail(State::SynSent, error, None, cx),
         }
     }
 

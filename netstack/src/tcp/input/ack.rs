@@ -8,8 +8,10 @@ use packet::tcp::TcpFlags;
 use super::acceptable::challenge;
 use crate::base::{DropReason, Instant};
 use crate::tcp::cc::Acked;
+use crate::tcp::context::Context;
+use crate::tcp::event::Event;
 use crate::tcp::handshake::MAX_ECHOED_MILLIS;
-use crate::tcp::outcome::Readiness;
+use crate::tcp::outcome::{Readiness, TcpError};
 use crate::tcp::phase::{Phase, PhaseEvent};
 use crate::tcp::segment::Segment;
 use crate::tcp::send::inflight::{Mode, Progress};
@@ -17,7 +19,12 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
 
 /// Takes the acknowledgment of an acceptable segment. `Err`: the segment goes no further.
-pub(super) fn process(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Result<Readiness, DropReason> {
+pub(super) fn process(
+    tcb: &mut Tcb,
+    seg: &Segment,
+    cx: &mut Context<'_>,
+) -> Result<Readiness, DropReason> {
+    let now = cx.now();
     let una = tcb.flight.una();
     let nxt = tcb.flight.nxt();
     let probed = tcb.flags.contains(Flags::PROBE_SENT);
@@ -39,6 +46,9 @@ pub(super) fn process(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Result<Read
     let scaled = u32::from(seg.window()) << tcb.agreed.send_scale;
     let was_closed = tcb.peer.wnd == 0;
     let window_changed = tcb.peer.update(scaled, seg.seq(), seg.ack());
+    if window_changed {
+        report_window(was_closed, tcb.peer.wnd, cx);
+    }
     let duplicate = seg.ack() == una
         && tcb.flight.outstanding() > 0
         && seg.payload().is_empty()
@@ -46,18 +56,14 @@ pub(super) fn process(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Result<Read
         && !window_changed;
     let flight = tcb.flight.outstanding();
     let mss = tcb.payload_mss();
-    let progress = tcb.flight.on_ack(
-        seg.ack(),
-        seg.options().sack.as_slice(),
-        duplicate,
-        mss,
-        now,
-    );
+    let progress = tcb
+        .flight
+        .on_ack(seg.ack(), seg.options().sack.as_slice(), duplicate, mss, cx);
     measure(tcb, seg, progress, now);
     if progress.acked > 0 {
-        judge(tcb, seg, progress);
+        judge(tcb, seg, progress, cx);
     }
-    control_congestion(tcb, progress, flight, mss, now);
+    control_congestion(tcb, progress, flight, mss, cx);
 
     let mut readiness = Readiness::empty();
     if tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 && was_closed {
@@ -79,17 +85,22 @@ pub(super) fn process(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Result<Read
         };
         readiness |= writable(tcb);
         if tcb.flight.una().after(tcb.queue.end()) {
-            let before = tcb.phase;
-            tcb.phase = before.apply(PhaseEvent::FinAcked);
-            if tcb.phase != before {
-                readiness |= tcb.on_phase_changed(now);
-            }
+            readiness |= tcb.transition(PhaseEvent::FinAcked, cx);
         }
     } else if window_changed && tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 {
         // The persist timer has done its work; what it waited for is selected anew.
         tcb.timers.retransmit = Instant::FAR_FUTURE;
     }
     Ok(readiness)
+}
+
+/// Tells the subscriber that the peer's window closed or opened.
+fn report_window(was_closed: bool, window: u32, cx: &mut Context<'_>) {
+    match (was_closed, window) {
+        (false, 0) => cx.emit(|| Event::PeerWindowClosed),
+        (true, 1..) => cx.emit(|| Event::PeerWindowOpened { window }),
+        _ => {}
+    }
 }
 
 /// WRITABLE once there is room worth waking for.
@@ -123,7 +134,7 @@ fn measure(tcb: &mut Tcb, seg: &Segment, progress: Progress, now: Instant) {
 
 /// The first acknowledgment after something was resent says, by the timestamp that it echoes, which
 /// copy it answers: the original, then nothing had been lost (RFC 3522).
-fn judge(tcb: &mut Tcb, seg: &Segment, progress: Progress) {
+fn judge(tcb: &mut Tcb, seg: &Segment, progress: Progress, cx: &mut Context<'_>) {
     if !tcb.flags.contains(Flags::UNDECIDED) {
         return;
     }
@@ -134,24 +145,31 @@ fn judge(tcb: &mut Tcb, seg: &Segment, progress: Progress) {
             .timestamps
             .is_some_and(|ts| SeqNum(ts.ecr).before(SeqNum(tcb.episode_ts)));
     if original {
+        cx.emit(|| Event::Undone);
         if !progress.entered_recovery {
-            tcb.flight.undo();
+            tcb.flight.undo(cx);
         }
-        tcb.cc.undo();
+        tcb.cc.undo(cx);
         tcb.stats.undone = tcb.stats.undone.wrapping_add(1);
     }
 }
 
-fn control_congestion(tcb: &mut Tcb, progress: Progress, flight: u32, mss: u32, now: Instant) {
+fn control_congestion(
+    tcb: &mut Tcb,
+    progress: Progress,
+    flight: u32,
+    mss: u32,
+    cx: &mut Context<'_>,
+) {
     if progress.entered_recovery {
-        tcb.cc.on_loss(flight, mss);
+        tcb.cc.on_loss(flight, mss, cx);
         tcb.stats.recoveries += 1;
-        tcb.begin_episode(now);
+        tcb.begin_episode(cx.now());
         return;
     }
     if progress.left_recovery {
         let pipe = tcb.flight.pipe();
-        tcb.cc.on_recovered(pipe);
+        tcb.cc.on_recovered(pipe, cx);
         return;
     }
     if progress.acked == 0 {
@@ -166,11 +184,11 @@ fn control_congestion(tcb: &mut Tcb, progress: Progress, flight: u32, mss: u32, 
     let pipe = tcb.flight.pipe();
     let acked = Acked {
         bytes,
-        now,
+        now: cx.now(),
         srtt: tcb.rtt.srtt().unwrap_or_default(),
         mss,
     };
-    tcb.cc.on_ack(acked, pipe);
+    tcb.cc.on_ack(acked, pipe, cx);
 }
 
 impl Tcb {
@@ -182,13 +200,12 @@ impl Tcb {
     }
 
     /// A reset of a connection that both sides had closed: it is simply over.
-    pub(super) fn on_reset_while_closing(&mut self, now: Instant) -> Readiness {
+    pub(super) fn on_reset_while_closing(&mut self, cx: &mut Context<'_>) -> Readiness {
         let unsent = self.phase != Phase::TimeWait && self.flight.outstanding() > 0;
         if unsent && self.queue.len() > 0 {
             // Bytes of ours were not read.
-            return self.fail(crate::tcp::outcome::TcpError::Reset);
+            return self.fail(TcpError::Reset, cx);
         }
-        self.phase = self.phase.apply(PhaseEvent::Abort);
-        self.on_phase_changed(now)
+        self.transition(PhaseEvent::Abort, cx)
     }
 }

@@ -7,6 +7,7 @@
 use packet::Buffers;
 
 use crate::base::{DropReason, Instant};
+use crate::tcp::context::Context;
 use crate::tcp::outcome::Readiness;
 use crate::tcp::recv::assembler::Assembler;
 use crate::tcp::recv::compact;
@@ -20,7 +21,7 @@ const FAIR_QUEUE_BYTES: usize = 64 << 10;
 pub(super) fn process(
     tcb: &mut Tcb,
     seg: Segment,
-    now: Instant,
+    cx: &mut Context<'_>,
     buffers: &Buffers,
 ) -> (Readiness, Option<DropReason>) {
     if seg.payload().is_empty() {
@@ -57,7 +58,7 @@ pub(super) fn process(
     }
     if tcb.flags.contains(Flags::RECV_CLOSED) {
         // RFC 9293 section 3.6.1: nobody will read this; the sender must know.
-        tcb.abort();
+        tcb.abort(cx);
         return (
             Readiness::CLOSED | Readiness::TRANSMIT,
             Some(DropReason::TcpDataAfterClose),
@@ -80,7 +81,7 @@ pub(super) fn process(
     }
     collect(tcb);
     if !tcb.ack.on_text(len, size) && tcb.timers.delayed_ack == Instant::FAR_FUTURE {
-        tcb.timers.delayed_ack = now + tcb.cfg.delayed_ack;
+        tcb.timers.delayed_ack = cx.now() + tcb.cfg.delayed_ack;
     }
     (Readiness::READABLE, None)
 }

@@ -5,7 +5,7 @@
 
 use packet::tcp::TcpFlags;
 
-use crate::base::Instant;
+use crate::tcp::context::Context;
 use crate::tcp::outcome::Readiness;
 use crate::tcp::phase::PhaseEvent;
 use crate::tcp::segment::Segment;
@@ -19,7 +19,7 @@ pub(super) fn position(seg: &Segment) -> Option<SeqNum> {
 }
 
 /// Takes the FIN at `fin`, or the one that was remembered, if it is next.
-pub(super) fn process(tcb: &mut Tcb, fin: Option<SeqNum>, now: Instant) -> Readiness {
+pub(super) fn process(tcb: &mut Tcb, fin: Option<SeqNum>, cx: &mut Context<'_>) -> Readiness {
     if !tcb.phase.may_receive() {
         if fin.is_some() {
             // The same FIN again: its sender did not hear us.
@@ -51,6 +51,5 @@ pub(super) fn process(tcb: &mut Tcb, fin: Option<SeqNum>, now: Instant) -> Readi
     tcb.window.nxt += 1;
     tcb.flags.insert(Flags::FIN_RECEIVED);
     tcb.ack.on_urgent();
-    tcb.phase = tcb.phase.apply(PhaseEvent::FinReceived);
-    tcb.on_phase_changed(now) | Readiness::PEER_CLOSED | Readiness::READABLE
+    tcb.transition(PhaseEvent::FinReceived, cx) | Readiness::PEER_CLOSED | Readiness::READABLE
 }

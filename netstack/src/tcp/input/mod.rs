@@ -9,18 +9,19 @@ pub(super) mod fin;
 
 use packet::Buffers;
 
+use super::context::Context;
 use super::outcome::{Readiness, SegmentOutcome};
 use super::phase::Phase;
 use super::segment::{Segment, reset_for};
 use super::tcb::{Flags, Tcb};
-use crate::base::{DropReason, Instant};
+use crate::base::DropReason;
 
 impl Tcb {
     /// Takes one segment.
     pub(super) fn on_segment(
         &mut self,
         seg: Segment,
-        now: Instant,
+        cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> SegmentOutcome {
         if self.phase == Phase::Closed {
@@ -29,15 +30,15 @@ impl Tcb {
                 ..SegmentOutcome::dropped(DropReason::TcpNoListener)
             };
         }
-        let mut outcome = match acceptable::check(self, &seg, now) {
-            acceptable::Acceptability::Process => self.process(seg, now, buffers),
+        let mut outcome = match acceptable::check(self, &seg, cx.now()) {
+            acceptable::Acceptability::Process => self.process(seg, cx, buffers),
             acceptable::Acceptability::Discard(reason) => SegmentOutcome::dropped(reason),
             acceptable::Acceptability::Reset(error) => SegmentOutcome {
-                readiness: self.fail(error),
+                readiness: self.fail(error, cx),
                 ..SegmentOutcome::default()
             },
             acceptable::Acceptability::ResetSilently => {
-                let readiness = self.on_reset_while_closing(now);
+                let readiness = self.on_reset_while_closing(cx);
                 SegmentOutcome {
                     readiness,
                     ..SegmentOutcome::default()
@@ -50,13 +51,13 @@ impl Tcb {
         outcome
     }
 
-    fn process(&mut self, seg: Segment, now: Instant, buffers: &Buffers) -> SegmentOutcome {
-        self.last_heard = now;
+    fn process(&mut self, seg: Segment, cx: &mut Context<'_>, buffers: &Buffers) -> SegmentOutcome {
+        self.last_heard = cx.now();
         if self.keepalives > 0 {
-            self.arm_keepalive(now);
+            self.arm_keepalive(cx.now());
         }
         let mut outcome = SegmentOutcome::default();
-        match ack::process(self, &seg, now) {
+        match ack::process(self, &seg, cx) {
             Ok(readiness) => outcome.readiness |= readiness,
             Err(reason) => {
                 outcome.drop = Some(reason);
@@ -67,13 +68,13 @@ impl Tcb {
             return outcome;
         }
         let fin = fin::position(&seg);
-        let (readiness, drop) = data::process(self, seg, now, buffers);
+        let (readiness, drop) = data::process(self, seg, cx, buffers);
         outcome.readiness |= readiness;
         outcome.drop = drop;
         if self.phase == Phase::Closed {
             return outcome;
         }
-        outcome.readiness |= fin::process(self, fin, now);
+        outcome.readiness |= fin::process(self, fin, cx);
         outcome
     }
 }

@@ -12,6 +12,8 @@
 use packet::tcp::{TcpFlags, TcpOptions};
 
 use crate::base::Instant;
+use crate::tcp::context::Context;
+use crate::tcp::event::Event;
 use crate::tcp::phase::Phase;
 use crate::tcp::segment::SegmentOut;
 use crate::tcp::send::inflight::Mode;
@@ -54,9 +56,10 @@ impl Tcb {
     /// The next segment to send now, until `None`.
     pub(in crate::tcp) fn poll_transmit(
         &mut self,
-        now: Instant,
         max_payload: usize,
+        cx: &mut Context<'_>,
     ) -> Option<SegmentOut> {
+        let now = cx.now();
         if self.flags.contains(Flags::RST_DUE) {
             self.flags.remove(Flags::RST_DUE);
             let seq = self.flight.nxt();
@@ -72,9 +75,9 @@ impl Tcb {
             // A device that cuts nothing says less than a segment: one at a time then.
             let most = u32::try_from(max_payload).unwrap_or(u32::MAX).max(segment);
             let size = Size { segment, most };
-            self.restart_after_idle(now);
+            self.restart_after_idle(cx);
             if let Some(pick) = self.select(size) {
-                return Some(self.apply(pick, options, size, now));
+                return Some(self.apply(pick, options, size, cx));
             }
             if self.flight.outstanding() == 0
                 && self.has_unsent()
@@ -86,6 +89,8 @@ impl Tcb {
         }
         if self.flags.contains(Flags::KEEPALIVE_DUE) {
             self.flags.remove(Flags::KEEPALIVE_DUE);
+            let count = self.keepalives;
+            cx.emit(|| Event::KeepaliveProbe { count });
             let seq = self.flight.nxt().back(1);
             return Some(self.emit_bare(seq, TcpFlags::empty(), now));
         }
@@ -97,13 +102,14 @@ impl Tcb {
     }
 
     /// A window that was not used for a while says little about the path (RFC 5681 section 4.1).
-    fn restart_after_idle(&mut self, now: Instant) {
+    fn restart_after_idle(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now();
         if self.flags.contains(Flags::SENT)
             && self.flight.outstanding() == 0
             && self.has_unsent()
             && now.saturating_since(self.last_sent) > self.rto()
         {
-            self.cc.on_idle();
+            self.cc.on_idle(cx);
             self.last_sent = now;
         }
     }
@@ -257,7 +263,14 @@ impl Tcb {
         Pick::Fresh { len, fin }
     }
 
-    fn apply(&mut self, pick: Pick, options: TcpOptions, size: Size, now: Instant) -> SegmentOut {
+    fn apply(
+        &mut self,
+        pick: Pick,
+        options: TcpOptions,
+        size: Size,
+        cx: &mut Context<'_>,
+    ) -> SegmentOut {
+        let now = cx.now();
         self.flags.remove(Flags::PROBE_DUE);
         self.flags.insert(Flags::SENT);
         self.last_sent = now;
@@ -296,6 +309,7 @@ impl Tcb {
             Pick::Probe => {
                 // Not counted as sent: with the window closed it will hardly be taken.
                 self.flags.insert(Flags::PROBE_SENT);
+                cx.emit(|| Event::PersistProbe);
                 let len = self.unsent().min(1);
                 (self.flight.nxt(), len, len == 0)
             }

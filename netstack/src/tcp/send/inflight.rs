@@ -22,6 +22,8 @@ use core::time::Duration;
 
 use super::scoreboard::Scoreboard;
 use crate::base::Instant;
+use crate::tcp::context::Context;
+use crate::tcp::event::{Event, LossRule, Recovery};
 use crate::tcp::reorder::ReorderWindow;
 use crate::tcp::seq::SeqNum;
 
@@ -217,7 +219,7 @@ impl Inflight {
         blocks: &[(u32, u32)],
         duplicate: bool,
         mss: u32,
-        now: Instant,
+        cx: &mut Context<'_>,
     ) -> Progress {
         let mut progress = Progress::default();
         let old_una = self.una;
@@ -227,7 +229,7 @@ impl Inflight {
             progress.delivered = progress.acked - known;
             self.una = ack;
             if self.timed_at != Instant::FAR_FUTURE && self.timed_end.at_or_before(ack) {
-                progress.rtt = Some(now.saturating_since(self.timed_at));
+                progress.rtt = Some(cx.now().saturating_since(self.timed_at));
                 self.timed_at = Instant::FAR_FUTURE;
             }
             self.board.advance(ack);
@@ -242,7 +244,7 @@ impl Inflight {
         progress.delivered = progress.delivered.saturating_add(sack_news);
 
         if progress.acked > 0 {
-            self.on_advance(progress.acked, mss);
+            self.on_advance(progress.acked, mss, cx);
         } else if duplicate || sack_news > 0 {
             self.dup_acks = self.dup_acks.saturating_add(1);
             if !self.sack && self.mode != Mode::Loss {
@@ -259,16 +261,16 @@ impl Inflight {
             }
         }
         if self.mode != Mode::Open && self.una.at_or_after(self.recover) {
-            self.reopen();
+            self.reopen(cx);
             progress.left_recovery = true;
         }
-        if self.detect(mss) {
+        if self.detect(mss, cx) {
             progress.entered_recovery = true;
         }
         progress
     }
 
-    fn on_advance(&mut self, acked: u32, mss: u32) {
+    fn on_advance(&mut self, acked: u32, mss: u32, cx: &mut Context<'_>) {
         match self.mode {
             Mode::Open => {
                 self.dup_acks = 0;
@@ -280,7 +282,8 @@ impl Inflight {
                 // A partial acknowledgment: the next segment is lost, too (RFC 6582 section 3.2).
                 self.dup_bytes = self.dup_bytes.saturating_sub(acked.saturating_sub(mss));
                 // Unless it was sent again already.
-                self.lost_edge = (self.una + mss).min(self.nxt).max(self.lost_edge);
+                let edge = (self.una + mss).min(self.nxt);
+                self.advance_lost_edge(edge, LossRule::PartialAck, cx);
                 self.urgent = self.rtx_next == self.una;
             }
             Mode::Recovery | Mode::Loss => {}
@@ -319,7 +322,7 @@ impl Inflight {
     }
 
     /// Decides anew what is lost. True if that starts a recovery.
-    fn detect(&mut self, mss: u32) -> bool {
+    fn detect(&mut self, mss: u32, cx: &mut Context<'_>) -> bool {
         if self.outstanding() == 0 {
             return false;
         }
@@ -335,13 +338,15 @@ impl Inflight {
                     enough && self.una.after(self.recover)
                 };
                 if lost {
-                    self.mode = Mode::Recovery;
-                    self.recover = self.nxt;
-                    self.rtx_next = self.una;
-                    self.rtx_from = self.una;
-                    self.rtx_to = self.una;
+                    self.enter(Mode::Recovery, Recovery::Fast, cx);
                     self.rtx_mark = self.nxt;
-                    self.lost_edge = edge.max((self.una + mss).min(self.nxt));
+                    let rule = if self.sack {
+                        LossRule::Sacked
+                    } else {
+                        LossRule::DuplicateAcks
+                    };
+                    let edge = edge.max((self.una + mss).min(self.nxt));
+                    self.advance_lost_edge(edge, rule, cx);
                     self.urgent = true;
                     self.rescued = false;
                     if !self.sack {
@@ -352,31 +357,68 @@ impl Inflight {
                 lost
             }
             Mode::Recovery => {
-                self.lost_edge = self.lost_edge.max(edge);
-                self.detect_lost_again(mss, segments);
+                self.advance_lost_edge(edge, LossRule::Sacked, cx);
+                self.detect_lost_again(mss, segments, cx);
                 false
             }
             Mode::Loss => {
-                self.detect_lost_again(mss, segments);
+                self.detect_lost_again(mss, segments, cx);
                 false
             }
         }
     }
 
     /// A retransmission is lost as well if enough of what was sent after it has arrived.
-    fn detect_lost_again(&mut self, mss: u32, segments: u32) {
+    fn detect_lost_again(&mut self, mss: u32, segments: u32, cx: &mut Context<'_>) {
         if !self.sack || self.rtx_next == self.una {
             return;
         }
         let above = self.board.sacked(self.rtx_mark, self.nxt);
         let needed = u32::from(self.reorder.dup_thresh(segments)).saturating_mul(mss);
         if above >= needed {
+            self.report_lost(self.una, self.rtx_next, LossRule::RetransmissionLost, cx);
             self.rtx_next = self.una;
             self.rtx_mark = self.nxt;
         }
     }
 
-    fn reopen(&mut self) {
+    /// Everything not SACKed below `edge` is lost.
+    fn advance_lost_edge(&mut self, edge: SeqNum, rule: LossRule, cx: &mut Context<'_>) {
+        let before = self.lost_edge;
+        self.lost_edge = before.max(edge);
+        self.report_lost(before, self.lost_edge, rule, cx);
+    }
+
+    /// Tells the subscriber what of `from..to` is lost.
+    #[inline]
+    fn report_lost(&self, from: SeqNum, to: SeqNum, rule: LossRule, cx: &mut Context<'_>) {
+        if !cx.has_subscriber() {
+            return;
+        }
+        let mut at = from;
+        while let Some((seq, end)) = self.board.next_hole(at, to) {
+            let len = end - seq;
+            cx.emit(|| Event::SegmentLost { seq, len, rule });
+            at = end;
+        }
+    }
+
+    /// A recovery of everything that was sent until now begins.
+    fn enter(&mut self, mode: Mode, kind: Recovery, cx: &mut Context<'_>) {
+        if self.mode != mode {
+            cx.emit(|| Event::RecoveryEntered { kind });
+        }
+        self.mode = mode;
+        self.recover = self.nxt;
+        self.rtx_next = self.una;
+        self.rtx_from = self.una;
+        self.rtx_to = self.una;
+    }
+
+    fn reopen(&mut self, cx: &mut Context<'_>) {
+        if self.mode != Mode::Open {
+            cx.emit(|| Event::RecoveryLeft);
+        }
         self.mode = Mode::Open;
         self.dup_acks = 0;
         self.dup_bytes = 0;
@@ -387,18 +429,15 @@ impl Inflight {
 
     /// The retransmission timer expired: everything not SACKed is lost. `again`: it had expired for
     /// the same octet before; then the peer may have forgotten what it SACKed, and so do we.
-    pub(crate) fn on_timeout(&mut self, again: bool) {
+    pub(crate) fn on_timeout(&mut self, again: bool, cx: &mut Context<'_>) {
         if again {
             self.board.clear();
         }
         self.reorder.on_timeout();
-        self.mode = Mode::Loss;
-        self.recover = self.nxt;
-        self.rtx_next = self.una;
-        self.rtx_from = self.una;
-        self.rtx_to = self.una;
+        self.enter(Mode::Loss, Recovery::Timeout, cx);
         self.rtx_mark = self.nxt;
         self.lost_edge = self.nxt;
+        self.report_lost(self.una, self.nxt, LossRule::Timeout, cx);
         self.dup_acks = 0;
         self.dup_bytes = 0;
         self.timed_at = Instant::FAR_FUTURE;
@@ -406,26 +445,26 @@ impl Inflight {
     }
 
     /// What started the current recovery, or the timeout, had not been lost.
-    pub(crate) fn undo(&mut self) {
+    pub(crate) fn undo(&mut self, cx: &mut Context<'_>) {
         self.reorder.on_spurious_retransmit();
-        self.reopen();
+        self.reopen(cx);
     }
 
     /// The path cannot carry segments of the size that is in flight: send them again, smaller. Not a
     /// sign of congestion.
-    pub(crate) fn on_path_mtu(&mut self) {
+    pub(crate) fn on_path_mtu(&mut self, cx: &mut Context<'_>) {
         if self.outstanding() == 0 {
             return;
         }
-        if self.mode == Mode::Open {
-            self.mode = Mode::Recovery;
+        let mode = if self.mode == Mode::Open {
             self.rescued = true;
-        }
-        self.recover = self.nxt;
-        self.rtx_next = self.una;
-        self.rtx_from = self.una;
-        self.rtx_to = self.una;
+            Mode::Recovery
+        } else {
+            self.mode
+        };
+        self.enter(mode, Recovery::PathMtu, cx);
         self.lost_edge = self.nxt;
+        self.report_lost(self.una, self.nxt, LossRule::PathMtu, cx);
         self.timed_at = Instant::FAR_FUTURE;
         self.dup_bytes = 0;
         self.urgent = true;
@@ -437,9 +476,9 @@ impl Inflight {
     }
 
     /// Frees what a closed connection does not need.
-    pub(crate) fn release(&mut self) {
+    pub(crate) fn release(&mut self, cx: &mut Context<'_>) {
         self.board.clear();
-        self.reopen();
+        self.reopen(cx);
     }
 
     /// What must hold whatever the peer sends.

@@ -394,15 +394,23 @@ fn fin_wait_2_ends_when_nobody_waits() {
 fn icmp_errors_end_handshakes_only() {
     let hard = IcmpError::Hard(Unreachable::Port);
     let mut rig = Rig::syn_sent(plain());
-    assert!(rig.tcp.on_icmp_error(hard, super::rig::ours(9)).is_err());
+    assert!(
+        rig.tcp
+            .on_icmp_error(hard, super::rig::ours(9), rig.now)
+            .is_err()
+    );
     rig.tcp
-        .on_icmp_error(hard, super::rig::ours(0))
+        .on_icmp_error(hard, super::rig::ours(0), rig.now)
         .expect("ours");
     assert_eq!(rig.tcp.error(), Some(TcpError::Refused));
 
     let mut rig = Rig::syn_sent(plain());
     rig.tcp
-        .on_icmp_error(IcmpError::Soft(Unreachable::Host), super::rig::ours(0))
+        .on_icmp_error(
+            IcmpError::Soft(Unreachable::Host),
+            super::rig::ours(0),
+            rig.now,
+        )
         .expect("ours");
     assert_eq!(rig.tcp.state(), State::SynSent);
     rig.pass(1_000_000);
@@ -412,11 +420,15 @@ fn icmp_errors_end_handshakes_only() {
     );
 
     let mut rig = Rig::established(plain());
-    assert!(rig.tcp.on_icmp_error(hard, super::rig::ours(1)).is_err());
+    assert!(
+        rig.tcp
+            .on_icmp_error(hard, super::rig::ours(1), rig.now)
+            .is_err()
+    );
     rig.send(10);
     rig.out();
     rig.tcp
-        .on_icmp_error(hard, super::rig::ours(1))
+        .on_icmp_error(hard, super::rig::ours(1), rig.now)
         .expect("in flight");
     assert_eq!(rig.tcp.state(), State::Established);
 }
@@ -427,7 +439,7 @@ fn a_smaller_path_resends_in_smaller_segments() {
     rig.max_payload = 1_000;
     rig.send(3_000);
     assert_eq!(rig.texts().len(), 3);
-    rig.tcp.on_path_mtu(500);
+    rig.tcp.on_path_mtu(500, rig.now);
     rig.max_payload = 500;
     let cwnd = rig.tcp.info().cwnd;
     let mut sent = rig.texts();

@@ -132,7 +132,7 @@ fn garbage_does_no_harm() {
                 }
                 3 if rng.chance(20_000) => rig.tcp.close(rig.now),
                 3 if rng.chance(10_000) => rig.tcp.close_recv(rig.now),
-                4 if rng.chance(50_000) => rig.tcp.on_path_mtu(rng.u32() as u16),
+                4 if rng.chance(50_000) => rig.tcp.on_path_mtu(rng.u32() as u16, rig.now),
                 _ => {
                     let seg = garbage(&mut rng, &rig, rcv_nxt, una);
                     rig.give(seg);

@@ -3,6 +3,7 @@
 mod arrives;
 mod chaos;
 mod ends;
+mod events;
 mod flow;
 mod fuzz;
 mod goodput;

@@ -11,7 +11,7 @@ use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
 
 use crate::base::{Instant, TcpConfig};
 use crate::tcp::segment::SegmentParts;
-use crate::tcp::{Open, SegmentOut, SegmentOutcome, SeqNum, State, Tcp};
+use crate::tcp::{Context, Event, Open, SegmentOut, SegmentOutcome, SeqNum, State, Tcp};
 
 pub(super) const ACK: TcpFlags = TcpFlags::ACK;
 pub(super) const SYN: TcpFlags = TcpFlags::SYN;
@@ -31,6 +31,8 @@ pub(super) struct Rig {
     /// Timestamp value of what the peer sends, if any.
     pub(super) ts: Option<u32>,
     pub(super) max_payload: usize,
+    /// Events of the calls that the rig makes.
+    events: Vec<(Instant, Event)>,
 }
 
 /// No options but MSS: the least that a test has to think of.
@@ -82,9 +84,10 @@ pub(super) fn syn() -> SegmentParts {
 }
 
 impl Rig {
-    fn of(tcp: Tcp) -> Self {
+    fn of(tcp: Tcp, events: Vec<(Instant, Event)>) -> Self {
         Self {
             tcp,
+            events,
             buffers: Buffers::new(65_536, 64, 64),
             now: Instant::from_millis(1_000),
             window: 60_000,
@@ -95,8 +98,10 @@ impl Rig {
 
     /// SYN-SENT, with the SYN on the wire.
     pub(super) fn syn_sent(cfg: TcpConfig) -> Self {
-        let now = Instant::from_millis(1_000);
-        let mut rig = Self::of(Tcp::connect(&Arc::new(cfg), open(), now));
+        let mut events = Vec::new();
+        let cx = Context::new(Instant::from_millis(1_000)).with_subscriber(&mut events);
+        let tcp = Tcp::connect(&Arc::new(cfg), open(), cx);
+        let mut rig = Self::of(tcp, events);
         let out = rig.out();
         assert_eq!(out.len(), 1);
         assert_eq!((out[0].seq, out[0].flags), (ISS, SYN));
@@ -106,8 +111,10 @@ impl Rig {
 
     /// SYN-RECEIVED by a passive open, with the SYN-ACK on the wire.
     pub(super) fn syn_received(cfg: TcpConfig) -> Self {
-        let now = Instant::from_millis(1_000);
-        let mut rig = Self::of(Tcp::accept(&Arc::new(cfg), open(), &syn().into(), now));
+        let mut events = Vec::new();
+        let cx = Context::new(Instant::from_millis(1_000)).with_subscriber(&mut events);
+        let tcp = Tcp::accept(&Arc::new(cfg), open(), &syn().into(), cx);
+        let mut rig = Self::of(tcp, events);
         let out = rig.out();
         assert_eq!(out.len(), 1);
         assert_eq!((out[0].seq, out[0].flags), (ISS, SYN | ACK));
@@ -143,7 +150,8 @@ impl Rig {
     }
 
     pub(super) fn give(&mut self, seg: SegmentParts) -> SegmentOutcome {
-        let outcome = self.tcp.on_segment(seg.into(), self.now, &self.buffers);
+        let cx = Context::new(self.now).with_subscriber(&mut self.events);
+        let outcome = self.tcp.on_segment(seg.into(), cx, &self.buffers);
         self.tcp.check();
         outcome
     }
@@ -196,7 +204,11 @@ impl Rig {
     /// What is sent now, all of it.
     pub(super) fn out(&mut self) -> Vec<SegmentOut> {
         let mut all = Vec::new();
-        while let Some(seg) = self.tcp.poll_transmit(self.now, self.max_payload) {
+        loop {
+            let cx = Context::new(self.now).with_subscriber(&mut self.events);
+            let Some(seg) = self.tcp.poll_transmit(cx, self.max_payload) else {
+                break;
+            };
             all.push(seg);
             assert!(all.len() < 10_000);
             self.tcp.check();
@@ -243,7 +255,8 @@ impl Rig {
             match self.tcp.poll_timeout() {
                 Some(at) if at <= end => {
                     self.now = at.max(self.now);
-                    self.tcp.on_timeout(self.now);
+                    let cx = Context::new(self.now).with_subscriber(&mut self.events);
+                    self.tcp.on_timeout(cx);
                 }
                 _ => {
                     self.now = end;
@@ -252,6 +265,28 @@ impl Rig {
             }
         }
         panic!("timers never end");
+    }
+
+    /// The application closes.
+    pub(super) fn close(&mut self) {
+        let cx = Context::new(self.now).with_subscriber(&mut self.events);
+        self.tcp.close(cx);
+    }
+
+    /// The application aborts.
+    pub(super) fn abort(&mut self) {
+        let cx = Context::new(self.now).with_subscriber(&mut self.events);
+        self.tcp.abort(cx);
+    }
+
+    /// Takes the events since the last call, without their times.
+    pub(super) fn events(&mut self) -> Vec<Event> {
+        self.timed_events().into_iter().map(|(_, e)| e).collect()
+    }
+
+    /// Takes the events since the last call.
+    pub(super) fn timed_events(&mut self) -> Vec<(Instant, Event)> {
+        core::mem::take(&mut self.events)
     }
 
     pub(super) fn read_all(&mut self) -> Vec<u8> {
