@@ -25,7 +25,6 @@ use crate::base::{Counters, Instant, LinkCaps};
 
 pub mod channel;
 mod config;
-mod errno;
 mod error;
 mod linear;
 mod link;
@@ -34,6 +33,7 @@ mod open;
 pub mod pcap;
 pub mod tun_offload;
 pub mod tun_plain;
+mod tun_queue;
 mod virtio;
 mod wake;
 
@@ -51,10 +51,12 @@ pub trait Unpark: Send + Sync {
 
 /// One queue of packets, in and out, owned by one worker.
 ///
-/// Errors are for what ends the device (it was removed, its other side is gone). A packet that could
-/// not be taken or sent is a counted drop, never an error, and never tried again.
+/// A packet that could not be taken or sent is a counted drop, never an error, and never tried again.
+/// An error means that the device is **gone**: its other end has ceased to exist, and no later call
+/// will move a packet. A TUN device is gone once its interface was deleted (not while it is down), a
+/// packet channel once the program dropped both halves of its pipe; an in-memory link never is.
 pub trait Device: Send + 'static {
-    /// What it can do.
+    /// Returns the capabilities of the link, which stay the same for the life of the device.
     fn caps(&self) -> LinkCaps;
 
     /// Appends up to `max` packets to `out` without waiting and returns how many; `0` means that
@@ -62,7 +64,7 @@ pub trait Device: Send + 'static {
     /// be discarded. `now` becomes the packets' time of arrival.
     ///
     /// # Errors
-    /// The device is gone; no later call will succeed.
+    /// The device is gone.
     fn recv_batch(
         &mut self,
         out: &mut Vec<RxPacket>,
@@ -75,8 +77,8 @@ pub trait Device: Send + 'static {
     /// Sends the packets in order and leaves `batch` empty. What could not be sent is counted.
     ///
     /// # Errors
-    /// The device is gone; no later call will succeed. The batch is empty then, too, and the packets
-    /// that were left are counted as drops.
+    /// The device is gone. The batch is empty then, too, and the packets that were left are counted as
+    /// drops.
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()>;
 
     /// Sleeps until a packet may be there, [`Unpark::unpark`] was called since the last `park`, or

@@ -21,12 +21,11 @@ use rustix::io::Errno;
 use tun_rs::{DeviceBuilder, SyncDevice};
 use zerocopy::IntoBytes as _;
 
-use super::errno::{ErrorAction, SIGNAL_RETRIES, judge};
 use super::linear;
+use super::tun_queue::{self, Read, TunQueue, retry_interrupted};
 use super::virtio::{HEADER_BYTES, Header};
 use super::wake::FdWake;
 use super::{Device, TunConfig, Unpark};
-use crate::base::counters::Counter;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
 /// Largest packet with segmentation offload: an IPv6 header and the most that it can announce.
@@ -48,15 +47,6 @@ pub struct OffloadTun {
     spare: Option<SlabMut>,
     /// Small packets are put together here; linear ones of any size without offload.
     scratch: Vec<u8>,
-}
-
-/// What one read gave.
-enum Read {
-    Packet(RxPacket),
-    /// There was one, and it is counted as a drop.
-    Dropped,
-    /// Nothing there.
-    Empty,
 }
 
 impl fmt::Debug for OffloadTun {
@@ -118,46 +108,9 @@ impl OffloadTun {
         self.tun.as_fd()
     }
 
-    fn read_one(
-        &mut self,
-        buffers: &Buffers,
-        now: Instant,
-        counters: &Counters,
-    ) -> io::Result<Read> {
-        let mut slab = match self.spare.take().or_else(|| buffers.large().take()) {
-            Some(slab) => slab,
-            None => return self.discard_one(counters),
-        };
-        let read = match read_packet(self.tun.as_fd(), slab.as_mut_slice(), counters) {
-            Ok(read) => read,
-            Err(outcome) => {
-                self.spare = Some(slab);
-                return outcome;
-            }
-        };
-        match self.judge(slab.as_slice().get(..read).unwrap_or(&[]), slab.len()) {
-            Err(reason) => {
-                counters.drop_packet(reason);
-                self.spare = Some(slab);
-                Ok(Read::Dropped)
-            }
-            Ok((checksum, gso_size)) => {
-                let Some(data) = self.keep(slab, read, buffers) else {
-                    counters.drop_packet(DropReason::NoReceiveBuffer);
-                    return Ok(Read::Dropped);
-                };
-                Ok(Read::Packet(RxPacket {
-                    data,
-                    checksum,
-                    gso_size,
-                    arrived_nanos: now.as_nanos(),
-                }))
-            }
-        }
-    }
-
-    /// What the device's header says about what was read into `room` bytes.
-    fn judge(&self, read: &[u8], room: usize) -> Result<(RxChecksum, u16), DropReason> {
+    /// Checks what was read into `room` bytes against the device's header, and returns what that
+    /// says about the checksum, and the segment size.
+    fn check(&self, read: &[u8], room: usize) -> Result<(RxChecksum, u16), DropReason> {
         // The kernel cuts off what does not fit and does not say so.
         if read.len() == room {
             return Err(DropReason::DeviceTruncated);
@@ -166,7 +119,7 @@ impl OffloadTun {
             return Ok((RxChecksum::Unknown, 0));
         }
         let (header, packet) = Header::split(read).ok_or(DropReason::DeviceTruncated)?;
-        header.judge(packet).ok_or(DropReason::DeviceHeader)
+        header.check(packet).ok_or(DropReason::DeviceHeader)
     }
 
     /// The packet as a payload: copied if it is small, else in the slab that it was read into. There
@@ -210,13 +163,61 @@ impl OffloadTun {
             Err(outcome) => outcome,
         }
     }
+}
 
-    /// Puts the device's header in front and gives the packet to the kernel. A failure costs the
-    /// packet; what it means for the device is the caller's to judge.
+/// Reads one packet; `Err` holds the answer when there was none.
+fn read_packet(
+    fd: BorrowedFd<'_>,
+    into: &mut [u8],
+    counters: &Counters,
+) -> Result<usize, io::Result<Read>> {
+    retry_interrupted(|| rustix::io::read(fd, &mut *into))
+        .map_err(|errno| Read::from_error(errno, counters))
+}
+
+impl TunQueue for OffloadTun {
+    fn read_one(
+        &mut self,
+        buffers: &Buffers,
+        now: Instant,
+        counters: &Counters,
+    ) -> io::Result<Read> {
+        let mut slab = match self.spare.take().or_else(|| buffers.large().take()) {
+            Some(slab) => slab,
+            None => return self.discard_one(counters),
+        };
+        let read = match read_packet(self.tun.as_fd(), slab.as_mut_slice(), counters) {
+            Ok(read) => read,
+            Err(outcome) => {
+                self.spare = Some(slab);
+                return outcome;
+            }
+        };
+        match self.check(slab.as_slice().get(..read).unwrap_or(&[]), slab.len()) {
+            Err(reason) => {
+                counters.drop_packet(reason);
+                self.spare = Some(slab);
+                Ok(Read::Dropped)
+            }
+            Ok((checksum, gso_size)) => {
+                let Some(data) = self.keep(slab, read, buffers) else {
+                    counters.drop_packet(DropReason::NoReceiveBuffer);
+                    return Ok(Read::Dropped);
+                };
+                Ok(Read::Packet(RxPacket {
+                    data,
+                    checksum,
+                    gso_size,
+                    arrived_nanos: now.as_nanos(),
+                }))
+            }
+        }
+    }
+
     fn write_one(&mut self, packet: &mut TxPacket) -> Result<usize, Errno> {
         if self.header_bytes == 0 {
             linear::write(packet, &mut self.scratch).map_err(|_| Errno::INVAL)?;
-            return until_done(|| rustix::io::write(&self.tun, &self.scratch));
+            return retry_interrupted(|| rustix::io::write(&self.tun, &self.scratch));
         }
         let header = Header::for_sending(&packet.offload, packet.head.as_slice());
         packet
@@ -226,7 +227,7 @@ impl OffloadTun {
             .copy_from_slice(header.as_bytes());
         let head = packet.head.as_slice();
         if packet.payload.is_empty() {
-            return until_done(|| rustix::io::write(&self.tun, head));
+            return retry_interrupted(|| rustix::io::write(&self.tun, head));
         }
         if packet.len() <= COPY_BYTES_MAX {
             self.scratch.clear();
@@ -234,7 +235,7 @@ impl OffloadTun {
             for piece in packet.payload.slices() {
                 self.scratch.extend_from_slice(piece);
             }
-            return until_done(|| rustix::io::write(&self.tun, &self.scratch));
+            return retry_interrupted(|| rustix::io::write(&self.tun, &self.scratch));
         }
         let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
         let mut count = 0;
@@ -243,35 +244,8 @@ impl OffloadTun {
             *to = IoSlice::new(from);
             count += 1;
         }
-        until_done(|| rustix::io::writev(&self.tun, pieces.get(..count).unwrap_or(&[])))
+        retry_interrupted(|| rustix::io::writev(&self.tun, pieces.get(..count).unwrap_or(&[])))
     }
-}
-
-/// Repeats a call that a signal interrupted, a few times.
-fn until_done(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {
-    for _ in 1..SIGNAL_RETRIES {
-        match call() {
-            Err(Errno::INTR) => {}
-            done => return done,
-        }
-    }
-    call()
-}
-
-/// Reads one packet; `Err` holds the answer when there was none.
-fn read_packet(
-    fd: BorrowedFd<'_>,
-    into: &mut [u8],
-    counters: &Counters,
-) -> Result<usize, io::Result<Read>> {
-    until_done(|| rustix::io::read(fd, &mut *into)).map_err(|errno| match judge(errno) {
-        ErrorAction::Later | ErrorAction::Again => Ok(Read::Empty),
-        ErrorAction::PacketLost => {
-            counters.drop_packet(DropReason::DeviceHeader);
-            Ok(Read::Dropped)
-        }
-        ErrorAction::Gone => Err(errno.into()),
-    })
 }
 
 impl Device for OffloadTun {
@@ -287,58 +261,11 @@ impl Device for OffloadTun {
         now: Instant,
         counters: &Counters,
     ) -> io::Result<usize> {
-        let before = out.len();
-        let (mut taken, mut bytes) = (0, 0);
-        let result = loop {
-            if taken == max {
-                break Ok(());
-            }
-            match self.read_one(buffers, now, counters) {
-                Ok(Read::Packet(packet)) => {
-                    bytes += packet.data.len() as u64;
-                    out.push(packet);
-                }
-                Ok(Read::Dropped) => {}
-                Ok(Read::Empty) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-            taken += 1;
-        };
-        if taken > 0 {
-            counters.add(Counter::PacketsIn, taken as u64);
-            counters.add(Counter::BytesIn, bytes);
-        }
-        result.map(|()| out.len() - before)
+        tun_queue::recv_batch(self, out, max, buffers, now, counters)
     }
 
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
-        let (mut sent, mut bytes) = (0, 0);
-        let mut result = Ok(());
-        for packet in batch.iter_mut() {
-            let len = packet.len();
-            if result.is_err() {
-                counters.drop_packet(DropReason::TransmitFailed);
-                continue;
-            }
-            match self.write_one(packet) {
-                Ok(_) => {
-                    sent += 1;
-                    bytes += len as u64;
-                }
-                Err(errno) => {
-                    counters.drop_packet(DropReason::TransmitFailed);
-                    if judge(errno) == ErrorAction::Gone {
-                        result = Err(errno.into());
-                    }
-                }
-            }
-        }
-        batch.clear();
-        if sent > 0 {
-            counters.add(Counter::PacketsOut, sent);
-            counters.add(Counter::BytesOut, bytes);
-        }
-        result
+        tun_queue::send_batch(self, batch, counters)
     }
 
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {

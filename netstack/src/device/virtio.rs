@@ -2,7 +2,7 @@
 //!
 //! * **Define.** A received header is sound when what it says about checksum and segmentation can be
 //!   true of the packet behind it.
-//! * **Enforce.** [`Header::judge`] is the only way from a received header to what the stack is told.
+//! * **Enforce.** [`Header::check`] is the only way from a received header to what the stack is told.
 //! * **Consume.** The stack skips checksums that are vouched for, and cuts super-segments at
 //!   `gso_size`, without looking again.
 //!
@@ -55,9 +55,10 @@ impl Header {
         (!packet.is_empty()).then_some((header, packet))
     }
 
-    /// What to tell the stack: whether the checksum is vouched for, and the size of the segments in a
-    /// super-segment (0: it is none). `None` when the header contradicts the packet.
-    pub(super) fn judge(&self, packet: &[u8]) -> Option<(RxChecksum, u16)> {
+    /// Checks the header against the packet behind it. Returns whether the checksum is vouched for,
+    /// and the size of the segments in a super-segment (0: it is none), or `None` if the two
+    /// contradict each other.
+    pub(super) fn check(&self, packet: &[u8]) -> Option<(RxChecksum, u16)> {
         let partial = self.flags & FLAG_NEEDS_CSUM != 0;
         if partial {
             let end = usize::from(self.csum_start) + usize::from(self.csum_offset) + 2;
@@ -179,17 +180,17 @@ mod tests {
             csum_offset: 6,
             ..Header::default()
         };
-        assert_eq!(with(0).judge(&packet), Some((RxChecksum::Unknown, 0)));
+        assert_eq!(with(0).check(&packet), Some((RxChecksum::Unknown, 0)));
         assert_eq!(
-            with(FLAG_DATA_VALID).judge(&packet),
+            with(FLAG_DATA_VALID).check(&packet),
             Some((RxChecksum::Vouched, 0))
         );
         assert_eq!(
-            with(FLAG_NEEDS_CSUM).judge(&packet),
+            with(FLAG_NEEDS_CSUM).check(&packet),
             Some((RxChecksum::Vouched, 0))
         );
         assert_eq!(
-            with(FLAG_NEEDS_CSUM).judge(&packet[..27]),
+            with(FLAG_NEEDS_CSUM).check(&packet[..27]),
             None,
             "field outside"
         );
@@ -215,20 +216,20 @@ mod tests {
             (0x7f, &tcp4, false),
         ];
         for (kind, packet, sound) in cases {
-            let judged = tso(kind).judge(packet);
+            let checked = tso(kind).check(packet);
             assert_eq!(
-                judged,
+                checked,
                 sound.then_some((RxChecksum::Vouched, 1460)),
                 "{kind:#x}"
             );
         }
         let mut sizeless = tso(GSO_TCPV4);
         sizeless.gso_size = 0;
-        assert_eq!(sizeless.judge(&tcp4), None);
+        assert_eq!(sizeless.check(&tcp4), None);
         let mut complete = tso(GSO_TCPV4);
         complete.flags = 0;
         assert_eq!(
-            complete.judge(&tcp4),
+            complete.check(&tcp4),
             None,
             "a super-segment has no complete checksum"
         );
@@ -245,7 +246,7 @@ mod tests {
             let Some((header, packet)) = Header::split(&read) else {
                 continue;
             };
-            if let Some((checksum, gso_size)) = header.judge(packet) {
+            if let Some((checksum, gso_size)) = header.check(packet) {
                 assert!(gso_size == 0 || checksum == RxChecksum::Vouched);
                 let inside = usize::from(header.csum_start) + usize::from(header.csum_offset) + 2;
                 assert!(header.flags & FLAG_NEEDS_CSUM == 0 || inside <= packet.len());

@@ -1,18 +1,32 @@
-//! Sleeping and being woken, without a lock and without a wake-up that gets lost.
+//! Parking a device's thread and unparking it, without a lock and without a lost wake-up.
 //!
-//! * **Define.** A device's thread is `RUNNING`, `PARKED` or `NOTIFIED`. Who wakes writes `NOTIFIED`;
+//! * **Define.** A device's thread is `RUNNING`, `PARKED` or `NOTIFIED`. An unpark writes `NOTIFIED`;
 //!   only the device's thread leaves that state.
-//! * **Enforce.** One atomic holds the state; the thread gets from `RUNNING` to `PARKED` only by an
-//!   exchange that fails if somebody notified it in between.
-//! * **Consume.** Whoever hands work to a device pushes it first and calls `unpark` after: the thread
-//!   then either sees the work or returns from its next `park`. A thread that does not sleep is woken
-//!   without a system call.
+//! * **Enforce.** One atomic, `State`, holds it; the thread gets from `RUNNING` to `PARKED` only by
+//!   an exchange that fails if an unpark came in between.
+//! * **Consume.** A caller that hands work to a device pushes it first and calls `unpark` after: the
+//!   thread then either sees the work or returns from its next `park`. A thread that does not sleep
+//!   is unparked without a system call.
+//!
+//! All devices share that state; the three types differ in the system call that sleeps:
+//!
+//! | type | sleeps in | for a device that |
+//! |---|---|---|
+//! | [`FdWake`] | `ppoll` | lends its file descriptor |
+//! | [`EpollWake`] | `epoll_wait` | gives only its descriptor's number, which needs no borrow here |
+//! | [`MemoryWake`] | `futex` | has no descriptor |
+//!
+//! `ppoll` is the first choice: with `epoll` the kernel runs a callback for each packet that it
+//! queues, even while the thread does not sleep.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::thread::futex;
@@ -34,7 +48,7 @@ fn timespec(timeout: Option<Duration>) -> Option<Timespec> {
     })
 }
 
-/// The state alone; how to sleep is its owner's matter.
+/// The state of a device's thread.
 #[derive(Debug)]
 struct State(AtomicU32);
 
@@ -43,7 +57,8 @@ impl State {
         Self(AtomicU32::new(RUNNING))
     }
 
-    /// `true`: go to sleep now, `leave` afterwards. `false`: somebody notified us; do not sleep.
+    /// Returns `true` if the thread must sleep now and call `leave` afterwards, `false` if it was
+    /// notified and must not sleep.
     fn enter(&self) -> bool {
         let entered = self
             .0
@@ -58,13 +73,13 @@ impl State {
         self.0.swap(RUNNING, Ordering::AcqRel);
     }
 
-    /// `true`: the thread sleeps and must be shaken.
+    /// Returns `true` if the thread sleeps, so that a system call must wake it.
     fn notify(&self) -> bool {
         self.0.swap(NOTIFIED, Ordering::AcqRel) == PARKED
     }
 }
 
-/// For a device that waits on a file descriptor.
+/// Parks a thread until a borrowed file descriptor is readable.
 #[derive(Debug)]
 pub(super) struct FdWake {
     state: State,
@@ -89,10 +104,10 @@ impl FdWake {
             PollFd::new(&self.event, PollFlags::IN),
         ];
         let polled = poll(&mut fds, timespec(timeout).as_ref());
-        let shaken = fds[1].revents().contains(PollFlags::IN);
+        let unparked = fds[1].revents().contains(PollFlags::IN);
         self.state.leave();
-        if shaken {
-            // Not there yet, or already gone: both harmless, the next poll returns at once at worst.
+        if unparked {
+            // A failed read is harmless: at worst the next poll returns at once.
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
         }
         match polled {
@@ -111,7 +126,73 @@ impl Unpark for FdWake {
     }
 }
 
-/// For a device without a file descriptor.
+const DEVICE: Token = Token(0);
+const UNPARK: Token = Token(1);
+
+/// Parks a thread until a descriptor, known by its number, becomes readable.
+///
+/// `epoll` reports an edge once: a packet that was there before the last report is not reported
+/// again. The device must not park before a read has found its queue empty.
+#[derive(Debug)]
+pub(super) struct EpollWake {
+    poll: Poll,
+    events: Events,
+    unparker: Arc<EpollUnparker>,
+}
+
+#[derive(Debug)]
+struct EpollUnparker {
+    state: State,
+    waker: Waker,
+}
+
+impl EpollWake {
+    /// Registers `fd`, which must stay open as long as the result lives.
+    pub(super) fn new(fd: RawFd) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        poll.registry()
+            .register(&mut SourceFd(&fd), DEVICE, Interest::READABLE)?;
+        let unparker = Arc::new(EpollUnparker {
+            state: State::new(),
+            waker: Waker::new(poll.registry(), UNPARK)?,
+        });
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(4),
+            unparker,
+        })
+    }
+
+    /// Sleeps until the descriptor becomes readable, `unpark`, or `timeout`. Returns `true` if the
+    /// descriptor is readable.
+    pub(super) fn park(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        if !self.unparker.state.enter() {
+            return Ok(false);
+        }
+        let polled = self.poll.poll(&mut self.events, timeout);
+        self.unparker.state.leave();
+        match polled {
+            Ok(()) => Ok(self.events.iter().any(|event| event.token() == DEVICE)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn unparker(&self) -> Arc<dyn Unpark> {
+        Arc::clone(&self.unparker) as Arc<dyn Unpark>
+    }
+}
+
+impl Unpark for EpollUnparker {
+    fn unpark(&self) {
+        if self.state.notify() {
+            // Fails only if the device is closed, and then no thread sleeps.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+/// Parks a thread that has no file descriptor to wait for.
 #[derive(Debug)]
 pub(super) struct MemoryWake {
     state: State,
@@ -146,7 +227,7 @@ impl MemoryWake {
 impl Unpark for MemoryWake {
     fn unpark(&self) {
         if self.state.notify() {
-            // Waking nobody is fine: the thread was about to leave on its own.
+            // Waking no thread is fine: it was about to return on its own.
             let _ = futex::wake(&self.state.0, futex::Flags::PRIVATE, 1);
         }
     }
@@ -154,8 +235,7 @@ impl Unpark for MemoryWake {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-    use std::sync::Arc;
+    use std::os::fd::{AsFd as _, AsRawFd as _};
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
@@ -176,6 +256,26 @@ mod tests {
         wake.park(reader.as_fd(), LONG).expect("returns at once");
         wake.park(reader.as_fd(), Some(Duration::ZERO))
             .expect("times out");
+
+        let mut wake = EpollWake::new(reader.as_raw_fd()).expect("epoll");
+        wake.unparker().unpark();
+        assert!(!wake.park(LONG).expect("returns at once"));
+        assert!(!wake.park(Some(Duration::ZERO)).expect("times out"));
+    }
+
+    #[test]
+    fn a_running_thread_is_unparked_without_a_system_call() {
+        let wake = FdWake::new().expect("eventfd");
+        wake.unpark();
+        let read = rustix::io::read(&wake.event, &mut [0; 8]);
+        assert_eq!(read, Err(Errno::AGAIN), "the eventfd was not written");
+
+        let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
+        let mut wake = EpollWake::new(reader.as_raw_fd()).expect("epoll");
+        wake.unparker().unpark();
+        let polled = wake.poll.poll(&mut wake.events, Some(Duration::ZERO));
+        polled.expect("poll");
+        assert!(wake.events.is_empty(), "the waker was not used");
     }
 
     #[test]
@@ -184,11 +284,13 @@ mod tests {
         let wake = FdWake::new().expect("eventfd");
         rustix::io::write(&writer, b"x").expect("write");
         wake.park(reader.as_fd(), LONG).expect("returns at once");
+        let mut wake = EpollWake::new(reader.as_raw_fd()).expect("epoll");
+        assert!(wake.park(LONG).expect("returns at once"));
     }
 
     /// Each item that the producer pushes is seen although the consumer sleeps whenever it saw
     /// nothing: a lost wake-up would hang here for ten minutes.
-    fn no_wake_up_is_lost(park: impl Fn() -> io::Result<()> + Sync, wake: Arc<dyn Unpark>) {
+    fn no_wake_up_is_lost(mut park: impl FnMut() -> io::Result<()> + Send, wake: Arc<dyn Unpark>) {
         const ITEMS: usize = 20_000;
         let pushed = AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -228,5 +330,9 @@ mod tests {
             },
             wake,
         );
+        let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
+        let mut wake = EpollWake::new(reader.as_raw_fd()).expect("epoll");
+        let unparker = wake.unparker();
+        no_wake_up_is_lost(move || wake.park(LONG).map(drop), unparker);
     }
 }

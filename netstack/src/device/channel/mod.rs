@@ -64,9 +64,9 @@ struct Shared {
     reader: AtomicWaker,
     /// The task that waits for room.
     writer: AtomicWaker,
-    device_gone: AtomicBool,
-    sender_gone: AtomicBool,
-    receiver_gone: AtomicBool,
+    device_dropped: AtomicBool,
+    sender_dropped: AtomicBool,
+    receiver_dropped: AtomicBool,
     /// Packets of the stack that found the queue full.
     dropped: AtomicU64,
 }
@@ -116,9 +116,9 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
         wake: MemoryWake::new(),
         reader: AtomicWaker::new(),
         writer: AtomicWaker::new(),
-        device_gone: AtomicBool::new(false),
-        sender_gone: AtomicBool::new(false),
-        receiver_gone: AtomicBool::new(false),
+        device_dropped: AtomicBool::new(false),
+        sender_dropped: AtomicBool::new(false),
+        receiver_dropped: AtomicBool::new(false),
         dropped: AtomicU64::new(0),
     });
     let pipe = PacketPipe::new(Arc::clone(&shared));
@@ -140,7 +140,7 @@ pub struct ChannelDevice {
 
 impl Drop for ChannelDevice {
     fn drop(&mut self) {
-        self.shared.device_gone.store(true, Ordering::Release);
+        self.shared.device_dropped.store(true, Ordering::Release);
         self.shared.reader.wake();
         self.shared.writer.wake();
     }
@@ -170,7 +170,7 @@ impl Device for ChannelDevice {
         let before = out.len();
         let (mut taken, mut bytes) = (0, 0);
         // Asked before the queue: what was sent before the sender left is still delivered.
-        let sender_gone = self.shared.sender_gone.load(Ordering::Acquire);
+        let sender_dropped = self.shared.sender_dropped.load(Ordering::Acquire);
         while taken < max {
             let Some(packet) = self.shared.to_stack.pop() else {
                 break;
@@ -198,17 +198,17 @@ impl Device for ChannelDevice {
             counters.add(Counter::PacketsIn, taken as u64);
             counters.add(Counter::BytesIn, bytes);
             self.shared.writer.wake();
-        } else if sender_gone && self.shared.receiver_gone.load(Ordering::Acquire) {
-            return Err(pipe_gone());
+        } else if sender_dropped && self.shared.receiver_dropped.load(Ordering::Acquire) {
+            return Err(device_gone());
         }
         Ok(out.len() - before)
     }
 
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
         let (mut sent, mut bytes) = (0, 0);
-        let gone = self.shared.receiver_gone.load(Ordering::Acquire);
+        let dropped = self.shared.receiver_dropped.load(Ordering::Acquire);
         for packet in batch.drain(..) {
-            if gone || linear::write(&packet, &mut self.scratch).is_err() {
+            if dropped || linear::write(&packet, &mut self.scratch).is_err() {
                 counters.drop_packet(DropReason::TransmitFailed);
                 continue;
             }
@@ -237,8 +237,8 @@ impl Device for ChannelDevice {
             counters.add(Counter::BytesOut, bytes);
             self.shared.reader.wake();
         }
-        if gone && self.shared.sender_gone.load(Ordering::Acquire) {
-            return Err(pipe_gone());
+        if dropped && self.shared.sender_dropped.load(Ordering::Acquire) {
+            return Err(device_gone());
         }
         Ok(())
     }
@@ -252,7 +252,7 @@ impl Device for ChannelDevice {
     }
 }
 
-fn pipe_gone() -> io::Error {
+fn device_gone() -> io::Error {
     io::Error::new(
         io::ErrorKind::BrokenPipe,
         "packet channel: the program dropped its side of the channel",

@@ -108,10 +108,10 @@ impl PacketReceiver {
         }
         self.shared.reader.register(cx.waker());
         // Both may have happened before the waker was in place.
-        let gone = self.shared.device_gone.load(Ordering::Acquire);
+        let dropped = self.shared.device_dropped.load(Ordering::Acquire);
         match self.shared.from_stack.pop() {
             Some(packet) => Poll::Ready(Some(packet)),
-            None if gone => Poll::Ready(None),
+            None if dropped => Poll::Ready(None),
             None => Poll::Pending,
         }
     }
@@ -124,7 +124,7 @@ impl PacketReceiver {
 
 impl Drop for PacketReceiver {
     fn drop(&mut self) {
-        self.shared.receiver_gone.store(true, Ordering::Release);
+        self.shared.receiver_dropped.store(true, Ordering::Release);
         self.shared.unpark();
     }
 }
@@ -167,7 +167,7 @@ impl PacketSender {
                 mtu: self.shared.mtu,
             });
         }
-        if self.shared.device_gone.load(Ordering::Acquire) {
+        if self.shared.device_dropped.load(Ordering::Acquire) {
             return Err(SendError::Closed);
         }
         self.shared.to_stack.push(packet).map_err(SendError::Full)?;
@@ -181,7 +181,7 @@ impl PacketSender {
     /// The stack is gone.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         for register in [true, false] {
-            if self.shared.device_gone.load(Ordering::Acquire) {
+            if self.shared.device_dropped.load(Ordering::Acquire) {
                 return Poll::Ready(Err(SendError::Closed));
             }
             if !self.shared.to_stack.is_full() {
@@ -198,7 +198,7 @@ impl PacketSender {
 
 impl Drop for PacketSender {
     fn drop(&mut self) {
-        self.shared.sender_gone.store(true, Ordering::Release);
+        self.shared.sender_dropped.store(true, Ordering::Release);
         self.shared.unpark();
     }
 }

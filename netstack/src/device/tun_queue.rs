@@ -1,0 +1,205 @@
+//! The part that both TUN devices have in common: batches, repeated calls, and the meaning of an
+//! error number.
+//!
+//! A device implements [`TunQueue`], which reads or writes one packet; [`recv_batch`] and
+//! [`send_batch`] make batches of that and do the counting.
+
+use std::io;
+
+use packet::Buffers;
+use packet::frame::{RxPacket, TxPacket};
+use rustix::io::Errno;
+
+use crate::base::counters::Counter;
+use crate::base::{Counters, DropReason, Instant};
+
+/// How often a call is made that signals interrupt each time; then the packet is given up.
+const INTERRUPTED_CALLS_MAX: usize = 8;
+
+/// The consequence of a failed read or write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Failure {
+    /// No packet is waiting, or there is no room for one: the call did nothing.
+    WouldBlock,
+    /// A signal interrupted the call before it did anything.
+    Interrupted,
+    /// This packet is lost; the device still works.
+    PacketLost,
+    /// The device is gone, as [`Device`](super::Device) defines it.
+    DeviceGone,
+}
+
+impl Failure {
+    /// Classifies an error number. An interface that is down (`EIO`), lack of memory and a header
+    /// that the kernel refuses cost the packet; only a permanent failure ends the device.
+    fn of(errno: Errno) -> Self {
+        match errno {
+            Errno::AGAIN => Self::WouldBlock,
+            Errno::INTR => Self::Interrupted,
+            // After the interface was deleted the kernel says BADFD, and FAULT to a reader that was
+            // asleep in the call at that moment.
+            Errno::BADFD | Errno::BADF | Errno::NODEV | Errno::NXIO | Errno::FAULT => {
+                Self::DeviceGone
+            }
+            _ => Self::PacketLost,
+        }
+    }
+}
+
+/// The outcome of one read.
+#[derive(Debug)]
+pub(super) enum Read {
+    Packet(RxPacket),
+    /// A packet was taken off the queue, discarded and counted.
+    Dropped,
+    /// No packet is waiting.
+    Empty,
+}
+
+impl Read {
+    /// Converts a failed read, and counts the packet that it cost.
+    ///
+    /// # Errors
+    /// The device is gone.
+    pub(super) fn from_error(errno: Errno, counters: &Counters) -> io::Result<Self> {
+        match Failure::of(errno) {
+            Failure::WouldBlock | Failure::Interrupted => Ok(Self::Empty),
+            Failure::PacketLost => {
+                counters.drop_packet(DropReason::DeviceHeader);
+                Ok(Self::Dropped)
+            }
+            Failure::DeviceGone => Err(errno.into()),
+        }
+    }
+}
+
+/// Repeats a call that a signal interrupted, up to [`INTERRUPTED_CALLS_MAX`] times.
+#[inline]
+pub(super) fn retry_interrupted(
+    mut call: impl FnMut() -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    for _ in 1..INTERRUPTED_CALLS_MAX {
+        match call() {
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
+    }
+    call()
+}
+
+/// One queue of a TUN device, packet by packet.
+pub(super) trait TunQueue {
+    /// Reads one packet without waiting. Dropped packets are counted already.
+    ///
+    /// # Errors
+    /// The device is gone.
+    fn read_one(
+        &mut self,
+        buffers: &Buffers,
+        now: Instant,
+        counters: &Counters,
+    ) -> io::Result<Read>;
+
+    /// Hands one packet to the kernel. May change the packet, which is discarded afterwards.
+    fn write_one(&mut self, packet: &mut TxPacket) -> Result<usize, Errno>;
+}
+
+/// [`Device::recv_batch`](super::Device::recv_batch) for a TUN queue.
+pub(super) fn recv_batch(
+    queue: &mut impl TunQueue,
+    out: &mut Vec<RxPacket>,
+    max: usize,
+    buffers: &Buffers,
+    now: Instant,
+    counters: &Counters,
+) -> io::Result<usize> {
+    let before = out.len();
+    let (mut taken, mut bytes) = (0, 0);
+    let result = loop {
+        if taken == max {
+            break Ok(());
+        }
+        match queue.read_one(buffers, now, counters) {
+            Ok(Read::Packet(packet)) => {
+                bytes += packet.data.len() as u64;
+                out.push(packet);
+            }
+            Ok(Read::Dropped) => {}
+            Ok(Read::Empty) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        taken += 1;
+    };
+    if taken > 0 {
+        counters.add(Counter::PacketsIn, taken as u64);
+        counters.add(Counter::BytesIn, bytes);
+    }
+    result.map(|()| out.len() - before)
+}
+
+/// [`Device::send_batch`](super::Device::send_batch) for a TUN queue.
+pub(super) fn send_batch(
+    queue: &mut impl TunQueue,
+    batch: &mut Vec<TxPacket>,
+    counters: &Counters,
+) -> io::Result<()> {
+    let (mut sent, mut bytes) = (0, 0);
+    let mut result = Ok(());
+    for packet in batch.iter_mut() {
+        // Before `write_one`, which may put the device's own header in front.
+        let len = packet.len();
+        if result.is_err() {
+            counters.drop_packet(DropReason::TransmitFailed);
+            continue;
+        }
+        match queue.write_one(packet) {
+            Ok(_) => {
+                sent += 1;
+                bytes += len as u64;
+            }
+            Err(errno) => {
+                counters.drop_packet(DropReason::TransmitFailed);
+                if Failure::of(errno) == Failure::DeviceGone {
+                    result = Err(errno.into());
+                }
+            }
+        }
+    }
+    batch.clear();
+    if sent > 0 {
+        counters.add(Counter::PacketsOut, sent);
+        counters.add(Counter::BytesOut, bytes);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_permanent_failure_ends_the_device() {
+        for errno in [Errno::BADFD, Errno::BADF, Errno::NODEV, Errno::NXIO] {
+            assert_eq!(Failure::of(errno), Failure::DeviceGone, "{errno}");
+        }
+        for errno in [Errno::IO, Errno::NOMEM, Errno::INVAL, Errno::NOBUFS] {
+            assert_eq!(Failure::of(errno), Failure::PacketLost, "{errno}");
+        }
+    }
+
+    #[test]
+    fn interrupted_calls_are_repeated_but_not_forever() {
+        let mut calls = 0;
+        let result = retry_interrupted(|| {
+            calls += 1;
+            if calls < 3 { Err(Errno::INTR) } else { Ok(7) }
+        });
+        assert_eq!((result, calls), (Ok(7), 3));
+        calls = 0;
+        let result = retry_interrupted(|| {
+            calls += 1;
+            Err(Errno::INTR)
+        });
+        assert_eq!((result, calls), (Err(Errno::INTR), INTERRUPTED_CALLS_MAX));
+    }
+}
