@@ -8,9 +8,9 @@ pub struct OffloadCaps {
     /// Takes TCP super-segments of up to 64 KiB ([`packet::frame::SegmentOffload`]) and may hand
     /// them over on receive. Needs `tx_checksum`.
     pub tso: bool,
-    /// Takes UDP super-datagrams and may hand them over on receive: one UDP header and a payload of
-    /// several datagrams, each [`packet::frame::RxPacket::gso_size`] bytes long but the last. Needs
-    /// `tx_checksum`.
+    /// Takes segmented UDP datagrams (UDP GSO) and may hand them over on receive (UDP GRO): one UDP
+    /// header and the payload of several datagrams, each [`packet::frame::RxPacket::gso_size`] bytes
+    /// long but the last. Needs `tx_checksum`.
     pub uso: bool,
 }
 

@@ -186,11 +186,6 @@ impl AddressTable {
         }
     }
 
-    /// True if `address` is on one of our subnets.
-    pub fn is_on_link(&self, address: IpAddr) -> bool {
-        self.prefixes.iter().any(|p| p.contains(address))
-    }
-
     /// What a packet's destination means to us.
     pub fn classify(&self, dst: IpAddr) -> Destination {
         if self.is_local(dst) {

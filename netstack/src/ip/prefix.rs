@@ -93,18 +93,6 @@ impl Prefix {
         }
     }
 
-    /// Everything of IPv4: `0.0.0.0/0`.
-    pub const ALL_V4: Self = Self {
-        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        len: 0,
-    };
-
-    /// Everything of IPv6: `::/0`.
-    pub const ALL_V6: Self = Self {
-        address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        len: 0,
-    };
-
     /// The address as given, host bits included.
     pub fn address(&self) -> IpAddr {
         self.address

@@ -223,7 +223,7 @@ mod tests {
     fn refused_routes() {
         let mut t = RouteTable::new();
         for via in ["fd77::1", "0.0.0.0", "255.255.255.255", "224.0.0.1"] {
-            let refused = t.add_via(Prefix::ALL_V4, ip(via));
+            let refused = t.add_via(prefix("0.0.0.0/0"), ip(via));
             assert!(matches!(refused, Err(RouteError::Gateway { .. })), "{via}");
         }
         t.add_on_link(prefix("10.0.0.1/24")).expect("added");

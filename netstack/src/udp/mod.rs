@@ -7,4 +7,4 @@ pub mod error;
 pub mod socket;
 
 pub use error::{SendError, SocketError};
-pub use socket::{Datagram, Socket, TrainOutcome};
+pub use socket::{Datagram, SegmentedDelivery, Socket};

@@ -40,9 +40,9 @@ pub struct Datagram {
     cost: usize,
 }
 
-/// What became of a train of datagrams.
+/// The outcome of [`Socket::deliver_segmented`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TrainOutcome {
+pub struct SegmentedDelivery {
     /// Datagrams queued.
     pub delivered: u32,
     /// Datagrams discarded, each under `reason`.
@@ -133,29 +133,30 @@ impl Socket {
         self.enqueue(from, to, payload, memory)
     }
 
-    /// Takes in a train: datagrams of `size` bytes (the last may be shorter) from one sender, which
-    /// the device put together. A long train stays in its slab, whose memory its datagrams share;
-    /// the queue hands them out in order, so at most one slab at a time is held for less than it
-    /// was counted for.
-    pub fn deliver_train(
+    /// Queues the datagrams that the device coalesced into one (UDP GRO): each has `gso_size` bytes
+    /// of `payload`, the last may have fewer. A long payload stays in its slab, whose memory the
+    /// datagrams share; the queue hands them out in order, so at most one slab at a time is held for
+    /// less than it was counted for.
+    pub fn deliver_segmented(
         &mut self,
         from: SocketAddr,
         to: IpAddr,
-        train: Payload,
-        size: u16,
+        payload: Payload,
+        gso_size: u16,
         buffers: &Buffers,
-    ) -> TrainOutcome {
-        let size = usize::from(size).max(1);
+    ) -> SegmentedDelivery {
+        let size = usize::from(gso_size).max(1);
         // At most 65,535: one for each byte.
-        let count = train.len().div_ceil(size).max(1);
-        let shared = (train.len() >= KEEP_SLAB_BYTES).then(|| train.pinned_bytes().div_ceil(count));
-        let mut outcome = TrainOutcome {
+        let count = payload.len().div_ceil(size).max(1);
+        let shared =
+            (payload.len() >= KEEP_SLAB_BYTES).then(|| payload.pinned_bytes().div_ceil(count));
+        let mut outcome = SegmentedDelivery {
             delivered: 0,
             dropped: 0,
             reason: DropReason::UdpQueueFull,
         };
         for n in 0..count {
-            let datagram = train.slice(n * size..(n + 1) * size);
+            let datagram = payload.slice(n * size..(n + 1) * size);
             let result = match shared {
                 Some(memory) if self.hears(from) => self.enqueue(from, to, datagram, memory),
                 _ => self.deliver(from, to, datagram, buffers),
@@ -163,7 +164,7 @@ impl Socket {
             match result {
                 Ok(()) => outcome.delivered += 1,
                 Err(reason) => {
-                    // What met a full queue stays met: the rest goes the same way.
+                    // Each of the rest would fail for the same reason.
                     outcome.dropped = (count - n) as u32;
                     outcome.reason = reason;
                     break;

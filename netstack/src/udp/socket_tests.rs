@@ -84,15 +84,15 @@ fn the_queue_is_bounded_by_datagrams_and_by_memory() {
 }
 
 #[test]
-fn trains_share_their_slab() {
+fn segmented_datagrams_share_their_slab() {
     let buffers = Buffers::new(65_600, 4, 64);
     let (from, overhead) = (addr("10.0.0.9:7"), size_of::<Datagram>());
     let mut s = socket(100, 1 << 20);
     let bytes: Vec<u8> = (0..60_100u32).map(|n| (n / 1_400) as u8).collect();
     let mut slab = buffers.large().take().expect("slab");
     slab.as_mut_slice()[..bytes.len()].copy_from_slice(&bytes);
-    let train = slab.freeze(0..bytes.len());
-    let outcome = s.deliver_train(from, TO, train, 1_400, &buffers);
+    let payload = slab.freeze(0..bytes.len());
+    let outcome = s.deliver_segmented(from, TO, payload, 1_400, &buffers);
     assert_eq!((outcome.delivered, outcome.dropped), (43, 0));
     assert_eq!((buffers.large().in_use(), buffers.small().in_use()), (1, 0));
     assert!(
@@ -105,17 +105,18 @@ fn trains_share_their_slab() {
         assert!(datagram.payload.iter().all(|b| *b == n));
     }
     assert_eq!((s.queued_bytes(), buffers.large().in_use()), (0, 0));
-    // A short train is copied out like single datagrams.
-    let train = received(&buffers, 3_000);
+    // A short payload is copied out like single datagrams.
+    let payload = received(&buffers, 3_000);
     assert_eq!(
-        s.deliver_train(from, TO, train, 1_000, &buffers).delivered,
+        s.deliver_segmented(from, TO, payload, 1_000, &buffers)
+            .delivered,
         3
     );
     assert_eq!((buffers.large().in_use(), buffers.small().in_use()), (0, 3));
     // What does not fit is dropped, counted one by one.
     let mut s = socket(2, 1 << 20);
-    let outcome = s.deliver_train(from, TO, received(&buffers, 60_000), 1_000, &buffers);
-    let expected = TrainOutcome {
+    let outcome = s.deliver_segmented(from, TO, received(&buffers, 60_000), 1_000, &buffers);
+    let expected = SegmentedDelivery {
         delivered: 2,
         dropped: 58,
         reason: DropReason::UdpQueueFull,
@@ -123,8 +124,8 @@ fn trains_share_their_slab() {
     assert_eq!(outcome, expected);
     let mut s = socket(100, 1 << 20);
     s.connect(addr("10.0.0.1:53"), addr("10.0.0.8:1"));
-    let outcome = s.deliver_train(from, TO, received(&buffers, 60_000), 1_000, &buffers);
-    let expected = TrainOutcome {
+    let outcome = s.deliver_segmented(from, TO, received(&buffers, 60_000), 1_000, &buffers);
+    let expected = SegmentedDelivery {
         delivered: 0,
         dropped: 60,
         reason: DropReason::UdpNoSocket,
@@ -133,12 +134,12 @@ fn trains_share_their_slab() {
     // A size of zero ends, too.
     let mut s = socket(10, 1 << 20);
     assert_eq!(
-        s.deliver_train(from, TO, received(&buffers, 3), 0, &buffers)
+        s.deliver_segmented(from, TO, received(&buffers, 3), 0, &buffers)
             .delivered,
         3
     );
     assert_eq!(
-        s.deliver_train(from, TO, Payload::default(), 9, &buffers)
+        s.deliver_segmented(from, TO, Payload::default(), 9, &buffers)
             .delivered,
         1
     );

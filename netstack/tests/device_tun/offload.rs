@@ -1,4 +1,4 @@
-//! Super-segments and super-datagrams, both ways, against the kernel's own TCP and UDP.
+//! TCP super-segments and segmented UDP datagrams, both ways, against the kernel's own TCP and UDP.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -127,7 +127,7 @@ fn a_super_segment_of_the_kernel_reaches_us() {
 }
 
 #[test]
-fn super_datagrams_go_both_ways_where_the_kernel_can() {
+fn segmented_datagrams_go_both_ways_where_the_kernel_can() {
     in_namespace(|| {
         let mut tun = Tun::open(&config(OffloadMode::On, 1));
         assert!(

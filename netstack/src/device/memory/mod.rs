@@ -49,7 +49,7 @@ pub struct LinkConfig {
     pub mtu: u16,
     /// Takes TCP super-segments and delivers them whole.
     pub tso: bool,
-    /// Takes UDP super-datagrams and delivers them whole.
+    /// Takes segmented UDP datagrams and delivers them whole.
     pub uso: bool,
     /// Takes unfinished checksums, as `tso` and `uso` do, too. They are finished on the way.
     pub tx_checksum: bool,

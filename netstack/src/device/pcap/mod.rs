@@ -181,11 +181,6 @@ impl Capture {
         }
     }
 
-    /// Whether packets are still being written: `false` after an error or at the size limit.
-    pub fn is_running(&self) -> bool {
-        !self.shared.finished.load(Ordering::Acquire)
-    }
-
     /// Writes what is queued, closes the file and says what it holds. Taps stay usable and capture
     /// nothing any more.
     ///

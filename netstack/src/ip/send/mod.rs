@@ -238,26 +238,26 @@ pub fn udp_packets(
     )
 }
 
-/// A train of UDP datagrams to one peer in one packet, which the device cuts into datagrams of
-/// `size` bytes of payload (the last may be shorter).
+/// Builds one packet that the device cuts into UDP datagrams to one peer (UDP GSO), each with
+/// `gso_size` bytes of `payload`; the last may have fewer.
 ///
 /// # Errors
-/// [`SendError::TooBig`] if the device does not cut UDP, `size` is zero or a datagram exceeds the
-/// MTU; [`SendError::Build`] if the train exceeds 65,535 bytes.
+/// [`SendError::TooBig`] if the device does not cut UDP, `gso_size` is zero or a datagram exceeds the
+/// MTU; [`SendError::Build`] if the payload exceeds 65,535 bytes with its headers.
 #[inline]
-pub fn udp_train(
+pub fn udp_gso_packet(
     src: SocketAddr,
     dst: SocketAddr,
     payload: Chunks,
-    size: u16,
+    gso_size: u16,
     params: &TxParams,
     ident: impl FnOnce() -> u32,
 ) -> Result<TxPacket, SendError> {
     let (src_ip, dst_ip) = (src.ip(), dst.ip());
     let header_len = ip_header_len(dst_ip) + packet::udp::LEN;
     let len = payload.len_bytes();
-    let each = len.min(usize::from(size));
-    let can_cut = params.offload.uso && params.offload.tx_checksum && size > 0;
+    let each = len.min(usize::from(gso_size));
+    let can_cut = params.offload.uso && params.offload.tx_checksum && gso_size > 0;
     if !can_cut || header_len + each > usize::from(params.mtu) {
         return Err(SendError::TooBig {
             len: header_len + each,
@@ -293,7 +293,7 @@ pub fn udp_train(
             checksum: Some(ChecksumOffload::udp(ip_header_len(dst_ip) as u16)),
             segment: (len > each).then_some(SegmentOffload {
                 kind: SegmentKind::Udp,
-                size,
+                size: gso_size,
                 // At most 48.
                 header_len: header_len as u16,
             }),

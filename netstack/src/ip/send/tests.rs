@@ -350,19 +350,19 @@ fn identification_only_where_somebody_may_fragment() {
 }
 
 #[test]
-fn trains_of_datagrams() {
+fn segmented_datagrams() {
     for ipv6 in [false, true] {
         let (src, dst) = pair(ipv6);
         let ip_len = if ipv6 { 40u16 } else { 20 };
         let data = vec![1; 10_000];
-        let train =
-            udp_train(src, dst, chunks(&data, 2), 1200, &OFFLOADING, no_ident).expect("sent");
-        let segment = train.offload.segment.expect("cut");
+        let packet =
+            udp_gso_packet(src, dst, chunks(&data, 2), 1200, &OFFLOADING, no_ident).expect("sent");
+        let segment = packet.offload.segment.expect("cut");
         assert_eq!(
             (segment.kind, segment.size, segment.header_len),
             (SegmentKind::Udp, 1200, ip_len + 8)
         );
-        let single = udp_train(
+        let single = udp_gso_packet(
             src,
             dst,
             chunks(&data[..1200], 2),
@@ -373,7 +373,7 @@ fn trains_of_datagrams() {
         .expect("sent");
         assert_eq!(single.offload.segment, None);
         for (size, params) in [(0, OFFLOADING), (1500, OFFLOADING), (1200, PLAIN)] {
-            assert!(udp_train(src, dst, chunks(&data, 2), size, &params, no_ident).is_err());
+            assert!(udp_gso_packet(src, dst, chunks(&data, 2), size, &params, no_ident).is_err());
         }
     }
 }
