@@ -52,16 +52,16 @@ pub enum BindError<T> {
 pub struct BindTable<T> {
     ports: HashMap<Port, Owners<T>, HashKey>,
     len: usize,
-    most: usize,
+    max_bindings: usize,
 }
 
 impl<T> BindTable<T> {
-    /// A table of at most `most` bindings. Allocates nothing until the first.
-    pub fn new(most: usize, secret: HashKey) -> Self {
+    /// A table of at most `max_bindings` bindings. Allocates nothing until the first.
+    pub fn new(max_bindings: usize, secret: HashKey) -> Self {
         Self {
             ports: HashMap::with_hasher(secret),
             len: 0,
-            most,
+            max_bindings,
         }
     }
 
@@ -76,7 +76,7 @@ impl<T> BindTable<T> {
         if self.is_bound(local) {
             return Err(BindError::InUse(value));
         }
-        if self.len >= self.most {
+        if self.len >= self.max_bindings {
             return Err(BindError::Full(value));
         }
         let owners = self.ports.entry(Port::of(local)).or_insert(Owners {
@@ -171,8 +171,8 @@ mod tests {
         text.parse().expect(text)
     }
 
-    fn table(most: usize) -> BindTable<&'static str> {
-        BindTable::new(most, HashKey::random(&mut Rng::from_u64(2)))
+    fn table(max_bindings: usize) -> BindTable<&'static str> {
+        BindTable::new(max_bindings, HashKey::random(&mut Rng::from_u64(2)))
     }
 
     #[test]

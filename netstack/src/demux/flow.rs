@@ -26,16 +26,16 @@ pub struct FlowKey {
     remote_port: u16,
 }
 
-/// IPv4 in mapped form.
-fn octets(address: IpAddr) -> [u8; 16] {
+/// Returns the bytes of an address, those of an IPv4 address in IPv4-mapped form.
+fn mapped(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
     }
 }
 
-fn socket_addr(octets: [u8; 16], port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical(), port)
+fn socket_addr(mapped: [u8; 16], port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::from(mapped)).to_canonical(), port)
 }
 
 impl FlowKey {
@@ -47,8 +47,8 @@ impl FlowKey {
     /// The same from the four parts as a packet has them.
     pub fn of(local: IpAddr, local_port: u16, remote: IpAddr, remote_port: u16) -> Self {
         Self {
-            local: octets(local),
-            remote: octets(remote),
+            local: mapped(local),
+            remote: mapped(remote),
             local_port,
             remote_port,
         }
@@ -74,7 +74,7 @@ impl Hash for FlowKey {
     /// Four words and the ports, in one order: cheaper than field by field, where each field and
     /// each array length is a call of its own.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let word = |octets: &[u8; 16]| u128::from_ne_bytes(*octets);
+        let word = |mapped: &[u8; 16]| u128::from_ne_bytes(*mapped);
         let (local, remote) = (word(&self.local), word(&self.remote));
         state.write_u64(local as u64);
         state.write_u64((local >> 64) as u64);
@@ -104,7 +104,7 @@ pub fn shard_of(key: &FlowKey, shards: usize, secret: &HashKey) -> usize {
 #[derive(Debug)]
 pub struct FlowTable<T> {
     flows: HashMap<FlowKey, T, HashKey>,
-    most: usize,
+    max_flows: usize,
 }
 
 /// Why a flow was not added; the value comes back.
@@ -117,11 +117,11 @@ pub enum FlowError<T> {
 }
 
 impl<T> FlowTable<T> {
-    /// A table of at most `most` flows. Allocates nothing until the first.
-    pub fn new(most: usize, secret: HashKey) -> Self {
+    /// A table of at most `max_flows` flows. Allocates nothing until the first.
+    pub fn new(max_flows: usize, secret: HashKey) -> Self {
         Self {
             flows: HashMap::with_hasher(secret),
-            most,
+            max_flows,
         }
     }
 
@@ -135,7 +135,7 @@ impl<T> FlowTable<T> {
     /// # Errors
     /// [`FlowError`] with the value if the four-tuple is taken or the table full.
     pub fn insert(&mut self, key: FlowKey, value: T) -> Result<(), FlowError<T>> {
-        let full = self.flows.len() >= self.most;
+        let full = self.flows.len() >= self.max_flows;
         match self.flows.entry(key) {
             Entry::Occupied(_) => Err(FlowError::Taken(value)),
             Entry::Vacant(_) if full => Err(FlowError::Full(value)),

@@ -19,11 +19,11 @@ pub struct UdpTable<T> {
 }
 
 impl<T: Clone> UdpTable<T> {
-    /// A table of at most `most` sockets.
-    pub fn new(most: usize, secret: HashKey) -> Self {
+    /// A table of at most `max_sockets` sockets.
+    pub fn new(max_sockets: usize, secret: HashKey) -> Self {
         Self {
-            bound: BindTable::new(most, secret),
-            connected: FlowTable::new(most, secret),
+            bound: BindTable::new(max_sockets, secret),
+            connected: FlowTable::new(max_sockets, secret),
         }
     }
 

@@ -8,18 +8,18 @@ const UDP_CHECKSUM_AT: u16 = 6;
 
 /// The packet describes itself wrongly, or asks for what a linear packet cannot have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Unfit;
+pub(super) struct InvalidOffload;
 
 /// Replaces what is in `out` by the packet, with a checksum that a receiver can verify.
-pub(super) fn write(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), Unfit> {
+pub(super) fn write(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), InvalidOffload> {
     if packet.offload.segment.is_some() {
-        return Err(Unfit);
+        return Err(InvalidOffload);
     }
     join(packet, out)
 }
 
 /// [`write`] that leaves a super-segment whole, as one packet larger than any MTU.
-fn join(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), Unfit> {
+fn join(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), InvalidOffload> {
     out.clear();
     out.reserve(packet.len());
     out.extend_from_slice(packet.head.as_slice());
@@ -33,12 +33,14 @@ fn join(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), Unfit> {
 }
 
 /// Adds what is covered to the partial sum that is in the checksum field already.
-fn finish(checksum: &ChecksumOffload, packet: &mut [u8]) -> Result<(), Unfit> {
-    let covered = packet.get_mut(checksum.start.into()..).ok_or(Unfit)?;
+fn finish(checksum: &ChecksumOffload, packet: &mut [u8]) -> Result<(), InvalidOffload> {
+    let covered = packet
+        .get_mut(checksum.start.into()..)
+        .ok_or(InvalidOffload)?;
     let mut sum = Checksum::new();
     sum.add_bytes(covered);
     let at = usize::from(checksum.offset);
-    let field = covered.get_mut(at..at + 2).ok_or(Unfit)?;
+    let field = covered.get_mut(at..at + 2).ok_or(InvalidOffload)?;
     // No checksum at all is what zero means to UDP (RFC 768).
     let sum = match sum.finish() {
         0 if checksum.offset == UDP_CHECKSUM_AT => 0xffff,
@@ -58,7 +60,7 @@ pub(super) struct Frame {
 
 impl Frame {
     /// The packet in one piece; a super-segment stays one.
-    pub(super) fn new(packet: &TxPacket) -> Result<Self, Unfit> {
+    pub(super) fn new(packet: &TxPacket) -> Result<Self, InvalidOffload> {
         let mut bytes = Vec::new();
         join(packet, &mut bytes)?;
         let checksum = match &packet.offload.checksum {
@@ -97,13 +99,13 @@ impl Frame {
     }
 
     /// Nobody vouches for the checksum any more.
-    pub(super) fn distrust(&mut self) {
+    pub(super) fn set_checksum_unknown(&mut self) {
         self.checksum = RxChecksum::Unknown;
     }
 
     /// Flips one bit, chosen by `chance`. One alone: an internet checksum always finds that.
     pub(super) fn flip_bit(&mut self, chance: u32) {
-        self.distrust();
+        self.set_checksum_unknown();
         let bits = self.bytes.len() as u64 * 8;
         let bit = (u64::from(chance) * bits) >> 32;
         if let Some(byte) = self.bytes.get_mut((bit / 8) as usize) {
@@ -179,8 +181,8 @@ mod tests {
             (u16::MAX, 0),
         ] {
             let offload = ChecksumOffload { start, offset };
-            let unfit = write(&packet(BYTES, Some(offload)), &mut Vec::new());
-            assert_eq!(unfit, Err(Unfit), "{start} {offset}");
+            let result = write(&packet(BYTES, Some(offload)), &mut Vec::new());
+            assert_eq!(result, Err(InvalidOffload), "{start} {offset}");
         }
     }
 
@@ -195,7 +197,7 @@ mod tests {
                 header_len: 4,
             }),
         };
-        assert_eq!(write(&packet, &mut Vec::new()), Err(Unfit));
+        assert_eq!(write(&packet, &mut Vec::new()), Err(InvalidOffload));
         let frame = Frame::new(&packet).expect("whole");
         assert_eq!((frame.bytes(), frame.gso_size()), (&b"0123456789"[..], 3));
     }

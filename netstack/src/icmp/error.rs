@@ -23,7 +23,7 @@ use crate::ip::addresses::{AddressTable, Destination};
 
 /// Why no error is sent about a packet. Silence is right then: it is not counted on its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Silence {
+pub enum Suppressed {
     /// Its headers cannot be read far enough to tell.
     Unreadable,
     /// Its source is not one host, or claims to be us.
@@ -79,26 +79,26 @@ pub fn permit(
     addresses: &AddressTable,
     message: IcmpMessage,
     offending: &Payload,
-) -> Result<Permit, Silence> {
-    let packet = Outline::read(offending).ok_or(Silence::Unreadable)?;
+) -> Result<Permit, Suppressed> {
+    let packet = Outline::read(offending).ok_or(Suppressed::Unreadable)?;
     if IpVersion::of_addr(packet.src) != message.version() {
-        return Err(Silence::Version);
+        return Err(Suppressed::Version);
     }
     addresses
         .check_source(packet.src)
-        .map_err(|_| Silence::Source)?;
+        .map_err(|_| Suppressed::Source)?;
     if packet.is_later_fragment() && !answers_later_fragment(message, packet.proto) {
-        return Err(Silence::LaterFragment);
+        return Err(Suppressed::LaterFragment);
     }
     let src = match addresses.classify(packet.dst) {
         Destination::Local => packet.dst,
         Destination::Multicast(_) if answers_multicast(message) => addresses
             .select_source(packet.src)
-            .ok_or(Silence::Destination)?,
-        _ => return Err(Silence::Destination),
+            .ok_or(Suppressed::Destination)?,
+        _ => return Err(Suppressed::Destination),
     };
     if packet.is_icmp_error() {
-        return Err(Silence::IcmpError);
+        return Err(Suppressed::IcmpError);
     }
     Ok(Permit {
         message,
@@ -187,7 +187,7 @@ mod tests {
         all
     }
 
-    fn may(message: IcmpMessage, offending: &Payload) -> Result<(), Silence> {
+    fn may(message: IcmpMessage, offending: &Payload) -> Result<(), Suppressed> {
         permit(&addresses(), message, offending).map(|_| ())
     }
 
@@ -210,7 +210,7 @@ mod tests {
                 let offending = packet(src, dst, IpProto::UDP, &[0; 8], None);
                 for message in messages(version) {
                     let answer = may(message, &offending);
-                    assert_eq!(answer, Err(Silence::Destination), "{dst} {message:?}");
+                    assert_eq!(answer, Err(Suppressed::Destination), "{dst} {message:?}");
                 }
             }
         }
@@ -260,7 +260,7 @@ mod tests {
                 let offending = packet(src, dst, IpProto::UDP, &[0; 8], None);
                 for message in messages(version) {
                     let answer = may(message, &offending);
-                    assert_eq!(answer, Err(Silence::Source), "{src} {message:?}");
+                    assert_eq!(answer, Err(Suppressed::Source), "{src} {message:?}");
                 }
             }
         }
@@ -282,7 +282,7 @@ mod tests {
                     let expected = if allowed || about_it {
                         Ok(())
                     } else {
-                        Err(Silence::LaterFragment)
+                        Err(Suppressed::LaterFragment)
                     };
                     assert_eq!(may(message, &offending), expected, "{offset_bytes}");
                 }
@@ -322,7 +322,7 @@ mod tests {
         ] {
             let offending = packet(src, dst, proto, &[], None);
             for message in messages(version) {
-                assert_eq!(may(message, &offending), Err(Silence::IcmpError));
+                assert_eq!(may(message, &offending), Err(Suppressed::IcmpError));
             }
         }
     }
@@ -333,12 +333,12 @@ mod tests {
         let v4 = messages(IpVersion::V4)[0];
         for bytes in [&[][..], &[0x45][..], &[0x60; 39][..], &[0; 60][..]] {
             let offending = Payload::from(bytes::Bytes::copy_from_slice(bytes));
-            assert_eq!(may(v4, &offending), Err(Silence::Unreadable));
+            assert_eq!(may(v4, &offending), Err(Suppressed::Unreadable));
         }
         let offending = packet(PEER4, US4, IpProto::UDP, &[0; 8], None);
-        assert_eq!(may(v6, &offending), Err(Silence::Version));
+        assert_eq!(may(v6, &offending), Err(Suppressed::Version));
         let offending = packet(PEER6, US6, IpProto::UDP, &[0; 8], None);
-        assert_eq!(may(v4, &offending), Err(Silence::Version));
+        assert_eq!(may(v4, &offending), Err(Suppressed::Version));
     }
 
     #[test]
@@ -379,7 +379,7 @@ mod tests {
         let offending = packet(PEER4, US4, IpProto::UDP, &[0; 8], None);
         let quoted = icmp(PEER4, US4, port_unreachable(IpVersion::V4), &offending[..]);
         for message in messages(IpVersion::V4) {
-            assert_eq!(may(message, &quoted), Err(Silence::IcmpError));
+            assert_eq!(may(message, &quoted), Err(Suppressed::IcmpError));
         }
     }
 }

@@ -52,8 +52,8 @@ pub enum Inbound {
         ident: u16,
         /// Sequence number of the request.
         seq: u16,
-        /// Where in the packet the data is.
-        data: Range<usize>,
+        /// Range of the echo payload in the packet.
+        payload: Range<usize>,
     },
     /// An error about something that we may have sent.
     Error(TransportError),
@@ -72,8 +72,8 @@ pub struct EchoRequest {
     pub ident: u16,
     /// Sequence number, to be returned.
     pub seq: u16,
-    /// Where in the packet the data is, to be returned.
-    pub data: Range<usize>,
+    /// Range of the echo payload in the packet, to be returned.
+    pub payload: Range<usize>,
 }
 
 /// What went wrong with a packet that we may have sent.
@@ -160,7 +160,7 @@ pub fn on_packet<I: Ip>(
                 remote: src,
                 ident,
                 seq,
-                data: data_of(packet),
+                payload: echo_payload(packet),
             }),
             None => Inbound::Drop(DropReason::IcmpIgnored),
         }
@@ -169,7 +169,7 @@ pub fn on_packet<I: Ip>(
         from: src,
         ident,
         seq,
-        data: data_of(packet),
+        payload: echo_payload(packet),
     };
     match (src, dst) {
         (IpAddr::V6(src6), IpAddr::V6(dst6)) => {
@@ -195,8 +195,8 @@ pub fn on_packet<I: Ip>(
     }
 }
 
-/// Where the data behind the ICMP header is, in the packet.
-fn data_of<I: Ip>(packet: &IpPacket<'_, I>) -> Range<usize> {
+/// Returns the range behind the ICMP header in the packet.
+fn echo_payload<I: Ip>(packet: &IpPacket<'_, I>) -> Range<usize> {
     let payload = packet.payload_range();
     // The view was read, so the header is there.
     (payload.start + HEADER_LEN).min(payload.end)..payload.end
@@ -305,14 +305,14 @@ impl EchoRequest {
             }
             .into(),
         };
-        let data = Chunks::from(packet.slice(self.data.clone()));
+        let payload = Chunks::from(packet.slice(self.payload.clone()));
         let params = TxParams {
             // The request's DSCP may come back; its congestion marks say nothing about the way
             // back (RFC 3168 section 6).
             traffic_class: params.traffic_class & 0xfc,
             ..*params
         };
-        icmp_packets(self.local, self.remote, message, data, &params, ident)
+        icmp_packets(self.local, self.remote, message, payload, &params, ident)
     }
 }
 

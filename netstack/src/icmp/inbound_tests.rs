@@ -3,6 +3,7 @@
 use super::super::testing::{PEER4, PEER6, US4, US6, addresses, icmp, ip, packet};
 use super::*;
 use crate::base::OffloadCaps;
+use crate::ip::pmtu::Path;
 use packet::build::{Head, TxChecksum, prepend_tcp};
 use packet::icmp::{Icmpv4RedirectCode, TimeExceededCode};
 use packet::ip::{FragmentInfo, Ipv4, Ipv6};
@@ -328,8 +329,10 @@ fn pings_to_many_are_not_answered_unless_asked_for() {
 #[test]
 fn a_ping_comes_back_as_it_went() {
     let params = TxParams {
-        mtu: 1500,
-        dont_fragment: true,
+        path: Path {
+            mtu: 1500,
+            dont_fragment: true,
+        },
         ttl: 64,
         traffic_class: 0x2b,
         flow_label: 0,
@@ -387,7 +390,7 @@ fn a_ping_comes_back_as_it_went() {
                 from,
                 ident: 7,
                 seq: 9,
-                data: range,
+                payload: range,
             } = answer
             else {
                 panic!("{answer:?}");

@@ -33,7 +33,7 @@ struct Met {
     errors: u32,
     pings: u32,
     answers: u32,
-    silences: u32,
+    suppressed: u32,
 }
 
 struct World {
@@ -79,10 +79,10 @@ impl World {
                 match on_packet(&packet, cast, checksum, &self.addresses, policy) {
                     Inbound::EchoRequest(request) => {
                         assert_eq!(cast, Cast::Unicast);
-                        assert!(request.data.end <= bytes.len());
+                        assert!(request.payload.end <= bytes.len());
                         self.met.pings += 1;
                     }
-                    Inbound::EchoReply { data, .. } => assert!(data.end <= bytes.len()),
+                    Inbound::EchoReply { payload, .. } => assert!(payload.end <= bytes.len()),
                     Inbound::Error(error) => {
                         assert_eq!(error.local.ip(), packet.dst().into());
                         self.met.errors += 1;
@@ -100,7 +100,7 @@ impl World {
 
     fn answer(&mut self, message: IcmpMessage, bytes: &Payload) {
         let Ok(permit) = permit(&self.addresses, message, bytes) else {
-            self.met.silences += 1;
+            self.met.suppressed += 1;
             return;
         };
         self.met.answers += 1;
@@ -259,10 +259,10 @@ fn damaged_packets_are_survived() {
         errors,
         pings,
         answers,
-        silences,
+        suppressed,
     } = met;
     for count in [
-        unreadable, dropped, upper, fragments, completed, errors, pings, answers, silences,
+        unreadable, dropped, upper, fragments, completed, errors, pings, answers, suppressed,
     ] {
         assert!(count > 30, "everything was met often: {count}");
     }

@@ -23,14 +23,14 @@ pub struct Prefix {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
     /// More bits than the family's addresses have (32 or 128).
-    #[error("prefix length {len} of {address} is too long: at most {most}")]
+    #[error("prefix length {len} of {address} is too long: at most {max}")]
     TooLong {
         /// The address that came with it.
         address: IpAddr,
         /// The length asked for.
         len: u8,
         /// The longest length of that family.
-        most: u8,
+        max: u8,
     },
     /// Not of the form `address/length`.
     #[error("{0:?} is not of the form address/length")]
@@ -78,9 +78,9 @@ impl Prefix {
     /// # Errors
     /// [`PrefixError::TooLong`] if the family has fewer bits.
     pub fn new(address: IpAddr, len: u8) -> Result<Self, PrefixError> {
-        let most = width(address);
-        if len > most {
-            return Err(PrefixError::TooLong { address, len, most });
+        let max = width(address);
+        if len > max {
+            return Err(PrefixError::TooLong { address, len, max });
         }
         Ok(Self { address, len })
     }
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(prefix("fd77::2/64").network(), prefix("fd77::/64"));
         assert!(matches!(
             "10.0.0.1/33".parse::<Prefix>(),
-            Err(PrefixError::TooLong { most: 32, .. })
+            Err(PrefixError::TooLong { max: 32, .. })
         ));
         for bad in [
             "",

@@ -43,12 +43,12 @@ pub enum SendError {
     #[error("destination port is 0")]
     PortZero,
     /// Longer than a datagram can be.
-    #[error("{len} bytes do not fit in a datagram: at most {most}")]
+    #[error("{len} bytes do not fit in a datagram: at most {max}")]
     TooLong {
         /// Bytes asked for.
         len: usize,
         /// Most that fit.
-        most: usize,
+        max: usize,
     },
 }
 

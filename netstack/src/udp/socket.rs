@@ -121,7 +121,7 @@ impl Socket {
         payload: Payload,
         buffers: &Buffers,
     ) -> Result<(), DropReason> {
-        if !self.hears(from) {
+        if !self.accepts_from(from) {
             return Err(DropReason::UdpNoSocket);
         }
         // Asked before copying, so that a full socket costs nothing.
@@ -158,7 +158,7 @@ impl Socket {
         for n in 0..count {
             let datagram = payload.slice(n * size..(n + 1) * size);
             let result = match shared {
-                Some(memory) if self.hears(from) => self.enqueue(from, to, datagram, memory),
+                Some(memory) if self.accepts_from(from) => self.enqueue(from, to, datagram, memory),
                 _ => self.deliver(from, to, datagram, buffers),
             };
             match result {
@@ -175,7 +175,7 @@ impl Socket {
     }
 
     /// True if datagrams from `from` are for this socket.
-    fn hears(&self, from: SocketAddr) -> bool {
+    fn accepts_from(&self, from: SocketAddr) -> bool {
         self.remote.is_none_or(|remote| remote == from)
     }
 
@@ -265,13 +265,13 @@ impl Socket {
         if to.port() == 0 {
             return Err(SendError::PortZero);
         }
-        let most = if to.is_ipv4() {
+        let max = if to.is_ipv4() {
             MAX_PAYLOAD_V4
         } else {
             MAX_PAYLOAD_V6
         };
-        if len > most {
-            return Err(SendError::TooLong { len, most });
+        if len > max {
+            return Err(SendError::TooLong { len, max });
         }
         Ok(to)
     }

@@ -187,7 +187,7 @@ fn destinations() {
             65_508,
             Err(SendError::TooLong {
                 len: 65_508,
-                most: 65_507,
+                max: 65_507,
             }),
         ),
         (Some(addr("10.0.0.9:0")), 1, Err(SendError::PortZero)),

@@ -124,7 +124,7 @@ impl LinkConfig {
         match Frame::new(packet) {
             Ok(mut frame) => {
                 if !self.vouch {
-                    frame.distrust();
+                    frame.set_checksum_unknown();
                 }
                 Some(frame)
             }

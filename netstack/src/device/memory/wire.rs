@@ -63,28 +63,28 @@ pub struct WireStats {
 }
 
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     at: Instant,
     /// Breaks ties: first sent, first delivered.
     order: u64,
     frame: Frame,
 }
 
-impl PartialEq for Flight {
+impl PartialEq for InFlight {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Flight {}
+impl Eq for InFlight {}
 
-impl PartialOrd for Flight {
+impl PartialOrd for InFlight {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Flight {
+impl Ord for InFlight {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.at, self.order).cmp(&(other.at, other.order))
     }
@@ -95,7 +95,7 @@ impl Ord for Flight {
 pub struct Wire {
     impairment: Impairment,
     rng: Rng,
-    flights: BinaryHeap<Reverse<Flight>>,
+    in_flight: BinaryHeap<Reverse<InFlight>>,
     sent: u64,
     /// The wire is busy with earlier packets until then.
     busy_until: Instant,
@@ -111,7 +111,7 @@ impl Wire {
         Self {
             impairment,
             rng,
-            flights: BinaryHeap::new(),
+            in_flight: BinaryHeap::new(),
             sent: 0,
             busy_until: Instant::ZERO,
             latest: Instant::ZERO,
@@ -127,7 +127,7 @@ impl Wire {
 
     /// When the next packet arrives; `None`: nothing is under way.
     pub fn next_delivery(&self) -> Option<Instant> {
-        self.flights.peek().map(|Reverse(flight)| flight.at)
+        self.in_flight.peek().map(|Reverse(next)| next.at)
     }
 
     pub(super) fn set_impairment(&mut self, impairment: Impairment) {
@@ -165,14 +165,14 @@ impl Wire {
         }
         if self.rng.chance(self.impairment.duplicate_ppm) {
             self.stats.duplicated += 1;
-            self.fly(at, frame.clone());
+            self.schedule(at, frame.clone());
         }
-        self.fly(at, frame);
+        self.schedule(at, frame);
     }
 
-    fn fly(&mut self, at: Instant, frame: Frame) {
+    fn schedule(&mut self, at: Instant, frame: Frame) {
         self.sent += 1;
-        self.flights.push(Reverse(Flight {
+        self.in_flight.push(Reverse(InFlight {
             at,
             order: self.sent,
             frame,
@@ -181,7 +181,7 @@ impl Wire {
 
     /// When the packet's last bit has left; `None` when there is no room to wait for that.
     fn serialise(&mut self, bytes: u64, now: Instant) -> Option<Instant> {
-        if self.flights.len() >= IN_FLIGHT_MAX {
+        if self.in_flight.len() >= IN_FLIGHT_MAX {
             return None;
         }
         let Some(rate) = self.impairment.bytes_per_second else {
@@ -200,9 +200,9 @@ impl Wire {
     }
 
     fn jitter(&mut self) -> Duration {
-        let most = u64::try_from(self.impairment.jitter.as_nanos()).unwrap_or(u64::MAX);
+        let max_nanos = u64::try_from(self.impairment.jitter.as_nanos()).unwrap_or(u64::MAX);
         // 32 bits of chance, spread over the range.
-        let drawn = (u128::from(most) * u128::from(self.rng.u32())) >> 32;
+        let drawn = (u128::from(max_nanos) * u128::from(self.rng.u32())) >> 32;
         Duration::from_nanos(drawn as u64)
     }
 
@@ -215,9 +215,9 @@ impl Wire {
         counters: &Counters,
     ) -> Option<RxPacket> {
         while self.next_delivery()? <= now {
-            let Reverse(flight) = self.flights.pop()?;
+            let Reverse(next) = self.in_flight.pop()?;
             counters.add(Counter::PacketsIn, 1);
-            let Some(data) = buffers.copy(flight.frame.bytes()) else {
+            let Some(data) = buffers.copy(next.frame.bytes()) else {
                 counters.drop_packet(DropReason::NoReceiveBuffer);
                 continue;
             };
@@ -225,9 +225,9 @@ impl Wire {
             self.stats.delivered += 1;
             return Some(RxPacket {
                 data,
-                checksum: flight.frame.checksum(),
-                gso_size: flight.frame.gso_size(),
-                arrived_nanos: flight.at.as_nanos(),
+                checksum: next.frame.checksum(),
+                gso_size: next.frame.gso_size(),
+                arrived_nanos: next.at.as_nanos(),
             });
         }
         None

@@ -75,7 +75,7 @@ pub struct CaptureReport {
     pub missed: u64,
 }
 
-struct Copied {
+struct CapturedPacket {
     at: Duration,
     len: usize,
     bytes: Vec<u8>,
@@ -83,7 +83,7 @@ struct Copied {
 
 struct Shared {
     config: CaptureConfig,
-    queue: ArrayQueue<Copied>,
+    queue: ArrayQueue<CapturedPacket>,
     /// Bytes in the queue; for a moment also those of packets that do not get in.
     waiting: AtomicUsize,
     wake: MemoryWake,
@@ -101,7 +101,7 @@ impl Shared {
             self.missed.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let copied = Copied {
+        let copied = CapturedPacket {
             at: self.config.origin + Duration::from_nanos(at.as_nanos()),
             len,
             bytes: bytes(keep),
@@ -114,7 +114,7 @@ impl Shared {
         }
     }
 
-    fn take(&self) -> Option<Copied> {
+    fn take(&self) -> Option<CapturedPacket> {
         let copied = self.queue.pop()?;
         self.waiting
             .fetch_sub(copied.bytes.len(), Ordering::Relaxed);
@@ -218,9 +218,9 @@ fn into_io(error: PcapError) -> io::Error {
 }
 
 /// A buffered file that the pcap library writes to, and that can be flushed meanwhile.
-struct Lent<W: Write>(Rc<RefCell<io::BufWriter<W>>>);
+struct SharedWriter<W: Write>(Rc<RefCell<io::BufWriter<W>>>);
 
-impl<W: Write> Write for Lent<W> {
+impl<W: Write> Write for SharedWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().write(bytes)
     }
@@ -243,7 +243,8 @@ fn write_all(shared: &Shared, out: impl Write) -> io::Result<CaptureReport> {
         ts_resolution: TsResolution::NanoSecond,
         ..PcapHeader::default()
     };
-    let mut pcap = PcapWriter::with_header(Lent(Rc::clone(&out)), header).map_err(into_io)?;
+    let mut pcap =
+        PcapWriter::with_header(SharedWriter(Rc::clone(&out)), header).map_err(into_io)?;
     let mut report = CaptureReport {
         bytes: FILE_HEADER,
         ..CaptureReport::default()

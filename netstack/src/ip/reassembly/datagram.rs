@@ -313,15 +313,15 @@ impl Datagram {
             sorted
         };
         let skip = if self.ipv6 {
-            mend_ipv6(&mut packet, header_len, self.proto)?;
+            rewrite_ipv6(&mut packet, header_len, self.proto)?;
             FRAGMENT_HEADER
         } else {
-            mend_ipv4(&mut packet, header_len)?;
+            rewrite_ipv4(&mut packet, header_len)?;
             0
         };
         set_ecn(packet.get_mut(skip..)?, self.ipv6, ecn);
         if !self.ipv6 {
-            checksum_ipv4(packet.get_mut(..header_len)?);
+            write_ipv4_checksum(packet.get_mut(..header_len)?);
         }
         let mut packet = Payload::from(Bytes::from(packet));
         packet.advance(skip);
@@ -339,11 +339,11 @@ fn ecn_of(packet: &[u8]) -> u8 {
 }
 
 fn set_ecn(packet: &mut [u8], ipv6: bool, ecn: u8) {
-    if let Some(octet) = packet.get_mut(1) {
-        *octet = if ipv6 {
-            *octet & !0x30 | ecn << 4
+    if let Some(byte) = packet.get_mut(1) {
+        *byte = if ipv6 {
+            *byte & !0x30 | ecn << 4
         } else {
-            *octet & !3 | ecn
+            *byte & !3 | ecn
         };
     }
 }
@@ -368,7 +368,7 @@ fn combine_ecn(seen: u8) -> Option<u8> {
 }
 
 /// Total length and no fragment fields.
-fn mend_ipv4(packet: &mut [u8], header_len: usize) -> Option<()> {
+fn rewrite_ipv4(packet: &mut [u8], header_len: usize) -> Option<()> {
     let total = u16::try_from(packet.len()).ok()?;
     let header = packet.get_mut(..header_len)?;
     header.get_mut(2..4)?.copy_from_slice(&total.to_be_bytes());
@@ -376,7 +376,7 @@ fn mend_ipv4(packet: &mut [u8], header_len: usize) -> Option<()> {
     Some(())
 }
 
-fn checksum_ipv4(header: &mut [u8]) {
+fn write_ipv4_checksum(header: &mut [u8]) {
     let Some(field) = header.get_mut(10..12) else {
         return;
     };
@@ -396,7 +396,7 @@ fn checksum_ipv4(header: &mut [u8]) {
 
 /// Moves the headers before the fragment header over it, so that the packet starts 8 bytes later,
 /// with the last next-header field naming what the fragment header named, and the length set.
-fn mend_ipv6(packet: &mut [u8], header_len: usize, proto: u8) -> Option<()> {
+fn rewrite_ipv6(packet: &mut [u8], header_len: usize, proto: u8) -> Option<()> {
     let kept = header_len.checked_sub(FRAGMENT_HEADER)?;
     packet.copy_within(0..kept, FRAGMENT_HEADER);
     let packet = packet.get_mut(FRAGMENT_HEADER..)?;

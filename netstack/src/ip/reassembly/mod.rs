@@ -43,7 +43,7 @@ const SOURCE_SHARE: usize = 4;
 
 /// What the largest datagram takes when it is cut into the most fragments: 65,535 bytes, a header,
 /// and 8,192 ranges, each as its vector grows.
-const ROOM_FOR_ONE: usize = 192 << 10;
+const LARGEST_DATAGRAM_HELD_BYTES: usize = 192 << 10;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Key {
@@ -133,7 +133,7 @@ impl Reassembly {
             bytes: 0,
             refused: 0,
             max_slots: max_slots.clamp(1, u32::MAX as usize),
-            max_bytes: max_bytes.max(ROOM_FOR_ONE),
+            max_bytes: max_bytes.max(LARGEST_DATAGRAM_HELD_BYTES),
             timeout,
         }
     }
@@ -305,7 +305,7 @@ impl Reassembly {
         let Some(source) = self.slot(grown).map(|s| s.key.source()) else {
             return (0, false);
         };
-        let share = (self.max_bytes / SOURCE_SHARE).max(ROOM_FOR_ONE);
+        let share = (self.max_bytes / SOURCE_SHARE).max(LARGEST_DATAGRAM_HELD_BYTES);
         // Each round frees a slot, so the rounds are bounded by the slots.
         while self.share_of(source).bytes > share {
             match self.oldest_of(source, Some(grown)) {

@@ -26,23 +26,22 @@ mod packets;
 pub use packets::Packets;
 
 use super::fragment::{FragmentError, FragmentPlan};
+use super::pmtu::Path;
 use crate::base::OffloadCaps;
 
-/// How a packet goes out, beyond its addresses and content.
+/// Parameters of a packet to send, beyond its addresses and content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TxParams {
-    /// The largest packet that may leave, in bytes: of the path, so never above the device's.
-    pub mtu: u16,
-    /// Whether IPv4 routers must not fragment: [`super::pmtu::Path::dont_fragment`]. It is never set
-    /// on packets that are fragmented here.
-    pub dont_fragment: bool,
-    /// Time to live, hop limit.
+    /// Limits of the path: its MTU, and whether packets carry the don't fragment bit. Packets that are
+    /// fragmented here never carry it.
+    pub path: Path,
+    /// Time to live (IPv4) or hop limit (IPv6).
     pub ttl: u8,
     /// DSCP in the upper 6 bits, ECN in the lower 2.
     pub traffic_class: u8,
-    /// IPv6 flow label, 20 bits (RFC 6437); 0: none. IPv4 ignores it.
+    /// IPv6 flow label, 20 bits (RFC 6437); 0 means none. IPv4 ignores it.
     pub flow_label: u32,
-    /// What the device does.
+    /// Work that the device takes over.
     pub offload: OffloadCaps,
 }
 
@@ -74,7 +73,7 @@ impl TxParams {
             ttl: self.ttl,
             traffic_class: self.traffic_class,
             ident,
-            dont_fragment: self.dont_fragment,
+            dont_fragment: self.path.dont_fragment,
             flow_label: self.flow_label,
         }
     }
@@ -82,7 +81,7 @@ impl TxParams {
     /// The identification of a packet that is sent whole: none is needed unless somebody may
     /// fragment it (RFC 6864 section 4.1).
     fn ident(&self, dst: IpAddr, ident: impl FnOnce() -> u32) -> u16 {
-        if dst.is_ipv6() || self.dont_fragment {
+        if dst.is_ipv6() || self.path.dont_fragment {
             0
         } else {
             // IPv4 has 16 bits of it.
@@ -131,10 +130,10 @@ pub fn tcp_packet(
     let cut = len > usize::from(mss);
     let can_cut = params.offload.tso && params.offload.tx_checksum && mss > 0;
     let each = if cut { usize::from(mss) } else { len };
-    if (cut && !can_cut) || header_len + each > usize::from(params.mtu) {
+    if (cut && !can_cut) || header_len + each > usize::from(params.path.mtu) {
         return Err(SendError::TooBig {
             len: header_len + len,
-            mtu: params.mtu,
+            mtu: params.path.mtu,
         });
     }
     let (src_ip, dst_ip) = (src.ip(), dst.ip());
@@ -208,7 +207,7 @@ pub fn udp_packets(
         FragmentPlan::new(
             dst_ip.is_ipv6(),
             packet::udp::LEN + payload.len_bytes(),
-            params.mtu,
+            params.path.mtu,
         )?;
     }
     let mut head = Head::new();
@@ -258,10 +257,10 @@ pub fn udp_gso_packet(
     let len = payload.len_bytes();
     let each = len.min(usize::from(gso_size));
     let can_cut = params.offload.uso && params.offload.tx_checksum && gso_size > 0;
-    if !can_cut || header_len + each > usize::from(params.mtu) {
+    if !can_cut || header_len + each > usize::from(params.path.mtu) {
         return Err(SendError::TooBig {
             len: header_len + each,
-            mtu: params.mtu,
+            mtu: params.path.mtu,
         });
     }
     let header = UdpHeader {
@@ -333,7 +332,7 @@ pub fn icmp_packets(
 
 /// Whether `len` bytes behind the IP header fit the path in one packet.
 fn fits(dst: IpAddr, len: usize, params: &TxParams) -> bool {
-    ip_header_len(dst) + len <= usize::from(params.mtu)
+    ip_header_len(dst) + len <= usize::from(params.path.mtu)
 }
 
 #[cfg(test)]

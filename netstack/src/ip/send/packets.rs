@@ -64,7 +64,7 @@ impl Packets {
             fields: params.fields(src, dst, proto, 0),
             // IPv4 has 16 bits of it.
             id: if dst.is_ipv4() { id & 0xffff } else { id },
-            plan: FragmentPlan::new(dst.is_ipv6(), head.len() + len, params.mtu)?,
+            plan: FragmentPlan::new(dst.is_ipv6(), head.len() + len, params.path.mtu)?,
             transport: head,
             payload,
         })))

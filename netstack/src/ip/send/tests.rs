@@ -13,9 +13,12 @@ use packet::tcp::{TcpFlags, TcpView};
 use packet::udp::UdpView;
 use packet::{Payload, RxChecksum};
 
+const fn path(mtu: u16, dont_fragment: bool) -> Path {
+    Path { mtu, dont_fragment }
+}
+
 const PLAIN: TxParams = TxParams {
-    mtu: 1500,
-    dont_fragment: true,
+    path: path(1500, true),
     ttl: 61,
     traffic_class: 0x2a,
     flow_label: 0,
@@ -201,7 +204,7 @@ fn segments_for_the_device_to_cut() {
         );
         // Each segment must fit the path, and the whole the length field.
         let params = TxParams {
-            mtu: 1300,
+            path: path(1300, true),
             ..OFFLOADING
         };
         assert!(tcp_packet(src, dst, &header, chunks(&data, 6), 1400, &params, no_ident).is_err());
@@ -234,14 +237,17 @@ fn datagrams_of_every_length_arrive() {
         for params in [
             PLAIN,
             OFFLOADING,
-            TxParams { mtu: 1280, ..PLAIN },
             TxParams {
-                mtu: 65_535,
+                path: path(1280, true),
+                ..PLAIN
+            },
+            TxParams {
+                path: path(65_535, true),
                 ..PLAIN
             },
         ] {
             for len in lens {
-                let label = format!("seed {seed} ipv6 {ipv6} len {len} mtu {}", params.mtu);
+                let label = format!("seed {seed} ipv6 {ipv6} len {len} mtu {}", params.path.mtu);
                 let data = random(len, &mut rng);
                 let sent = udp_packets(src, dst, chunks(&data, 1 + len % 6), &params, || {
                     0xabcd_1234
@@ -285,7 +291,7 @@ fn put_together(sent: Packets, params: &TxParams, label: &str) -> (Vec<u8>, bool
     let mut partial = false;
     for (n, packet) in sent.enumerate() {
         assert!(
-            packet.len() <= usize::from(params.mtu),
+            packet.len() <= usize::from(params.path.mtu),
             "{label}: {}",
             packet.len()
         );
@@ -331,7 +337,7 @@ fn put_together(sent: Packets, params: &TxParams, label: &str) -> (Vec<u8>, bool
 fn identification_only_where_somebody_may_fragment() {
     let (src, dst) = pair(false);
     let may = TxParams {
-        dont_fragment: false,
+        path: path(1500, false),
         ..PLAIN
     };
     let ident_of = |params: &TxParams| {
@@ -433,7 +439,10 @@ fn mixed_families_and_hopeless_paths_are_refused() {
         .is_err()
     );
     let (src, dst) = pair(false);
-    let tiny = TxParams { mtu: 27, ..PLAIN };
+    let tiny = TxParams {
+        path: path(27, true),
+        ..PLAIN
+    };
     assert!(matches!(
         udp_packets(src, dst, chunks(&[0; 100], 1), &tiny, || 1),
         Err(SendError::Fragment(FragmentError::MtuTooSmall(27)))
