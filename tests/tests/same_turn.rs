@@ -7,6 +7,7 @@ use netstack::base::{Config, Counters, Instant};
 use netstack::device::Device as _;
 use netstack::device::memory::{self, LinkConfig};
 use netstack::engine::sim::Simulation;
+use netstack::ip::pmtu::Path;
 use netstack::ip::send::{TxParams, tcp_packet};
 use netstack::net::{Stack, TcpListener};
 use netstack::stack::Host;
@@ -26,8 +27,10 @@ fn segment(seq: u32, ack: u32, flags: TcpFlags) -> TxPacket {
         ..TcpHeader::default()
     };
     let params = TxParams {
-        mtu: 1_500,
-        dont_fragment: true,
+        path: Path {
+            mtu: 1_500,
+            dont_fragment: true,
+        },
         ttl: 64,
         traffic_class: 0,
         flow_label: 0,

@@ -13,14 +13,9 @@ pub(in crate::stack) fn tx_params(
     ttl: u8,
     traffic_class: u8,
 ) -> TxParams {
-    let path = turn
-        .host
-        .ip
-        .paths
-        .get(&mut turn.key.ctx(), remote, turn.now);
+    let paths = &turn.host.ip.paths;
     TxParams {
-        mtu: path.mtu,
-        dont_fragment: path.dont_fragment,
+        path: paths.get(&mut turn.key.ctx(), remote, turn.now),
         ttl,
         traffic_class,
         flow_label: 0,

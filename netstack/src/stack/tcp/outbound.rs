@@ -15,6 +15,7 @@ use super::removal::remove;
 use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
+use crate::ip::pmtu::Path;
 use crate::ip::send::{TxParams, tcp_packet};
 use crate::tcp::{Losses, SegmentOut};
 
@@ -114,8 +115,11 @@ fn push(
     }
     let (local, remote) = (flow.local(), flow.remote());
     let params = TxParams {
-        // The connection keeps to its MSS, which follows the path.
-        mtu: host.link.mtu,
+        path: Path {
+            // The connection keeps to its MSS, which follows the path.
+            mtu: host.link.mtu,
+            ..params.path
+        },
         ..*params
     };
     let identification = &mut worker.identification;

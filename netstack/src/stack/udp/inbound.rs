@@ -66,7 +66,7 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
                 worker.counters.drop_packet(reason);
             }
         } else {
-            let outcome = socket.deliver_train(from, arrival.dst, payload, each, buffers);
+            let outcome = socket.deliver_segmented(from, arrival.dst, payload, each, buffers);
             for _ in 0..outcome.dropped {
                 worker.counters.drop_packet(outcome.reason);
             }
