@@ -1,7 +1,8 @@
 //! The import rule: a layer imports nothing above it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use tests::file_graph::FileGraph;
 use tests::layers::{check, check_text};
 
 #[test]
@@ -104,4 +105,67 @@ fn imports_downward_are_not_reported() {
     ] {
         assert_eq!(check_text(module, source), [], "{module}: {source}");
     }
+}
+
+/// The folders of the library in which no file may use one that uses it.
+const WITHOUT_CIRCLES: [&str; 3] = ["stack", "engine", "net"];
+
+#[test]
+fn no_file_of_the_locked_stack_uses_one_that_uses_it() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("../netstack/src");
+    let graph = FileGraph::read(&src, &WITHOUT_CIRCLES);
+    println!("{} files, {} arrows", graph.files(), graph.arrows());
+    assert!(
+        graph.files() > 30 && graph.arrows() > 60,
+        "sources not found"
+    );
+    assert_eq!(graph.circles(), Vec::<Vec<&Path>>::new());
+}
+
+#[test]
+fn planted_circles_are_found() {
+    let sources = |files: &[(&str, &str)]| {
+        let owned = files
+            .iter()
+            .map(|&(file, text)| (PathBuf::from(file), text.to_owned()));
+        FileGraph::of(&owned.collect())
+    };
+    // By an import, by a path in an expression, by a module that was imported and then renamed.
+    for back in [
+        "use crate::stack::a::A;",
+        "use super::a::A;",
+        "fn f() { crate::stack::a::f(); }",
+        "use super::a; fn f() { a::f(); }",
+        "fn f() { other::f(); } use super::a::{self as other};",
+        "mod inner { use super::super::a::A; }",
+    ] {
+        let graph = sources(&[
+            ("stack/mod.rs", "mod a; mod b;"),
+            ("stack/a.rs", "use super::b::B;"),
+            ("stack/b.rs", back),
+        ]);
+        let circle = [Path::new("stack/a.rs"), Path::new("stack/b.rs")];
+        assert_eq!(graph.circles(), [circle.to_vec()], "{back}");
+    }
+    // Through a folder, and of three files.
+    let graph = sources(&[
+        ("stack/mod.rs", "pub use host::Host;"),
+        ("stack/host.rs", "use super::tcp::table::Table;"),
+        ("stack/tcp/mod.rs", "pub mod table;"),
+        (
+            "stack/tcp/table.rs",
+            "use super::super::super::stack::Host;",
+        ),
+    ]);
+    assert_eq!(graph.circles()[0].len(), 3, "{:?}", graph.circles());
+    // Tests and declarations make no arrow.
+    let graph = sources(&[
+        ("stack/mod.rs", "mod a; mod b;"),
+        ("stack/a.rs", "use super::b::B;"),
+        (
+            "stack/b.rs",
+            "#[cfg(test)] mod tests { use crate::stack::a::A; }",
+        ),
+    ]);
+    assert_eq!((graph.circles().len(), graph.arrows()), (0, 1));
 }

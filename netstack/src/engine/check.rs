@@ -22,6 +22,7 @@ impl<D: Device + ?Sized> Worker<D> {
             return;
         }
         assert!(work.wakers.is_empty(), "tasks left unwoken");
+        assert!(work.events.is_empty(), "events left undelivered");
         assert!(work.serve.is_empty(), "services left unstarted");
         assert!(work.spawn.is_empty(), "tasks left unstarted");
         assert!(work.ready.is_empty(), "tasks left unpolled");

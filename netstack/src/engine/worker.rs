@@ -251,14 +251,18 @@ impl<D: Device + ?Sized> Worker<D> {
     fn wake_and_serve(&mut self, key: &mut Key<StackLocks>) -> Vec<TaskFuture> {
         let work = &mut self.state.work;
         let mut started = Vec::new();
-        if work.wakers.is_empty() && work.serve.is_empty() && !foreign::has_deferred() {
+        let called = !work.wakers.is_empty() || !work.serve.is_empty() || !work.events.is_empty();
+        if !called && !foreign::has_deferred() {
             return started;
         }
         let mut wakers = std::mem::take(&mut work.wakers);
         let mut serve = std::mem::take(&mut work.serve);
+        let mut events = std::mem::take(&mut work.events);
+        let subscription = &self.host.subscription;
         key.lend(|| {
             worklist::scope(work, || {
                 foreign::drop_deferred();
+                subscription.deliver(&mut events);
                 for (service, connection) in serve.drain(..) {
                     started.extend(service.start(connection));
                 }
@@ -269,6 +273,7 @@ impl<D: Device + ?Sized> Worker<D> {
         });
         keep_allocation(&mut work.wakers, wakers);
         keep_allocation(&mut work.serve, serve);
+        keep_allocation(&mut work.events, events);
         started
     }
 

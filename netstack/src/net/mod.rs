@@ -15,6 +15,7 @@ mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
 
+pub use crate::stack::events::{ConnectionEvent, HasSubscriber, Subscriber};
 pub use counters::CountersSnapshot;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stack::Stack;

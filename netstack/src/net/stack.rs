@@ -12,6 +12,7 @@ use packet::buf::Audit;
 
 use crate::base::time::Duration;
 use crate::stack::Host;
+use crate::stack::events::{HasSubscriber, Subscriber};
 use crate::stack::foreign::locked;
 use crate::stack::levels;
 use crate::stack::mailbox::Message;
@@ -116,6 +117,26 @@ impl Stack {
     /// [`packet::Pool::audit`]. Programs are built without ledgers: [`Audit::Unsupported`].
     pub fn audit(&self) -> [Audit; 2] {
         self.host.buffers.audit()
+    }
+
+    /// Passes the events of every connection to `subscriber` from now on. Without a subscriber no
+    /// event is built.
+    ///
+    /// ```no_run
+    /// # fn example(stack: &netstack::net::Stack) -> Result<(), netstack::net::HasSubscriber> {
+    /// use netstack::net::ConnectionEvent;
+    ///
+    /// stack.subscribe(|event: &ConnectionEvent| {
+    ///     eprintln!("{:?} {}: {:?}", event.at, event.remote, event.event);
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The stack has a subscriber already.
+    pub fn subscribe(&self, subscriber: impl Subscriber) -> Result<(), HasSubscriber> {
+        self.host.subscription.set(Arc::new(subscriber))
     }
 
     /// Returns what TCP knows of each connection now: its local address, its remote address, its

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use packet::Buffers;
 
 use super::error::SetupError;
+use super::events::Subscription;
 use super::icmp::limiter::ErrorLimiter;
 use super::ip::addressing::Addressing;
 use super::ip::path::PathCache;
@@ -46,6 +47,7 @@ pub struct Host {
     pub(crate) tcp: TcpParts,
     pub(crate) ports: Ports,
     pub(crate) clock: TurnClock,
+    pub(crate) subscription: Subscription,
     pub(crate) seed: [u8; 32],
 }
 
@@ -149,6 +151,7 @@ impl Host {
                 rng,
             )),
             clock: TurnClock::default(),
+            subscription: Subscription::default(),
             link,
             seed,
             config,

@@ -21,6 +21,7 @@
 //! | `turn` | the context of one worker's turn |
 //! | [`ip`], `icmp`, [`udp`], [`tcp`] | a folder for each protocol: packets in, packets out, the application's calls, the parts |
 //! | `ports` | ephemeral ports of both transports |
+//! | [`events`] | events of connections, on their way to a subscriber |
 //! | `mailbox`, `doorbell`, `workers` | the way of work from other threads to a worker |
 //! | `worklist`, `task` | the work of the worker on this thread |
 //! | `foreign` | values of the program: dropped, cloned and called with nothing locked |
@@ -31,6 +32,7 @@
 pub(crate) mod check;
 mod doorbell;
 mod error;
+pub mod events;
 pub(crate) mod foreign;
 mod host;
 mod icmp;

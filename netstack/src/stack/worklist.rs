@@ -12,6 +12,7 @@ use std::task::Waker;
 
 use packet::frame::TxPacket;
 
+use super::events::ConnectionEvent;
 use super::task::TaskFuture;
 use super::tcp::connection::{Connection, Service};
 use super::udp::socket::OutDatagram;
@@ -33,6 +34,8 @@ pub struct Worklist {
     pub transmit: Vec<TxPacket>,
     /// Tasks to wake, with nothing locked.
     pub wakers: Vec<Waker>,
+    /// Events for the stack's subscriber, to be delivered with nothing locked.
+    pub(crate) events: Vec<ConnectionEvent>,
     /// Services to start, with nothing locked.
     pub(crate) serve: Vec<(Service, Arc<Connection>)>,
 }

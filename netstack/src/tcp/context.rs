@@ -22,7 +22,7 @@ pub struct Context<'a> {
     subscriber: Option<&'a mut dyn Subscriber>,
 }
 
-impl Context<'static> {
+impl<'a> Context<'a> {
     /// Creates a context without a subscriber.
     #[inline]
     pub fn new(now: Instant) -> Self {
@@ -31,14 +31,23 @@ impl Context<'static> {
             subscriber: None,
         }
     }
-}
 
-impl Context<'_> {
     /// Adds a subscriber, which gets every event of the call.
-    pub fn with_subscriber(self, subscriber: &mut dyn Subscriber) -> Context<'_> {
+    pub fn with_subscriber(self, subscriber: &'a mut dyn Subscriber) -> Self {
         Context {
             now: self.now,
             subscriber: Some(subscriber),
+        }
+    }
+
+    /// Returns the same context for a call within the call.
+    pub fn reborrow(&mut self) -> Context<'_> {
+        Context {
+            now: self.now,
+            subscriber: match &mut self.subscriber {
+                Some(subscriber) => Some(&mut **subscriber),
+                None => None,
+            },
         }
     }
 
@@ -63,7 +72,7 @@ impl Context<'_> {
     }
 }
 
-impl From<Instant> for Context<'static> {
+impl From<Instant> for Context<'_> {
     #[inline]
     fn from(now: Instant) -> Self {
         Self::new(now)

@@ -294,6 +294,13 @@ impl Tcp {
         }
     }
 
+    /// Closes both halves: [`close`](Self::close) and [`close_recv`](Self::close_recv).
+    pub fn close_both<'a>(&mut self, cx: impl Into<Context<'a>>) {
+        let mut cx = cx.into();
+        self.close(cx.reborrow());
+        self.close_recv(cx);
+    }
+
     /// Ends the connection at once: the next [`poll_transmit`](Self::poll_transmit) is a reset,
     /// where the state calls for one (RFC 9293 section 3.10.5).
     pub fn abort<'a>(&mut self, cx: impl Into<Context<'a>>) {

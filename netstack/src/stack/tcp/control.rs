@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::super::foreign::locked;
 use super::super::host::Host;
 use super::connection::Connection;
+use super::entry::enter;
 use crate::tcp::{State, TcpInfo};
 
 /// Resets a connection.
 pub(crate) fn abort(host: &Host, connection: &Arc<Connection>) {
-    let now = host.clock.now();
-    connection.with_state(|state| state.tcp.abort(now));
+    enter(host, connection, |state, cx| state.tcp.abort(cx));
     host.workers.drive(connection);
 }
 
@@ -21,9 +21,8 @@ fn connections(host: &Host) -> Vec<Arc<Connection>> {
 
 /// Closes every connection politely: a FIN follows what is queued.
 pub(crate) fn close_all(host: &Host) {
-    let now = host.clock.now();
     for connection in connections(host) {
-        connection.with_state(|state| state.tcp.close(now));
+        enter(host, &connection, |state, cx| state.tcp.close(cx));
         host.workers.drive(&connection);
     }
 }

@@ -11,6 +11,7 @@ use lockorder::LockCtx;
 use packet::frame::RxPacket;
 use packet::tcp::{TcpFlags, TcpParseError};
 
+use super::super::events::EventLog;
 use super::super::levels;
 use super::super::turn::{Turn, WorkerState};
 use super::accept::Offer;
@@ -19,7 +20,6 @@ use super::open::{mss_for, open_parameters};
 use super::outbound::send_alone;
 use super::removal::remove;
 use super::table::InsertError;
-use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
 use crate::icmp::{ErrorKind, TransportError};
@@ -83,17 +83,25 @@ struct ForThePort {
 /// RFC 9293 section 3.10.7.3 and 3.10.7.4: the connection decides.
 fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Segment) {
     let is_reset = segment.has(TcpFlags::RST);
-    let (now, buffers) = (turn.now, &turn.host.buffers);
+    let (now, host) = (turn.now, turn.host);
     let worker = &mut *turn.worker;
     let taken = connection.state.with(&mut turn.key.ctx(), |state, ctx| {
         let reuse = state.tcp.time_wait_reuse(&segment);
         if reuse.is_some() || state.tcp.is_gone() {
             return Err(ForThePort { segment, reuse });
         }
-        let outcome = state.tcp.on_segment(segment, now, buffers);
+        let events = &mut worker.work.events;
+        let mut log = EventLog::new(&host.subscription, connection.flow, events);
+        let outcome = state
+            .tcp
+            .on_segment(segment, log.context(now), &host.buffers);
         state.collect_wakers(outcome.readiness, &mut worker.work.wakers);
-        if outcome.readiness.contains(Readiness::ESTABLISHED) {
-            on_established(state, ctx, connection, worker, now);
+        if outcome.readiness.contains(Readiness::ESTABLISHED)
+            && hand_out(state, ctx, connection, worker).is_err()
+        {
+            let events = &mut worker.work.events;
+            let mut log = EventLog::new(&host.subscription, connection.flow, events);
+            state.tcp.abort(log.context(now));
         }
         Ok(outcome)
     });
@@ -107,17 +115,19 @@ fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Seg
     }
 }
 
+/// The listener of a connection closed during the handshake.
+struct ListenerClosed;
+
 /// Hands an established connection out: to the accept queue, or to the listener's service.
-fn on_established(
+fn hand_out(
     state: &mut ConnectionState,
     ctx: &mut LockCtx<'_, levels::Connection>,
     connection: &Arc<Connection>,
     worker: &mut WorkerState,
-    now: Instant,
-) {
+) -> Result<(), ListenerClosed> {
     let Some(Handshake { listener, place }) = state.handshake.take() else {
         worker.counters.add(Counter::TcpActiveOpens, 1);
-        return;
+        return Ok(());
     };
     worker.counters.add(Counter::TcpPassiveOpens, 1);
     let wakers = &mut worker.work.wakers;
@@ -127,8 +137,9 @@ fn on_established(
     match offer {
         Offer::Queued => {}
         Offer::Serve(service, connection) => worker.work.serve.push((service, connection)),
-        Offer::Refused(_) => state.tcp.abort(now),
+        Offer::Refused(_) => return Err(ListenerClosed),
     }
+    Ok(())
 }
 
 /// Counts what became of a segment, sends the reset that it asks for, and queues the connection.
@@ -189,7 +200,8 @@ fn open_passively(
     if let Some(after) = isn_after.filter(|after| !open.isn.after(*after)) {
         open.isn = after + 1;
     }
-    let tcp = Tcp::accept(&host.tcp.config, open, syn, turn.now);
+    let mut log = EventLog::new(&host.subscription, flow, &mut turn.worker.work.events);
+    let tcp = Tcp::accept(&host.tcp.config, open, syn, log.context(turn.now));
     let owner = turn.worker.index as u16;
     let connection = Connection::new(flow, owner, tcp, Some(handshake), host.config.ttl);
     let connections = &host.tcp.connections;
@@ -226,9 +238,11 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
         IcmpError::Hard(about)
     };
     let now = turn.now;
-    let wakers = &mut turn.worker.work.wakers;
+    let (work, subscription) = (&mut turn.worker.work, &turn.host.subscription);
+    let mut log = EventLog::new(subscription, flow, &mut work.events);
+    let wakers = &mut work.wakers;
     let believed = connection.state.with(&mut turn.key.ctx(), |state, _| {
-        let readiness = state.tcp.on_icmp_error(icmp, seq, now);
+        let readiness = state.tcp.on_icmp_error(icmp, seq, log.context(now));
         if let Ok(readiness) = readiness {
             state.collect_wakers(readiness, wakers);
         }
@@ -247,7 +261,7 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
         let mss = mss_for(paths.get(ctx, remote, turn.now).mtu, remote.is_ipv4());
         connection
             .state
-            .with(ctx, |state, _| state.tcp.on_path_mtu(mss, now));
+            .with(ctx, |state, _| state.tcp.on_path_mtu(mss, log.context(now)));
     }
     turn.host.workers.drive(&connection);
     true

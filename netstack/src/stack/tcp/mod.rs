@@ -8,6 +8,7 @@
 //! | `removal` | the end of a connection: out of the table |
 //! | `open`, `listen`, `stream` | the application's calls (RFC 9293 sections 3.10.1 to 3.10.6) |
 //! | `control` | all connections at once: close, abort, information |
+//! | `entry` | how those calls enter a connection |
 //! | `connection` | one connection: its state and its lock |
 //! | `accept`, `listener` | backlog places, the accept queue, one listening port |
 //! | `table`, `listeners` | the tables of connections and of listeners |
@@ -15,6 +16,7 @@
 pub(in crate::stack) mod accept;
 pub mod connection;
 pub(crate) mod control;
+pub(in crate::stack) mod entry;
 pub(in crate::stack) mod inbound;
 pub(crate) mod listen;
 pub(in crate::stack) mod listener;

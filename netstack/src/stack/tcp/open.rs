@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lockorder::Key;
 
+use super::super::events::EventLog;
 use super::super::foreign::locked;
 use super::super::host::Host;
 use super::super::levels::StackLocks;
@@ -59,11 +60,15 @@ fn try_connect(
     };
     let now = host.clock.now();
     let open = open_parameters(host, key, &flow, now);
-    let tcp = Tcp::connect(&host.tcp.config, open, now);
+    let mut events = Vec::new();
+    let mut log = EventLog::new(&host.subscription, flow, &mut events);
+    let tcp = Tcp::connect(&host.tcp.config, open, log.context(now));
     let connection = Connection::new(flow, owner, tcp, None, host.config.ttl);
     let connections = &host.tcp.connections;
     let inserted = connections.insert(&mut key.ctx(), Arc::clone(&connection));
     Ok(inserted.map(|()| {
+        // No lock is held, but this thread's key is: the subscriber may need it.
+        key.lend(|| host.subscription.deliver(&mut events));
         host.workers.drive(&connection);
         connection
     }))

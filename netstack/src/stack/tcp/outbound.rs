@@ -7,6 +7,7 @@ use std::sync::Arc;
 use packet::IpProto;
 use packet::tcp::{TcpFlags, TcpHeader};
 
+use super::super::events::EventLog;
 use super::super::host::Host;
 use super::super::ip::outbound::tx_params;
 use super::super::turn::{Turn, WorkerState};
@@ -48,7 +49,9 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         let before = state.tcp.losses();
         let mut more = true;
         for _ in 0..SEGMENTS_PER_DRIVE {
-            let Some(segment) = state.tcp.poll_transmit(now, max_payload) else {
+            let events = &mut worker.work.events;
+            let mut log = EventLog::new(&host.subscription, connection.flow, events);
+            let Some(segment) = state.tcp.poll_transmit(log.context(now), max_payload) else {
                 more = false;
                 break;
             };

@@ -13,6 +13,7 @@ use packet::Payload;
 use super::super::foreign::{Waiter, WakerSlot};
 use super::super::host::Host;
 use super::connection::{Connection, ConnectionState};
+use super::entry::enter;
 use crate::tcp::{State, TcpError, Unreachable};
 
 /// Returns the I/O error that an application sees for a connection's end.
@@ -195,8 +196,7 @@ pub(crate) fn poll_writable(connection: &Arc<Connection>, cx: &mut Context<'_>) 
 
 /// Closes the sending side: a FIN follows the queued data.
 pub(crate) fn shutdown_write(host: &Host, connection: &Arc<Connection>) -> io::Result<()> {
-    let now = host.clock.now();
-    connection.with_state(|state| state.tcp.close(now));
+    enter(host, connection, |state, cx| state.tcp.close(cx));
     host.workers.drive(connection);
     Ok(())
 }
@@ -204,15 +204,13 @@ pub(crate) fn shutdown_write(host: &Host, connection: &Arc<Connection>) -> io::R
 /// Lets go of the connection. Data that the application did not read makes this a reset, as with the
 /// kernel (RFC 2525 section 2.17); otherwise the stack finishes the close by itself.
 pub(crate) fn release(host: &Host, connection: &Arc<Connection>) {
-    let now = host.clock.now();
-    connection.with_state(|state| {
+    enter(host, connection, |state, cx| {
         state.reader = WakerSlot::default();
         state.writer = WakerSlot::default();
         if connection.reset_on_close() || state.tcp.recv_len() > 0 {
-            state.tcp.abort(now);
+            state.tcp.abort(cx);
         } else {
-            state.tcp.close(now);
-            state.tcp.close_recv(now);
+            state.tcp.close_both(cx);
         }
     });
     host.workers.drive(connection);
