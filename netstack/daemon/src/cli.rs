@@ -1,4 +1,4 @@
-//! The command line, and its errors in one sentence each.
+//! The command line. Each of its errors is one sentence.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -13,6 +13,7 @@ use netstack::device::OffloadMode;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::file;
 use crate::settings::{Parts, Settings};
+use crate::sources::Sources;
 use crate::values::{
     Queues, Services, TunName, parse_ip4, parse_ip6, parse_mtu, parse_net4, parse_net6,
     parse_offload,
@@ -26,18 +27,19 @@ struct Cli {
     command: Command,
 }
 
-/// What to do.
+/// The command to run.
 #[derive(Debug, Subcommand)]
 // One value exists per process: its size does not matter.
 #[allow(clippy::large_enum_variant)]
 pub enum Command {
     /// Opens the TUN device in this network namespace and serves until SIGTERM or SIGINT.
     ///
-    /// Prints one line `ready …` to stdout when it serves. SIGTERM and SIGINT close every connection
-    /// gracefully; a second one ends at once. SIGUSR1 prints one line `counters …` to stdout.
+    /// Prints one line `ready …` to stdout as soon as it serves. SIGTERM and SIGINT close every
+    /// connection gracefully; a second one ends the program at once. SIGUSR1 prints one line
+    /// `counters …` to stdout.
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
-    /// Shows the stack at work in namespaces of its own: no root needed, no host network touched.
+    /// Shows the stack at work in namespaces of its own; needs no root and touches no host network.
     #[command(after_help = EXIT_CODES)]
     Demo(DemoArgs),
 }
@@ -45,7 +47,7 @@ pub enum Command {
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Name of the TUN interface, created if it is not there.
+    /// Name of the TUN interface, created if it does not exist.
     #[arg(long, value_name = "NAME")]
     tun: Option<TunName>,
     /// Our IPv4 address and prefix, e.g. 10.77.0.2/24.
@@ -69,26 +71,27 @@ pub struct RunArgs {
     /// Segmentation and checksum offload: auto, on or off [default: auto].
     #[arg(long, value_name = "WHEN", value_parser = parse_offload)]
     offload: Option<OffloadMode>,
-    /// Services, with commas: echo 7, discard 9, daytime 13, chargen 19, http 80 [default: all].
+    /// Services, separated by commas: echo 7, discard 9, daytime 13, chargen 19, http 80 [default: all].
     #[arg(long, value_name = "LIST")]
     services: Option<Services>,
     /// Captures every packet of the device to this file.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// TOML file with the same keys, `grace`, and the stack's limits; flags win over it.
+    /// TOML file with the same keys, `grace` and the stack's limits; netstackd.example.toml documents
+    /// each. Flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Ends with the thread that started it, so that a test or demo leaves nothing behind.
+    /// Ends the program with the thread that started it, so that tests and the demo leave nothing behind.
     #[arg(long, hide = true)]
     pub(crate) exit_with_parent: bool,
 }
 
 impl RunArgs {
-    /// Reads the file, if one is named, and checks everything together.
+    /// Reads the configuration file, if one is given, and checks all settings together.
     ///
     /// # Errors
     ///
-    /// [`Failure::Config`] for the file, [`Failure::Usage`] for what contradicts.
+    /// Returns [`Failure::Config`] for an error in the file, [`Failure::Usage`] for one in the flags.
     pub fn settings(self) -> Result<Settings, Failure> {
         let flags = Parts {
             tun: self.tun,
@@ -103,21 +106,20 @@ impl RunArgs {
             pcap: self.pcap,
             grace: None,
         };
-        let (parts, stack) = match &self.config {
-            Some(path) => {
-                let (from_file, stack) = file::read(path)?;
-                (flags.or(from_file), stack)
-            }
-            None => (flags, Config::default()),
+        let names = flags.flags();
+        let Some(path) = &self.config else {
+            return Settings::from_parts(flags, Config::default(), Sources::new(names, None));
         };
-        Settings::from_parts(parts, stack)
+        let (from_file, stack, text) = file::read(path)?;
+        let sources = Sources::new(names, Some(text));
+        Settings::from_parts(flags.or(from_file), stack, sources)
     }
 }
 
 /// Flags of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// How long each throughput run takes, in seconds.
+    /// Length of each throughput run, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=60))]
     pub(crate) seconds: u8,
     /// Queues of the device, each with a worker thread [default: one per core].
@@ -131,18 +133,18 @@ pub struct DemoArgs {
     pub(crate) mtu: u16,
 }
 
-/// Reads the command line (with the program's name first). `Ok(None)`: help or the version was
-/// asked for and has been printed.
+/// Parses the command line, which begins with the program's name. Returns `None` if it asked for
+/// help or the version, which has then been printed.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`], one sentence.
+/// Returns [`Failure::Usage`] with one sentence.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Command>, Failure> {
     match Cli::try_parse_from(arguments) {
         Ok(cli) => Ok(Some(cli.command)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                // Nothing can be done about a closed stdout.
+                // A closed stdout needs no help text.
                 let _ = error.print();
                 Ok(None)
             }
@@ -151,7 +153,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Command
     }
 }
 
-/// clap's several lines as one sentence: what, where, what to do.
+/// Turns clap's several lines into one sentence: what, where, what to do.
 fn sentence(error: &clap::Error) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -298,6 +300,45 @@ mod tests {
     fn a_missing_configuration_file_has_its_own_code() {
         let failure = try_run("--config /nonexistent.toml").expect_err("missing");
         assert_eq!(failure.exit_code(), 3);
+    }
+
+    #[test]
+    fn a_wrong_value_is_blamed_on_the_flag_or_on_the_line_of_the_file() {
+        let path = std::env::temp_dir().join(format!("netstackd-{}.toml", std::process::id()));
+        let refusal = |text: &str, flags: &str| {
+            std::fs::write(&path, text).expect("write the file");
+            let flags = format!("--config {} {flags}", path.display());
+            let failure = try_run(&flags).expect_err("a wrong value");
+            (failure.exit_code(), failure.to_string())
+        };
+        let net = "tun = \"t0\"\naddr = \"10.77.0.2/24\"\n";
+        for (line, key, says) in [
+            ("mtu = 100", "mtu", "100 is out of range"),
+            (
+                "host-addr = \"10.78.0.1\"",
+                "host-addr",
+                "10.78.0.1 is not a host address",
+            ),
+            (
+                "addr6 = \"ff02::1/64\"",
+                "addr6",
+                "ff02::1/64 is not the address of one host",
+            ),
+            (
+                "host-addr6 = \"fd77::1\"",
+                "host-addr6",
+                "fd77::1 is given without addr6",
+            ),
+        ] {
+            let (code, text) = refusal(&format!("{net}{line}\n"), "");
+            assert_eq!(code, 3, "{text}");
+            let place = format!("line 3: key '{key}': {says}");
+            assert!(text.contains(&place) && !text.contains("--"), "{text}");
+        }
+        let (code, text) = refusal(&format!("{net}mtu = 1500\n"), "--mtu 100");
+        assert_eq!(code, 2, "{text}");
+        assert!(text.starts_with("--mtu 100 is out of range"), "{text}");
+        std::fs::remove_file(&path).expect("remove the file");
     }
 
     #[test]

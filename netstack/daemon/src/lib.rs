@@ -1,11 +1,13 @@
 //! `netstackd`: a host of its own behind a TUN device.
 //!
-//! The binary is [`main`]; the rest is a library only so that tests can start the same program and
-//! use the same kernel-side clients. It owns the command line, the configuration file, the classic
-//! services over the stack's own sockets, the signals, and the demo. It never looks into a packet.
+//! The binary is [`main`]. The rest is a library only so that tests can start the same program and
+//! use the same kernel-side clients. This crate owns the command line, the configuration file, the
+//! classic services over the stack's own sockets, the signals, and the demo. It never looks into a
+//! packet.
 
 pub mod child;
 pub mod cli;
+mod console;
 pub mod demo;
 pub mod failure;
 mod file;
@@ -15,6 +17,7 @@ mod report;
 pub mod run;
 mod services;
 pub mod settings;
+pub mod sources;
 pub mod values;
 
 use std::process::ExitCode;
@@ -22,9 +25,9 @@ use std::process::ExitCode;
 use cli::Command;
 use failure::Failure;
 
-/// The whole program: reads the command line of this process, runs it, and says how it ended.
+/// Runs the command line of this process and returns its exit code.
 ///
-/// A failure is one sentence on stderr and one of the documented exit codes.
+/// Reports a failure as one sentence on stderr and one of the documented exit codes.
 pub fn main() -> ExitCode {
     match dispatch() {
         Ok(()) => ExitCode::SUCCESS,

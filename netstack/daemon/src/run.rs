@@ -1,10 +1,9 @@
-//! `run`: opens the device, starts the stack and its services, and serves until it is told to stop.
+//! `run`: opens the device, starts the stack and its services, and serves until a signal stops it.
 //!
-//! Owns the signals: SIGTERM and SIGINT stop gracefully, a second one at once, SIGUSR1 prints the
-//! counters.
+//! Owns the signals: SIGTERM and SIGINT stop gracefully, a second one stops at once, SIGUSR1 prints
+//! the counters.
 
 use std::fs::File;
-use std::io::Write as _;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -12,24 +11,26 @@ use std::time::Duration;
 use netstack::device::pcap::{Capture, CaptureConfig};
 use netstack::device::{self, Device, DeviceError, TunConfig};
 use netstack::net::Stack;
+use rustix::io::Errno;
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::cli::RunArgs;
+use crate::console::print_line;
 use crate::failure::Failure;
 use crate::file::reason;
 use crate::report::Source;
 use crate::services;
 use crate::settings::Settings;
 
-/// What the main thread waits for.
-enum Happening {
+/// An event that the main thread waits for.
+enum Event {
     Signal(i32),
-    /// A worker thread has ended, asked or not.
+    /// A worker thread has ended, whether it was asked to or not.
     WorkerEnded,
-    /// The graceful stop is through.
+    /// The graceful stop has finished.
     Stopped(std::io::Result<()>),
 }
 
@@ -37,15 +38,15 @@ enum Happening {
 ///
 /// # Errors
 ///
-/// Whatever keeps it from serving, or ends it before it was asked to.
+/// Returns the reason why it cannot serve, or why it stopped before it was asked to.
 pub fn run(args: RunArgs) -> Result<(), Failure> {
     if args.exit_with_parent {
         set_parent_process_death_signal(Some(ParentSignal::KILL))
-            .map_err(|e| Failure::Stack(format!("the parent cannot be watched: {e}")))?;
+            .map_err(|e| Failure::Stack(format!("cannot watch the parent process: {e}")))?;
     }
     let settings = args.settings()?;
-    let (sender, happenings) = channel();
-    // Before anything else: a signal that comes early must not kill half-way.
+    let (sender, events) = channel();
+    // Before anything else: an early signal must not kill the program half-way.
     watch_signals(sender.clone())?;
     let (devices, capture) = open_devices(&settings)?;
     let offload = devices
@@ -54,36 +55,36 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let stack = start_stack(&settings, devices)?;
     services::start(&stack, &settings)?;
     for worker in 0..stack.workers() {
-        let alive = OnDrop(sender.clone());
+        let alive = EndReport(sender.clone());
         stack.spawn_on(worker, async move {
             let _alive = alive;
             std::future::pending::<()>().await;
         });
     }
-    say(&ready_line(&settings, offload));
+    print_line(&ready_line(&settings, offload));
     let counters = Source::new(&stack);
     let mut is_stopping = false;
     let ended = loop {
-        match happenings.recv() {
-            Ok(Happening::Signal(SIGUSR1)) => say(&counters.line()),
-            Ok(Happening::Signal(_)) if is_stopping => {
-                // The connections are reset; whether that went well no longer matters.
+        match events.recv() {
+            Ok(Event::Signal(SIGUSR1)) => print_line(&counters.line()),
+            Ok(Event::Signal(_)) if is_stopping => {
+                // The program ends in any case, so the result does not matter.
                 let _ = stack.abort();
                 break Err(Failure::Interrupted(
                     "a second signal ended it at once: open connections were reset".to_owned(),
                 ));
             }
-            Ok(Happening::Signal(_)) => {
+            Ok(Event::Signal(_)) => {
                 is_stopping = true;
                 let (stack, sender, grace) = (stack.clone(), sender.clone(), settings.grace);
                 thread::spawn(move || {
-                    // Nobody listens any more only after a second signal.
-                    let _ = sender.send(Happening::Stopped(stack.shutdown(grace)));
+                    // The receiver is gone only after a second signal.
+                    let _ = sender.send(Event::Stopped(stack.shutdown(grace)));
                 });
             }
-            Ok(Happening::WorkerEnded) if is_stopping => {}
-            Ok(Happening::WorkerEnded) => break Err(lost_device(&settings, stack.abort())),
-            Ok(Happening::Stopped(result)) => {
+            Ok(Event::WorkerEnded) if is_stopping => {}
+            Ok(Event::WorkerEnded) => break Err(lost_device(&settings, stack.abort())),
+            Ok(Event::Stopped(result)) => {
                 break result.map_err(|error| stopped_badly(&settings, &error));
             }
             Err(_) => break Ok(()),
@@ -92,33 +93,33 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     finish_capture(capture, &settings).and(ended)
 }
 
-/// Says once that it was dropped: it lives in a task of a worker and ends with it.
-struct OnDrop(Sender<Happening>);
+/// Reports the end of a worker: it lives in one of the worker's tasks and is dropped with it.
+struct EndReport(Sender<Event>);
 
-impl Drop for OnDrop {
+impl Drop for EndReport {
     fn drop(&mut self) {
-        // The receiver is gone only when the program ends anyway.
-        let _ = self.0.send(Happening::WorkerEnded);
+        // The receiver is gone only when the program ends.
+        let _ = self.0.send(Event::WorkerEnded);
     }
 }
 
-fn watch_signals(sender: Sender<Happening>) -> Result<(), Failure> {
+fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
-        .map_err(|e| Failure::Stack(format!("signals cannot be watched: {e}")))?;
+        .map_err(|e| Failure::Stack(format!("cannot watch signals: {e}")))?;
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in &mut signals {
-                if sender.send(Happening::Signal(signal)).is_err() {
+                if sender.send(Event::Signal(signal)).is_err() {
                     break;
                 }
             }
         })
         .map(drop)
-        .map_err(|e| Failure::Stack(format!("no thread can be started to watch signals: {e}")))
+        .map_err(|e| Failure::Stack(format!("cannot start the thread that watches signals: {e}")))
 }
 
-/// The queues of the device, and the capture around them if there is one.
+/// The queues of the device, and the capture that they are wrapped in, if any.
 type Opened = (Vec<Box<dyn Device>>, Option<Capture>);
 
 fn open_devices(settings: &Settings) -> Result<Opened, Failure> {
@@ -130,7 +131,7 @@ fn open_devices(settings: &Settings) -> Result<Opened, Failure> {
         queues: settings.queues.get(),
         offload: settings.offload,
     };
-    let devices = device::open(&config).map_err(device_failure)?;
+    let devices = device::open(&config).map_err(|error| device_failure(error, settings))?;
     let Some(path) = &settings.pcap else {
         return Ok((devices, None));
     };
@@ -142,19 +143,34 @@ fn open_devices(settings: &Settings) -> Result<Opened, Failure> {
     let capture = File::create(path)
         .and_then(|file| Capture::start(file, CaptureConfig { origin, ..Default::default() }))
         .map_err(|e| {
-            Failure::Usage(format!(
-                "--pcap {} cannot be written: {}: name a file in a directory that can be written to",
-                path.display(),
-                reason(&e)
-            ))
+            let (path, why) = (path.display(), reason(&e));
+            settings.sources.fault(
+                "pcap",
+                &format!("{path} cannot be written: {why}: name a file in a directory that can be written to"),
+            )
         })?;
     let tap = |device| Box::new(capture.tap(device)) as Box<dyn Device>;
     Ok((devices.into_iter().map(tap).collect(), Some(capture)))
 }
 
-fn device_failure(error: DeviceError) -> Failure {
+fn device_failure(error: DeviceError, settings: &Settings) -> Failure {
     let text = error.to_string();
     match error {
+        DeviceError::NoTun { source } | DeviceError::Os { source, .. }
+            if is_out_of_files(&source) =>
+        {
+            Failure::Device(format!(
+                "TUN device {} cannot be opened ({}): raise the limit of open files (ulimit -n), or use \
+                 fewer queues than {} (--queues)",
+                settings.tun,
+                reason(&source),
+                settings.queues.get()
+            ))
+        }
+        DeviceError::Ipv6Off { name } => Failure::Device(format!(
+            "IPv6 is switched off on TUN device {name}: set net.ipv6.conf.default.disable_ipv6 to 0 in \
+             this network namespace, or leave out --addr6 (addr6 in the configuration file)"
+        )),
         DeviceError::TunNotAccessible { .. } | DeviceError::NotPermitted { .. } => {
             Failure::Privilege(text)
         }
@@ -170,6 +186,11 @@ fn device_failure(error: DeviceError) -> Failure {
     }
 }
 
+/// Returns whether the process or the system has no file descriptors left.
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(code) if code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error())
+}
+
 fn start_stack(settings: &Settings, devices: Vec<Box<dyn Device>>) -> Result<Stack, Failure> {
     let mut builder = Stack::builder().config(settings.stack.clone());
     for net in settings.addresses() {
@@ -177,7 +198,7 @@ fn start_stack(settings: &Settings, devices: Vec<Box<dyn Device>>) -> Result<Sta
     }
     builder
         .start(devices)
-        .map_err(|e| Failure::Stack(format!("the stack cannot be started: {e}")))
+        .map_err(|e| Failure::Stack(format!("cannot start the stack: {e}")))
 }
 
 fn ready_line(settings: &Settings, offload: bool) -> String {
@@ -198,13 +219,6 @@ fn ready_line(settings: &Settings, offload: bool) -> String {
     line
 }
 
-/// One line to stdout, at once.
-fn say(line: &str) {
-    let mut stdout = std::io::stdout().lock();
-    // A closed stdout must not stop the network.
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-}
-
 fn lost_device(settings: &Settings, result: std::io::Result<()>) -> Failure {
     let error = result
         .err()
@@ -214,7 +228,7 @@ fn lost_device(settings: &Settings, result: std::io::Result<()>) -> Failure {
 
 fn stopped_badly(settings: &Settings, error: &std::io::Error) -> Failure {
     Failure::Stack(format!(
-        "the stack on TUN device {} stopped ({}): see whether the device was removed, then start again",
+        "the stack on TUN device {} stopped ({}): check whether the device was removed, then start again",
         settings.tun,
         reason(error)
     ))
@@ -227,11 +241,11 @@ fn finish_capture(capture: Option<Capture>, settings: &Settings) -> Result<(), F
     let path = path.display();
     let report = capture.finish().map_err(|e| {
         Failure::Stack(format!(
-            "the capture {path} is incomplete: {}: see whether the disk is full",
+            "the capture {path} is incomplete: {}: check whether the disk is full",
             reason(&e)
         ))
     })?;
-    say(&format!(
+    print_line(&format!(
         "capture {path} packets={} bytes={} missed={}",
         report.packets, report.bytes, report.missed
     ));

@@ -1,9 +1,9 @@
-//! Everything `run` needs, merged from flags and file, checked against each other.
+//! The settings of `run`: flags and file merged, defaults filled in, and checked against each other.
 //!
 //! * **Define.** [`Settings`]: addresses that are usable hosts of their subnets, a kernel side that
 //!   differs from ours, an MTU that both families allow.
 //! * **Enforce.** [`Settings::from_parts`] is the only constructor; flags win over the file.
-//! * **Consume.** [`crate::run`] opens the device and starts the stack without judging anything.
+//! * **Consume.** [`crate::run`] opens the device and starts the stack without checking them again.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use netstack::base::Config;
 use netstack::device::OffloadMode;
 
 use crate::failure::Failure;
+use crate::sources::Sources;
 use crate::values::{Queues, Services, TunName};
 
 /// Smallest MTU with IPv4 alone: every host must accept 576 bytes (RFC 791 section 3.1).
@@ -22,10 +23,10 @@ pub const MIN_MTU_V4: u16 = 576;
 pub const MIN_MTU_V6: u16 = 1280;
 /// MTU when none is given.
 const DEFAULT_MTU: u16 = 1500;
-/// How long SIGTERM waits for the connections when the file does not say.
+/// Time that SIGTERM gives the connections to close, unless the file sets another.
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
-/// What flags or file said; `None` where they were silent.
+/// The values that the flags or the file give; `None` for those that they leave out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
     /// `--tun`
@@ -53,7 +54,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// These, and `other` where these are silent.
+    /// Returns these values, and those of `other` for what these leave out.
     pub fn or(self, other: Self) -> Self {
         Self {
             tun: self.tun.or(other.tun),
@@ -69,40 +70,60 @@ impl Parts {
             grace: self.grace.or(other.grace),
         }
     }
+
+    /// Returns the flags that were given, by name without dashes.
+    pub(crate) fn flags(&self) -> Vec<&'static str> {
+        let given = [
+            ("tun", self.tun.is_some()),
+            ("addr", self.addr.is_some()),
+            ("addr6", self.addr6.is_some()),
+            ("host-addr", self.host_addr.is_some()),
+            ("host-addr6", self.host_addr6.is_some()),
+            ("mtu", self.mtu.is_some()),
+            ("queues", self.queues.is_some()),
+            ("offload", self.offload.is_some()),
+            ("services", self.services.is_some()),
+            ("pcap", self.pcap.is_some()),
+        ];
+        let given = given.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(name, _)| name).collect()
+    }
 }
 
-/// One family's side of the link: our address with its prefix, and the kernel's.
+/// The addresses of one family: ours with its prefix, and the kernel's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link<N, A> {
-    /// The address we answer as, and the subnet.
+    /// The address that the daemon answers as, and the subnet.
     pub ours: N,
-    /// The address the kernel gets.
+    /// The kernel's address on the link.
     pub host: A,
 }
 
-/// What `run` does.
+/// The settings of `run`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Interface name.
+    /// The interface's name.
     pub tun: TunName,
-    /// IPv4, if any.
+    /// The IPv4 addresses, if any.
     pub v4: Option<Link<Ipv4Net, Ipv4Addr>>,
-    /// IPv6, if any; at least one of the two is there.
+    /// The IPv6 addresses, if any; at least one of the two families is there.
     pub v6: Option<Link<Ipv6Net, Ipv6Addr>>,
     /// Largest IP packet on the link, in bytes.
     pub mtu: u16,
-    /// Queues of the device, and workers.
+    /// Queues of the device; each has a worker.
     pub queues: Queues,
     /// Segmentation and checksum offload.
     pub offload: OffloadMode,
-    /// Which services run.
+    /// The services to run.
     pub services: Services,
-    /// Where packets are captured to.
+    /// The file that packets are captured to.
     pub pcap: Option<PathBuf>,
-    /// How long a graceful stop may take.
+    /// Time that a graceful stop may take.
     pub grace: Duration,
     /// The stack's limits.
     pub stack: Config,
+    /// Where the values came from, for messages about them.
+    pub sources: Sources,
 }
 
 impl Settings {
@@ -110,13 +131,14 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] with the flag (the file's key has the same name) and what to do.
-    pub fn from_parts(parts: Parts, stack: Config) -> Result<Self, Failure> {
+    /// Returns [`Failure::Usage`] with the flag, or [`Failure::Config`] with the line of the file, and
+    /// what to do.
+    pub fn from_parts(parts: Parts, stack: Config, sources: Sources) -> Result<Self, Failure> {
         let tun = parts.tun.ok_or_else(|| {
             usage("no device name is given: add --tun NAME, or tun = \"NAME\" to the configuration file")
         })?;
-        let v4 = link_v4(parts.addr, parts.host_addr)?;
-        let v6 = link_v6(parts.addr6, parts.host_addr6)?;
+        let v4 = link_v4(parts.addr, parts.host_addr, &sources)?;
+        let v6 = link_v6(parts.addr6, parts.host_addr6, &sources)?;
         if v4.is_none() && v6.is_none() {
             return Err(usage(
                 "no address is given: add --addr ADDRESS/PREFIX, --addr6 ADDRESS/PREFIX or both",
@@ -125,14 +147,11 @@ impl Settings {
         let mtu = parts.mtu.unwrap_or(DEFAULT_MTU);
         let least = if v6.is_some() { MIN_MTU_V6 } else { MIN_MTU_V4 };
         if mtu < least {
-            let family = if v6.is_some() {
-                "with --addr6"
-            } else {
-                "for IPv4"
-            };
-            return Err(usage(format!(
-                "--mtu {mtu} is out of range: use {least} to 65535 {family}"
-            )));
+            let family = if v6.is_some() { "IPv6" } else { "IPv4" };
+            return Err(sources.fault(
+                "mtu",
+                &format!("{mtu} is out of range: use {least} to 65535 with {family}"),
+            ));
         }
         Ok(Self {
             tun,
@@ -145,10 +164,11 @@ impl Settings {
             pcap: parts.pcap,
             grace: parts.grace.unwrap_or(DEFAULT_GRACE),
             stack,
+            sources,
         })
     }
 
-    /// The addresses we answer as.
+    /// Returns the addresses that the daemon answers as.
     pub fn addresses(&self) -> Vec<IpNet> {
         let v4 = self.v4.map(|link| IpNet::V4(link.ours));
         let v6 = self.v6.map(|link| IpNet::V6(link.ours));
@@ -160,90 +180,104 @@ fn usage(text: impl Into<String>) -> Failure {
     Failure::Usage(text.into())
 }
 
-/// One family's addresses as both sides see them; the same judgement for both families.
-fn check_link<A: Copy + Eq + std::fmt::Display>(
-    flag: &str,
+/// The addresses of one family, as the flags or the file give them, and what is allowed in the subnet.
+struct Candidates<'a, A> {
+    /// The key of our address; `host-` before it makes the key of the kernel's.
+    key: &'static str,
     ours: A,
     prefix: u8,
-    usable: impl Fn(A) -> bool,
-    inside: impl Fn(A) -> bool,
+    /// The kernel's address, if one is given.
     host: Option<A>,
-    mut hosts: impl Iterator<Item = A>,
-) -> Result<A, Failure> {
-    if !usable(ours) {
-        return Err(usage(format!(
-            "--{flag} {ours}/{prefix} is not the address of one host in its subnet: \
-             use an address that is neither reserved, multicast, loopback, nor the subnet itself"
-        )));
+    is_usable: &'a dyn Fn(A) -> bool,
+    is_inside: &'a dyn Fn(A) -> bool,
+}
+
+impl<A: Copy + Eq + std::fmt::Display> Candidates<'_, A> {
+    /// Returns the kernel's address: the given one, or the first free one of `hosts`.
+    fn host(&self, mut hosts: impl Iterator<Item = A>, sources: &Sources) -> Result<A, Failure> {
+        let &Self {
+            key, ours, prefix, ..
+        } = self;
+        if !(self.is_usable)(ours) {
+            return Err(sources.fault(
+                key,
+                &format!(
+                    "{ours}/{prefix} is not the address of one host in its subnet: \
+                     use an address that is neither reserved, multicast, loopback, nor the subnet itself"
+                ),
+            ));
+        }
+        let Some(host) = self.host else {
+            return hosts
+                .find(|&host| host != ours && (self.is_usable)(host))
+                .ok_or_else(|| {
+                    let message = "leaves no address for the kernel's side: use a shorter prefix";
+                    sources.fault(key, &format!("{ours}/{prefix} {message}"))
+                });
+        };
+        let host_key = format!("host-{key}");
+        if host == ours {
+            return Err(sources.fault(
+                &host_key,
+                &format!("{host} is the daemon's own address: use another one of its subnet"),
+            ));
+        }
+        if !(self.is_inside)(host) || !(self.is_usable)(host) {
+            return Err(sources.fault(
+                &host_key,
+                &format!(
+                    "{host} is not a host address in the subnet of {ours}/{prefix}: \
+                     use another one of that subnet"
+                ),
+            ));
+        }
+        Ok(host)
     }
-    let Some(host) = host else {
-        return hosts
-            .find(|&host| host != ours && usable(host))
-            .ok_or_else(|| {
-                usage(format!(
-                    "--{flag} {ours}/{prefix} leaves no address for the kernel's side: \
-                 use a shorter prefix"
-                ))
-            });
-    };
-    let flag = flag.replace("addr", "host-addr");
-    if host == ours {
-        return Err(usage(format!(
-            "--{flag} {host} is the daemon's own address: use another one of its subnet"
-        )));
-    }
-    if !inside(host) || !usable(host) {
-        return Err(usage(format!(
-            "--{flag} {host} is not a host address in the subnet of {ours}/{prefix}: \
-             use another one of that subnet"
-        )));
-    }
-    Ok(host)
+}
+
+/// Reports a kernel's address in a family in which the daemon has none.
+fn host_alone(key: &str, host: impl std::fmt::Display, sources: &Sources) -> Failure {
+    sources.fault(
+        &format!("host-{key}"),
+        &format!("{host} is given without {key}: give {key} as ADDRESS/PREFIX, too"),
+    )
 }
 
 fn link_v4(
     ours: Option<Ipv4Net>,
     host: Option<Ipv4Addr>,
+    sources: &Sources,
 ) -> Result<Option<Link<Ipv4Net, Ipv4Addr>>, Failure> {
     let Some(ours) = ours else {
-        return match host {
-            Some(host) => Err(usage(format!(
-                "--host-addr {host} is given without --addr: add --addr ADDRESS/PREFIX"
-            ))),
-            None => Ok(None),
-        };
+        return host.map_or(Ok(None), |host| Err(host_alone("addr", host, sources)));
     };
-    let usable = |addr: Ipv4Addr| {
+    let is_usable = |addr: Ipv4Addr| {
         let first = addr.octets()[0];
         let is_edge =
             ours.prefix_len() < 31 && (addr == ours.network() || addr == ours.broadcast());
         first != 0 && first < 224 && !addr.is_loopback() && !is_edge
     };
-    let host = check_link(
-        "addr",
-        ours.addr(),
-        ours.prefix_len(),
-        usable,
-        |addr| ours.contains(&addr),
+    let candidates = Candidates {
+        key: "addr",
+        ours: ours.addr(),
+        prefix: ours.prefix_len(),
         host,
-        ours.hosts(),
-    )?;
+        is_usable: &is_usable,
+        is_inside: &|addr| ours.contains(&addr),
+    };
+    let host = candidates.host(ours.hosts(), sources)?;
     Ok(Some(Link { ours, host }))
 }
 
 fn link_v6(
     ours: Option<Ipv6Net>,
     host: Option<Ipv6Addr>,
+    sources: &Sources,
 ) -> Result<Option<Link<Ipv6Net, Ipv6Addr>>, Failure> {
     let Some(ours) = ours else {
-        return match host {
-            Some(host) => Err(usage(format!(
-                "--host-addr6 {host} is given without --addr6: add --addr6 ADDRESS/PREFIX"
-            ))),
-            None => Ok(None),
-        };
+        return host.map_or(Ok(None), |host| Err(host_alone("addr6", host, sources)));
     };
-    let usable = |addr: Ipv6Addr| {
+    let is_usable = |addr: Ipv6Addr| {
         // The all-zero host part is the subnet-router anycast address (RFC 4291 section 2.6.1).
         let is_anycast = ours.prefix_len() < 127 && addr == ours.network();
         !addr.is_unspecified()
@@ -252,15 +286,15 @@ fn link_v6(
             && addr.to_ipv4_mapped().is_none()
             && !is_anycast
     };
-    let host = check_link(
-        "addr6",
-        ours.addr(),
-        ours.prefix_len(),
-        usable,
-        |addr| ours.contains(&addr),
+    let candidates = Candidates {
+        key: "addr6",
+        ours: ours.addr(),
+        prefix: ours.prefix_len(),
         host,
-        ours.hosts(),
-    )?;
+        is_usable: &is_usable,
+        is_inside: &|addr| ours.contains(&addr),
+    };
+    let host = candidates.host(ours.hosts(), sources)?;
     Ok(Some(Link { ours, host }))
 }
 
@@ -278,7 +312,7 @@ mod tests {
     }
 
     fn settle(parts: Parts) -> Result<Settings, String> {
-        Settings::from_parts(parts, Config::default()).map_err(|failure| {
+        Settings::from_parts(parts, Config::default(), Sources::default()).map_err(|failure| {
             assert_eq!(failure.exit_code(), 2);
             let text = failure.to_string();
             assert!(!text.contains('\n') && text.contains(": "), "{text}");
@@ -349,11 +383,7 @@ mod tests {
         );
         let mut bad = parts("-", "fd77::2/64");
         bad.host_addr = "10.0.0.1".parse().ok();
-        assert!(
-            settle(bad)
-                .expect_err("no --addr")
-                .contains("without --addr")
-        );
+        assert!(settle(bad).expect_err("no --addr").contains("without addr"));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! * **Define.** [`TunName`], [`Queues`], [`Services`] and the network types hold only what the
 //!   kernel or the stack can accept.
-//! * **Enforce.** The only way in is `FromStr` (or `TryFrom` for numbers), used alike by clap and by
-//!   serde.
+//! * **Enforce.** They are made only by `FromStr` (or `TryFrom` for numbers), for flags and for the
+//!   file alike.
 //! * **Consume.** Everything behind [`crate::settings::Settings`] takes them without a second check.
 
 use std::fmt;
@@ -26,7 +26,7 @@ pub const MAX_QUEUES: usize = 256;
 pub struct TunName(String);
 
 impl TunName {
-    /// The name as the kernel knows it.
+    /// Returns the name as the kernel knows it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -62,18 +62,17 @@ impl TryFrom<String> for TunName {
     }
 }
 
-/// How many queues, and so workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u64")]
+/// The number of queues, and so of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queues(usize);
 
 impl Queues {
-    /// The number, `1..=`[`MAX_QUEUES`].
+    /// Returns the number, from 1 to [`MAX_QUEUES`].
     pub fn get(self) -> usize {
         self.0
     }
 
-    /// One per core this process may use.
+    /// Returns one queue per core that this process may use.
     pub fn per_core() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self(cores.min(MAX_QUEUES))
@@ -102,28 +101,28 @@ impl FromStr for Queues {
 /// Parses `auto`, `on` or `off`.
 ///
 /// # Errors
-/// A sentence that names the values that are allowed.
+/// Returns a sentence that names the allowed values.
 pub fn parse_offload(text: &str) -> Result<OffloadMode, String> {
     match text {
         "auto" => Ok(OffloadMode::Auto),
         "on" => Ok(OffloadMode::On),
         "off" => Ok(OffloadMode::Off),
-        _ => Err(format!("`{text}` is not one of auto, on, off")),
+        _ => Err("use auto or on or off".to_owned()),
     }
 }
 
 /// One of the services that the daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// What comes in goes out (RFC 862).
+    /// Sends back everything that it receives (RFC 862).
     Echo,
-    /// What comes in is thrown away (RFC 863).
+    /// Throws away everything that it receives (RFC 863).
     Discard,
-    /// The date and time (RFC 867).
+    /// Sends the date and time (RFC 867).
     Daytime,
-    /// An endless pattern of characters (RFC 864).
+    /// Sends an endless pattern of characters (RFC 864).
     Chargen,
-    /// One page with live counters.
+    /// Serves one page with live counters.
     Http,
 }
 
@@ -137,7 +136,7 @@ impl Service {
         Self::Http,
     ];
 
-    /// The name on the command line.
+    /// Returns the name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
@@ -148,7 +147,7 @@ impl Service {
         }
     }
 
-    /// The standard port, TCP and (except for http) UDP.
+    /// Returns the standard port, of TCP and (except for http) of UDP.
     pub const fn port(self) -> u16 {
         match self {
             Self::Echo => 7,
@@ -165,7 +164,7 @@ impl Service {
 pub struct Services(Vec<Service>);
 
 impl Services {
-    /// In the order given.
+    /// Returns the services in the order given.
     pub fn iter(&self) -> impl Iterator<Item = Service> + '_ {
         self.0.iter().copied()
     }
@@ -210,7 +209,7 @@ impl FromStr for Services {
 }
 
 impl<'de> Deserialize<'de> for Services {
-    /// A list of names, or one string with commas as on the command line.
+    /// Reads a list of names, or one string with commas as on the command line.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged, expecting = "expected a list of service names")]
@@ -226,31 +225,31 @@ impl<'de> Deserialize<'de> for Services {
     }
 }
 
-/// An IPv4 address with its prefix.
+/// Parses an IPv4 address with its prefix.
 pub(crate) fn parse_net4(text: &str) -> Result<Ipv4Net, String> {
     text.parse()
         .map_err(|_| "write it as ADDRESS/PREFIX, for example 10.77.0.2/24".to_owned())
 }
 
-/// An IPv6 address with its prefix.
+/// Parses an IPv6 address with its prefix.
 pub(crate) fn parse_net6(text: &str) -> Result<Ipv6Net, String> {
     text.parse()
         .map_err(|_| "write it as ADDRESS/PREFIX, for example fd77::2/64".to_owned())
 }
 
-/// An IPv4 address.
+/// Parses an IPv4 address.
 pub(crate) fn parse_ip4(text: &str) -> Result<Ipv4Addr, String> {
     text.parse()
         .map_err(|_| "write an IPv4 address, for example 10.77.0.1".to_owned())
 }
 
-/// An IPv6 address.
+/// Parses an IPv6 address.
 pub(crate) fn parse_ip6(text: &str) -> Result<Ipv6Addr, String> {
     text.parse()
         .map_err(|_| "write an IPv6 address, for example fd77::1".to_owned())
 }
 
-/// A number of bytes; the families' bounds are checked with the addresses.
+/// Parses a number of bytes; the bounds of the families are checked together with the addresses.
 pub(crate) fn parse_mtu(text: &str) -> Result<u16, String> {
     text.parse()
         .map_err(|_| "use 576 to 65535, at least 1280 with IPv6".to_owned())

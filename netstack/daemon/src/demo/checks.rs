@@ -1,21 +1,21 @@
-//! What the demo does, one function per row of its table.
+//! The checks of the demo, one function per row of its table.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Found;
+use super::CheckResult;
 use crate::probe::datagram::MAX_DATAGRAM_BYTES;
 use crate::probe::ping::{MAX_PING_BYTES, Pinger};
 use crate::probe::{RoundTrips, datagram, stream};
 use crate::values::Service;
 
-/// One row.
+/// One row of the table.
 pub(super) struct Check {
-    /// What is done, for the first column.
+    /// The text of the first column.
     pub(super) what: &'static str,
-    /// Does it; the duration is for what runs for a time.
-    pub(super) run: fn(IpAddr, Duration) -> Found,
+    /// Runs the check; the duration is for checks that measure throughput.
+    pub(super) run: fn(IpAddr, Duration) -> CheckResult,
 }
 
 /// Every row, in order.
@@ -79,7 +79,7 @@ fn median(samples: &RoundTrips) -> String {
     format!("p50 {:.0} µs, p99 {:.0} µs", micros(50), micros(99))
 }
 
-/// Sizes at which something changes: nothing, one fragment, two, the largest.
+/// Sizes at which something changes: empty, one fragment, two fragments, the largest.
 const SIZES: [usize; 12] = [
     0,
     1,
@@ -95,7 +95,7 @@ const SIZES: [usize; 12] = [
     MAX_PING_BYTES,
 ];
 
-fn ping_sizes(target: IpAddr, _: Duration) -> Found {
+fn ping_sizes(target: IpAddr, _: Duration) -> CheckResult {
     let mut pinger = Pinger::new(target, 0x6e01)?;
     for size in SIZES {
         pinger.ping(size)?;
@@ -103,44 +103,44 @@ fn ping_sizes(target: IpAddr, _: Duration) -> Found {
     Ok(format!("{} sizes came back", SIZES.len()))
 }
 
-fn ping_round_trips(target: IpAddr, _: Duration) -> Found {
+fn ping_round_trips(target: IpAddr, _: Duration) -> CheckResult {
     Pinger::new(target, 0x6e02)?
         .round_trips(1_000, 56)
         .map(|samples| median(&samples))
 }
 
-fn udp_sizes(target: IpAddr, _: Duration) -> Found {
+fn udp_sizes(target: IpAddr, _: Duration) -> CheckResult {
     let sizes = (0..MAX_DATAGRAM_BYTES).step_by(797).chain(SIZES);
     let count = datagram::echo(at(target, Service::Echo), sizes)?;
     Ok(format!("{count} sizes came back"))
 }
 
-fn udp_round_trips(target: IpAddr, _: Duration) -> Found {
+fn udp_round_trips(target: IpAddr, _: Duration) -> CheckResult {
     let samples = datagram::round_trips(at(target, Service::Echo), 5_000, 64)?;
     Ok(median(&samples))
 }
 
-fn tcp_echo(target: IpAddr, _: Duration) -> Found {
+fn tcp_echo(target: IpAddr, _: Duration) -> CheckResult {
     let moved = stream::echo(at(target, Service::Echo), 256 << 20)?;
     Ok(format!("{:.1} Gb/s each way", moved.gigabits_per_second()))
 }
 
-fn tcp_round_trips(target: IpAddr, _: Duration) -> Found {
+fn tcp_round_trips(target: IpAddr, _: Duration) -> CheckResult {
     let samples = stream::round_trips(at(target, Service::Echo), 5_000, 64)?;
     Ok(median(&samples))
 }
 
-fn tcp_in(target: IpAddr, each: Duration) -> Found {
+fn tcp_in(target: IpAddr, each: Duration) -> CheckResult {
     let moved = stream::upload(at(target, Service::Discard), each)?;
     Ok(format!("{:.1} Gb/s", moved.gigabits_per_second()))
 }
 
-fn tcp_out(target: IpAddr, each: Duration) -> Found {
+fn tcp_out(target: IpAddr, each: Duration) -> CheckResult {
     let moved = stream::download(at(target, Service::Chargen), each)?;
     Ok(format!("{:.1} Gb/s", moved.gigabits_per_second()))
 }
 
-fn connections(target: IpAddr, _: Duration) -> Found {
+fn connections(target: IpAddr, _: Duration) -> CheckResult {
     let count = 2_000;
     let took = stream::connections(at(target, Service::Echo), count, 1)?;
     Ok(format!(
@@ -149,7 +149,7 @@ fn connections(target: IpAddr, _: Duration) -> Found {
     ))
 }
 
-fn closed_port(target: IpAddr, _: Duration) -> Found {
+fn closed_port(target: IpAddr, _: Duration) -> CheckResult {
     match stream::connect(SocketAddr::new(target, 1)) {
         Err(e) if e.kind() == ErrorKind::ConnectionRefused => Ok("refused".to_owned()),
         Err(e) => Err(format!(
@@ -159,7 +159,7 @@ fn closed_port(target: IpAddr, _: Duration) -> Found {
     }
 }
 
-fn daytime(target: IpAddr, _: Duration) -> Found {
+fn daytime(target: IpAddr, _: Duration) -> CheckResult {
     let address = at(target, Service::Daytime);
     let by_tcp = stream::read_all(address, b"")?;
     let by_udp = datagram::ask(address, b"")?;
@@ -172,11 +172,14 @@ fn daytime(target: IpAddr, _: Duration) -> Found {
             .map_or("", |(_, date)| date)
             .to_owned())
     } else {
-        Err(format!("daytime of {target}: '{}' is no date", text.trim()))
+        Err(format!(
+            "daytime of {target}: '{}' is not a date",
+            text.trim()
+        ))
     }
 }
 
-fn http(target: IpAddr, _: Duration) -> Found {
+fn http(target: IpAddr, _: Duration) -> CheckResult {
     let request = b"GET / HTTP/1.1\r\nHost: netstackd\r\nConnection: close\r\n\r\n";
     let answer = stream::read_all(at(target, Service::Http), request)?;
     let text = String::from_utf8_lossy(&answer);

@@ -1,8 +1,8 @@
 //! `demo`: the daemon in a namespace of its own, driven by the kernel's own sockets.
 //!
-//! Owns the order of things: enter the namespace, start the daemon as a child, run the checks over
-//! both families, ask for the counters, stop it, print the table. Nothing outside the namespace is
-//! touched, and nothing is left behind.
+//! Enters the namespace, starts the daemon as a child, runs the checks over both families, reads the
+//! counters, stops the daemon and prints the table. Touches nothing outside the namespace and leaves
+//! nothing behind.
 
 mod checks;
 mod table;
@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use crate::child::{Counts, Daemon};
 use crate::cli::DemoArgs;
+use crate::console::print_line;
 use crate::failure::Failure;
 use crate::namespace;
-use table::{Outcome, Table};
+use table::Table;
 
 const TUN: &str = "demo0";
 const V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -24,21 +25,22 @@ const V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
 ///
 /// # Errors
 ///
-/// [`Failure::Check`] when anything did not match; otherwise what kept it from starting.
+/// Returns [`Failure::Check`] if a check failed; otherwise the reason why the demo could not start.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     namespace::enter()?;
     let program = std::env::current_exe()
-        .map_err(|e| Failure::Stack(format!("this program cannot be found again: {e}")))?;
+        .map_err(|e| Failure::Stack(format!("cannot find the path of this program: {e}")))?;
     let mut daemon = Daemon::start(&program, &daemon_arguments(args))?;
-    println!(
+    print_line(&format!(
         "netstackd on {TUN} in a network namespace of its own: kernel {} and {}, netstackd {V4} and {V6},\n\
-         MTU {}, {} worker(s), offload {}\n",
+         MTU {}, {} worker(s), offload {}",
         daemon.ready("host-addr"),
         daemon.ready("host-addr6"),
         daemon.ready("mtu"),
         daemon.ready("queues"),
         daemon.ready("offload"),
-    );
+    ));
+    print_line("");
     let mut table = Table::begin();
     let each = Duration::from_secs(args.seconds.into());
     for check in checks::ALL {
@@ -61,7 +63,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     );
     match table.failures() {
         0 => {
-            println!("\neverything matched");
+            print_line("\neverything matched");
             Ok(())
         }
         count => Err(Failure::Check(format!(
@@ -105,14 +107,5 @@ fn summary(counts: &Counts) -> String {
     )
 }
 
-/// What one check found for one family.
-type Found = Result<String, String>;
-
-impl From<Found> for Outcome {
-    fn from(found: Found) -> Self {
-        match found {
-            Ok(text) => Self::Matched(text),
-            Err(why) => Self::Failed(why),
-        }
-    }
-}
+/// The result of a check for one family: the text of its cell, or why it failed.
+type CheckResult = Result<String, String>;

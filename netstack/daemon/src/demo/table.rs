@@ -1,19 +1,12 @@
-//! The table: one row per check, one column per family, printed as the results come.
+//! The demo's table: one row per check, one column per family, printed as the results arrive.
 
-use std::io::Write as _;
+use super::CheckResult;
+use crate::console::print_line;
 
-/// Columns of the first, second and third column.
+/// Width of the first column, in characters.
 const WHAT_COLUMNS: usize = 42;
+/// Width of the second and the third column, in characters.
 const RESULT_COLUMNS: usize = 34;
-
-/// One cell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// What was measured.
-    Matched(String),
-    /// What did not match.
-    Failed(String),
-}
 
 /// Prints rows and counts failures.
 #[derive(Debug)]
@@ -22,7 +15,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Prints the head.
+    /// Prints the table's head.
     pub(super) fn begin() -> Self {
         print_line(&format!(
             "{:WHAT_COLUMNS$}{:RESULT_COLUMNS$}{}",
@@ -32,43 +25,36 @@ impl Table {
         Self { failures: 0 }
     }
 
-    /// Prints a row with a cell for each family; failures are told in full below it.
-    pub(super) fn row(&mut self, what: &str, cells: [impl Into<Outcome>; 2]) {
-        let mut complaints = Vec::new();
-        let cells = cells.map(|cell| match cell.into() {
-            Outcome::Matched(text) => text,
-            Outcome::Failed(why) => {
-                complaints.push(why);
+    /// Prints a row with a cell for each family, and each failure in full below it.
+    pub(super) fn row(&mut self, what: &str, cells: [CheckResult; 2]) {
+        let mut failures = Vec::new();
+        let cells = cells.map(|cell| {
+            cell.unwrap_or_else(|why| {
+                failures.push(why);
                 "FAIL".to_owned()
-            }
+            })
         });
         let [v4, v6] = cells;
         print_line(&format!("{what:WHAT_COLUMNS$}{v4:RESULT_COLUMNS$}{v6}"));
-        for why in &complaints {
+        for why in &failures {
             print_line(&format!("  FAIL {why}"));
         }
-        self.failures += complaints.len();
+        self.failures += failures.len();
     }
 
     /// Prints a row with one cell.
-    pub(super) fn line(&mut self, what: &str, cell: impl Into<Outcome>) {
-        match cell.into() {
-            Outcome::Matched(text) => print_line(&format!("{what:WHAT_COLUMNS$}{text}")),
-            Outcome::Failed(why) => {
+    pub(super) fn line(&mut self, what: &str, cell: CheckResult) {
+        match cell {
+            Ok(text) => print_line(&format!("{what:WHAT_COLUMNS$}{text}")),
+            Err(why) => {
                 print_line(&format!("{what:WHAT_COLUMNS$}FAIL {why}"));
                 self.failures += 1;
             }
         }
     }
 
-    /// How many cells failed.
+    /// Returns the number of cells that failed.
     pub(super) fn failures(&self) -> usize {
         self.failures
     }
-}
-
-fn print_line(line: &str) {
-    let mut stdout = std::io::stdout().lock();
-    // A closed stdout shows nothing to anybody.
-    let _ = writeln!(stdout, "{}", line.trim_end()).and_then(|()| stdout.flush());
 }

@@ -1,0 +1,175 @@
+//! The types of the file's values. Each says in plain words what it accepts, so that no message
+//! names a Rust type.
+
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use netstack::device::OffloadMode;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use crate::values::{self, Queues};
+
+/// A time such as `"200ms"`, `"1s"` or `"2m"`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct SpanVisitor;
+
+        impl Visitor<'_> for SpanVisitor {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a time with its unit, in quotes: write it as \"200ms\", \"5s\" or \"2m\"",
+                )
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
+                humantime::parse_duration(text).map(Span).map_err(|_| {
+                    E::custom(format!(
+                        "'{text}' is not a time: write it as \"200ms\", \"5s\" or \"2m\""
+                    ))
+                })
+            }
+        }
+
+        from.deserialize_any(SpanVisitor)
+    }
+}
+
+/// A whole number that fits into `T`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole<T>(pub(super) T);
+
+/// The integer types that the configuration holds.
+pub(super) trait Integer: TryFrom<i64> + Display {
+    /// The largest value that a TOML integer can give it.
+    const MAX: u64;
+}
+
+macro_rules! integers {
+    ($($kind:ty: $max:expr,)+) => {$(
+        impl Integer for $kind {
+            const MAX: u64 = $max;
+        }
+    )+};
+}
+
+integers! {
+    u8: u8::MAX as u64,
+    u16: u16::MAX as u64,
+    u32: u32::MAX as u64,
+    u64: i64::MAX as u64,
+    usize: i64::MAX as u64,
+}
+
+impl<'de, T: Integer> Deserialize<'de> for Whole<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct WholeVisitor<T>(PhantomData<T>);
+
+        impl<T: Integer> Visitor<'_> for WholeVisitor<T> {
+            type Value = Whole<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number from 0 to {}, without quotes", T::MAX)
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Whole<T>, E> {
+                T::try_from(number).map(Whole).map_err(|_| {
+                    E::custom(format!(
+                        "{number} is out of range: use a whole number from 0 to {}",
+                        T::MAX
+                    ))
+                })
+            }
+        }
+
+        from.deserialize_any(WholeVisitor(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Queues {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Whole(count) = Whole::<u64>::deserialize(from)?;
+        Self::try_from(count).map_err(D::Error::custom)
+    }
+}
+
+/// `true` or `false`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Switch(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Switch {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct SwitchVisitor;
+
+        impl Visitor<'_> for SwitchVisitor {
+            type Value = Switch;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true or false, without quotes")
+            }
+
+            fn visit_bool<E: Error>(self, on: bool) -> Result<Switch, E> {
+                Ok(Switch(on))
+            }
+        }
+
+        from.deserialize_any(SwitchVisitor)
+    }
+}
+
+/// Declares a `deserialize_with` function that parses a string as the flag of the same name does.
+macro_rules! as_flag {
+    ($($name:ident: $kind:ty = $parse:path,)+) => {$(
+        pub(super) fn $name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<$kind>, D::Error> {
+            let text = String::deserialize(from)?;
+            $parse(&text).map(Some).map_err(|must| {
+                D::Error::custom(format!("'{text}' cannot be used: {must}"))
+            })
+        }
+    )+};
+}
+
+as_flag! {
+    net4: Ipv4Net = values::parse_net4,
+    net6: Ipv6Net = values::parse_net6,
+    ip4: Ipv4Addr = values::parse_ip4,
+    ip6: Ipv6Addr = values::parse_ip6,
+    offload: OffloadMode = values::parse_offload,
+}
+
+/// Writes a value of the file into the field of the stack's configuration.
+pub(super) trait Setting<T> {
+    fn set(self, slot: &mut T);
+}
+
+impl<T> Setting<T> for Whole<T> {
+    fn set(self, slot: &mut T) {
+        *slot = self.0;
+    }
+}
+
+impl Setting<bool> for Switch {
+    fn set(self, slot: &mut bool) {
+        *slot = self.0;
+    }
+}
+
+impl Setting<Duration> for Span {
+    fn set(self, slot: &mut Duration) {
+        *slot = self.0;
+    }
+}
+
+impl Setting<Option<Duration>> for Span {
+    fn set(self, slot: &mut Option<Duration>) {
+        // Zero switches it off.
+        *slot = (self.0 > Duration::ZERO).then_some(self.0);
+    }
+}
