@@ -1,9 +1,9 @@
 //! The daemon as a child process, for the demo and for the tests.
 //!
-//! * **Define.** A [`Daemon`] is a running `netstackd run` that has said `ready`.
-//! * **Enforce.** Made only by [`Daemon::start`], which waits for the line; ended when dropped; the
-//!   child also ends with the thread that started it, whatever happens to this process.
-//! * **Consume.** Clients may connect at once, and nothing is left running.
+//! * **Define.** A [`Daemon`] is a running `netstackd run` that has printed `ready`.
+//! * **Enforce.** Only [`Daemon::start`] makes one, and it waits for that line. Dropping it ends the
+//!   child, which also ends with the thread that started it.
+//! * **Consume.** Clients may connect at once, and no process is left behind.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::failure::Failure;
-use crate::probe::{PATIENCE, now};
+use crate::probe::{ANSWER_TIMEOUT, now};
 
 /// A running daemon.
 #[derive(Debug)]
@@ -27,17 +27,17 @@ pub struct Daemon {
     ready: BTreeMap<String, String>,
 }
 
-/// What the daemon counted: every counter by its name in the `counters` line.
+/// The daemon's counters, by their names in the `counters` line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<String, u64>);
 
 impl Counts {
-    /// The counter `name`; zero if there is none.
+    /// Returns the counter `name`; zero if there is none.
     pub fn get(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
     }
 
-    /// Every drop reason that was counted since `earlier`, with how often.
+    /// Returns every drop reason that was counted since `earlier`, with its count.
     pub fn drops_since(&self, earlier: &Self) -> Vec<(String, u64)> {
         self.0
             .iter()
@@ -50,7 +50,7 @@ impl Counts {
     }
 }
 
-/// The words `key=value` of a line.
+/// Returns the words `key=value` of a line.
 fn pairs(line: &str) -> impl Iterator<Item = (&str, &str)> {
     line.split_whitespace()
         .filter_map(|word| word.split_once('='))
@@ -62,7 +62,7 @@ impl Daemon {
     ///
     /// # Errors
     ///
-    /// The child's own sentence and code when it ends instead; [`Failure::Stack`] when it says
+    /// Returns the child's own sentence and code if it ends instead; [`Failure::Stack`] if it prints
     /// nothing.
     pub fn start<S: AsRef<str>>(program: &Path, arguments: &[S]) -> Result<Self, Failure> {
         let failed = |what: &str| Failure::Stack(format!("{} {what}", program.display()));
@@ -88,22 +88,22 @@ impl Daemon {
             lines,
             ready: BTreeMap::new(),
         };
-        match daemon.lines.recv_timeout(PATIENCE) {
+        match daemon.lines.recv_timeout(ANSWER_TIMEOUT) {
             Ok(line) if line.starts_with("ready ") => {
                 daemon.ready = pairs(&line)
                     .map(|(k, v)| (k.to_owned(), v.to_owned()))
                     .collect();
                 Ok(daemon)
             }
-            Ok(line) => Err(failed(&format!("said '{line}' instead of 'ready'"))),
-            Err(RecvTimeoutError::Timeout) => Err(failed("did not say 'ready' in time")),
-            Err(RecvTimeoutError::Disconnected) => Err(daemon.epitaph()),
+            Ok(line) => Err(failed(&format!("printed '{line}' instead of 'ready'"))),
+            Err(RecvTimeoutError::Timeout) => Err(failed("did not print 'ready' in time")),
+            Err(RecvTimeoutError::Disconnected) => Err(daemon.failure()),
         }
     }
 
-    /// Why a child that ended by itself did so.
-    fn epitaph(&mut self) -> Failure {
-        let status = self.wait(PATIENCE);
+    /// Returns the failure of a child that ended by itself.
+    fn failure(&mut self) -> Failure {
+        let status = self.wait(ANSWER_TIMEOUT);
         let text = self.stderr();
         let text = text.trim();
         let text = text.strip_prefix("netstackd: ").unwrap_or(text).to_owned();
@@ -117,12 +117,12 @@ impl Daemon {
         }
     }
 
-    /// The process's number.
+    /// Returns the process's id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What the `ready` line said about `key`.
+    /// Returns the value of `key` in the `ready` line.
     pub fn ready(&self, key: &str) -> &str {
         self.ready.get(key).map_or("", String::as_str)
     }
@@ -130,19 +130,19 @@ impl Daemon {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         if let Ok(pid) = i32::try_from(self.pid()) {
-            // A child that has ended already has nothing left to be told.
+            // It fails only if the child has ended already.
             let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 
-    /// Asks for the counters (SIGUSR1).
+    /// Reads the counters (SIGUSR1).
     ///
     /// # Errors
     ///
-    /// No answer.
+    /// The daemon does not print them in time.
     pub fn counters(&self) -> Result<Counts, String> {
         self.signal(Signal::SIGUSR1);
-        let deadline = now() + PATIENCE;
+        let deadline = now() + ANSWER_TIMEOUT;
         loop {
             let left = deadline.saturating_sub(now());
             let line = self
@@ -156,7 +156,7 @@ impl Daemon {
         }
     }
 
-    /// Resident memory of the process, in bytes; `0` when it cannot be read.
+    /// Returns the resident memory of the process, in bytes; `0` if it cannot be read.
     pub fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let status = std::fs::read_to_string(path).unwrap_or_default();
@@ -169,37 +169,37 @@ impl Daemon {
     ///
     /// # Errors
     ///
-    /// It still runs after `patience`.
-    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus, String> {
-        let deadline = now() + patience;
+    /// The process still runs after `timeout`.
+    pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus, String> {
+        let deadline = now() + timeout;
         loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) if now() < deadline => thread::sleep(Duration::from_millis(2)),
-                Ok(None) => return Err("the daemon does not end".to_owned()),
-                Err(e) => return Err(format!("the daemon cannot be waited for: {e}")),
+                Ok(None) => return Err("the daemon did not end in time".to_owned()),
+                Err(e) => return Err(format!("cannot wait for the daemon: {e}")),
             }
         }
     }
 
-    /// What the process wrote to stderr; to be called when it has ended.
+    /// Returns what the process wrote to stderr. Call it after the process has ended.
     pub fn stderr(&mut self) -> String {
         let mut text = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {
-            // What cannot be read is missing from a message, no more.
+            // The text is for messages only: a message without it is still of use.
             let _ = stderr.read_to_string(&mut text);
         }
         text
     }
 
-    /// SIGTERM, and waits for the process to end.
+    /// Sends SIGTERM and waits for the process to end.
     ///
     /// # Errors
     ///
-    /// It does not end.
+    /// The process does not end in time.
     pub fn terminate(&mut self) -> Result<ExitStatus, String> {
         self.signal(Signal::SIGTERM);
-        self.wait(PATIENCE)
+        self.wait(ANSWER_TIMEOUT)
     }
 }
 

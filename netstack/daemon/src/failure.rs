@@ -1,22 +1,22 @@
-//! What can go wrong, in one sentence each, and the exit code that goes with it.
+//! The failures that end the program: one sentence each, and the exit code that goes with it.
 //!
 //! A message says what failed, where, and what to do; it never spans lines and never shows a
 //! `Debug` form. The exit codes are part of the interface: scripts may rely on them.
 
 use std::process::ExitCode;
 
-/// Why the program ends without having done its work.
+/// The reason why the program ends without having done its work.
 ///
 /// The payload is the whole sentence; the variant chooses the exit code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Something the demo did gave a wrong answer, or an operation of its own failed.
+    /// A check of the demo failed.
     #[error("{0}")]
     Check(String),
-    /// A flag or its value.
+    /// A flag or its value is wrong.
     #[error("{0}")]
     Usage(String),
-    /// The configuration file: the sentence names file, line and key.
+    /// The configuration file is wrong: the sentence names file, line and key.
     #[error("{0}")]
     Config(String),
     /// The TUN device cannot be opened.
@@ -37,7 +37,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The number the process exits with; [`EXIT_CODES`] says them to the user.
+    /// Returns the process's exit code; [`EXIT_CODES`] documents them.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Check(_) => 1,

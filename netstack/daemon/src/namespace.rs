@@ -1,7 +1,7 @@
-//! Namespaces of our own, so that nothing of the host is touched.
+//! Network namespaces for the demo, so that it does not touch the host's network.
 //!
-//! Owns one decision: whether a user namespace is needed for a network namespace. Root with
-//! `CAP_SYS_ADMIN` needs none; anybody else becomes root of a user namespace in which only they exist.
+//! Owns one decision: whether a network namespace needs a user namespace, too. Root with
+//! `CAP_SYS_ADMIN` needs none; any other user becomes root of a new one, in which no other user exists.
 
 use std::fs;
 
@@ -11,19 +11,21 @@ use nix::unistd::{Gid, Uid};
 
 use crate::failure::Failure;
 
-/// Moves this process into a new network namespace, with a new user namespace where that is needed.
-/// To be called before the first thread is started: a user namespace is entered by whole processes.
+/// Moves this process into a new network namespace, and into a new user namespace if it needs one.
+///
+/// Call it before the first thread is started: only a process with a single thread can enter a user
+/// namespace.
 ///
 /// # Errors
 ///
-/// [`Failure::Privilege`] where the system forbids user namespaces.
+/// Returns [`Failure::Privilege`] if the system forbids user namespaces.
 pub fn enter() -> Result<(), Failure> {
     let (uid, gid) = (Uid::effective(), Gid::effective());
     if uid.is_root() && unshare(CloneFlags::CLONE_NEWNET).is_ok() {
         return Ok(());
     }
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(forbidden)?;
-    // A group map may be written by the unprivileged only when groups cannot be changed any more
+    // An unprivileged process may write its group map only after it has given up setgroups
     // (user_namespaces(7)).
     for (file, text) in [
         ("setgroups", "deny".to_owned()),
@@ -39,12 +41,12 @@ pub fn enter() -> Result<(), Failure> {
 
 fn forbidden(errno: Errno) -> Failure {
     let reason = match errno {
-        // unshare(2) says so where user.max_user_namespaces is reached.
+        // unshare(2) returns these when user.max_user_namespaces is reached.
         Errno::ENOSPC | Errno::EUSERS => "the system allows no more of them".to_owned(),
         _ => errno.desc().to_lowercase(),
     };
     Failure::Privilege(format!(
-        "a user and network namespace cannot be made here ({reason}): run as root, or allow user namespaces \
+        "cannot create a user and network namespace ({reason}): run as root, or allow user namespaces \
          (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
          kernel.apparmor_restrict_unprivileged_userns)"
     ))

@@ -1,10 +1,10 @@
-//! The stack's counters as text, for the `counters` line and for the page.
+//! The stack's counters as text, for the `counters` line and for the web page.
 
 use netstack::base::DropReason;
 use netstack::base::counters::Counter;
 use netstack::net::Stack;
 
-/// Reads the counters of one stack without keeping it running.
+/// Reads the counters of one stack.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     stack: Stack,
@@ -17,7 +17,7 @@ impl Source {
         }
     }
 
-    /// Every counter by name: state first, then events, then drops as `drop.REASON`.
+    /// Returns every counter by name: state first, then events, then drops as `drop.REASON`.
     pub(crate) fn read(&self) -> Vec<(String, u64)> {
         let counters = self.stack.counters();
         let (large, small) = self.stack.slabs_in_use();
@@ -36,7 +36,7 @@ impl Source {
         state.into_iter().chain(events).chain(drops).collect()
     }
 
-    /// `counters name=count …`, one line.
+    /// Returns the line `counters name=count …`.
     pub(crate) fn line(&self) -> String {
         let words = self
             .read()

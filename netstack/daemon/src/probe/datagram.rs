@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::{PATIENCE, RoundTrips, noise, now};
+use super::{ANSWER_TIMEOUT, RoundTrips, noise, now};
 
 /// Most bytes that a UDP datagram carries over IPv4: 65,535 less the IP and UDP headers.
 pub const MAX_DATAGRAM_BYTES: usize = 65_507;
 
-/// A UDP socket connected to `target`, with room for the largest datagrams.
+/// Opens a UDP socket connected to `target`, with room for the largest datagrams.
 ///
 /// # Errors
 ///
-/// The kernel's reason, with what was tried.
+/// Returns the kernel's reason.
 pub fn connect(target: SocketAddr) -> Result<UdpSocket, String> {
     let (domain, any) = match target {
         SocketAddr::V4(_) => (Domain::IPV4, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
@@ -25,7 +25,7 @@ pub fn connect(target: SocketAddr) -> Result<UdpSocket, String> {
         let socket = Socket::new(domain, Type::DGRAM, None)?;
         socket.set_recv_buffer_size(4 << 20)?;
         socket.set_send_buffer_size(4 << 20)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         socket.bind(&SocketAddr::new(any, 0).into())?;
         socket.connect(&target.into())?;
         Ok::<UdpSocket, std::io::Error>(socket.into())
@@ -33,19 +33,19 @@ pub fn connect(target: SocketAddr) -> Result<UdpSocket, String> {
     open().map_err(|e| format!("cannot open a UDP socket to {target}: {e}"))
 }
 
-/// Sends a datagram of each size to an echo service, one after the other, and compares what comes
-/// back; returns how many.
+/// Sends a datagram of each size to an echo service, one after the other, and compares the answers.
+/// Returns their number.
 ///
 /// # Errors
 ///
-/// The first size that got no answer in [`PATIENCE`], or other bytes.
+/// Returns the first size without an answer in [`ANSWER_TIMEOUT`], or with another answer.
 pub fn echo(target: SocketAddr, sizes: impl Iterator<Item = usize>) -> Result<u64, String> {
     let socket = connect(target)?;
     let source = noise(u64::from(target.port()), MAX_DATAGRAM_BYTES * 2);
     let mut buffer = vec![0; 1 << 17];
     let mut count = 0;
     for size in sizes {
-        // Another part of the noise each time, so that a stale answer cannot pass for this one's.
+        // Another part of the noise each time, so that a late answer cannot pass for this one.
         let start = count as usize % MAX_DATAGRAM_BYTES;
         exchange(&socket, &source[start..start + size], &mut buffer)
             .map_err(|why| format!("UDP echo of {size} bytes with {target}: {why}"))?;
@@ -67,7 +67,7 @@ fn exchange(socket: &UdpSocket, datagram: &[u8], buffer: &mut [u8]) -> Result<Du
     }
 }
 
-/// `count` echoes of `len` bytes, one after the other.
+/// Measures `count` echoes of `len` bytes, one after the other.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ pub fn round_trips(target: SocketAddr, count: usize, len: usize) -> Result<Round
 ///
 /// # Errors
 ///
-/// No answer in [`PATIENCE`].
+/// Returns an error if no answer arrives in [`ANSWER_TIMEOUT`].
 pub fn ask(target: SocketAddr, question: &[u8]) -> Result<Vec<u8>, String> {
     let socket = connect(target)?;
     let mut buffer = vec![0; 1 << 17];

@@ -1,8 +1,8 @@
-//! Kernel-side clients: they talk to the stack as any program of the machine would, with the
-//! kernel's own sockets, and compare every byte that comes back.
+//! Kernel-side clients: they talk to the stack through the kernel's own sockets, as any program of the
+//! machine would, and compare every byte that comes back.
 //!
-//! Used by the demo and by the tests. Blocking, one thread or two at a time; every wait has a limit,
-//! so that a stack that does not answer is a sentence and not a hang. Nothing here uses the stack.
+//! The demo and the tests use them. They block, on one or two threads. Every wait has a time limit, so
+//! that a stack that does not answer causes an error, not a hang. Nothing here uses the stack.
 
 pub mod datagram;
 pub mod ping;
@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How long any single answer may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit of any single answer.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Time since an arbitrary origin, by the monotonic clock of the machine: these clients measure, so
-/// they may read it.
+/// Returns the time since an arbitrary origin, by the machine's monotonic clock.
 pub fn now() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     Duration::new(
@@ -25,7 +24,7 @@ pub fn now() -> Duration {
     )
 }
 
-/// `len` bytes that look random, different for each `seed`, repeatable.
+/// Returns `len` pseudorandom bytes; the same `seed` gives the same bytes.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut bytes = Vec::with_capacity(len + 8);
@@ -46,13 +45,13 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
 pub struct RoundTrips(Vec<Duration>);
 
 impl RoundTrips {
-    /// Sorts them.
+    /// Sorts the samples.
     pub fn new(mut samples: Vec<Duration>) -> Self {
         samples.sort_unstable();
         Self(samples)
     }
 
-    /// The sample below which `percent` of all lie; zero when there is none.
+    /// Returns the sample below which `percent` of all lie; zero if there are no samples.
     pub fn percentile(&self, percent: usize) -> Duration {
         let last = self.0.len().saturating_sub(1);
         let at = (self.0.len() * percent / 100).min(last);
@@ -60,17 +59,17 @@ impl RoundTrips {
     }
 }
 
-/// Bytes moved in a time.
+/// The number of bytes that a transfer moved, and its duration.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved {
-    /// How many bytes.
+    /// The number of bytes.
     pub bytes: u64,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
 }
 
 impl Moved {
-    /// In 10^9 bits per second.
+    /// Returns the rate in 10^9 bits per second.
     pub fn gigabits_per_second(&self) -> f64 {
         self.bytes as f64 * 8.0 / self.took.as_secs_f64().max(1e-9) / 1e9
     }

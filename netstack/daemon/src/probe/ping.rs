@@ -1,4 +1,4 @@
-//! Echo requests of any size, by raw ICMP sockets.
+//! Echo requests of any size, over raw ICMP sockets.
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{PATIENCE, RoundTrips, noise, now};
+use super::{ANSWER_TIMEOUT, RoundTrips, noise, now};
 
-/// Most bytes that an echo request carries: 65,535 less the IPv4 and ICMP headers.
+/// Most bytes that an echo request carries: 65,535 less the IPv4 and the ICMP header.
 pub const MAX_PING_BYTES: usize = 65_507;
 const ICMP_HEADER_BYTES: usize = 8;
 
@@ -23,11 +23,11 @@ pub struct Pinger {
 }
 
 impl Pinger {
-    /// A pinger from this namespace; `ident` tells it from others on the machine.
+    /// Creates a pinger in this namespace; `ident` must differ from that of every other pinger there.
     ///
     /// # Errors
     ///
-    /// No raw socket (it needs `CAP_NET_RAW` in the namespace), or no route to `target`.
+    /// Returns an error without `CAP_NET_RAW` in the namespace, or without a route to `target`.
     pub fn new(target: IpAddr, ident: u16) -> Result<Self, String> {
         let (domain, protocol, any) = match target {
             IpAddr::V4(_) => (
@@ -45,7 +45,7 @@ impl Pinger {
             let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
             socket.set_recv_buffer_size(1 << 20)?;
             socket.set_send_buffer_size(1 << 20)?;
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
             socket.bind(&SocketAddr::new(any, 0).into())?;
             socket.connect(&SocketAddr::new(target, 0).into())?;
             Ok::<_, std::io::Error>(socket)
@@ -61,11 +61,11 @@ impl Pinger {
         })
     }
 
-    /// Sends `len` bytes and waits for the same bytes to come back; returns how long it took.
+    /// Sends `len` bytes, waits until the same bytes come back, and returns the round trip time.
     ///
     /// # Errors
     ///
-    /// No answer in [`PATIENCE`], or one with other bytes.
+    /// Returns an error if no answer arrives in [`ANSWER_TIMEOUT`], or one with other bytes.
     pub fn ping(&mut self, len: usize) -> Result<Duration, String> {
         self.sequence = self.sequence.wrapping_add(1);
         let target = self.target;
@@ -98,11 +98,11 @@ impl Pinger {
         }
     }
 
-    /// `count` pings of `len` bytes, one after the other.
+    /// Measures `count` pings of `len` bytes, one after the other.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::ping`].
+    /// As [`Self::ping`].
     pub fn round_trips(&mut self, count: usize, len: usize) -> Result<RoundTrips, String> {
         let samples = (0..count)
             .map(|_| self.ping(len))
@@ -116,7 +116,7 @@ impl Pinger {
         request.extend_from_slice(&self.ident.to_be_bytes());
         request.extend_from_slice(&self.sequence.to_be_bytes());
         request.extend_from_slice(payload);
-        // The kernel writes ICMPv6's checksum itself: it chooses the source address.
+        // The kernel chooses the IPv6 source address, so it computes the ICMPv6 checksum itself.
         if self.target.is_ipv4() {
             let sum = internet_checksum(&request);
             request[2..4].copy_from_slice(&sum.to_be_bytes());
@@ -124,11 +124,11 @@ impl Pinger {
         request
     }
 
-    /// The payload of the message just read, if it is the answer to the last request.
+    /// Returns the payload of the message just read if it answers the last request.
     fn answer(&self, got: usize) -> Option<&[u8]> {
         let mut message = self.buffer.get(..got)?;
         let wanted = match self.target {
-            // An IPv4 raw socket hands over the IP header, too.
+            // A raw IPv4 socket returns the IP header, too.
             IpAddr::V4(_) => {
                 let header_bytes = usize::from(message.first()? & 0x0f) * 4;
                 message = message.get(header_bytes..)?;
@@ -144,7 +144,7 @@ impl Pinger {
     }
 }
 
-/// RFC 1071, for building packets by hand.
+/// Computes the Internet checksum (RFC 1071), for packets built by hand.
 pub fn internet_checksum(bytes: &[u8]) -> u16 {
     let mut sum: u64 = 0;
     for pair in bytes.chunks(2) {

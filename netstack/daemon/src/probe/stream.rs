@@ -7,29 +7,29 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::{Moved, PATIENCE, RoundTrips, noise, now};
+use super::{ANSWER_TIMEOUT, Moved, RoundTrips, noise, now};
 
 /// Bytes per write and read.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// A connection to `target`, without Nagle's delay and with CUBIC where the kernel has it (a system
-/// default such as BBR would measure its own pacing).
+/// Connects to `target` without Nagle's delay, and with CUBIC if the kernel has it: a system default
+/// such as BBR would measure its own pacing.
 ///
 /// # Errors
 ///
-/// Refused, unreachable, or not answered in [`PATIENCE`].
+/// Returns the kernel's error: refused, unreachable, or no answer in [`ANSWER_TIMEOUT`].
 pub fn connect(target: SocketAddr) -> std::io::Result<TcpStream> {
-    connect_within(target, PATIENCE)
+    connect_within(target, ANSWER_TIMEOUT)
 }
 
-/// As [`connect`]; neither connecting nor any later read or write may take longer than `limit`.
+/// As [`connect`], with `limit` as the time limit of connecting and of each later read and write.
 ///
 /// # Errors
 ///
 /// As [`connect`].
 pub fn connect_within(target: SocketAddr, limit: Duration) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
-    // A kernel without CUBIC keeps its default; the connection is as good.
+    // A kernel without CUBIC keeps its default.
     let _ = socket.set_tcp_congestion(b"cubic");
     socket.set_tcp_nodelay(true)?;
     socket.connect_timeout(&target.into(), limit)?;
@@ -42,76 +42,92 @@ fn open(target: SocketAddr) -> Result<TcpStream, String> {
     connect(target).map_err(|e| format!("cannot connect to {target}: {e}"))
 }
 
-/// Sends `total` bytes to an echo service while it reads them back, compares each, closes its half
-/// and expects the end of the stream.
+/// Runs `write` on a thread of its own and `read` on this one, for the two directions of `stream`.
+///
+/// If reading fails, it shuts the stream down, so that a writer that waits for room ends, too.
 ///
 /// # Errors
 ///
-/// The position of the first byte that differs, or what the connection failed with.
+/// Returns the error of `read`, or else that of `write`.
+pub fn both_ways<W: Send, R>(
+    stream: &TcpStream,
+    write: impl FnOnce() -> Result<W, String> + Send,
+    read: impl FnOnce() -> Result<R, String>,
+) -> Result<(W, R), String> {
+    thread::scope(|scope| {
+        let writer = scope.spawn(write);
+        let received = read();
+        if received.is_err() {
+            // It fails only if the connection is gone already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        let sent = writer
+            .join()
+            .unwrap_or_else(|_| Err("the writer panicked".to_owned()));
+        received.and_then(|received| sent.map(|sent| (sent, received)))
+    })
+}
+
+/// Sends `total` bytes to an echo service and reads them back at the same time, compares each byte,
+/// closes its half and expects the end of the stream.
+///
+/// # Errors
+///
+/// Returns the position of the first byte that differs, or the connection's error.
 pub fn echo(target: SocketAddr, total: u64) -> Result<Moved, String> {
     let stream = open(target)?;
     // A period that no segment or buffer size divides: a shifted or repeated piece cannot match.
     let period = noise(u64::from(target.port()), 1_048_573);
     let started = now();
     let failed = |what: &str, e: std::io::Error| format!("TCP echo with {target}: {what}: {e}");
-    thread::scope(|scope| {
-        let writer = scope.spawn(|| -> Result<(), String> {
-            let mut sent = 0;
-            while sent < total {
-                let block = block_at(&period, sent, total, BLOCK_BYTES);
-                (&stream).write_all(block).map_err(|e| failed("write", e))?;
-                sent += block.len() as u64;
-            }
-            stream
-                .shutdown(Shutdown::Write)
-                .map_err(|e| failed("shutdown", e))
-        });
-        let reader = || -> Result<(), String> {
-            let mut buffer = vec![0; BLOCK_BYTES];
-            let mut at = 0;
-            loop {
-                let got = (&stream).read(&mut buffer).map_err(|e| failed("read", e))?;
-                if got == 0 {
-                    break;
-                }
-                let mut rest = &buffer[..got];
-                while !rest.is_empty() {
-                    let want = block_at(&period, at, total, rest.len());
-                    let (now, later) = rest.split_at(want.len());
-                    if now != want || want.is_empty() {
-                        return Err(format!(
-                            "TCP echo with {target}: wrong bytes after {at} of {total}"
-                        ));
-                    }
-                    at += want.len() as u64;
-                    rest = later;
-                }
-            }
-            if at == total {
-                Ok(())
-            } else {
-                Err(format!(
-                    "TCP echo with {target}: ended after {at} of {total} bytes"
-                ))
-            }
-        };
-        let read = reader();
-        if read.is_err() {
-            // Frees the writer, which may wait for room.
-            let _ = stream.shutdown(Shutdown::Both);
+    let write = || {
+        let mut sent = 0;
+        while sent < total {
+            let block = block_at(&period, sent, total, BLOCK_BYTES);
+            (&stream).write_all(block).map_err(|e| failed("write", e))?;
+            sent += block.len() as u64;
         }
-        let wrote = writer
-            .join()
-            .unwrap_or_else(|_| Err("the writer panicked".to_owned()));
-        read.and(wrote)
-    })?;
+        stream
+            .shutdown(Shutdown::Write)
+            .map_err(|e| failed("shutdown", e))
+    };
+    let read = || {
+        let mut buffer = vec![0; BLOCK_BYTES];
+        let mut at = 0;
+        loop {
+            let got = (&stream).read(&mut buffer).map_err(|e| failed("read", e))?;
+            if got == 0 {
+                break;
+            }
+            let mut rest = &buffer[..got];
+            while !rest.is_empty() {
+                let want = block_at(&period, at, total, rest.len());
+                let (now, later) = rest.split_at(want.len());
+                if now != want || want.is_empty() {
+                    return Err(format!(
+                        "TCP echo with {target}: wrong bytes after {at} of {total}"
+                    ));
+                }
+                at += want.len() as u64;
+                rest = later;
+            }
+        }
+        if at == total {
+            Ok(())
+        } else {
+            Err(format!(
+                "TCP echo with {target}: ended after {at} of {total} bytes"
+            ))
+        }
+    };
+    both_ways(&stream, write, read)?;
     Ok(Moved {
         bytes: total,
         took: now().saturating_sub(started),
     })
 }
 
-/// The bytes of the stream at position `at`, as many as lie in one piece, at most `most`.
+/// Returns the bytes of the stream from position `at` on: as many as lie in one piece, at most `most`.
 fn block_at(period: &[u8], at: u64, total: u64, most: usize) -> &[u8] {
     let start = (at % period.len() as u64) as usize;
     let left = usize::try_from(total - at).unwrap_or(usize::MAX);
@@ -119,12 +135,12 @@ fn block_at(period: &[u8], at: u64, total: u64, most: usize) -> &[u8] {
     &period[start..end]
 }
 
-/// Writes to a discard service for `duration`, closes its half, and waits until the service, having
-/// read everything, closes the other.
+/// Writes to a discard service for `duration`, closes its half, and waits until the service has read
+/// everything and closes, too.
 ///
 /// # Errors
 ///
-/// What the connection failed with.
+/// Returns the connection's error.
 pub fn upload(target: SocketAddr, duration: Duration) -> Result<Moved, String> {
     upload_while(target, |_, took| took < duration)
 }
@@ -166,7 +182,7 @@ const LINE_CHARS: usize = 72;
 /// The pattern repeats after each of the 95 printable characters has begun a line.
 const CHARGEN_PERIOD: usize = 95 * (LINE_CHARS + 2);
 
-/// The character at position `at` of RFC 864's pattern.
+/// Returns the character at position `at` of RFC 864's pattern.
 fn chargen_at(at: usize) -> u8 {
     let (line, column) = (at / (LINE_CHARS + 2), at % (LINE_CHARS + 2));
     match column {
@@ -180,7 +196,7 @@ fn chargen_at(at: usize) -> u8 {
 ///
 /// # Errors
 ///
-/// The position of the first wrong character, or what the connection failed with.
+/// Returns the position of the first wrong character, or the connection's error.
 pub fn download(target: SocketAddr, duration: Duration) -> Result<Moved, String> {
     download_while(target, |_, took| took < duration)
 }
@@ -222,11 +238,11 @@ fn download_while(
     })
 }
 
-/// `count` echoes of `len` bytes on one connection, one after the other.
+/// Measures `count` echoes of `len` bytes on one connection, one after the other.
 ///
 /// # Errors
 ///
-/// Other bytes, or what the connection failed with.
+/// Returns an error if other bytes come back, or the connection's error.
 pub fn round_trips(target: SocketAddr, count: usize, len: usize) -> Result<RoundTrips, String> {
     let mut stream = open(target)?;
     let message = noise(11, len);
@@ -241,12 +257,12 @@ pub fn round_trips(target: SocketAddr, count: usize, len: usize) -> Result<Round
     Ok(RoundTrips::new(samples))
 }
 
-/// Connects, echoes `len` bytes and closes, `count` times, one after the other; returns how long it
-/// took.
+/// Connects, echoes `len` bytes and closes, `count` times, one after the other. Returns the total
+/// time.
 ///
 /// # Errors
 ///
-/// The number of the first connection that failed, and why.
+/// Returns the number of the first connection that failed, and its error.
 pub fn connections(target: SocketAddr, count: u64, len: usize) -> Result<Duration, String> {
     let message = noise(13, len);
     let mut answer = vec![0; len];
@@ -259,11 +275,11 @@ pub fn connections(target: SocketAddr, count: u64, len: usize) -> Result<Duratio
     Ok(now().saturating_sub(started))
 }
 
-/// Writes `message` and reads as many bytes back.
+/// Writes `message` and reads the same number of bytes back.
 ///
 /// # Errors
 ///
-/// The connection's, or [`ErrorKind::InvalidData`] when other bytes come back.
+/// Returns the connection's error, or [`ErrorKind::InvalidData`] if other bytes come back.
 pub fn exchange(stream: &mut TcpStream, message: &[u8], answer: &mut [u8]) -> std::io::Result<()> {
     stream.write_all(message)?;
     stream.read_exact(answer)?;
@@ -277,11 +293,11 @@ pub fn exchange(stream: &mut TcpStream, message: &[u8], answer: &mut [u8]) -> st
     }
 }
 
-/// Reads until the service closes.
+/// Writes `request` and reads until the service closes.
 ///
 /// # Errors
 ///
-/// What the connection failed with.
+/// Returns the connection's error.
 pub fn read_all(target: SocketAddr, request: &[u8]) -> Result<Vec<u8>, String> {
     let mut stream = open(target)?;
     let mut answer = Vec::new();

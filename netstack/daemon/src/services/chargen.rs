@@ -11,14 +11,14 @@ use std::pin::pin;
 const LINE_CHARS: usize = 72;
 /// Printable ASCII characters, the space among them.
 const PRINTABLE: usize = 95;
-/// After so many bytes the pattern repeats.
+/// The pattern repeats after this many bytes.
 const PERIOD_BYTES: usize = PRINTABLE * (LINE_CHARS + 2);
-/// Bytes sent at once: the most that one offloaded segment carries.
+/// Bytes sent at once: as many as one offloaded segment can carry.
 const PIECE_BYTES: usize = 64 << 10;
 /// Most characters of a datagram.
 const MAX_DATAGRAM_CHARS: u32 = 512;
 
-/// A stretch of the pattern, long enough that a whole piece starts at any position of the period.
+/// A stretch of the pattern, long enough to cut a whole piece at any position of the period.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern(Payload);
 
@@ -43,7 +43,7 @@ fn byte_at(position: usize) -> u8 {
     }
 }
 
-/// Sends until the peer is gone; what the peer sends is thrown away.
+/// Sends until the peer is gone, and throws away what the peer sends.
 pub(super) async fn tcp(stream: TcpStream, pattern: Pattern) {
     let (mut incoming, mut outgoing) = stream.into_split();
     let generate = pin!(async {
@@ -57,18 +57,18 @@ pub(super) async fn tcp(stream: TcpStream, pattern: Pattern) {
         }
     });
     let discard = pin!(async { while let Ok(Some(_)) = incoming.recv_payload().await {} });
-    // A peer that only closed its half still gets characters.
+    // A peer that has closed only its half still receives characters.
     if let Either::Right(((), generate)) = select(generate, discard).await {
         generate.await;
     }
 }
 
-/// A random number of characters, up to 512, for each datagram.
+/// Answers each datagram with a random number of characters, up to 512.
 pub(super) async fn udp(socket: UdpSocket, pattern: Pattern, mut rng: Rng) {
     while let Ok((_, peer)) = socket.recv_payload_from().await {
         if super::may_answer(peer) {
             let len = rng.below(MAX_DATAGRAM_CHARS + 1) as usize;
-            // An answer that cannot be sent is a datagram lost: UDP's own promise.
+            // UDP may lose datagrams: an answer that cannot be sent is one of them.
             let _ = socket.send_payload_to(pattern.piece(0, len), peer).await;
         }
     }

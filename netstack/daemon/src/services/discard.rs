@@ -1,4 +1,4 @@
-//! Discard (RFC 863): what comes in is thrown away.
+//! Discard (RFC 863): throws away everything that it receives.
 
 use netstack::net::{TcpStream, UdpSocket};
 use tokio::io::AsyncWriteExt as _;
@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 /// Reads until the peer closes its half, then closes ours.
 pub(super) async fn tcp(mut stream: TcpStream) {
     while let Ok(Some(_)) = stream.recv_payload().await {}
-    // A connection that failed has nothing left to shut down.
+    // It fails only if the connection has failed already.
     let _ = stream.shutdown().await;
 }
 

@@ -1,4 +1,4 @@
-//! One page with live counters, served by hyper over our own stream as it is.
+//! One page with live counters, served by hyper over the stack's own stream.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use netstack::net::{Stack, TcpStream};
 use crate::report;
 use crate::settings::Settings;
 
-/// What the page shows.
+/// The page's contents.
 #[derive(Debug)]
 pub(super) struct Page {
     counters: report::Source,
@@ -85,7 +85,7 @@ pub(super) async fn tcp(stream: TcpStream, page: Arc<Page>) {
         let response = page.answer(&request);
         async move { Ok::<_, Infallible>(response) }
     });
-    // What a peer does wrong ends its connection, after hyper has answered as HTTP says.
+    // An error of the peer ends only this connection, after hyper has answered it.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;

@@ -1,7 +1,7 @@
 //! The classic services, over our own sockets, on the worker that owns each flow.
 //!
-//! Each is a small future: what a connection needs beyond the stack's own state is a few words, so
-//! that an idle one costs next to nothing. Errors of one connection end that connection only.
+//! Each connection is a small future: beyond the stack's own state it takes a few words, so that an
+//! idle connection costs next to nothing. An error of one connection ends only that connection.
 
 mod chargen;
 mod daytime;
@@ -25,7 +25,7 @@ use crate::values::Service;
 ///
 /// # Errors
 ///
-/// [`Failure::InUse`] when a port is taken, [`Failure::Stack`] for whatever else the stack refuses.
+/// Returns [`Failure::InUse`] if a port is taken, [`Failure::Stack`] for any other error of the stack.
 pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<(), Failure> {
     let page = Arc::new(http::Page::new(stack, settings));
     for service in settings.services.iter() {
@@ -77,7 +77,7 @@ fn refused(service: Service, address: SocketAddr, error: &io::Error) -> Failure 
     }
 }
 
-/// Serves each connection to `address` with a future of its own.
+/// Serves each connection to `address` by a future of its own.
 fn tcp<F>(
     stack: &Stack,
     address: SocketAddr,
@@ -89,7 +89,7 @@ where
     TcpListener::bind_now(stack, address)?.serve(move |stream, _peer| handler(stream))
 }
 
-/// One socket and one future per worker.
+/// Serves `address` by one socket and one future per worker.
 fn udp<F>(stack: &Stack, address: SocketAddr, handler: impl Fn(UdpSocket) -> F) -> io::Result<()>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -103,8 +103,8 @@ where
     Ok(())
 }
 
-/// Whether a datagram from `peer` may be answered. One from another such service would be answered
-/// by it in turn, without end.
+/// Returns whether a datagram from `peer` may be answered. Another such service would answer the
+/// answer, and so on without end.
 fn may_answer(peer: SocketAddr) -> bool {
     let is_service = Service::ALL
         .into_iter()
