@@ -188,7 +188,10 @@ fn device_failure(error: DeviceError, settings: &Settings) -> Failure {
 
 /// Returns whether the process or the system has no file descriptors left.
 fn is_out_of_files(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(code) if code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error())
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
 }
 
 fn start_stack(settings: &Settings, devices: Vec<Box<dyn Device>>) -> Result<Stack, Failure> {
