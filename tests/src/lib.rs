@@ -1,5 +1,36 @@
-//! What the tests of the whole share: namespaces of their own, the daemon as a child, kernel-side
-//! clients; and the reader of the sources behind the layering test.
+//! Tests of whole programs and whole stacks, and the helpers that they share.
+//!
+//! # Where a test goes
+//!
+//! | kind | place | needs |
+//! |---|---|---|
+//! | unit | `#[cfg(test)]` in the module that it tests | nothing |
+//! | lock orders that must not compile | `lockorder/tests/ui*` | nothing |
+//! | TCP alone: two pure state machines on a rig with virtual time | `netstack/src/tcp/tests` (`rig.rs`) | nothing |
+//! | conformance of the packet formats, also compared with another parser | `packet/tests` | nothing |
+//! | simulation: whole stacks over an imperfect link, with virtual time and a seed | `simulation.rs`, `hand_over.rs`, `same_turn.rs` here | nothing |
+//! | sockets under tokio, over a link in memory | `tokio_sockets.rs` here | nothing |
+//! | devices: the TUN devices alone against the real kernel | `netstack/tests/device_tun` | a network namespace |
+//! | conformance of the answers to malformed packets | `malformed/` here | a network namespace |
+//! | real kernel: the daemon behind a TUN device, the kernel as its peer | the other files here | a network namespace |
+//! | command line of the daemon: messages and exit codes | `cli.rs` here | a network namespace, two tests root |
+//! | fuzz smoke: each fuzz harness with a seed and a limit | `tools/tests/fuzz_*.rs` | nothing for parsers, a network namespace for the stack |
+//! | captures and their replay, command line of the tools | `tools/tests`, other files | a network namespace |
+//! | the benchmark itself | `benches/tests` | a network namespace |
+//! | layering: which module may name which | `layering.rs` here | nothing |
+//!
+//! `docs/rfc/*.md` name the tests of each requirement: rename them there, too.
+//!
+//! # What a network namespace needs
+//!
+//! Tests make their network namespaces themselves and touch no network of the host. That takes root, or
+//! user namespaces and access to `/dev/net/tun` for everybody. [`world::in_namespace`] uses what there
+//! is: without root it starts its test program once more as root of a new user namespace. Where neither
+//! is possible a test fails and says so; it is never skipped. Tests of `tools` do not start again: run
+//! them as `unshare --user --map-root-user cargo test`. The tests that run programs as another user need
+//! root ([`world::require_root`]).
+//!
+//! The tools that the tests run are `ip`, `nft` and `curl` (Debian: iproute2, nftables, curl).
 
 pub mod file_graph;
 pub mod forge;

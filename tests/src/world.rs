@@ -1,14 +1,16 @@
-//! A world of one's own for each test: a network namespace, a daemon in it, and the kernel as its
+//! The environment of a real-kernel test: a network namespace, a daemon in it, and the kernel as its
 //! peer.
 //!
-//! * **Define.** A test's namespace belongs to the thread [`in_namespace`] runs it on; sockets,
-//!   threads and processes that it makes belong there, too.
+//! * **Define.** A test's namespace is that of the thread that [`in_namespace`] runs it on, and of all
+//!   sockets, threads and processes that this thread makes.
 //! * **Enforce.** The thread is new, enters its namespace before anything else, and ends with the
 //!   test; the daemon ends with the thread.
 //! * **Consume.** Tests run side by side with the same addresses and leave nothing behind.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,16 +20,18 @@ use std::time::Duration;
 use netstackd::child::Daemon;
 use netstackd::failure::Failure;
 use netstackd::probe::now;
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
+use nix::unistd::Uid;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The daemon's IPv4 address.
 pub const V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// The daemon's IPv6 address.
 pub const V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
-/// Both.
+/// Both addresses of the daemon.
 pub const BOTH: [IpAddr; 2] = [IpAddr::V4(V4), IpAddr::V6(V6)];
-/// The TUN interface.
+/// The name of the TUN interface.
 pub const TUN: &str = "t0";
 
 /// Standard ports of the services.
@@ -40,13 +44,13 @@ pub mod port {
     pub const DAYTIME: u16 = 13;
     /// RFC 864
     pub const CHARGEN: u16 = 19;
-    /// The page.
+    /// The web page.
     pub const HTTP: u16 = 80;
-    /// Nobody listens here.
+    /// A port without a listener.
     pub const CLOSED: u16 = 1;
 }
 
-/// The daemon's program, built beside the test that asks.
+/// Returns the path of the daemon's program.
 #[macro_export]
 macro_rules! program {
     () => {
@@ -54,21 +58,23 @@ macro_rules! program {
     };
 }
 
-/// Both families' addresses with `port`.
+/// Returns the daemon's addresses of both families with `port`.
 pub fn targets(port: u16) -> [SocketAddr; 2] {
     BOTH.map(|address| SocketAddr::new(address, port))
 }
 
-/// Runs `test` on a thread of its own in a network namespace of its own, loopback up.
+/// Runs `test` on a thread of its own in a network namespace of its own, with loopback up.
+///
+/// Without root, the whole test program starts once more as root of a user namespace.
 ///
 /// # Panics
 ///
-/// With what is missing, when no namespace can be made; and as the test does.
+/// Panics if `test` does, and with what is missing if no namespace can be made.
 pub fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     in_namespaces(CloneFlags::CLONE_NEWNET, test)
 }
 
-/// As [`in_namespace`], with a mount namespace, too: what is mounted in it is seen by nobody else.
+/// As [`in_namespace`], with a mount namespace, too: other processes do not see what `test` mounts.
 ///
 /// # Panics
 ///
@@ -85,21 +91,79 @@ pub fn in_namespace_with_mounts<T: Send>(test: impl FnOnce() -> T + Send) -> T {
 fn in_namespaces<T: Send>(kinds: CloneFlags, test: impl FnOnce() -> T + Send) -> T {
     raise_file_limit();
     let work = || {
-        unshare(kinds).unwrap_or_else(|errno| {
+        if let Err(errno) = unshare(kinds) {
+            let reason = start_again_as_root(errno);
             panic!(
-                "this test needs a network namespace, which cannot be made here ({}): run the tests \
-                 as root, or as `unshare --user --map-root-user cargo test`",
-                errno.desc()
-            )
-        });
-        assert!(
-            Path::new("/dev/net/tun").exists(),
-            "this test needs /dev/net/tun, which does not exist: load the kernel's tun module"
-        );
+                "this test needs a network namespace, which cannot be made here ({reason}): run the \
+                 tests as root, or allow user namespaces"
+            );
+        }
+        if let Err(error) = fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/net/tun")
+        {
+            panic!(
+                "this test needs /dev/net/tun, which cannot be opened ({error}): load the kernel's tun \
+                 module (modprobe tun), and run the tests as root or make the device accessible to \
+                 everybody (chmod 666 /dev/net/tun)"
+            );
+        }
         ip("link set lo up");
         test()
     };
     thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Tells a test program that it has been started as root of a user namespace.
+const STARTED_AS_ROOT: &str = "NETSTACK_TESTS_STARTED_AS_ROOT";
+
+/// Replaces this test program by one more run of it, as root of a new user namespace. Returns only if
+/// that is not possible: the reason.
+///
+/// A thread cannot enter a user namespace by itself, because its process has other threads; a new
+/// program can.
+fn start_again_as_root(errno: Errno) -> String {
+    if errno != Errno::EPERM || std::env::var_os(STARTED_AS_ROOT).is_some() {
+        return errno.desc().to_owned();
+    }
+    const AS_ROOT: [&str; 3] = ["--user", "--map-root-user", "--net"];
+    match Command::new("unshare").args(AS_ROOT).arg("true").output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => return String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => return format!("{}, and `unshare` cannot be run: {error}", errno.desc()),
+    }
+    let Ok(program) = std::env::current_exe() else {
+        return errno.desc().to_owned();
+    };
+    // Not captured as the output of the test: it ends here.
+    let _ = writeln!(
+        std::io::stderr(),
+        "not root: all tests of this program start again as root of a user namespace"
+    );
+    let error = Command::new("unshare")
+        .args(AS_ROOT)
+        .arg("--")
+        .arg(program)
+        .args(std::env::args_os().skip(1))
+        .env(STARTED_AS_ROOT, "1")
+        .exec();
+    error.to_string()
+}
+
+/// Fails the test unless it runs as a root that can run programs as other users.
+///
+/// # Panics
+///
+/// Panics in a user namespace that has only one user, and without root.
+pub fn require_root() {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let users = map.split_whitespace().nth(2);
+    let has_others = users.and_then(|count| count.parse::<u64>().ok()) > Some(1);
+    assert!(
+        Uid::effective().is_root() && has_others,
+        "this test runs programs as another user, which only root can: run the tests as root"
+    );
 }
 
 /// A thousand connections need more descriptors than the usual soft limit allows.
@@ -112,11 +176,11 @@ fn raise_file_limit() {
     setrlimit(Resource::Nofile, raised).expect("raise the soft limit of descriptors");
 }
 
-/// Starts the daemon on both addresses with these flags besides.
+/// Starts the daemon on both addresses, with `flags` as additional flags.
 ///
 /// # Panics
 ///
-/// With the daemon's own sentence, when it does not start.
+/// Panics with the daemon's own sentence if it does not start.
 pub fn serve(program: &Path, flags: &[&str]) -> Daemon {
     try_serve(program, flags).unwrap_or_else(|failure| panic!("{flags:?}: {failure}"))
 }
@@ -125,7 +189,7 @@ pub fn serve(program: &Path, flags: &[&str]) -> Daemon {
 ///
 /// # Errors
 ///
-/// The daemon's own sentence and code.
+/// Returns the daemon's own sentence and exit code.
 pub fn try_serve(program: &Path, flags: &[&str]) -> Result<Daemon, Failure> {
     let (v4, v6) = (format!("{V4}/24"), format!("{V6}/64"));
     let mut words = vec!["--tun", TUN, "--addr", &v4, "--addr6", &v6];
@@ -137,7 +201,7 @@ pub fn try_serve(program: &Path, flags: &[&str]) -> Result<Daemon, Failure> {
 ///
 /// # Panics
 ///
-/// When it is not installed or fails.
+/// Panics if `ip` is not installed or fails.
 pub fn ip(words: &str) {
     tool(
         "ip",
@@ -150,7 +214,7 @@ pub fn ip(words: &str) {
 ///
 /// # Panics
 ///
-/// When it is not installed or fails.
+/// Panics if `nft` is not installed or fails.
 pub fn nft(script: &str) {
     tool("nft", "nftables", &[script]);
 }
@@ -166,23 +230,23 @@ fn tool(name: &str, package: &str, words: &[&str]) {
     assert!(output.status.success(), "{name} {words:?}: {stderr}");
 }
 
-/// A directory that is removed with its contents.
+/// A temporary directory that is removed with its contents.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A new one, readable by everybody; `name` must differ between tests.
+    /// Creates a directory that everybody can read; `name` must differ between tests.
     ///
     /// # Panics
     ///
-    /// When it cannot be made.
+    /// Panics if it cannot be created.
     pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("netstack-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).expect("make a scratch directory");
         Self(path)
     }
 
-    /// The path of a file in it.
+    /// Returns the path of a file in it.
     pub fn path(&self, file: &str) -> PathBuf {
         self.0.join(file)
     }
@@ -191,7 +255,7 @@ impl Scratch {
     ///
     /// # Panics
     ///
-    /// When it cannot be written.
+    /// Panics if it cannot be written.
     pub fn write(&self, file: &str, text: &str) -> String {
         let path = self.path(file);
         fs::write(&path, text).expect("write a scratch file");
@@ -201,16 +265,16 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed stays in the temporary directory.
+        // A directory that cannot be removed does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Waits until `done`; the limit only turns a hang into a failure.
+/// Waits until `done` returns true.
 ///
 /// # Panics
 ///
-/// With `what` when it does not come.
+/// Panics with `what` if that takes longer than a minute.
 pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = now() + Duration::from_secs(60);
     while !done() {

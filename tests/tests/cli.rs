@@ -1,4 +1,4 @@
-//! Wrong flags, files, devices and privileges: one sentence each, and its exit code.
+//! The command line: each error is one sentence with its own exit code.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,9 +12,11 @@ use netstackd::probe::{datagram, stream};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use tests::program;
-use tests::world::{Scratch, in_namespace, in_namespace_with_mounts, ip, port, serve, try_serve};
+use tests::world::{
+    Scratch, in_namespace, in_namespace_with_mounts, ip, port, require_root, serve, try_serve,
+};
 
-/// A user without any privilege.
+/// The id of a user without privileges.
 const NOBODY: u32 = 65_534;
 
 fn run(words: &str) -> Output {
@@ -24,9 +26,9 @@ fn run(words: &str) -> Output {
         .expect("the program runs")
 }
 
-/// Checks the form of a complaint and returns its sentence.
+/// Checks the form of an error message and returns its sentence.
 #[track_caller]
-fn complaint(output: &Output, code: i32) -> String {
+fn error_message(output: &Output, code: i32) -> String {
     let stderr = String::from_utf8(output.stderr.clone()).expect("text");
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     assert!(output.stdout.is_empty(), "stdout is for results");
@@ -63,10 +65,16 @@ fn wrong_flags_exit_with_2() {
         (&format!("{net} --queues 0"), "--queues"),
         (&format!("{net} --queues 257"), "--queues"),
         (&format!("{net} --services echo,finger"), "finger"),
-        ("demo --seconds 0", "--seconds"),
-        ("demo --mtu 100", "--mtu"),
+        (
+            "demo --seconds 0",
+            "--seconds '0' cannot be used: use 1 to 60",
+        ),
+        (
+            "demo --mtu 100",
+            "--mtu '100' cannot be used: use 1280 to 65535",
+        ),
     ] {
-        let sentence = complaint(&run(words), 2);
+        let sentence = error_message(&run(words), 2);
         assert!(sentence.contains(says), "{words}: {sentence}");
     }
 }
@@ -98,17 +106,87 @@ fn help_names_every_flag_and_exit_code() {
 #[test]
 fn wrong_files_exit_with_3() {
     let scratch = Scratch::new("config");
-    let sentence = complaint(&run("run --config /nonexistent/x.toml"), 3);
+    let sentence = error_message(&run("run --config /nonexistent/x.toml"), 3);
     assert!(sentence.contains("/nonexistent/x.toml"), "{sentence}");
     let file = scratch.write(
         "bad.toml",
         "tun = \"t0\"\naddr = \"10.77.0.2/24\"\nmtus = 1500\n",
     );
-    let sentence = complaint(&run(&format!("run --config {file}")), 3);
+    let sentence = error_message(&run(&format!("run --config {file}")), 3);
     assert!(
         sentence.contains(&format!("{file}, line 3: key 'mtus'")),
         "{sentence}"
     );
+}
+
+#[test]
+fn a_wrong_value_in_the_file_exits_with_3_and_names_its_line() {
+    let scratch = Scratch::new("value");
+    let file = scratch.write(
+        "mtu.toml",
+        "tun = \"t0\"\naddr = \"10.77.0.2/24\"\nmtu = 100\n",
+    );
+    let sentence = error_message(&run(&format!("run --config {file}")), 3);
+    assert!(
+        sentence.contains(&format!("{file}, line 3: key 'mtu': 100 is out of range")),
+        "{sentence}"
+    );
+    // The flag wins, so the mistake is the flag's.
+    let sentence = error_message(&run(&format!("run --config {file} --mtu 99")), 2);
+    assert!(sentence.contains("--mtu 99 is out of range"), "{sentence}");
+}
+
+#[test]
+fn a_file_without_end_exits_with_3() {
+    let sentence = error_message(&run("run --config /dev/zero"), 3);
+    assert!(
+        sentence.contains("/dev/zero") && sentence.contains("larger than 1 MiB"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn too_many_open_files_exits_with_4_and_names_the_limit() {
+    in_namespace(|| {
+        let script = "ulimit -n 24; exec \"$0\" run --tun t0 --addr 10.77.0.2/24 --queues 64";
+        let output = Command::new("sh")
+            .args(["-c", script])
+            .arg(program!())
+            .output()
+            .expect("a shell");
+        let sentence = error_message(&output, 4);
+        assert!(
+            sentence.contains("open files") && sentence.contains("ulimit -n"),
+            "{sentence}"
+        );
+    });
+}
+
+#[test]
+fn ipv6_switched_off_exits_with_4_and_names_the_flag() {
+    in_namespace(|| {
+        std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").expect("sysctl");
+        let output = run("run --tun t0 --addr 10.77.0.2/24 --addr6 fd77::2/64");
+        let sentence = error_message(&output, 4);
+        assert!(
+            sentence.contains("IPv6 is switched off") && sentence.contains("leave out --addr6"),
+            "{sentence}"
+        );
+    });
+}
+
+#[test]
+fn a_closed_stdout_does_not_panic() {
+    for words in ["--help", "run --help", "--version"] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(program!())
+            .args(words.split_whitespace())
+            .stdout(writer)
+            .output()
+            .expect("the program runs");
+        assert!(output.stderr.is_empty(), "{words}: {output:?}");
+    }
 }
 
 #[test]
@@ -136,7 +214,7 @@ fn taken_names_and_addresses_exit_with_6() {
     });
 }
 
-/// Hides `/dev/net/tun`, or puts one there that everybody may open.
+/// Hides `/dev/net/tun`, or replaces it by one that everybody can open.
 fn replace_dev_net(tun: bool) {
     mount(
         Some("none"),
@@ -163,17 +241,17 @@ fn replace_dev_net(tun: bool) {
 fn no_tun_device_exits_with_4() {
     in_namespace_with_mounts(|| {
         replace_dev_net(false);
-        let sentence = complaint(&run("run --tun t0 --addr 10.77.0.2/24"), 4);
+        let sentence = error_message(&run("run --tun t0 --addr 10.77.0.2/24"), 4);
         assert!(
             sentence.contains("/dev/net/tun") && sentence.contains("modprobe"),
             "{sentence}"
         );
-        let sentence = complaint(&run("demo"), 4);
+        let sentence = error_message(&run("demo"), 4);
         assert!(sentence.contains("/dev/net/tun"), "{sentence}");
     });
 }
 
-/// The program where a user without privileges can reach it.
+/// Copies the program to a path that a user without privileges can read.
 fn copy_for_everybody(scratch: &Scratch) -> PathBuf {
     let copy = scratch.path("netstackd");
     std::fs::copy(program!(), &copy).expect("copy the program");
@@ -182,6 +260,7 @@ fn copy_for_everybody(scratch: &Scratch) -> PathBuf {
 
 #[test]
 fn no_privilege_exits_with_5() {
+    require_root();
     let scratch = Scratch::new("unprivileged");
     let program = copy_for_everybody(&scratch);
     in_namespace_with_mounts(|| {
@@ -192,13 +271,14 @@ fn no_privilege_exits_with_5() {
             .gid(NOBODY)
             .output()
             .expect("the program runs");
-        let sentence = complaint(&output, 5);
+        let sentence = error_message(&output, 5);
         assert!(sentence.contains("CAP_NET_ADMIN"), "{sentence}");
     });
 }
 
 #[test]
 fn the_demo_matches_for_root_and_for_anybody() {
+    require_root();
     let scratch = Scratch::new("demo");
     let program = copy_for_everybody(&scratch);
     in_namespace_with_mounts(|| {
@@ -221,7 +301,7 @@ fn the_demo_matches_for_root_and_for_anybody() {
                 "{text}"
             );
         }
-        // Whatever it did, this namespace has not seen it.
+        // The demo has not touched this namespace.
         let links = std::fs::read_dir("/proc/sys/net/ipv4/conf").expect("links");
         let links: Vec<_> = links.flatten().map(|entry| entry.file_name()).collect();
         assert!(!links.iter().any(|name| name == "demo0"), "{links:?}");

@@ -1,8 +1,10 @@
 //! The command line. Each of its errors is one sentence.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
@@ -12,7 +14,7 @@ use netstack::device::OffloadMode;
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::file;
-use crate::settings::{Parts, Settings};
+use crate::settings::{MIN_MTU_V6, Parts, Settings};
 use crate::sources::Sources;
 use crate::values::{
     Queues, Services, TunName, parse_ip4, parse_ip6, parse_mtu, parse_net4, parse_net6,
@@ -120,7 +122,7 @@ impl RunArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Length of each throughput run, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=60))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = parse_seconds)]
     pub(crate) seconds: u8,
     /// Queues of the device, each with a worker thread [default: one per core].
     #[arg(long, value_name = "N")]
@@ -129,8 +131,27 @@ pub struct DemoArgs {
     #[arg(long, value_name = "WHEN", value_parser = parse_offload)]
     pub(crate) offload: Option<OffloadMode>,
     /// Largest IP packet on the link, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(1280..))]
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = parse_demo_mtu)]
     pub(crate) mtu: u16,
+}
+
+/// Parses a whole number from `least` to `most`.
+fn parse_within<T: FromStr + PartialOrd + Display>(
+    text: &str,
+    least: T,
+    most: T,
+) -> Result<T, String> {
+    let number = text.parse().ok().filter(|n| (&least..=&most).contains(&n));
+    number.ok_or_else(|| format!("use {least} to {most}"))
+}
+
+fn parse_seconds(text: &str) -> Result<u8, String> {
+    parse_within(text, 1, 60)
+}
+
+/// The demo uses both families, so IPv6 sets the bound.
+fn parse_demo_mtu(text: &str) -> Result<u16, String> {
+    parse_within(text, MIN_MTU_V6, u16::MAX)
 }
 
 /// Parses the command line, which begins with the program's name. Returns `None` if it asked for
