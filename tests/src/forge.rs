@@ -1,25 +1,25 @@
-//! Packets by hand, byte for byte, right unless a test breaks them: independent of the code that
-//! reads them.
+//! Builds packets byte by byte, independently of the code under test. They are valid until a test
+//! changes them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netstackd::probe::ping::internet_checksum;
 
-/// A host of the subnet that does not exist: nobody reacts to what the daemon answers.
+/// An address of the subnet without a host, so that no kernel reacts to the daemon's answers.
 pub const FROM_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
-/// The same, in IPv6.
+/// An IPv6 address of the subnet without a host.
 pub const FROM_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x99);
 
-/// ICMP's protocol number.
+/// Protocol number of ICMP.
 pub const ICMP: u8 = 1;
-/// TCP's.
+/// Protocol number of TCP.
 pub const TCP: u8 = 6;
-/// UDP's.
+/// Protocol number of UDP.
 pub const UDP: u8 = 17;
-/// ICMPv6's.
+/// Protocol number of ICMPv6.
 pub const ICMPV6: u8 = 58;
 
-/// Writes the IPv4 header checksum anew.
+/// Writes the right IPv4 header checksum.
 pub fn seal_v4(packet: &mut [u8]) {
     let header_bytes = usize::from(packet[0] & 0x0f) * 4;
     let header_bytes = header_bytes.min(packet.len());
@@ -28,7 +28,7 @@ pub fn seal_v4(packet: &mut [u8]) {
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// An IPv4 packet with `options` (a multiple of 4 bytes) and `payload`.
+/// Builds an IPv4 packet with `options` (a multiple of 4 bytes) and `payload`.
 pub fn ipv4_with(
     from: Ipv4Addr,
     to: Ipv4Addr,
@@ -49,12 +49,12 @@ pub fn ipv4_with(
     packet
 }
 
-/// An IPv4 packet from [`FROM_V4`].
+/// Builds an IPv4 packet from [`FROM_V4`].
 pub fn ipv4(to: Ipv4Addr, proto: u8, payload: &[u8]) -> Vec<u8> {
     ipv4_with(FROM_V4, to, proto, &[], payload)
 }
 
-/// An IPv4 fragment from [`FROM_V4`]: `offset` in bytes.
+/// Builds an IPv4 fragment from [`FROM_V4`]; `offset` is in bytes.
 pub fn ipv4_fragment(
     to: Ipv4Addr,
     proto: u8,
@@ -71,7 +71,7 @@ pub fn ipv4_fragment(
     packet
 }
 
-/// An IPv6 packet.
+/// Builds an IPv6 packet.
 pub fn ipv6_from(from: Ipv6Addr, to: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).expect("a packet");
     let mut packet = vec![0x60, 0, 0, 0];
@@ -83,12 +83,12 @@ pub fn ipv6_from(from: Ipv6Addr, to: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<
     packet
 }
 
-/// An IPv6 packet from [`FROM_V6`].
+/// Builds an IPv6 packet from [`FROM_V6`].
 pub fn ipv6(to: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
     ipv6_from(FROM_V6, to, next, payload)
 }
 
-/// An IPv6 fragment header and its payload: `offset` in bytes.
+/// Builds an IPv6 fragment header and its payload; `offset` is in bytes.
 pub fn fragment_v6(next: u8, ident: u32, offset: u16, more: bool, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![next, 0];
     bytes.extend_from_slice(&(offset | u16::from(more)).to_be_bytes());
@@ -97,7 +97,7 @@ pub fn fragment_v6(next: u8, ident: u32, offset: u16, more: bool, payload: &[u8]
     bytes
 }
 
-/// The checksum of a transport message with its pseudo-header; the checksum field must be zero.
+/// Returns the checksum of a transport message with its pseudo-header; the checksum field must be zero.
 fn transport_checksum(from: &[u8], to: &[u8], proto: u8, message: &[u8]) -> [u8; 2] {
     let mut bytes = [from, to].concat();
     bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
@@ -106,7 +106,7 @@ fn transport_checksum(from: &[u8], to: &[u8], proto: u8, message: &[u8]) -> [u8;
     internet_checksum(&bytes).to_be_bytes()
 }
 
-/// Writes the checksum of the transport message inside a packet without options or extensions.
+/// Writes the right transport checksum into a packet without options or extension headers.
 pub fn seal(packet: &mut [u8]) {
     let (addresses, at, proto) = match packet[0] >> 4 {
         4 => (12..20, 20, packet[9]),
@@ -128,13 +128,13 @@ pub fn seal(packet: &mut [u8]) {
     packet[field..field + 2].copy_from_slice(&sum);
 }
 
-/// A packet with its transport checksum right.
+/// Returns the packet with the right transport checksum.
 pub fn sealed(mut packet: Vec<u8>) -> Vec<u8> {
     seal(&mut packet);
     packet
 }
 
-/// A UDP datagram, checksum zero.
+/// Builds a UDP datagram with a checksum of zero.
 pub fn udp(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
     let mut bytes = [from.to_be_bytes(), to.to_be_bytes()].concat();
     bytes.extend_from_slice(&(8 + payload.len() as u16).to_be_bytes());
@@ -143,7 +143,7 @@ pub fn udp(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A TCP segment without options, checksum zero; `flags` as in the header's low byte.
+/// Builds a TCP segment without options, with a checksum of zero; `flags` as in the header's low byte.
 pub fn tcp(from: u16, to: u16, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = [from.to_be_bytes(), to.to_be_bytes()].concat();
     bytes.extend_from_slice(&seq.to_be_bytes());
@@ -153,7 +153,7 @@ pub fn tcp(from: u16, to: u16, seq: u32, ack: u32, flags: u8, payload: &[u8]) ->
     bytes
 }
 
-/// An ICMP or ICMPv6 message, checksum zero.
+/// Builds an ICMP or ICMPv6 message with a checksum of zero.
 pub fn icmp(kind: u8, code: u8, rest: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind, code, 0, 0];
     bytes.extend_from_slice(&rest);

@@ -1,5 +1,5 @@
-//! A gibibyte each way at the same time, its hashes compared, in every combination of family,
-//! offload and number of workers.
+//! Transfers of a gibibyte each way at the same time, with their hashes compared, in every combination
+//! of family, offload and number of workers.
 
 use std::thread;
 
@@ -57,7 +57,7 @@ fn offload_off_4_workers() {
     transfers(&["--offload", "off", "--queues", "4"]);
 }
 
-/// Each way alone runs at its own pace, without the other's acknowledgements to ride on.
+/// One direction alone, where acknowledgements cannot ride on data of the other.
 #[test]
 fn a_gibibyte_one_way() {
     in_namespace(|| {
@@ -81,7 +81,7 @@ fn a_gibibyte_one_way() {
     });
 }
 
-/// Flows of both families over several workers at once, more than there are queues.
+/// More flows than queues, of both families at once.
 #[test]
 fn sixteen_flows_over_4_workers() {
     const EACH: u64 = 48 << 20;

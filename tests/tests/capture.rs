@@ -1,4 +1,4 @@
-//! `--pcap` writes what the device carried.
+//! `--pcap` writes every packet of the device.
 
 use netstackd::probe::ping::Pinger;
 use pcap_file::pcap::PcapReader;
@@ -40,7 +40,7 @@ fn every_packet_is_in_the_file() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told() {
+fn a_file_that_cannot_be_written_is_reported() {
     in_namespace(|| {
         let failure = tests::world::try_serve(program!(), &["--pcap", "/nonexistent/x.pcap"])
             .expect_err("no such directory");

@@ -1,5 +1,5 @@
-//! The clients themselves, against the kernel: they accept a peer that is right and notice one that
-//! is wrong by a single byte.
+//! Tests of the kernel-side clients against the kernel: they accept a right peer, and notice a single
+//! wrong byte.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket};
@@ -10,7 +10,7 @@ use netstackd::probe::{datagram, stream};
 use tests::transfer::hashed_echo;
 use tests::world::in_namespace;
 
-/// Echoes one connection; flips a bit of the byte at `wrong`, if any.
+/// Serves echo for one connection, with one bit flipped in the byte at `wrong`, if any.
 fn echo_once(wrong: Option<usize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");

@@ -1,5 +1,5 @@
-//! How connections begin and end: many at once, many in a row, by halves, by reset, by refusal, and
-//! by silence.
+//! The begin and the end of connections: many at once, many in a row, half-closed, reset, refused, and
+//! without an answer.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -32,7 +32,7 @@ fn a_thousand_concurrent_echoing_connections() {
                 .map(|n| stream::connect(target).unwrap_or_else(|e| panic!("{n} to {target}: {e}")))
                 .collect();
             for round in 0..ROUNDS {
-                // Everybody writes before anybody reads: all of them are busy at once.
+                // All of them write before any reads, so that all are busy at once.
                 let message = |n: usize| noise((round * EACH + n) as u64, 1_000 + 7 * n);
                 for (n, stream) in streams.iter_mut().enumerate() {
                     stream
@@ -138,7 +138,7 @@ fn a_closed_port_refuses_at_once() {
     in_namespace(|| {
         let daemon = serve(program!(), &[]);
         for target in targets(port::CLOSED) {
-            let error = stream::connect(target).expect_err("nobody listens");
+            let error = stream::connect(target).expect_err("no listener");
             assert_eq!(
                 error.kind(),
                 ErrorKind::ConnectionRefused,
@@ -164,13 +164,13 @@ fn a_peer_that_vanishes_is_given_up() {
         let daemon = serve(program!(), &["--config", &config]);
         let mut kept = Vec::new();
         for target in targets(port::ECHO) {
-            // One that is idle: only keepalive can tell.
+            // An idle connection: only keepalive finds out.
             let mut idle = stream::connect(target).expect("connected");
             stream::exchange(&mut idle, b"hello", &mut [0; 5]).expect("an echo");
             kept.push(idle);
         }
         for target in targets(port::CHARGEN) {
-            // One that has data on the way: retransmission must give up.
+            // A connection with data in flight: retransmission must give up.
             let mut busy = stream::connect(target).expect("connected");
             busy.read_exact(&mut [0; 1_000]).expect("characters");
             kept.push(busy);
@@ -205,7 +205,7 @@ fn ten_thousand_connections_in_a_row_leave_nothing() {
                 counts.get("tcp_passive_opens"),
             )
         };
-        // Pools and tables reach their working size first.
+        // Pools and tables reach their working size before the measurement.
         stream::connections(v4, TOTAL / 10, 100).expect("to warm up");
         stream::connections(v6, TOTAL / 10, 100).expect("to warm up");
         let (slabs, resident, opened) = state();
@@ -218,7 +218,7 @@ fn ten_thousand_connections_in_a_row_leave_nothing() {
         );
         assert_eq!(opened_after - opened, TOTAL);
         assert_eq!(slabs_after, slabs, "buffers are still held");
-        // 100 bytes a connection would be a mebibyte: what a leak of any size would exceed.
+        // A leak of 100 bytes per connection would be a mebibyte.
         assert!(
             resident_after < resident + (1 << 20),
             "memory grew from {resident} to {resident_after}"
@@ -235,7 +235,7 @@ fn an_idle_connection_costs_at_most_two_kibibytes() {
             let mut answer = [0; 5];
             let used = |n: usize| {
                 let mut stream = stream::connect(target)?;
-                // It has carried something: what it needed for that must be given back.
+                // It carries data once: the memory for that must be given back.
                 stream::exchange(&mut stream, b"hello", &mut answer)
                     .map(|()| stream)
                     .map_err(|e| std::io::Error::other(format!("connection {n}: {e}")))

@@ -1,7 +1,7 @@
-//! A flow that turns up on another queue goes on: its segments are handed to the worker that owns it.
+//! A flow that moves to another queue goes on: its segments are handed over to the worker that owns it.
 //!
-//! Two stacks of two workers, two links; in the middle of a transfer the queues of one side, then of both,
-//! change places.
+//! Two stacks with two workers each, over two links. During a transfer the queues of either side, or of
+//! both, change places.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,13 +59,7 @@ fn run(seed: u64) {
     let to: SocketAddr = "10.77.0.2:7".parse().expect("address");
     let listener = TcpListener::bind_now(&server, to).expect("bind");
     listener
-        .serve(|mut stream, _| async move {
-            while let Ok(Some(piece)) = stream.recv_payload().await {
-                if stream.send_payload(piece).await.is_err() {
-                    return;
-                }
-            }
-        })
+        .serve(|stream, _| tests::transfer::echo(stream))
         .expect("serve");
     let mut sent = vec![0; BYTES];
     Rng::from_u64(seed).fill(&mut sent);
@@ -135,7 +129,7 @@ fn run(seed: u64) {
     assert!(handed > 0, "seed {seed}: nothing was handed over");
     let again = client.counters().count(Counter::TcpRetransmits)
         + server.counters().count(Counter::TcpRetransmits);
-    assert_eq!(again, 0, "seed {seed}: a lossless link needs nothing twice");
+    assert_eq!(again, 0, "seed {seed}: retransmits on a lossless link");
 }
 
 #[test]

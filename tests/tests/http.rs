@@ -1,4 +1,4 @@
-//! The page, by hand-written requests and by curl.
+//! The web page, requested by hand and by curl.
 
 use std::io::{Read as _, Write as _};
 use std::process::Command;
@@ -46,7 +46,7 @@ fn requests_on_one_connection_are_answered_in_turn() {
                 let answer = response(&mut stream);
                 assert!(answer.starts_with(status), "{request}: {answer}");
             }
-            // What is no HTTP is told so, and the connection ends.
+            // Anything that is not HTTP gets an error, and the connection ends.
             stream
                 .write_all(b"\x16\x03\x01 hello\r\n\r\n")
                 .expect("sent");

@@ -1,7 +1,7 @@
-//! TCP through a router that loses packets at random, on both ways.
+//! TCP through a router that drops packets at random, in both directions.
 //!
-//! The loss happens in a namespace between the client and the TUN device: dropped at the sender, it
-//! would not be a loss, because the sender is told.
+//! The router is a namespace between the client and the TUN device: a sender would notice packets that
+//! its own host drops.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -15,7 +15,7 @@ use tests::world::{V4, V6, in_namespace, ip, nft, port, serve};
 const CLIENT_V4: &str = "10.77.0.9";
 const CLIENT_V6: &str = "fd77::9";
 
-/// Runs `client` in a namespace behind this one, over a link whose segments are single packets.
+/// Runs `client` in a namespace behind this one, over a link without segmentation offload.
 fn behind_a_router<T: Send>(client: impl FnOnce() -> T + Send) -> T {
     for setting in ["ipv4/conf/all/forwarding", "ipv6/conf/all/forwarding"] {
         std::fs::write(format!("/proc/sys/net/{setting}"), "1").expect("forwarding");
@@ -55,7 +55,7 @@ fn behind_a_router<T: Send>(client: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Installs the loss, in the namespace of the router.
+/// Installs the loss in the namespace of the router.
 fn lose(percent: u32) {
     nft(&format!(
         "table inet loss {{ chain forward {{ type filter hook forward priority 0; \
@@ -111,7 +111,7 @@ fn five_percent_of_offloaded_packets() {
     lossy(5, 16, &["--offload", "on", "--queues", "2"]);
 }
 
-/// Each way alone: only one side has data to lose, the other only acknowledgements.
+/// One direction alone: one side sends only data, the other only acknowledgements.
 #[test]
 fn one_way_each() {
     in_namespace(|| {

@@ -1,4 +1,4 @@
-//! Echo requests of every kind of size, in one piece and in fragments.
+//! Echo requests of many sizes, whole and in fragments.
 
 use netstackd::child::Counts;
 use netstackd::probe::ping::{MAX_PING_BYTES, Pinger};
@@ -33,7 +33,7 @@ fn pings(flags: &[&str]) {
         );
         assert_eq!(counts.get("echo_replies"), sent);
         assert!(counts.get("reassembled") > 0 && counts.get("fragments_out") > 0);
-        // The kernel tells groups and routers of its new link; nothing else may have been dropped.
+        // The kernel announces its new link to groups and routers; no other packet may be dropped.
         let mut drops = counts.drops_since(&Counts::default());
         drops.retain(|(reason, _)| reason != "ip_destination_not_ours" && reason != "icmp_ignored");
         assert_eq!(drops, []);

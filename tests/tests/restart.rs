@@ -1,4 +1,4 @@
-//! The daemon's own end: asked, asked twice, killed, and started again under load.
+//! The end of the daemon: by one signal, by two, killed, and started again under load.
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -11,12 +11,12 @@ use nix::sys::signal::Signal;
 use tests::program;
 use tests::world::{Scratch, eventually, in_namespace, port, serve, targets};
 
-/// Connects and echoes until told to stop; counts what worked and what did not.
+/// Connects and echoes until `stop`, and counts successes and failures.
 fn load(target: SocketAddr, stop: &AtomicBool, good: &AtomicU64, bad: &AtomicU64) {
     let message = noise(5, 20_000);
     let mut answer = vec![0; message.len()];
     while !stop.load(Ordering::Relaxed) {
-        // A daemon that is gone cannot say so: do not wait for it.
+        // A killed daemon does not answer: a short limit.
         let limit = Duration::from_millis(300);
         let result = stream::connect_within(target, limit).and_then(|mut stream| {
             (0..20).try_for_each(|_| stream::exchange(&mut stream, &message, &mut answer))
@@ -145,14 +145,14 @@ fn a_stop_gives_up_on_peers_that_do_not_read() {
         drop(reading);
         let status = daemon.wait(Duration::from_secs(20)).expect("it ends");
         assert_eq!(status.code(), Some(0), "{}", daemon.stderr());
-        // What the other one had received is still there; what follows is the reset.
+        // The other client still has what it received; then comes the reset.
         let error = stuck.read_to_end(&mut rest).expect_err("a reset");
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     });
 }
 
 #[test]
-fn a_device_that_is_removed_is_told() {
+fn a_device_that_is_removed_is_reported() {
     in_namespace(|| {
         let mut daemon = serve(program!(), &[]);
         tests::world::ip("link del t0");

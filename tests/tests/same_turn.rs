@@ -1,5 +1,5 @@
-//! A connection that ends and a new one with the same addresses and ports, in one batch of packets: the
-//! new one is accepted, although the old one leaves the tables only at the end of the turn.
+//! One batch of packets ends a connection and opens a new one with the same addresses and ports: the
+//! stack accepts the new one, although the old one leaves the tables only at the end of the turn.
 
 use std::net::SocketAddr;
 

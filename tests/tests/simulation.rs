@@ -1,5 +1,5 @@
-//! Two stacks on virtual time, joined by a link that loses, reorders, duplicates and corrupts: a stream
-//! arrives intact, both ways, for every seed; and the connections are gone afterwards.
+//! Two stacks with virtual time, over a link that loses, reorders, duplicates and corrupts packets: for
+//! every seed a stream arrives intact in both directions, and no connection is left afterwards.
 //!
 //! `NETSTACK_SEED=n` runs one seed, `NETSTACK_SEEDS=n` that many from 0.
 
@@ -28,7 +28,7 @@ struct Peer {
 }
 
 fn impairment(rng: &mut Rng) -> Impairment {
-    // A third of the links is clean in each respect, so that faults are met alone and together.
+    // Each fault is absent in a third of the links, so that faults occur alone and together.
     let mut chance = |limit: u32| {
         if rng.below(3) == 0 {
             0
@@ -61,7 +61,7 @@ fn stacks(seed: u64) -> (Simulation, Peer, Peer) {
         tso: rng.below(2) == 0,
         uso: false,
         tx_checksum: rng.below(2) == 0,
-        // Corruption is found by our own verification.
+        // The stack's own verification must find corruption.
         vouch: false,
         a_to_b: impairment(&mut rng),
         b_to_a: impairment(&mut rng),
@@ -83,7 +83,7 @@ fn stacks(seed: u64) -> (Simulation, Peer, Peer) {
         config.tcp.delayed_ack = Duration::from_millis(u64::from(rng.below(100)));
         config.tcp.recv_buffer_initial = 4_096 << rng.below(7);
         if rng.below(3) == 0 {
-            // Hardly any memory: slow, perhaps, but never stuck.
+            // Little memory: it may be slow, but never stuck.
             config.max_large_slabs = 16;
         }
         let caps = device.caps();
@@ -178,9 +178,9 @@ fn run(seed: u64) {
     if std::env::var_os("NETSTACK_SEED").is_some() {
         for peer in [&a, &b] {
             let counters = peer.stack.counters();
-            let told: Vec<_> = counters.iter().filter(|(_, count)| *count > 0).collect();
+            let counted: Vec<_> = counters.iter().filter(|(_, count)| *count > 0).collect();
             println!(
-                "{} {told:?} slabs {:?}",
+                "{} {counted:?} slabs {:?}",
                 peer.address,
                 peer.stack.slabs_in_use()
             );
@@ -241,8 +241,7 @@ fn streams_arrive_intact_over_bad_links() {
                     if seed >= seeds {
                         return;
                     }
-                    let outcome = std::panic::catch_unwind(|| run(seed));
-                    if let Err(panic) = outcome {
+                    if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
                         eprintln!("failed with NETSTACK_SEED={seed}");
                         std::panic::resume_unwind(panic);
                     }

@@ -1,5 +1,5 @@
-//! The sockets under tokio, as a program that ports from tokio's own would use them: two stacks on
-//! threads of their own, joined in memory, and tasks on tokio's multithreaded runtime.
+//! The sockets under tokio, used like tokio's own: two stacks on threads of their own, joined by a link
+//! in memory, and tasks on tokio's multithreaded runtime.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 const SERVER: &str = "10.77.0.2";
 
-/// A client's and a server's stack, one worker each.
+/// Starts a client's and a server's stack with one worker each.
 fn stacks() -> (Stack, Stack) {
     let link = LinkConfig {
         tso: true,
@@ -39,7 +39,7 @@ fn server(port: u16) -> SocketAddr {
     SocketAddr::new(SERVER.parse().expect("address"), port)
 }
 
-/// No test waits for ever.
+/// Fails instead of waiting for ever.
 async fn bounded<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future)
         .await
@@ -126,7 +126,7 @@ async fn halves_carry_both_directions_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lines_are_read_without_a_buffer_of_ones_own() {
+async fn lines_are_read_without_a_buffer_of_the_callers() {
     let (client, host) = stacks();
     let listener = TcpListener::bind(&host, server(5)).await.expect("bind");
     let talk = tokio::spawn(async move {
@@ -177,7 +177,7 @@ async fn errors_have_the_kinds_that_programs_expect() {
     let (client, host) = stacks();
     let refused = bounded(TcpStream::connect(&client, server(81)))
         .await
-        .expect_err("nobody");
+        .expect_err("no listener");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 
     let listener = TcpListener::bind(&host, server(82)).await.expect("bind");
@@ -208,7 +208,7 @@ async fn errors_have_the_kinds_that_programs_expect() {
     let reset = bounded(stream.read(&mut [0; 4])).await.expect_err("reset");
     assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
 
-    // A port is free again when its listener is gone, and who waits in accept is told nothing late.
+    // A port is free again once its listener is gone.
     drop(listener);
     TcpListener::bind(&host, server(82))
         .await
@@ -262,13 +262,7 @@ async fn services_run_beside_the_packets() {
     TcpListener::bind(&host, server(7))
         .await
         .expect("bind")
-        .serve(|mut stream, _| async move {
-            while let Ok(Some(piece)) = stream.recv_payload().await {
-                if stream.send_payload(piece).await.is_err() {
-                    return;
-                }
-            }
-        })
+        .serve(|stream, _| tests::transfer::echo(stream))
         .expect("serve");
     let ask = |n: u32| {
         let client = client.clone();
@@ -294,10 +288,10 @@ async fn services_run_beside_the_packets() {
     assert!(audit.iter().all(packet::buf::Audit::is_clean), "{audit:?}");
 }
 
-/// A service may own what it likes, the very stack even; a waker may own a whole task. When the stack
-/// lets go of them it must not hold a lock, or its key.
+/// A service may own anything, even the stack itself; a waker may own a whole task. The stack must hold no
+/// lock and no key when it drops them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_stack_lets_go_of_may_call_back() {
+async fn values_that_the_stack_drops_may_call_back() {
     struct Owner(#[allow(dead_code, reason = "dropping it is the test")] TcpStream);
     impl std::task::Wake for Owner {
         fn wake(self: Arc<Self>) {}

@@ -1,4 +1,4 @@
-//! UDP from nothing to the largest datagram.
+//! UDP datagrams of every size, from empty to the largest.
 
 use std::io::ErrorKind;
 
@@ -81,8 +81,8 @@ fn a_closed_port_is_reported() {
         let daemon = serve(program!(), &[]);
         for target in targets(port::CLOSED) {
             let socket = datagram::connect(target).expect("a socket");
-            socket.send(b"anybody?").expect("sent");
-            let error = socket.recv(&mut [0; 16]).expect_err("nobody");
+            socket.send(b"hello").expect("sent");
+            let error = socket.recv(&mut [0; 16]).expect_err("no listener");
             assert_eq!(
                 error.kind(),
                 ErrorKind::ConnectionRefused,

@@ -1,4 +1,4 @@
-//! Clients that behave in every way at once; afterwards nothing of them may be left.
+//! Many clients with all kinds of behaviour at once: none of their state may be left afterwards.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -13,11 +13,11 @@ use tests::world::{BOTH, Scratch, eventually, in_namespace, port, serve};
 
 const SEED: u64 = 4_242;
 const CLIENTS: u64 = 8;
-const DEEDS: u64 = 150;
+const ACTIONS: u64 = 150;
 
-/// Does one thing, chosen by `random`; an error of a connection that the deed itself broke is fine,
-/// wrong bytes never are.
-fn deed(address: IpAddr, random: &[u8]) {
+/// Performs one action, chosen by `random`. An action may break its own connection; wrong bytes are an
+/// error in any case.
+fn perform_action(address: IpAddr, random: &[u8]) {
     let at = |port| SocketAddr::new(address, port);
     let size = 1 + usize::from(u16::from_le_bytes([random[1], random[2]])) * 3;
     let message = noise(u64::from(random[3]), size);
@@ -27,7 +27,7 @@ fn deed(address: IpAddr, random: &[u8]) {
             stream::exchange(&mut stream, &message, &mut vec![0; size]).expect("an echo");
         }
         1 => {
-            // Writes, and goes without reading: its kernel answers the echo with a reset.
+            // Writes and closes without reading: its kernel answers the echo with a reset.
             let mut stream = stream::connect(at(port::ECHO)).expect("connected");
             stream.write_all(&message).expect("written");
         }
@@ -59,7 +59,7 @@ fn deed(address: IpAddr, random: &[u8]) {
             stream.write_all(&message).expect("written");
         }
         6 => {
-            // Small receive buffer: the daemon meets closed windows.
+            // A small receive buffer: the daemon sees closed windows.
             let stream = stream::connect(at(port::ECHO)).expect("connected");
             SockRef::from(&stream)
                 .set_recv_buffer_size(2_048)
@@ -83,7 +83,7 @@ fn deed(address: IpAddr, random: &[u8]) {
                 .expect("an answer");
         }
         _ => {
-            stream::connect(at(port::CLOSED)).expect_err("nobody listens");
+            stream::connect(at(port::CLOSED)).expect_err("no listener");
         }
     }
 }
@@ -102,9 +102,9 @@ fn unruly_clients_leave_nothing_behind() {
             thread::scope(|scope| {
                 for client in 0..CLIENTS {
                     scope.spawn(move || {
-                        for number in 0..DEEDS {
-                            let random = noise(SEED + client * DEEDS + number, 8);
-                            deed(BOTH[usize::from(random[7]) % 2], &random);
+                        for number in 0..ACTIONS {
+                            let random = noise(SEED + client * ACTIONS + number, 8);
+                            perform_action(BOTH[usize::from(random[7]) % 2], &random);
                         }
                     });
                 }
@@ -121,7 +121,7 @@ fn unruly_clients_leave_nothing_behind() {
                 counts.drops_since(&Default::default())
             );
             assert_eq!(counts.get("small_slabs"), 0, "payload is still held");
-            // Each worker keeps one large slab at hand to receive into.
+            // Each worker holds one large slab to receive into.
             assert!(
                 counts.get("large_slabs") <= 4,
                 "{} large slabs",

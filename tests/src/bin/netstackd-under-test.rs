@@ -1,4 +1,4 @@
-//! The daemon, built by this package so that its tests find it with the profile they run in.
+//! The daemon. This package builds it, too, so that its tests find a binary of their own profile.
 
 use std::process::ExitCode;
 

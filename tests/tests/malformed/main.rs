@@ -1,5 +1,5 @@
-//! Malformed and unwelcome packets, put on the TUN device byte for byte: each is counted under one
-//! reason, and answered only as the RFCs say.
+//! Malformed and unexpected packets, written to the TUN device byte by byte: the daemon counts each under
+//! one reason, and answers only as the RFCs say.
 
 mod v4;
 mod v6;
@@ -17,7 +17,7 @@ const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
-/// What the daemon sends because of a packet.
+/// The daemon's answer to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Nothing,
@@ -31,10 +31,10 @@ enum Answer {
 
 struct Case {
     name: &'static str,
-    /// Each is sent in turn; the last one is the one that is judged.
+    /// Packets to send in turn; the checks are about the last one.
     packets: Vec<Vec<u8>>,
     reason: &'static str,
-    /// How many packets are discarded for it.
+    /// Number of packets that are discarded for the reason.
     times: u64,
     answer: Answer,
 }
@@ -49,13 +49,13 @@ fn case(name: &'static str, packet: Vec<u8>, reason: &'static str, answer: Answe
     }
 }
 
-/// A packet after a change.
+/// Returns the packet after `change`.
 fn with(mut packet: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     change(&mut packet);
     packet
 }
 
-/// What a packet of the daemon's is, as an [`Answer`].
+/// Parses a packet of the daemon as an [`Answer`].
 fn read_answer(packet: &[u8], want: Answer) -> Answer {
     let (proto, at) = if packet[0] >> 4 == 4 {
         (packet[9], 20)
@@ -77,7 +77,7 @@ fn read_answer(packet: &[u8], want: Answer) -> Answer {
     }
 }
 
-/// A daemon whose kernel says nothing by itself, so that every packet is a test's.
+/// Starts a daemon whose kernel sends nothing by itself, so that every packet is the test's.
 fn quiet_daemon(flags: &[&str]) -> Daemon {
     std::fs::write("/proc/sys/net/ipv6/conf/default/router_solicitations", "0").expect("sysctl");
     nft(
@@ -88,7 +88,7 @@ fn quiet_daemon(flags: &[&str]) -> Daemon {
     serve(program!(), &[&["--queues", "1"], flags].concat())
 }
 
-fn judge(cases: Vec<Case>) {
+fn check(cases: Vec<Case>) {
     in_namespace(|| {
         let daemon = quiet_daemon(&[]);
         let mut wire = Wire::open();
@@ -135,12 +135,12 @@ fn judge(cases: Vec<Case>) {
 
 #[test]
 fn ipv4_and_what_it_carries() {
-    judge(v4::cases());
+    check(v4::cases());
 }
 
 #[test]
 fn ipv6_and_what_it_carries() {
-    judge(v6::cases());
+    check(v6::cases());
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn forty_thousand_mutated_packets_do_no_harm() {
             if random[62] & 7 == 0 {
                 packet.truncate(1 + usize::from(random[61]) % packet.len());
             }
-            // Half of them with right checksums, to reach what lies behind.
+            // Half of them with right checksums, to reach the later checks.
             if random[60] & 1 == 0 && packet.len() >= 64 {
                 if packet[0] >> 4 == 4 {
                     seal_v4(&mut packet);
@@ -205,7 +205,7 @@ fn forty_thousand_mutated_packets_do_no_harm() {
     });
 }
 
-/// A SYN whose sender is never heard of again must not be remembered for long.
+/// The daemon must not keep a connection for long if its SYN's sender never answers.
 #[test]
 fn a_handshake_that_nobody_finishes_is_given_up() {
     let scratch = Scratch::new("handshake");
@@ -219,7 +219,7 @@ fn a_handshake_that_nobody_finishes_is_given_up() {
         let syn = tcp(40_000, port::ECHO, 1_000, 0, SYN, b"");
         wire.send(&sealed(ipv4(V4, TCP, &syn)));
         wire.send(&sealed(ipv6(V6, TCP, &syn)));
-        // A connection's segments leave at the end of a turn: they may follow the first mark.
+        // A connection's segments leave at the end of a turn: they may follow the first marker.
         let answers = [wire.answers(1), wire.answers(2)].concat();
         let is_syn_ack =
             |packet: &&Vec<u8>| read_answer(packet, Answer::Nothing) == Answer::Tcp(SYN | ACK);

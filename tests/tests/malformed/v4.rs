@@ -1,4 +1,4 @@
-//! IPv4: what is wrong with it, how it is counted, and how it is answered.
+//! The IPv4 cases: a packet, its drop reason and its answer.
 
 use tests::forge::*;
 use tests::world::{V4, port};
@@ -9,7 +9,7 @@ fn echo_v4() -> Vec<u8> {
     sealed(ipv4(V4, ICMP, &icmp(8, 0, [1, 2, 3, 4], b"hello")))
 }
 
-/// Every case.
+/// Returns every case.
 pub(super) fn cases() -> Vec<Case> {
     use Answer::*;
     let udp_to = |to: u16| sealed(ipv4(V4, UDP, &udp(40_000, to, b"data")));
@@ -149,7 +149,7 @@ pub(super) fn cases() -> Vec<Case> {
             Nothing,
         ),
         case(
-            "echo reply nobody waits for",
+            "echo reply without a request",
             sealed(ipv4(V4, ICMP, &icmp(0, 0, [0; 4], b""))),
             "icmp_unmatched",
             Nothing,
@@ -279,7 +279,7 @@ pub(super) fn cases() -> Vec<Case> {
                 ipv4_fragment(V4, UDP, 3, 8, true, &[0; 16]),
             ],
             reason: "fragment_overlap",
-            // The one that was there goes with it (RFC 5722).
+            // The earlier fragment is discarded, too (RFC 5722).
             times: 2,
             answer: Nothing,
         },

@@ -1,4 +1,4 @@
-//! IPv6: what is wrong with it, how it is counted, and how it is answered.
+//! The IPv6 cases: a packet, its drop reason and its answer.
 
 use tests::forge::*;
 use tests::world::{V6, port};
@@ -9,7 +9,7 @@ fn echo_v6() -> Vec<u8> {
     sealed(ipv6(V6, ICMPV6, &icmp(128, 0, [1, 2, 3, 4], b"hello")))
 }
 
-/// Every case.
+/// Returns every case.
 pub(super) fn cases() -> Vec<Case> {
     use Answer::*;
     let udp_to = |to: u16| sealed(ipv6(V6, UDP, &udp(40_000, to, b"data")));
@@ -94,13 +94,13 @@ pub(super) fn cases() -> Vec<Case> {
             Nothing,
         ),
         case(
-            "unknown option: tell",
+            "unknown option: report",
             ipv6(V6, 0, &option(0x9e)),
             "ip_parameter_problem",
             Pointer(4, 2, 42),
         ),
         case(
-            "unknown destination option: tell unless multicast",
+            "unknown destination option: report unless multicast",
             ipv6(V6, 60, &option(0xde)),
             "ip_parameter_problem",
             Pointer(4, 2, 42),
@@ -130,7 +130,7 @@ pub(super) fn cases() -> Vec<Case> {
             "ip_parameter_problem",
             Pointer(4, 0, 41),
         ),
-        // RFC 2675 section 3, of a host that knows no jumbograms.
+        // RFC 2675 section 3: the answer of a host without support for jumbograms.
         case(
             "jumbogram",
             ipv6(V6, 0, &[]),
@@ -238,7 +238,7 @@ pub(super) fn cases() -> Vec<Case> {
                 ipv6(V6, 44, &fragment_v6(UDP, 3, 8, true, &[0; 16])),
             ],
             reason: "fragment_overlap",
-            // The one that was there goes with it (RFC 5722).
+            // The earlier fragment is discarded, too (RFC 5722).
             times: 2,
             answer: Nothing,
         },

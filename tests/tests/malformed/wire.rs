@@ -1,4 +1,4 @@
-//! The TUN device as the tests write to it and listen at it, beside the kernel's own stack.
+//! Sends and receives raw packets on the TUN device, beside the kernel's own stack.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender};
 use tests::forge::*;
 use tests::world::{TUN, V4, V6};
 
-/// The TUN device as a wire that can be written to and listened at.
+/// A packet socket on the TUN device.
 pub(super) struct Wire {
     sender: Box<dyn DataLinkSender>,
     receiver: Box<dyn DataLinkReceiver>,
@@ -41,7 +41,7 @@ impl Wire {
             .expect("sent");
     }
 
-    /// What the daemon sent up to and without the answer to an echo request that is sent now.
+    /// Sends an echo request and returns everything that the daemon sent before its answer.
     pub(super) fn answers(&mut self, mark: u16) -> Vec<Vec<u8>> {
         let [high, low] = mark.to_be_bytes();
         self.send(&sealed(ipv4(
