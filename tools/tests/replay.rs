@@ -1,5 +1,5 @@
-//! Sessions between two kernels, captured here, are replayed with our stack in the server's place:
-//! the same bytes come out.
+//! Captured sessions between two kernel endpoints are replayed with this project's stack as the server:
+//! both ends receive the same bytes.
 
 mod support;
 
@@ -7,8 +7,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
 
-use support::{Script, Wire, capture, pattern, receive, send};
-use tools::capture::{read, sessions};
+use support::{Script, Wire, capture, captured, pattern, receive, send};
+use tools::capture::sessions;
 use tools::replay::{Ours, Plan, run};
 
 fn upload(stream: TcpStream) {
@@ -57,7 +57,7 @@ fn answer(mut stream: TcpStream) {
     assert!(receive(&stream).is_empty());
 }
 
-/// The server ends first; the client goes on sending.
+/// The client's part of a session in which the server closes first and the client goes on sending.
 fn half_closed_client(stream: TcpStream) {
     assert!(receive(&stream) == b"only this");
     send(&stream, &pattern(7, 100_000));
@@ -83,9 +83,7 @@ fn the_same_bytes_come_out() {
             (Wire::Veth, false),
             (Wire::Veth, true),
         ] {
-            let path = capture(wire, v6, client, server);
-            let packets = read(&path).expect("the capture");
-            std::fs::remove_file(&path).expect("remove the capture");
+            let packets = captured(wire, v6, client, server);
             for session in sessions(&packets) {
                 let plan = Plan::of(&session).expect("a whole session");
                 for seed in 1..=3 {
@@ -104,7 +102,7 @@ fn the_same_bytes_come_out() {
 }
 
 #[test]
-fn the_command_says_so_and_says_what_is_wrong_with_bad_files() {
+fn the_command_reports_the_result_and_what_is_wrong_with_bad_files() {
     let path = capture(Wire::Veth, false, ask, answer);
     let replay = |file: &std::path::Path| {
         let output = Command::new(env!("CARGO_BIN_EXE_pcap-replay"))
@@ -134,4 +132,25 @@ fn the_command_says_so_and_says_what_is_wrong_with_bad_files() {
     let (code, text) = replay(&path);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("name a readable capture file"), "{text}");
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_the_tools_quietly() {
+    let path = capture(Wire::Veth, false, ask, answer);
+    for tool in [
+        env!("CARGO_BIN_EXE_pcap-inspect"),
+        env!("CARGO_BIN_EXE_pcap-replay"),
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(tool)
+            .arg(&path)
+            .stdout(writer)
+            .output()
+            .expect("the tool");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(errors, "", "{tool}");
+        assert_eq!(output.status.code(), Some(141), "{tool}");
+    }
+    std::fs::remove_file(&path).expect("remove the capture");
 }

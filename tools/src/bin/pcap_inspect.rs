@@ -1,70 +1,67 @@
-//! `pcap-inspect`: the TCP sessions of a capture, what each side sent, and whether they can be
-//! replayed.
+//! `pcap-inspect`: lists the TCP sessions of a capture, the data of each side, and whether each session
+//! can be replayed.
 
+use std::error::Error;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tools::capture::{CaptureError, Direction, Session, Stream, read, sessions};
+use tools::capture::{Direction, Session, Stream, read, sessions};
+use tools::output::exit_code;
 use tools::replay::Plan;
 
 /// Lists the TCP sessions of a capture (pcap or pcapng).
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Options {
-    /// The capture.
+    /// The capture file.
     file: PathBuf,
 }
 
 fn main() -> ExitCode {
-    match inspect(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("pcap-inspect: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let result = inspect(&Options::parse(), &mut io::stdout().lock());
+    exit_code("pcap-inspect", result, 1)
 }
 
-fn inspect(options: &Options) -> Result<(), CaptureError> {
+fn inspect(options: &Options, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
     let packets = read(&options.file)?;
     let sessions = sessions(&packets);
     let tcp: usize = sessions.iter().map(|session| session.segments.len()).sum();
-    println!(
+    writeln!(
+        out,
         "{}: {} IP packets, {} TCP sessions, {} packets that are not TCP",
         options.file.display(),
         packets.len(),
         sessions.len(),
         packets.len() - tcp
-    );
+    )?;
     for (number, session) in sessions.iter().enumerate() {
-        println!(
+        writeln!(
+            out,
             "\nsession {}: {} → {}",
             number + 1,
             session.client,
             session.server
-        );
-        side(
-            "client",
-            session,
-            Direction::FromClient,
-            Some(&session.from_client),
-        );
-        side(
-            "server",
-            session,
-            Direction::FromServer,
-            session.from_server.as_ref(),
-        );
+        )?;
+        let from_client = Some(&session.from_client);
+        let from_server = session.from_server.as_ref();
+        for (name, direction, stream) in [
+            ("client", Direction::FromClient, from_client),
+            ("server", Direction::FromServer, from_server),
+        ] {
+            writeln!(out, "  {name}: {}", side(session, direction, stream))?;
+        }
         match Plan::of(session) {
-            Ok(_) => println!("  can be replayed"),
-            Err(error) => println!("  cannot be replayed: {error}"),
+            Ok(_) => writeln!(out, "  can be replayed")?,
+            Err(error) => writeln!(out, "  cannot be replayed: {error}")?,
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-fn side(name: &str, session: &Session, direction: Direction, stream: Option<&Stream>) {
+/// Describes what one side of a session sent.
+fn side(session: &Session, direction: Direction, stream: Option<&Stream>) -> String {
     let sent = || {
         session
             .segments
@@ -73,20 +70,19 @@ fn side(name: &str, session: &Session, direction: Direction, stream: Option<&Str
     };
     let payload: u64 = sent().map(|segment| segment.payload.len() as u64).sum();
     let distinct = stream.map_or(0, |stream| stream.bytes().len() as u64);
-    print!("  {name}: {} packets, {distinct} bytes", sent().count());
+    let mut text = format!("{} packets, {distinct} bytes", sent().count());
     if session.headless {
-        println!();
-        return;
+        return text;
     }
     if payload > distinct {
-        print!(", {} sent again or out of order", payload - distinct);
+        text += &format!(", {} sent again or out of order", payload - distinct);
     }
     if let Some(gap) = stream.and_then(Stream::first_gap) {
-        print!(", missing from offset {gap} on");
+        text += &format!(", missing from offset {gap} on");
     }
     let conflicts = stream.map_or(0, Stream::conflicts);
     if conflicts > 0 {
-        print!(", {conflicts} bytes sent again with other contents");
+        text += &format!(", {conflicts} bytes sent again with other contents");
     }
     let end = if sent().any(|segment| segment.rst) {
         "reset"
@@ -95,5 +91,5 @@ fn side(name: &str, session: &Session, direction: Direction, stream: Option<&Str
     } else {
         "not closed in the capture"
     };
-    println!(", {end}");
+    text + ", " + end
 }

@@ -1,42 +1,39 @@
-//! `pcap-replay`: plays the client of a captured TCP session against the stack on virtual time, and
-//! says whether the same bytes came out on both ends.
+//! `pcap-replay`: replays the client of captured TCP sessions against the stack on virtual time, and
+//! reports whether both ends received the same bytes.
 
+use std::error::Error;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tools::capture::{read, sessions};
+use tools::output::exit_code;
 use tools::replay::{Ours, Plan, run};
 
-/// Replays captured TCP sessions (pcap or pcapng) against the stack, in which the stack is the server.
+/// Replays captured TCP sessions (pcap or pcapng) with the stack as the server.
 ///
-/// Exit code 0: the same bytes came out of every session. 1: they did not. 2: nothing could be replayed.
+/// Exit code 0: both ends of every session received the same bytes. 1: they did not. 2: no session
+/// could be replayed.
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Options {
-    /// The capture.
+    /// The capture file.
     file: PathBuf,
-    /// Only this session, as pcap-inspect numbers them [default: all that are whole].
+    /// Replays only this session, as pcap-inspect numbers them [default: all complete sessions].
     #[arg(long, value_name = "N")]
     session: Option<usize>,
-    /// Seed of what the stack decides by chance (its initial sequence number, for one).
+    /// Seed of the stack's random numbers, such as its initial sequence number.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match replay(&options) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("pcap-replay: {error}");
-            ExitCode::from(2)
-        }
-    }
+    let result = replay(&Options::parse(), &mut io::stdout().lock());
+    exit_code("pcap-replay", result, 2)
 }
 
-fn replay(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
+fn replay(options: &Options, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
     let name = options.file.display();
     let packets = read(&options.file)?;
     let sessions = sessions(&packets);
@@ -51,7 +48,7 @@ fn replay(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
         && !(1..=sessions.len()).contains(&number)
     {
         return Err(format!(
-            "{name}: --session {number}: there are {}; pcap-inspect lists them",
+            "{name}: there is no session {number}: use --session 1 to {}, pcap-inspect lists them",
             sessions.len()
         )
         .into());
@@ -61,25 +58,32 @@ fn replay(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
         if options.session.is_some_and(|only| only != number) {
             continue;
         }
-        println!("session {number}: {} → {}", session.client, session.server);
+        writeln!(
+            out,
+            "session {number}: {} → {}",
+            session.client, session.server
+        )?;
         let plan = match Plan::of(session) {
             Ok(plan) => plan,
             Err(error) => {
-                println!("  not replayed: {error}");
+                writeln!(out, "  not replayed: {error}")?;
                 continue;
             }
         };
         let mut host = Ours::new(plan.server, options.seed)?;
         let report = run(&plan, &mut host);
-        println!("{report}");
+        writeln!(out, "{report}")?;
         if let Some(failure) = host.failure() {
-            println!("  the stack failed: {failure}");
+            writeln!(out, "  the stack failed: {failure}")?;
         }
         replayed += 1;
         same &= report.is_same() && host.failure().is_none();
     }
     if replayed == 0 {
-        return Err(format!("{name}: no session of it could be replayed").into());
+        return Err(format!(
+            "{name}: none of its sessions can be replayed: capture from before the first SYN on"
+        )
+        .into());
     }
-    Ok(same)
+    Ok(ExitCode::from(u8::from(!same)))
 }

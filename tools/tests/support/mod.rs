@@ -1,4 +1,4 @@
-//! Captures made by the tests themselves, kernel to kernel, in namespaces of their own.
+//! Captures TCP sessions between two kernel endpoints, in network namespaces of their own.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,11 +15,12 @@ use nix::sys::socket::{
 };
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, TsResolution};
+use tools::capture::{Captured, read};
 
-/// `PACKET_OUTGOING` of packet(7): the copy that a sender on the same host sees.
+/// `PACKET_OUTGOING` of packet(7): marks the copy of a packet that leaves this host.
 const OUTGOING: u8 = 4;
 
-/// Where the two kernels are.
+/// The link between the two endpoints.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wire {
     /// One kernel namespace, over loopback; captured as raw IP.
@@ -28,13 +29,22 @@ pub(crate) enum Wire {
     Veth,
 }
 
-/// What the client and the server of the session do with their sockets.
+/// The client's or the server's part of a session.
 pub(crate) type Script = fn(TcpStream);
 
-/// Runs one TCP session between kernels and writes what the server's end saw to a file.
+/// Captures one TCP session and returns its packets.
+pub(crate) fn captured(wire: Wire, v6: bool, client: Script, server: Script) -> Vec<Captured> {
+    let path = capture(wire, v6, client, server);
+    let packets = read(&path).expect("the capture");
+    std::fs::remove_file(&path).expect("remove the capture");
+    packets
+}
+
+/// Runs one TCP session and captures it on the server's end. Returns the path of the file.
 pub(crate) fn capture(wire: Wire, v6: bool, client: Script, server: Script) -> PathBuf {
-    let near = Namespace::new("client").expect("a namespace (run as root)");
-    let far = Namespace::new("server").expect("a namespace");
+    let [near, far] = ["client", "server"].map(|name| {
+        Namespace::new(name).unwrap_or_else(|error| panic!("this test makes captures: {error:#}"))
+    });
     let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
     let (server_namespace, address) = match wire {
         Wire::Loopback => (&near, if v6 { ip("::1") } else { ip("127.0.0.1") }),
@@ -68,7 +78,7 @@ pub(crate) fn capture(wire: Wire, v6: bool, client: Script, server: Script) -> P
         near.run(|| client(TcpStream::connect(to).expect("connect")))
             .expect("inside the client's namespace");
         serving.join().expect("the server");
-        // The last acknowledgements are on their way without anybody waiting for them.
+        // The last acknowledgements are still on their way: no socket waits for them.
         thread::sleep(Duration::from_millis(100));
         done.store(true, Ordering::Release);
         recorder.join().expect("the recorder");
@@ -87,8 +97,11 @@ fn packet_socket(wire: Wire) -> OwnedFd {
         SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
         SockProtocol::EthAll,
     )
-    .expect("a packet socket (run as root)");
-    setsockopt(&socket, sockopt::RcvBufForce, &(256 << 20)).expect("a large receive buffer");
+    .expect("a packet socket");
+    // Root of a user namespace alone cannot exceed the host's limit.
+    setsockopt(&socket, sockopt::RcvBufForce, &(256 << 20))
+        .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &(256 << 20)))
+        .expect("a large receive buffer");
     socket
 }
 
@@ -114,7 +127,7 @@ fn record(socket: &OwnedFd, wire: Wire, path: &Path, done: &AtomicBool) {
                 let outgoing = from
                     .and_then(|from| from.as_link_addr().map(|link| link.pkttype() == OUTGOING))
                     .unwrap_or(false);
-                // Loopback shows every packet twice, leaving and arriving.
+                // Loopback delivers every packet twice: leaving and arriving.
                 if matches!(wire, Wire::Loopback) && outgoing {
                     continue;
                 }
@@ -129,7 +142,7 @@ fn record(socket: &OwnedFd, wire: Wire, path: &Path, done: &AtomicBool) {
     writer.into_writer().flush().expect("flush");
 }
 
-/// `len` bytes that differ by position and by `seed`.
+/// Returns `len` bytes that depend on the position and on `seed`.
 pub(crate) fn pattern(seed: u8, len: usize) -> Vec<u8> {
     (0..len)
         .map(|at| (at as u8) ^ ((at >> 8) as u8).wrapping_mul(31) ^ ((at >> 16) as u8) ^ seed)
