@@ -1,7 +1,7 @@
-//! One stack on virtual time whose packets are the caller's: bytes in, bytes out.
+//! One stack on virtual time that exchanges packets, as bytes, with the caller.
 //!
-//! The code that runs is the worker's, turn by turn, as on a real device; only the device and the
-//! clock are this module's. Nothing sleeps, nothing is random but by the seed.
+//! The worker is the one that runs on a real device; only the device and the clock are this module's.
+//! It never sleeps, and all randomness comes from a seed.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,13 +20,13 @@ use netstack::stack::SetupError;
 use packet::frame::{RxPacket, TxPacket};
 use packet::{Buffers, RxChecksum};
 
-/// Turns at one instant before the stack is said never to come to rest.
+/// Turns at one instant after which the stack counts as never idle.
 const TURNS_PER_INSTANT: usize = 100_000;
 
-/// Largest packet that can be delivered: a captured super-segment.
+/// Largest packet that can be delivered: a captured GSO packet.
 const MAX_PACKET_BYTES: usize = 65_575;
 
-/// The device: two queues.
+/// The device: a queue of arriving packets and one of sent packets.
 #[derive(Debug)]
 struct Queues {
     mtu: u16,
@@ -124,8 +124,8 @@ impl fmt::Debug for VirtualStack {
 }
 
 impl VirtualStack {
-    /// A stack with these addresses and their prefix lengths on a link of `mtu` bytes. Everything
-    /// that it decides by chance comes from `seed`.
+    /// Creates a stack with these addresses and prefix lengths on a link of `mtu` bytes. All of its
+    /// random numbers come from `seed`.
     pub fn new(
         config: Config,
         addresses: &[(IpAddr, u8)],
@@ -140,7 +140,7 @@ impl VirtualStack {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let shared = Host::new(config, addresses, device.caps(), 1, bytes)?;
-        // Not zero: a timestamp or a timer of zero would hide behind "not set".
+        // Not zero, so that a timestamp or timer of zero cannot be mistaken for "not set".
         let start = Instant::from_millis(1_000_000);
         let worker = Worker::new(Arc::clone(&shared), 0, Box::new(device), start);
         Ok(Self {
@@ -150,22 +150,22 @@ impl VirtualStack {
         })
     }
 
-    /// The handle that sockets are opened with.
+    /// Returns the handle that sockets are opened with.
     pub fn stack(&self) -> &Stack {
         &self.stack
     }
 
-    /// A packet arrives with the next turn. `gso_size` is 0, or the size of the segments that a
-    /// super-segment is made of.
+    /// Queues a packet that arrives with the next turn. `gso_size` is 0, or the segment size of a GSO
+    /// packet.
     pub fn deliver(&mut self, packet: Vec<u8>, gso_size: u16) {
         self.worker.device().arriving.push_back((packet, gso_size));
     }
 
-    /// Does all that there is to do at `now` (since the start) and appends what was sent; returns
-    /// when the next timer is due.
+    /// Runs the stack at `now` (since the start) until it is idle and appends the packets sent to
+    /// `sent`. Returns the time of the next timer.
     ///
     /// # Errors
-    /// The stack found something to do at this instant again and again.
+    /// Returns an error if the stack never becomes idle at this instant.
     pub fn settle(
         &mut self,
         now: Duration,
@@ -184,7 +184,7 @@ impl VirtualStack {
             }
         }
         Err(io::Error::other(format!(
-            "the stack does not come to rest at {at:?}"
+            "the stack does not become idle at {at:?}"
         )))
     }
 }

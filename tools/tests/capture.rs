@@ -1,11 +1,11 @@
-//! Sessions between two kernels, captured here, come out of the file as they were.
+//! The reader of captures finds both streams of a captured session complete.
 
 mod support;
 
 use std::net::TcpStream;
 
-use support::{Wire, capture, pattern, receive, send};
-use tools::capture::{Direction, read, sessions};
+use support::{Wire, captured, pattern, receive, send};
+use tools::capture::{Direction, sessions};
 
 const REQUEST: usize = 300_000;
 const ANSWER: usize = 700_000;
@@ -28,9 +28,7 @@ fn a_captured_session_has_both_streams_whole() {
         (Wire::Veth, false),
         (Wire::Veth, true),
     ] {
-        let path = capture(wire, v6, client, server);
-        let packets = read(&path).expect("the capture");
-        std::fs::remove_file(&path).expect("remove the capture");
+        let packets = captured(wire, v6, client, server);
         let sessions = sessions(&packets);
         assert_eq!(sessions.len(), 1, "{wire:?} v6={v6}");
         let session = &sessions[0];

@@ -1,4 +1,4 @@
-//! The parser harnesses for a bounded time: the committed corpus, then mutations of it, seeded.
+//! Runs the parsers' fuzz harnesses on the committed corpus, and on a limited number of mutations of it.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,18 +6,12 @@ use std::path::Path;
 
 use netstack::base::Rng;
 use packet::ip::{IpPacket, IpParseError, Ipv4, Ipv6};
+use tools::fuzz::number_from_environment;
 use tools::fuzz::parsers::{ALL, Harness, with_header_checksum};
 
-/// `TOOLS_FUZZ_SEED` and `TOOLS_FUZZ_ITERATIONS` choose another run.
+/// Seed and iterations, unless `TOOLS_FUZZ_SEED` and `TOOLS_FUZZ_ITERATIONS` give others.
 const SEED: u64 = 0x5eed_0002;
 const ITERATIONS: u64 = 100_000;
-
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
-}
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -66,9 +60,9 @@ fn mutate(rng: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn the_parsers_keep_their_promises() {
-    let seed = from_environment("TOOLS_FUZZ_SEED", SEED);
-    let iterations = from_environment("TOOLS_FUZZ_ITERATIONS", ITERATIONS);
+fn the_parsers_keep_their_invariants() {
+    let seed = number_from_environment("TOOLS_FUZZ_SEED", SEED);
+    let iterations = number_from_environment("TOOLS_FUZZ_ITERATIONS", ITERATIONS);
     println!(
         "seed {seed}, {iterations} iterations of each of {} harnesses",
         ALL.len()
@@ -79,7 +73,7 @@ fn the_parsers_keep_their_promises() {
         for data in &seeds {
             run(name, *harness, data);
         }
-        // Every length of noise up to 200 octets.
+        // Random bytes of every length up to 200.
         let mut rng = Rng::from_u64(seed);
         for len in 0..=200 {
             for _ in 0..8 {
@@ -101,9 +95,9 @@ fn run(name: &str, harness: Harness, data: &[u8]) {
     }
 }
 
-/// What the mutations of a corpus meet: each of these often, or the harnesses say little.
+/// The mutations of a corpus reach every kind of packet often: otherwise the harnesses test too little.
 #[test]
-fn mutations_get_behind_every_check() {
+fn mutations_reach_every_kind_of_packet() {
     let seeds = corpus("ip");
     let mut rng = Rng::from_u64(SEED);
     let mut met = std::collections::BTreeMap::new();

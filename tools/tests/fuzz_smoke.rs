@@ -1,4 +1,5 @@
-//! The fuzz harnesses for a bounded time: seeded, so that a failure repeats with the seed it prints.
+//! Runs the stack's fuzz harness for a limited number of iterations, with a seed: a failure prints the
+//! seed that repeats it.
 
 mod support;
 
@@ -8,16 +9,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use netstack::base::Rng;
-use support::{Wire, capture, pattern, receive, send};
-use tools::capture::read;
+use support::{Wire, captured, pattern, receive, send};
+use tools::fuzz::number_from_environment;
 use tools::fuzz::stack::{fuzz_stack, fuzz_stack_with};
 
-/// `TOOLS_FUZZ_SEED` and `TOOLS_FUZZ_ITERATIONS` choose another run.
+/// Seed and iterations, unless `TOOLS_FUZZ_SEED` and `TOOLS_FUZZ_ITERATIONS` give others.
 const SEED: u64 = 0x5eed_0001;
 const ITERATIONS: u64 = 1_500;
 const LONGEST: u32 = 2_048;
 
-/// What a run must have met, so that it says something.
+/// Counters that a run must reach: otherwise it tests too little.
 const REACHED: &[&str] = &[
     "echo_replies",
     "fragment_invalid",
@@ -41,13 +42,6 @@ const REACHED: &[&str] = &[
     "udp_no_socket",
 ];
 
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
-}
-
 fn client(stream: TcpStream) {
     send(&stream, &pattern(5, 20_000));
     assert!(receive(&stream) == pattern(6, 30_000));
@@ -59,14 +53,12 @@ fn server(stream: TcpStream) {
 }
 
 #[test]
-fn the_stack_keeps_its_promises_under_arbitrary_packets() {
-    let seed = from_environment("TOOLS_FUZZ_SEED", SEED);
-    let iterations = from_environment("TOOLS_FUZZ_ITERATIONS", ITERATIONS);
+fn the_stack_keeps_its_invariants_under_arbitrary_packets() {
+    let seed = number_from_environment("TOOLS_FUZZ_SEED", SEED);
+    let iterations = number_from_environment("TOOLS_FUZZ_ITERATIONS", ITERATIONS);
     let mut seeds = Vec::new();
     for (wire, v6) in [(Wire::Veth, false), (Wire::Loopback, true)] {
-        let path = capture(wire, v6, client, server);
-        let packets = read(&path).expect("the capture");
-        std::fs::remove_file(&path).expect("remove the capture");
+        let packets = captured(wire, v6, client, server);
         seeds.extend(packets.into_iter().map(|packet| packet.ip));
     }
     println!(
@@ -75,7 +67,7 @@ fn the_stack_keeps_its_promises_under_arbitrary_packets() {
     );
     let mut reached = BTreeMap::new();
     for iteration in 0..iterations {
-        // Each iteration has a seed of its own: one that fails is run alone.
+        // Each iteration has its own seed, so that a failing one can run alone.
         let mut rng = Rng::from_u64(seed.wrapping_add(iteration));
         let mut data = vec![0; 64 + rng.below(LONGEST) as usize];
         rng.fill(&mut data);
@@ -102,7 +94,7 @@ fn the_stack_keeps_its_promises_under_arbitrary_packets() {
 }
 
 #[test]
-fn what_fuzzing_found_before_still_holds() {
+fn inputs_that_fuzzing_found_keep_the_invariants() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/stack");
     let mut count = 0;
     for entry in std::fs::read_dir(folder).expect("a corpus") {

@@ -1,4 +1,4 @@
-//! Capture files, pcap and pcapng, read to the end into IP packets.
+//! Reads the IP packets of capture files, pcap and pcapng.
 
 use std::fs::File;
 use std::io::{Read, Seek as _};
@@ -18,15 +18,15 @@ const PCAP_MAGICS: [u32; 4] = [0xa1b2_c3d4, 0xd4c3_b2a1, 0xa1b2_3c4d, 0x4d3c_b2a
 /// One captured IP packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Captured {
-    /// Its place in the file, counted from 1, as capture viewers show it.
+    /// Number of the packet in the file, from 1, as capture viewers show it.
     pub number: usize,
-    /// When it was captured, since the epoch.
+    /// Time of the capture, since the epoch.
     pub time: Duration,
-    /// From the IP header on; link padding may follow.
+    /// The packet from its IP header on; link padding may follow.
     pub ip: Vec<u8>,
 }
 
-/// Every IP packet of the capture at `path`, in file order. Other packets are passed over.
+/// Reads every IP packet of the capture at `path`, in file order, and skips other packets.
 pub fn read(path: &Path) -> Result<Vec<Captured>, CaptureError> {
     let name = path.display().to_string();
     let open_error = |source| CaptureError::Open {
@@ -43,7 +43,7 @@ pub fn read(path: &Path) -> Result<Vec<Captured>, CaptureError> {
     read_from(file, &magic, &name)
 }
 
-/// As [`read`], from any reader; `magic` is its first four bytes, `name` is for the messages.
+/// As [`read`], from any reader; `magic` is its first four bytes, `name` is for messages.
 pub fn read_from(
     reader: impl Read,
     magic: &[u8],
@@ -84,7 +84,7 @@ fn link_type(name: &str, link: DataLink) -> Result<LinkType, CaptureError> {
     })
 }
 
-/// Keeps an IP packet, passes over everything else, refuses what was cut.
+/// Keeps an IP packet, skips any other packet, and refuses one that was cut short.
 fn keep(
     packets: &mut Vec<Captured>,
     name: &str,
@@ -122,8 +122,8 @@ fn read_pcap(reader: impl Read, name: &str) -> Result<Vec<Captured>, CaptureErro
     };
     let mut packets = Vec::new();
     let mut number = 0;
-    // Raw packets: the checks of the cooked ones refuse what real tools write (a packet longer than
-    // the header's snapshot length, for one).
+    // Raw packets: the library's checks of parsed ones refuse files of real tools, such as a packet
+    // longer than the header's snapshot length.
     while let Some(packet) = reader.next_raw_packet() {
         number += 1;
         let packet = packet.map_err(|error| damaged(name, number, &error))?;
@@ -164,7 +164,7 @@ fn read_pcapng(reader: impl Read, name: &str) -> Result<Vec<Captured>, CaptureEr
                         what: format!("interface {} was never described", packet.interface_id),
                     });
                 };
-                // The library hands over the file's ticks as if they were nanoseconds.
+                // The library returns the file's ticks as if they were nanoseconds.
                 let ticks = packet.timestamp.as_nanos() as f64;
                 let time = Duration::try_from_secs_f64(ticks * tick).unwrap_or_default();
                 let frame = (&packet.data[..], packet.original_len as usize);
@@ -190,7 +190,7 @@ fn read_pcapng(reader: impl Read, name: &str) -> Result<Vec<Captured>, CaptureEr
     Ok(packets)
 }
 
-/// The length of a pcapng clock tick: a negative power of ten, or of two with the top bit set.
+/// Returns the length of a pcapng clock tick: a negative power of ten, or of two if the top bit is set.
 fn tick_seconds(code: u8) -> f64 {
     let base: f64 = if code & 0x80 == 0 { 10.0 } else { 2.0 };
     base.powi(-i32::from(code & 0x7f))

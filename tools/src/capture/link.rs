@@ -1,8 +1,8 @@
-//! What is in front of the IP header, by link type.
+//! Link headers: finds the IP packet in a captured frame, by link type.
 
 use pcap_file::DataLink;
 
-/// A link type that can be taken apart.
+/// A supported link type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkType {
     /// The IP header comes first.
@@ -20,7 +20,7 @@ const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
 impl LinkType {
-    /// From the file's own words; `None` for one that we do not know.
+    /// Returns the link type of a capture file; `None` if it is not supported.
     pub fn from_pcap(link: DataLink) -> Option<Self> {
         // Some systems number raw IP differently: 12 and 14 beside 101, and 228/229 by version.
         match link {
@@ -33,8 +33,8 @@ impl LinkType {
         }
     }
 
-    /// The IP packet inside `frame`, with the link's padding still behind it; `None` if the frame
-    /// carries something else or is too short.
+    /// Returns the IP packet inside `frame`, with any link padding after it; `None` if the frame carries
+    /// another protocol or is too short.
     pub fn ip(self, frame: &[u8]) -> Option<&[u8]> {
         let (ethertype, rest) = match self {
             Self::Raw => return is_ip(frame).then_some(frame),

@@ -1,7 +1,6 @@
-//! Captures: from a file to IP packets with times, and from those to TCP sessions.
+//! Reads captures: IP packets with times from a file, and TCP sessions from the packets.
 //!
-//! Owns the reading only; it judges nothing and sends nothing. Files are input like any other: a bad
-//! one yields an error that says what is wrong, at which packet, and what to do.
+//! A bad file yields an error that says what is wrong, at which packet, and what to do.
 
 mod file;
 mod link;
@@ -10,10 +9,10 @@ mod stream;
 
 pub use file::{Captured, read, read_from};
 pub use link::LinkType;
-pub use session::{Direction, Segment, Session, sessions, take_apart};
+pub use session::{Direction, Segment, Session, sessions, tcp_segment};
 pub use stream::Stream;
 
-/// Why a capture cannot be used.
+/// The reason why a capture cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     /// The file cannot be opened or read.
@@ -21,7 +20,7 @@ pub enum CaptureError {
     Open {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file is neither pcap nor pcapng.
@@ -42,10 +41,10 @@ pub enum CaptureError {
         path: String,
         /// The packet that could not be read, counted from 1.
         number: usize,
-        /// What the reader met.
+        /// The fault that the reader found.
         what: String,
     },
-    /// A link type that we do not take apart.
+    /// The link type is not supported.
     #[error(
         "{path}: link type {link}: capture on an Ethernet, TUN or \"any\" interface \
          (link types RAW, ETHERNET, LINUX_SLL, LINUX_SLL2)"

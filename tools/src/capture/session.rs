@@ -1,4 +1,4 @@
-//! TCP sessions in a capture: who opened, what each side sent, in which order.
+//! The TCP sessions of a capture: client, server, and the segments of each in order.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,23 +8,23 @@ use etherparse::{NetSlice, SlicedPacket, TcpOptionElement, TransportSlice};
 
 use super::{Captured, Stream};
 
-/// Who sent a segment.
+/// The direction of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
-    /// The side that sent the first SYN.
+    /// From the side that sent the first SYN.
     FromClient,
-    /// The other.
+    /// From the other side.
     FromServer,
 }
 
-/// One captured TCP segment, taken apart as far as a replay needs.
+/// One captured TCP segment, with the fields that a replay needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
-    /// Place in the file, from 1.
+    /// Number of its packet in the file, from 1.
     pub number: usize,
     /// Time since the epoch.
     pub time: Duration,
-    /// Who sent it.
+    /// Its direction.
     pub direction: Direction,
     /// Sequence number.
     pub seq: u32,
@@ -38,35 +38,35 @@ pub struct Segment {
     pub fin: bool,
     /// RST flag.
     pub rst: bool,
-    /// Timestamps option: value, echo.
+    /// Timestamps option: value and echo.
     pub timestamps: Option<(u32, u32)>,
     /// Payload bytes.
     pub payload: Vec<u8>,
     /// The whole IP packet as captured, without link padding.
     pub ip: Vec<u8>,
-    /// Where its TCP header begins.
+    /// Offset of its TCP header.
     pub tcp_at: usize,
 }
 
 /// One TCP session.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Who opened it.
+    /// The side that opened it.
     pub client: SocketAddr,
-    /// Who was called.
+    /// The side that accepted it.
     pub server: SocketAddr,
     /// True if the capture begins after the handshake did: such a session cannot be replayed.
     pub headless: bool,
     /// Its segments in file order.
     pub segments: Vec<Segment>,
-    /// What the client sent.
+    /// The client's bytes.
     pub from_client: Stream,
-    /// What the server sent; `None` while its SYN was not seen.
+    /// The server's bytes; `None` until its SYN is seen.
     pub from_server: Option<Stream>,
 }
 
 impl Session {
-    /// True when the side closed its half with a FIN.
+    /// Returns true if the side closed its half with a FIN.
     pub fn ended_by(&self, direction: Direction) -> bool {
         match direction {
             Direction::FromClient => self.from_client.end().is_some(),
@@ -75,15 +75,15 @@ impl Session {
     }
 }
 
-/// Takes every TCP session out of the packets, in the order of their first packets.
+/// Returns every TCP session of the packets, in the order of their first packets.
 ///
 /// A SYN with a new initial sequence number on the same pair of addresses begins a new session.
-/// Fragments and packets that are not well-formed TCP are passed over.
+/// Skips fragments and packets that are not well-formed TCP.
 pub fn sessions(packets: &[Captured]) -> Vec<Session> {
     let mut sessions: Vec<Session> = Vec::new();
     let mut latest: HashMap<(SocketAddr, SocketAddr), usize> = HashMap::new();
     for packet in packets {
-        let Some((from, to, mut segment)) = take_apart(packet) else {
+        let Some((from, to, mut segment)) = tcp_segment(packet) else {
             continue;
         };
         let pair = if from < to { (from, to) } else { (to, from) };
@@ -139,9 +139,9 @@ impl Session {
     }
 }
 
-/// A packet as a TCP segment with its sender and receiver; `None` for everything else. The direction
-/// is not known from one packet and left at [`Direction::FromClient`].
-pub fn take_apart(packet: &Captured) -> Option<(SocketAddr, SocketAddr, Segment)> {
+/// Parses a packet as a TCP segment with its sender and receiver; `None` for any other packet. One packet
+/// does not show its direction, which is left at [`Direction::FromClient`].
+pub fn tcp_segment(packet: &Captured) -> Option<(SocketAddr, SocketAddr, Segment)> {
     let sliced = SlicedPacket::from_ip(&packet.ip).ok()?;
     let (src, dst): (IpAddr, IpAddr) = match sliced.net.as_ref()? {
         NetSlice::Ipv4(ip) => (
@@ -160,7 +160,7 @@ pub fn take_apart(packet: &Captured) -> Option<(SocketAddr, SocketAddr, Segment)
     let TransportSlice::Tcp(tcp) = sliced.transport.as_ref()? else {
         return None;
     };
-    // The IP payload ends where the IP header says; what is behind is the link's padding.
+    // The IP payload ends where the IP header says; link padding may follow.
     let tcp_at = tcp.slice().as_ptr().addr() - packet.ip.as_ptr().addr();
     let len = tcp_at + tcp.slice().len();
     let timestamps = tcp.options_iterator().find_map(|option| match option {

@@ -1,25 +1,25 @@
-//! One direction of a session: the bytes that its segments carried, put in order.
+//! The bytes of one direction of a session, put in order.
 
 use std::collections::BTreeMap;
 
-/// The bytes of one direction, from the one after the SYN on.
+/// The bytes of one direction, from the first byte after the SYN on.
 ///
-/// Positions are 64-bit offsets from the initial sequence number: sequence numbers wrap, these do not.
+/// Positions are 64-bit offsets in the stream: unlike sequence numbers, they do not wrap.
 #[derive(Clone, Debug)]
 pub struct Stream {
     isn: u32,
-    /// Segments that have come, by offset of their first byte; byte 0 is the first after the SYN.
+    /// Payloads by the offset of their first byte; byte 0 is the first after the SYN.
     pieces: BTreeMap<u64, Vec<u8>>,
-    /// Offset just behind the last byte, if a FIN said so.
+    /// Offset after the last byte, if a FIN gave it.
     end: Option<u64>,
     /// The furthest offset seen, from which new sequence numbers are unwrapped.
     furthest: u64,
-    /// Bytes that came twice with different contents.
+    /// Bytes that arrived twice with different contents.
     conflicts: u64,
 }
 
 impl Stream {
-    /// Empty, after a SYN with sequence number `isn`.
+    /// Creates an empty stream after a SYN with sequence number `isn`.
     pub fn new(isn: u32) -> Self {
         Self {
             isn,
@@ -30,25 +30,25 @@ impl Stream {
         }
     }
 
-    /// The sequence number of the SYN.
+    /// Returns the sequence number of the SYN.
     pub fn isn(&self) -> u32 {
         self.isn
     }
 
-    /// Offset in the stream of sequence number `seq`, nearest to what was seen so far; `None` for
-    /// the SYN itself and what lies before it.
+    /// Returns the offset of sequence number `seq`, the one nearest to the furthest offset seen; `None`
+    /// for the SYN itself and anything before it.
     pub fn offset(&self, seq: u32) -> Option<u64> {
         let near = self.isn.wrapping_add(1).wrapping_add(self.furthest as u32);
         let distance = i64::from(seq.wrapping_sub(near) as i32);
         self.furthest.checked_add_signed(distance)
     }
 
-    /// Takes a segment's payload at `seq`.
+    /// Adds a segment's payload at `seq`.
     pub fn add(&mut self, seq: u32, payload: &[u8]) {
         let Some(offset) = self.offset(seq) else {
             return;
         };
-        // What carries nothing may lie one behind the end: an ACK after the FIN.
+        // An empty segment may lie one past the end: an ACK after the FIN.
         if payload.is_empty() {
             return;
         }
@@ -64,27 +64,27 @@ impl Stream {
         }
     }
 
-    /// Takes a FIN whose own sequence number is `seq`.
+    /// Adds a FIN with sequence number `seq`.
     pub fn add_fin(&mut self, seq: u32) {
         self.end = self.end.or(self.offset(seq));
     }
 
-    /// Offset just behind the last byte, if the direction was ended by a FIN.
+    /// Returns the offset after the last byte, if a FIN ended the stream.
     pub fn end(&self) -> Option<u64> {
         self.end
     }
 
-    /// The furthest offset that a segment reached.
+    /// Returns the furthest offset that a segment reached.
     pub fn furthest(&self) -> u64 {
         self.furthest
     }
 
-    /// Bytes that a later segment brought with other contents than an earlier one.
+    /// Returns the number of bytes that a later segment had with other contents than an earlier one.
     pub fn conflicts(&self) -> u64 {
         self.conflicts
     }
 
-    /// The bytes from the start up to the first that is missing.
+    /// Returns the bytes from the start up to the first missing one.
     pub fn bytes(&self) -> Vec<u8> {
         let mut out: Vec<u8> = Vec::new();
         for (offset, piece) in &self.pieces {
@@ -98,7 +98,7 @@ impl Stream {
         out
     }
 
-    /// The first missing byte with something behind it, if any is missing.
+    /// Returns the offset of the first missing byte, if any is missing.
     pub fn first_gap(&self) -> Option<u64> {
         let have = self.bytes().len() as u64;
         let expected = self.end.unwrap_or(0).max(self.furthest);

@@ -1,6 +1,6 @@
-//! Arbitrary bytes as a sequence of decisions. When they run out, every decision is zero.
+//! Reads the fuzzer's bytes as a sequence of decisions. When they run out, every decision is zero.
 
-/// What is left of the fuzzer's bytes.
+/// The fuzzer's bytes that have not been read yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Input<'a>(&'a [u8]);
 
@@ -29,7 +29,7 @@ impl<'a> Input<'a> {
         u32::from(self.u16()) << 16 | u32::from(self.u16())
     }
 
-    /// Below `bound`, which is not zero.
+    /// Returns a number below `bound`, which is not zero.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         if bound <= 256 {
             usize::from(self.u8()) % bound
@@ -38,7 +38,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// True once in `one_in`.
+    /// Returns true once in `one_in`.
     pub(super) fn rarely(&mut self, one_in: u8) -> bool {
         self.u8() % one_in == one_in - 1
     }

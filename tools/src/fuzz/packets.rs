@@ -1,5 +1,5 @@
-//! Packets for the fuzzer: built by a library that the stack does not use, then damaged; and what can
-//! be said about a packet without asking the stack.
+//! Packets for the fuzzer, built by a library that the stack does not use and then mutated; and checks
+//! of a packet that do not depend on the stack.
 
 use std::net::IpAddr;
 
@@ -12,14 +12,14 @@ const UDP: u8 = 17;
 const ICMPV4: u8 = 1;
 const ICMPV6: u8 = 58;
 
-/// Who sends and who receives.
+/// The sender's and the receiver's address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Path {
     pub(super) from: IpAddr,
     pub(super) to: IpAddr,
 }
 
-/// One TCP segment's fields.
+/// The fields of one TCP segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tcp<'a> {
     pub(super) from: u16,
@@ -53,7 +53,7 @@ impl Path {
         header.ece = tcp.flags & 0x40 != 0;
         header.cwr = tcp.flags & 0x80 != 0;
         let options = tcp.options.get(..tcp.options.len().min(40) & !3);
-        // Raw options of a legal length are taken as they are.
+        // It fails only for an illegal length.
         let _ = header.set_options_raw(options.unwrap_or_default());
         written(|out| self.ip().tcp_header(header).write(out, payload))
     }
@@ -78,7 +78,7 @@ impl Path {
         }
     }
 
-    /// One fragment of something, with any offset.
+    /// Builds one fragment with any offset.
     pub(super) fn fragment(
         &self,
         id: u16,
@@ -116,7 +116,7 @@ fn v6(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// A builder fails only for lengths that a packet cannot have; then there is no packet.
+/// Returns the packet that `write` builds; an empty one if its length is not possible.
 fn written<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Vec<u8> {
     let mut out = Vec::new();
     if write(&mut out).is_err() {
@@ -125,14 +125,14 @@ fn written<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Vec<u8> {
     out
 }
 
-/// Damages the packet as the input says, most often not at all.
+/// Mutates the packet as the input says, most often not at all.
 pub(super) fn mutate(packet: &mut Vec<u8>, input: &mut Input<'_>) {
     let times = [0, 0, 0, 1, 1, 2, 3, 8][input.below(8)];
     for _ in 0..times {
         if packet.is_empty() {
             packet.push(input.u8());
         }
-        // The headers are where a change means something.
+        // Most changes go to the headers, where they matter.
         let at = if input.rarely(4) {
             input.below(packet.len())
         } else {
@@ -174,7 +174,7 @@ fn folded(mut sum: u32) -> u16 {
     sum as u16
 }
 
-/// Offset of the checksum in a transport header.
+/// Returns the offset of the checksum in a transport header.
 fn checksum_at(proto: u8) -> Option<usize> {
     match proto {
         TCP => Some(16),
@@ -184,8 +184,8 @@ fn checksum_at(proto: u8) -> Option<usize> {
     }
 }
 
-/// Where the transport is, its protocol and the sum of its pseudo-header; `None` for what is
-/// fragmented, damaged, or has extension headers.
+/// Returns where the transport header begins and ends, its protocol and the sum of its pseudo-header;
+/// `None` if the packet is fragmented, malformed, or has extension headers.
 fn transport(packet: &[u8]) -> Option<(usize, usize, u8, u32)> {
     let (at, end, proto, addresses) = match packet.first()? >> 4 {
         4 => {
@@ -210,7 +210,7 @@ fn transport(packet: &[u8]) -> Option<(usize, usize, u8, u32)> {
     Some((at, end, proto, pseudo))
 }
 
-/// Makes every checksum of the packet right that it has room for.
+/// Writes the right value into every checksum field that the packet has room for.
 pub(super) fn fix_checksums(packet: &mut [u8]) {
     if packet.first().is_some_and(|first| first >> 4 == 4) {
         let len = usize::from(packet[0] & 15) * 4;
@@ -239,7 +239,7 @@ pub(super) fn fix_checksums(packet: &mut [u8]) {
     packet[field..field + 2].copy_from_slice(&value.to_be_bytes());
 }
 
-/// True if every checksum of the packet is right, as far as it has any.
+/// Returns true if every checksum that the packet has is right.
 pub(super) fn checksums_hold(packet: &[u8]) -> bool {
     if packet.first().is_some_and(|first| first >> 4 == 4) {
         let len = usize::from(packet[0] & 15) * 4;
@@ -264,7 +264,8 @@ pub(super) fn checksums_hold(packet: &[u8]) -> bool {
     folded(pseudo + sum(&packet[at..end])) == 0xffff
 }
 
-/// Why no stack may take the packet, as far as that is plain from it alone; `None`: it may be good.
+/// Returns the reason why no stack may accept the packet, if the packet alone shows one; `None` if it
+/// may be valid.
 pub(super) fn certainly_bad(packet: &[u8], ours: IpAddr) -> Option<&'static str> {
     let Some(first) = packet.first() else {
         return Some("empty");
@@ -300,7 +301,7 @@ pub(super) fn certainly_bad(packet: &[u8], ours: IpAddr) -> Option<&'static str>
         _ => return Some("version"),
     };
     let own_family = to.is_ipv4() == ours.is_ipv4();
-    // All ones and all zeros behind the prefix are everybody's (RFC 1122 section 3.2.1.3).
+    // All ones and all zeros after the prefix are broadcast addresses (RFC 1122 section 3.2.1.3).
     let many = match to {
         IpAddr::V4(to) => {
             to.is_multicast() || to.is_broadcast() || matches!(to.octets()[3], 0 | 255)
@@ -308,10 +309,11 @@ pub(super) fn certainly_bad(packet: &[u8], ours: IpAddr) -> Option<&'static str>
         IpAddr::V6(to) => to.is_multicast(),
     };
     if own_family && to != ours && !many {
-        return Some("somebody else's");
+        return Some("for another host");
     }
     let (at, end, proto, _) = transport(packet)?;
-    // A UDP length of its own moves what is summed; that is not plain.
+    // The UDP length says what is summed: if it differs from the IP length, the packet alone does not
+    // show what a stack does.
     let length = packet.get(at + 4..at + 6)?;
     let plain = proto == TCP
         || proto == UDP && usize::from(u16::from_be_bytes([length[0], length[1]])) == end - at;

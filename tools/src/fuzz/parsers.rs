@@ -1,9 +1,9 @@
-//! Harnesses for the packet parsers and builders: each takes arbitrary bytes and panics when a
-//! promise is broken.
+//! Harnesses for the packet parsers and builders: each takes arbitrary bytes and panics if an invariant
+//! is broken.
 //!
-//! The promises: nothing panics and everything ends; what was accepted can be read to its end and
-//! says the same when it is read again; what was refused names an octet that exists; building from
-//! what was read gives a packet that reads the same.
+//! The invariants: parsing neither panics nor loops for ever; an accepted packet can be read to its
+//! end, and parses to the same values again; a parse error points at an octet that exists; a packet
+//! built from parsed values parses to the same values.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ use super::input::Input;
 /// A harness.
 pub type Harness = fn(&[u8]);
 
-/// All harnesses by the name of their target and of their corpus.
+/// All harnesses, by the name of their fuzz target and corpus.
 pub const ALL: &[(&str, Harness)] = &[
     ("ip", fuzz_ip),
     ("tcp", fuzz_tcp),
@@ -33,8 +33,8 @@ pub const ALL: &[(&str, Harness)] = &[
     ("differential", fuzz_differential),
 ];
 
-/// `data` with the checksum that its IPv4 header should have, so that what is behind that check is met;
-/// `None` if there is no such header, or the checksum is right already.
+/// Returns `data` with the right IPv4 header checksum, so that a harness reaches what comes after that
+/// check; `None` if `data` has no IPv4 header, or if the checksum is right already.
 pub fn with_header_checksum(data: &[u8]) -> Option<Vec<u8>> {
     if IpVersion::of_packet(data) != Some(IpVersion::V4) {
         return None;
@@ -51,7 +51,7 @@ pub fn with_header_checksum(data: &[u8]) -> Option<Vec<u8>> {
     (before != right).then_some(data)
 }
 
-/// Runs `harness` on `data` as it is, and with a right IPv4 header checksum.
+/// Runs `harness` on `data` as it is, and again with the right IPv4 header checksum.
 fn either(data: &[u8], harness: fn(&[u8])) {
     harness(data);
     if let Some(data) = with_header_checksum(data) {
@@ -59,7 +59,7 @@ fn either(data: &[u8], harness: fn(&[u8])) {
     }
 }
 
-/// IP headers of either version, options and extension headers.
+/// Fuzzes the IP headers of both versions, with options and extension headers.
 pub fn fuzz_ip(data: &[u8]) {
     either(data, ip_headers);
 }
@@ -81,7 +81,7 @@ fn ip_headers(data: &[u8]) {
             use packet::ip::Ipv6Extension::{DestinationOptions, HopByHop, Routing};
             match extension {
                 HopByHop(options) | DestinationOptions(options) => {
-                    // Padding comes on top, but no more than seven octets in a row.
+                    // Padding counts, too, with at most seven octets in a row.
                     assert!(options.count() <= (MAX_OPTIONS + 1) * 8);
                 }
                 Routing(routing) => assert_eq!(routing.segments_left, 0),
@@ -94,7 +94,7 @@ fn ip_headers(data: &[u8]) {
         };
         rebuild_v6(&packet, &fields);
     }
-    // An outline is of any bytes at all.
+    // An outline can be read from any bytes.
     if let Some(outline) = Outline::read(data) {
         assert!(outline.transport.len() <= data.len());
         let _ = (
@@ -118,8 +118,8 @@ fn fields<I: Ip>(packet: &IpPacket<'_, I>) -> IpFields {
     }
 }
 
-/// The same header, but for the bits that have no field: the reserved flag, a fragment's DF, and
-/// what is behind the end of the options.
+/// Builds the header again and compares it, except for the bits that have no field: the reserved flag,
+/// a fragment's DF, and the octets after the end of the options.
 fn rebuild_v4(packet: &IpPacket<'_, Ipv4>, fields: &IpFields) {
     let (mut head, len) = (Head::new(), packet.payload().len());
     let options = packet.bytes().get(20..packet.header_len()).unwrap_or(&[]);
@@ -137,7 +137,7 @@ fn rebuild_v4(packet: &IpPacket<'_, Ipv4>, fields: &IpFields) {
     assert!(again.options().eq(packet.options()));
 }
 
-/// The same header in front of the same chain.
+/// Builds the header again before the same extension headers, and compares it.
 fn rebuild_v6(packet: &IpPacket<'_, Ipv6>, fields: &IpFields) {
     let chain = packet.bytes().get(40..packet.header_len()).unwrap_or(&[]);
     let mut head = Head::new();
@@ -168,7 +168,7 @@ fn ip<I: Ip>(data: &[u8]) {
             assert_eq!(&data[packet.payload_range()], packet.payload());
             assert_eq!(packet.bytes().len(), packet.total_len());
             assert!(packet.next_header_offset() < packet.header_len());
-            // Without its padding it is the same packet, one octet shorter it is none.
+            // Without its padding it is the same packet; one octet shorter, it is invalid.
             let again = IpPacket::<I>::parse(packet.bytes()).expect("the same packet");
             assert_eq!(again.payload_range(), packet.payload_range());
             same(&packet, &again);
@@ -187,8 +187,8 @@ fn ip<I: Ip>(data: &[u8]) {
     }
 }
 
-/// RFC 1122 section 3.2.2 and RFC 4443 section 2.4(e), read off the octets: panics if they forbid an
-/// ICMP error about this packet.
+/// Panics if RFC 1122 section 3.2.2 or RFC 4443 section 2.4(e) forbids an ICMP error about this packet,
+/// checked on the octets.
 fn may_be_answered(data: &[u8]) {
     let v4 = data[0] >> 4 == 4;
     let (src, mut proto, mut rest) = if v4 {
@@ -205,7 +205,7 @@ fn may_be_answered(data: &[u8]) {
         _ if !v4 => src[..15] != [0; 15] || src[15] > 1,
         _ => true,
     };
-    assert!(one_host, "from nobody: {src:?}");
+    assert!(one_host, "the source is not one host: {src:?}");
     while !v4 && matches!(proto, 0 | 43 | 44 | 60) && rest.len() >= 8 {
         let len = match proto {
             44 => 8,
@@ -228,7 +228,7 @@ fn may_be_answered(data: &[u8]) {
     }
 }
 
-/// The header that a receiver rebuilds for a first fragment is that of a whole packet.
+/// Checks that the header which a receiver rebuilds from a first fragment is that of a whole packet.
 fn whole<I: Ip>(packet: &IpPacket<'_, I>) {
     let mut out = vec![0; packet.header_len()];
     if packet.fragment().map(|fragment| fragment.offset_bytes) != Some(0) {
@@ -240,7 +240,7 @@ fn whole<I: Ip>(packet: &IpPacket<'_, I>) {
     let bytes = [&out[..len], packet.payload()].concat();
     match IpPacket::<I>::parse(&bytes) {
         Ok(whole) => {
-            // A fragment within a fragment is for who puts them together to refuse.
+            // Reassembly refuses a fragment within a fragment.
             assert!(whole.fragment().is_none() || I::VERSION == IpVersion::V6);
             assert_eq!(whole.total_len(), len + packet.payload().len());
         }
@@ -260,7 +260,7 @@ fn addrs(v6: bool) -> (IpAddr, IpAddr) {
     }
 }
 
-/// The definition of RFC 1071, a word at a time.
+/// Computes the checksum by the definition of RFC 1071, a word at a time.
 fn naive(bytes: &[u8]) -> u16 {
     let mut sum = 0u32;
     for pair in bytes.chunks(2) {
@@ -270,7 +270,7 @@ fn naive(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// A TCP segment; the first octet chooses the IP version.
+/// Fuzzes a TCP segment; the first octet chooses the IP version.
 pub fn fuzz_tcp(data: &[u8]) {
     let mut input = Input::new(data);
     let (src, dst) = addrs(input.u8() & 1 != 0);
@@ -284,8 +284,8 @@ pub fn fuzz_tcp(data: &[u8]) {
     };
     assert_eq!(view.payload(), &bytes[view.header_len()..]);
     let header = view.header();
-    // Options that are not in use are not written, so the header may be shorter; but never longer
-    // than there is room, and it reads the same, as many SACK blocks as fit.
+    // The builder leaves out options that are not in use, so the header may be shorter. It parses to
+    // the same values, with as many SACK blocks as fit.
     let mut head = Head::new();
     let (payload, mode) = (view.payload(), TxChecksum::Full);
     let pieces = [payload].into_iter();
@@ -295,7 +295,7 @@ pub fn fuzz_tcp(data: &[u8]) {
     let (mut expected, found) = (header, again.header());
     let (all, fitting) = (header.options.sack, found.options.sack);
     assert!(all.as_slice().starts_with(fitting.as_slice()));
-    // The next one would have had no room: each takes eight octets, the first four more.
+    // No further block would have fitted: each takes eight octets, the first one four more.
     let room = 60 - again.header_len() - if fitting.is_empty() { 4 } else { 0 };
     assert!(fitting.len() == all.len() || room < 8);
     expected.options.sack = fitting;
@@ -303,7 +303,7 @@ pub fn fuzz_tcp(data: &[u8]) {
     assert_eq!(again.payload(), payload);
 }
 
-/// A UDP datagram; the first octet chooses the IP version.
+/// Fuzzes a UDP datagram; the first octet chooses the IP version.
 pub fn fuzz_udp(data: &[u8]) {
     let mut input = Input::new(data);
     let (src, dst) = addrs(input.u8() & 1 != 0);
@@ -323,7 +323,7 @@ pub fn fuzz_udp(data: &[u8]) {
     let _: UdpHeader = header;
 }
 
-/// An ICMP message, read as either version's.
+/// Fuzzes an ICMP message, parsed as either version's.
 pub fn fuzz_icmp(data: &[u8]) {
     if let Ok(view) = Icmpv4View::parse(data, RxChecksum::Vouched) {
         let message = view.message();
@@ -367,7 +367,7 @@ fn quote(quote: Option<Quote<'_>>, body: &[u8]) {
     }
 }
 
-/// A message built from what was read is read the same, its checksum verified.
+/// Builds the message again and checks that it parses to the same values, with the right checksum.
 fn rebuild_icmp(message: impl Into<IcmpMessage>, addr: IpAddr, body: &[u8]) {
     let message = message.into();
     let mut head = Head::new();
@@ -398,7 +398,7 @@ fn rebuild_icmp(message: impl Into<IcmpMessage>, addr: IpAddr, body: &[u8]) {
     }
 }
 
-/// Sums over pieces: octets in front say how long the pieces are.
+/// Fuzzes checksums over pieces; the first octets give the lengths of the pieces.
 pub fn fuzz_checksum(data: &[u8]) {
     let mut input = Input::new(data);
     let pieces: Vec<usize> = (0..4).map(|_| usize::from(input.u16()) % 1500).collect();
@@ -423,7 +423,7 @@ pub fn fuzz_checksum(data: &[u8]) {
                 .is_none_or(|sum| sum == expected)
         );
     }
-    // One half of the octets, at an even offset, becomes the other.
+    // One half of the octets, at an even offset, replaces the other.
     let half = bytes.len() / 2;
     let (old, new) = bytes.split_at(half);
     let new = &new[..half];
@@ -433,8 +433,8 @@ pub fn fuzz_checksum(data: &[u8]) {
     }
 }
 
-/// What is accepted here, etherparse reads likewise. (It accepts more; why is pinned down, reason by
-/// reason, in the tests of the packet crate.)
+/// Checks that etherparse parses every accepted packet to the same values. (It accepts more packets;
+/// the tests of the packet crate cover each of those cases.)
 pub fn fuzz_differential(data: &[u8]) {
     either(data, differential);
 }
@@ -443,7 +443,7 @@ fn differential(data: &[u8]) {
     let Some(ours) = AnyIpPacket::parse(data) else {
         return;
     };
-    // It passes authentication headers, reads on behind a fragment header, and takes a payload length
+    // It accepts authentication headers, parses on after a fragment header, and takes a payload length
     // of zero for a jumbogram.
     let ah = ours.proto() == packet::IpProto::AH;
     let zero = matches!(&ours, AnyIpPacket::V6(packet) if packet.header().payload_len.get() == 0);
@@ -479,7 +479,7 @@ fn differential(data: &[u8]) {
                 _ => return,
             };
             let valid = TcpView::parse(src, dst, bytes, RxChecksum::Unknown).is_ok();
-            // All ones and zero are the same number, but only one of them is ever sent.
+            // All ones and zero are the same number, but only one of them is sent.
             let field = theirs.checksum();
             if field != 0 && field != 0xffff {
                 assert_eq!(valid, sum.is_ok_and(|sum| sum == field));

@@ -1,15 +1,15 @@
 //! A whole stack under arbitrary packets: a listener, a UDP socket, an open connection, one that is
-//! being opened, and an application that reads, writes and closes at arbitrary moments.
+//! being opened, and an application that reads, writes and closes at arbitrary times.
 //!
-//! What is asserted, for any input:
+//! The invariants that hold for any input:
 //!
-//! * nothing panics, and the stack comes to rest at every instant;
-//! * each packet in is counted in once, and discarded under at most one reason; one that is plainly
-//!   bad (judged here, not by the stack) under exactly one;
-//! * what the stack sends is well-formed, no larger than the link, from its own address, with right
-//!   checksums;
-//! * connections and buffers stay within their limits, and once every socket is closed and time has
-//!   passed, all of them are back.
+//! * The stack does not panic, and it becomes idle at every instant.
+//! * Each received packet is counted once, and discarded for at most one reason. A packet that is
+//!   certainly invalid, by the checks here and not by the stack's, is discarded for exactly one.
+//! * Each packet that the stack sends is well-formed, fits the link, comes from the stack's own address
+//!   and has right checksums.
+//! * Connections and buffers stay within their limits. After every socket is closed and all timers
+//!   have run, none of them is left.
 
 use std::fmt;
 use std::future::Future;
@@ -25,24 +25,24 @@ use packet::buf::Audit;
 
 use super::input::Input;
 use super::packets::{Path, Tcp, certainly_bad, checksums_hold, fix_checksums, mutate};
-use crate::capture::{Captured, take_apart};
+use crate::capture::{Captured, tcp_segment};
 use crate::virtual_stack::VirtualStack;
 
 const MTU: u16 = 1_500;
 const LISTENS: u16 = 80;
 const DATAGRAMS: u16 = 53;
-/// Port of the peer's end of the connection that is open from the start.
+/// The peer's port of the connection that is open from the start.
 const PEER: u16 = 4_000;
 const ISN: u32 = 0xffff_f000;
-/// Operations of one input.
+/// Most operations of one input.
 const MAX_OPERATIONS: usize = 400;
-/// Connections and slabs of the stack: few, so that it runs out.
+/// Limits of the stack: low, so that the fuzzer reaches them.
 const CONNECTIONS: usize = 48;
 const LARGE_SLABS: usize = 48;
 const SMALL_SLABS: usize = 96;
 
-/// Reasons that may be counted beside the packet that was just received: for another packet (a
-/// fragment given up for it), or for the answer to it.
+/// Drop reasons that a received packet can cause for another packet: a fragment that is given up, or
+/// the answer.
 const BESIDE: [DropReason; 7] = [
     DropReason::FragmentInvalid,
     DropReason::FragmentTimeout,
@@ -56,13 +56,13 @@ const BESIDE: [DropReason; 7] = [
 /// Runs `data` as a sequence of packets, times and application calls.
 ///
 /// # Panics
-/// When the stack breaks one of the promises of this module: that is its purpose.
+/// Panics if the stack breaks one of the invariants of this module: that is its purpose.
 pub fn fuzz_stack(data: &[u8]) {
     let _ = fuzz_stack_with(&[], data);
 }
 
-/// As [`fuzz_stack`], with IP packets of real captures to mutate among the others. Returns what the
-/// stack counted: how far the input got.
+/// As [`fuzz_stack`], with IP packets of real captures among the packets to mutate. Returns the stack's
+/// counters, which show how far the input got.
 ///
 /// # Panics
 /// As [`fuzz_stack`].
@@ -80,7 +80,7 @@ pub fn fuzz_stack_with(seeds: &[Vec<u8>], data: &[u8]) -> CountersSnapshot {
     world.stack.stack().counters()
 }
 
-/// The first bytes of a packet, enough to see what it is.
+/// Formats the first bytes of a packet for a message.
 fn hex(packet: &[u8]) -> String {
     format!(
         "{} bytes {:02x?}",
@@ -100,7 +100,7 @@ struct World {
     connecting: Option<Connecting>,
     now: Duration,
     next_timer: Option<Duration>,
-    /// The peer's side of the open connection.
+    /// The peer's sequence and acknowledgement number on the open connection.
     seq: u32,
     ack: u32,
     /// The last SYN that the stack sent to open a connection: port, sequence number.
@@ -173,7 +173,7 @@ impl World {
         }
     }
 
-    /// The handshake of the connection that is open from the start.
+    /// Performs the handshake of the connection that is open from the start.
     fn open(&mut self) {
         let syn = self.segment(0x02, 0, 0, &[], b"");
         self.deliver(syn);
@@ -185,7 +185,8 @@ impl World {
         assert_eq!(self.streams.len(), 1, "a handshake gave no connection");
     }
 
-    /// A segment of the open connection, `seq` and `ack` off by as much.
+    /// Builds a segment of the open connection, with `seq` and `ack` as distances from the expected
+    /// numbers.
     fn segment(&self, flags: u8, seq: u32, ack: u32, options: &[u8], payload: &[u8]) -> Vec<u8> {
         let tcp = Tcp {
             from: PEER,
@@ -274,7 +275,7 @@ impl World {
         let options = self.options(input);
         let packet = self.segment(flags, seq, ack, &options, &vec![3; len]);
         if seq == 0 && flags & 0x07 == 0 {
-            // The peer goes on; with FIN and the like it stays where it is, and so repeats itself.
+            // Only data moves the peer on: after a FIN, SYN or RST it repeats the same numbers.
             self.seq = self.seq.wrapping_add(len as u32);
         }
         self.mutated(packet, input);
@@ -351,7 +352,7 @@ impl World {
         self.mutated(packet, input);
     }
 
-    /// One datagram in two or three fragments, in any order, perhaps one missing or damaged.
+    /// Sends one datagram in two or three fragments, in any order; some may be missing or mutated.
     fn fragmented(&mut self, input: &mut Input<'_>) {
         let len = 16 + input.below(1_400);
         let whole = self.path.udp(1_000, DATAGRAMS, &vec![6; len]);
@@ -377,7 +378,7 @@ impl World {
         }
     }
 
-    /// A captured packet, sent to us from the peer, most often to a port that is open.
+    /// Sends a captured packet from the peer to the stack, most often to an open port.
     fn seed(&mut self, input: &mut Input<'_>, seeds: &[Vec<u8>]) {
         if seeds.is_empty() {
             return;
@@ -489,7 +490,7 @@ impl World {
         self.deliver(packet);
     }
 
-    /// Gives one packet to the stack and checks how it was counted.
+    /// Delivers one packet to the stack and checks how it was counted.
     fn deliver(&mut self, packet: Vec<u8>) {
         let bad = certainly_bad(&packet, self.path.to);
         let before = self.stack.stack().counters();
@@ -519,7 +520,7 @@ impl World {
             Some(why) => assert_eq!(
                 total,
                 1,
-                "a packet that is plainly bad ({why}) was counted as {dropped:?}: {}",
+                "an invalid packet ({why}) was counted as {dropped:?}: {}",
                 hex(&packet)
             ),
             None => assert!(
@@ -540,7 +541,7 @@ impl World {
         self.next_timer = self
             .stack
             .settle(self.now, &mut sent)
-            .expect("the stack comes to rest");
+            .expect("the stack becomes idle");
         for packet in sent.drain(..) {
             self.check_sent(&packet);
             self.last_sent = packet;
@@ -577,7 +578,7 @@ impl World {
             time: self.now,
             ip: packet.to_vec(),
         };
-        let Some((from, to, segment)) = take_apart(&captured) else {
+        let Some((from, to, segment)) = tcp_segment(&captured) else {
             return;
         };
         let behind = segment.payload.len() as u32 + u32::from(segment.syn) + u32::from(segment.fin);
@@ -589,7 +590,7 @@ impl World {
         }
     }
 
-    /// Closes everything, lets all timers run, and sees whether everything is back.
+    /// Closes every socket, lets all timers run, and checks that no connection and no buffer is left.
     fn end(&mut self) {
         self.listener = None;
         self.udp = None;

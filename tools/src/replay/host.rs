@@ -1,13 +1,13 @@
-//! What a replay needs of the stack under test: one connection of one listener, on virtual time.
+//! The interface of the stack under test: one connection of one listener, on virtual time.
 
 use std::time::Duration;
 
-/// What reading gave.
+/// The state of the connection after a read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reading {
-    /// Nothing more for now.
+    /// More data may follow.
     Waiting,
-    /// The client has ended its half.
+    /// The client has closed its half.
     Ended,
     /// The connection failed.
     Failed,
@@ -17,25 +17,25 @@ pub enum Reading {
 ///
 /// Times are durations since the start of the replay and never go back.
 pub trait Host {
-    /// A packet of the client arrives; `gso_size` is 0, or the size of the segments that it is made of.
+    /// Delivers a packet of the client. `gso_size` is 0, or the segment size of a GSO packet.
     fn deliver(&mut self, packet: Vec<u8>, gso_size: u16);
 
-    /// Does everything that is to be done at `now`, appending the packets sent. Returns when it wants
-    /// to be called next if nothing happens before.
+    /// Runs the stack at `now` and appends the packets sent to `sent`. Returns the time of the next
+    /// timer.
     fn turn(&mut self, now: Duration, sent: &mut Vec<Vec<u8>>) -> Option<Duration>;
 
-    /// Appends what the application can read now.
+    /// Appends all data that the application can read now.
     fn read(&mut self, into: &mut Vec<u8>) -> Reading;
 
-    /// The application writes; returns how many bytes were taken, 0 if it has to wait.
+    /// Writes as the application. Returns the number of bytes accepted, 0 if it has to wait.
     fn write(&mut self, bytes: &[u8]) -> usize;
 
-    /// The application ends its half.
+    /// Closes the application's half of the connection.
     fn close(&mut self);
 
-    /// The application resets the connection.
+    /// Resets the connection as the application.
     fn abort(&mut self);
 
-    /// Packets discarded so far, by reason.
+    /// Returns the number of packets discarded so far, by reason.
     fn drops(&self) -> Vec<(&'static str, u64)>;
 }

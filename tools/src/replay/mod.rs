@@ -1,16 +1,16 @@
-//! Plays the client of a captured TCP session against a stack on virtual time, and says whether the
-//! same bytes came out on both ends.
+//! Replays the client of a captured TCP session against a stack on virtual time, and reports whether
+//! both ends received the same bytes.
 //!
-//! * **Define.** A [`Plan`] is what the client sent and what the server's application did, with the
-//!   times and the causes: data is written after the request that it answered.
-//! * **Enforce.** [`Plan::of`] builds it only from a session that is whole: both SYNs, no bytes
-//!   missing from the capture.
-//! * **Consume.** [`run`] gives each client packet to the stack, translated to the sequence numbers
-//!   that the stack chose, no earlier than what the client could have known; so every difference in
-//!   the outcome is the stack's.
+//! * **Define.** A [`Plan`] holds the client's packets and the actions of the server's application,
+//!   with their times and causes: data is written after the request that it answered.
+//! * **Enforce.** [`Plan::of`] builds one only from a complete session: both SYNs, and no bytes missing
+//!   from the capture.
+//! * **Consume.** [`run`] delivers each client packet to the stack, translated to the sequence numbers
+//!   that the stack chose, and not before the stack has sent what the packet acknowledges. So every
+//!   difference in the report is the stack's.
 //!
-//! The client's packets are played as they are, lost and duplicated ones included. What the stack
-//! sends may be cut and timed differently from what was captured; its bytes may not differ.
+//! The client's packets are played unchanged, with losses and duplicates. The stack may segment and
+//! time its packets differently from the captured server; its bytes may not differ.
 
 mod host;
 mod ours;

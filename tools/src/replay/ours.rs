@@ -1,4 +1,4 @@
-//! Our stack as the host of a replay.
+//! This project's stack as the host of a replay.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use crate::virtual_stack::VirtualStack;
 /// Largest packet on the link of the replay, in bytes.
 const MTU: u16 = 1_500;
 
-/// Our stack, listening where the captured server did.
+/// This project's stack, listening on the captured server's address and port.
 #[derive(Debug)]
 pub struct Ours {
     stack: VirtualStack,
@@ -26,7 +26,7 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// A stack whose only address is the server's.
+    /// Creates a stack whose only address is the server's.
     pub fn new(server: SocketAddr, seed: u64) -> Result<Self, Box<dyn std::error::Error>> {
         let prefix = if server.is_ipv4() { 24 } else { 64 };
         let addresses = [(server.ip(), prefix)];
@@ -40,7 +40,7 @@ impl Ours {
         })
     }
 
-    /// What went wrong with the stack itself, if anything did.
+    /// Returns the error of the stack itself, if it had one.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
@@ -97,7 +97,7 @@ impl Host for Ours {
     fn close(&mut self) {
         if let Some(stream) = self.stream() {
             let mut context = Context::from_waker(Waker::noop());
-            // It only queues a FIN; an error means that the connection is gone already.
+            // It only queues a FIN, and fails only if the connection is gone already.
             let _ = Pin::new(stream).poll_shutdown(&mut context);
         }
     }

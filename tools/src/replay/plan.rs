@@ -1,4 +1,4 @@
-//! From a captured session to what is to be played.
+//! Turns a captured session into the packets and actions to play.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::translate::Negotiated;
 use crate::capture::{Direction, Segment, Session};
 
-/// Why a session cannot be replayed.
+/// The reason why a session cannot be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The capture began after the session.
+    /// The capture began after the session did.
     #[error(
         "the capture begins inside the session (packet {number}), its SYN is missing: \
          start capturing before the connection is opened"
@@ -28,36 +28,36 @@ pub enum PlanError {
     },
     /// The capture lost packets.
     #[error(
-        "the capture misses bytes of the {side} from offset {offset} on: capture again with a \
-         larger buffer (tcpdump -B)"
+        "bytes of the {side} are missing from the capture, from offset {offset} on: capture again with \
+         a larger buffer (tcpdump -B)"
     )]
     Missing {
-        /// Whose bytes.
+        /// The sender of the missing bytes.
         side: &'static str,
         /// Offset in its stream.
         offset: u64,
     },
 }
 
-/// What the server's application does next.
+/// An action of the server's application.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Action {
     /// Writes the stream up to this offset.
     WriteTo(u64),
-    /// Ends its half.
+    /// Closes its half.
     Close,
     /// Resets the connection.
     Abort,
 }
 
-/// One action, when and after what.
+/// One action, with the conditions for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Step {
     /// Time since the first SYN.
     pub(super) at: Duration,
-    /// Bytes of the client that the server had acknowledged by then.
+    /// Number of the client's bytes that the server had acknowledged by then.
     pub(super) after: u64,
-    /// What is done.
+    /// The action.
     pub(super) action: Action,
 }
 
@@ -69,26 +69,27 @@ pub struct Plan {
     pub(super) steps: Vec<Step>,
     /// The session as captured.
     pub session: Session,
-    /// The client's address in the replay: as captured, but for loopback, which no stack can have.
+    /// The client's address in the replay: the captured one, except for loopback, which no stack can
+    /// have.
     pub client: SocketAddr,
     /// The server's address in the replay.
     pub server: SocketAddr,
-    /// What the client sent.
+    /// The bytes that the client sent.
     pub client_bytes: Vec<u8>,
-    /// What the server sent.
+    /// The bytes that the server sent.
     pub server_bytes: Vec<u8>,
     /// The captured server's initial sequence number.
     pub(super) server_isn: u32,
-    /// What the captured server agreed to.
+    /// The options that the captured server agreed to.
     pub(super) negotiated: Negotiated,
-    /// The shift of the client's windows.
+    /// The client's window scale.
     pub(super) scale: u8,
-    /// The client's maximum segment size, as it said in its SYN.
+    /// The client's maximum segment size, from its SYN.
     pub(super) mss: u16,
 }
 
-/// An address that a host can have: for loopback, number `host` of those for documentation (RFC 5737,
-/// RFC 3849).
+/// Returns an address that a host can have: `address` itself, or for loopback the documentation address
+/// number `host` (RFC 5737, RFC 3849).
 fn playable(address: SocketAddr, host: u8) -> SocketAddr {
     let ip: IpAddr = match address.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => [192, 0, 2, host].into(),
@@ -101,7 +102,10 @@ fn playable(address: SocketAddr, host: u8) -> SocketAddr {
 }
 
 impl Plan {
-    /// Checks that `session` is whole and takes it apart.
+    /// Builds the plan of `session`.
+    ///
+    /// # Errors
+    /// Returns an error if the session is not complete.
     pub fn of(session: &Session) -> Result<Self, PlanError> {
         let number = session.segments.first().map_or(0, |segment| segment.number);
         if session.headless {
@@ -135,7 +139,7 @@ impl Plan {
                 negotiated = Negotiated::of(segment);
             }
             let acknowledged = session.from_client.offset(segment.ack).unwrap_or(0);
-            // The client's FIN is acknowledged as one more; the application waits for bytes only.
+            // The client's FIN counts as one more; the application waits only for bytes.
             let sent = session.from_client.end().unwrap_or(u64::MAX);
             let mut step = |action| {
                 steps.push(Step {
@@ -186,7 +190,7 @@ impl Plan {
         })
     }
 
-    /// How many packets the client sends.
+    /// Returns the number of packets that the client sends.
     pub fn packets(&self) -> usize {
         self.played.len()
     }

@@ -6,31 +6,31 @@ use std::time::Duration;
 use super::host::{Host, Reading};
 use super::plan::{Action, Plan, Step};
 use super::translate::{self, Translation};
-use crate::capture::{Captured, Direction, Segment, Stream, take_apart};
+use crate::capture::{Captured, Direction, Segment, Stream, tcp_segment};
 
-/// How long, in virtual time, the client waits for what the captured one had: longer than any
-/// sequence of retransmissions that ends well.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Virtual time that the client waits for data which the captured client had: longer than any sequence
+/// of retransmissions that succeeds.
+const STUCK_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Where the replay and the capture part.
+/// A difference between the replay and the capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Difference {
     /// The bytes on one side differ.
     Bytes {
-        /// Who sent them.
+        /// The sender of the bytes.
         side: &'static str,
-        /// Offset of the first that differs, or where the shorter ends.
+        /// Offset of the first byte that differs, or the length of the shorter stream.
         offset: u64,
         /// Length in the capture.
         captured: u64,
         /// Length in the replay.
         replayed: u64,
     },
-    /// The captured client knew something that the stack never told this one.
+    /// A packet of the client depends on something that the stack never sent.
     Stuck {
         /// The client's packet, as numbered in the file.
         number: usize,
-        /// What it waits for.
+        /// The condition that was never met.
         waiting_for: String,
     },
     /// The captured server closed its half, the stack did not.
@@ -65,7 +65,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What came of a replay.
+/// The result of a replay.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Report {
     /// Packets of the client that were played.
@@ -76,22 +76,22 @@ pub struct Report {
     pub captured_out: usize,
     /// Packets that the stack sent.
     pub replayed_out: usize,
-    /// Bytes that the client sent and the stack's application received.
+    /// Bytes of the client that the stack's application received.
     pub client_bytes: u64,
     /// Bytes that the stack sent.
     pub server_bytes: u64,
     /// Payload bytes that the stack sent more than once.
     pub resent_bytes: u64,
-    /// Virtual time that it took.
+    /// Duration of the replay in virtual time.
     pub took: Duration,
     /// Packets that the stack discarded, by reason.
     pub drops: Vec<(&'static str, u64)>,
-    /// Every difference; none: the same bytes came out.
+    /// Every difference; none if both ends received the same bytes.
     pub differences: Vec<Difference>,
 }
 
 impl Report {
-    /// True if the same bytes came out on both ends, and the ends were the same.
+    /// Returns true if both ends received the same bytes and the connection ended in the same way.
     pub fn is_same(&self) -> bool {
         self.differences.is_empty()
     }
@@ -124,7 +124,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Plays `plan` against `host`.
+/// Replays `plan` against `host`.
 pub fn run(plan: &Plan, host: &mut impl Host) -> Report {
     let mut player = Player {
         plan,
@@ -143,18 +143,18 @@ pub fn run(plan: &Plan, host: &mut impl Host) -> Report {
     player.finish(host)
 }
 
-/// What the stack has shown of itself so far.
+/// The state of the stack as far as its packets have shown it.
 #[derive(Debug, Default)]
 struct Seen {
-    /// From its SYN on.
+    /// Its bytes, from its SYN on.
     stream: Option<Stream>,
-    /// Offset behind the last byte sent, a FIN counted as one.
+    /// Offset after the last byte sent; a FIN counts as one byte.
     sent_to: u64,
     /// Last timestamp.
     timestamp: u32,
-    /// Sequence number of the client that its window reaches to.
+    /// The client's sequence number at the right edge of its window.
     window_to: Option<u32>,
-    /// Shift of its window field.
+    /// Its window scale.
     scale: u8,
     reset: bool,
     payload_bytes: u64,
@@ -198,12 +198,12 @@ impl Seen {
 struct Player<'a> {
     plan: &'a Plan,
     now: Duration,
-    /// How much later than captured the replay is.
+    /// Delay of the replay behind the capture.
     shift: Duration,
     next_packet: usize,
     next_step: usize,
     written: u64,
-    /// Offset up to which the client has acknowledged by itself.
+    /// Offset up to which the client has acknowledged by added acknowledgements.
     acknowledged: u64,
     received: Vec<u8>,
     ended: bool,
@@ -216,9 +216,11 @@ impl Player<'_> {
         loop {
             let timer = self.settle(host);
             let Some((captured_at, segment)) = self.plan.played.get(self.next_packet) else {
-                // Everything is played; the rest is between the application and the timers.
+                // All packets are played; only the application and the timers are left.
                 match self.wake_up(timer, None) {
-                    Some(at) if at <= self.shift + self.last_captured() + PATIENCE => self.now = at,
+                    Some(at) if at <= self.shift + self.last_captured() + STUCK_TIMEOUT => {
+                        self.now = at
+                    }
                     _ => return,
                 }
                 continue;
@@ -239,7 +241,7 @@ impl Player<'_> {
                 Some(waiting_for) => {
                     let next = self.wake_up(timer, None);
                     match next {
-                        Some(at) if at <= due + PATIENCE => self.now = at,
+                        Some(at) if at <= due + STUCK_TIMEOUT => self.now = at,
                         _ => {
                             self.report.differences.push(Difference::Stuck {
                                 number: segment.number,
@@ -260,7 +262,8 @@ impl Player<'_> {
             .map_or(Duration::ZERO, |(at, _)| *at)
     }
 
-    /// What the stack has not yet said that the captured client knew when it sent `segment`.
+    /// Returns what the stack has not sent yet, although the captured client had it when it sent
+    /// `segment`.
     fn missing(&self, segment: &Segment) -> Option<String> {
         if !segment.has_ack {
             return None;
@@ -290,9 +293,11 @@ impl Player<'_> {
         None
     }
 
-    /// The captured client acknowledged in larger steps than the stack's congestion window allows it
-    /// to send. Where a client has to wait for more it acknowledges what it has (RFC 9293 section
-    /// 3.8.6.3), so this one does; true if there was anything.
+    /// Acknowledges the data received so far, and returns true if there was any.
+    ///
+    /// The captured client may have acknowledged in larger steps than the stack's congestion window
+    /// allows it to send. A client that waits for more data acknowledges what it has (RFC 9293 section
+    /// 3.8.6.3).
     fn acknowledge(&mut self, host: &mut impl Host, next: &Segment) -> bool {
         let Some(stream) = &self.seen.stream else {
             return false;
@@ -324,7 +329,8 @@ impl Player<'_> {
         }
     }
 
-    /// What is added to the captured server's sequence numbers; zero while the stack's are not known.
+    /// Returns the number to add to the captured server's sequence numbers; zero until the stack's own
+    /// are known.
     fn shift_of_numbers(&self) -> u32 {
         self.seen
             .stream
@@ -343,7 +349,8 @@ impl Player<'_> {
         self.report.played += 1;
     }
 
-    /// Turns the stack and the application until neither does anything more at this time.
+    /// Runs the stack and the application until both are idle at this time. Returns the time of the
+    /// next timer.
     fn settle(&mut self, host: &mut impl Host) -> Option<Duration> {
         let mut sent = Vec::new();
         loop {
@@ -356,7 +363,7 @@ impl Player<'_> {
                     time: self.now,
                     ip: packet,
                 };
-                if let Some((_, _, segment)) = take_apart(&packet) {
+                if let Some((_, _, segment)) = tcp_segment(&packet) {
                     self.seen.take(&segment);
                 }
             }
@@ -366,7 +373,7 @@ impl Player<'_> {
         }
     }
 
-    /// The application does what it did then; true if that was anything.
+    /// Performs the application's actions that are due, and returns true if there were any.
     fn application(&mut self, host: &mut impl Host) -> bool {
         let before = self.received.len();
         let reading = host.read(&mut self.received);
@@ -403,7 +410,7 @@ impl Player<'_> {
         (step.at + self.shift <= self.now).then_some(*step)
     }
 
-    /// The next moment at which anything can happen, always later than now.
+    /// Returns the next time at which anything can happen, always later than now.
     fn wake_up(&self, timer: Option<Duration>, due: Option<Duration>) -> Option<Duration> {
         let step = self.next_step().map(|step| step.at + self.shift);
         [timer, due, step]

@@ -1,10 +1,10 @@
-//! A captured packet of the client, as it would have been sent to the stack under test.
+//! Translates a captured packet of the client into one for the stack under test.
 //!
-//! The client's own sequence numbers stay, addresses only if a stack can have them. What refers to the other side is moved to its numbers:
-//! the acknowledgement, the blocks of a SACK, the echoed timestamp. Options that the captured server
-//! declined are taken out of the SYN, so that the stack declines them as well. Checksums are computed
-//! anew, since a capture of an offloading device does not have them, and by a library that the stack
-//! does not use, so that nobody agrees with himself.
+//! The client's own sequence numbers stay, and its addresses if a stack can have them. Values that
+//! refer to the server are translated to the stack's: the acknowledgement, the blocks of a SACK, the
+//! echoed timestamp. Options that the captured server declined are removed from the SYN, so that the
+//! stack declines them, too. Checksums are computed again, because the capture of an offloading device
+//! does not have them, and by a library that the stack does not use.
 
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ const ACK: u8 = 0x10;
 /// Bytes of a TCP header without options.
 const FIXED: usize = 20;
 
-/// What a SYN-ACK agreed to.
+/// The options that a SYN-ACK agreed to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Negotiated {
     window_scale: bool,
@@ -35,7 +35,7 @@ pub(super) struct Negotiated {
 }
 
 impl Negotiated {
-    /// The shift of the windows of whoever sent `syn`.
+    /// Returns the window scale of the sender of `syn`.
     pub(super) fn scale_of(self, syn: &Segment) -> u8 {
         let (_, scale) = window(syn);
         scale.filter(|_| self.window_scale).unwrap_or(0).min(14)
@@ -62,21 +62,21 @@ impl Negotiated {
     }
 }
 
-/// How numbers of the captured server become those of the stack.
+/// The translation from the captured server's numbers to those of the stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Translation {
-    /// Added to sequence numbers of the server.
+    /// Number to add to sequence numbers of the server.
     pub(super) shift: u32,
     /// The timestamp that the stack sent last.
     pub(super) echo: u32,
-    /// What the captured server agreed to.
+    /// The options that the captured server agreed to.
     pub(super) negotiated: Negotiated,
     /// The client's and the server's address.
     pub(super) addresses: (IpAddr, IpAddr),
 }
 
 impl Translation {
-    /// The packet to give to the stack.
+    /// Returns the packet to deliver to the stack.
     pub(super) fn apply(&self, segment: &Segment) -> Vec<u8> {
         let mut ip = segment.ip.clone();
         readdress(&mut ip, self.addresses);
@@ -106,9 +106,9 @@ impl Translation {
 }
 
 impl Translation {
-    /// As [`Translation::apply`], without payload, flags and SACK: only an acknowledgement up to
-    /// `number`, in the stack's own numbers, with the window's right edge where `like` has it, which
-    /// acknowledges `ahead` bytes more. `scale` is the shift of the client's windows.
+    /// As [`Translation::apply`], without payload, flags and SACK: an acknowledgement up to `number`, in
+    /// the stack's own numbers, with the same right edge of the window as `like`, which acknowledges
+    /// `ahead` bytes more. `scale` is the client's window scale.
     pub(super) fn pure_ack(&self, like: &Segment, number: u32, ahead: u64, scale: u8) -> Vec<u8> {
         let mut ip = like.ip.clone();
         let header = tcp(like)
@@ -155,7 +155,8 @@ impl Translation {
     }
 }
 
-/// The maximum segment size of a SYN; the default of RFC 9293 section 3.7.1 without the option.
+/// Returns the maximum segment size of a SYN; without the option, the default of RFC 9293 section
+/// 3.7.1.
 pub(super) fn mss(syn: &Segment) -> u16 {
     let header = tcp(syn);
     let mut found = if syn.tcp_at == 20 { 536 } else { 1220 };
@@ -169,7 +170,7 @@ pub(super) fn mss(syn: &Segment) -> u16 {
     found
 }
 
-/// The window of a segment and, of a SYN, its scale.
+/// Returns the window of a segment and, for a SYN, its window scale.
 pub(super) fn window(segment: &Segment) -> (u32, Option<u8>) {
     let header = tcp(segment);
     let raw = header
@@ -188,7 +189,7 @@ fn tcp(segment: &Segment) -> &[u8] {
     segment.ip.get(segment.tcp_at..).unwrap_or_default()
 }
 
-/// Calls `visit(kind, offset)` for each option that lies whole within the header.
+/// Calls `visit(kind, offset)` for each option that lies completely within the header.
 fn each_option(header: &[u8], mut visit: impl FnMut(u8, usize)) {
     let len = header.get(12).map_or(0, |byte| usize::from(byte >> 4) * 4);
     let end = len.min(header.len());

@@ -1,5 +1,6 @@
-//! The replay judges rightly: a host that does what it should comes out the same, and each fault is
-//! found. The host here is the simplest that can talk to a client without losses.
+//! The replay reports each fault of a host, and none of a host without faults.
+//!
+//! The host here is a minimal server without loss recovery.
 
 mod support;
 
@@ -7,8 +8,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use etherparse::PacketBuilder;
-use support::{Wire, capture, pattern, receive, send};
-use tools::capture::{Captured, Segment, read, sessions, take_apart};
+use support::{Wire, captured, pattern, receive, send};
+use tools::capture::{Captured, Segment, sessions, tcp_segment};
 use tools::replay::{Difference, Host, Plan, PlanError, Reading, run};
 
 const REQUEST: usize = 100_000;
@@ -24,7 +25,7 @@ fn server(stream: TcpStream) {
     send(&stream, &pattern(4, ANSWER));
 }
 
-/// What the host does wrong.
+/// A fault of the host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
@@ -127,7 +128,7 @@ impl Host for Simple {
             time: Duration::ZERO,
             ip: packet,
         };
-        let (from, to, segment) = take_apart(&captured).expect("a segment");
+        let (from, to, segment) = tcp_segment(&captured).expect("a segment");
         assert_eq!((from, to), (self.them, self.us));
         self.on_segment(&segment);
     }
@@ -178,9 +179,7 @@ impl Host for Simple {
 
 #[test]
 fn each_fault_is_found_and_no_other() {
-    let path = capture(Wire::Loopback, false, client, server);
-    let packets = read(&path).expect("the capture");
-    std::fs::remove_file(&path).expect("remove the capture");
+    let packets = captured(Wire::Loopback, false, client, server);
     let session = sessions(&packets).remove(0);
     let plan = Plan::of(&session).expect("a plan");
     let play = |fault| run(&plan, &mut Simple::new(fault, plan.server, plan.client));
@@ -217,11 +216,9 @@ fn each_fault_is_found_and_no_other() {
 
 #[test]
 fn an_incomplete_session_is_refused_with_what_to_do() {
-    let path = capture(Wire::Veth, false, client, server);
-    let mut packets = read(&path).expect("the capture");
-    // A link that has just come up has a word of its own to say.
-    packets.retain(|packet| take_apart(packet).is_some());
-    std::fs::remove_file(&path).expect("remove the capture");
+    let mut packets = captured(Wire::Veth, false, client, server);
+    // A new link also carries packets of the kernel's own.
+    packets.retain(|packet| tcp_segment(packet).is_some());
     let refused =
         |packets: &[Captured]| Plan::of(&sessions(packets)[0]).expect_err("an incomplete session");
     assert!(matches!(refused(&packets[1..]), PlanError::Headless { .. }));
@@ -231,7 +228,7 @@ fn an_incomplete_session_is_refused_with_what_to_do() {
     ));
     let data = packets
         .iter()
-        .position(|packet| take_apart(packet).is_some_and(|(_, _, s)| !s.payload.is_empty()))
+        .position(|packet| tcp_segment(packet).is_some_and(|(_, _, s)| !s.payload.is_empty()))
         .expect("data");
     let mut torn = packets.clone();
     torn.remove(data);
