@@ -56,7 +56,10 @@ fn read_text(path: &Path) -> io::Result<String> {
 
 fn parse(text: Text) -> Result<(Parts, Config, Text), Failure> {
     let (parts, config) = toml::from_str::<File>(text.as_str())
-        .map_err(|error| text.fault_at(error.span(), error.message()))?
+        .map_err(|error| {
+            let message = error.message().replacen("unknown field", "unknown key", 1);
+            text.fault_at(error.span(), &message)
+        })?
         .split();
     config
         .validate()
@@ -152,7 +155,7 @@ mod tests {
     fn complaints_name_file_line_and_key() {
         let text = refusal("tun = \"t0\"\n\nmut = 1500\n");
         assert!(
-            text.starts_with("net.toml, line 3: key 'mut': unknown field"),
+            text.starts_with("net.toml, line 3: key 'mut': unknown key"),
             "{text}"
         );
         let text = refusal("mtu = \"big\"\n");
