@@ -1,4 +1,4 @@
-//! The one place of the benchmark that reads the machine's clock.
+//! The stopwatch: the only code of the benchmark that reads the machine's clock.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Starts now.
+    /// Starts a stopwatch.
     #[allow(
         clippy::disallowed_methods,
         reason = "a benchmark measures the machine's time; nothing else here reads it"
@@ -16,12 +16,12 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
 
-    /// Seconds since the start.
+    /// Returns the seconds since the start.
     pub fn seconds(self) -> f64 {
         self.elapsed().as_secs_f64()
     }

@@ -1,4 +1,4 @@
-//! What is asked of the machine itself: privileges, limits, and the accounts that `/proc` keeps.
+//! The machine: privileges, limits, and the CPU and memory figures of `/proc`.
 
 use std::fs;
 
@@ -7,22 +7,22 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Pid, Uid, getgid, getuid};
 
-/// Makes this process able to create network namespaces: nothing to do for root; anybody else gets
-/// a user namespace in which they are root. Call it before any thread is started.
+/// Makes this process able to create network namespaces. Root is already; any other user becomes root
+/// of a new user namespace. Call it before any thread is started.
 pub fn become_root() -> Result<()> {
     if Uid::effective().is_root() {
         return Ok(());
     }
     let (uid, gid) = (getuid(), getgid());
     unshare(CloneFlags::CLONE_NEWUSER).context(
-        "make a user namespace: run as root, or allow it (sysctl kernel.unprivileged_userns_clone=1)",
+        "create a user namespace: run as root, or allow it (sysctl kernel.unprivileged_userns_clone=1)",
     )?;
     fs::write("/proc/self/setgroups", "deny").context("write /proc/self/setgroups")?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("write /proc/self/uid_map")?;
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("write /proc/self/gid_map")
 }
 
-/// Raises the limit of open files to at least `wanted`, within what this process may do.
+/// Raises the limit of open files to at least `wanted`.
 pub fn allow_files(wanted: u64) -> Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft >= wanted {
@@ -39,11 +39,11 @@ pub fn allow_files(wanted: u64) -> Result<()> {
     )
 }
 
-/// CPU time that a process and its ended threads have used, in seconds.
+/// Returns the CPU time that a process and its ended threads have used, in seconds.
 pub fn cpu_seconds(pid: Pid) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    // The name in parentheses may contain anything; the fields are counted from behind it.
+    // The name in parentheses may contain anything, so the fields count from the end of it.
     let fields = text.rsplit_once(") ").map(|(_, rest)| rest);
     let mut fields = fields.unwrap_or_default().split_ascii_whitespace().skip(11);
     let mut next = || fields.next().and_then(|field| field.parse::<f64>().ok());
@@ -55,7 +55,7 @@ pub fn cpu_seconds(pid: Pid) -> Result<f64> {
     }
 }
 
-/// CPU time of the whole machine outside idle, in seconds.
+/// Returns the busy CPU time of the whole machine, in seconds.
 pub fn machine_cpu_seconds() -> Result<f64> {
     let text = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
     let line = text.lines().next().unwrap_or_default();
@@ -69,7 +69,7 @@ pub fn machine_cpu_seconds() -> Result<f64> {
     Ok(busy / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// Memory of a process that is resident now, in bytes.
+/// Returns the resident memory of a process, in bytes.
 pub fn resident_bytes(pid: Pid) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
@@ -80,7 +80,7 @@ pub fn resident_bytes(pid: Pid) -> Result<u64> {
         .ok_or_else(|| anyhow!("{path}: no Rss in it"))
 }
 
-/// One line that says on what the numbers were measured.
+/// Describes the machine in one line.
 pub fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -92,7 +92,7 @@ pub fn describe() -> String {
     format!("{cores} cores ({model}), Linux {}", kernel.trim())
 }
 
-/// Processes that were ready to run, averaged over the last minute: a busy machine distorts.
+/// Returns the load average of the last minute: on a busy machine the numbers are wrong.
 pub fn load() -> f64 {
     fs::read_to_string("/proc/loadavg")
         .ok()

@@ -1,8 +1,8 @@
-//! The end-to-end benchmark: the stack behind its TUN device, and the kernel's own stack in the same
-//! run, asked the same questions by the same client.
+//! The end-to-end benchmark: one client measures the stack behind its TUN device and the kernel's own
+//! stack in the same run.
 //!
-//! Owns the measuring only: it links nothing of the stack. What is measured is the daemon as it is
-//! installed, in a process and a network namespace of its own.
+//! This crate links nothing of the stack. It measures the daemon as it is installed, in a process and a
+//! network namespace of its own.
 
 pub mod client;
 pub mod clock;

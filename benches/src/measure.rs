@@ -1,4 +1,4 @@
-//! What is asked of each peer, and the metrics that come out.
+//! The measurements, and their metrics.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use crate::server::{CHARGEN, DISCARD, ECHO};
 pub struct Metric {
     /// Stable key, for JSON.
     pub key: &'static str,
-    /// Words for the table.
+    /// Text for the table.
     pub label: &'static str,
-    /// What the ratio to the kernel behind veth should be.
+    /// The target for the ratio to the kernel behind veth.
     pub target: Target,
 }
 
-/// What is to be reached, as a ratio to the kernel behind veth in the same run.
+/// A target for the ratio to the kernel behind veth in the same run.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Target {
-    /// At least this much of it.
+    /// The ratio is at least this.
     AtLeast(f64),
-    /// At most this much of it.
+    /// The ratio is at most this.
     AtMost(f64),
-    /// For information.
+    /// No target: for information.
     None,
 }
 
@@ -37,7 +37,7 @@ const fn metric(key: &'static str, label: &'static str, target: Target) -> Metri
     Metric { key, label, target }
 }
 
-/// TCP to the server, one flow.
+/// Rate of TCP to the server, one flow.
 pub const TCP_IN_1: Metric = metric("tcp_in_1", "TCP in, 1 flow, Gb/s", Target::AtLeast(0.5));
 /// TCP to the server, four flows.
 pub const TCP_IN_4: Metric = metric("tcp_in_4", "TCP in, 4 flows, Gb/s", Target::None);
@@ -53,7 +53,7 @@ pub const CONNECTIONS: Metric = metric(
     "connect + echo + close, 4 threads, thousand/s",
     Target::AtLeast(1.0),
 );
-/// The same, one after the other.
+/// Connect, echo, close, one connection after the other.
 pub const CONNECTIONS_1: Metric = metric(
     "connections_1",
     "connect + echo + close, 1 thread, thousand/s",
@@ -106,9 +106,9 @@ pub const METRICS: [Metric; 17] = [
     CPU_OUT_ALL,
 ];
 
-/// One question; the unit of interleaving.
+/// One measurement. A run takes the measurements of all peers in turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub enum Question {
+pub enum Measurement {
     /// Bulk to discard, one flow.
     TcpIn,
     /// Bulk to discard, four flows.
@@ -119,11 +119,11 @@ pub enum Question {
     TcpOut4,
     /// Bulk through echo.
     TcpEcho,
-    /// Connections a second, four client threads.
+    /// Connections per second, four client threads.
     Connections,
-    /// Connections a second, one client thread.
+    /// Connections per second, one client thread.
     Connections1,
-    /// Echoed datagrams a second.
+    /// Echoed datagrams per second.
     UdpEcho,
     /// Round trips of one byte over TCP.
     TcpRtt,
@@ -131,12 +131,12 @@ pub enum Question {
     UdpRtt,
 }
 
-/// Datagrams under way in the echo rate.
+/// Datagrams in flight during the measurement of the echo rate.
 const UDP_WINDOW: usize = 128;
 
-impl Question {
-    /// Asks `peer` for about `time`; the answers, each with its metric.
-    pub fn ask(
+impl Measurement {
+    /// Measures `peer` for about `time` and returns each value with its metric.
+    pub fn take(
         self,
         peer: &Peer<'_>,
         family: Family,

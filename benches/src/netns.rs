@@ -1,11 +1,11 @@
 //! Network namespaces that live as long as their handle, and the links and addresses in them.
 //!
-//! * **Define.** A [`Namespace`] is an open descriptor of a network namespace made here.
-//! * **Enforce.** It is entered only by threads that [`Namespace::run`] starts and that end there, so
-//!   no other thread of the process ever changes place.
+//! * **Define.** A [`Namespace`] is an open descriptor of a network namespace that it created.
+//! * **Enforce.** Only threads that [`Namespace::run`] starts enter it, and they end there: no other
+//!   thread of the process changes its namespace.
 //! * **Consume.** Clients, servers and the daemon start from such a thread: a socket or a process
-//!   belongs to the namespace of the thread that made it. When the last of them and the handle are
-//!   gone, the kernel takes the namespace down with everything in it.
+//!   belongs to the namespace of the thread that made it. The kernel removes the namespace with
+//!   everything in it when the last of them and the handle are gone.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::{Handle, LinkUnspec, LinkVeth};
 
-/// A network namespace of our own.
+/// A network namespace.
 #[derive(Debug)]
 pub struct Namespace {
     name: &'static str,
@@ -26,17 +26,18 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A new namespace with its loopback up; `name` is for messages.
+    /// Creates a namespace with its loopback up; `name` is for messages.
     ///
-    /// Duplicate address detection is off in it, so that IPv6 addresses serve at once, and its
-    /// ephemeral ports and TIME-WAIT table suit a client that opens many connections.
+    /// Duplicate address detection is off, so that IPv6 addresses are usable at once. The ephemeral
+    /// ports and the TIME-WAIT table suit a client that opens many connections.
     pub fn new(name: &'static str) -> Result<Self> {
         let file = thread::scope(|scope| {
             scope
                 .spawn(|| -> Result<File> {
                     unshare(CloneFlags::CLONE_NEWNET).with_context(|| {
                         format!(
-                            "make network namespace {name}: run as root, or allow user namespaces"
+                            "create network namespace {name}: run as root, or as root of a user \
+                             namespace (unshare --user --map-root-user)"
                         )
                     })?;
                     Ok(File::open("/proc/thread-self/ns/net")?)
@@ -62,12 +63,12 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// The name given at creation.
+    /// Returns the name given at creation.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Runs `work` on a thread inside the namespace and waits for it.
+    /// Runs `work` on a thread in the namespace and waits for it.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         thread::scope(|scope| {
             scope
@@ -81,7 +82,7 @@ impl Namespace {
         })
     }
 
-    /// Joins this namespace and `other` by a veth pair: name and addresses of each end.
+    /// Joins this namespace and `other` by a veth pair, given the name and addresses of each end.
     pub fn veth(
         &self,
         here: (&str, &[(IpAddr, u8)]),
@@ -136,7 +137,7 @@ async fn link_up(handle: &Handle, name: &str, addresses: Option<&[(IpAddr, u8)]>
     for (address, prefix) in addresses.unwrap_or_default() {
         let mut request = handle.address().add(index, *address, *prefix);
         if address.is_ipv6() {
-            // Usable at once: a tentative address, however shortly, refuses to be bound.
+            // No socket can be bound to a tentative address.
             request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         }
         request

@@ -1,4 +1,4 @@
-//! Medians, ratios, the table and the JSON.
+//! The report: medians and ratios as a table, and all samples as JSON.
 
 use std::fmt::Write as _;
 
@@ -11,50 +11,50 @@ use crate::peer::Family;
 pub const REFERENCE: &str = "veth";
 /// The kernel behind veth whose server does not copy what it discards.
 pub const NOCOPY: &str = "nocopy";
-/// Our own column.
+/// The column of this project's stack.
 pub const OURS: &str = "ours";
 
 /// One measured value.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// Whose.
+    /// Name of the peer.
     pub peer: &'static str,
-    /// Over which family.
+    /// IP version of the measurement.
     pub family: Family,
-    /// Of what.
+    /// Metric of the value.
     pub metric: Metric,
-    /// In the metric's unit.
+    /// Value in the metric's unit.
     pub value: f64,
 }
 
 /// Resident memory of idle connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Idle {
-    /// Over which family.
+    /// IP version of the connections.
     pub family: Family,
-    /// How many connections.
+    /// Number of connections.
     pub connections: usize,
-    /// Bytes of the server's resident memory for each.
+    /// Bytes of the server's resident memory per connection.
     pub bytes_each: f64,
 }
 
 /// Resident bytes that an idle connection may cost.
 pub const IDLE_TARGET_BYTES: f64 = 2048.0;
 
-/// Everything that a run found.
+/// All results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Results {
     /// Names of the peers, in the order of the columns.
     pub peers: Vec<&'static str>,
     /// All samples.
     pub samples: Vec<Sample>,
-    /// Memory of our idle connections.
+    /// Memory of the daemon's idle connections.
     pub idle: Vec<Idle>,
-    /// What failed, in words.
+    /// Descriptions of the failures.
     pub failures: Vec<String>,
 }
 
-/// The middle value; of an even number, the mean of the two in the middle. `None` without values.
+/// Returns the middle value, or the mean of the two middle values; `None` if there are no values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_unstable_by(f64::total_cmp);
@@ -73,12 +73,12 @@ impl Results {
             .map(|sample| sample.value)
     }
 
-    /// Median of a metric, `None` if it was not measured.
+    /// Returns the median of a metric; `None` if it was not measured.
     pub fn median(&self, peer: &str, family: Family, metric: Metric) -> Option<f64> {
         median(self.values(peer, family, metric))
     }
 
-    /// The tables, one for each family, in Markdown.
+    /// Returns the tables, one per family, in Markdown.
     pub fn table(&self) -> String {
         let mut out = String::new();
         for family in Family::ALL {
@@ -110,8 +110,8 @@ impl Results {
                     };
                     let _ = write!(out, " {shown:>7} |");
                 }
-                let verdict = verdict(idle.bytes_each <= IDLE_TARGET_BYTES);
-                let _ = writeln!(out, " {:>9} | ≤ {IDLE_TARGET_BYTES} {verdict} |", "–");
+                let met = met_or_missed(idle.bytes_each <= IDLE_TARGET_BYTES);
+                let _ = writeln!(out, " {:>9} | ≤ {IDLE_TARGET_BYTES} {met} |", "–");
             }
         }
         for failure in &self.failures {
@@ -140,7 +140,11 @@ impl Results {
             Target::AtMost(most) => (format!("≤ {most}"), ratio.map(|r| r <= most)),
             Target::None => (String::new(), None),
         };
-        let _ = writeln!(out, " {shown:>9} | {goal} {} |", met.map_or("", verdict));
+        let _ = writeln!(
+            out,
+            " {shown:>9} | {goal} {} |",
+            met.map_or("", met_or_missed)
+        );
     }
 
     fn ratio(&self, family: Family, metric: Metric) -> Option<f64> {
@@ -149,7 +153,7 @@ impl Results {
         (reference > 0.0).then_some(ours / reference)
     }
 
-    /// All samples and medians.
+    /// Returns all samples and medians.
     pub fn json(&self, machine: &str) -> Value {
         let mut rows = Vec::new();
         for family in Family::ALL {
@@ -180,7 +184,7 @@ impl Results {
     }
 }
 
-fn verdict(met: bool) -> &'static str {
+fn met_or_missed(met: bool) -> &'static str {
     if met { "met" } else { "missed" }
 }
 
@@ -207,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_judges_by_the_ratio_of_medians() {
+    fn the_table_compares_the_ratio_of_medians_with_the_target() {
         let sample = |peer, metric, value| Sample {
             peer,
             family: Family::V4,

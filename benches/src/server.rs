@@ -1,10 +1,10 @@
-//! The kernel's side of the comparison: echo, discard and chargen on plain kernel sockets, as good
-//! as such a server usually is.
+//! The kernel's side of the comparison: echo, discard and chargen on plain kernel sockets, written as
+//! well as such servers usually are.
 //!
-//! Bulk services (discard, chargen) have a thread for each connection and blocking calls of
-//! [`BULK_BYTES`]; TCP echo runs on one epoll loop for each core, each with its own `SO_REUSEPORT`
-//! listener; UDP echo has a blocking thread for each core and family, `SO_REUSEPORT` as well. Nothing
-//! is copied but by the system calls themselves.
+//! The bulk services (discard, chargen) have a thread for each connection, with blocking calls of
+//! [`BULK_BYTES`]. TCP echo runs on one epoll loop per core, each with its own `SO_REUSEPORT` listener.
+//! UDP echo has a blocking thread per core and family, with `SO_REUSEPORT`, too. Only the system calls
+//! copy data.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -26,7 +26,7 @@ pub const DISCARD: u16 = 9;
 /// Port of chargen (RFC 864).
 pub const CHARGEN: u16 = 19;
 
-/// What is done with one connection.
+/// Serves one connection.
 type Service = fn(TcpStream) -> io::Result<()>;
 
 const FAMILIES: [IpAddr; 2] = [
@@ -34,10 +34,10 @@ const FAMILIES: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::UNSPECIFIED),
 ];
 
-/// Serves in the namespace of the calling thread until standard input ends; prints `ready` first.
+/// Prints `ready` and serves in the namespace of the calling thread until standard input ends.
 ///
-/// With `nocopy`, discard asks the kernel to throw the bytes away without copying them out
-/// (`MSG_TRUNC`): no usual server, but the fair partner of a service that only lets go of buffers.
+/// With `nocopy`, discard lets the kernel throw the bytes away without copying them (`MSG_TRUNC`). That
+/// is not what a usual server does, but the fair comparison with a service that only drops buffers.
 pub fn serve(nocopy: bool) -> Result<()> {
     let discard: Service = if nocopy { discard_nocopy } else { discard };
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -57,7 +57,7 @@ pub fn serve(nocopy: bool) -> Result<()> {
     }
     println!("ready");
     io::stdout().flush()?;
-    // The benchmark holds the other end: when it is gone, so is this server.
+    // The benchmark holds the other end: the server ends with it.
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
 }
@@ -78,7 +78,7 @@ fn bind(any: IpAddr, port: u16, kind: Type, protocol: Protocol) -> Result<Socket
 
 fn listen(any: IpAddr, port: u16) -> Result<TcpListener> {
     let socket = bind(any, port, Type::STREAM, Protocol::TCP)?;
-    // Inherited by what is accepted.
+    // Accepted sockets inherit these options.
     socket
         .set_tcp_congestion(b"cubic")
         .context("kernel server: CUBIC is not available (modprobe tcp_cubic)")?;
@@ -89,7 +89,7 @@ fn listen(any: IpAddr, port: u16) -> Result<TcpListener> {
 
 fn accept_each(listener: &TcpListener, service: Service) {
     while let Ok((stream, _)) = listener.accept() {
-        // A client that goes away ends its connection's thread, nothing more.
+        // An error ends only the thread of its connection.
         thread::spawn(move || service(stream));
     }
 }
@@ -117,12 +117,12 @@ fn udp_echo(socket: &UdpSocket) -> io::Result<()> {
     let mut buffer = vec![0; 65_536];
     loop {
         let (len, from) = socket.recv_from(&mut buffer)?;
-        // A full queue on the way back loses the datagram, as UDP does.
+        // UDP may lose datagrams: one that cannot be sent is lost.
         let _ = socket.send_to(&buffer[..len], from);
     }
 }
 
-/// One echo connection: what was read and not yet written.
+/// One echo connection, with the bytes that are read but not written yet.
 struct Echo {
     stream: TcpStream,
     pending: Vec<u8>,
@@ -183,7 +183,7 @@ fn accept_ready(
 }
 
 impl Echo {
-    /// Moves what can be moved now; false when the peer has ended.
+    /// Reads and writes as much as is possible now. Returns false once the peer has closed.
     fn turn(&mut self, epoll: &Epoll, buffer: &mut [u8]) -> io::Result<bool> {
         if !self.pending.is_empty() {
             let sent = self.write_some()?;

@@ -1,9 +1,10 @@
-//! `tunbench`: the stack behind its TUN device beside the kernel's loopback and the kernel behind a
+//! `tunbench`: measures the stack behind its TUN device, the kernel's loopback, and the kernel behind a
 //! veth pair, in one run.
 //!
-//! Needs root, or user namespaces that anybody may make. Touches no network of the host: all of it
-//! happens in namespaces that end with the run.
+//! Needs root or user namespaces. Touches no network of the host: it runs in namespaces that end with
+//! it.
 
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -12,54 +13,54 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use benches::client::idle;
-use benches::measure::Question;
+use benches::measure::Measurement;
 use benches::netns::Namespace;
 use benches::peer::{Family, Peer, Place};
 use benches::report::{Idle, NOCOPY, OURS, REFERENCE, Results, Sample};
 use benches::{host, server};
 use clap::{Parser, ValueEnum as _};
 
-/// Measures the stack behind its TUN device beside the kernel's own, with one kernel client.
+/// Measures the stack behind its TUN device and the kernel's own stack, with the same kernel client.
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Options {
-    /// The daemon to measure [default: netstackd beside this program].
+    /// Daemon to measure [default: netstackd in the directory of this program].
     #[arg(long, value_name = "FILE")]
     netstackd: Option<PathBuf>,
-    /// Measure the kernel peers only.
+    /// Measures only the kernel peers.
     #[arg(long)]
     kernel_only: bool,
-    /// Measure the daemon only (no ratios).
+    /// Measures only the daemon (no ratios).
     #[arg(long, conflicts_with = "kernel_only")]
     ours_only: bool,
-    /// More arguments for the daemon, as --daemon-arg=--queues=1.
+    /// Additional argument for the daemon, such as --daemon-arg=--queues=1; may be repeated.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     daemon_arg: Vec<String>,
-    /// Rounds; each asks everything of every peer once, and the medians are reported.
+    /// Number of rounds; each takes every measurement of every peer once. The report has the medians.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Length of one measurement in milliseconds.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
     millis: u64,
-    /// One round of 300 ms each and 2,000 idle connections: a look, not a result.
+    /// One round of 300 ms per measurement and 2,000 idle connections: a quick look, not a result.
     #[arg(long)]
     quick: bool,
-    /// Only these questions.
+    /// Takes only these measurements.
     #[arg(long, value_enum, value_delimiter = ',')]
-    only: Vec<Question>,
-    /// Only this IP version.
+    only: Vec<Measurement>,
+    /// Uses only this IP version.
     #[arg(long, value_name = "4|6", value_parser = clap::value_parser!(u8).range(4..=6))]
     ip: Option<u8>,
-    /// Idle connections to open for the memory that one costs; 0 skips it.
+    /// Number of idle connections in the memory measurement; 0 skips it.
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     idle: usize,
-    /// Also write every sample as JSON.
+    /// Also writes every sample as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Be the kernel server (used by the benchmark itself).
+    /// Runs the kernel server (used by the benchmark itself).
     #[arg(long, hide = true)]
     serve: bool,
-    /// With --serve: discard without copying.
+    /// With --serve: discards without copying.
     #[arg(long, hide = true, requires = "serve")]
     nocopy: bool,
 }
@@ -73,6 +74,14 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // The reader of the output has gone, as in `tunbench | head`: the exit code of SIGPIPE.
+        Err(error)
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::from(141)
+        }
         Err(error) => {
             eprintln!("tunbench: {error:#}");
             ExitCode::FAILURE
@@ -85,7 +94,8 @@ fn bench(options: &Options) -> Result<()> {
     host::become_root()?;
     host::allow_files(options.idle as u64 + 1_000)?;
     let machine = format!("{}, load {:.2}", host::describe(), host::load());
-    println!("{machine}");
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{machine}")?;
 
     let near = Namespace::new("client")?;
     let far = Namespace::new("server")?;
@@ -162,8 +172,8 @@ fn bench(options: &Options) -> Result<()> {
     results.peers = peers.iter().map(|peer| peer.name).collect();
     rounds(options, &families, &mut peers, &mut results);
     drop(peers);
-    print!("{}", results.table());
-    println!("load at the end {:.2}", host::load());
+    write!(stdout, "{}", results.table())?;
+    writeln!(stdout, "load at the end {:.2}", host::load())?;
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&results.json(&machine))?;
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
@@ -176,7 +186,8 @@ fn bench(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Every question to every peer in turn, round by round: what disturbs the machine disturbs all.
+/// Takes every measurement of every peer in turn, round by round, so that other load on the machine
+/// disturbs all peers alike.
 fn rounds(options: &Options, families: &[Family], peers: &mut [Peer<'_>], results: &mut Results) {
     let (rounds, time) = if options.quick {
         (1, Duration::from_millis(300))
@@ -184,18 +195,18 @@ fn rounds(options: &Options, families: &[Family], peers: &mut [Peer<'_>], result
         (options.rounds, Duration::from_millis(options.millis))
     };
     for round in 0..rounds {
-        for question in Question::value_variants() {
-            if !options.only.is_empty() && !options.only.contains(question) {
+        for measurement in Measurement::value_variants() {
+            if !options.only.is_empty() && !options.only.contains(measurement) {
                 continue;
             }
             for family in families {
                 for peer in &mut *peers {
-                    // Discard is where that server differs; the rest would be measured twice.
-                    let differs = matches!(question, Question::TcpIn | Question::TcpIn4);
+                    // That server differs only in discard; the rest would be measured twice.
+                    let differs = matches!(measurement, Measurement::TcpIn | Measurement::TcpIn4);
                     if !peer.is_alive() || peer.name == NOCOPY && !differs {
                         continue;
                     }
-                    match question.ask(peer, *family, time) {
+                    match measurement.take(peer, *family, time) {
                         Ok(values) => {
                             results
                                 .samples
@@ -213,13 +224,13 @@ fn rounds(options: &Options, families: &[Family], peers: &mut [Peer<'_>], result
                                 " (the server ended)"
                             };
                             results.failures.push(format!(
-                                "{question:?}, {}, {}, round {round}: {error:#}{gone}",
+                                "{measurement:?}, {}, {}, round {round}: {error:#}{gone}",
                                 peer.name,
                                 family.label(),
                             ));
                         }
                     }
-                    // What the last run left in queues drains before the next begins.
+                    // Lets the queues of the last measurement drain.
                     thread::sleep(Duration::from_millis(20));
                 }
             }
@@ -228,12 +239,12 @@ fn rounds(options: &Options, families: &[Family], peers: &mut [Peer<'_>], result
     }
 }
 
-/// Resident memory that `count` idle connections add to a daemon of their own.
+/// Measures the resident memory that `count` idle connections add to a daemon of their own.
 fn idle_memory(place: Place<'_>, command: Command, family: Family, count: usize) -> Result<Idle> {
     let settle = Duration::from_millis(500);
     let peer = Peer::start(OURS, place, command)?;
     let echo = peer.service(family, server::ECHO);
-    // What the first connection brings along (threads, the first slabs) is not the thousandth's cost.
+    // The first connection also allocates what all share, such as the first slabs.
     let warm = peer.as_client(|| idle::open(echo, 1))?;
     thread::sleep(settle);
     let before = host::resident_bytes(peer.pid())?;

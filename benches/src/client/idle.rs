@@ -1,4 +1,4 @@
-//! Connections that did their work once and then stay open.
+//! Idle connections: each has carried data once and stays open.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::tcp::{connect, ping};
 
-/// Opens `count` connections to an echo service; each has one byte echoed, so that whatever a
-/// connection needs once is there (or was given back).
+/// Opens `count` connections to an echo service. Each echoes one byte, so that its memory is that of a
+/// connection in use and not of an unused one.
 pub fn open(to: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
     (0..count)
         .map(|n| {

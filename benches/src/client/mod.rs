@@ -1,7 +1,7 @@
-//! The client: plain kernel sockets and blocking calls, the same code whoever answers.
+//! The client: plain kernel sockets and blocking calls, the same code for every server.
 //!
-//! Every function runs in the network namespace of its calling thread and ends by itself: each
-//! socket has a time limit, so that a peer that stops answering yields an error, not a hang.
+//! Every function runs in the network namespace of its calling thread. Each socket has a time limit, so
+//! that a server that stops answering causes an error, not a hang.
 
 pub mod idle;
 pub mod tcp;
@@ -9,20 +9,20 @@ pub mod udp;
 
 use std::time::Duration;
 
-/// How long the client waits for any one answer.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit of each answer.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Median and 99th percentile of round trips, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct RoundTrips {
     /// The median.
     pub p50: f64,
-    /// 99 of 100 were at most this.
+    /// The 99th percentile.
     pub p99: f64,
 }
 
 impl RoundTrips {
-    /// From single round trips in nanoseconds; `None` without any.
+    /// Computes them from single round trips in nanoseconds; `None` if there are none.
     pub fn of(mut nanos: Vec<u64>) -> Option<Self> {
         nanos.sort_unstable();
         let at = |hundredths: usize| {

@@ -1,4 +1,4 @@
-//! TCP: bulk in, bulk out, echo, round trips, and connections a second.
+//! TCP: bulk in, bulk out, echo, round trips, and connections per second.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,21 +8,21 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{PATIENCE, RoundTrips};
+use super::{ANSWER_TIMEOUT, RoundTrips};
 use crate::clock::Stopwatch;
 use crate::server::BULK_BYTES;
 
-/// What a bulk run moved.
+/// The result of a bulk transfer.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved {
-    /// Bytes that reached the far application (in), or ours (out, echo).
+    /// Bytes that reached the server (in) or the client (out, echo).
     pub bytes: u64,
-    /// From the first byte to the end of the slowest flow.
+    /// Seconds from the first byte to the end of the slowest flow.
     pub seconds: f64,
 }
 
 impl Moved {
-    /// Gigabits a second.
+    /// Returns the rate in gigabits per second.
     pub fn gbps(self) -> f64 {
         self.bytes as f64 * 8.0 / self.seconds / 1e9
     }
@@ -41,16 +41,16 @@ impl Moved {
     }
 }
 
-/// A connection with CUBIC (whatever the host's default is), no Nagle, and time limits.
+/// A connection with CUBIC (whatever the default of the host is), no Nagle, and time limits.
 pub fn connect(to: SocketAddr) -> Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket
         .set_tcp_congestion(b"cubic")
         .context("client: CUBIC is not available (modprobe tcp_cubic)")?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    // A blocking connect, so that no poll is between its end and the return.
+    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    socket.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+    // A blocking connect, so that its time includes no poll.
     socket
         .connect(&to.into())
         .with_context(|| format!("connect to {to}"))?;
@@ -80,7 +80,8 @@ fn each_flow(
     })
 }
 
-/// Bulk to a discard service: it counts when the service has read all of it and closed in turn.
+/// Sends to a discard service for `time`; the measurement ends when the service has read everything and
+/// closed its half.
 pub fn bulk_in(to: SocketAddr, flows: usize, time: Duration) -> Result<Moved> {
     each_flow(to, flows, |mut stream, clock| {
         let buffer = vec![b'x'; BULK_BYTES];
@@ -100,7 +101,7 @@ pub fn bulk_in(to: SocketAddr, flows: usize, time: Duration) -> Result<Moved> {
     })
 }
 
-/// Bulk from a chargen service, for `time`.
+/// Receives from a chargen service for `time`.
 pub fn bulk_out(to: SocketAddr, flows: usize, time: Duration) -> Result<Moved> {
     each_flow(to, flows, |mut stream, clock| {
         let mut buffer = vec![0; BULK_BYTES];
@@ -117,7 +118,7 @@ pub fn bulk_out(to: SocketAddr, flows: usize, time: Duration) -> Result<Moved> {
     })
 }
 
-/// Bulk through an echo service and back, one connection; bytes are counted once.
+/// Sends to an echo service on one connection and receives the bytes again; counts each byte once.
 pub fn echo(to: SocketAddr, time: Duration) -> Result<Moved> {
     each_flow(to, 1, |mut reader, clock| {
         let mut writer = reader.try_clone()?;
@@ -147,7 +148,7 @@ pub fn echo(to: SocketAddr, time: Duration) -> Result<Moved> {
     })
 }
 
-/// One byte there and back, again and again for `time`.
+/// Measures round trips of one byte for `time`.
 pub fn round_trips(to: SocketAddr, time: Duration) -> Result<RoundTrips> {
     let mut stream = connect(to)?;
     let clock = Stopwatch::start();
@@ -160,13 +161,14 @@ pub fn round_trips(to: SocketAddr, time: Duration) -> Result<RoundTrips> {
     RoundTrips::of(nanos).context("no round trip")
 }
 
-/// One byte there and back.
+/// Sends one byte and receives it again.
 pub fn ping(stream: &mut TcpStream) -> Result<()> {
     stream.write_all(b"x").context("write one byte")?;
     stream.read_exact(&mut [0; 1]).context("read one byte")
 }
 
-/// Connect, one byte there and back, close; `threads` at a time, for `time`. Connections a second.
+/// Connects, echoes one byte and closes, on `threads` threads for `time`. Returns the connections per
+/// second.
 pub fn connections(to: SocketAddr, threads: usize, time: Duration) -> Result<f64> {
     let clock = Stopwatch::start();
     let counts = thread::scope(|scope| {
@@ -195,7 +197,7 @@ pub fn connections(to: SocketAddr, threads: usize, time: Duration) -> Result<f64
     Ok(counts.iter().sum::<u64>() as f64 / clock.seconds())
 }
 
-/// True if the error says that a time limit passed, not that the peer failed.
+/// Returns true if a time limit has passed; false if the server failed.
 pub fn is_timeout(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -1,4 +1,4 @@
-//! UDP: echoed datagrams a second with a window of them under way, and round trips of one.
+//! UDP: echoed datagrams per second with a window of datagrams in flight, and round trips of one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::tcp::is_timeout;
-use super::{PATIENCE, RoundTrips};
+use super::{ANSWER_TIMEOUT, RoundTrips};
 use crate::clock::Stopwatch;
 
 /// Bytes of a datagram's payload.
 pub const DATAGRAM_BYTES: usize = 64;
 
-/// Silence after which what is under way counts as lost.
+/// Time without an answer after which all datagrams in flight count as lost.
 const LOST_AFTER: Duration = Duration::from_millis(50);
 
 fn connect(to: SocketAddr) -> Result<UdpSocket> {
@@ -30,35 +30,35 @@ fn connect(to: SocketAddr) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-/// What a run of echoed datagrams gave.
+/// The result of an echo measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Echoed {
-    /// Datagrams that came back, a second.
+    /// Datagrams that came back, per second.
     pub per_second: f64,
-    /// Datagrams that did not come back, of a thousand sent.
+    /// Datagrams that did not come back, per thousand sent.
     pub lost_per_mille: f64,
 }
 
-/// Keeps `window` datagrams under way for `time`.
+/// Echoes datagrams for `time`, with `window` of them in flight.
 pub fn echo(to: SocketAddr, window: usize, time: Duration) -> Result<Echoed> {
     let socket = connect(to)?;
     socket.set_read_timeout(Some(LOST_AFTER))?;
     let datagram = [b'x'; DATAGRAM_BYTES];
     let mut buffer = [0; DATAGRAM_BYTES + 1];
-    let (mut sent, mut received, mut under_way) = (0_u64, 0_u64, 0_usize);
+    let (mut sent, mut received, mut in_flight) = (0_u64, 0_u64, 0_usize);
     let clock = Stopwatch::start();
     while clock.elapsed() < time {
-        while under_way < window {
+        while in_flight < window {
             socket.send(&datagram).context("send a datagram")?;
             sent += 1;
-            under_way += 1;
+            in_flight += 1;
         }
-        // One blocking receive, then half a window of them as far as they are there: sending and
-        // receiving alternate in batches, as a client with many requests under way does.
+        // One blocking receive, then up to half a window without blocking: sending and receiving
+        // alternate in batches, as in a client with many requests in flight.
         match socket.recv(&mut buffer) {
             Ok(len) => ensure!(len == DATAGRAM_BYTES, "{len} bytes came back"),
             Err(error) if is_timeout(&error) => {
-                under_way = 0;
+                in_flight = 0;
                 continue;
             }
             Err(error) => return Err(error).context("receive a datagram"),
@@ -73,21 +73,21 @@ pub fn echo(to: SocketAddr, window: usize, time: Duration) -> Result<Echoed> {
             batch += 1;
         }
         received += batch as u64;
-        under_way = under_way.saturating_sub(batch);
+        in_flight = in_flight.saturating_sub(batch);
     }
     let seconds = clock.seconds();
     ensure!(received > 0, "no datagram of {sent} came back");
-    let missing = sent.saturating_sub(received + under_way as u64);
+    let missing = sent.saturating_sub(received + in_flight as u64);
     Ok(Echoed {
         per_second: received as f64 / seconds,
         lost_per_mille: missing as f64 * 1_000.0 / sent as f64,
     })
 }
 
-/// One datagram there and back, again and again for `time`.
+/// Measures round trips of one datagram for `time`.
 pub fn round_trips(to: SocketAddr, time: Duration) -> Result<RoundTrips> {
     let socket = connect(to)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let mut buffer = [0; DATAGRAM_BYTES];
     let clock = Stopwatch::start();
     let mut nanos = Vec::new();
