@@ -52,10 +52,10 @@ pub struct RunArgs {
     /// Name of the TUN interface, created if it does not exist.
     #[arg(long, value_name = "NAME")]
     tun: Option<TunName>,
-    /// Our IPv4 address and prefix, e.g. 10.77.0.2/24.
+    /// The daemon's IPv4 address and prefix, e.g. 10.77.0.2/24.
     #[arg(long, value_name = "ADDR/PREFIX", value_parser = parse_net4)]
     addr: Option<Ipv4Net>,
-    /// Our IPv6 address and prefix, e.g. fd77::2/64.
+    /// The daemon's IPv6 address and prefix, e.g. fd77::2/64.
     #[arg(long, value_name = "ADDR/PREFIX", value_parser = parse_net6)]
     addr6: Option<Ipv6Net>,
     /// The kernel's IPv4 address [default: the first free host address of the subnet].
