@@ -139,13 +139,13 @@ impl VirtualStack {
         };
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let shared = Host::new(config, addresses, device.caps(), 1, bytes)?;
+        let host = Host::new(config, addresses, device.caps(), 1, bytes)?;
         // Not zero, so that a timestamp or timer of zero cannot be mistaken for "not set".
         let start = Instant::from_millis(1_000_000);
-        let worker = Worker::new(Arc::clone(&shared), 0, Box::new(device), start);
+        let worker = Worker::new(Arc::clone(&host), 0, Box::new(device), start);
         Ok(Self {
             worker,
-            stack: Stack::from_host(shared),
+            stack: Stack::from_host(host),
             start,
         })
     }

@@ -39,6 +39,8 @@ mod icmp;
 pub mod ip;
 pub mod levels;
 pub mod mailbox;
+#[cfg(all(test, feature = "loom"))]
+mod models;
 mod ports;
 pub mod task;
 pub mod tcp;
