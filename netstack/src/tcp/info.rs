@@ -83,14 +83,6 @@ impl Tcp {
         info
     }
 
-    /// What must hold whatever the peer sends.
-    #[cfg(test)]
-    pub(super) fn check(&self) {
-        if let Some(tcb) = self.tcb() {
-            tcb.check();
-        }
-    }
-
     /// Right edge of the window that was offered, and RCV.NXT.
     #[cfg(test)]
     pub(super) fn recv_edge(&self) -> Option<(super::SeqNum, super::SeqNum)> {

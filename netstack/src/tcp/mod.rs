@@ -29,6 +29,7 @@ mod event;
 mod handshake;
 mod info;
 mod input;
+mod invariants;
 mod isn;
 mod outcome;
 mod output;

@@ -66,10 +66,10 @@ impl Tcp {
         buffers: &Buffers,
     ) -> SegmentOutcome {
         let cx = &mut cx.into();
-        let outcome = match &mut self.stage {
+        let outcome = self.checked(|tcp| match &mut tcp.stage {
             Stage::Open(tcb) => tcb.on_segment(seg, cx, buffers),
-            _ => self.on_segment_unsynchronised(seg, cx, buffers),
-        };
+            _ => tcp.on_segment_unsynchronised(seg, cx, buffers),
+        });
         if let Some(reason) = outcome.drop {
             cx.emit(|| Event::SegmentDropped { reason });
         }
@@ -101,16 +101,18 @@ impl Tcp {
     /// Handles every timer due at or before `now`.
     pub fn on_timeout<'a>(&mut self, cx: impl Into<Context<'a>>) -> Readiness {
         let cx = &mut cx.into();
-        if let Stage::Open(tcb) = &mut self.stage {
-            return tcb.on_timeout(cx);
-        }
-        let (stage, readiness) = match self.take_stage() {
-            Stage::SynSent(state) => state.on_timeout(cx),
-            Stage::SynReceived(state) => state.on_timeout(cx),
-            stage => (stage, Readiness::empty()),
-        };
-        self.stage = stage;
-        readiness
+        self.checked(|tcp| {
+            if let Stage::Open(tcb) = &mut tcp.stage {
+                return tcb.on_timeout(cx);
+            }
+            let (stage, readiness) = match tcp.take_stage() {
+                Stage::SynSent(state) => state.on_timeout(cx),
+                Stage::SynReceived(state) => state.on_timeout(cx),
+                stage => (stage, Readiness::empty()),
+            };
+            tcp.stage = stage;
+            readiness
+        })
     }
 
     /// When [`on_timeout`](Self::on_timeout) is wanted next.
@@ -132,12 +134,12 @@ impl Tcp {
         max_payload: usize,
     ) -> Option<SegmentOut> {
         let cx = &mut cx.into();
-        match &mut self.stage {
+        self.checked(|tcp| match &mut tcp.stage {
             Stage::SynSent(state) => state.poll_transmit(cx.now()),
             Stage::SynReceived(state) => state.poll_transmit(cx.now()),
             Stage::Open(tcb) => tcb.poll_transmit(max_payload, cx),
             Stage::Closed { reset, .. } => reset.take().map(|reset| *reset),
-        }
+        })
     }
 
     fn take_stage(&mut self) -> Stage {
@@ -178,20 +180,24 @@ impl Tcp {
     /// The application read `count` bytes of what [`recv_chunk`](Self::recv_chunk) showed (or of
     /// several chunks in turn). TRANSMIT: the peer should be told of the larger window.
     pub fn recv_consume(&mut self, count: usize, now: Instant) -> Readiness {
-        let Some(tcb) = self.tcb_mut() else {
-            return Readiness::empty();
-        };
-        let count = tcb.ring.consume(count);
-        tcb.after_read(count, now)
+        self.checked(|tcp| {
+            let Some(tcb) = tcp.tcb_mut() else {
+                return Readiness::empty();
+            };
+            let count = tcb.ring.consume(count);
+            tcb.after_read(count, now)
+        })
     }
 
     /// Takes the first slice of what was received, without a copy. The window may have grown:
     /// see [`wants_transmit`](Self::wants_transmit).
     pub fn recv_pop(&mut self, now: Instant) -> Option<Payload> {
-        let tcb = self.tcb_mut()?;
-        let chunk = tcb.ring.pop()?;
-        tcb.after_read(chunk.len(), now);
-        Some(chunk)
+        self.checked(|tcp| {
+            let tcb = tcp.tcb_mut()?;
+            let chunk = tcb.ring.pop()?;
+            tcb.after_read(chunk.len(), now);
+            Some(chunk)
+        })
     }
 
     /// Bytes received and not read.
@@ -212,15 +218,17 @@ impl Tcp {
     /// Queues as much of `data` as there is room for, and returns how much. After less than all, a
     /// WRITABLE event says when to try again. `0` for a connection that is not open for sending.
     pub fn send(&mut self, data: &[u8], buffers: &Buffers) -> usize {
-        let Some(tcb) = self.tcb_mut() else {
-            return 0;
-        };
-        let room = tcb.send_room();
-        let taken = tcb.queue.push(data, room, buffers);
-        if taken < data.len() && tcb.phase.may_queue() {
-            tcb.flags.insert(Flags::WANT_WRITE);
-        }
-        taken
+        self.checked(|tcp| {
+            let Some(tcb) = tcp.tcb_mut() else {
+                return 0;
+            };
+            let room = tcb.send_room();
+            let taken = tcb.queue.push(data, room, buffers);
+            if taken < data.len() && tcb.phase.may_queue() {
+                tcb.flags.insert(Flags::WANT_WRITE);
+            }
+            taken
+        })
     }
 
     /// Queues `data` without a copy.
@@ -229,18 +237,20 @@ impl Tcp {
     /// Gives `data` back if there is not room for all of it; a WRITABLE event says when to try
     /// again.
     pub fn send_payload(&mut self, data: Payload) -> Result<(), Payload> {
-        let Some(tcb) = self.tcb_mut() else {
-            return Err(data);
-        };
-        // A payload longer than the whole buffer goes when the buffer is empty.
-        let fits = data.len() <= tcb.send_room()
-            || (tcb.phase.may_queue() && tcb.queue.len() == 0 && data.len() < 1 << 30);
-        if !fits {
-            tcb.flags.insert(Flags::WANT_WRITE);
-            return Err(data);
-        }
-        tcb.queue.append(data);
-        Ok(())
+        self.checked(|tcp| {
+            let Some(tcb) = tcp.tcb_mut() else {
+                return Err(data);
+            };
+            // A payload longer than the whole buffer goes when the buffer is empty.
+            let fits = data.len() <= tcb.send_room()
+                || (tcb.phase.may_queue() && tcb.queue.len() == 0 && data.len() < 1 << 30);
+            if !fits {
+                tcb.flags.insert(Flags::WANT_WRITE);
+                return Err(data);
+            }
+            tcb.queue.append(data);
+            Ok(())
+        })
     }
 
     /// Bytes that [`send`](Self::send) would take now, pools permitting.
@@ -271,27 +281,30 @@ impl Tcp {
     /// Closes our half: a FIN follows what is queued. Reading goes on.
     pub fn close<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let cx = &mut cx.into();
-        match &mut self.stage {
+        self.checked(|tcp| match &mut tcp.stage {
             Stage::SynSent(_) => {
                 cx.emit(|| Event::StateChanged {
                     from: State::SynSent,
                     to: State::Closed,
                 });
-                self.stage = Stage::closed(None, None);
+                tcp.stage = Stage::closed(None, None);
             }
             Stage::SynReceived(state) => state.closing = true,
             Stage::Open(tcb) => tcb.close(cx),
             Stage::Closed { .. } => {}
-        }
+        });
     }
 
     /// The application will read no more, whatever comes. Bytes that it has not read, or that come
     /// later, reset the connection (RFC 1122 section 4.2.2.13). Closing altogether is
     /// [`close`](Self::close) and this.
     pub fn close_recv<'a>(&mut self, cx: impl Into<Context<'a>>) {
-        if let Stage::Open(tcb) = &mut self.stage {
-            tcb.close_recv(&mut cx.into());
-        }
+        let cx = &mut cx.into();
+        self.checked(|tcp| {
+            if let Stage::Open(tcb) = &mut tcp.stage {
+                tcb.close_recv(cx);
+            }
+        });
     }
 
     /// Closes both halves: [`close`](Self::close) and [`close_recv`](Self::close_recv).
@@ -306,13 +319,15 @@ impl Tcp {
     pub fn abort<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let cx = &mut cx.into();
         let from = self.state();
-        let reset = match &mut self.stage {
-            Stage::SynSent(_) => None,
-            Stage::SynReceived(state) => Some(state.reset(cx.now())),
-            Stage::Open(tcb) => return tcb.abort(cx),
-            Stage::Closed { .. } => return,
-        };
-        (self.stage, _) = handshake::fail(from, TcpError::Aborted, reset, cx);
+        self.checked(|tcp| {
+            let reset = match &mut tcp.stage {
+                Stage::SynSent(_) => None,
+                Stage::SynReceived(state) => Some(state.reset(cx.now())),
+                Stage::Open(tcb) => return tcb.abort(cx),
+                Stage::Closed { .. } => return,
+            };
+            (tcp.stage, _) = handshake::fail(from, TcpError::Aborted, reset, cx);
+        });
     }
 
     /// Where the connection stands.

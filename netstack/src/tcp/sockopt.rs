@@ -63,17 +63,18 @@ impl Tcp {
     /// from now on, and what is in flight again (RFC 1191 section 6.5).
     pub fn on_path_mtu<'a>(&mut self, mss: u16, cx: impl Into<Context<'a>>) {
         let mss = mss.max(MIN_SEGMENT);
-        match &mut self.stage {
+        let cx = &mut cx.into();
+        self.checked(|tcp| match &mut tcp.stage {
             Stage::SynSent(state) => state.opening.set_mss(mss),
             Stage::SynReceived(state) => state.opening.set_mss(mss),
             Stage::Open(tcb) if mss < tcb.agreed.mss => {
                 tcb.agreed.mss = mss;
                 if tcb.phase.may_transmit() {
-                    tcb.flight.on_path_mtu(&mut cx.into());
+                    tcb.flight.on_path_mtu(cx);
                 }
             }
             _ => {}
-        }
+        });
     }
 
     /// The network reported an error about a segment of ours with sequence number `seq` (RFC 1122

@@ -388,32 +388,6 @@ impl Tcb {
         self.soft_error
             .map_or(TcpError::TimedOut, TcpError::Unreachable)
     }
-
-    /// What must hold whatever the peer sends.
-    #[cfg(test)]
-    pub(super) fn check(&self) {
-        self.flight.check();
-        if let Some(board) = &self.assembler {
-            assert!(!board.is_empty());
-            board.check(self.window.nxt, self.assembler_limits());
-        }
-        if self.phase.may_transmit() {
-            let end = self.queue.end();
-            assert_eq!(
-                end.since(self.flight.una()) as usize,
-                self.queue.len(),
-                "the queue begins at SND.UNA"
-            );
-            assert!(self.flight.nxt().at_or_before(end + 1));
-            if self.flight.outstanding() > 0 {
-                assert!(
-                    self.timers.retransmit != Instant::FAR_FUTURE,
-                    "something in flight has a timer"
-                );
-            }
-        }
-        assert!(self.ring.len() <= self.cfg.recv_buffer_max + (1 << self.agreed.recv_scale));
-    }
 }
 
 /// Retransmissions and probes on behalf of an application that is gone.

@@ -212,6 +212,18 @@ impl Controller {
         self.report(before, WindowChange::Idle, cx);
     }
 
+    /// Checks the bounds of the window, for segments of `mss` bytes.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(super) fn check(&self, mss: u32) {
+        let Window { cwnd, ssthresh } = self.window;
+        assert!(cwnd >= mss, "cwnd {cwnd} is less than a segment");
+        assert!(cwnd <= MAX_CWND.max(self.initial));
+        assert!(
+            ssthresh >= 2 * mss,
+            "ssthresh {ssthresh} (RFC 5681 section 3.1)"
+        );
+    }
+
     /// Tells the subscriber if the window is not `before` any more.
     #[inline]
     fn report(&self, before: Window, reason: WindowChange, cx: &mut Context<'_>) {

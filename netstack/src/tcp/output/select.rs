@@ -98,6 +98,8 @@ impl Tcb {
             let seq = self.flight.nxt();
             return Some(self.emit_bare(seq, TcpFlags::empty(), now));
         }
+        #[cfg(any(test, feature = "invariants"))]
+        self.check_nothing_to_send();
         None
     }
 

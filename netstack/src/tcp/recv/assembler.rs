@@ -227,14 +227,16 @@ impl Assembler {
         }
     }
 
-    /// What must hold whatever the peer sends.
-    #[cfg(test)]
+    /// Checks what must hold whatever the peer sends.
+    #[cfg(any(test, feature = "invariants"))]
     pub(crate) fn check(&self, nxt: SeqNum, limits: Limits) {
         assert!(self.ranges.len() <= limits.ranges);
         for range in &self.ranges {
             assert!(range.start.before(range.end) && range.start.after(nxt));
             let bytes: usize = range.data.iter().map(Payload::len).sum();
             assert_eq!(bytes, (range.end - range.start) as usize);
+            let pinned: usize = range.data.iter().map(Payload::pinned_bytes).sum();
+            assert_eq!(pinned, range.pinned, "pinned memory is counted");
         }
         for pair in self.ranges.windows(2) {
             assert!(pair[0].end.before(pair[1].start), "adjacent ranges join");

@@ -82,6 +82,16 @@ impl Ring {
         *self = Self::default();
     }
 
+    /// Checks that the slices are as long as the ring says.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn check(&self) {
+        assert!(self.chunks.iter().all(|chunk| !chunk.is_empty()));
+        assert_eq!(
+            self.chunks.iter().map(Payload::len).sum::<usize>(),
+            self.len
+        );
+    }
+
     fn trim(&mut self) {
         if self.chunks.is_empty() && self.chunks.capacity() > IDLE_SLOTS {
             self.chunks = VecDeque::new();

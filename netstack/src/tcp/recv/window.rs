@@ -103,6 +103,14 @@ impl RecvWindow {
         blocked || step >= (self.capacity / 4).max(2 * mss)
     }
 
+    /// Checks that the buffer is within its bounds.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn check(&self) {
+        assert!(self.capacity <= self.capacity_max);
+        let largest = u32::from(u16::MAX) << self.scale;
+        assert!(self.offered() <= largest, "more than the field can say");
+    }
+
     /// The application took `count` bytes.
     pub(crate) fn on_read(&mut self, count: usize, srtt: Option<Duration>, now: Instant) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);

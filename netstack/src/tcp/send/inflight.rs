@@ -481,18 +481,40 @@ impl Inflight {
         self.reopen(cx);
     }
 
-    /// What must hold whatever the peer sends.
-    #[cfg(test)]
+    /// Checks what must hold whatever the peer sends.
+    #[cfg(any(test, feature = "invariants"))]
     pub(crate) fn check(&self) {
+        let space = |n: SeqNum| n.at_or_after(self.una) && n.at_or_before(self.nxt);
         assert!(self.una.at_or_before(self.nxt));
-        assert!(self.rtx_next.at_or_after(self.una) && self.rtx_next.at_or_before(self.nxt));
-        assert!(self.lost_edge.at_or_after(self.una) && self.lost_edge.at_or_before(self.nxt));
+        assert!(space(self.rtx_next) && space(self.lost_edge));
+        self.board.check();
+        assert!(self.sack || self.board.is_empty(), "SACK was not agreed on");
         for &(left, right) in self.board.ranges() {
-            assert!(left.after(self.una) && right.at_or_before(self.nxt) && left.before(right));
+            assert!(left.after(self.una) && right.at_or_before(self.nxt));
         }
-        assert!(self.pipe() <= 2 * self.outstanding());
+        // The pipe, hole by hole.
+        let holes = |from: SeqNum, to: SeqNum| {
+            let mut total = 0;
+            let mut at = from;
+            while let Some((start, end)) = self.board.next_hole(at, to) {
+                total += end - start;
+                at = end;
+            }
+            total
+        };
+        let original = holes(self.lost_edge, self.nxt);
+        let again = holes(self.una, self.rtx_next);
+        assert!(self.dup_bytes <= self.outstanding());
+        assert_eq!(
+            self.pipe(),
+            (original + again).saturating_sub(self.dup_bytes)
+        );
+        assert!(!self.rtx_to.before(self.rtx_from));
         if self.mode == Mode::Open {
+            assert_eq!((self.lost_edge, self.rtx_next), (self.una, self.una));
             assert_eq!(self.next_lost(), None);
+        } else {
+            assert!(self.una.before(self.recover) && self.recover.at_or_before(self.nxt));
         }
     }
 }

@@ -155,6 +155,17 @@ impl SendQueue {
         self.start = self.end;
     }
 
+    /// Checks that the slices are one contiguous run.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn check(&self) {
+        let mut at = self.start;
+        for chunk in &self.chunks {
+            assert!(chunk.seq == at && !chunk.data.is_empty(), "a gap");
+            at += chunk.data.len() as u32;
+        }
+        assert_eq!(at, self.end);
+    }
+
     fn index_of(&self, seq: SeqNum) -> usize {
         self.chunks
             .partition_point(|chunk| chunk.seq.at_or_before(seq))

@@ -117,6 +117,18 @@ impl Scoreboard {
         Some((start, end))
     }
 
+    /// Checks what must hold whatever the peer sends.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn check(&self) {
+        assert!(self.ranges.len() <= MAX_RANGES);
+        for &(left, right) in &self.ranges {
+            assert!(left.before(right), "an empty range");
+        }
+        for pair in self.ranges.windows(2) {
+            assert!(pair[0].1.before(pair[1].0), "ranges overlap or touch");
+        }
+    }
+
     /// End of the highest SACKed range.
     pub(crate) fn highest(&self) -> Option<SeqNum> {
         self.ranges.last().map(|&(_, right)| right)

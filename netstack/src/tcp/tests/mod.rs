@@ -7,6 +7,7 @@ mod events;
 mod flow;
 mod fuzz;
 mod goodput;
+mod invariants;
 mod link;
 mod pump;
 mod recovery;
