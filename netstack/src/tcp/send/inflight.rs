@@ -280,7 +280,12 @@ impl Inflight {
             }
             Mode::Recovery if !self.sack => {
                 // A partial acknowledgment: the next segment is lost, too (RFC 6582 section 3.2).
-                self.dup_bytes = self.dup_bytes.saturating_sub(acked.saturating_sub(mss));
+                // Its bytes but one segment had been counted by duplicates; and whatever those counted,
+                // the first segment in flight has not arrived.
+                self.dup_bytes = self
+                    .dup_bytes
+                    .saturating_sub(acked.saturating_sub(mss))
+                    .min(self.outstanding().saturating_sub(mss));
                 // Unless it was sent again already.
                 let edge = (self.una + mss).min(self.nxt);
                 self.advance_lost_edge(edge, LossRule::PartialAck, cx);

@@ -68,6 +68,28 @@ fn what_is_no_duplicate_is_not_counted() {
 }
 
 #[test]
+fn duplicates_of_small_segments_never_count_for_more_than_is_in_flight() {
+    // Each duplicate counts as a full segment, whatever it answers; each partial acknowledgment here
+    // covers 10 bytes. The invariants checked with every call do the rest.
+    let mut rig = Rig::established(plain());
+    rig.tcp.set_nodelay(true);
+    for _ in 0..300 {
+        rig.send(10);
+        rig.out();
+    }
+    for _ in 0..20 {
+        rig.recv(1, 1, ACK, b"");
+        rig.out();
+    }
+    assert_eq!(rig.tcp.info().recoveries, 1);
+    for i in 1..250 {
+        rig.recv(1, 1 + 10 * i, ACK, b"");
+        rig.out();
+    }
+    assert_eq!(rig.tcp.info().recoveries, 1);
+}
+
+#[test]
 fn sack_resends_all_holes_and_nothing_else() {
     let mut rig = ten(Rig::established(with_sack()));
     // Segments 1, 3 and 5 are lost.
