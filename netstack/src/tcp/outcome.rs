@@ -21,8 +21,6 @@ bitflags::bitflags! {
         const ERROR = 1 << 4;
         /// The connection is CLOSED (or in TIME-WAIT: nothing more happens for the application).
         const CLOSED = 1 << 5;
-        /// `poll_transmit` may have something to send.
-        const TRANSMIT = 1 << 6;
     }
 }
 

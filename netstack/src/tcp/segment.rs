@@ -149,7 +149,7 @@ impl Segment {
 
     /// Returns the length in sequence space: payload, SYN and FIN (SEG.LEN of RFC 9293 section 3.4).
     #[inline]
-    pub fn seq_len(&self) -> u32 {
+    pub(super) fn seq_len(&self) -> u32 {
         self.payload_len()
             .wrapping_add(u32::from(self.flags.contains(TcpFlags::SYN)))
             .wrapping_add(u32::from(self.flags.contains(TcpFlags::FIN)))
@@ -213,15 +213,6 @@ pub struct SegmentOut {
     pub payload: Chunks,
     /// Payload bytes of each wire segment, if `payload` is longer than that.
     pub mss: u16,
-}
-
-impl SegmentOut {
-    /// Returns the length in sequence space: payload, SYN and FIN.
-    pub fn seq_len(&self) -> u32 {
-        (self.payload.len_bytes() as u32)
-            .wrapping_add(u32::from(self.flags.contains(TcpFlags::SYN)))
-            .wrapping_add(u32::from(self.flags.contains(TcpFlags::FIN)))
-    }
 }
 
 /// Builds the reset that answers a segment for which there is no connection (RFC 9293 section

@@ -90,12 +90,6 @@ impl Sub for SeqNum {
     }
 }
 
-impl From<u32> for SeqNum {
-    fn from(number: u32) -> Self {
-        Self(number)
-    }
-}
-
 impl fmt::Debug for SeqNum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.0)

@@ -11,8 +11,6 @@ use packet::tcp::TcpOptions;
 pub(super) struct Settings {
     /// Nagle's algorithm is off.
     pub(super) nodelay: bool,
-    /// Segments that are not full wait.
-    pub(super) cork: bool,
     pub(super) algorithm: Algorithm,
     /// Idle time before keepalive probes, in milliseconds; zero: none.
     keepalive_millis: u32,
@@ -22,7 +20,6 @@ impl Settings {
     pub(super) fn new(cfg: &TcpConfig) -> Self {
         let mut settings = Self {
             nodelay: !cfg.nagle,
-            cork: false,
             algorithm: Algorithm::default(),
             keepalive_millis: 0,
         };

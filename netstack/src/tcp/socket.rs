@@ -178,15 +178,15 @@ impl Tcp {
     }
 
     /// The application read `count` bytes of what [`recv_chunk`](Self::recv_chunk) showed (or of
-    /// several chunks in turn). TRANSMIT: the peer should be told of the larger window.
-    pub fn recv_consume(&mut self, count: usize, now: Instant) -> Readiness {
+    /// several chunks in turn). The window may have grown: see
+    /// [`wants_transmit`](Self::wants_transmit).
+    pub fn recv_consume(&mut self, count: usize, now: Instant) {
         self.checked(|tcp| {
-            let Some(tcb) = tcp.tcb_mut() else {
-                return Readiness::empty();
-            };
-            let count = tcb.ring.consume(count);
-            tcb.after_read(count, now)
-        })
+            if let Some(tcb) = tcp.tcb_mut() {
+                let count = tcb.ring.consume(count);
+                tcb.after_read(count, now);
+            }
+        });
     }
 
     /// Takes the first slice of what was received, without a copy. The window may have grown:
@@ -263,11 +263,6 @@ impl Tcp {
         if let Some(tcb) = self.tcb_mut() {
             tcb.flags.insert(Flags::WANT_WRITE);
         }
-    }
-
-    /// Bytes queued and never sent.
-    pub fn unsent(&self) -> usize {
-        self.tcb().map_or(0, |tcb| tcb.unsent() as usize)
     }
 
     /// Bytes queued that the peer has not acknowledged, sent or not.
@@ -373,7 +368,10 @@ impl Tcp {
     pub fn wants_transmit(&self) -> bool {
         match &self.stage {
             Stage::Open(tcb) => {
-                tcb.ack.is_due() || tcb.flags.contains(Flags::RST_DUE) || tcb.has_unsent()
+                tcb.ack.is_due()
+                    || tcb.flags.intersects(Flags::RST_DUE | Flags::KEEPALIVE_DUE)
+                    || tcb.has_unsent()
+                    || tcb.flight.next_lost().is_some()
             }
             Stage::Closed { reset, .. } => reset.is_some(),
             _ => true,
@@ -389,9 +387,9 @@ impl Tcp {
 
 impl Tcb {
     /// The application took `count` bytes: the buffer may grow, and the window with it.
-    fn after_read(&mut self, count: usize, now: Instant) -> Readiness {
+    fn after_read(&mut self, count: usize, now: Instant) {
         if count == 0 || !self.phase.may_receive() {
-            return Readiness::empty();
+            return;
         }
         self.window.on_read(count, self.rtt.srtt(), now);
         if self
@@ -399,8 +397,6 @@ impl Tcb {
             .update_due(self.ring.len(), u32::from(self.agreed.mss))
         {
             self.ack.on_urgent();
-            return Readiness::TRANSMIT;
         }
-        Readiness::empty()
     }
 }

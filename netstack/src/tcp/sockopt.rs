@@ -30,15 +30,6 @@ impl Tcp {
         }
     }
 
-    /// Holds back segments that are not full (`true`) until it is taken back, the connection is
-    /// closed, or the persist timer (a retransmission timeout without anything in flight) is tired
-    /// of waiting.
-    pub fn set_cork(&mut self, cork: bool) {
-        if let Some(settings) = self.settings_mut() {
-            settings.cork = cork;
-        }
-    }
-
     /// Probes a connection that was silent for `idle`; `None`: never (RFC 9293 section 3.8.4).
     pub fn set_keepalive(&mut self, idle: Option<Duration>, now: Instant) {
         if let Some(settings) = self.settings_mut() {

@@ -264,7 +264,6 @@ impl Tcb {
             return;
         }
         self.flags.insert(Flags::FIN_QUEUED);
-        self.settings.cork = false;
         self.transition(PhaseEvent::Close, cx);
     }
 

@@ -16,7 +16,6 @@ impl Tcb {
         let mut readiness = Readiness::empty();
         if take_due(&mut self.timers.delayed_ack, cx.now()) && self.ack.is_owed() {
             self.ack.on_urgent();
-            readiness |= Readiness::TRANSMIT;
         }
         if take_due(&mut self.timers.retransmit, cx.now()) && self.phase.may_transmit() {
             readiness |= if self.flight.outstanding() > 0 {
@@ -52,7 +51,7 @@ impl Tcb {
         }
         self.backoff.grow();
         self.timers.retransmit = cx.now() + self.rto();
-        Readiness::TRANSMIT
+        Readiness::empty()
     }
 
     /// The window has been too small for a timeout. Ask, more and more rarely, for as long as the
@@ -68,12 +67,12 @@ impl Tcb {
             if orphan {
                 self.flags.insert(Flags::RST_DUE);
             }
-            return readiness | Readiness::TRANSMIT;
+            return readiness;
         }
         self.flags.insert(Flags::PROBE_DUE);
         self.backoff.grow();
         self.timers.retransmit = cx.now() + self.rto();
-        Readiness::TRANSMIT
+        Readiness::empty()
     }
 
     fn on_life_timer(&mut self, cx: &mut Context<'_>) -> Readiness {
@@ -102,11 +101,11 @@ impl Tcb {
             let error = self.timeout_error();
             let readiness = self.fail(error, cx);
             self.flags.insert(Flags::RST_DUE);
-            return readiness | Readiness::TRANSMIT;
+            return readiness;
         }
         self.keepalives += 1;
         self.flags.insert(Flags::KEEPALIVE_DUE);
         self.timers.life = cx.now() + self.cfg.keepalive_interval;
-        Readiness::TRANSMIT
+        Readiness::empty()
     }
 }

@@ -222,11 +222,3 @@ pub(super) fn fail(
         Readiness::ERROR | Readiness::CLOSED | Readiness::READABLE | Readiness::WRITABLE;
     (Stage::closed(Some(error), reset), readiness)
 }
-
-fn transmit_if(due: bool) -> Readiness {
-    if due {
-        Readiness::TRANSMIT
-    } else {
-        Readiness::empty()
-    }
-}

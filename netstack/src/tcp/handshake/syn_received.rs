@@ -6,11 +6,11 @@ use std::sync::Arc;
 use packet::Buffers;
 use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
-use super::{Established, Opening, fail, transmit_if};
+use super::{Established, Opening, fail};
 use crate::base::{DropReason, Instant, TcpConfig};
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
-use crate::tcp::input::acceptable;
+use crate::tcp::input::acceptable::{self, Reply, Verdict};
 use crate::tcp::outcome::{Readiness, SegmentOutcome, State, TcpError};
 use crate::tcp::output::delayed_ack::ReplyLimit;
 use crate::tcp::segment::{Segment, SegmentOut, reset_for};
@@ -86,47 +86,35 @@ impl SynReceived {
         if seg.has(TcpFlags::SYN) && seg.seq() == self.irs && !seg.has(TcpFlags::RST) {
             if !seg.has(TcpFlags::ACK) {
                 self.opening.syn_due |= self.reply_limit.permit(now);
-                return self.stay(SegmentOutcome::of(Readiness::TRANSMIT));
+                return self.stay(SegmentOutcome::default());
             }
             if seg.ack() == self.opening.iss + 1 {
                 let (done, closing) = self.establish(&seg, cx);
                 return finish(done, closing, None, true, cx, buffers);
             }
         }
-        // First: the sequence number, with PAWS before it.
-        if let (Some(recent), Some(ts)) = (self.peer.timestamps, seg.options().timestamps) {
-            let old = SeqNum(ts.val).before(SeqNum(recent.val));
-            if self.opening.cfg.timestamps && old && !seg.has(TcpFlags::RST) {
-                return self.answer(DropReason::TcpPaws, now);
+        let fails_paws = match (self.peer.timestamps, seg.options().timestamps) {
+            (Some(recent), Some(ts)) => {
+                self.opening.cfg.timestamps && acceptable::is_older(ts.val, recent.val)
             }
-        }
+            _ => false,
+        };
         let window = u32::from(self.opening.window());
-        if !acceptable::in_window(seg.seq(), seg.seq_len(), nxt, window) {
-            if seg.has(TcpFlags::RST) {
-                return self.stay(SegmentOutcome::dropped(DropReason::TcpNotAcceptable));
+        match acceptable::judge(&seg, fails_paws, nxt, window) {
+            Verdict::Acceptable => {}
+            Verdict::Reset => {
+                let error = if self.active {
+                    TcpError::Refused
+                } else {
+                    TcpError::Reset
+                };
+                let (stage, readiness) = fail(State::SynReceived, error, None, cx);
+                return (stage, SegmentOutcome::of(readiness));
             }
-            return self.answer(DropReason::TcpNotAcceptable, now);
-        }
-        // Second: the RST bit.
-        if seg.has(TcpFlags::RST) {
-            if seg.seq() != nxt {
-                return self.answer(DropReason::TcpChallenged, now);
+            Verdict::Discard(reason, Reply::None) => {
+                return self.stay(SegmentOutcome::dropped(reason));
             }
-            let error = if self.active {
-                TcpError::Refused
-            } else {
-                TcpError::Reset
-            };
-            let (stage, readiness) = fail(State::SynReceived, error, None, cx);
-            return (stage, SegmentOutcome::of(readiness));
-        }
-        // Fourth: the SYN bit (RFC 5961 section 4).
-        if seg.has(TcpFlags::SYN) {
-            return self.answer(DropReason::TcpChallenged, now);
-        }
-        // Fifth: the ACK bit.
-        if !seg.has(TcpFlags::ACK) {
-            return self.stay(SegmentOutcome::dropped(DropReason::TcpNotAcceptable));
+            Verdict::Discard(reason, _) => return self.answer(reason, now),
         }
         if seg.ack() != self.opening.iss + 1 {
             return self.stay(SegmentOutcome {
@@ -148,11 +136,7 @@ impl SynReceived {
     /// Discards the segment and acknowledges what we have, within the limit of such replies.
     fn answer(mut self, reason: DropReason, now: Instant) -> (Stage, SegmentOutcome) {
         self.ack_due |= self.reply_limit.permit(now);
-        let outcome = SegmentOutcome {
-            readiness: transmit_if(self.ack_due),
-            ..SegmentOutcome::dropped(reason)
-        };
-        (Stage::SynReceived(self), outcome)
+        self.stay(SegmentOutcome::dropped(reason))
     }
 
     fn stay(self, outcome: SegmentOutcome) -> (Stage, SegmentOutcome) {
@@ -161,10 +145,7 @@ impl SynReceived {
 
     pub(in crate::tcp) fn on_timeout(mut self, cx: &mut Context<'_>) -> (Stage, Readiness) {
         match self.opening.on_timeout(cx) {
-            Ok(()) => {
-                let readiness = transmit_if(self.opening.syn_due);
-                (Stage::SynReceived(self), readiness)
-            }
+            Ok(()) => (Stage::SynReceived(self), Readiness::empty()),
             Err(error) => fail(State::SynReceived, error, None, cx),
         }
     }
@@ -251,6 +232,6 @@ fn finish(
     if closing {
         tcb.close(cx);
     }
-    outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE | Readiness::TRANSMIT;
+    outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE;
     (Stage::Open(tcb), outcome)
 }

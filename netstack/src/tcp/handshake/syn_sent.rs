@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use packet::tcp::TcpFlags;
 
-use super::{Opening, SynReceived, fail, transmit_if};
+use super::{Opening, SynReceived, fail};
 use crate::base::{DropReason, Instant, TcpConfig};
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
@@ -67,23 +67,19 @@ impl SynSent {
                 .establish(State::SynSent, seg.seq(), seg.options(), seg, cx);
             let mut tcb = Tcb::new(done, cx.now());
             tcb.ack.on_urgent();
-            let readiness = Readiness::ESTABLISHED | Readiness::WRITABLE | Readiness::TRANSMIT;
+            let readiness = Readiness::ESTABLISHED | Readiness::WRITABLE;
             return (Stage::Open(tcb), SegmentOutcome::of(readiness));
         }
         // A simultaneous open: our SYN goes out again, as a SYN-ACK.
         let mut opening = self.opening;
         opening.syn_due = true;
         let received = SynReceived::simultaneous(opening, seg, cx);
-        let outcome = SegmentOutcome::of(Readiness::TRANSMIT);
-        (Stage::SynReceived(received), outcome)
+        (Stage::SynReceived(received), SegmentOutcome::default())
     }
 
     pub(in crate::tcp) fn on_timeout(mut self, cx: &mut Context<'_>) -> (Stage, Readiness) {
         match self.opening.on_timeout(cx) {
-            Ok(()) => {
-                let readiness = transmit_if(self.opening.syn_due);
-                (Stage::SynSent(self), readiness)
-            }
+            Ok(()) => (Stage::SynSent(self), Readiness::empty()),
             Err(error) => fail(State::SynSent, error, None, cx),
         }
     }

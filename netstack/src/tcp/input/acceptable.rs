@@ -18,7 +18,7 @@ use crate::tcp::tcb::Tcb;
 /// 5.5).
 const TIMESTAMP_STALE: Duration = Duration::from_secs(24 * 24 * 3600);
 
-/// What to do with a segment.
+/// The decision about a segment of a synchronised connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::tcp) enum Acceptability {
     /// On to the acknowledgment.
@@ -31,10 +31,35 @@ pub(in crate::tcp) enum Acceptability {
     ResetSilently,
 }
 
-/// The four cases of the acceptability test (RFC 9293 section 3.4, table 6).
+/// The result of the checks that SYN-RECEIVED and all synchronised states share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::tcp) enum Verdict {
+    /// The segment is acceptable and has the ACK bit.
+    Acceptable,
+    /// A reset at exactly RCV.NXT, the only valid one (RFC 5961 section 3).
+    Reset,
+    /// The segment is discarded, for this reason; the sender may get an ACK.
+    Discard(DropReason, Reply),
+}
+
+/// The reason for an ACK in reply to a discarded segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::tcp) enum Reply {
+    /// No reply.
+    None,
+    /// The segment fails PAWS.
+    Paws,
+    /// The segment is out of window.
+    OutOfWindow,
+    /// A challenge ACK (RFC 5961).
+    Challenge,
+}
+
+/// The four cases of the acceptability test (RFC 9293 section 3.4, table 6): false if the segment is
+/// out of window.
 pub(in crate::tcp) fn in_window(seq: SeqNum, len: u32, nxt: SeqNum, window: u32) -> bool {
     if window == 0 {
-        // Without a window only what begins at RCV.NXT can matter: its text is not taken, but its
+        // Without a window only what begins at RCV.NXT can matter: its payload is not taken, but its
         // acknowledgment may be.
         return seq == nxt;
     }
@@ -42,102 +67,127 @@ pub(in crate::tcp) fn in_window(seq: SeqNum, len: u32, nxt: SeqNum, window: u32)
     seq.within(nxt, edge) || (len > 0 && (seq + (len - 1)).within(nxt, edge))
 }
 
-/// Judges `seg`.
-pub(in crate::tcp) fn check(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Acceptability {
-    let rst = seg.has(TcpFlags::RST);
-    if let Some(reason) = paws(tcb, seg, now)
-        && !rst
-    {
-        reply(tcb, seg, now);
-        return Acceptability::Discard(reason);
+/// Returns true if a segment with timestamp `val` is older than one whose timestamp was `recent`.
+pub(in crate::tcp) fn is_older(val: u32, recent: u32) -> bool {
+    SeqNum(val).before(SeqNum(recent))
+}
+
+/// Makes the checks of RFC 9293 section 3.10.7.4, first to fourth, and of the presence of an ACK.
+/// `fails_paws`: by its timestamp the segment is an old duplicate.
+#[inline]
+pub(in crate::tcp) fn judge(seg: &Segment, fails_paws: bool, nxt: SeqNum, window: u32) -> Verdict {
+    let (rst, syn) = (seg.has(TcpFlags::RST), seg.has(TcpFlags::SYN));
+    // PAWS does not apply to resets (RFC 7323 section 5.2).
+    if fails_paws && !rst {
+        return Verdict::Discard(DropReason::TcpPaws, Reply::Paws);
     }
-    let nxt = tcb.window.nxt;
-    if !in_window(seg.seq(), seg.seq_len(), nxt, tcb.window.offered()) {
-        if !rst {
-            on_unacceptable(tcb, seg, now);
-        }
-        let reason = if seg.has(TcpFlags::SYN) && !rst {
-            DropReason::TcpChallenged
-        } else {
-            DropReason::TcpNotAcceptable
+    // First: the sequence number. A reset out of window gets no reply; a SYN is challenged, whatever
+    // its sequence number (RFC 5961 section 4).
+    if !in_window(seg.seq(), seg.seq_len(), nxt, window) {
+        return match (rst, syn) {
+            (true, _) => Verdict::Discard(DropReason::TcpNotAcceptable, Reply::None),
+            (false, true) => Verdict::Discard(DropReason::TcpChallenged, Reply::OutOfWindow),
+            (false, false) => Verdict::Discard(DropReason::TcpNotAcceptable, Reply::OutOfWindow),
         };
-        return Acceptability::Discard(reason);
     }
-    if rst {
-        if seg.seq() != nxt {
-            challenge(tcb, now);
-            return Acceptability::Discard(DropReason::TcpChallenged);
+    // Second: the RST bit. Third, security and precedence, is obsolete.
+    if rst && seg.seq() == nxt {
+        return Verdict::Reset;
+    }
+    // Fourth: the SYN bit.
+    if rst || syn {
+        return Verdict::Discard(DropReason::TcpChallenged, Reply::Challenge);
+    }
+    // Fifth: the ACK bit.
+    if !seg.has(TcpFlags::ACK) {
+        return Verdict::Discard(DropReason::TcpNotAcceptable, Reply::None);
+    }
+    Verdict::Acceptable
+}
+
+/// Decides about `seg`, and notes which reply is owed.
+pub(in crate::tcp) fn check(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Acceptability {
+    let fails_paws = fails_paws(tcb, seg, now);
+    match judge(seg, fails_paws, tcb.window.nxt, tcb.window.offered()) {
+        Verdict::Acceptable => {
+            update_ts_recent(tcb, seg, now);
+            Acceptability::Process
         }
-        return match tcb.phase {
+        Verdict::Reset => match tcb.phase {
             Phase::Closing | Phase::LastAck | Phase::TimeWait => Acceptability::ResetSilently,
             _ => Acceptability::Reset(TcpError::Reset),
-        };
+        },
+        Verdict::Discard(reason, reply) => {
+            match reply {
+                Reply::None => {}
+                Reply::Paws => acknowledge(tcb, seg, now),
+                Reply::OutOfWindow => on_out_of_window(tcb, seg, now),
+                Reply::Challenge => challenge(tcb, now),
+            }
+            Acceptability::Discard(reason)
+        }
     }
-    if seg.has(TcpFlags::SYN) {
-        challenge(tcb, now);
-        return Acceptability::Discard(DropReason::TcpChallenged);
-    }
-    if !seg.has(TcpFlags::ACK) {
-        return Acceptability::Discard(DropReason::TcpNotAcceptable);
-    }
-    // TS.Recent follows the segment that the next acknowledgment will answer (RFC 7323 section 4.3).
+}
+
+/// Updates TS.Recent, which follows the segment that the next acknowledgment will answer (RFC 7323
+/// section 4.3).
+fn update_ts_recent(tcb: &mut Tcb, seg: &Segment, now: Instant) {
     if tcb.agreed.timestamps
         && let Some(ts) = seg.options().timestamps
         && seg.seq().at_or_before(tcb.last_ack_sent)
-        && SeqNum(ts.val).at_or_after(SeqNum(tcb.ts_recent))
+        && !is_older(ts.val, tcb.ts_recent)
     {
         tcb.ts_recent = ts.val;
         tcb.ts_recent_at = now;
     }
-    Acceptability::Process
 }
 
-/// Protection against wrapped sequence numbers: `Some` if the segment fails it.
-fn paws(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Option<DropReason> {
+/// Returns true if `seg` fails PAWS, the protection against wrapped sequence numbers (RFC 7323 section
+/// 5): it has no timestamp although both sides agreed on them, or an old one.
+fn fails_paws(tcb: &mut Tcb, seg: &Segment, now: Instant) -> bool {
     if !tcb.agreed.timestamps {
-        return None;
+        return false;
     }
-    match seg.options().timestamps {
-        None => Some(DropReason::TcpPaws),
-        Some(ts) => {
-            let old = SeqNum(ts.val).before(SeqNum(tcb.ts_recent));
-            if old && now.saturating_since(tcb.ts_recent_at) > TIMESTAMP_STALE {
-                tcb.ts_recent = ts.val;
-                tcb.ts_recent_at = now;
-                return None;
-            }
-            old.then_some(DropReason::TcpPaws)
-        }
+    let Some(ts) = seg.options().timestamps else {
+        return true;
+    };
+    let old = is_older(ts.val, tcb.ts_recent);
+    if old && now.saturating_since(tcb.ts_recent_at) > TIMESTAMP_STALE {
+        tcb.ts_recent = ts.val;
+        tcb.ts_recent_at = now;
+        return false;
     }
+    old
 }
 
-/// An acknowledgment that answers an attack, or a peer that lost its memory (RFC 5961).
+/// Owes a challenge ACK, which answers an attack or a peer that has restarted (RFC 5961).
 pub(in crate::tcp) fn challenge(tcb: &mut Tcb, now: Instant) {
     if tcb.reply_limit.permit(now) {
         tcb.ack.on_urgent();
     }
 }
 
-/// An acknowledgment in reply to what was not acceptable. Text is always answered: its sender
-/// waits, and has a timer. What carries none could be an answer to our answer.
-fn reply(tcb: &mut Tcb, seg: &Segment, now: Instant) {
+/// Owes an ACK in reply to an unacceptable segment. A segment with payload always gets one: its sender
+/// has a timer that resends it. One without could itself be a reply to our reply, so those are limited.
+fn acknowledge(tcb: &mut Tcb, seg: &Segment, now: Instant) {
     let could_loop = seg.payload().is_empty() && !seg.has(TcpFlags::FIN);
     if !could_loop || tcb.reply_limit.permit(now) {
         tcb.ack.on_urgent();
     }
 }
 
-fn on_unacceptable(tcb: &mut Tcb, seg: &Segment, now: Instant) {
+/// Handles a segment that is out of window.
+fn on_out_of_window(tcb: &mut Tcb, seg: &Segment, now: Instant) {
     let nxt = tcb.window.nxt;
     let end = seg.seq() + seg.payload_len();
     if seg.seq().before(end) && end.at_or_before(nxt) {
         tcb.dsack = Some((seg.seq(), end));
     }
     if tcb.phase == Phase::TimeWait && seg.has(TcpFlags::FIN) && (end + 1).at_or_before(nxt) {
-        // The peer did not hear our last acknowledgment.
+        // The peer did not get our last ACK: TIME-WAIT begins anew.
         tcb.timers.life = now + tcb.cfg.time_wait;
     }
-    reply(tcb, seg, now);
+    acknowledge(tcb, seg, now);
 }
 
 #[cfg(test)]
@@ -147,18 +197,66 @@ mod tests {
     #[test]
     fn table_6() {
         let nxt = SeqNum(u32::MAX - 1);
-        // No text, no window.
+        // No payload, no window.
         assert!(in_window(nxt, 0, nxt, 0));
         assert!(!in_window(nxt + 1, 0, nxt, 0));
         assert!(!in_window(nxt.back(1), 0, nxt, 0));
-        // No text, a window.
+        // No payload, a window.
         assert!(in_window(nxt + 9, 0, nxt, 10));
         assert!(!in_window(nxt + 10, 0, nxt, 10));
         assert!(!in_window(nxt.back(1), 0, nxt, 10));
-        // Text, a window: either end inside.
+        // Payload, a window: either end inside.
         assert!(in_window(nxt.back(5), 6, nxt, 10));
         assert!(!in_window(nxt.back(5), 5, nxt, 10));
         assert!(in_window(nxt + 9, 100, nxt, 10));
         assert!(!in_window(nxt + 10, 100, nxt, 10));
+    }
+
+    #[test]
+    fn resets_and_syns_are_judged_by_their_place() {
+        use crate::tcp::segment::SegmentParts;
+        let nxt = SeqNum(u32::MAX - 1);
+        let verdict = |offset: u32, flags: TcpFlags, fails_paws: bool| {
+            let seg = Segment::from(SegmentParts {
+                seq: nxt + offset,
+                flags,
+                ..SegmentParts::default()
+            });
+            judge(&seg, fails_paws, nxt, 10)
+        };
+        let (ack, rst, syn) = (TcpFlags::ACK, TcpFlags::RST, TcpFlags::SYN);
+        let discard = Verdict::Discard;
+        let not_acceptable = DropReason::TcpNotAcceptable;
+        let challenged = DropReason::TcpChallenged;
+        assert_eq!(verdict(0, ack, false), Verdict::Acceptable);
+        assert_eq!(
+            verdict(0, ack, true),
+            discard(DropReason::TcpPaws, Reply::Paws)
+        );
+        assert_eq!(
+            verdict(10, ack, false),
+            discard(not_acceptable, Reply::OutOfWindow)
+        );
+        assert_eq!(
+            verdict(0, TcpFlags::empty(), false),
+            discard(not_acceptable, Reply::None)
+        );
+        assert_eq!(verdict(0, rst, true), Verdict::Reset, "PAWS or not");
+        assert_eq!(
+            verdict(1, rst, false),
+            discard(challenged, Reply::Challenge)
+        );
+        assert_eq!(
+            verdict(10, rst, false),
+            discard(not_acceptable, Reply::None)
+        );
+        assert_eq!(
+            verdict(0, syn, false),
+            discard(challenged, Reply::Challenge)
+        );
+        assert_eq!(
+            verdict(10, syn, false),
+            discard(challenged, Reply::OutOfWindow)
+        );
     }
 }

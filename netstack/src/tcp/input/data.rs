@@ -59,10 +59,7 @@ pub(super) fn process(
     if tcb.flags.contains(Flags::RECV_CLOSED) {
         // RFC 9293 section 3.6.1: nobody will read this; the sender must know.
         tcb.abort(cx);
-        return (
-            Readiness::CLOSED | Readiness::TRANSMIT,
-            Some(DropReason::TcpDataAfterClose),
-        );
+        return (Readiness::CLOSED, Some(DropReason::TcpDataAfterClose));
     }
     if must_wait(tcb, start, &payload, buffers) {
         tcb.ack.on_urgent();

@@ -10,10 +10,10 @@ pub(super) mod fin;
 use packet::Buffers;
 
 use super::context::Context;
-use super::outcome::{Readiness, SegmentOutcome};
+use super::outcome::SegmentOutcome;
 use super::phase::Phase;
 use super::segment::{Segment, reset_for};
-use super::tcb::{Flags, Tcb};
+use super::tcb::Tcb;
 use crate::base::DropReason;
 
 impl Tcb {
@@ -30,7 +30,7 @@ impl Tcb {
                 ..SegmentOutcome::dropped(DropReason::TcpNoListener)
             };
         }
-        let mut outcome = match acceptable::check(self, &seg, cx.now()) {
+        match acceptable::check(self, &seg, cx.now()) {
             acceptable::Acceptability::Process => self.process(seg, cx, buffers),
             acceptable::Acceptability::Discard(reason) => SegmentOutcome::dropped(reason),
             acceptable::Acceptability::Reset(error) => SegmentOutcome {
@@ -44,11 +44,7 @@ impl Tcb {
                     ..SegmentOutcome::default()
                 }
             }
-        };
-        if self.ack.is_due() || self.flags.contains(Flags::RST_DUE) || self.has_unsent() {
-            outcome.readiness |= Readiness::TRANSMIT;
         }
-        outcome
     }
 
     fn process(&mut self, seg: Segment, cx: &mut Context<'_>, buffers: &Buffers) -> SegmentOutcome {

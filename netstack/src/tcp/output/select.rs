@@ -235,10 +235,9 @@ impl Tcb {
     /// Nagle's rule (RFC 9293 section 3.7.4) as Minshall has it: one segment that is not full may be
     /// in flight, not: any segment.
     fn may_send_small(&self) -> bool {
-        !self.settings.cork
-            && (self.settings.nodelay
-                || self.flight.outstanding() == 0
-                || self.small_end.at_or_before(self.flight.una()))
+        self.settings.nodelay
+            || self.flight.outstanding() == 0
+            || self.small_end.at_or_before(self.flight.una())
     }
 
     /// True if the acknowledgments that are on their way will allow a much longer super-segment.
