@@ -1,4 +1,4 @@
-//! What every entry of a connection gets from outside: the time, and perhaps a subscriber.
+//! The context of a call into a connection: the time, and perhaps a subscriber to events.
 //!
 //! The core has no clock, so each call says what time it is. A caller that wants to know what the
 //! connection does passes a [`Subscriber`] along; the connection itself holds none. Without one no

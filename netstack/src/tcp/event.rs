@@ -1,4 +1,4 @@
-//! What happens inside a connection, as typed events for logs, tools and tests.
+//! Typed events of a connection, for logs, tools and tests.
 //!
 //! Events are of the same kinds that qlog defines for QUIC: changes of state, loss and recovery, the
 //! congestion window, flow control, discarded segments. [`Context`](super::Context) carries the

@@ -1,4 +1,4 @@
-//! Numbers of a connection, for people, tools and tests.
+//! Counters and state of a connection, for people, tools and tests.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{Stage, Tcp};
 
 /// Reports.
 impl Tcp {
-    /// What was sent again so far. A handshake's count ends with it.
+    /// Returns the counts of retransmissions so far. The count of a handshake ends with it.
     pub fn losses(&self) -> Losses {
         let (retransmits, timeouts) = match &self.stage {
             Stage::SynSent(SynSent { opening })
@@ -25,7 +25,7 @@ impl Tcp {
         }
     }
 
-    /// Numbers of the connection.
+    /// Returns the counters and state of the connection.
     pub fn info(&self) -> TcpInfo {
         let mut info = TcpInfo {
             state: self.state(),
@@ -83,7 +83,7 @@ impl Tcp {
         info
     }
 
-    /// Right edge of the window that was offered, and RCV.NXT.
+    /// Returns the right edge of the offered window, and RCV.NXT.
     #[cfg(test)]
     pub(super) fn recv_edge(&self) -> Option<(super::SeqNum, super::SeqNum)> {
         self.tcb().map(|tcb| (tcb.window.edge(), tcb.window.nxt))

@@ -1,12 +1,12 @@
-//! What holds for every connection between two calls, whatever the peer sends; checked after each
-//! entry where the feature `invariants` or a test asks for it.
+//! Invariants of a connection, checked after every entry where a test or the feature `invariants`
+//! asks for it.
 //!
-//! * **Define.** `Tcb::check` says what one state must fulfil, `Snapshot::check` what must hold
-//!   between the states before and after an entry.
+//! * **Define.** `Tcb::check` says what holds for one state, `Snapshot::check` what holds between
+//!   the states before and after an entry.
 //! * **Enforce.** `Tcp::checked` wraps every entry that changes a connection. A broken invariant is a bug
 //!   of this crate and panics.
-//! * **Consume.** Tests and fuzzers need not look for damage: they only have to reach it. Without the
-//!   feature all of this is compiled to nothing.
+//! * **Consume.** Tests and fuzzers need not look for damage: they only have to reach it. Without
+//!   the feature, `Tcp::checked` calls the entry and does nothing else.
 
 use super::Tcp;
 

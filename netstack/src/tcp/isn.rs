@@ -1,10 +1,11 @@
-//! Initial sequence numbers and timestamp offsets that nobody outside can predict (RFC 6528,
-//! RFC 7323 section 7.1).
+//! Initial sequence numbers and timestamp offsets that no outsider can predict (RFC 6528, RFC 7323
+//! section 7.1).
 //!
 //! * **Define.** An [`IsnGenerator`] is a pair of secrets.
 //! * **Enforce.** The secrets come from the given generator once and are private.
 //! * **Consume.** Two connections of the same addresses and ports get numbers that advance with
-//!   time, so an old segment is not taken for a new one; of other ports, unrelated ones.
+//!   time, so an old segment is not taken for a new one; connections of other ports get unrelated
+//!   numbers.
 
 use core::hash::{Hash, Hasher};
 use core::net::SocketAddr;
@@ -28,7 +29,7 @@ impl core::fmt::Debug for IsnGenerator {
 }
 
 impl IsnGenerator {
-    /// A generator with fresh secrets.
+    /// Creates a generator with fresh secrets.
     pub fn new(rng: &mut Rng) -> Self {
         let mut generator = Self {
             isn_key: [0; 16],
@@ -39,8 +40,8 @@ impl IsnGenerator {
         generator
     }
 
-    /// The initial sequence number of a connection opened `now`: a clock that ticks every 4 µs plus
-    /// a keyed hash of both endpoints.
+    /// Returns the initial sequence number of a connection opened `now`: a clock that ticks every 4
+    /// µs plus a keyed hash of both endpoints.
     pub fn isn(&self, now: Instant, local: SocketAddr, remote: SocketAddr) -> SeqNum {
         let mut hasher = SipHasher13::new_with_key(&self.isn_key);
         (local, remote).hash(&mut hasher);
@@ -48,9 +49,9 @@ impl IsnGenerator {
         SeqNum(clock.wrapping_add(hasher.finish() as u32))
     }
 
-    /// What to add to the millisecond clock in timestamps towards `remote`. One offset for a pair of
-    /// addresses, whatever the ports: so timestamps also order the connections that follow one
-    /// another in TIME-WAIT (RFC 6191), and uptime stays hidden.
+    /// Returns the offset of the millisecond clock in timestamps sent to `remote`. It is the same
+    /// for all ports of a pair of addresses, so timestamps also order the connections that follow
+    /// one another in TIME-WAIT (RFC 6191), and it hides the uptime.
     pub fn ts_offset(&self, local: SocketAddr, remote: SocketAddr) -> u32 {
         let mut hasher = SipHasher13::new_with_key(&self.timestamp_key);
         (local.ip(), remote.ip()).hash(&mut hasher);

@@ -1,9 +1,7 @@
-//! One TCP connection: pure state machines (RFC 9293).
+//! TCP connections as pure state machines (RFC 9293).
 //!
-//! [`Tcp`] knows no address, no port, no clock and no device. It is driven by five entries:
-//! [`on_segment`](Tcp::on_segment), [`on_timeout`](Tcp::on_timeout),
-//! [`poll_transmit`](Tcp::poll_transmit), reading and writing; and it is the same code on the
-//! machine's clock and on virtual time.
+//! A [`Tcp`] is one connection. It knows no address, no port, no clock and no device: time, randomness
+//! and segments are arguments. So the same code runs on the machine's clock and on virtual time.
 //!
 //! ```text
 //!   connect ──> SynSent ──────────────> Tcb (phase: ESTABLISHED … CLOSED)
@@ -12,21 +10,66 @@
 //!   accept ──> SynReceived ──────────────┘
 //! ```
 //!
-//! Before both sequence spaces are agreed upon, a state is a type that is consumed by the segment
-//! that ends it ([`handshake`]); afterwards it is a row of one table ([`phase`]).
+//! Before both sequence spaces are agreed on, a state is a type that is consumed by the segment that
+//! ends it (`handshake`); afterwards it is a row of one table (`phase`). Segments may be
+//! super-segments of up to 64 KiB in both directions; everything counts bytes.
 //!
-//! Segments may be super-segments of up to 64 KiB in both directions. Everything counts bytes.
+//! # The five entries
+//!
+//! 1. [`on_segment`](Tcp::on_segment) takes a received [`Segment`].
+//! 2. [`on_timeout`](Tcp::on_timeout) handles the timers that are due.
+//! 3. [`poll_transmit`](Tcp::poll_transmit) returns the next segment to send.
+//! 4. Reading: [`recv_chunk`](Tcp::recv_chunk) and [`recv_consume`](Tcp::recv_consume), or
+//!    [`recv_pop`](Tcp::recv_pop).
+//! 5. Writing: [`send`](Tcp::send), [`send_payload`](Tcp::send_payload), [`close`](Tcp::close),
+//!    [`close_recv`](Tcp::close_recv) and [`abort`](Tcp::abort).
+//!
+//! Entries that need the time take a [`Context`]: an [`Instant`](crate::base::Instant), and perhaps a
+//! [`Subscriber`], which gets every [`Event`] of the call.
+//!
+//! # The driver's contract
+//!
+//! The owner of a connection drives it in turns:
+//!
+//! * A new connection has a SYN or SYN-ACK to send: its first turn comes at once.
+//! * After any entry but `poll_transmit`, the connection may have something to send and its timer may
+//!   have changed. At the end of the turn, call `poll_transmit` until it returns `None`, then
+//!   [`poll_timeout`](Tcp::poll_timeout), and call `on_timeout` at that time. One turn may take many
+//!   segments; they are acknowledged together.
+//! * `on_segment` and `on_timeout` return the [`Readiness`] that concerns the application. A reset in
+//!   [`SegmentOutcome::rst`] is sent as it is.
+//! * After reading, [`wants_transmit`](Tcp::wants_transmit) says if a turn is worth the effort: only
+//!   some reads make a window update due.
+//! * [`is_gone`](Tcp::is_gone) says that the connection needs no more turns. Segments that still come
+//!   for it are segments for the port. In TIME-WAIT, [`time_wait_reuse`](Tcp::time_wait_reuse) says
+//!   the same of a new SYN.
 //!
 //! # Errors, as the application sees them
 //!
-//! As programs expect it from Linux: when a reset comes, bytes that had been received in order stay
-//! readable; then the error shows once, then the end of the stream. Bytes that were not
-//! acknowledged are dropped, and nothing more can be written.
+//! They are as on Linux: when a reset comes, bytes that had been received in order stay readable; then
+//! the error shows once, then the end of the stream. Bytes that were not acknowledged are dropped, and
+//! nothing more can be written.
+//!
+//! # Where to look
+//!
+//! | Subject | Module |
+//! |---|---|
+//! | segments that are out of window, challenge ACKs, PAWS | `input::acceptable` |
+//! | acknowledgments, round-trip samples, spurious timeouts | `input::ack` |
+//! | payload and the out-of-order queue | `input::data`, `recv::assembler` |
+//! | fast retransmit, limited transmit, SACK recovery | `send::inflight`, `reorder` |
+//! | congestion control | `cc` |
+//! | the Nagle algorithm, silly windows, zero window probes | `output::select` |
+//! | delayed ACKs, the rate limit of challenge ACKs | `output::delayed_ack` |
+//! | retransmission, persist and keepalive timers, the end of TIME-WAIT | `timeout` |
+//! | reuse of a connection in TIME-WAIT | `reuse` |
+//! | ICMP errors, path MTU | `icmp_error` |
 
 mod cc;
 mod context;
 mod event;
 mod handshake;
+mod icmp_error;
 mod info;
 mod input;
 mod invariants;
@@ -67,7 +110,7 @@ pub use socket::{Open, Tcp};
 use handshake::{SynReceived, SynSent};
 use tcb::Tcb;
 
-/// Where a connection stands: the handshake's states by value, then `Tcb`.
+/// The stage of a connection: a state of the handshake by value, then `Tcb`.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,

@@ -1,4 +1,4 @@
-//! What a connection tells its owner: readiness, errors, numbers.
+//! Results that a connection reports to its owner: readiness, errors, counters.
 
 use core::time::Duration;
 
@@ -6,12 +6,12 @@ use super::segment::SegmentOut;
 use crate::base::DropReason;
 
 bitflags::bitflags! {
-    /// What changed for the application or for the owner of the connection.
+    /// Changes that concern the application or the owner of the connection.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
     pub struct Readiness: u16 {
         /// There is something new to read: bytes, the end of the stream, or an error.
         const READABLE = 1;
-        /// Room for sending again, after `send` took less than it was offered; or an error.
+        /// There is room again, after `send` took less than it was offered; or an error.
         const WRITABLE = 1 << 1;
         /// The handshake is done.
         const ESTABLISHED = 1 << 2;
@@ -24,20 +24,20 @@ bitflags::bitflags! {
     }
 }
 
-/// What one received segment led to.
+/// The result of one received segment.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentOutcome {
-    /// What changed.
+    /// Changes that the segment made.
     pub readiness: Readiness,
-    /// Why the segment (or its text) was discarded, if it was.
+    /// Reason for which the segment, or its payload, was discarded.
     pub drop: Option<DropReason>,
-    /// A reply that does not come from the connection's own state (a reset for a bad ACK during the
-    /// handshake). Send it as it is.
+    /// A reply that does not come from the state of the connection, such as a reset for a bad ACK
+    /// during the handshake. It is sent as it is.
     pub rst: Option<SegmentOut>,
 }
 
 impl SegmentOutcome {
-    /// A segment that changed no more than this.
+    /// Creates the result of a segment that was taken.
     pub(super) fn of(readiness: Readiness) -> Self {
         Self {
             readiness,
@@ -45,7 +45,7 @@ impl SegmentOutcome {
         }
     }
 
-    /// A segment that was discarded without any effect on the application.
+    /// Creates the result of a segment that was discarded.
     pub(super) fn dropped(reason: DropReason) -> Self {
         Self {
             drop: Some(reason),
@@ -54,8 +54,8 @@ impl SegmentOutcome {
     }
 }
 
-/// Why a destination cannot be reached, as ICMP reports it (RFC 1122 section 3.2.2.1, RFC 4443
-/// section 3.1).
+/// Reasons for which a destination is unreachable, as ICMP reports them (RFC 1122 section 3.2.2.1,
+/// RFC 4443 section 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Unreachable {
     /// No route to the network.
@@ -75,13 +75,13 @@ pub enum Unreachable {
 /// An ICMP error about a connection, judged as RFC 1122 section 4.2.3.9 does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum IcmpError {
-    /// Will pass, perhaps: net or host unreachable, time exceeded, source route failed.
+    /// A condition that may pass: net or host unreachable, time exceeded, source route failed.
     Soft(Unreachable),
-    /// Will not pass: protocol or port unreachable, administratively prohibited.
+    /// A condition that lasts: protocol or port unreachable, administratively prohibited.
     Hard(Unreachable),
 }
 
-/// How a connection ended, other than by two FINs.
+/// Errors that end a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, thiserror::Error)]
 pub enum TcpError {
     /// The peer answered our SYN with a reset.
@@ -90,7 +90,7 @@ pub enum TcpError {
     /// The peer reset the connection.
     #[error("connection reset by peer")]
     Reset,
-    /// Nothing came back for all retransmissions or probes.
+    /// No answer came to all retransmissions or probes.
     #[error("connection timed out")]
     TimedOut,
     /// The network said that the peer cannot be reached.
@@ -101,11 +101,10 @@ pub enum TcpError {
     Aborted,
 }
 
-/// Where a connection stands in the state diagram of RFC 9293 section 3.3.2. LISTEN is not a
-/// connection.
+/// The states of RFC 9293 section 3.3.2, without LISTEN, which is not a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum State {
-    /// SYN sent, nothing heard.
+    /// SYN sent, no answer yet.
     SynSent,
     /// SYN received, our SYN not yet acknowledged.
     SynReceived,
@@ -127,7 +126,7 @@ pub enum State {
     Closed,
 }
 
-/// What a connection had to send again, counted from its beginning.
+/// Counts of retransmissions, from the beginning of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Losses {
     /// Segments retransmitted (wire segments, as cut at the MSS).
@@ -136,7 +135,7 @@ pub struct Losses {
     pub timeouts: u32,
 }
 
-/// Numbers of one connection, for people and tools.
+/// Counters and state of one connection, for people and tools.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TcpInfo {
     /// State.
@@ -155,7 +154,7 @@ pub struct TcpInfo {
     pub mss: u16,
     /// Bytes sent and not acknowledged.
     pub in_flight: u32,
-    /// Bytes of that which the peer reported received out of order.
+    /// Bytes of those that the peer SACKed.
     pub sacked: u32,
     /// The peer's window, in bytes.
     pub send_window: u32,
@@ -173,7 +172,7 @@ pub struct TcpInfo {
     pub timeouts: u32,
     /// Fast recoveries.
     pub recoveries: u32,
-    /// Recoveries and timeouts that turned out to be needless, and were taken back.
+    /// Spurious recoveries and timeouts, which were undone.
     pub undone: u32,
     /// Bytes received out of order that wait for a gap to close.
     pub out_of_order: u32,

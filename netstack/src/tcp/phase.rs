@@ -20,7 +20,7 @@
 //!
 //! * **Define.** A [`Phase`] says what may be sent and received.
 //! * **Enforce.** [`Phase::apply`] is the only way from one to another.
-//! * **Consume.** Input and output ask the permissions, never the state's name.
+//! * **Consume.** Input and output ask for permissions, never for the name of the state.
 
 use super::outcome::State;
 
@@ -37,7 +37,7 @@ pub(super) enum Phase {
     Closed,
 }
 
-/// What moves a connection from one phase to another.
+/// An event that moves a connection from one phase to another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum PhaseEvent {
     /// The application closed its sending half.
@@ -53,7 +53,7 @@ pub(super) enum PhaseEvent {
 }
 
 impl Phase {
-    /// Every phase.
+    /// All phases.
     #[cfg(test)]
     pub(super) const ALL: [Self; 8] = [
         Self::Established,
@@ -66,7 +66,7 @@ impl Phase {
         Self::Closed,
     ];
 
-    /// The phase after `event`; the same one where the event means nothing.
+    /// Returns the phase after `event`: the same one where the event has no meaning.
     #[must_use]
     pub(super) fn apply(self, event: PhaseEvent) -> Self {
         use Phase as P;
@@ -86,12 +86,12 @@ impl Phase {
         }
     }
 
-    /// The application may queue more.
+    /// Returns true if the application may queue more.
     pub(super) fn may_queue(self) -> bool {
         matches!(self, Self::Established | Self::CloseWait)
     }
 
-    /// Queued data or our FIN may still be unacknowledged.
+    /// Returns true if queued data or our FIN may still be unacknowledged.
     pub(super) fn may_transmit(self) -> bool {
         matches!(
             self,
@@ -99,12 +99,12 @@ impl Phase {
         )
     }
 
-    /// The peer's FIN has not come: its text is welcome.
+    /// Returns true if the peer may still send payload: its FIN has not come.
     pub(super) fn may_receive(self) -> bool {
         matches!(self, Self::Established | Self::FinWait1 | Self::FinWait2)
     }
 
-    /// The name in the state diagram.
+    /// Returns the name in the state diagram.
     pub(super) fn state(self) -> State {
         match self {
             Self::Established => State::Established,

@@ -1,11 +1,11 @@
-//! What is lost: the one decision that loss recovery rests on.
+//! Loss detection: the one decision on which loss recovery rests.
 //!
-//! Today the evidence is order in sequence space (RFC 6675 `IsLost`): what was sent long before
-//! something that has arrived is lost. "Long before" is the reorder window: a number of segments,
-//! three at first, that grows when the peer shows that segments which we had given up did arrive.
-//! Evidence by send time (RFC 8985) belongs behind this same function and is not here yet.
+//! The evidence is order in sequence space (RFC 6675 `IsLost`): bytes sent long before something
+//! that has arrived are lost. "Long before" is the reorder window: a number of segments, three at
+//! first, that grows when the peer shows that segments taken for lost did arrive. Evidence by send
+//! time (RFC 8985) belongs behind this same function and is not here yet.
 //!
-//! Owns the reorder window, never the scoreboard and never what is sent.
+//! This module knows neither how the scoreboard is filled nor what is sent.
 
 use super::send::scoreboard::Scoreboard;
 use super::seq::SeqNum;
@@ -13,10 +13,10 @@ use super::seq::SeqNum;
 /// Duplicate acknowledgments, or SACKed segments above, that make a segment lost (RFC 5681).
 const DUP_THRESH: u8 = 3;
 
-/// How far the reorder window may grow, in segments.
+/// Largest reorder window, in segments.
 const MAX_DUP_THRESH: u8 = 64;
 
-/// How much reordering the path has shown.
+/// The amount of reordering that the path has shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReorderWindow {
     segments: u8,
@@ -31,25 +31,27 @@ impl Default for ReorderWindow {
 }
 
 impl ReorderWindow {
-    /// Segments above a hole that make it lost, with `outstanding` segments in flight: never more
-    /// than can arrive above it.
+    /// Returns the number of segments above a hole that make it lost, with `outstanding` segments
+    /// in flight: never more than can arrive above it.
     pub(super) fn dup_thresh(self, outstanding: u32) -> u8 {
         let arrivable = u8::try_from(outstanding.saturating_sub(1)).unwrap_or(u8::MAX);
         self.segments.min(arrivable.max(DUP_THRESH))
     }
 
-    /// The peer reported a duplicate of what we retransmitted (RFC 2883): the original had only been
-    /// late. Widens the window.
+    /// Widens the window: the peer reported a duplicate of a retransmission (RFC 2883), so the
+    /// original had only been late.
     pub(super) fn on_spurious_retransmit(&mut self) {
         self.segments = self.segments.saturating_mul(2).min(MAX_DUP_THRESH);
     }
 
-    /// A retransmission timeout: better to be too quick than too patient from here on.
+    /// Resets the window after a retransmission timeout: from here on, an early retransmission is
+    /// better than a late one.
     pub(super) fn on_timeout(&mut self) {
         self.segments = DUP_THRESH;
     }
 
-    /// Everything below the returned number that is not SACKed is lost; `una` if nothing is.
+    /// Returns the edge below which everything that is not SACKed is lost; `una` if nothing is
+    /// lost.
     pub(super) fn lost_edge(
         self,
         board: &Scoreboard,

@@ -1,5 +1,4 @@
-//! TIME-WAIT: when a new SYN may take the place of what is left of a connection (RFC 9293 section
-//! 3.6.1 MAY-2, RFC 6191).
+//! Reuse of a connection in TIME-WAIT by a new SYN (RFC 9293 section 3.6.1 MAY-2, RFC 6191).
 
 use packet::tcp::TcpFlags;
 
@@ -8,18 +7,18 @@ use super::segment::Segment;
 use super::seq::SeqNum;
 use super::tcb::Tcb;
 
-/// A SYN may open a new incarnation of the connection.
+/// Permission for a SYN to open a new incarnation of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reuse {
-    /// The new initial sequence number must lie after this one, so that no segment of the old
-    /// incarnation can fall into the new window.
+    /// Lower bound: the new initial sequence number must lie after it, so that no segment of the
+    /// old incarnation can fall into the new window.
     pub isn_after: SeqNum,
 }
 
-/// Room between the incarnations: the largest window that the old one can have had in flight.
+/// Distance between the incarnations: the largest window that the old one can have had in flight.
 const GAP: u32 = 1 << 16;
 
-/// Whether `syn` may replace the connection in TIME-WAIT: by its timestamp if both incarnations
+/// Decides if `syn` may replace the connection in TIME-WAIT: by its timestamp if both incarnations
 /// have one and it is newer, else by its sequence number.
 pub(super) fn reuse(tcb: &Tcb, syn: &Segment) -> Option<Reuse> {
     let is_syn = syn.has(TcpFlags::SYN) && !syn.has(TcpFlags::RST) && !syn.has(TcpFlags::ACK);

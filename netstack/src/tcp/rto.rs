@@ -8,7 +8,7 @@ use crate::base::TcpConfig;
 /// Clock granularity G of RFC 6298: the wheel that drives the timers ticks in milliseconds.
 const GRANULARITY: Duration = Duration::from_millis(1);
 
-/// Most doublings; beyond it every timeout is the upper bound anyway.
+/// Maximum number of doublings; beyond it every timeout is the upper bound.
 const MAX_BACKOFF: u8 = 16;
 
 /// Exponential back-off (RFC 6298 section 5.5).
@@ -16,23 +16,23 @@ const MAX_BACKOFF: u8 = 16;
 pub(super) struct Backoff(u8);
 
 impl Backoff {
-    /// After one more expiry.
+    /// Doubles the timeout once more.
     pub(super) fn grow(&mut self) {
         self.0 = (self.0 + 1).min(MAX_BACKOFF);
     }
 
-    /// Doublings so far.
+    /// Returns the number of doublings.
     pub(super) fn count(self) -> u8 {
         self.0
     }
 
-    /// After a valid measurement.
+    /// Ends the back-off, after a valid measurement.
     pub(super) fn reset(&mut self) {
         self.0 = 0;
     }
 }
 
-/// The timeout: SRTT + max(G, 4·RTTVAR), at least `rto_min`, doubled per back-off, at most
+/// Returns the timeout: SRTT + max(G, 4·RTTVAR), at least `rto_min`, doubled per back-off, at most
 /// `rto_max`.
 pub(super) fn timeout(rtt: &RttEstimator, backoff: Backoff, cfg: &TcpConfig) -> Duration {
     let base = match rtt.srtt() {

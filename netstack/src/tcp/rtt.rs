@@ -1,8 +1,8 @@
-//! Round-trip time: smoothed mean and mean deviation (RFC 6298 section 2).
+//! Round-trip time: the smoothed mean and the mean deviation (RFC 6298 section 2).
 //!
-//! Owns the estimate. It never decides which samples are valid: the sender times one segment per
-//! round trip and gives up on it when anything is retransmitted (Karn), or takes the echoed
-//! timestamp (RFC 7323 section 4).
+//! The caller decides which samples are valid: the sender times one segment per round trip and
+//! discards the sample when anything is retransmitted (Karn), or takes the echoed timestamp (RFC
+//! 7323 section 4).
 
 use core::time::Duration;
 
@@ -31,12 +31,12 @@ impl RttEstimator {
         }
     }
 
-    /// Smoothed round-trip time, once there was a sample.
+    /// Returns the smoothed round-trip time, once there was a sample.
     pub(super) fn srtt(&self) -> Option<Duration> {
         (self.srtt_nanos != 0).then(|| Duration::from_nanos(self.srtt_nanos))
     }
 
-    /// Mean deviation.
+    /// Returns the mean deviation.
     pub(super) fn rttvar(&self) -> Duration {
         Duration::from_nanos(self.rttvar_nanos)
     }

@@ -1,9 +1,8 @@
 //! Sequence numbers: arithmetic modulo 2^32 (RFC 9293 section 3.4).
 //!
-//! * **Define.** A [`SeqNum`] has no total order; it is before or after another one only within
-//!   half the space.
-//! * **Enforce.** `SeqNum` implements neither `Ord` nor plain subtraction of numbers: comparisons
-//!   have names, and a difference is a distance.
+//! * **Define.** A [`SeqNum`] has no total order: two numbers compare only within half the space.
+//! * **Enforce.** `SeqNum` does not implement `Ord`: comparisons have names, and a difference is a
+//!   distance.
 //! * **Consume.** Every comparison in `tcp` goes through these methods, so wrapping is right once.
 
 use core::fmt;
@@ -14,32 +13,32 @@ use core::ops::{Add, AddAssign, Sub};
 pub struct SeqNum(pub u32);
 
 impl SeqNum {
-    /// True if `self` comes before `other`.
+    /// Returns true if `self` comes before `other`.
     pub const fn before(self, other: Self) -> bool {
         (self.0.wrapping_sub(other.0) as i32) < 0
     }
 
-    /// True if `self` comes after `other`.
+    /// Returns true if `self` comes after `other`.
     pub const fn after(self, other: Self) -> bool {
         other.before(self)
     }
 
-    /// True if `self` is `other` or comes before it.
+    /// Returns true if `self` is `other` or comes before it.
     pub const fn at_or_before(self, other: Self) -> bool {
         !other.before(self)
     }
 
-    /// True if `self` is `other` or comes after it.
+    /// Returns true if `self` is `other` or comes after it.
     pub const fn at_or_after(self, other: Self) -> bool {
         !self.before(other)
     }
 
-    /// True if `start` ≤ `self` < `end`.
+    /// Returns true if `start` ≤ `self` < `end`.
     pub const fn within(self, start: Self, end: Self) -> bool {
         self.at_or_after(start) && self.before(end)
     }
 
-    /// Distance from `earlier` to `self`, zero if `self` comes before it.
+    /// Returns the distance from `earlier` to `self`; zero if `self` comes first.
     pub const fn since(self, earlier: Self) -> u32 {
         if self.before(earlier) {
             0
@@ -48,19 +47,19 @@ impl SeqNum {
         }
     }
 
-    /// `count` numbers back.
+    /// Returns the number that comes `count` before `self`.
     #[must_use]
     pub const fn back(self, count: u32) -> Self {
         Self(self.0.wrapping_sub(count))
     }
 
-    /// The later of two.
+    /// Returns the later of two.
     #[must_use]
     pub const fn max(self, other: Self) -> Self {
         if self.before(other) { other } else { self }
     }
 
-    /// The earlier of two.
+    /// Returns the earlier of two.
     #[must_use]
     pub const fn min(self, other: Self) -> Self {
         if self.before(other) { self } else { other }
@@ -84,7 +83,7 @@ impl AddAssign<u32> for SeqNum {
 impl Sub for SeqNum {
     type Output = u32;
 
-    /// Distance from the right operand to the left one, modulo 2^32.
+    /// Returns the distance from the right operand to the left one, modulo 2^32.
     fn sub(self, earlier: Self) -> u32 {
         self.0.wrapping_sub(earlier.0)
     }

@@ -1,4 +1,4 @@
-//! What the application chose, and what the two sides agreed upon.
+//! Socket options, and the parameters that both sides agreed on.
 
 use core::time::Duration;
 
@@ -6,7 +6,7 @@ use super::cc::Algorithm;
 use crate::base::TcpConfig;
 use packet::tcp::TcpOptions;
 
-/// Socket options; they outlive the handshake.
+/// Socket options; they are kept when the handshake ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     /// Nagle's algorithm is off.
@@ -38,26 +38,26 @@ impl Settings {
     }
 }
 
-/// Largest shift of a window (RFC 7323 section 2.3).
+/// Maximum window scale (RFC 7323 section 2.3).
 const MAX_SCALE: u8 = 14;
 
 /// MSS of a peer that announced none (RFC 9293 section 3.7.1).
 const DEFAULT_MSS: u16 = 536;
 
-/// What both SYNs together allow.
+/// Parameters that both SYNs together allow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Agreed {
     /// Largest segment that we send, options included in it (RFC 6691).
     pub(super) mss: u16,
-    /// Shift of the windows that we receive.
+    /// Scale of the windows that the peer offers.
     pub(super) send_scale: u8,
-    /// Shift of the windows that we send.
+    /// Scale of the windows that we offer.
     pub(super) recv_scale: u8,
     pub(super) timestamps: bool,
     pub(super) sack: bool,
 }
 
-/// The shift with which `recv_buffer_max` can be offered.
+/// Returns the scale with which `recv_buffer_max` can be offered.
 pub(super) fn scale_for(cfg: &TcpConfig) -> u8 {
     (0..MAX_SCALE)
         .find(|scale| cfg.recv_buffer_max >> scale <= usize::from(u16::MAX))
@@ -82,7 +82,7 @@ impl Agreed {
     }
 }
 
-/// Below this a segment could not carry all options and a byte: 40 bytes of options, 8 of data.
+/// Smallest segment that carries all options and some payload: 40 bytes of options, 8 of payload.
 pub(super) const MIN_SEGMENT: u16 = 48;
 
 #[cfg(test)]

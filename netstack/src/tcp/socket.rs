@@ -1,6 +1,6 @@
-//! [`Tcp`]: what the owner of a connection sees of it.
+//! [`Tcp`]: a connection as its owner sees it.
 //!
-//! Forwards to the stage that the connection is in, and owns nothing else.
+//! Every method forwards to the stage that the connection is in.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::tcb::{Flags, Tcb};
 use crate::base::{DropReason, Instant, TcpConfig};
 
-/// What a new connection needs from its surroundings.
+/// Parameters of a new connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Open {
     /// Our initial sequence number, from [`IsnGenerator::isn`](super::IsnGenerator::isn).
@@ -38,15 +38,15 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// An active open: SYN-SENT, with the SYN due.
+    /// Opens actively: the connection is in SYN-SENT, with the SYN due.
     pub fn connect<'a>(cfg: &Arc<TcpConfig>, open: Open, cx: impl Into<Context<'a>>) -> Self {
         Self {
             stage: Stage::SynSent(SynSent::new(cfg, open, &mut cx.into())),
         }
     }
 
-    /// A passive open: SYN-RECEIVED, with the SYN-ACK due. The caller checked that `syn` is a SYN,
-    /// without ACK and RST, to a listener (RFC 9293 section 3.10.7.2).
+    /// Opens passively: the connection is in SYN-RECEIVED, with the SYN-ACK due. The caller checked
+    /// that `syn` is a SYN, without ACK and RST, to a listener (RFC 9293 section 3.10.7.2).
     pub fn accept<'a>(
         cfg: &Arc<TcpConfig>,
         open: Open,
@@ -115,7 +115,7 @@ impl Tcp {
         })
     }
 
-    /// When [`on_timeout`](Self::on_timeout) is wanted next.
+    /// Returns the time at which [`on_timeout`](Self::on_timeout) must be called next, if any.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.stage {
             Stage::SynSent(state) => Some(state.opening.timer()),
@@ -125,9 +125,9 @@ impl Tcp {
         }
     }
 
-    /// The next segment to send now, with at most `max_payload` bytes of text where the device cuts
-    /// super-segments; with less than a segment's worth (0, say), one segment at a time. Call it
-    /// until `None`.
+    /// Returns the next segment to send now. Call it until `None`. Where the device cuts
+    /// super-segments, `max_payload` is the most payload of one call; with a smaller value than a
+    /// segment (0, say), each call returns one segment.
     pub fn poll_transmit<'a>(
         &mut self,
         cx: impl Into<Context<'a>>,
@@ -172,14 +172,13 @@ impl Tcp {
 
 /// Reading.
 impl Tcp {
-    /// The first contiguous bytes that were received and not read; empty if there are none.
+    /// Returns the first contiguous bytes that were received and not read; empty if there are none.
     pub fn recv_chunk(&self) -> &[u8] {
         self.tcb().map_or(&[], |tcb| tcb.ring.front())
     }
 
-    /// The application read `count` bytes of what [`recv_chunk`](Self::recv_chunk) showed (or of
-    /// several chunks in turn). The window may have grown: see
-    /// [`wants_transmit`](Self::wants_transmit).
+    /// Removes `count` bytes of those that [`recv_chunk`](Self::recv_chunk) showed (or of several
+    /// chunks in turn). The window may grow: see [`wants_transmit`](Self::wants_transmit).
     pub fn recv_consume(&mut self, count: usize, now: Instant) {
         self.checked(|tcp| {
             if let Some(tcb) = tcp.tcb_mut() {
@@ -189,8 +188,8 @@ impl Tcp {
         });
     }
 
-    /// Takes the first slice of what was received, without a copy. The window may have grown:
-    /// see [`wants_transmit`](Self::wants_transmit).
+    /// Takes the first slice of the received bytes, without a copy. The window may grow: see
+    /// [`wants_transmit`](Self::wants_transmit).
     pub fn recv_pop(&mut self, now: Instant) -> Option<Payload> {
         self.checked(|tcp| {
             let tcb = tcp.tcb_mut()?;
@@ -200,13 +199,13 @@ impl Tcp {
         })
     }
 
-    /// Bytes received and not read.
+    /// Returns the number of bytes received and not read.
     pub fn recv_len(&self) -> usize {
         self.tcb().map_or(0, |tcb| tcb.ring.len())
     }
 
-    /// True if everything up to the peer's FIN was read. A connection that ended in any other way
-    /// says so by its [`state`](Self::state) and [`error`](Self::error).
+    /// Returns true if the application read everything up to the peer's FIN. For a connection that
+    /// ended in another way, see [`state`](Self::state) and [`error`](Self::error).
     pub fn is_recv_finished(&self) -> bool {
         self.tcb()
             .is_some_and(|tcb| tcb.flags.contains(Flags::FIN_RECEIVED) && tcb.ring.len() == 0)
@@ -215,8 +214,9 @@ impl Tcp {
 
 /// Writing.
 impl Tcp {
-    /// Queues as much of `data` as there is room for, and returns how much. After less than all, a
-    /// WRITABLE event says when to try again. `0` for a connection that is not open for sending.
+    /// Queues as much of `data` as there is room for, and returns how much. When it took less than
+    /// all, [`Readiness::WRITABLE`] says when to try again. Returns 0 if the connection is not open
+    /// for sending.
     pub fn send(&mut self, data: &[u8], buffers: &Buffers) -> usize {
         self.checked(|tcp| {
             let Some(tcb) = tcp.tcb_mut() else {
@@ -234,14 +234,14 @@ impl Tcp {
     /// Queues `data` without a copy.
     ///
     /// # Errors
-    /// Gives `data` back if there is not room for all of it; a WRITABLE event says when to try
+    /// Returns `data` if there is not room for all of it; [`Readiness::WRITABLE`] says when to try
     /// again.
     pub fn send_payload(&mut self, data: Payload) -> Result<(), Payload> {
         self.checked(|tcp| {
             let Some(tcb) = tcp.tcb_mut() else {
                 return Err(data);
             };
-            // A payload longer than the whole buffer goes when the buffer is empty.
+            // A payload longer than the whole buffer is taken when the buffer is empty.
             let fits = data.len() <= tcb.send_room()
                 || (tcb.phase.may_queue() && tcb.queue.len() == 0 && data.len() < 1 << 30);
             if !fits {
@@ -253,27 +253,28 @@ impl Tcp {
         })
     }
 
-    /// Bytes that [`send`](Self::send) would take now, pools permitting.
+    /// Returns the number of bytes that [`send`](Self::send) takes now, if the pools have them.
     pub fn send_room(&self) -> usize {
         self.tcb().map_or(0, Tcb::send_room)
     }
 
-    /// Asks for a WRITABLE event when there is room again, as a `send` that took too little does.
+    /// Asks for [`Readiness::WRITABLE`] when there is room again, as a `send` that took too little
+    /// does.
     pub fn want_write(&mut self) {
         if let Some(tcb) = self.tcb_mut() {
             tcb.flags.insert(Flags::WANT_WRITE);
         }
     }
 
-    /// Bytes queued that the peer has not acknowledged, sent or not.
+    /// Returns the number of queued bytes that the peer has not acknowledged, sent or not.
     pub fn unacked(&self) -> usize {
         self.tcb().map_or(0, |tcb| tcb.queue.len())
     }
 }
 
-/// Opening, closing, and what became of it.
+/// Closing, and the state of the connection.
 impl Tcp {
-    /// Closes our half: a FIN follows what is queued. Reading goes on.
+    /// Closes our half: a FIN follows the queued bytes. Reading goes on.
     pub fn close<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let cx = &mut cx.into();
         self.checked(|tcp| match &mut tcp.stage {
@@ -290,9 +291,8 @@ impl Tcp {
         });
     }
 
-    /// The application will read no more, whatever comes. Bytes that it has not read, or that come
-    /// later, reset the connection (RFC 1122 section 4.2.2.13). Closing altogether is
-    /// [`close`](Self::close) and this.
+    /// Ends reading. Bytes that are unread or arrive later reset the connection (RFC 1122 section
+    /// 4.2.2.13). To close altogether, call [`close`](Self::close) and this.
     pub fn close_recv<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let cx = &mut cx.into();
         self.checked(|tcp| {
@@ -309,8 +309,8 @@ impl Tcp {
         self.close_recv(cx);
     }
 
-    /// Ends the connection at once: the next [`poll_transmit`](Self::poll_transmit) is a reset,
-    /// where the state calls for one (RFC 9293 section 3.10.5).
+    /// Ends the connection at once. The next [`poll_transmit`](Self::poll_transmit) returns a
+    /// reset, if the state calls for one (RFC 9293 section 3.10.5).
     pub fn abort<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let cx = &mut cx.into();
         let from = self.state();
@@ -325,7 +325,7 @@ impl Tcp {
         });
     }
 
-    /// Where the connection stands.
+    /// Returns the state of the connection.
     pub fn state(&self) -> State {
         match &self.stage {
             Stage::SynSent(_) => State::SynSent,
@@ -335,7 +335,7 @@ impl Tcp {
         }
     }
 
-    /// Why the connection ended, if in an error. It stays; the caller shows it once.
+    /// Returns the error that ended the connection, if one did.
     pub fn error(&self) -> Option<TcpError> {
         match &self.stage {
             Stage::Open(tcb) => tcb.error,
@@ -344,7 +344,7 @@ impl Tcp {
         }
     }
 
-    /// Like [`error`](Self::error), and forgets it.
+    /// Takes the error that ended the connection, so that it is shown once.
     pub fn take_error(&mut self) -> Option<TcpError> {
         match &mut self.stage {
             Stage::Open(tcb) => tcb.error.take(),
@@ -353,8 +353,8 @@ impl Tcp {
         }
     }
 
-    /// True if there is nothing left to do on the wire: CLOSED, and no reset to be sent. Bytes may
-    /// still wait for the application.
+    /// Returns true if the connection is CLOSED and no reset must be sent. The application may
+    /// still have bytes to read.
     pub fn is_gone(&self) -> bool {
         match &self.stage {
             Stage::Open(tcb) => tcb.phase == Phase::Closed && !tcb.flags.contains(Flags::RST_DUE),
@@ -363,8 +363,8 @@ impl Tcp {
         }
     }
 
-    /// True if [`poll_transmit`](Self::poll_transmit) may have something: after reading, for
-    /// instance.
+    /// Returns true if [`poll_transmit`](Self::poll_transmit) may have a segment. It is worth
+    /// asking after reading, since a read can make a window update due.
     pub fn wants_transmit(&self) -> bool {
         match &self.stage {
             Stage::Open(tcb) => {
@@ -378,15 +378,15 @@ impl Tcp {
         }
     }
 
-    /// Whether `syn`, which came for this connection in TIME-WAIT, may open a new one in its place
-    /// (RFC 6191). `None`: treat it as a segment of this connection.
+    /// Decides if `syn`, which arrived for this connection in TIME-WAIT, may open a new one in its
+    /// place (RFC 6191). `None`: it is a segment of this connection.
     pub fn time_wait_reuse(&self, syn: &Segment) -> Option<Reuse> {
         reuse::reuse(self.tcb()?, syn)
     }
 }
 
 impl Tcb {
-    /// The application took `count` bytes: the buffer may grow, and the window with it.
+    /// Notes that the application took `count` bytes: the buffer may grow, and the window with it.
     fn after_read(&mut self, count: usize, now: Instant) {
         if count == 0 || !self.phase.may_receive() {
             return;
@@ -396,7 +396,7 @@ impl Tcb {
             .window
             .update_due(self.ring.len(), u32::from(self.agreed.mss))
         {
-            self.ack.on_urgent();
+            self.ack.set_due();
         }
     }
 }

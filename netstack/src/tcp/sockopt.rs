@@ -1,17 +1,12 @@
-//! What the application chooses for a connection, and what the network reports about its path.
+//! Socket options: what the application may change while the connection lives.
 
 use core::time::Duration;
 
 use super::cc::Algorithm;
-use super::context::Context;
-use super::handshake;
-use super::outcome::{IcmpError, Readiness, TcpError, Unreachable};
-use super::seq::SeqNum;
-use super::settings::MIN_SEGMENT;
 use super::{Stage, Tcp};
-use crate::base::{DropReason, Instant};
+use crate::base::Instant;
 
-/// Options, and what the network says.
+/// Socket options.
 impl Tcp {
     /// Turns Nagle's algorithm off (`true`) or on.
     pub fn set_nodelay(&mut self, nodelay: bool) {
@@ -20,7 +15,7 @@ impl Tcp {
         }
     }
 
-    /// True if Nagle's algorithm is off.
+    /// Returns true if Nagle's algorithm is off.
     pub fn nodelay(&self) -> bool {
         match &self.stage {
             Stage::SynSent(state) => state.opening.settings.nodelay,
@@ -30,7 +25,8 @@ impl Tcp {
         }
     }
 
-    /// Probes a connection that was silent for `idle`; `None`: never (RFC 9293 section 3.8.4).
+    /// Turns keepalive probes on, after `idle` without a segment from the peer, or off (`None`, RFC
+    /// 9293 section 3.8.4).
     pub fn set_keepalive(&mut self, idle: Option<Duration>, now: Instant) {
         if let Some(settings) = self.settings_mut() {
             settings.set_keepalive(idle);
@@ -40,79 +36,13 @@ impl Tcp {
         }
     }
 
-    /// Chooses the congestion control algorithm.
+    /// Changes the congestion control algorithm; the congestion window stays.
     pub fn set_congestion(&mut self, algorithm: Algorithm) {
         if let Some(settings) = self.settings_mut() {
             settings.algorithm = algorithm;
         }
         if let Some(tcb) = self.tcb_mut() {
             tcb.cc.switch(algorithm);
-        }
-    }
-
-    /// The path carries only segments of `mss` bytes (MTU less fixed headers): send smaller ones
-    /// from now on, and what is in flight again (RFC 1191 section 6.5).
-    pub fn on_path_mtu<'a>(&mut self, mss: u16, cx: impl Into<Context<'a>>) {
-        let mss = mss.max(MIN_SEGMENT);
-        let cx = &mut cx.into();
-        self.checked(|tcp| match &mut tcp.stage {
-            Stage::SynSent(state) => state.opening.set_mss(mss),
-            Stage::SynReceived(state) => state.opening.set_mss(mss),
-            Stage::Open(tcb) if mss < tcb.agreed.mss => {
-                tcb.agreed.mss = mss;
-                if tcb.phase.may_transmit() {
-                    tcb.flight.on_path_mtu(cx);
-                }
-            }
-            _ => {}
-        });
-    }
-
-    /// The network reported an error about a segment of ours with sequence number `seq` (RFC 1122
-    /// section 4.2.3.9, RFC 5461, RFC 5927). A hard error ends a handshake; in a synchronised state
-    /// every error is soft: it only explains a later timeout.
-    ///
-    /// # Errors
-    /// [`DropReason::IcmpUnmatched`] if nothing with that number is outstanding.
-    pub fn on_icmp_error<'a>(
-        &mut self,
-        error: IcmpError,
-        seq: SeqNum,
-        cx: impl Into<Context<'a>>,
-    ) -> Result<Readiness, DropReason> {
-        let from = self.state();
-        let (IcmpError::Soft(cause) | IcmpError::Hard(cause)) = error;
-        let opening = match &mut self.stage {
-            Stage::SynSent(state) => &mut state.opening,
-            Stage::SynReceived(state) => &mut state.opening,
-            Stage::Open(tcb) => {
-                let end = tcb.flight.nxt();
-                return if seq.within(tcb.flight.una(), end) {
-                    tcb.soft_error = Some(cause);
-                    Ok(Readiness::empty())
-                } else {
-                    Err(DropReason::IcmpUnmatched)
-                };
-            }
-            Stage::Closed { .. } => return Err(DropReason::IcmpUnmatched),
-        };
-        if seq != opening.iss() {
-            return Err(DropReason::IcmpUnmatched);
-        }
-        match error {
-            IcmpError::Soft(cause) => {
-                opening.note_soft_error(cause);
-                Ok(Readiness::empty())
-            }
-            IcmpError::Hard(cause) => {
-                let error = match cause {
-                    Unreachable::Port | Unreachable::Protocol => TcpError::Refused,
-                    other => TcpError::Unreachable(other),
-                };
-                let (stage, readiness) = handshake::fail(from, error, None, &mut cx.into());
-                self.stage = stage;
-                Ok(readiness)
-            }
         }
     }
 }

@@ -1,9 +1,10 @@
-//! A synchronised connection: the state that input, output and the timers share.
+//! A synchronised connection: the transmission control block (TCB) that input, output and timers
+//! share.
 //!
-//! * **Define.** A [`Tcb`] exists from the moment both sequence spaces are agreed upon; what is
-//!   permitted is its [`Phase`].
-//! * **Enforce.** Only a finished handshake builds one; `input` consumes segments, `output` drains,
-//!   this module owns the application's side and the end of the connection.
+//! * **Define.** A [`Tcb`] exists from the moment both sequence spaces are agreed on; its [`Phase`]
+//!   says what is permitted.
+//! * **Enforce.** Only a finished handshake builds one. `input` takes segments, `output` makes
+//!   them, and this module has the application's calls and the end of the connection.
 //! * **Consume.** `Tcp` forwards to it.
 //!
 //! An idle connection holds no slab: both queues give back what they do not need.
@@ -32,33 +33,33 @@ use super::timers::Timers;
 use crate::base::{Instant, TcpConfig};
 
 bitflags::bitflags! {
-    /// What is pending, and what was done.
+    /// Pending work, and marks of past events.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub(super) struct Flags: u16 {
-        /// The application closed its half: a FIN follows the queue.
+        /// The application closed its half: a FIN follows the queued bytes.
         const FIN_QUEUED = 1;
-        /// A reset is to be sent.
+        /// A reset must be sent.
         const RST_DUE = 1 << 1;
-        /// The application will read no more.
+        /// The application reads no more.
         const RECV_CLOSED = 1 << 2;
-        /// The application was told that there was no room.
+        /// The application waits for room in the send buffer.
         const WANT_WRITE = 1 << 3;
-        /// The persist timer expired: send what the window forbids.
+        /// The persist timer expired: a zero window probe must be sent.
         const PROBE_DUE = 1 << 4;
-        /// An octet beyond SND.NXT was sent as a probe.
+        /// A byte beyond SND.NXT was sent as a zero window probe.
         const PROBE_SENT = 1 << 5;
-        /// A keepalive probe is to be sent.
+        /// A keepalive probe must be sent.
         const KEEPALIVE_DUE = 1 << 6;
-        /// Something was sent at all: `last_sent` means something.
+        /// `last_sent` is valid.
         const SENT = 1 << 7;
         /// The peer's FIN is in sequence.
         const FIN_RECEIVED = 1 << 8;
-        /// Something was resent, and no acknowledgment has told yet whether that was right.
+        /// A recovery or timeout began, and no acknowledgment has shown yet if it was spurious.
         const UNDECIDED = 1 << 9;
     }
 }
 
-/// Numbers for `TcpInfo`.
+/// Counters for `TcpInfo`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Stats {
     pub(super) bytes_in: u64,
@@ -69,7 +70,7 @@ pub(super) struct Stats {
     pub(super) undone: u32,
 }
 
-/// Everything about one synchronised connection.
+/// The state of one synchronised connection.
 #[derive(Debug)]
 pub(super) struct Tcb {
     pub(super) cfg: Arc<TcpConfig>,
@@ -87,20 +88,20 @@ pub(super) struct Tcb {
     pub(super) cc: Controller,
     pub(super) rtt: RttEstimator,
     pub(super) backoff: Backoff,
-    /// Expiries since something was heard that made progress.
+    /// Expiries of the retransmission or persist timer since the last progress.
     pub(super) retries: u8,
-    /// End of the last segment that was not full (Minshall's variant of Nagle's rule).
+    /// End of the last segment that was not full (Minshall's variant of the Nagle algorithm).
     pub(super) small_end: SeqNum,
     pub(super) last_sent: Instant,
     // Receiving.
     pub(super) ring: Ring,
     pub(super) assembler: Option<Box<Assembler>>,
     pub(super) window: RecvWindow,
-    /// Where the peer's FIN is, if it came before what precedes it.
+    /// Sequence number of the peer's FIN, if it arrived ahead of a gap.
     pub(super) fin_at: Option<SeqNum>,
     pub(super) ack: DelayedAck,
     pub(super) reply_limit: ReplyLimit,
-    /// A range that arrived twice, to report once (RFC 2883).
+    /// A range that arrived twice, to be reported once (D-SACK, RFC 2883).
     pub(super) dsack: Option<(SeqNum, SeqNum)>,
     pub(super) last_ack_sent: SeqNum,
     pub(super) last_heard: Instant,
@@ -109,16 +110,16 @@ pub(super) struct Tcb {
     pub(super) ts_offset: u32,
     pub(super) ts_recent: u32,
     pub(super) ts_recent_at: Instant,
-    /// Our timestamp when the last recovery, or series of timeouts, began.
+    /// Our timestamp when the last recovery, or the first timeout of a series, began.
     pub(super) episode_ts: u32,
-    /// The same for the last recovery or timeout by itself.
+    /// Our timestamp when the last recovery or timeout began.
     pub(super) resent_ts: u32,
     //
     pub(super) timers: Timers,
     pub(super) stats: Stats,
 }
 
-/// Initial congestion window (RFC 6928; one segment if the handshake lost one, RFC 5681).
+/// Returns the initial congestion window (RFC 6928; one segment if a SYN was lost, RFC 5681).
 fn initial_window(cfg: &TcpConfig, mss: u32, lossy: bool) -> u32 {
     if lossy {
         return mss;
@@ -127,7 +128,7 @@ fn initial_window(cfg: &TcpConfig, mss: u32, lossy: bool) -> u32 {
 }
 
 impl Tcb {
-    /// The connection that a handshake led to.
+    /// Creates the connection from a finished handshake.
     pub(super) fn new(done: Established, now: Instant) -> Self {
         let Established {
             cfg,
@@ -148,7 +149,7 @@ impl Tcb {
         let mut backoff = Backoff::default();
         match measured {
             Some(measured) => rtt.sample(measured),
-            // RFC 6298 section 5.7: after a lost SYN, begin with no less than 3 s (4, as it is).
+            // RFC 6298 section 5.7: after a lost SYN the first timeout is at least 3 s (here 4 s).
             None if lossy => {
                 backoff.grow();
                 backoff.grow();
@@ -209,38 +210,38 @@ impl Tcb {
         tcb
     }
 
-    /// Retransmission timeout as it stands.
+    /// Returns the retransmission timeout, back-off included.
     pub(super) fn rto(&self) -> Duration {
         rto::timeout(&self.rtt, self.backoff, &self.cfg)
     }
 
-    /// Payload of a full segment with the usual options.
+    /// Returns the payload size of a full segment with the usual options (effective send MSS).
     pub(super) fn payload_mss(&self) -> u32 {
         let options = if self.agreed.timestamps { 12 } else { 0 };
         u32::from(self.agreed.mss).saturating_sub(options).max(1)
     }
 
-    /// Our timestamp clock.
+    /// Returns our timestamp clock (TSval).
     pub(super) fn ts_now(&self, now: Instant) -> u32 {
         (now.as_millis() as u32).wrapping_add(self.ts_offset)
     }
 
-    /// Octets that wait for their first transmission, our FIN not counted.
+    /// Returns the number of bytes that wait for their first transmission, without our FIN.
     pub(super) fn unsent(&self) -> u32 {
         self.queue.end().since(self.flight.nxt())
     }
 
-    /// True if our FIN is sent and counted.
+    /// Returns true if our FIN was sent.
     pub(super) fn fin_sent(&self) -> bool {
         self.flight.nxt().after(self.queue.end())
     }
 
-    /// True if something waits for its first transmission, our FIN included.
+    /// Returns true if bytes or our FIN wait for their first transmission.
     pub(super) fn has_unsent(&self) -> bool {
         self.unsent() > 0 || (self.flags.contains(Flags::FIN_QUEUED) && !self.fin_sent())
     }
 
-    /// Bounds of the out-of-order queue.
+    /// Returns the limits of the out-of-order queue.
     pub(super) fn assembler_limits(&self) -> Limits {
         Limits {
             ranges: self.cfg.max_reassembly_ranges,
@@ -249,7 +250,7 @@ impl Tcb {
         }
     }
 
-    /// Room in the send buffer.
+    /// Returns the room in the send buffer, in bytes.
     pub(super) fn send_room(&self) -> usize {
         if self.phase.may_queue() {
             self.cfg.send_buffer.saturating_sub(self.queue.len())
@@ -258,7 +259,7 @@ impl Tcb {
         }
     }
 
-    /// The application closes its half.
+    /// Closes our half.
     pub(super) fn close(&mut self, cx: &mut Context<'_>) {
         if !self.phase.may_queue() {
             return;
@@ -267,7 +268,7 @@ impl Tcb {
         self.transition(PhaseEvent::Close, cx);
     }
 
-    /// The application will not read again.
+    /// Ends reading for the application.
     pub(super) fn close_recv(&mut self, cx: &mut Context<'_>) {
         if self.flags.contains(Flags::RECV_CLOSED) {
             return;
@@ -275,7 +276,7 @@ impl Tcb {
         self.flags.insert(Flags::RECV_CLOSED);
         let unread = self.ring.len() > 0 || self.assembler.is_some();
         if unread && self.phase != Phase::TimeWait && self.phase != Phase::Closed {
-            // RFC 1122 section 4.2.2.13: the peer must learn that its data was not read.
+            // The peer must learn that its data was not read (RFC 1122 section 4.2.2.13).
             self.abort(cx);
             self.flags.insert(Flags::RST_DUE);
             return;
@@ -285,7 +286,7 @@ impl Tcb {
         self.on_phase_changed(cx);
     }
 
-    /// The application gives up.
+    /// Ends the connection at the application's wish.
     pub(super) fn abort(&mut self, cx: &mut Context<'_>) {
         let reset = matches!(
             self.phase,
@@ -300,8 +301,8 @@ impl Tcb {
         }
     }
 
-    /// The connection ends with an error. What was received in order stays readable: the
-    /// application sees it first, then the error, as on Linux.
+    /// Ends the connection with an error. Bytes received in order stay readable: the application
+    /// reads them first and gets the error afterwards, as on Linux.
     pub(super) fn fail(&mut self, error: TcpError, cx: &mut Context<'_>) -> Readiness {
         if self.phase == Phase::Closed {
             return Readiness::empty();
@@ -312,7 +313,7 @@ impl Tcb {
         Readiness::ERROR | Readiness::CLOSED | Readiness::READABLE | Readiness::WRITABLE
     }
 
-    /// Frees all that an ended connection does not need; what the application may still read stays.
+    /// Frees everything that an ended connection does not need; unread bytes stay.
     fn release(&mut self, cx: &mut Context<'_>) {
         self.queue.clear();
         self.flight.release(cx);
@@ -322,7 +323,7 @@ impl Tcb {
             .remove(Flags::PROBE_DUE | Flags::KEEPALIVE_DUE | Flags::WANT_WRITE);
     }
 
-    /// Moves to the phase that `event` leads to, if to any.
+    /// Moves to the phase that `event` leads to, if it leads to another one.
     pub(super) fn transition(&mut self, event: PhaseEvent, cx: &mut Context<'_>) -> Readiness {
         let before = self.phase;
         let after = before.apply(event);
@@ -337,7 +338,7 @@ impl Tcb {
         self.on_phase_changed(cx)
     }
 
-    /// Starts the timers that belong to the phase, and frees what it does not need.
+    /// Starts the timer of the new phase, and frees what the phase does not need.
     fn on_phase_changed(&mut self, cx: &mut Context<'_>) -> Readiness {
         match self.phase {
             Phase::TimeWait => {
@@ -359,7 +360,7 @@ impl Tcb {
         }
     }
 
-    /// Starts, or stops, the keepalive timer; not in phases whose end that timer is.
+    /// Starts or stops the keepalive timer, except in phases that this timer ends.
     pub(super) fn arm_keepalive(&mut self, now: Instant) {
         let closing = matches!(self.phase, Phase::TimeWait | Phase::Closed)
             || (self.phase == Phase::FinWait2 && self.flags.contains(Flags::RECV_CLOSED));
@@ -373,7 +374,7 @@ impl Tcb {
         self.keepalives = 0;
     }
 
-    /// Retransmissions before giving up: fewer when no application waits.
+    /// Returns the number of retransmissions before giving up: fewer when the application is gone.
     pub(super) fn max_retries(&self) -> u8 {
         if self.flags.contains(Flags::RECV_CLOSED) {
             self.cfg.data_retries.min(ORPHAN_RETRIES)
@@ -382,12 +383,12 @@ impl Tcb {
         }
     }
 
-    /// The error that explains why nothing came back.
+    /// Returns the error for a peer that no longer answers.
     pub(super) fn timeout_error(&self) -> TcpError {
         self.soft_error
             .map_or(TcpError::TimedOut, TcpError::Unreachable)
     }
 }
 
-/// Retransmissions and probes on behalf of an application that is gone.
+/// Maximum number of retransmissions and probes once the application is gone.
 pub(super) const ORPHAN_RETRIES: u8 = 8;

@@ -1,5 +1,6 @@
-//! Timers that make a connection send: retransmission, persist, delayed acknowledgment, keepalive;
-//! and those that end it (RFC 9293 sections 3.8.3, 3.8.4, 3.8.6.1 and 3.10.8).
+//! The timers of a synchronised connection expire: delayed ACK, retransmission, persist and
+//! keepalive, and the ends of FIN-WAIT-2 and TIME-WAIT (RFC 9293 sections 3.8.3, 3.8.4, 3.8.6.1 and
+//! 3.10.8).
 
 use core::time::Duration;
 
@@ -15,7 +16,7 @@ impl Tcb {
     pub(in crate::tcp) fn on_timeout(&mut self, cx: &mut Context<'_>) -> Readiness {
         let mut readiness = Readiness::empty();
         if take_due(&mut self.timers.delayed_ack, cx.now()) && self.ack.is_owed() {
-            self.ack.on_urgent();
+            self.ack.set_due();
         }
         if take_due(&mut self.timers.retransmit, cx.now()) && self.phase.may_transmit() {
             readiness |= if self.flight.outstanding() > 0 {
@@ -54,8 +55,9 @@ impl Tcb {
         Readiness::empty()
     }
 
-    /// The window has been too small for a timeout. Ask, more and more rarely, for as long as the
-    /// peer answers (RFC 9293 section 3.8.6.1); an application that is gone does not wait forever.
+    /// Handles the persist timer: the window has been closed, or silly, for a timeout. Sends zero
+    /// window probes, at growing intervals, for as long as the peer answers (RFC 9293 section
+    /// 3.8.6.1). Once the application is gone, the number of probes is bounded.
     fn on_persist_timer(&mut self, cx: &mut Context<'_>) -> Readiness {
         self.retries = self.retries.saturating_add(1);
         let orphan = self.flags.contains(Flags::RECV_CLOSED);
@@ -91,7 +93,7 @@ impl Tcb {
         };
         let silent = cx.now().saturating_since(self.last_heard);
         if self.flight.outstanding() > 0 || self.has_unsent() || silent < idle {
-            // The other timers watch over the peer, or it spoke since.
+            // The other timers watch the peer, or it was heard since.
             self.keepalives = 0;
             let wait = idle.saturating_sub(silent).max(Duration::from_millis(1));
             self.timers.life = cx.now() + if silent < idle { wait } else { idle };

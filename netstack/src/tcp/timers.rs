@@ -1,19 +1,19 @@
 //! The timers of a synchronised connection: three instants, each with one meaning at a time.
 //!
-//! Owns when, never what: `tcb` asks which are due and acts. A connection with all three at
-//! [`Instant::FAR_FUTURE`] costs the owner's timer wheel nothing.
+//! `tcb` asks which timers are due and acts. A connection with all three at [`Instant::FAR_FUTURE`]
+//! has no entry in the timer wheel.
 
 use crate::base::Instant;
 
-/// Armed timers; [`Instant::FAR_FUTURE`]: not armed.
+/// The timers; one at [`Instant::FAR_FUTURE`] is not armed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
     /// Retransmission (RFC 6298) while something is in flight; persist (RFC 9293 section 3.8.6.1)
     /// while nothing is and something waits for the window.
     pub(super) retransmit: Instant,
-    /// Delayed acknowledgment.
+    /// Delayed ACK.
     pub(super) delayed_ack: Instant,
-    /// Keepalive while the connection is open, the end of FIN-WAIT-2 or of TIME-WAIT after that.
+    /// Keepalive while the connection is open; afterwards the end of FIN-WAIT-2 or of TIME-WAIT.
     pub(super) life: Instant,
 }
 
@@ -28,14 +28,14 @@ impl Default for Timers {
 }
 
 impl Timers {
-    /// The earliest, if any is armed.
+    /// Returns the earliest timer, if any is armed.
     pub(super) fn earliest(&self) -> Option<Instant> {
         let first = self.retransmit.min(self.delayed_ack).min(self.life);
         (first != Instant::FAR_FUTURE).then_some(first)
     }
 }
 
-/// True if `at` is armed and has come; it is then disarmed.
+/// Returns true if `at` is armed and due; disarms it then.
 pub(super) fn take_due(at: &mut Instant, now: Instant) -> bool {
     let due = *at != Instant::FAR_FUTURE && *at <= now;
     if due {

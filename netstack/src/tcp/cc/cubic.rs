@@ -1,31 +1,32 @@
-//! CUBIC: the window follows a cubic function of the time since the last loss (RFC 8312).
+//! CUBIC: the window follows a cubic function of the time since the last loss (RFC 9438).
 //!
 //! Windows are in segments and times in seconds here, as in the RFC; `Window` is in bytes.
 
 use super::{Acked, CongestionControl, Window};
 use crate::base::Instant;
 
-/// Aggressiveness (RFC 8312 section 5).
+/// The constant C, which sets how aggressive the growth is (RFC 9438 section 5).
 const C: f64 = 0.4;
-/// Multiplicative decrease (section 4.5).
+/// Multiplicative decrease factor β (section 4.6).
 const BETA: f64 = 0.7;
-/// Additive increase that is as fast as Reno's with that decrease (section 4.2).
+/// Additive increase α of the Reno-friendly region: as fast as Reno with that decrease (section
+/// 4.3).
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 
-/// One epoch: the time between two losses.
+/// The state of one congestion avoidance stage: the time between two losses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cubic {
     /// Window before the last reduction, in segments; zero: no loss yet.
     w_max: f32,
-    /// The one before that.
+    /// The value of `w_max` before that.
     w_last_max: f32,
     /// Seconds from the start of the epoch to `w_max`.
     k: f32,
-    /// What Reno's window would be, in segments.
+    /// Estimate of Reno's window, in segments.
     w_est: f32,
     /// Bytes of growth not applied yet.
     rest: f32,
-    /// When this epoch began; far future: with the next acknowledgment.
+    /// Start of this epoch; far future: it starts with the next acknowledgment.
     epoch: Instant,
 }
 
@@ -51,7 +52,8 @@ impl CongestionControl for Cubic {
             self.rest = 0.0;
             self.w_est = cwnd as f32;
             if f64::from(self.w_max) <= cwnd {
-                // After a timeout, or no loss yet: the plateau is here (sections 4.7, 4.8).
+                // After a timeout, or before any loss, the plateau is at the current window
+                // (sections 4.8, 4.10).
                 self.w_max = cwnd as f32;
                 self.k = 0.0;
             } else {
@@ -63,22 +65,23 @@ impl CongestionControl for Cubic {
         self.w_est += (ALPHA * segments / cwnd.max(1.0)) as f32;
 
         let ahead = t + acked.srtt.as_secs_f64() - f64::from(self.k);
-        // No more than half as much again in a round trip, however long ago the epoch began.
+        // The target is at most 1.5 times the window (section 4.2), however long ago the epoch
+        // began.
         let target = (C * ahead * ahead * ahead + f64::from(self.w_max)).clamp(cwnd, 1.5 * cwnd);
         let mut growth = (target - cwnd) / cwnd.max(1.0) * segments * mss;
         let friendly = (f64::from(self.w_est) - cwnd) * mss;
         growth = growth.max(friendly).max(0.0) + f64::from(self.rest);
-        // Never more than slow start would.
+        // Growth is never faster than in slow start.
         let whole = growth.floor().min(f64::from(acked.bytes));
         self.rest = (growth - whole).clamp(0.0, 1.0) as f32;
         window.cwnd = window.cwnd.saturating_add(whole as u32);
     }
 
     fn reduce(&mut self, window: &Window, flight: u32, mss: u32) -> u32 {
-        // What was in use, where the window was larger than that.
+        // The part of the window that was in use.
         let used = window.cwnd.min(flight.max(window.cwnd / 2));
         let now = (f64::from(used) / f64::from(mss.max(1))) as f32;
-        // Fast convergence (section 4.6).
+        // Fast convergence (section 4.7).
         self.w_max = if now < self.w_last_max {
             now * (1.0 + BETA as f32) / 2.0
         } else {

@@ -1,16 +1,16 @@
-//! Congestion control: how much may be in the network.
+//! Congestion control: the number of bytes that may be in the network (RFC 5681).
 //!
 //! * **Define.** A [`Window`] is the congestion window and the slow start threshold, in bytes.
 //! * **Enforce.** It changes only through [`Controller`], which does what all algorithms share (slow
 //!   start, floors, validation) and asks one [`CongestionControl`] for the rest.
 //! * **Consume.** `output::select` keeps the pipe below [`Controller::cwnd`].
 //!
-//! Never decides what is lost. Slow start counts bytes (RFC 3465) with no limit per ACK: one ACK
-//! stands for a super-segment of 44 segments here, and a limit of two segments would make growth
-//! linear. The burst that the limit guards against cannot come from ACK division or a lying peer,
-//! since only bytes that were really outstanding, and only deliveries that were news, count. After a
-//! timeout without SACK one ACK can cover much that had arrived long before; there the limit of two
-//! segments holds.
+//! Loss detection is elsewhere (`reorder`). Slow start counts bytes (RFC 3465) with no limit per
+//! ACK: one ACK stands for a super-segment of up to 44 segments here, and a limit of two segments
+//! would make growth linear. The burst that the limit guards against cannot come from ACK division
+//! or a lying peer, since only bytes count that were outstanding and newly delivered. After a
+//! timeout without SACK one ACK can cover many bytes that had arrived long before; there the limit
+//! of two segments holds.
 
 mod cubic;
 mod reno;
@@ -23,13 +23,13 @@ use crate::base::Instant;
 use cubic::Cubic;
 use reno::Reno;
 
-/// Which algorithm.
+/// A congestion control algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
 pub enum Algorithm {
-    /// CUBIC (RFC 8312).
+    /// CUBIC (RFC 9438).
     #[default]
     Cubic,
-    /// AIMD as in RFC 5681.
+    /// Reno (RFC 5681).
     Reno,
 }
 
@@ -53,13 +53,13 @@ pub(super) struct Acked {
     pub(super) mss: u32,
 }
 
-/// What algorithms differ in.
+/// The part in which algorithms differ.
 trait CongestionControl {
     /// Grows the window in congestion avoidance.
     fn avoid(&mut self, window: &mut Window, acked: Acked);
-    /// The slow start threshold after a loss, with `flight` bytes in the network.
+    /// Returns the slow start threshold after a loss, with `flight` bytes in the network.
     fn reduce(&mut self, window: &Window, flight: u32, mss: u32) -> u32;
-    /// The retransmission timer expired, or the connection was idle: the epoch is over.
+    /// Ends the epoch, after a timeout or idle time.
     fn restart(&mut self, timeout: bool);
 }
 
@@ -69,22 +69,22 @@ enum Kind {
     Reno(Reno),
 }
 
-/// One connection's congestion control.
+/// Congestion control of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Controller {
     kind: Kind,
     window: Window,
     initial: u32,
-    /// Most bytes in flight since the window was last judged.
+    /// Maximum of the bytes in flight since the last acknowledgment.
     flight_high: u32,
-    /// The window stopped us from sending since it was last judged.
+    /// The window was the limit for sending since the last acknowledgment.
     limited: bool,
-    /// What it was before the last reduction.
+    /// State before the last reduction.
     before: Option<(Kind, Window)>,
 }
 
 impl Controller {
-    /// A window of `initial` bytes, in slow start.
+    /// Creates a window of `initial` bytes, in slow start.
     pub(super) fn new(algorithm: Algorithm, initial: u32) -> Self {
         Self {
             kind: Kind::of(algorithm),
@@ -99,35 +99,36 @@ impl Controller {
         }
     }
 
-    /// Another algorithm from now on, with the same window.
+    /// Changes the algorithm; the window stays.
     pub(super) fn switch(&mut self, algorithm: Algorithm) {
         self.kind = Kind::of(algorithm);
     }
 
-    /// Congestion window, in bytes.
+    /// Returns the congestion window, in bytes.
     pub(super) fn cwnd(&self) -> u32 {
         self.window.cwnd
     }
 
-    /// Slow start threshold, in bytes.
+    /// Returns the slow start threshold, in bytes.
     pub(super) fn ssthresh(&self) -> u32 {
         self.window.ssthresh
     }
 
-    /// `pipe` bytes are in flight after a transmission.
+    /// Notes that `pipe` bytes are in flight after a transmission.
     pub(super) fn on_sent(&mut self, pipe: u32) {
         self.flight_high = self.flight_high.max(pipe);
     }
 
-    /// There was more to send, and the peer had room, but the window was full.
+    /// Notes that there was more to send and the peer had room, but the congestion window was full.
     pub(super) fn on_limited(&mut self) {
         self.limited = true;
     }
 
-    /// Bytes were delivered and nothing is being recovered, or slow start goes on after a timeout.
-    /// `pipe`: what is in flight after this acknowledgment.
+    /// Grows the window: bytes were delivered outside of a fast recovery. `pipe` is the number of
+    /// bytes in flight after this acknowledgment.
     pub(super) fn on_ack(&mut self, acked: Acked, pipe: u32, cx: &mut Context<'_>) {
-        // Cwnd validation (RFC 7661 in its simplest form): a window that is not used does not grow.
+        // Congestion window validation (RFC 7661 in its simplest form): an unused window does not
+        // grow.
         let slow_start = self.window.cwnd < self.window.ssthresh;
         let used = self.limited || (slow_start && self.flight_high >= self.window.cwnd / 2);
         self.flight_high = pipe;
@@ -151,7 +152,7 @@ impl Controller {
         self.report(before, reason, cx);
     }
 
-    /// A loss was found by duplicate acknowledgments: fast recovery begins.
+    /// Reduces the window when a fast recovery begins.
     pub(super) fn on_loss(&mut self, flight: u32, mss: u32, cx: &mut Context<'_>) {
         let window = self.window;
         self.before = Some((self.kind, window));
@@ -162,16 +163,16 @@ impl Controller {
         self.report(window, WindowChange::Loss, cx);
     }
 
-    /// A recovery is over with `pipe` bytes in flight: grow back from there, so that what was
-    /// acknowledged at its end does not become a burst of more than an initial window.
+    /// Bounds the window at the end of a recovery with `pipe` bytes in flight, so that the bytes
+    /// acknowledged at its end do not become a burst of more than an initial window.
     pub(super) fn on_recovered(&mut self, pipe: u32, cx: &mut Context<'_>) {
         let before = self.window;
         self.window.cwnd = self.window.cwnd.min(pipe.saturating_add(self.initial));
         self.report(before, WindowChange::Recovered, cx);
     }
 
-    /// The retransmission timer expired. `first`: for the first time for this data (RFC 5681
-    /// section 3.1, equation 4).
+    /// Reduces the window to one segment after a retransmission timeout. `first`: the first timeout
+    /// for this data (RFC 5681 section 3.1, equation 4).
     pub(super) fn on_timeout(&mut self, flight: u32, mss: u32, first: bool, cx: &mut Context<'_>) {
         let window = self.window;
         if first {
@@ -186,7 +187,7 @@ impl Controller {
         self.report(window, WindowChange::Timeout, cx);
     }
 
-    /// Nothing had been lost after all: the last reduction is taken back (RFC 4015 section 3).
+    /// Undoes the last reduction after a spurious recovery or timeout (RFC 4015 section 3).
     pub(super) fn undo(&mut self, cx: &mut Context<'_>) {
         let now = self.window;
         if let Some((kind, window)) = self.before.take() {
@@ -197,8 +198,8 @@ impl Controller {
         self.report(now, WindowChange::Undone, cx);
     }
 
-    /// Nothing was sent for a retransmission timeout: what the window says about the path is stale
-    /// (RFC 5681 section 4.1).
+    /// Returns to the initial window after a retransmission timeout without transmission: the
+    /// window is stale (RFC 5681 section 4.1).
     pub(super) fn on_idle(&mut self, cx: &mut Context<'_>) {
         let before = self.window;
         if self.window.cwnd > self.initial {

@@ -1,4 +1,4 @@
-//! Reno: one segment more per round trip, half as much after a loss (RFC 5681 section 3.1).
+//! Reno: one more segment per round trip, half the window after a loss (RFC 5681 section 3.1).
 
 use super::{Acked, CongestionControl, Window};
 

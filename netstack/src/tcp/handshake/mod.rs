@@ -1,13 +1,13 @@
-//! Before the connection: SYN-SENT and SYN-RECEIVED (RFC 9293 sections 3.5 and 3.10.7).
+//! The handshake: SYN-SENT and SYN-RECEIVED (RFC 9293 sections 3.5 and 3.10.7).
 //!
-//! * **Define.** Each state is a type of its own, with what is known in it: in [`SynSent`] nothing
-//!   about the peer, in [`SynReceived`] its sequence number and its offers.
+//! * **Define.** Each state is a type of its own: [`SynSent`] knows nothing of the peer,
+//!   [`SynReceived`] its sequence number and its offers.
 //! * **Enforce.** A handler consumes the state and returns the next one; an [`Established`] can be
 //!   built only here.
-//! * **Consume.** `Tcb::new` takes an [`Established`], so no connection works with numbers that were
-//!   not agreed upon.
+//! * **Consume.** `Tcb::new` takes an [`Established`], so no connection works with numbers that
+//!   were not agreed on.
 //!
-//! Text and FIN on a SYN are not acknowledged: the peer sends them again once the handshake is done.
+//! Payload and FIN on a SYN are not acknowledged: the peer sends them again after the handshake.
 
 mod syn_received;
 mod syn_sent;
@@ -29,35 +29,35 @@ use super::settings::{Agreed, Settings, scale_for};
 use super::{Open, Stage};
 use crate::base::{Instant, TcpConfig};
 
-/// A handshake that is done.
+/// The result of a finished handshake.
 #[derive(Debug)]
 pub(super) struct Established {
     pub(super) cfg: Arc<TcpConfig>,
     pub(super) settings: Settings,
     pub(super) agreed: Agreed,
-    /// First octet that we send.
+    /// Sequence number of the first byte that we send.
     pub(super) una: SeqNum,
-    /// First octet that we expect.
+    /// Sequence number of the first byte that we expect.
     pub(super) rcv_nxt: SeqNum,
     /// Window that our SYN offered, in bytes.
     pub(super) offered: u32,
-    /// The peer's window, scaled, and the segment that told it.
+    /// The peer's window, scaled, and the sequence number of the segment that offered it.
     pub(super) peer_window: u32,
     pub(super) peer_seq: SeqNum,
     pub(super) ts_offset: u32,
     pub(super) ts_recent: u32,
     /// Round-trip time of the handshake, if it was unambiguous.
     pub(super) rtt: Option<Duration>,
-    /// A SYN had to be sent again.
+    /// True if a SYN had to be sent again.
     pub(super) lossy: bool,
-    /// Private: nobody else can build one.
+    /// Private, so that only this module builds one.
     _sealed: (),
 }
 
 /// Longest round trip that an echoed timestamp may claim.
 pub(super) const MAX_ECHOED_MILLIS: u32 = 600_000;
 
-/// What both states share.
+/// The part that both states share.
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) cfg: Arc<TcpConfig>,
@@ -68,7 +68,7 @@ pub(super) struct Opening {
     sent_at: Instant,
     timer: Instant,
     retries: u8,
-    /// A SYN, or SYN-ACK, is to be sent.
+    /// A SYN or SYN-ACK must be sent.
     syn_due: bool,
     soft_error: Option<Unreachable>,
 }
@@ -89,7 +89,7 @@ impl Opening {
         }
     }
 
-    /// Window field of a SYN: never scaled.
+    /// Returns the window field of a SYN, which is never scaled.
     fn window(&self) -> u16 {
         u16::try_from(self.cfg.recv_buffer_initial).unwrap_or(u16::MAX)
     }
@@ -111,7 +111,7 @@ impl Opening {
         }
     }
 
-    /// The retransmission timer: `Err` when there were enough.
+    /// Handles the retransmission timer; `Err` when the retries are used up.
     fn on_timeout(&mut self, cx: &mut Context<'_>) -> Result<(), TcpError> {
         let now = cx.now();
         if self.timer > now {
@@ -159,7 +159,7 @@ impl Opening {
         self.soft_error = Some(error);
     }
 
-    /// Both SYNs are known and ours is acknowledged by `seg`.
+    /// Ends the handshake: both SYNs are known, and `seg` acknowledges ours.
     fn establish(
         self,
         from: State,
@@ -177,7 +177,7 @@ impl Opening {
         } else {
             agreed.send_scale
         };
-        // A SYN that was sent again tells its time only by the timestamp that came back.
+        // A SYN that was sent again can be timed only by the echoed timestamp.
         let echoed = seg
             .options()
             .timestamps

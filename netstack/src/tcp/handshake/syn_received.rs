@@ -18,22 +18,22 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::{Open, Stage};
 
-/// SYN-RECEIVED.
+/// The state SYN-RECEIVED.
 #[derive(Debug)]
 pub(in crate::tcp) struct SynReceived {
     pub(in crate::tcp) opening: Opening,
     irs: SeqNum,
     peer: TcpOptions,
-    /// Ours was the first SYN (a simultaneous open).
+    /// True if ours was the first SYN (a simultaneous open).
     active: bool,
-    /// The application closed already.
+    /// The application has closed already.
     pub(in crate::tcp) closing: bool,
     ack_due: bool,
     reply_limit: ReplyLimit,
 }
 
 impl SynReceived {
-    /// A passive open: `syn` came to a listener, and the SYN-ACK is due.
+    /// Opens passively: `syn` came to a listener, and the SYN-ACK is due.
     pub(in crate::tcp) fn new(
         cfg: &Arc<TcpConfig>,
         open: Open,
@@ -55,7 +55,7 @@ impl SynReceived {
         }
     }
 
-    /// A simultaneous open: `syn` crossed ours.
+    /// Turns an active open into a simultaneous one: `syn` crossed ours.
     pub(super) fn simultaneous(opening: Opening, syn: &Segment, cx: &mut Context<'_>) -> Self {
         cx.emit(|| Event::StateChanged {
             from: State::SynSent,
@@ -72,7 +72,7 @@ impl SynReceived {
         }
     }
 
-    /// RFC 9293 section 3.10.7.4, as far as it concerns SYN-RECEIVED.
+    /// Takes a segment (RFC 9293 section 3.10.7.4, as far as it concerns SYN-RECEIVED).
     pub(in crate::tcp) fn on_segment(
         mut self,
         seg: Segment,
@@ -81,8 +81,8 @@ impl SynReceived {
     ) -> (Stage, SegmentOutcome) {
         let now = cx.now();
         let nxt = self.irs + 1;
-        // The peer's SYN again. With our SYN acknowledged it is the other half of a simultaneous
-        // open: what is new in it is the ACK. Without, our SYN-ACK was lost.
+        // The peer's SYN again. If it acknowledges ours, it is the second half of a simultaneous
+        // open, and only the ACK is new. If it does not, our SYN-ACK was lost.
         if seg.has(TcpFlags::SYN) && seg.seq() == self.irs && !seg.has(TcpFlags::RST) {
             if !seg.has(TcpFlags::ACK) {
                 self.opening.syn_due |= self.reply_limit.permit(now);
@@ -126,14 +126,14 @@ impl SynReceived {
         finish(done, closing, Some(seg), false, cx, buffers)
     }
 
-    /// Ends the handshake: our SYN is acknowledged by `seg`. True if the application closed already.
+    /// Ends the handshake: `seg` acknowledges our SYN. True if the application has closed already.
     fn establish(self, seg: &Segment, cx: &mut Context<'_>) -> (Established, bool) {
         let from = State::SynReceived;
         let done = self.opening.establish(from, self.irs, &self.peer, seg, cx);
         (done, self.closing)
     }
 
-    /// Discards the segment and acknowledges what we have, within the limit of such replies.
+    /// Discards the segment and owes an ACK, within the limit of such replies.
     fn answer(mut self, reason: DropReason, now: Instant) -> (Stage, SegmentOutcome) {
         self.ack_due |= self.reply_limit.permit(now);
         self.stay(SegmentOutcome::dropped(reason))
@@ -155,7 +155,7 @@ impl SynReceived {
         if core::mem::take(&mut opening.syn_due) {
             self.ack_due = false;
             let mut options = opening.options(now);
-            // Only what the peer's SYN offered may be accepted.
+            // Options that the peer's SYN did not offer must not be sent.
             if self.peer.window_scale.is_none() {
                 options.window_scale = None;
             }
@@ -183,7 +183,7 @@ impl SynReceived {
         None
     }
 
-    /// The reset of an aborted handshake.
+    /// Returns the reset of an aborted handshake.
     pub(in crate::tcp) fn reset(&self, now: Instant) -> SegmentOut {
         self.bare(TcpFlags::RST | TcpFlags::ACK, now)
     }
@@ -212,7 +212,7 @@ impl SynReceived {
     }
 }
 
-/// ESTABLISHED, and on with the rest of the segment.
+/// Moves to ESTABLISHED, and processes the rest of the segment.
 fn finish(
     done: Established,
     closing: bool,
@@ -227,7 +227,7 @@ fn finish(
         None => SegmentOutcome::default(),
     };
     if ack_now {
-        tcb.ack.on_urgent();
+        tcb.ack.set_due();
     }
     if closing {
         tcb.close(cx);

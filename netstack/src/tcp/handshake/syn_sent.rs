@@ -1,4 +1,4 @@
-//! SYN-SENT (RFC 9293 section 3.10.7.3): our SYN is out, and nothing is known of the peer.
+//! SYN-SENT (RFC 9293 section 3.10.7.3): our SYN was sent, and nothing is known of the peer.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::tcp::segment::{Segment, SegmentOut, reset_for};
 use crate::tcp::tcb::Tcb;
 use crate::tcp::{Open, Stage};
 
-/// SYN-SENT.
+/// The state SYN-SENT.
 #[derive(Debug)]
 pub(in crate::tcp) struct SynSent {
     pub(in crate::tcp) opening: Opening,
 }
 
 impl SynSent {
-    /// An active open: the SYN is due.
+    /// Opens actively: the SYN is due.
     pub(in crate::tcp) fn new(cfg: &Arc<TcpConfig>, open: Open, cx: &mut Context<'_>) -> Self {
         cx.emit(|| Event::StateChanged {
             from: State::Closed,
@@ -31,7 +31,7 @@ impl SynSent {
         }
     }
 
-    /// RFC 9293 section 3.10.7.3.
+    /// Takes a segment (RFC 9293 section 3.10.7.3).
     pub(in crate::tcp) fn on_segment(
         self,
         seg: &Segment,
@@ -66,7 +66,7 @@ impl SynSent {
                 .opening
                 .establish(State::SynSent, seg.seq(), seg.options(), seg, cx);
             let mut tcb = Tcb::new(done, cx.now());
-            tcb.ack.on_urgent();
+            tcb.ack.set_due();
             let readiness = Readiness::ESTABLISHED | Readiness::WRITABLE;
             return (Stage::Open(tcb), SegmentOutcome::of(readiness));
         }

@@ -1,7 +1,9 @@
-//! Whether a segment may be looked at further: PAWS, sequence number, RST, SYN, presence of ACK
-//! (RFC 9293 section 3.10.7.4 first to fourth, RFC 7323 section 5, RFC 5961 sections 3 and 4).
+//! The acceptability of a segment: PAWS, sequence number, RST, SYN, presence of ACK (RFC 9293
+//! section 3.10.7.4 first to fourth, RFC 7323 section 5, RFC 5961 sections 3 and 4).
 //!
-//! Decides, and notes that a reply is owed; it never touches text or acknowledgment.
+//! A segment that is out of window, or that RFC 5961 challenges, is discarded here, and the reply
+//! that it gets (an ACK, a challenge ACK, none) is noted. Payload and acknowledgment are not looked
+//! at.
 
 use core::time::Duration;
 
@@ -163,7 +165,7 @@ fn fails_paws(tcb: &mut Tcb, seg: &Segment, now: Instant) -> bool {
 /// Owes a challenge ACK, which answers an attack or a peer that has restarted (RFC 5961).
 pub(in crate::tcp) fn challenge(tcb: &mut Tcb, now: Instant) {
     if tcb.reply_limit.permit(now) {
-        tcb.ack.on_urgent();
+        tcb.ack.set_due();
     }
 }
 
@@ -172,7 +174,7 @@ pub(in crate::tcp) fn challenge(tcb: &mut Tcb, now: Instant) {
 fn acknowledge(tcb: &mut Tcb, seg: &Segment, now: Instant) {
     let could_loop = seg.payload().is_empty() && !seg.has(TcpFlags::FIN);
     if !could_loop || tcb.reply_limit.permit(now) {
-        tcb.ack.on_urgent();
+        tcb.ack.set_due();
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a segment acknowledges, and the window that it offers (RFC 9293 section 3.10.7.4 fifth,
+//! The acknowledgment of a segment, and the window that it offers (RFC 9293 section 3.10.7.4 fifth,
 //! RFC 5961 section 5, RFC 5681, RFC 6298).
 
 use core::time::Duration;
@@ -18,7 +18,7 @@ use crate::tcp::send::inflight::{Mode, Progress};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
 
-/// Takes the acknowledgment of an acceptable segment. `Err`: the segment goes no further.
+/// Takes the acknowledgment of an acceptable segment. With `Err`, the segment is discarded.
 pub(super) fn process(
     tcb: &mut Tcb,
     seg: &Segment,
@@ -33,7 +33,7 @@ pub(super) fn process(
         return Err(DropReason::TcpBadAck);
     }
     if seg.ack().before(una) {
-        // Overtaken by a later one. Its text may be news all the same.
+        // An old ACK, overtaken by a later one. The payload may still be new.
         return Ok(Readiness::empty());
     }
     if seg.ack().after(nxt) {
@@ -67,11 +67,11 @@ pub(super) fn process(
 
     let mut readiness = Readiness::empty();
     if tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 && was_closed {
-        // The window opened: what waited was the window's fault, not the path's.
+        // The window opened: the waiting was due to the window, not to the path.
         tcb.backoff.reset();
     }
     if tcb.peer.wnd == 0 || progress.acked > 0 {
-        // The peer is there, whatever it lets us send.
+        // The peer is alive, even if its window is closed.
         tcb.retries = 0;
     }
     if progress.acked > 0 {
@@ -88,7 +88,7 @@ pub(super) fn process(
             readiness |= tcb.transition(PhaseEvent::FinAcked, cx);
         }
     } else if window_changed && tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 {
-        // The persist timer has done its work; what it waited for is selected anew.
+        // The window opened, so the persist timer stops; output selects again.
         tcb.timers.retransmit = Instant::FAR_FUTURE;
     }
     Ok(readiness)
@@ -103,7 +103,7 @@ fn report_window(was_closed: bool, window: u32, cx: &mut Context<'_>) {
     }
 }
 
-/// WRITABLE once there is room worth waking for.
+/// Returns WRITABLE if the application waits for room and there is enough of it.
 fn writable(tcb: &mut Tcb) -> Readiness {
     let wanted = tcb.flags.contains(Flags::WANT_WRITE);
     if wanted && tcb.send_room() >= tcb.cfg.send_buffer / 4 {
@@ -114,9 +114,10 @@ fn writable(tcb: &mut Tcb) -> Readiness {
     }
 }
 
-/// One round-trip time, from the timed segment or else from the echoed timestamp. An echo from
-/// before the last recovery or timeout says when the original was sent, but perhaps not what
-/// caused this acknowledgment: if an earlier one was lost, the sample would contain our timeout.
+/// Takes a round-trip sample from the timed segment, or else from the echoed timestamp. An echo
+/// from before the last recovery or timeout tells when the original was sent, but perhaps not which
+/// copy caused this acknowledgment: if an earlier one was lost, the sample would contain our
+/// timeout.
 fn measure(tcb: &mut Tcb, seg: &Segment, progress: Progress, now: Instant) {
     let echoed = || {
         let ts = seg.options().timestamps?;
@@ -132,8 +133,8 @@ fn measure(tcb: &mut Tcb, seg: &Segment, progress: Progress, now: Instant) {
     }
 }
 
-/// The first acknowledgment after something was resent says, by the timestamp that it echoes, which
-/// copy it answers: the original, then nothing had been lost (RFC 3522).
+/// Judges a recovery or timeout by the first acknowledgment after it: if its timestamp echoes the
+/// original, nothing had been lost (the Eifel detection of RFC 3522), and the reduction is undone.
 fn judge(tcb: &mut Tcb, seg: &Segment, progress: Progress, cx: &mut Context<'_>) {
     if !tcb.flags.contains(Flags::UNDECIDED) {
         return;
@@ -192,18 +193,19 @@ fn control_congestion(
 }
 
 impl Tcb {
-    /// A recovery begins, or a timeout came: what was sent before now is an original.
+    /// Marks the beginning of a recovery or of a series of timeouts: everything sent before now is an
+    /// original.
     pub(in crate::tcp) fn begin_episode(&mut self, now: Instant) {
         self.episode_ts = self.ts_now(now);
         self.resent_ts = self.episode_ts;
         self.flags.insert(Flags::UNDECIDED);
     }
 
-    /// A reset of a connection that both sides had closed: it is simply over.
+    /// Ends a connection that the peer resets after both sides had closed.
     pub(super) fn on_reset_while_closing(&mut self, cx: &mut Context<'_>) -> Readiness {
         let unsent = self.phase != Phase::TimeWait && self.flight.outstanding() > 0;
         if unsent && self.queue.len() > 0 {
-            // Bytes of ours were not read.
+            // The peer did not read all of our bytes.
             return self.fail(TcpError::Reset, cx);
         }
         self.transition(PhaseEvent::Abort, cx)

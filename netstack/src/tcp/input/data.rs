@@ -1,8 +1,8 @@
-//! The text of a segment (RFC 9293 section 3.10.7.4 seventh).
+//! The payload of a segment (RFC 9293 section 3.10.7.4 seventh).
 //!
-//! What lies left of RCV.NXT is old and right of the window's edge is too early; the rest is
-//! delivered if it is next, or kept. The urgent pointer changes nothing: urgent data is data in
-//! the stream (RFC 6093).
+//! Payload left of RCV.NXT is old, and payload right of the window's edge is too early; both are
+//! cut off. The rest is delivered if it is next, or kept in the out-of-order queue. Urgent data is
+//! data in the stream (RFC 6093).
 
 use packet::Buffers;
 
@@ -14,10 +14,11 @@ use crate::tcp::recv::compact;
 use crate::tcp::segment::Segment;
 use crate::tcp::tcb::{Flags, Tcb};
 
-/// Unread bytes that a connection may always have, however few slabs are left.
+/// Unread bytes that a connection may always hold, however few slabs are left.
 const FAIR_QUEUE_BYTES: usize = 64 << 10;
 
-/// Takes the text of an acceptable segment. The reason is why some of it was discarded.
+/// Takes the payload of an acceptable segment. The second value is the reason for which some of it
+/// was discarded.
 pub(super) fn process(
     tcb: &mut Tcb,
     seg: Segment,
@@ -28,8 +29,8 @@ pub(super) fn process(
         return (Readiness::empty(), None);
     }
     if !tcb.phase.may_receive() {
-        // Text after the peer's FIN cannot be: what is old of it was sorted out before.
-        tcb.ack.on_urgent();
+        // The peer sends no data after its FIN; old data was rejected before.
+        tcb.ack.set_due();
         return (Readiness::empty(), Some(DropReason::TcpNotAcceptable));
     }
     let nxt = tcb.window.nxt;
@@ -45,7 +46,7 @@ pub(super) fn process(
         tcb.dsack = Some((start, nxt.min(start + payload.len() as u32)));
         payload.advance(old as usize);
         start = nxt;
-        tcb.ack.on_urgent();
+        tcb.ack.set_due();
     }
     let mut limit = tcb.window.edge();
     if let Some(fin) = tcb.fin_at {
@@ -53,16 +54,16 @@ pub(super) fn process(
     }
     payload.truncate(limit.since(start) as usize);
     if payload.is_empty() {
-        tcb.ack.on_urgent();
+        tcb.ack.set_due();
         return (Readiness::empty(), Some(DropReason::TcpNoBuffer));
     }
     if tcb.flags.contains(Flags::RECV_CLOSED) {
-        // RFC 9293 section 3.6.1: nobody will read this; the sender must know.
+        // RFC 9293 section 3.6.1: the application is gone, and the sender must know.
         tcb.abort(cx);
         return (Readiness::CLOSED, Some(DropReason::TcpDataAfterClose));
     }
     if must_wait(tcb, start, &payload, buffers) {
-        tcb.ack.on_urgent();
+        tcb.ack.set_due();
         return (Readiness::empty(), Some(DropReason::TcpNoBuffer));
     }
     if start.after(nxt) {
@@ -73,19 +74,19 @@ pub(super) fn process(
     tcb.window.nxt += len;
     tcb.ring.push(payload, buffers);
     if full > len as usize || tcb.assembler.is_some() {
-        // Something was cut off, or a gap shrank: the peer should know at once.
-        tcb.ack.on_urgent();
+        // Some was cut off, or a gap shrank: the peer is told at once.
+        tcb.ack.set_due();
     }
     collect(tcb);
-    if !tcb.ack.on_text(len, size) && tcb.timers.delayed_ack == Instant::FAR_FUTURE {
+    if !tcb.ack.on_payload(len, size) && tcb.timers.delayed_ack == Instant::FAR_FUTURE {
         tcb.timers.delayed_ack = cx.now() + tcb.cfg.delayed_ack;
     }
     (Readiness::READABLE, None)
 }
 
-/// Whether text that pins a large slab has to come again, because few are left: what is ahead of a
-/// gap, and what adds to a queue that the application is slow to read. So slow readers cannot take
-/// the slab that everybody else's next segment needs.
+/// Returns true if payload that pins a large slab must be sent again, because few slabs are left:
+/// payload ahead of a gap, or for an application that is slow to read. So slow readers cannot take
+/// the slab that the next segment of other connections needs.
 fn must_wait(
     tcb: &Tcb,
     start: crate::tcp::seq::SeqNum,
@@ -98,14 +99,14 @@ fn must_wait(
         && buffers.large().is_scarce()
 }
 
-/// Keeps text that is ahead of a gap.
+/// Keeps payload that is ahead of a gap.
 fn keep(
     tcb: &mut Tcb,
     start: crate::tcp::seq::SeqNum,
     payload: &packet::Payload,
     buffers: &Buffers,
 ) -> Option<DropReason> {
-    tcb.ack.on_urgent();
+    tcb.ack.set_due();
     let limits = tcb.assembler_limits();
     let board = tcb
         .assembler
@@ -119,7 +120,7 @@ fn keep(
         return None;
     }
     if known > 0 && tcb.dsack.is_none() {
-        // Nothing new in it, or no room for it.
+        // It has nothing new, or there is no room for it.
         tcb.dsack = Some((start, start + payload.len() as u32)).filter(|&(l, r)| {
             tcb.assembler
                 .as_ref()
@@ -129,7 +130,7 @@ fn keep(
     Some(DropReason::TcpNoBuffer)
 }
 
-/// Moves what has become next from the out-of-order queue to the application.
+/// Moves the bytes that are next now from the out-of-order queue to the application.
 fn collect(tcb: &mut Tcb) {
     let Some(board) = tcb.assembler.as_mut() else {
         return;

@@ -1,7 +1,7 @@
 //! The end of the peer's stream (RFC 9293 section 3.10.7.4 eighth).
 //!
-//! A FIN counts when everything before it has arrived. One that came early is remembered by its
-//! place; the first one seen wins.
+//! A FIN counts when everything before it has arrived. The sequence number of one that arrives
+//! ahead of a gap is kept; the first FIN wins.
 
 use packet::tcp::TcpFlags;
 
@@ -12,18 +12,18 @@ use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
 
-/// Where the segment's FIN is, if it has one.
+/// Returns the sequence number of the segment's FIN, if it has one.
 pub(super) fn position(seg: &Segment) -> Option<SeqNum> {
     seg.has(TcpFlags::FIN)
         .then(|| seg.seq() + seg.payload_len())
 }
 
-/// Takes the FIN at `fin`, or the one that was remembered, if it is next.
+/// Takes the FIN at `fin`, or the one that was kept, if it is next.
 pub(super) fn process(tcb: &mut Tcb, fin: Option<SeqNum>, cx: &mut Context<'_>) -> Readiness {
     if !tcb.phase.may_receive() {
         if fin.is_some() {
-            // The same FIN again: its sender did not hear us.
-            tcb.ack.on_urgent();
+            // The same FIN again: its sender did not get our ACK.
+            tcb.ack.set_due();
         }
         return Readiness::empty();
     }
@@ -32,7 +32,7 @@ pub(super) fn process(tcb: &mut Tcb, fin: Option<SeqNum>, cx: &mut Context<'_>) 
         && fin.at_or_after(tcb.window.nxt)
         && fin.at_or_before(tcb.window.edge())
     {
-        // Nothing that was kept may lie beyond the end.
+        // A FIN below bytes that are kept already is a lie.
         let beyond = tcb
             .assembler
             .as_ref()
@@ -40,7 +40,7 @@ pub(super) fn process(tcb: &mut Tcb, fin: Option<SeqNum>, cx: &mut Context<'_>) 
             .is_some_and(|end| end.after(fin));
         if !beyond {
             tcb.fin_at = Some(fin);
-            tcb.ack.on_urgent();
+            tcb.ack.set_due();
         }
     }
     if tcb.fin_at != Some(tcb.window.nxt) {
@@ -50,6 +50,6 @@ pub(super) fn process(tcb: &mut Tcb, fin: Option<SeqNum>, cx: &mut Context<'_>) 
     tcb.assembler = None;
     tcb.window.nxt += 1;
     tcb.flags.insert(Flags::FIN_RECEIVED);
-    tcb.ack.on_urgent();
+    tcb.ack.set_due();
     tcb.transition(PhaseEvent::FinReceived, cx) | Readiness::PEER_CLOSED | Readiness::READABLE
 }

@@ -1,6 +1,5 @@
-//! A segment arrives at a synchronised connection (RFC 9293 section 3.10.7.4): is it acceptable,
-//! what does it acknowledge, what text does it carry, does it end the stream. In that order, one
-//! module each.
+//! The processing of a segment in a synchronised state (RFC 9293 section 3.10.7.4), in the RFC's
+//! order: acceptability, acknowledgment, payload, FIN. Each has a module.
 
 pub(super) mod acceptable;
 pub(super) mod ack;

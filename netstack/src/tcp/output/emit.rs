@@ -1,6 +1,7 @@
-//! Writing segments: options, acknowledgment and window are the same for all of them.
+//! The headers of outgoing segments: options, acknowledgment and window are the same for all of
+//! them.
 //!
-//! Whatever leaves carries the newest acknowledgment, so whatever leaves settles what was owed.
+//! Every segment carries the newest acknowledgment, so each one satisfies a delayed ACK.
 
 use packet::frame::Chunks;
 use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
@@ -10,12 +11,12 @@ use crate::tcp::segment::SegmentOut;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::Tcb;
 
-/// SACK blocks that fit into a header, beside timestamps and without (RFC 2018 section 3).
+/// SACK blocks that fit into a header with timestamps, and without (RFC 2018 section 3).
 const BLOCKS_WITH_TIMESTAMPS: usize = 3;
 const BLOCKS_ALONE: usize = 4;
 
 impl Tcb {
-    /// The options of a segment that leaves now.
+    /// Returns the options of a segment that leaves now.
     pub(super) fn options_out(&self, now: Instant) -> TcpOptions {
         let timestamps = self.agreed.timestamps.then(|| Timestamps {
             val: self.ts_now(now),
@@ -45,7 +46,7 @@ impl Tcb {
         }
     }
 
-    /// A segment with this text; settles what acknowledgment was owed.
+    /// Builds a segment with this payload; the owed ACK, if any, is sent with it.
     pub(super) fn emit(
         &mut self,
         seq: SeqNum,
@@ -72,7 +73,7 @@ impl Tcb {
         }
     }
 
-    /// A segment without text.
+    /// Builds a segment without payload.
     pub(super) fn emit_bare(&mut self, seq: SeqNum, flags: TcpFlags, now: Instant) -> SegmentOut {
         let options = self.options_out(now);
         let mss = u32::from(self.agreed.mss);

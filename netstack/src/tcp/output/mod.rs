@@ -1,4 +1,4 @@
-//! What to send, and when an acknowledgment is due.
+//! The sending of segments: the choice of the next one, its headers, and delayed acknowledgments.
 
 pub(super) mod delayed_ack;
 pub(super) mod emit;

@@ -1,13 +1,13 @@
-//! What to send next.
+//! The choice of the next segment to send.
 //!
-//! In this order: a reset; what is lost; what is new, as far as both windows and the rules against
-//! small segments allow; what may be lost; a probe; an acknowledgment. `select` decides and changes
-//! nothing; `apply` makes it so.
+//! The order is: a reset; lost bytes; new bytes, as far as both windows, the Nagle algorithm and
+//! silly window avoidance allow; bytes that may be lost (RFC 6675 NextSeg rules 3 and 4); a zero
+//! window probe; a keepalive probe; an ACK. `select` decides and `apply` carries it out.
 //!
 //! Everything counts bytes. A pick may be as long as `max_payload`, a multiple of the segment size
-//! unless it ends the queue, so that the device can cut it; a short opening of the window is left to
-//! grow while acknowledgments are on their way, because a large super-segment costs as much to
-//! handle as a small one.
+//! unless it ends the queue, so that the device can cut it. A short opening of the window is left
+//! to grow while acknowledgments are on their way, because a long super-segment costs as much to
+//! handle as a short one.
 
 use packet::tcp::{TcpFlags, TcpOptions};
 
@@ -20,40 +20,40 @@ use crate::tcp::send::inflight::Mode;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
 
-/// A decision.
+/// The next segment to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Pick {
-    /// `len` bytes for the first time, and perhaps our FIN.
+    /// `len` bytes for the first time, perhaps with our FIN.
     Fresh { len: u32, fin: bool },
-    /// `len` bytes again, and perhaps our FIN.
+    /// `len` bytes again, perhaps with our FIN.
     Again {
         seq: SeqNum,
         len: u32,
         fin: bool,
         rescue: bool,
     },
-    /// The next octet, although the window is closed.
+    /// A zero window probe: the next byte, although the window is closed.
     Probe,
 }
 
-/// Sizes that hold for one pick.
+/// Segment sizes for one pick.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     /// Payload of a full wire segment.
     segment: u32,
-    /// Most payload of a pick.
+    /// Maximum payload of a pick.
     most: u32,
 }
 
 impl Size {
-    /// `len` cut down to whole segments, if it has one.
+    /// Returns `len` cut down to whole segments.
     fn whole(self, len: u32) -> u32 {
         len - len % self.segment
     }
 }
 
 impl Tcb {
-    /// The next segment to send now, until `None`.
+    /// Returns the next segment to send now; call it until `None`.
     pub(in crate::tcp) fn poll_transmit(
         &mut self,
         max_payload: usize,
@@ -72,7 +72,7 @@ impl Tcb {
             let options = self.options_out(now);
             let header = u32::try_from(options.encoded_len()).unwrap_or(40);
             let segment = u32::from(self.agreed.mss).saturating_sub(header).max(1);
-            // A device that cuts nothing says less than a segment: one at a time then.
+            // A device that cuts nothing allows less than a segment: then one segment at a time.
             let most = u32::try_from(max_payload).unwrap_or(u32::MAX).max(segment);
             let size = Size { segment, most };
             self.restart_after_idle(cx);
@@ -83,7 +83,7 @@ impl Tcb {
                 && self.has_unsent()
                 && self.timers.retransmit == Instant::FAR_FUTURE
             {
-                // Nothing in flight will open the window: ask for it.
+                // No ACK is on its way that could open the window: start the persist timer.
                 self.timers.retransmit = now + self.rto();
             }
         }
@@ -103,7 +103,7 @@ impl Tcb {
         None
     }
 
-    /// A window that was not used for a while says little about the path (RFC 5681 section 4.1).
+    /// Restarts from the initial window after idle time (RFC 5681 section 4.1).
     fn restart_after_idle(&mut self, cx: &mut Context<'_>) {
         let now = cx.now();
         if self.flags.contains(Flags::SENT)
@@ -156,7 +156,7 @@ impl Tcb {
         None
     }
 
-    /// `start..end` again, as much of it as fits.
+    /// Picks as much of `start..end` as fits, to send it again.
     fn select_again(&self, start: SeqNum, end: SeqNum, room: u32, size: Size) -> Option<Pick> {
         let want = (end - start).min(size.most);
         let mut allowed = if room >= want {
@@ -169,7 +169,7 @@ impl Tcb {
             return None;
         };
         if self.peer.wnd == 0 {
-            // The peer took its window back: one segment will tell when it opens.
+            // The peer shrank its window to zero: one segment shows when it opens.
             allowed = allowed.min(size.segment);
         }
         let queued = self.queue.end().since(start).min(allowed);
@@ -183,7 +183,7 @@ impl Tcb {
         })
     }
 
-    /// New data, our FIN, or both.
+    /// Picks new data, our FIN, or both.
     fn select_fresh(&mut self, room: u32, size: Size) -> Option<Pick> {
         if self.fin_sent() {
             return None;
@@ -217,8 +217,9 @@ impl Tcb {
         }
         let whole = size.whole(len);
         if whole == 0 {
-            // Less than a segment, with more behind it. By the peer's window: RFC 9293 section
-            // 3.8.6.2.1 wants half of the largest window seen. By the slices: nothing to wait for.
+            // Less than a segment, with more behind it. If the peer's window is the limit, silly
+            // window avoidance (RFC 9293 section 3.8.6.2.1) wants half of the largest window seen.
+            // If the number of slices is the limit, waiting would not help.
             let sliced = len < want;
             let enough = offered <= room && u64::from(len) * 2 >= u64::from(self.peer.max);
             return (sliced || enough).then_some(Pick::Fresh { len, fin: false });
@@ -232,15 +233,16 @@ impl Tcb {
         })
     }
 
-    /// Nagle's rule (RFC 9293 section 3.7.4) as Minshall has it: one segment that is not full may be
-    /// in flight, not: any segment.
+    /// Applies the Nagle algorithm (RFC 9293 section 3.7.4) in Minshall's variant: a small segment
+    /// waits only while another small one, not any segment, is in flight.
     fn may_send_small(&self) -> bool {
         self.settings.nodelay
             || self.flight.outstanding() == 0
             || self.small_end.at_or_before(self.flight.una())
     }
 
-    /// True if the acknowledgments that are on their way will allow a much longer super-segment.
+    /// Returns true if the acknowledgments that are on their way will allow a much longer
+    /// super-segment.
     fn better_later(&self, len: u32, limit: u32, size: Size) -> bool {
         let window = self.cc.cwnd().min(self.peer.wnd);
         self.flight.mode() == Mode::Open
@@ -250,7 +252,8 @@ impl Tcb {
             && limit < window / 3
     }
 
-    /// The window has been closed, or silly, for a timeout.
+    /// Picks what the persist timer sends: a zero window probe, or a small segment into a silly
+    /// window.
     fn select_probe(&self, size: Size) -> Pick {
         let offered = self.peer.wnd;
         let unsent = self.unsent();

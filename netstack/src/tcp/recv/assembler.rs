@@ -1,12 +1,13 @@
-//! Bytes that arrived ahead of a gap (RFC 9293 section 3.10.7.4, SHLD-31).
+//! The out-of-order queue: bytes that arrived ahead of a gap (RFC 9293 section 3.10.7.4, SHLD-31).
 //!
 //! * **Define.** An [`Assembler`] is a sorted list of disjoint ranges above RCV.NXT, each with its
 //!   bytes.
-//! * **Enforce.** The first copy of an octet wins; at most a given number of ranges; memory pinned
-//!   at most a given number of bytes; work per segment linear in the number of ranges at most.
-//! * **Consume.** Filling the gap hands whole runs to the application; the ranges are the SACK option.
+//! * **Enforce.** The first copy of a byte wins. The number of ranges and the memory pinned are
+//!   bounded; the work per segment is at most linear in the number of ranges.
+//! * **Consume.** A closed gap hands whole runs to the application; the SACK option reports the
+//!   ranges.
 //!
-//! A peer that sends every second byte gets so many ranges and no more (CVE-2018-5390).
+//! A peer that sends every second byte gets at most the allowed number of ranges (CVE-2018-5390).
 
 use std::collections::VecDeque;
 
@@ -19,9 +20,9 @@ use crate::tcp::seq::SeqNum;
 struct Range {
     start: SeqNum,
     end: SeqNum,
-    /// When something was last added, on a counter of insertions.
+    /// Value of the insertion counter when the range last grew.
     touched: u32,
-    /// Memory that the range keeps from reuse, in bytes.
+    /// Memory that the range pins, in bytes.
     pinned: usize,
     data: VecDeque<Payload>,
 }
@@ -37,29 +38,29 @@ pub(crate) struct Assembler {
 /// Limits of one assembler.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Most ranges.
+    /// Maximum number of ranges.
     pub(crate) ranges: usize,
-    /// With this many bytes of memory pinned nothing more is kept.
+    /// Pinned memory, in bytes, at which no more is kept.
     pub(crate) pinned: usize,
 }
 
 impl Assembler {
-    /// True if nothing waits.
+    /// Returns true if nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// Bytes that wait.
+    /// Returns the number of bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.ranges.iter().map(|r| (r.end - r.start) as usize).sum()
     }
 
-    /// End of the last range.
+    /// Returns the end of the last range.
     pub(crate) fn end(&self) -> Option<SeqNum> {
         self.ranges.last().map(|range| range.end)
     }
 
-    /// True if all of `left..right` waits.
+    /// Returns true if all of `left..right` waits.
     pub(crate) fn covers(&self, left: SeqNum, right: SeqNum) -> bool {
         self.ranges
             .iter()
@@ -67,7 +68,7 @@ impl Assembler {
     }
 
     /// Adds `data`, which begins at `seq`, above RCV.NXT and within the window. Returns how many
-    /// bytes were news and kept.
+    /// bytes were new and kept.
     pub(crate) fn insert(
         &mut self,
         seq: SeqNum,
@@ -110,8 +111,8 @@ impl Assembler {
         kept
     }
 
-    /// Puts `piece` into the gap before range `i` and joins what has become adjacent. Afterwards `i`
-    /// is the range that followed the gap (or would).
+    /// Puts `piece` into the gap before range `i` and joins the ranges that have become adjacent.
+    /// Sets `i` to the range after the gap. Returns false if a limit forbids it.
     fn place(
         &mut self,
         i: &mut usize,
@@ -140,7 +141,7 @@ impl Assembler {
                     range.touched = touched;
                 }
                 if after {
-                    // The gap is closed: `i` joins `p`.
+                    // The gap is closed: range `i` joins range `p`.
                     let next = self.ranges.remove(*i);
                     if let Some(range) = self.ranges.get_mut(p) {
                         range.end = next.end;
@@ -179,8 +180,8 @@ impl Assembler {
         true
     }
 
-    /// Takes the run that begins at or below `nxt`, if any: its bytes from `nxt` on, and where it
-    /// ends.
+    /// Takes the run that begins at or below `nxt`, if there is one: its bytes from `nxt` on, and
+    /// its end.
     pub(crate) fn take_from(&mut self, nxt: SeqNum) -> Option<(VecDeque<Payload>, SeqNum)> {
         loop {
             let first = self.ranges.first()?;
@@ -244,7 +245,7 @@ impl Assembler {
     }
 }
 
-/// `front` followed by `back`; moves the shorter of the two, so that no sequence of segments makes
+/// Appends `back` to `front`. Moves the shorter of the two, so that no sequence of segments makes
 /// every slice move again and again.
 fn join(front: &mut VecDeque<Payload>, mut back: VecDeque<Payload>) {
     if front.len() >= back.len() {

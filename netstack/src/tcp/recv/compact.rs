@@ -1,27 +1,27 @@
-//! Keeping received bytes without keeping the buffers they came in.
+//! Compaction: keeps received bytes without the large buffers in which they arrived.
 //!
-//! A packet arrives in a slab made for the largest packet. Payload that fills a good part of its slab
-//! stays where it is; a short one is copied behind the last one, so that a peer that sends byte by
-//! byte cannot pin 64 KiB with each of them.
+//! A packet arrives in a slab made for the largest packet. A payload that fills a good part of its
+//! slab stays there; a short one is copied behind the previous one, so that a peer that sends byte
+//! by byte cannot pin 64 KiB with each of them.
 
 use std::collections::VecDeque;
 
 use packet::{Buffers, Payload};
 
-/// A payload this long keeps its slab.
+/// Length, in bytes, from which a payload keeps its slab.
 const KEEP_BYTES: usize = 16 << 10;
 
-/// A payload keeps its slab, too, if the slab is at most this many times as long.
+/// A payload also keeps a slab that is at most this many times as long.
 const KEEP_RATIO: usize = 3;
 
-/// True if `data` keeps its slab when it is queued.
+/// Returns true if `data` keeps its slab when it is queued.
 pub(crate) fn fills_its_slab(data: &Payload) -> bool {
     data.len() >= KEEP_BYTES || data.len().saturating_mul(KEEP_RATIO) >= data.pinned_bytes()
 }
 
-/// Appends `data` to `queue`, in place or copied; returns how many bytes of memory that keeps from
-/// reuse. Never fails: with the small slabs exhausted, the payload stays in the (equally bounded)
-/// slab that it came in.
+/// Appends `data` to `queue`, in place or copied; returns the memory that this pins, in bytes.
+/// Never fails: when the small slabs are exhausted, the payload stays in its own slab, whose number
+/// is bounded, too.
 pub(crate) fn push(queue: &mut VecDeque<Payload>, data: Payload, buffers: &Buffers) -> usize {
     if data.is_empty() {
         return 0;

@@ -1,5 +1,5 @@
-//! The receiving half: what waits for the application, what waits for a gap to close, and the window
-//! that is offered.
+//! The receiving half: the bytes that wait for the application or for a gap to close, and the
+//! window that is offered.
 
 pub(crate) mod assembler;
 pub(crate) mod compact;

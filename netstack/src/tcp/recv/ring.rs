@@ -1,6 +1,6 @@
 //! Bytes in order that the application has not read.
 //!
-//! * **Define.** A [`Ring`] is the run of received octets that ends just below RCV.NXT.
+//! * **Define.** A [`Ring`] is the run of received bytes that ends just below RCV.NXT.
 //! * **Enforce.** Bytes enter only at the end, in sequence, and leave only at the front.
 //! * **Consume.** The application reads them in place (`front`, then `consume`) or takes whole slices.
 //!
@@ -23,18 +23,18 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Bytes waiting.
+    /// Returns the number of unread bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Adds the next bytes.
+    /// Appends the next bytes in sequence.
     pub(crate) fn push(&mut self, data: Payload, buffers: &Buffers) {
         self.len += data.len();
         compact::push(&mut self.chunks, data, buffers);
     }
 
-    /// Adds the next bytes, which were compacted before.
+    /// Appends the next bytes in sequence, which were compacted before.
     pub(crate) fn extend(&mut self, mut run: VecDeque<Payload>) {
         self.len += run.iter().map(Payload::len).sum::<usize>();
         if self.chunks.is_empty() {
@@ -44,12 +44,12 @@ impl Ring {
         }
     }
 
-    /// The first contiguous bytes; empty if there are none.
+    /// Returns the first contiguous bytes; empty if there are none.
     pub(crate) fn front(&self) -> &[u8] {
         self.chunks.front().map_or(&[], |chunk| chunk)
     }
 
-    /// Drops `count` bytes at the front; returns how many there were to drop.
+    /// Drops up to `count` bytes at the front; returns how many were dropped.
     pub(crate) fn consume(&mut self, count: usize) -> usize {
         let count = count.min(self.len);
         let mut left = count;

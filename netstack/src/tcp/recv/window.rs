@@ -1,14 +1,14 @@
-//! The window that we offer, and how large the receive buffer should be.
+//! The receive window: the window that we offer, and the size of the receive buffer.
 //!
-//! * **Define.** RCV.NXT, and the right edge up to which the peer may send.
+//! * **Define.** A [`RecvWindow`] is RCV.NXT and the right edge up to which the peer may send.
 //! * **Enforce.** The edge never moves left (RFC 9293 section 3.8.6), and moves right only by a
-//!   worthwhile step (section 3.8.6.2.2, against silly windows).
+//!   worthwhile step (section 3.8.6.2.2, receiver-side silly window avoidance).
 //! * **Consume.** Whatever lies below the edge is accepted: memory for it was promised.
 //!
-//! The field on the wire is in units of 2^scale, so what is announced can fall short of the edge by
-//! less than one unit (RFC 7323 section 2.4); what is accepted does not.
+//! The field on the wire is in units of 2^scale, so the announced window can fall short of the edge
+//! by less than one unit (RFC 7323 section 2.4); everything below the edge is accepted.
 //!
-//! The buffer grows as the application shows that it reads: twice what it took in the last round
+//! The buffer grows with the reader: to twice the bytes that the application took in the last round
 //! trip, so that a sender that doubles its rate finds room (dynamic right-sizing).
 
 use core::time::Duration;
@@ -16,7 +16,7 @@ use core::time::Duration;
 use crate::base::Instant;
 use crate::tcp::seq::SeqNum;
 
-/// Shortest round trip over which reading is measured: below it the clock would be the noise.
+/// Shortest round trip over which reading is measured; below it clock noise dominates.
 const MIN_ROUND: Duration = Duration::from_millis(1);
 
 /// Round trip assumed when none could be measured.
@@ -31,7 +31,7 @@ pub(crate) struct RecvWindow {
     edge: SeqNum,
     /// Bytes that may wait for the application.
     capacity: u32,
-    /// What autotuning may reach.
+    /// Limit of autotuning, in bytes.
     capacity_max: u32,
     /// Shift of the window field.
     scale: u8,
@@ -41,7 +41,7 @@ pub(crate) struct RecvWindow {
 }
 
 impl RecvWindow {
-    /// A window behind `capacity` bytes of buffer, with `offered` announced already.
+    /// Creates a window for `capacity` bytes of buffer, with `offered` bytes already announced.
     pub(crate) fn new(
         nxt: SeqNum,
         offered: u32,
@@ -61,34 +61,34 @@ impl RecvWindow {
         }
     }
 
-    /// Bytes that the peer may still send.
+    /// Returns the number of bytes that the peer may still send (RCV.WND).
     pub(crate) fn offered(&self) -> u32 {
         self.edge.since(self.nxt)
     }
 
-    /// The right edge.
+    /// Returns the right edge.
     pub(crate) fn edge(&self) -> SeqNum {
         self.edge
     }
 
-    /// Size of the buffer, in bytes.
+    /// Returns the size of the buffer, in bytes.
     pub(crate) fn capacity(&self) -> u32 {
         self.capacity
     }
 
-    /// Where the edge could be with `unread` bytes in the buffer.
+    /// Returns how far the edge could move with `unread` bytes in the buffer.
     fn possible_edge(&self, unread: usize) -> SeqNum {
         let unread = u32::try_from(unread).unwrap_or(u32::MAX);
         self.edge
             .max(self.nxt + self.capacity.saturating_sub(unread))
     }
 
-    /// The window field for a segment that leaves now; moves the edge.
+    /// Moves the edge, and returns the window field of a segment that leaves now.
     pub(crate) fn announce(&mut self, unread: usize, mss: u32) -> u16 {
         let possible = self.possible_edge(unread);
         let step = possible - self.edge;
         if step >= mss.min(self.capacity / 2).max(1) {
-            // No further than the field can say, so that the promise and the field agree.
+            // No further than the field can say, so that the field announces the whole window.
             let largest = u32::from(u16::MAX) << self.scale;
             let offer = (possible - self.nxt).min(largest) >> self.scale << self.scale;
             self.edge = self.edge.max(self.nxt + offer);
@@ -96,7 +96,7 @@ impl RecvWindow {
         u16::try_from(self.offered() >> self.scale).unwrap_or(u16::MAX)
     }
 
-    /// True if the peer should be told at once how far the edge could move.
+    /// Returns true if a window update is worth a segment of its own.
     pub(crate) fn update_due(&self, unread: usize, mss: u32) -> bool {
         let step = self.possible_edge(unread) - self.edge;
         let blocked = self.offered() < 2 * mss && step >= mss.min(self.capacity / 2).max(1);
@@ -111,7 +111,7 @@ impl RecvWindow {
         assert!(self.offered() <= largest, "more than the field can say");
     }
 
-    /// The application took `count` bytes.
+    /// Notes that the application took `count` bytes; the buffer may grow.
     pub(crate) fn on_read(&mut self, count: usize, srtt: Option<Duration>, now: Instant) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.taken = self.taken.saturating_add(count);

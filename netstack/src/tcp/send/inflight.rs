@@ -1,4 +1,4 @@
-//! What is in flight, and the recovery of what was lost.
+//! The bytes in flight, and the recovery of lost ones.
 //!
 //! One picture serves SACK (RFC 6675), NewReno (RFC 6582) and the time after a timeout (RFC 5681):
 //!
@@ -7,16 +7,16 @@
 //!    |  sent again   |   lost, to send   |   believed in flight    |
 //! ```
 //!
-//! Ranges that the peer SACKed are cut out everywhere. What is lost is everything below
-//! `lost_edge`; how far that reaches is decided by `reorder` from the scoreboard, is one segment at a
-//! time without SACK, and is everything after a timeout.
+//! Ranges that the peer SACKed are cut out everywhere. Everything below `lost_edge` is lost. With
+//! SACK, `reorder` finds the edge from the scoreboard; without, it advances by one segment at a
+//! time (fast retransmit); after a timeout everything is lost.
 //!
-//! * **Define.** `una ≤ rtx_next, lost_edge ≤ nxt`, and [`Inflight::pipe`] is the number of octets in
-//!   the network.
+//! * **Define.** `una ≤ rtx_next, lost_edge ≤ nxt`, and [`Inflight::pipe`] is the number of bytes
+//!   in the network.
 //! * **Enforce.** Fields are private; acknowledgments only advance.
 //! * **Consume.** `output::select` sends while `pipe` is below the congestion window.
 //!
-//! Owns no byte and no congestion window.
+//! The bytes themselves are in the queue, and the congestion window is in `cc`.
 
 use core::time::Duration;
 
@@ -27,10 +27,10 @@ use crate::tcp::event::{Event, LossRule, Recovery};
 use crate::tcp::reorder::ReorderWindow;
 use crate::tcp::seq::SeqNum;
 
-/// How retransmissions are chosen.
+/// The stage of loss recovery, which selects retransmissions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
-    /// Nothing is known to be lost.
+    /// No loss is known.
     Open,
     /// Fast recovery, until everything sent before it is acknowledged.
     Recovery,
@@ -38,18 +38,18 @@ pub(crate) enum Mode {
     Loss,
 }
 
-/// What an acknowledgment told.
+/// The news in an acknowledgment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// Octets newly acknowledged, cumulatively.
+    /// Bytes newly acknowledged, cumulatively.
     pub(crate) acked: u32,
-    /// Octets that arrived since the last acknowledgment: cumulative or SACKed for the first time.
+    /// Bytes that arrived since the last acknowledgment: acknowledged or SACKed for the first time.
     pub(crate) delivered: u32,
     /// A round-trip measurement.
     pub(crate) rtt: Option<Duration>,
-    /// A loss was found just now: reduce the congestion window.
+    /// A loss was found: the congestion window must be reduced.
     pub(crate) entered_recovery: bool,
-    /// All of a recovery (or what a timeout had given up) is acknowledged.
+    /// The recovery is over: everything sent before it is acknowledged.
     pub(crate) left_recovery: bool,
 }
 
@@ -58,20 +58,20 @@ pub(crate) struct Progress {
 pub(crate) struct Inflight {
     una: SeqNum,
     nxt: SeqNum,
-    /// End of the sequence space that the current, or last, recovery is about.
+    /// End of the sequence space of the current, or last, recovery (`recover` of RFC 6582).
     recover: SeqNum,
     lost_edge: SeqNum,
     rtx_next: SeqNum,
-    /// `nxt` when something was last retransmitted: what is SACKed above was sent later.
+    /// SND.NXT at the last retransmission: bytes above were sent later.
     rtx_mark: SeqNum,
-    /// What the last recovery retransmitted lies in `rtx_from..rtx_to`.
+    /// The last recovery sent bytes within `rtx_from..rtx_to` again.
     rtx_from: SeqNum,
     rtx_to: SeqNum,
-    /// The octet before this one, when acknowledged, gives a round-trip time.
+    /// The acknowledgment of the byte before this one gives a round-trip time.
     timed_end: SeqNum,
     timed_at: Instant,
     board: Scoreboard,
-    /// Octets that duplicate acknowledgments say have arrived, of a peer without SACK.
+    /// Bytes that have arrived according to duplicate ACKs of a peer without SACK.
     dup_bytes: u32,
     dup_acks: u16,
     mode: Mode,
@@ -83,7 +83,7 @@ pub(crate) struct Inflight {
 }
 
 impl Inflight {
-    /// Nothing in flight, from `una` on; `sack`: both sides agreed on it.
+    /// Creates the state with nothing in flight, from `una` on. `sack`: both sides agreed on it.
     pub(crate) fn new(una: SeqNum, sack: bool) -> Self {
         Self {
             una,
@@ -107,32 +107,32 @@ impl Inflight {
         }
     }
 
-    /// SND.UNA.
+    /// Returns SND.UNA.
     pub(crate) fn una(&self) -> SeqNum {
         self.una
     }
 
-    /// SND.NXT.
+    /// Returns SND.NXT.
     pub(crate) fn nxt(&self) -> SeqNum {
         self.nxt
     }
 
-    /// Octets sent and not acknowledged.
+    /// Returns the number of bytes sent and not acknowledged.
     pub(crate) fn outstanding(&self) -> u32 {
         self.nxt - self.una
     }
 
-    /// Octets that the peer reported out of order.
+    /// Returns the number of bytes that the peer SACKed.
     pub(crate) fn sacked(&self) -> u32 {
         self.board.total()
     }
 
-    /// How retransmissions are chosen now.
+    /// Returns the stage of loss recovery.
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Octets estimated to be in the network (RFC 6675 section 4, SetPipe).
+    /// Returns the estimated number of bytes in the network (RFC 6675 section 4, SetPipe).
     pub(crate) fn pipe(&self) -> u32 {
         let original = self.board.holes(self.lost_edge, self.nxt);
         let again = self.board.holes(self.una, self.rtx_next);
@@ -141,7 +141,7 @@ impl Inflight {
             .saturating_sub(self.dup_bytes)
     }
 
-    /// `len` octets of sequence space were sent for the first time.
+    /// Notes that `len` bytes of sequence space were sent for the first time.
     pub(crate) fn on_sent(&mut self, len: u32, now: Instant) {
         self.nxt += len;
         // During a recovery the acknowledgment would wait for the holes to be filled.
@@ -151,14 +151,14 @@ impl Inflight {
         }
     }
 
-    /// An octet that had been sent as a window probe, and not counted, was acknowledged.
+    /// Notes that a zero window probe, which did not count as sent, was acknowledged.
     pub(crate) fn on_probe_accepted(&mut self) {
         self.nxt += 1;
     }
 
-    /// `len` octets from `seq` on were sent again.
+    /// Notes that `len` bytes from `seq` on were sent again.
     pub(crate) fn on_resent(&mut self, seq: SeqNum, len: u32) {
-        // Karn: the acknowledgment could be of either.
+        // Karn: the acknowledgment could be of either copy.
         self.timed_at = Instant::FAR_FUTURE;
         self.urgent = false;
         let end = seq + len;
@@ -167,19 +167,19 @@ impl Inflight {
         self.rtx_mark = self.nxt;
     }
 
-    /// The rescue retransmission was sent (RFC 6675 section 4, NextSeg rule 4).
+    /// Notes that the rescue retransmission was sent (RFC 6675 section 4, NextSeg rule 4).
     pub(crate) fn on_rescued(&mut self) {
         self.timed_at = Instant::FAR_FUTURE;
         self.rescued = true;
         self.rtx_mark = self.nxt;
     }
 
-    /// True if a retransmission should be sent even though the congestion window is full.
+    /// Returns true if a retransmission must be sent even though the congestion window is full.
     pub(crate) fn is_urgent(&self) -> bool {
         self.urgent
     }
 
-    /// The next lost range that was not sent again yet.
+    /// Returns the next lost range that was not sent again yet.
     pub(crate) fn next_lost(&self) -> Option<(SeqNum, SeqNum)> {
         if self.mode == Mode::Open {
             return None;
@@ -187,7 +187,7 @@ impl Inflight {
         self.board.next_hole(self.rtx_next, self.lost_edge)
     }
 
-    /// A range that may well be lost, to send when there is nothing better (NextSeg rule 3).
+    /// Returns a range that may be lost, to be sent when there is nothing better (NextSeg rule 3).
     pub(crate) fn next_suspect(&self) -> Option<(SeqNum, SeqNum)> {
         if self.mode != Mode::Recovery {
             return None;
@@ -197,7 +197,8 @@ impl Inflight {
             .next_hole(self.rtx_next.max(self.lost_edge), highest)
     }
 
-    /// The last segment in flight, once per recovery, to get an acknowledgment at all (rule 4).
+    /// Returns the last segment in flight, once per recovery: its retransmission brings an
+    /// acknowledgment if no other segment does (rule 4).
     pub(crate) fn rescue(&self, mss: u32) -> Option<(SeqNum, SeqNum)> {
         if self.mode != Mode::Recovery || self.rescued || !self.sack {
             return None;
@@ -211,8 +212,8 @@ impl Inflight {
         start.before(self.nxt).then_some((start, self.nxt))
     }
 
-    /// Takes an acceptable acknowledgment. `blocks`: its SACK option. `duplicate`: it is one in the
-    /// sense of RFC 5681 section 2.
+    /// Takes an acceptable acknowledgment. `blocks` is its SACK option; `duplicate` says that it is
+    /// a duplicate ACK in the sense of RFC 5681 section 2.
     pub(crate) fn on_ack(
         &mut self,
         ack: SeqNum,
@@ -248,7 +249,7 @@ impl Inflight {
         } else if duplicate || sack_news > 0 {
             self.dup_acks = self.dup_acks.saturating_add(1);
             if !self.sack && self.mode != Mode::Loss {
-                // Before a recovery two segments may follow (limited transmit, RFC 3042).
+                // Limited transmit (RFC 3042): before a recovery two new segments may follow.
                 let most = match self.mode {
                     Mode::Open => 2 * mss,
                     _ => u32::MAX,
@@ -280,8 +281,8 @@ impl Inflight {
             }
             Mode::Recovery if !self.sack => {
                 // A partial acknowledgment: the next segment is lost, too (RFC 6582 section 3.2).
-                // Its bytes but one segment had been counted by duplicates; and whatever those counted,
-                // the first segment in flight has not arrived.
+                // All of its bytes but one segment had been counted by duplicates; and however many
+                // those were, the first segment in flight has not arrived.
                 self.dup_bytes = self
                     .dup_bytes
                     .saturating_sub(acked.saturating_sub(mss))
@@ -295,7 +296,7 @@ impl Inflight {
         }
     }
 
-    /// Takes the blocks of a SACK option; returns how many octets are news.
+    /// Takes the blocks of a SACK option; returns how many bytes are new.
     fn on_sack(&mut self, ack: SeqNum, blocks: &[(u32, u32)], old_una: SeqNum) -> u32 {
         let mut news = 0u32;
         for (i, &(left, right)) in blocks.iter().enumerate() {
@@ -309,7 +310,7 @@ impl Inflight {
                         SeqNum(l).at_or_before(left) && right.at_or_before(SeqNum(r))
                     }));
             if duplicate {
-                // RFC 2883: only what we did send twice says something about the path.
+                // RFC 2883: only a duplicate of a retransmission says something about the path.
                 if left.within(self.rtx_from, self.rtx_to) && left.since(old_una) < 1 << 30 {
                     self.reorder.on_spurious_retransmit();
                 }
@@ -317,8 +318,8 @@ impl Inflight {
                     continue;
                 }
             }
-            // Only what is outstanding can have arrived: anything else is nonsense or old. Both ends
-            // are looked at, because a range of half the sequence space fools each one alone.
+            // Only outstanding bytes can have arrived: any other block is wrong or old. Both ends
+            // are checked, because a range of half the sequence space deceives each check alone.
             if left.within(self.una + 1, self.nxt) && right.within(left + 1, self.nxt + 1) {
                 news = news.saturating_add(self.board.insert(left, right));
             }
@@ -326,7 +327,7 @@ impl Inflight {
         news
     }
 
-    /// Decides anew what is lost. True if that starts a recovery.
+    /// Detects losses. Returns true if a recovery begins.
     fn detect(&mut self, mss: u32, cx: &mut Context<'_>) -> bool {
         if self.outstanding() == 0 {
             return false;
@@ -339,7 +340,7 @@ impl Inflight {
                 let lost = if self.sack {
                     edge.after(self.una) || (enough && !self.board.is_empty())
                 } else {
-                    // RFC 6582 section 4: duplicates of what an earlier recovery covered.
+                    // RFC 6582 section 4: these are not duplicates that an earlier recovery caused.
                     enough && self.una.after(self.recover)
                 };
                 if lost {
@@ -373,7 +374,7 @@ impl Inflight {
         }
     }
 
-    /// A retransmission is lost as well if enough of what was sent after it has arrived.
+    /// Detects a lost retransmission: enough bytes that were sent after it have arrived.
     fn detect_lost_again(&mut self, mss: u32, segments: u32, cx: &mut Context<'_>) {
         if !self.sack || self.rtx_next == self.una {
             return;
@@ -387,14 +388,14 @@ impl Inflight {
         }
     }
 
-    /// Everything not SACKed below `edge` is lost.
+    /// Advances the lost edge: everything below `edge` that is not SACKed is lost.
     fn advance_lost_edge(&mut self, edge: SeqNum, rule: LossRule, cx: &mut Context<'_>) {
         let before = self.lost_edge;
         self.lost_edge = before.max(edge);
         self.report_lost(before, self.lost_edge, rule, cx);
     }
 
-    /// Tells the subscriber what of `from..to` is lost.
+    /// Tells the subscriber which bytes of `from..to` are lost.
     #[inline]
     fn report_lost(&self, from: SeqNum, to: SeqNum, rule: LossRule, cx: &mut Context<'_>) {
         if !cx.has_subscriber() {
@@ -408,7 +409,7 @@ impl Inflight {
         }
     }
 
-    /// A recovery of everything that was sent until now begins.
+    /// Begins a recovery of everything sent until now.
     fn enter(&mut self, mode: Mode, kind: Recovery, cx: &mut Context<'_>) {
         if self.mode != mode {
             cx.emit(|| Event::RecoveryEntered { kind });
@@ -432,8 +433,8 @@ impl Inflight {
         self.urgent = false;
     }
 
-    /// The retransmission timer expired: everything not SACKed is lost. `again`: it had expired for
-    /// the same octet before; then the peer may have forgotten what it SACKed, and so do we.
+    /// Handles the retransmission timer: everything that is not SACKed is lost. `again`: it expired
+    /// for the same byte before; then the peer may have reneged, and its SACKs are forgotten.
     pub(crate) fn on_timeout(&mut self, again: bool, cx: &mut Context<'_>) {
         if again {
             self.board.clear();
@@ -449,14 +450,14 @@ impl Inflight {
         self.urgent = true;
     }
 
-    /// What started the current recovery, or the timeout, had not been lost.
+    /// Undoes a spurious recovery or timeout.
     pub(crate) fn undo(&mut self, cx: &mut Context<'_>) {
         self.reorder.on_spurious_retransmit();
         self.reopen(cx);
     }
 
-    /// The path cannot carry segments of the size that is in flight: send them again, smaller. Not a
-    /// sign of congestion.
+    /// Marks everything in flight for retransmission in smaller segments, since the path cannot
+    /// carry the present size. This is no sign of congestion.
     pub(crate) fn on_path_mtu(&mut self, cx: &mut Context<'_>) {
         if self.outstanding() == 0 {
             return;
@@ -475,12 +476,12 @@ impl Inflight {
         self.urgent = true;
     }
 
-    /// True if a measurement is under way.
+    /// Returns true if a round-trip measurement is under way.
     pub(crate) fn is_timing(&self) -> bool {
         self.timed_at != Instant::FAR_FUTURE
     }
 
-    /// Frees what a closed connection does not need.
+    /// Frees the memory that a closed connection does not need.
     pub(crate) fn release(&mut self, cx: &mut Context<'_>) {
         self.board.clear();
         self.reopen(cx);

@@ -1,4 +1,5 @@
-//! The sending half: what waits, what is in flight, what the peer holds.
+//! The sending half: the bytes that are queued, in flight, and SACKed by the peer, and the window
+//! that the peer offers.
 
 pub(crate) mod inflight;
 pub(crate) mod queue;

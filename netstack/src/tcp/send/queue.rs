@@ -1,12 +1,12 @@
-//! Bytes that the application wrote and the peer has not acknowledged.
+//! The send queue: bytes that the application wrote and the peer has not acknowledged.
 //!
-//! * **Define.** A [`SendQueue`] is a contiguous run of octets, kept as slices of slabs, each with
+//! * **Define.** A [`SendQueue`] is a contiguous run of bytes, kept as slices of slabs, each with
 //!   its sequence number.
 //! * **Enforce.** Bytes are added only at the end and dropped only at the front.
 //! * **Consume.** A segment, first sent or retransmitted, is a few reference-counted slices found by
 //!   binary search: no byte is copied after `push`, nothing is allocated per segment.
 //!
-//! Owns the memory, never what was sent or lost. An empty queue holds no slab.
+//! The queue does not know which bytes were sent or lost. An empty queue holds no slab.
 
 use std::collections::VecDeque;
 
@@ -16,14 +16,14 @@ use packet::{Buffers, Payload, Pool, SlabMut};
 use crate::tcp::seq::SeqNum;
 use packet::frame::{Chunks, MAX_CHUNKS};
 
-/// Writes up to this long go into small slabs, while little is queued.
+/// Longest write, in bytes, that goes into a small slab while little is queued.
 const SMALL_WRITE: usize = 2_048;
 
-/// Payloads up to this long are copied behind the last slice, if its slab has room.
+/// Longest payload, in bytes, that is copied behind the last slice if its slab has room.
 const SHORT_PAYLOAD: usize = 512;
 
-/// With this much queued the application is faster than the network: large slabs, whatever the
-/// size of each write, so that a full super-segment needs few slices.
+/// Queue length, in bytes, from which every write goes into large slabs: the application is faster
+/// than the network, and a full super-segment should need few slices.
 const BUSY_QUEUE: usize = 8_192;
 
 /// Slots that an empty queue may keep allocated.
@@ -35,7 +35,7 @@ struct Chunk {
     data: Payload,
 }
 
-/// The queue; its first octet is the first one not acknowledged.
+/// The queue. Its first byte is SND.UNA.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     chunks: VecDeque<Chunk>,
@@ -44,7 +44,7 @@ pub(crate) struct SendQueue {
 }
 
 impl SendQueue {
-    /// An empty queue whose first octet will be `start`.
+    /// Creates an empty queue whose first byte will be `start`.
     pub(crate) fn new(start: SeqNum) -> Self {
         Self {
             chunks: VecDeque::new(),
@@ -53,18 +53,19 @@ impl SendQueue {
         }
     }
 
-    /// Octets queued.
+    /// Returns the number of bytes queued.
     pub(crate) fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Number after the last octet queued: where the FIN goes.
+    /// Returns the sequence number after the last byte queued, which is that of the FIN.
     pub(crate) fn end(&self) -> SeqNum {
         self.end
     }
 
-    /// Copies as much of `data` as `room` and the pools allow; returns how much. The last quarter of a
-    /// pool is left for receiving: without it no acknowledgment could come in that frees the rest.
+    /// Copies as much of `data` as `room` and the pools allow; returns how much. The last quarter
+    /// of a pool is left for receiving: otherwise no acknowledgment could arrive that frees the
+    /// rest.
     pub(crate) fn push(&mut self, data: &[u8], room: usize, buffers: &Buffers) -> usize {
         let mut rest = data.get(..data.len().min(room)).unwrap_or(data);
         let wanted = rest.len();
@@ -90,8 +91,8 @@ impl SendQueue {
                     }
                     slab.freeze(0..count)
                 }
-                // With nothing queued no acknowledgment would ever ask the application to try
-                // again, so a little progress must be possible without a slab.
+                // With an empty queue no acknowledgment would make the application try again, so a
+                // little progress must be possible without a slab.
                 None if self.len() == 0 => {
                     let count = rest.len().min(SMALL_WRITE);
                     Payload::from(Bytes::copy_from_slice(rest.get(..count).unwrap_or(&[])))
@@ -108,7 +109,7 @@ impl SendQueue {
         wanted - rest.len()
     }
 
-    /// Adds `data` without a copy, unless it is so short that a place of its own costs more.
+    /// Appends `data` without a copy, unless it is so short that a slice of its own costs more.
     pub(crate) fn append(&mut self, mut data: Payload) {
         if data.len() <= SHORT_PAYLOAD
             && let Some(tail) = self.chunks.back_mut()
@@ -125,7 +126,7 @@ impl SendQueue {
         self.chunks.push_back(Chunk { seq, data });
     }
 
-    /// Drops what lies below `una`.
+    /// Drops the bytes below `una`.
     pub(crate) fn advance(&mut self, una: SeqNum) {
         let una = una.min(self.end);
         if !una.after(self.start) {
@@ -172,7 +173,7 @@ impl SendQueue {
             .saturating_sub(1)
     }
 
-    /// How many of the `want` octets from `seq` on fit into one segment's slices.
+    /// Returns how many of the `want` bytes from `seq` on fit into the slices of one segment.
     pub(crate) fn span(&self, seq: SeqNum, want: u32) -> u32 {
         let want = want.min(self.end.since(seq));
         let mut total = 0u32;
@@ -194,7 +195,8 @@ impl SendQueue {
         total.saturating_sub(skip)
     }
 
-    /// The `len` octets from `seq` on, shared. `len` is at most what [`span`](Self::span) said.
+    /// Returns the `len` bytes from `seq` on, sharing the memory. `len` is at most what
+    /// [`span`](Self::span) returned.
     pub(crate) fn gather(&self, seq: SeqNum, len: u32) -> Chunks {
         let mut out = Chunks::new();
         let mut at = seq;
@@ -218,7 +220,7 @@ impl SendQueue {
     }
 }
 
-/// A slab that receiving can spare.
+/// Takes a slab if receiving can spare it.
 fn spare_slab(pool: &Pool) -> Option<SlabMut> {
     if pool.is_scarce() { None } else { pool.take() }
 }

@@ -1,41 +1,42 @@
-//! What the peer holds out of order (RFC 2018, RFC 6675 section 3).
+//! The scoreboard: the ranges that the peer SACKed (RFC 2018, RFC 6675 section 3).
 //!
 //! * **Define.** A [`Scoreboard`] is a sorted list of disjoint, non-adjacent ranges above the first
-//!   unacknowledged octet.
-//! * **Enforce.** Only [`Scoreboard::insert`] adds, and merges; at most [`MAX_RANGES`] ranges.
-//! * **Consume.** Counting what is in flight and finding the next hole take one pass over few
-//!   ranges, whatever the peer sends: a SACK flood costs bounded time and memory, and the ranges
-//!   count octets, so no count of segments can overflow.
+//!   unacknowledged byte.
+//! * **Enforce.** Only [`Scoreboard::insert`] adds ranges, and merges them; there are at most
+//!   [`MAX_RANGES`].
+//! * **Consume.** Counting the bytes in flight and finding the next hole take one pass over few
+//!   ranges, whatever the peer sends: a SACK flood costs bounded time and memory. The ranges count
+//!   bytes, so no count of segments can overflow.
 
 use crate::tcp::seq::SeqNum;
 
-/// Most ranges remembered. What does not fit is forgotten: it is retransmitted, at worst.
+/// Maximum number of ranges. A range that does not fit is forgotten; at worst it is sent again.
 pub(crate) const MAX_RANGES: usize = 128;
 
-/// The ranges that the peer reported, oldest octets first.
+/// The ranges that the peer reported, lowest sequence numbers first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scoreboard {
     ranges: Vec<(SeqNum, SeqNum)>,
 }
 
 impl Scoreboard {
-    /// The ranges, sorted.
+    /// Returns the ranges, sorted.
     pub(crate) fn ranges(&self) -> &[(SeqNum, SeqNum)] {
         &self.ranges
     }
 
-    /// True if nothing is SACKed.
+    /// Returns true if nothing is SACKed.
     pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// Notes that `left..right` arrived; returns how many octets of it are news. The caller checked
+    /// Notes that `left..right` arrived; returns how many bytes of it are new. The caller checked
     /// that the range lies within what is outstanding.
     pub(crate) fn insert(&mut self, left: SeqNum, right: SeqNum) -> u32 {
         if !left.before(right) {
             return 0;
         }
-        // The ranges that touch the new one are `first..last`.
+        // The ranges that the peer reported, lowest sequence numbers first.
         let first = self.ranges.partition_point(|&(_, r)| r.before(left));
         let last = self.ranges.partition_point(|&(l, _)| l.at_or_before(right));
         if first == last {
@@ -54,8 +55,8 @@ impl Scoreboard {
         (merged_right - merged_left) - known
     }
 
-    /// Forgets what lies below `una`. True if `una` itself was SACKed: the peer has dropped what it
-    /// had reported (RFC 2018 section 8), and then everything is forgotten.
+    /// Forgets everything below `una`. Returns true if `una` itself was SACKed: the peer has
+    /// reneged (RFC 2018 section 8), and then everything is forgotten.
     pub(crate) fn advance(&mut self, una: SeqNum) -> bool {
         let gone = self.ranges.partition_point(|&(_, r)| r.at_or_before(una));
         self.ranges.drain(..gone);
@@ -78,7 +79,7 @@ impl Scoreboard {
         self.ranges = Vec::new();
     }
 
-    /// SACKed octets within `from..to`.
+    /// Returns the number of SACKed bytes within `from..to`.
     pub(crate) fn sacked(&self, from: SeqNum, to: SeqNum) -> u32 {
         self.ranges
             .iter()
@@ -86,17 +87,17 @@ impl Scoreboard {
             .sum()
     }
 
-    /// All SACKed octets.
+    /// Returns the number of SACKed bytes.
     pub(crate) fn total(&self) -> u32 {
         self.ranges.iter().map(|&(l, r)| r - l).sum()
     }
 
-    /// Octets within `from..to` that are not SACKed.
+    /// Returns the number of bytes within `from..to` that are not SACKed.
     pub(crate) fn holes(&self, from: SeqNum, to: SeqNum) -> u32 {
         to.since(from) - self.sacked(from, to)
     }
 
-    /// The first hole at or after `from` that begins below `to`, cut at `to`.
+    /// Returns the first hole at or after `from` that begins below `to`, cut at `to`.
     pub(crate) fn next_hole(&self, from: SeqNum, to: SeqNum) -> Option<(SeqNum, SeqNum)> {
         let mut start = from;
         for &(left, right) in &self.ranges {
@@ -129,7 +130,7 @@ impl Scoreboard {
         }
     }
 
-    /// End of the highest SACKed range.
+    /// Returns the end of the highest SACKed range.
     pub(crate) fn highest(&self) -> Option<SeqNum> {
         self.ranges.last().map(|&(_, right)| right)
     }

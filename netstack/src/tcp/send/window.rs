@@ -5,7 +5,7 @@ use crate::tcp::seq::SeqNum;
 /// SND.WND, SND.WL1, SND.WL2 and the largest window seen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendWindow {
-    /// Offered window in bytes, from the last acknowledgment on.
+    /// SND.WND: the offered window in bytes, from the last acknowledgment on.
     pub(crate) wnd: u32,
     /// Largest window ever offered, for silly window avoidance and ACK checks.
     pub(crate) max: u32,
@@ -14,7 +14,7 @@ pub(crate) struct SendWindow {
 }
 
 impl SendWindow {
-    /// The window of the segment that completed the handshake.
+    /// Creates the window from the segment that completed the handshake.
     pub(crate) fn new(wnd: u32, seq: SeqNum, ack: SeqNum) -> Self {
         Self {
             wnd,
@@ -24,8 +24,8 @@ impl SendWindow {
         }
     }
 
-    /// Takes the window of an acceptable acknowledgment, unless a newer one was seen. Returns
-    /// whether the window changed.
+    /// Takes the window of an acceptable acknowledgment, unless a newer one was seen. Returns true
+    /// if the window changed.
     pub(crate) fn update(&mut self, wnd: u32, seq: SeqNum, ack: SeqNum) -> bool {
         let newer = self.wl1.before(seq) || (self.wl1 == seq && self.wl2.at_or_before(ack));
         if !newer {

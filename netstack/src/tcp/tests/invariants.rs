@@ -6,6 +6,9 @@ use crate::tcp::phase::Phase;
 use crate::tcp::tcb::{Flags, Tcb};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// A name, and the change to a sound connection.
+type Damage = (&'static str, fn(&mut Tcb));
+
 /// Data in flight, data unread, and a delayed acknowledgment owed.
 fn busy() -> Rig {
     let mut rig = Rig::established(plain());
@@ -17,7 +20,7 @@ fn busy() -> Rig {
 
 #[test]
 fn each_kind_of_damage_is_found() {
-    let damages: &[(&str, fn(&mut Tcb))] = &[
+    let damages: &[Damage] = &[
         ("a queue that lost bytes", |tcb| {
             tcb.queue.advance(tcb.flight.una() + 1);
         }),
