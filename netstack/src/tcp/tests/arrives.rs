@@ -111,9 +111,9 @@ fn simultaneous_open_by_syn_ack_and_by_ack() {
 fn a_syn_goes_again_and_then_times_out() {
     let mut rig = Rig::syn_sent(plain());
     let sent = rig.pass(1_000_000);
-    let at: Vec<u64> = sent.iter().map(|s| s.0).collect();
+    let at: Vec<u64> = sent.iter().map(|s| s.at_millis).collect();
     assert_eq!(at, [1_000, 3_000, 7_000, 15_000, 31_000, 63_000]);
-    assert!(sent.iter().all(|s| s.1 == 0 && s.3 == SYN));
+    assert!(sent.iter().all(|s| s.seq == 0 && s.flags == SYN));
     assert_eq!(rig.tcp.error(), Some(TcpError::TimedOut));
     assert!(rig.tcp.is_gone());
 }
@@ -164,7 +164,7 @@ fn syn_received_resets_a_bad_ack_and_drops_what_has_none() {
 }
 
 #[test]
-fn the_handshakes_ack_may_carry_text_and_fin() {
+fn the_handshakes_ack_may_carry_payload_and_fin() {
     let mut rig = Rig::syn_received(plain());
     let outcome = rig.recv(1, 1, ACK | FIN, b"all there is");
     assert!(
@@ -238,8 +238,8 @@ fn options_are_accepted_only_if_offered() {
 #[test]
 fn what_is_outside_the_window_is_answered_with_an_ack() {
     let mut rig = Rig::established(plain());
-    for (seq, text) in [(70_000, &b"far"[..]), (0, b"x"), (0, b"")] {
-        let outcome = rig.recv(seq, 1, ACK, text);
+    for (seq, payload) in [(70_000, &b"far"[..]), (0, b"x"), (0, b"")] {
+        let outcome = rig.recv(seq, 1, ACK, payload);
         assert_eq!(outcome.drop, Some(DropReason::TcpNotAcceptable));
         assert_eq!(rig.one(), (1, 1, ACK));
     }
@@ -271,7 +271,7 @@ fn only_the_new_part_of_a_straddling_segment_counts() {
     rig.recv(1, 1, ACK, b"abc");
     rig.recv(2, 1, ACK, b"bcdef");
     assert_eq!(rig.read_all(), b"abcdef");
-    assert_eq!(rig.one().1, 7);
+    assert_eq!(rig.one().ack, 7);
 }
 
 // Second: RST
@@ -338,14 +338,14 @@ fn without_ack_a_segment_is_dropped() {
 }
 
 #[test]
-fn an_ack_of_what_was_never_sent_is_challenged_and_its_text_dropped() {
+fn an_ack_of_what_was_never_sent_is_challenged_and_its_payload_dropped() {
     let mut rig = Rig::established(plain());
     rig.send(100);
     rig.out();
     let outcome = rig.recv(1, 102, ACK, b"text");
     assert_eq!(outcome.drop, Some(DropReason::TcpBadAck));
     assert_eq!(rig.tcp.recv_len(), 0);
-    assert_eq!(rig.one().2, ACK);
+    assert_eq!(rig.one().flags, ACK);
     // Too old is as bad (RFC 5961 section 5).
     let outcome = rig.recv(1, 0u32.wrapping_sub(60_000), ACK, b"text");
     assert_eq!(outcome.drop, Some(DropReason::TcpBadAck));
@@ -383,10 +383,10 @@ fn urgent_data_is_data_in_the_stream() {
     assert_eq!(rig.read_all(), b"abc");
 }
 
-// Seventh: text
+// Seventh: the payload
 
 #[test]
-fn text_out_of_order_waits_for_the_gap() {
+fn payload_out_of_order_waits_for_the_gap() {
     let mut rig = Rig::established(plain());
     rig.recv(4, 1, ACK, b"def");
     assert_eq!(rig.one(), (1, 1, ACK), "a duplicate ACK at once");
@@ -400,7 +400,7 @@ fn text_out_of_order_waits_for_the_gap() {
 }
 
 #[test]
-fn text_beyond_the_window_is_cut_off() {
+fn payload_beyond_the_window_is_cut_off() {
     let mut cfg = plain();
     cfg.recv_buffer_initial = 4_000;
     cfg.recv_buffer_max = 4_000;
@@ -419,14 +419,14 @@ fn text_beyond_the_window_is_cut_off() {
 }
 
 #[test]
-fn text_after_the_application_left_resets() {
+fn payload_after_the_application_left_resets() {
     let mut rig = Rig::established(plain());
     rig.tcp.close(rig.now);
     rig.tcp.close_recv(rig.now);
     assert_eq!(rig.one(), (1, 1, FIN | ACK));
     let outcome = rig.recv(1, 2, ACK, b"too late");
     assert_eq!(outcome.drop, Some(DropReason::TcpDataAfterClose));
-    let (_, _, flags) = rig.one();
+    let flags = rig.one().flags;
     assert!(flags.contains(RST));
     assert!(rig.tcp.is_gone());
 }
@@ -460,7 +460,7 @@ fn a_fin_out_of_order_waits_for_the_gap() {
 fn the_first_end_of_stream_wins() {
     let mut rig = Rig::established(plain());
     rig.recv(4, 1, ACK | FIN, b"def");
-    // Text that would lie beyond the FIN does not count.
+    // Payload that would lie beyond the FIN does not count.
     rig.recv(7, 1, ACK, b"ghi");
     rig.recv(1, 1, ACK, b"abc");
     assert_eq!(rig.read_all(), b"abcdef");
@@ -482,7 +482,7 @@ fn passive_close_ends_closed() {
     rig.send(5);
     rig.tcp.close(rig.now);
     let out = rig.out();
-    assert_eq!(out.len(), 1, "text, FIN and ACK in one");
+    assert_eq!(out.len(), 1, "payload, FIN and ACK in one");
     assert!(out[0].flags.contains(FIN | ACK | TcpFlags::PSH));
     assert_eq!(rig.tcp.state(), State::LastAck);
     rig.recv(2, 6, ACK, b"");
@@ -552,9 +552,9 @@ fn half_close_lets_the_other_half_live() {
     assert_eq!(rig.tcp.state(), State::CloseWait);
     rig.out();
     rig.send(3_000);
-    let total: usize = rig.texts().iter().map(|t| t.1).sum();
+    let total: usize = rig.payloads().iter().map(|p| p.len).sum();
     assert_eq!(total, 3_000);
-    // Text after a FIN is no text.
+    // After its FIN the peer sends no payload.
     let outcome = rig.recv(2, 1, ACK, b"impossible");
     assert_eq!(outcome.drop, Some(DropReason::TcpNotAcceptable));
     assert_eq!(rig.tcp.recv_len(), 0);

@@ -38,7 +38,7 @@ fn ten(cfg: TcpConfig) -> Rig {
     rig.tcp.set_congestion(Algorithm::Reno);
     rig.max_payload = 1_000;
     rig.send(10_000);
-    assert_eq!(rig.texts().len(), 10);
+    assert_eq!(rig.payloads().len(), 10);
     rig.events();
     rig
 }
@@ -189,7 +189,7 @@ fn a_loss_found_by_sack() {
             window(5_000, 5_000, WindowChange::Loss),
         ]
     );
-    assert_eq!(rig.texts(), [(1, 1_000)]);
+    assert_eq!(rig.payloads(), [(1, 1_000)]);
     rig.recv_sack(1, &[(8_001, 10_001), (3_001, 6_001), (1_001, 2_001)]);
     assert_eq!(rig.events(), [], "sent before the retransmission");
     rig.recv(1, 10_001, ACK, b"");
@@ -201,7 +201,7 @@ fn a_retransmission_that_is_lost() {
     let mut rig = ten(with_sack());
     rig.send(10_000);
     rig.recv_sack(1, &[(1_001, 10_001)]);
-    let end = rig.texts().last().map(|s| s.0 + 1_000).expect("sent");
+    let end = rig.payloads().last().map(|p| p.seq + 1_000).expect("sent");
     rig.events();
     rig.recv_sack(1, &[(1_001, end)]);
     assert_eq!(rig.events(), [lost(1, 1_000, LossRule::RetransmissionLost)]);
@@ -224,7 +224,7 @@ fn a_loss_found_by_duplicates() {
             window(5_000, 5_000, WindowChange::Loss),
         ]
     );
-    assert_eq!(rig.texts(), [(1, 1_000)]);
+    assert_eq!(rig.payloads(), [(1, 1_000)]);
     rig.recv(1, 2_001, ACK, b"");
     assert_eq!(rig.events(), [lost(2_001, 1_000, LossRule::PartialAck)]);
     rig.out();

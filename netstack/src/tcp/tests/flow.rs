@@ -15,7 +15,7 @@ fn one_segment_waits_for_the_timer_two_do_not() {
     rig.recv(1, 1, ACK, b"one");
     let sent = rig.pass(1_000);
     assert_eq!(sent.len(), 1);
-    assert_eq!((sent[0].0, sent[0].3), (40, ACK));
+    assert_eq!((sent[0].at_millis, sent[0].flags), (40, ACK));
     rig.recv(4, 1, ACK, b"two");
     assert!(rig.out().is_empty());
     rig.recv(7, 1, ACK, b"three");
@@ -51,25 +51,25 @@ fn a_reply_carries_the_acknowledgment() {
 fn nagle_holds_a_second_small_segment() {
     let mut rig = Rig::established(plain());
     rig.send(10);
-    assert_eq!(rig.texts(), [(1, 10)]);
+    assert_eq!(rig.payloads(), [(1, 10)]);
     rig.send(10);
     rig.send(10);
-    assert!(rig.texts().is_empty());
+    assert!(rig.payloads().is_empty());
     rig.recv(1, 11, ACK, b"");
-    assert_eq!(rig.texts(), [(11, 20)]);
+    assert_eq!(rig.payloads(), [(11, 20)]);
 }
 
 #[test]
 fn nagle_lets_a_tail_follow_full_segments() {
     let mut rig = Rig::established(plain());
     rig.send(2_500);
-    assert_eq!(rig.texts(), [(1, 2_500)], "no small segment is out");
+    assert_eq!(rig.payloads(), [(1, 2_500)], "no small segment is out");
     rig.send(100);
-    assert!(rig.texts().is_empty());
+    assert!(rig.payloads().is_empty());
     rig.send(2_000);
-    assert_eq!(rig.texts(), [(2_501, 2_000)], "only whole ones");
+    assert_eq!(rig.payloads(), [(2_501, 2_000)], "only whole ones");
     rig.recv(1, 2_501, ACK, b"");
-    assert_eq!(rig.texts(), [(4_501, 100)]);
+    assert_eq!(rig.payloads(), [(4_501, 100)]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn nodelay_sends_every_small_segment() {
     assert!(rig.tcp.nodelay());
     for i in 0..5 {
         rig.send(10);
-        assert_eq!(rig.texts(), [(1 + 10 * i, 10)]);
+        assert_eq!(rig.payloads(), [(1 + 10 * i, 10)]);
     }
 }
 
@@ -92,10 +92,10 @@ fn a_silly_window_is_not_used_until_the_override() {
     rig.window = 100;
     rig.recv(1, 1, ACK, b"");
     rig.send(5_000);
-    assert!(rig.texts().is_empty(), "100 of 60,000 is silly");
+    assert!(rig.payloads().is_empty(), "100 of 60,000 is silly");
     let sent = rig.pass(250);
     assert_eq!(sent.len(), 1, "but after a while it is better than nothing");
-    assert_eq!((sent[0].0, sent[0].1, sent[0].2), (200, 1, 100));
+    assert_eq!((sent[0].at_millis, sent[0].seq, sent[0].len), (200, 1, 100));
 }
 
 #[test]
@@ -107,10 +107,10 @@ fn half_of_the_largest_window_is_not_silly() {
     rig.give(syn_ack);
     rig.out();
     rig.send(5_000);
-    assert_eq!(rig.texts(), [(1, 400)]);
+    assert_eq!(rig.payloads(), [(1, 400)]);
     rig.window = 200;
     rig.recv(1, 401, ACK, b"");
-    assert_eq!(rig.texts(), [(401, 200)]);
+    assert_eq!(rig.payloads(), [(401, 200)]);
 }
 
 #[test]
@@ -162,9 +162,9 @@ fn a_closed_window_is_probed_for_as_long_as_the_peer_answers() {
         rig.now = at;
         rig.tcp.on_timeout(at);
         assert!(rig.tcp.wants_transmit());
-        assert_eq!(rig.texts(), [(1, 1)], "one octet");
+        assert_eq!(rig.payloads(), [(1, 1)], "one octet");
         rig.recv(1, 1, ACK, b"");
-        assert!(rig.texts().is_empty());
+        assert!(rig.payloads().is_empty());
     }
     assert_eq!(&gaps[..4], [200, 400, 800, 1_600]);
     assert_eq!(*gaps.last().expect("gaps"), 120_000);
@@ -172,7 +172,7 @@ fn a_closed_window_is_probed_for_as_long_as_the_peer_answers() {
     // The window opens: everything goes, the probed octet too, and quickly.
     rig.window = 60_000;
     rig.recv(1, 1, ACK, b"");
-    assert_eq!(rig.texts(), [(1, 500)]);
+    assert_eq!(rig.payloads(), [(1, 500)]);
     assert_eq!(rig.tcp.info().rto, Duration::from_millis(200));
 }
 
@@ -183,11 +183,11 @@ fn a_probe_may_be_accepted() {
     rig.recv(1, 1, ACK, b"");
     rig.send(500);
     let sent = rig.pass(250);
-    assert_eq!((sent[0].1, sent[0].2), (1, 1));
+    assert_eq!((sent[0].seq, sent[0].len), (1, 1));
     rig.window = 1_000;
     rig.recv(1, 2, ACK, b"");
     assert_eq!(rig.tcp.unacked(), 499);
-    assert_eq!(rig.texts(), [(2, 499)]);
+    assert_eq!(rig.payloads(), [(2, 499)]);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_fin_waits_for_the_window_too() {
     rig.tcp.close(rig.now);
     assert!(rig.out().is_empty());
     let sent = rig.pass(250);
-    assert!(sent[0].3.contains(FIN));
+    assert!(sent[0].flags.contains(FIN));
     rig.recv(1, 2, ACK, b"");
     assert_eq!(rig.tcp.state(), State::FinWait2);
 }
@@ -246,9 +246,9 @@ fn retransmissions_back_off_and_give_up() {
     let mut rig = Rig::established(cfg);
     rig.send(100);
     let sent = rig.pass(100_000);
-    let at: Vec<u64> = sent.iter().map(|s| s.0).collect();
+    let at: Vec<u64> = sent.iter().map(|s| s.at_millis).collect();
     assert_eq!(at, [0, 200, 600, 1_400, 3_000, 6_200]);
-    assert!(sent.iter().all(|s| (s.1, s.2) == (1, 100)));
+    assert!(sent.iter().all(|s| (s.seq, s.len) == (1, 100)));
     assert_eq!(rig.tcp.error(), Some(TcpError::TimedOut));
     assert!(rig.tcp.is_gone());
     assert_eq!(rig.buffers.small().in_use(), 0);
@@ -308,9 +308,13 @@ fn keepalive() -> TcpConfig {
 fn keepalive_probes_a_silent_peer_and_gives_up() {
     let mut rig = Rig::established(keepalive());
     let sent = rig.pass(60_000);
-    let at: Vec<u64> = sent.iter().map(|s| s.0).collect();
+    let at: Vec<u64> = sent.iter().map(|s| s.at_millis).collect();
     assert_eq!(at, [10_000, 12_000, 14_000, 16_000]);
-    assert!(sent[..3].iter().all(|s| (s.1, s.2, s.3) == (0, 0, ACK)));
+    assert!(
+        sent[..3]
+            .iter()
+            .all(|s| (s.seq, s.len, s.flags) == (0, 0, ACK))
+    );
     assert_eq!(rig.tcp.error(), Some(TcpError::TimedOut));
 }
 
@@ -412,11 +416,11 @@ fn a_smaller_path_resends_in_smaller_segments() {
     let mut rig = Rig::established(plain());
     rig.max_payload = 1_000;
     rig.send(3_000);
-    assert_eq!(rig.texts().len(), 3);
+    assert_eq!(rig.payloads().len(), 3);
     rig.tcp.on_path_mtu(500, rig.now);
     rig.max_payload = 500;
     let cwnd = rig.tcp.info().cwnd;
-    let mut sent = rig.texts();
+    let mut sent = rig.payloads();
     let mut acked = 1;
     for _ in 0..20 {
         acked += 500;
@@ -424,10 +428,10 @@ fn a_smaller_path_resends_in_smaller_segments() {
             break;
         }
         rig.recv(1, acked, ACK, b"");
-        sent.extend(rig.texts());
+        sent.extend(rig.payloads());
     }
-    assert!(sent.iter().all(|s| s.1 <= 500));
-    let total: usize = sent.iter().map(|s| s.1).sum();
+    assert!(sent.iter().all(|p| p.len <= 500));
+    let total: usize = sent.iter().map(|p| p.len).sum();
     assert_eq!(total, 3_000, "all of it once more: {sent:?}");
     assert!(rig.tcp.info().cwnd >= cwnd, "not a sign of congestion");
     assert_eq!(rig.tcp.unacked(), 0);
@@ -473,6 +477,6 @@ fn tiny_slices_do_not_stall() {
         let piece = Payload::from(bytes::Bytes::from_static(b"0123456789"));
         rig.tcp.send_payload(piece).expect("room");
     }
-    let total: usize = rig.texts().iter().map(|t| t.1).sum();
+    let total: usize = rig.payloads().iter().map(|p| p.len).sum();
     assert_eq!(total, 1_000);
 }

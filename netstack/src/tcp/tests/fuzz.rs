@@ -33,8 +33,8 @@ fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> Segmen
         2 => rng.below(1_500),
         _ => 0,
     } as usize;
-    // Text is a function of its place, so that whatever is delivered can be checked.
-    let text: Vec<u8> = (0..len as u32).map(|i| (seq + i).0 as u8).collect();
+    // Each byte is a function of its sequence number, so that whatever is delivered can be checked.
+    let payload: Vec<u8> = (0..len as u32).map(|i| (seq + i).0 as u8).collect();
     let mut flags = TcpFlags::empty();
     for (flag, per_million) in [
         (TcpFlags::ACK, 950_000),
@@ -71,7 +71,7 @@ fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> Segmen
         } else {
             0
         },
-        payload: rig.buffers.copy(&text).unwrap_or_default(),
+        payload: rig.buffers.copy(&payload).unwrap_or_default(),
     }
 }
 

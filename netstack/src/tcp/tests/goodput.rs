@@ -1,4 +1,4 @@
-//! How fast a stream is over links that lose, reorder and delay: on virtual time, so the numbers are
+//! The speed of a stream over links that lose, reorder and delay: on virtual time, so the numbers are
 //! the algorithm's own and the same on every machine.
 
 use core::time::Duration;
@@ -74,7 +74,7 @@ fn mean(cfg: &TcpConfig, algorithm: Algorithm, bytes: u64, impair: Impairment) -
     )
 }
 
-/// What AIMD can reach at best (Mathis et al.): MSS / RTT · 1.22 / √p, in Mb/s.
+/// Returns the best rate of AIMD (Mathis et al.): MSS / RTT · 1.22 / √p, in Mb/s.
 fn mathis(loss_per_million: u32) -> f64 {
     let p = f64::from(loss_per_million) / 1e6;
     1_448.0 * 8.0 / 0.020 * 1.22 / p.sqrt() / 1e6

@@ -12,7 +12,7 @@ use crate::tcp::{Open, Readiness, Segment, SegmentOut, SeqNum, State, Tcp, TcpEr
 use core::time::Duration;
 use packet::tcp::TcpFlags;
 
-/// What a link does to segments.
+/// Impairments of a link.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Impairment {
     pub(super) loss_per_million: u32,
@@ -38,7 +38,7 @@ impl Impairment {
     }
 }
 
-/// What an application does.
+/// The behaviour of an application.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct App {
     /// Bytes to write before closing.
@@ -49,7 +49,7 @@ pub(super) struct App {
     pub(super) read_max: u32,
     /// Mean pause between turns; zero: a turn at every event.
     pub(super) pause: Duration,
-    /// Nothing is read before then.
+    /// The application reads from then on.
     pub(super) read_from: Instant,
     /// Close only after the peer's FIN.
     pub(super) close_last: bool,
@@ -118,14 +118,22 @@ impl End {
     }
 }
 
+/// When a segment arrives; those that arrive at the same time do so in the order in which they were
+/// sent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Arrival {
+    at: Instant,
+    number: u64,
+}
+
 pub(super) struct Sim {
     pub(super) seed: u64,
     pub(super) now: Instant,
     pub(super) rng: Rng,
     pub(super) ends: [End; 2],
     pub(super) impair: [Impairment; 2],
-    pub(super) in_transit: BTreeMap<(Instant, u64), (usize, Segment)>,
-    /// Nothing gets through from then on.
+    pub(super) in_transit: BTreeMap<Arrival, (usize, Segment)>,
+    /// The link loses everything from then on.
     pub(super) cut_at: Instant,
     sent: u64,
     pub(super) steps: u64,
@@ -214,7 +222,11 @@ impl Sim {
                     ..SegmentParts::default()
                 };
                 self.sent += 1;
-                self.in_transit.insert((at, self.sent), (to, seg.into()));
+                let arrival = Arrival {
+                    at,
+                    number: self.sent,
+                };
+                self.in_transit.insert(arrival, (to, seg.into()));
             }
         }
     }
@@ -329,9 +341,9 @@ impl Sim {
         }
     }
 
-    /// When something happens next.
+    /// Returns the time of the next event.
     fn next(&self) -> Option<Instant> {
-        let link = self.in_transit.keys().next().map(|key| key.0);
+        let link = self.in_transit.keys().next().map(|arrival| arrival.at);
         let mut next = link.unwrap_or(Instant::FAR_FUTURE);
         for e in &self.ends {
             let Some(tcp) = &e.tcp else { continue };
@@ -363,7 +375,7 @@ impl Sim {
         };
         self.now = self.now.max(next);
         while let Some(entry) = self.in_transit.first_entry() {
-            if entry.key().0 > self.now {
+            if entry.key().at > self.now {
                 break;
             }
             let (to, seg) = entry.remove();

@@ -1,4 +1,22 @@
-//! Tests of whole connections.
+//! Tests of whole connections. Tests of one part are beside its code.
+//!
+//! | A test of | is in |
+//! |---|---|
+//! | the order and the outcome of the checks when a segment arrives (RFC 9293 section 3.10.7) | `arrives` |
+//! | flow control, small segments, ACKs, timers, ICMP, memory | `flow` |
+//! | loss recovery, segment by segment, and the congestion window | `recovery` |
+//! | the events that a subscriber gets | `events` |
+//! | the checks of the invariants themselves | `invariants` |
+//! | segments that no sane peer sends | `fuzz` |
+//! | a stream over a good or a bad link | `transfer` |
+//! | thousands of seeded lives under every mixture of options and impairments | `chaos` |
+//! | connections that are aborted or cut off at any moment | `ends` |
+//! | the rate over lossy and reordering links, on virtual time | `goodput` |
+//! | the cost of a segment, measured by hand | `pump` |
+//!
+//! `rig` is one connection with a peer that a test plays by hand: use it where the test is about single
+//! segments. `link` is two connections with a link between them: use it where the test is about
+//! streams. Both check the invariants after every call.
 
 mod arrives;
 mod chaos;

@@ -7,7 +7,7 @@ use crate::tcp::Algorithm;
 fn ten(mut rig: Rig) -> Rig {
     rig.max_payload = 1_000;
     rig.send(10_000);
-    assert!(rig.texts().len() >= 10);
+    assert!(rig.payloads().len() >= 10);
     rig
 }
 
@@ -17,26 +17,26 @@ fn three_duplicates_resend_the_first_segment() {
     rig.tcp.set_congestion(Algorithm::Reno);
     rig.send(20_000);
     rig.recv(1, 1, ACK, b"");
-    assert_eq!(rig.texts(), [(10_001, 1_000)], "limited transmit");
+    assert_eq!(rig.payloads(), [(10_001, 1_000)], "limited transmit");
     rig.recv(1, 1, ACK, b"");
-    assert_eq!(rig.texts(), [(11_001, 1_000)], "limited transmit");
+    assert_eq!(rig.payloads(), [(11_001, 1_000)], "limited transmit");
     rig.recv(1, 1, ACK, b"");
-    assert_eq!(rig.texts(), [(1, 1_000)], "fast retransmit");
+    assert_eq!(rig.payloads(), [(1, 1_000)], "fast retransmit");
     let info = rig.tcp.info();
     assert_eq!((info.recoveries, info.ssthresh), (1, 6_000));
     // Further duplicates let new segments out once the pipe is small enough.
     let mut fresh = 0;
     for _ in 0..7 {
         rig.recv(1, 1, ACK, b"");
-        fresh += rig.texts().len();
+        fresh += rig.payloads().len();
     }
     assert!(fresh >= 3, "{fresh}");
     // A partial acknowledgment resends the next hole at once (RFC 6582).
     rig.recv(1, 2_001, ACK, b"");
-    assert_eq!(rig.texts()[0], (2_001, 1_000));
+    assert_eq!(rig.payloads()[0], (2_001, 1_000));
     // A full one ends the recovery.
     rig.recv(1, 12_001, ACK, b"");
-    assert!(rig.texts().iter().all(|t| t.0 > 12_000));
+    assert!(rig.payloads().iter().all(|p| p.seq > 12_000));
     assert_eq!(rig.tcp.info().cwnd, 6_000);
     assert_eq!(rig.tcp.info().recoveries, 1);
 }
@@ -47,7 +47,7 @@ fn two_duplicates_are_reordering() {
     rig.recv(1, 1, ACK, b"");
     rig.recv(1, 1, ACK, b"");
     rig.recv(1, 10_001, ACK, b"");
-    assert!(rig.texts().is_empty());
+    assert!(rig.payloads().is_empty());
     assert_eq!(rig.tcp.info().retransmits, 0);
 }
 
@@ -60,10 +60,10 @@ fn what_is_no_duplicate_is_not_counted() {
         rig.recv(1, 1, ACK, b"");
     }
     for i in 0..6u32 {
-        // Text each time.
+        // Payload each time.
         rig.recv(1 + i, 1, ACK, b"x");
     }
-    assert!(rig.texts().iter().all(|t| t.1 == 0));
+    assert!(rig.payloads().iter().all(|p| p.len == 0));
     assert_eq!(rig.tcp.info().recoveries, 0);
 }
 
@@ -99,11 +99,11 @@ fn sack_resends_all_holes_and_nothing_else() {
     rig.recv_sack(1, &[(5_001, 10_001), (3_001, 4_001), (1_001, 2_001)]);
     let info = rig.tcp.info();
     assert_eq!((info.recoveries, info.sacked), (1, 7_000));
-    assert_eq!(rig.texts(), [(1, 1_000), (2_001, 1_000), (4_001, 1_000)]);
+    assert_eq!(rig.payloads(), [(1, 1_000), (2_001, 1_000), (4_001, 1_000)]);
     rig.recv_sack(2_001, &[(5_001, 10_001), (3_001, 4_001)]);
-    assert!(rig.texts().is_empty());
+    assert!(rig.payloads().is_empty());
     rig.recv(1, 10_001, ACK, b"");
-    assert!(rig.texts().is_empty());
+    assert!(rig.payloads().is_empty());
     assert_eq!(rig.tcp.info().retransmits, 3);
     assert_eq!(rig.tcp.unacked(), 0);
 }
@@ -113,7 +113,7 @@ fn a_hole_is_resent_as_one_super_segment() {
     let mut rig = ten(Rig::established(with_sack()));
     rig.max_payload = 65_000;
     rig.recv_sack(1, &[(4_001, 10_001)]);
-    let sent = rig.texts();
+    let sent = rig.payloads();
     assert_eq!(sent, [(1, 4_000)], "one gap, one super-segment");
 }
 
@@ -122,12 +122,12 @@ fn a_lost_retransmission_is_found_by_what_was_sent_after_it() {
     let mut rig = ten(Rig::established(with_sack()));
     rig.send(10_000);
     rig.recv_sack(1, &[(1_001, 10_001)]);
-    let sent = rig.texts();
+    let sent = rig.payloads();
     assert_eq!(sent[0], (1, 1_000));
     assert!(sent.len() >= 4, "new data follows: {sent:?}");
-    let end = sent.last().map(|s| s.0 + 1_000).expect("sent");
+    let end = sent.last().map(|p| p.seq + 1_000).expect("sent");
     rig.recv_sack(1, &[(1_001, end)]);
-    assert_eq!(rig.texts()[0], (1, 1_000), "again");
+    assert_eq!(rig.payloads()[0], (1, 1_000), "again");
     assert_eq!(rig.tcp.info().timeouts, 0);
 }
 
@@ -136,8 +136,8 @@ fn the_last_segment_of_a_flight_is_rescued() {
     let mut rig = ten(Rig::established(with_sack()));
     // 1 and 10 are lost: only one of them can be known to be.
     rig.recv_sack(1, &[(1_001, 9_001)]);
-    assert_eq!(rig.texts(), [(1, 1_000), (9_001, 1_000)]);
-    assert!(rig.texts().is_empty(), "once");
+    assert_eq!(rig.payloads(), [(1, 1_000), (9_001, 1_000)]);
+    assert!(rig.payloads().is_empty(), "once");
 }
 
 #[test]
@@ -145,13 +145,13 @@ fn a_timeout_resends_in_slow_start_and_spares_what_was_sacked() {
     let mut rig = ten(Rig::established(with_sack()));
     rig.recv_sack(1, &[(3_001, 4_001)]);
     let sent = rig.pass(250);
-    assert_eq!((sent[0].0, sent[0].1), (200, 1));
+    assert_eq!((sent[0].at_millis, sent[0].seq), (200, 1));
     let info = rig.tcp.info();
     assert_eq!((info.timeouts, info.cwnd), (1, 1_000));
     rig.recv_sack(1_001, &[(3_001, 4_001)]);
-    assert_eq!(rig.texts(), [(1_001, 1_000), (2_001, 1_000)]);
+    assert_eq!(rig.payloads(), [(1_001, 1_000), (2_001, 1_000)]);
     rig.recv(1, 4_001, ACK, b"");
-    let sent = rig.texts();
+    let sent = rig.payloads();
     assert_eq!(sent[0], (4_001, 1_000));
     assert!(sent.len() >= 3, "it doubles: {sent:?}");
 }
@@ -160,11 +160,11 @@ fn a_timeout_resends_in_slow_start_and_spares_what_was_sacked() {
 fn a_peer_that_reneges_is_not_believed_twice() {
     let mut rig = ten(Rig::established(with_sack()));
     rig.recv_sack(1, &[(1_001, 10_001)]);
-    assert_eq!(rig.texts(), [(1, 1_000)]);
+    assert_eq!(rig.payloads(), [(1, 1_000)]);
     // It has forgotten everything but the first segment.
     rig.recv(1, 1_001, ACK, b"");
     let sent = rig.pass(2_000);
-    let resent: usize = sent.iter().map(|s| s.2).sum();
+    let resent: usize = sent.iter().map(|s| s.len).sum();
     assert!(resent > 0);
     let mut acked = 1_001;
     for _ in 0..30 {
@@ -215,7 +215,7 @@ fn what_arrives_twice_is_reported() {
 fn reordering_that_was_taken_for_loss_widens_the_window() {
     let mut rig = ten(Rig::established(with_sack()));
     rig.recv_sack(1, &[(1_001, 4_001)]);
-    assert_eq!(rig.texts()[0], (1, 1_000));
+    assert_eq!(rig.payloads()[0], (1, 1_000));
     // The original arrives, then the retransmission: a duplicate.
     rig.recv_sack(4_001, &[]);
     rig.recv_sack(4_001, &[(1, 1_001)]);
@@ -244,7 +244,7 @@ fn the_window_after_idle_is_the_initial_one() {
     assert!(grown > 10_000, "{grown}");
     rig.pass(10_000);
     rig.send(30_000);
-    let first: usize = rig.texts().iter().map(|t| t.1).sum();
+    let first: usize = rig.payloads().iter().map(|p| p.len).sum();
     assert_eq!(first, 10_000);
 }
 
@@ -257,7 +257,7 @@ fn the_congestion_window_is_no_bottleneck_without_loss() {
     let mut flights = Vec::new();
     for _ in 0..4 {
         rig.send(200_000);
-        let flight: usize = rig.texts().iter().map(|t| t.1).sum();
+        let flight: usize = rig.payloads().iter().map(|p| p.len).sum();
         flights.push(flight);
         acked += flight as u32;
         rig.pass(1);
@@ -287,14 +287,14 @@ fn a_needless_timeout_is_taken_back() {
     let mut rig = ten(Rig::established(stamped()));
     let before = rig.tcp.info();
     let sent = rig.pass(250);
-    assert_eq!((sent[0].0, sent[0].1), (200, 1));
+    assert_eq!((sent[0].at_millis, sent[0].seq), (200, 1));
     assert_eq!(rig.tcp.info().cwnd, before.mss.into());
     // The original had only been slow.
     ack_of_old(&mut rig, 989, 250);
     let info = rig.tcp.info();
     assert_eq!((info.undone, info.ssthresh), (1, before.ssthresh));
     assert!(info.cwnd >= before.cwnd);
-    assert!(rig.texts().is_empty(), "nothing else is sent again");
+    assert!(rig.payloads().is_empty(), "nothing else is sent again");
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn a_needed_timeout_is_not() {
     let info = rig.tcp.info();
     assert_eq!(info.undone, 0);
     assert!(info.ssthresh < 10_000);
-    assert!(!rig.texts().is_empty());
+    assert!(!rig.payloads().is_empty());
     // And only the first acknowledgment counts.
     ack_of_old(&mut rig, 1_977, 250);
     assert_eq!(rig.tcp.info().undone, 0);

@@ -1,6 +1,6 @@
 //! One connection, and a peer that says exactly what the test tells it to.
 //!
-//! The peer's sequence numbers are given relative to its SYN, ours relative to ours: the first octet
+//! The peer's sequence numbers are given relative to its SYN, ours relative to ours: the first byte
 //! of each stream is 1.
 
 use core::time::Duration;
@@ -21,6 +21,50 @@ pub(super) const FIN: TcpFlags = TcpFlags::FIN;
 /// Both initial sequence numbers lie just below the wrap, so that every test crosses it.
 const ISS: SeqNum = SeqNum(u32::MAX - 20);
 const IRS: SeqNum = SeqNum(u32::MAX - 10);
+
+/// A segment that was sent, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    /// Time since the call that returned it, in milliseconds.
+    pub(super) at_millis: u64,
+    /// Sequence number, relative to our SYN.
+    pub(super) seq: u32,
+    /// Length of the payload, in bytes.
+    pub(super) len: usize,
+    pub(super) flags: TcpFlags,
+}
+
+impl Sent {
+    fn new(seg: &SegmentOut, start: Instant, now: Instant) -> Self {
+        Self {
+            at_millis: now.saturating_since(start).as_millis() as u64,
+            seq: seg.seq - ISS,
+            len: seg.payload.len_bytes(),
+            flags: seg.flags,
+        }
+    }
+}
+
+/// Compares the payload alone: its sequence number and length.
+impl PartialEq<(u32, usize)> for Sent {
+    fn eq(&self, &(seq, len): &(u32, usize)) -> bool {
+        self.seq == seq && self.len == len
+    }
+}
+
+/// Relative numbers and flags of a segment without payload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) flags: TcpFlags,
+}
+
+impl PartialEq<(u32, u32, TcpFlags)> for Header {
+    fn eq(&self, &(seq, ack, flags): &(u32, u32, TcpFlags)) -> bool {
+        (self.seq, self.ack, self.flags) == (seq, ack, flags)
+    }
+}
 
 pub(super) struct Rig {
     pub(super) tcp: Tcp,
@@ -156,7 +200,13 @@ impl Rig {
         outcome
     }
 
-    pub(super) fn segment(&self, seq: u32, ack: u32, flags: TcpFlags, text: &[u8]) -> SegmentParts {
+    pub(super) fn segment(
+        &self,
+        seq: u32,
+        ack: u32,
+        flags: TcpFlags,
+        payload: &[u8],
+    ) -> SegmentParts {
         SegmentParts {
             seq: IRS + seq,
             ack: if flags.contains(ACK) {
@@ -173,20 +223,20 @@ impl Rig {
                 }),
                 ..TcpOptions::default()
             },
-            payload: self.buffers.copy(text).expect("a slab"),
+            payload: self.buffers.copy(payload).expect("a slab"),
             ..SegmentParts::default()
         }
     }
 
-    /// The peer sends `seq`, `ack`, `flags` and `text`.
+    /// The peer sends `seq`, `ack`, `flags` and `payload`.
     pub(super) fn recv(
         &mut self,
         seq: u32,
         ack: u32,
         flags: TcpFlags,
-        text: &[u8],
+        payload: &[u8],
     ) -> SegmentOutcome {
-        let seg = self.segment(seq, ack, flags, text);
+        let seg = self.segment(seq, ack, flags, payload);
         self.give(seg)
     }
 
@@ -201,7 +251,7 @@ impl Rig {
         self.give(seg)
     }
 
-    /// What is sent now, all of it.
+    /// Returns everything that is sent now.
     pub(super) fn out(&mut self) -> Vec<SegmentOut> {
         let mut all = Vec::new();
         loop {
@@ -216,19 +266,24 @@ impl Rig {
         all
     }
 
-    /// What is sent now, as (sequence number, length) of text.
-    pub(super) fn texts(&mut self) -> Vec<(u32, usize)> {
+    /// Returns the payload of every segment that is sent now.
+    pub(super) fn payloads(&mut self) -> Vec<Sent> {
+        let now = self.now;
         self.out()
             .iter()
-            .map(|seg| (seg.seq - ISS, seg.payload.len_bytes()))
+            .map(|seg| Sent::new(seg, now, now))
             .collect()
     }
 
-    /// What is sent now must be one segment without text: its relative numbers and flags.
-    pub(super) fn one(&mut self) -> (u32, u32, TcpFlags) {
+    /// Returns the header of the one segment that is sent now.
+    pub(super) fn one(&mut self) -> Header {
         let out = self.out();
         assert_eq!(out.len(), 1, "{out:?}");
-        (out[0].seq - ISS, out[0].ack - IRS, out[0].flags)
+        Header {
+            seq: out[0].seq - ISS,
+            ack: out[0].ack - IRS,
+            flags: out[0].flags,
+        }
     }
 
     pub(super) fn send(&mut self, len: usize) {
@@ -241,16 +296,14 @@ impl Rig {
         }
     }
 
-    /// Lets time pass, timer by timer, up to `millis` from now; returns everything sent meanwhile as
-    /// (milliseconds from the start, relative sequence number, length, flags).
-    pub(super) fn pass(&mut self, millis: u64) -> Vec<(u64, u32, usize, TcpFlags)> {
+    /// Lets time pass, timer by timer, up to `millis` from now; returns everything sent meanwhile.
+    pub(super) fn pass(&mut self, millis: u64) -> Vec<Sent> {
         let start = self.now;
         let end = start + Duration::from_millis(millis);
         let mut sent = Vec::new();
         for _ in 0..100_000 {
             for seg in self.out() {
-                let at = self.now.saturating_since(start).as_millis() as u64;
-                sent.push((at, seg.seq - ISS, seg.payload.len_bytes(), seg.flags));
+                sent.push(Sent::new(&seg, start, self.now));
             }
             match self.tcp.poll_timeout() {
                 Some(at) if at <= end => {
@@ -298,12 +351,12 @@ impl Rig {
     }
 }
 
-/// Our number `n` octets after our SYN.
+/// Returns our sequence number `n` bytes after our SYN.
 pub(super) fn ours(n: u32) -> SeqNum {
     ISS + n
 }
 
-/// The peer's number `n` octets after its SYN.
+/// Returns the peer's sequence number `n` bytes after its SYN.
 pub(super) fn theirs(n: u32) -> SeqNum {
     IRS + n
 }
