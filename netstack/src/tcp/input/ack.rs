@@ -65,7 +65,6 @@ pub(super) fn process(
     }
     control_congestion(tcb, progress, flight, mss, cx);
 
-    let mut readiness = Readiness::empty();
     if tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 && was_closed {
         // The window opened: the waiting was due to the window, not to the path.
         tcb.backoff.reset();
@@ -75,23 +74,31 @@ pub(super) fn process(
         tcb.retries = 0;
     }
     if progress.acked > 0 {
-        let before = tcb.queue.len();
-        tcb.queue.advance(tcb.flight.una());
-        tcb.stats.bytes_out += (before - tcb.queue.len()) as u64;
-        tcb.timers.retransmit = if tcb.flight.outstanding() > 0 {
-            now + tcb.rto()
-        } else {
-            Instant::FAR_FUTURE
-        };
-        readiness |= writable(tcb);
-        if tcb.flight.una().after(tcb.queue.end()) {
-            readiness |= tcb.transition(PhaseEvent::FinAcked, cx);
-        }
-    } else if window_changed && tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 {
+        return Ok(on_una_advanced(tcb, cx));
+    }
+    if window_changed && tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 {
         // The window opened, so the persist timer stops; output selects again.
         tcb.timers.retransmit = Instant::FAR_FUTURE;
     }
-    Ok(readiness)
+    Ok(Readiness::empty())
+}
+
+/// Frees the acknowledged bytes, restarts the retransmission timer (RFC 6298 section 5.3), and takes
+/// the acknowledgment of our FIN.
+fn on_una_advanced(tcb: &mut Tcb, cx: &mut Context<'_>) -> Readiness {
+    let before = tcb.queue.len();
+    tcb.queue.advance(tcb.flight.una());
+    tcb.stats.bytes_out += (before - tcb.queue.len()) as u64;
+    tcb.timers.retransmit = if tcb.flight.outstanding() > 0 {
+        cx.now() + tcb.rto()
+    } else {
+        Instant::FAR_FUTURE
+    };
+    let readiness = writable(tcb);
+    if tcb.flight.una().after(tcb.queue.end()) {
+        return readiness | tcb.transition(PhaseEvent::FinAcked, cx);
+    }
+    readiness
 }
 
 /// Tells the subscriber that the peer's window closed or opened.

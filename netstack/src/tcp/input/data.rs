@@ -4,7 +4,7 @@
 //! cut off. The rest is delivered if it is next, or kept in the out-of-order queue. Urgent data is
 //! data in the stream (RFC 6093).
 
-use packet::Buffers;
+use packet::{Buffers, Payload};
 
 use crate::base::{DropReason, Instant};
 use crate::tcp::context::Context;
@@ -12,6 +12,7 @@ use crate::tcp::outcome::Readiness;
 use crate::tcp::recv::assembler::Assembler;
 use crate::tcp::recv::compact;
 use crate::tcp::segment::Segment;
+use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
 
 /// Unread bytes that a connection may always hold, however few slabs are left.
@@ -38,21 +39,10 @@ pub(super) fn process(
         0 => tcb.payload_mss(),
         size => u32::from(size),
     };
-    let mut start = seg.seq();
-    let mut payload = seg.into_payload();
+    let seq = seg.seq();
+    let payload = seg.into_payload();
     let full = payload.len();
-    if start.before(nxt) {
-        let old = nxt - start;
-        tcb.dsack = Some((start, nxt.min(start + payload.len() as u32)));
-        payload.advance(old as usize);
-        start = nxt;
-        tcb.ack.set_due();
-    }
-    let mut limit = tcb.window.edge();
-    if let Some(fin) = tcb.fin_at {
-        limit = limit.min(fin);
-    }
-    payload.truncate(limit.since(start) as usize);
+    let (start, payload) = trim(tcb, seq, payload);
     if payload.is_empty() {
         tcb.ack.set_due();
         return (Readiness::empty(), Some(DropReason::TcpNoBuffer));
@@ -84,15 +74,28 @@ pub(super) fn process(
     (Readiness::READABLE, None)
 }
 
+/// Cuts off what is old, and what lies beyond the window or the peer's FIN.
+fn trim(tcb: &mut Tcb, mut start: SeqNum, mut payload: Payload) -> (SeqNum, Payload) {
+    let nxt = tcb.window.nxt;
+    if start.before(nxt) {
+        let old = nxt - start;
+        tcb.dsack = Some((start, nxt.min(start + payload.len() as u32)));
+        payload.advance(old as usize);
+        start = nxt;
+        tcb.ack.set_due();
+    }
+    let mut limit = tcb.window.edge();
+    if let Some(fin) = tcb.fin_at {
+        limit = limit.min(fin);
+    }
+    payload.truncate(limit.since(start) as usize);
+    (start, payload)
+}
+
 /// Returns true if payload that pins a large slab must be sent again, because few slabs are left:
 /// payload ahead of a gap, or for an application that is slow to read. So slow readers cannot take
 /// the slab that the next segment of other connections needs.
-fn must_wait(
-    tcb: &Tcb,
-    start: crate::tcp::seq::SeqNum,
-    payload: &packet::Payload,
-    buffers: &Buffers,
-) -> bool {
+fn must_wait(tcb: &Tcb, start: SeqNum, payload: &Payload, buffers: &Buffers) -> bool {
     payload.pinned_bytes() > buffers.small().slab_bytes()
         && compact::fills_its_slab(payload)
         && (start.after(tcb.window.nxt) || tcb.ring.len() >= FAIR_QUEUE_BYTES)
@@ -100,12 +103,7 @@ fn must_wait(
 }
 
 /// Keeps payload that is ahead of a gap.
-fn keep(
-    tcb: &mut Tcb,
-    start: crate::tcp::seq::SeqNum,
-    payload: &packet::Payload,
-    buffers: &Buffers,
-) -> Option<DropReason> {
+fn keep(tcb: &mut Tcb, start: SeqNum, payload: &Payload, buffers: &Buffers) -> Option<DropReason> {
     tcb.ack.set_due();
     let limits = tcb.assembler_limits();
     let board = tcb

@@ -321,13 +321,10 @@ impl Tcb {
         if self.flight.outstanding() > 0 && self.timers.retransmit == Instant::FAR_FUTURE {
             self.timers.retransmit = now + self.rto();
         }
+        let last = len > 0 && seq + len == self.queue.end();
         let mut flags = TcpFlags::empty();
-        if fin {
-            flags |= TcpFlags::FIN;
-        }
-        if len > 0 && seq + len == self.queue.end() {
-            flags |= TcpFlags::PSH;
-        }
+        flags.set(TcpFlags::FIN, fin);
+        flags.set(TcpFlags::PSH, last);
         let payload = self.queue.gather(seq, len);
         self.emit(seq, flags, payload, options, size.segment)
     }
