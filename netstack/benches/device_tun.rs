@@ -1,8 +1,8 @@
-//! What one packet costs on each TUN device, in and out, small and large.
+//! Measures the cost of a packet on each TUN device, received and sent, small and large.
 //!
-//! `cargo bench -p netstack --bench device_tun`; needs root. Makes a network namespace of its own.
-//! Prints nanoseconds of the calling thread for each packet; the least of several rounds, because what
-//! else the machine does only ever adds.
+//! Run `cargo bench -p netstack --bench device_tun` with the rights that `tests/device_tun/host.rs` lists. It
+//! creates its own network namespace, and prints nanoseconds per packet of the calling thread: the least of
+//! several rounds, because other work on the machine only adds to it.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
@@ -34,7 +34,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Nanoseconds to read one of `PACKETS` datagrams of `len` bytes that the kernel has queued.
+    /// Returns the nanoseconds to read one of `PACKETS` datagrams of `len` bytes from the kernel's queue.
     fn read(&mut self, len: usize) -> f64 {
         let payload = vec![7; len];
         let mut best = f64::MAX;
@@ -69,7 +69,7 @@ impl Bench {
         best
     }
 
-    /// Nanoseconds to write one datagram of `len` bytes, which the kernel delivers to a socket.
+    /// Returns the nanoseconds to write one datagram of `len` bytes, which the kernel delivers to a socket.
     fn write(&mut self, len: usize, offload: bool) -> f64 {
         let to = self.socket.local_addr().expect("address");
         let payload = Payload::from(Bytes::from(vec![7; len]));
@@ -170,7 +170,8 @@ fn measure(offload: OffloadMode, queues: usize) {
 }
 
 fn main() {
-    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of one's own: run as root");
+    unshare(CloneFlags::CLONE_NEWNET)
+        .expect("a new network namespace: run as root, or under unshare --user --map-root-user");
     measure(OffloadMode::On, 1);
     measure(OffloadMode::Off, 1);
 }

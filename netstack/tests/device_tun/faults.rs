@@ -1,16 +1,18 @@
-//! What cannot be opened says what, where and what to do; and leaves nothing behind.
+//! A device that cannot be opened says what is wrong, where, and what to do, and leaves nothing behind.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 
 use netstack::base::{Counters, DropReason, Instant};
 use netstack::device::{DeviceError, OffloadMode, TunConfig, kernel_drops, open};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{Uid, setfsuid};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use crate::host::{Meddling, PAIRS, Tun, config, in_namespace, kinds, meddle};
+use crate::host::{Meddling, PAIRS, TUN_PATH, Tun, config, in_namespace, kinds, meddle};
 use crate::wire::{self, Seen};
 
-/// The error, after a look at its sentence.
+/// Returns the error of [`open`], after a check of its message.
 fn refused(config: &TunConfig) -> DeviceError {
     let error = open(config).err().expect("refused");
     let sentence = error.to_string();
@@ -18,6 +20,14 @@ fn refused(config: &TunConfig) -> DeviceError {
     assert!(sentence.contains(": "), "says what to do: {sentence}");
     assert!(!sentence.contains('\n'), "one sentence: {sentence}");
     error
+}
+
+/// Takes capabilities away from this thread.
+fn drop_capabilities(dropped: CapabilitySet) {
+    let mut sets = capabilities(None).expect("capabilities");
+    sets.effective.remove(dropped);
+    sets.permitted.remove(dropped);
+    set_capabilities(None, sets).expect("drop capabilities");
 }
 
 #[test]
@@ -82,10 +92,7 @@ fn an_address_is_given_once() {
 fn without_the_capability_nothing_is_made() {
     for config in kinds() {
         in_namespace(move || {
-            let mut sets = capabilities(None).expect("capabilities");
-            sets.effective.remove(CapabilitySet::NET_ADMIN);
-            sets.permitted.remove(CapabilitySet::NET_ADMIN);
-            set_capabilities(None, sets).expect("drop the capability");
+            drop_capabilities(CapabilitySet::NET_ADMIN);
             let error = refused(&config);
             assert!(matches!(error, DeviceError::NotPermitted { .. }), "{error}");
         });
@@ -164,7 +171,7 @@ fn an_interface_that_is_deleted_ends_the_device() {
             for _ in 0..5 {
                 tun.poll();
             }
-            // One of the devices is asleep when it happens; whatever wakes it, it must wake.
+            // One of the devices is parked when the interface is deleted, which must end the park.
             let mut sleeper = tun.devices.remove(0);
             std::thread::scope(|scope| {
                 let asleep = scope.spawn(|| {
@@ -201,7 +208,7 @@ fn an_interface_that_is_deleted_ends_the_device() {
 
 #[test]
 fn a_device_that_waits_for_us_is_taken_as_it_is() {
-    // Made for one queue: not to be had with two; made for several: to be had with one, too.
+    // A device made for one queue cannot be opened with two; one made for several can be opened with one.
     for (made, asked, fits) in [(1, 1, true), (1, 2, false), (2, 1, true), (2, 2, true)] {
         for offload in [OffloadMode::On, OffloadMode::Off] {
             in_namespace(move || {
@@ -249,26 +256,25 @@ fn without_ipv6_an_ipv6_address_is_refused_and_nothing_else() {
 #[test]
 fn a_missing_and_a_forbidden_tun_are_told_apart() {
     in_namespace(|| {
-        // Of this thread alone: who it is to the file system, and what is mounted.
-        setfsuid(Uid::from_raw(65_534));
-        let error = open(&config(OffloadMode::Auto, 1)).err().expect("refused");
-        assert!(
-            matches!(error, DeviceError::TunNotAccessible { .. }),
-            "{error}"
-        );
-        assert!(error.to_string().contains("run as root"), "{error}");
-        setfsuid(Uid::from_raw(0));
-
-        unshare(CloneFlags::CLONE_NEWNS).expect("mounts of our own");
+        // Mounts and capabilities of this thread alone.
+        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private");
         mount(none, "/dev/net", Some("tmpfs"), MsFlags::empty(), none).expect("hide it");
         let error = open(&config(OffloadMode::Auto, 1)).err().expect("refused");
         assert!(matches!(error, DeviceError::NoTun { .. }), "{error}");
         assert!(error.to_string().contains("modprobe tun"), "{error}");
+        assert!(!std::fs::exists(TUN_PATH).expect("look"), "not made by us");
+
+        // A file that not even its owner may open, and no capability that overrides this.
+        std::fs::write(TUN_PATH, "").expect("a file");
+        std::fs::set_permissions(TUN_PATH, Permissions::from_mode(0o000)).expect("no access");
+        drop_capabilities(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        let error = open(&config(OffloadMode::Auto, 1)).err().expect("refused");
         assert!(
-            !std::fs::exists("/dev/net/tun").expect("look"),
-            "not made by us"
+            matches!(error, DeviceError::TunNotAccessible { .. }),
+            "{error}"
         );
+        assert!(error.to_string().contains("run as root"), "{error}");
     });
 }

@@ -1,5 +1,19 @@
-//! A network namespace with one TUN device in it.
+//! A network namespace with one TUN device in it, and the rights that this takes.
+//!
+//! A test needs
+//!
+//! * `/dev/net/tun`, readable and writable (most systems give it to everybody), and
+//! * `CAP_SYS_ADMIN` and `CAP_NET_ADMIN` in a user namespace of any kind, to make network and mount
+//!   namespaces: either as root, or without root as the root of a user namespace:
+//!
+//! ```text
+//! unshare --user --map-root-user --net cargo test -p netstack --test device_tun
+//! ```
+//!
+//! The tests cannot make the user namespace themselves: the kernel gives one to a process with a
+//! single thread only. A test that lacks a right fails and says which; none is skipped.
 
+use std::fs::OpenOptions;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -23,14 +37,28 @@ pub(crate) const OURS_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 
 /// (the kernel's address, ours), both families.
 pub(crate) const PAIRS: [(IpAddr, IpAddr); 2] = [(HOST_V4, OURS_V4), (HOST_V6, OURS_V6)];
 
-/// How long the kernel is given for anything.
+/// Longest wait for the kernel.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+pub(crate) const TUN_PATH: &str = "/dev/net/tun";
+
+/// The remedy for a missing right.
+const HOW_TO_RUN: &str = "run as root, or with access to /dev/net/tun under \
+     `unshare --user --map-root-user --net`";
+
 /// Runs `test` on a thread of its own, in a network namespace of its own.
+///
+/// # Panics
+/// When a right is missing that the module's header lists, and when the test does.
 pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
     let result = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET)
-            .expect("a network namespace of one's own: run the tests as root");
+        unshare(CloneFlags::CLONE_NEWNET).unwrap_or_else(|error| {
+            panic!("a new network namespace ({error}) needs CAP_SYS_ADMIN: {HOW_TO_RUN}")
+        });
+        let tun = OpenOptions::new().read(true).write(true).open(TUN_PATH);
+        tun.unwrap_or_else(|error| {
+            panic!("{TUN_PATH} cannot be opened ({error}): {HOW_TO_RUN}");
+        });
         test();
     })
     .join();
@@ -39,7 +67,7 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Addresses as above, MTU 1500.
+/// Returns a configuration with the addresses above and MTU 1500.
 pub(crate) fn config(offload: OffloadMode, queues: usize) -> TunConfig {
     let mut config = TunConfig::new("t0");
     config.offload = offload;
@@ -51,7 +79,7 @@ pub(crate) fn config(offload: OffloadMode, queues: usize) -> TunConfig {
     config
 }
 
-/// The three kinds of TUN device.
+/// Returns a configuration for each kind of TUN device.
 pub(crate) fn kinds() -> [TunConfig; 3] {
     [
         config(OffloadMode::On, 1),
@@ -60,7 +88,7 @@ pub(crate) fn kinds() -> [TunConfig; 3] {
     ]
 }
 
-/// What happens to the interface behind the device's back.
+/// A change to the interface that does not come from the device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Meddling {
     Down,
@@ -68,7 +96,7 @@ pub(crate) enum Meddling {
     Delete,
 }
 
-/// Does it, as an administrator would.
+/// Changes the interface over netlink, as an administrator would.
 pub(crate) fn meddle(name: &str, what: Meddling) {
     let mut link = LinkMessage::default();
     link.attributes.push(LinkAttribute::IfName(name.to_owned()));
@@ -100,7 +128,7 @@ pub(crate) fn meddle(name: &str, what: Meddling) {
     }
 }
 
-/// A device's queues with what a stack would bring along.
+/// A device's queues, with the buffers and counters that a stack would provide.
 pub(crate) struct Tun {
     pub(crate) devices: Vec<Box<dyn Device>>,
     pub(crate) buffers: Buffers,
@@ -109,7 +137,7 @@ pub(crate) struct Tun {
 
 impl Tun {
     pub(crate) fn open(config: &TunConfig) -> Self {
-        let devices = open(config).expect("a TUN device: run the tests as root, with /dev/net/tun");
+        let devices = open(config).expect("a TUN device");
         let buffers = Buffers::new(devices[0].caps().slab_bytes(), 64, 1024);
         Self {
             devices,
@@ -124,7 +152,7 @@ impl Tun {
             .expect("send");
     }
 
-    /// One look at each queue.
+    /// Receives once from each queue, without waiting.
     pub(crate) fn poll(&mut self) -> Vec<RxPacket> {
         let mut out = Vec::new();
         for device in &mut self.devices {
@@ -141,8 +169,8 @@ impl Tun {
         out
     }
 
-    /// The next packet for which `wanted` gives an answer, whatever queue it comes from; others (the
-    /// kernel's router solicitations and multicast reports) are passed over.
+    /// Waits for a packet for which `wanted` returns `Some`, on any queue, and returns that. Skips
+    /// others, such as the kernel's router solicitations and multicast reports.
     pub(crate) fn wait<T>(&mut self, mut wanted: impl FnMut(&RxPacket) -> Option<T>) -> T {
         let step = Duration::from_millis(10);
         let mut waited = Duration::ZERO;

@@ -1,6 +1,6 @@
 //! Both TUN devices against the real kernel, each test in a network namespace of its own.
 //!
-//! Needs `/dev/net/tun` and the right to make network namespaces (root); without them the tests fail.
+//! The header of `host.rs` lists the rights that they need.
 
 mod faults;
 mod host;

@@ -38,7 +38,7 @@ fn a_super_segment_of_ours_reaches_a_kernel_socket() {
             ));
             let syn_ack = tun.wait(|packet| {
                 let seen = Seen::of(&packet.data);
-                // What is left of the connection before is passed over.
+                // Skips packets of the connection before.
                 (seen.proto == wire::TCP && seen.source() == to).then(|| seen.tcp())
             });
             assert_eq!(syn_ack.flags, SYN | ACK);
@@ -85,7 +85,7 @@ fn a_super_segment_of_the_kernel_reaches_us() {
                 let sent = sent.clone();
                 move || {
                     let mut socket = TcpStream::connect_timeout(&to, PATIENCE).expect("connect");
-                    // One that does not spread the first packets over time.
+                    // An algorithm that does not pace the first packets.
                     setsockopt(&socket, TcpCongestion, &"cubic".into()).expect("cubic");
                     socket.write_all(&sent).expect("write");
                     socket

@@ -1,4 +1,4 @@
-//! What every TUN device can do: packets in and out, both families, waking and waiting.
+//! Tests of every TUN device: packets in and out, both families, parking and unparking.
 
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -132,7 +132,7 @@ fn unpark_ends_a_park_before_and_during_it() {
     for config in kinds() {
         in_namespace(move || {
             let mut tun = Tun::open(&config);
-            // The kernel's own packets would end the park, too: read them first.
+            // Read the kernel's own packets first, which would end the park, too.
             for _ in 0..5 {
                 tun.poll();
             }
@@ -162,7 +162,7 @@ fn an_empty_pool_costs_packets_and_nothing_else() {
             socket.connect((OURS_V4, 7)).expect("connect");
             let drops = |tun: &Tun| tun.counters.dropped(DropReason::NoReceiveBuffer);
 
-            // Nothing at all: each packet is taken off the queue and counted.
+            // No slab at all: each packet is taken off the queue and counted.
             tun.buffers = Buffers::new(slab, 0, 0);
             let before = (tun.counters.count(Counter::PacketsIn), drops(&tun));
             for _ in 0..10 {
@@ -173,7 +173,8 @@ fn an_empty_pool_costs_packets_and_nothing_else() {
             assert!(took >= 10, "{took} of 10");
             assert_eq!(drops(&tun) - before.1, took);
 
-            // A few slabs: as many packets as fit, the rest counted; all of it back afterwards.
+            // A few slabs: as many packets as fit are received, and the rest counted. All slabs are free
+            // afterwards.
             tun.buffers = Buffers::new(slab, 2, 3);
             for _ in 0..10 {
                 socket.send(b"some").expect("send");

@@ -1,4 +1,4 @@
-//! Packets made and read by hand, so that the tests do not lean on what they test.
+//! Packets built and parsed without the code under test.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +12,7 @@ pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 pub(crate) const ICMPV6: u8 = 58;
 
-/// Sum of 16-bit words, carries folded, not complemented.
+/// Returns the sum of 16-bit words with folded carries, not complemented.
 fn sum(pieces: &[&[u8]]) -> u16 {
     let mut sum = 0_u64;
     for piece in pieces {
@@ -47,15 +47,15 @@ fn checksum_at(proto: u8) -> usize {
     }
 }
 
-/// What of the checksum is left to the device.
+/// The state of a checksum: complete, or left to the device.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Checksum {
     Full,
     Partial,
 }
 
-/// An IP packet around `transport` (checksum field zero) and `payload`; the headers go into the
-/// packet's head, the payload into two chunks.
+/// Builds an IP packet with `transport`, whose checksum field is zero, and `payload`. The headers are in the
+/// packet's head, the payload in two chunks.
 pub(crate) fn packet(
     src: IpAddr,
     dst: IpAddr,
@@ -131,7 +131,7 @@ pub(crate) fn packet(
     }
 }
 
-/// A UDP datagram.
+/// Builds a UDP datagram.
 pub(crate) fn udp(
     src: SocketAddr,
     dst: SocketAddr,
@@ -147,7 +147,7 @@ pub(crate) fn udp(
     packet(src.ip(), dst.ip(), UDP, header, payload, checksum, segment)
 }
 
-/// What a TCP segment says, without options.
+/// The header fields of a TCP segment, without options.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tcp {
     pub(crate) seq: u32,
@@ -160,7 +160,7 @@ pub(crate) const SYN: u8 = 2;
 pub(crate) const RST: u8 = 4;
 pub(crate) const ACK: u8 = 16;
 
-/// A TCP segment, or super-segment.
+/// Builds a TCP segment, or a super-segment.
 pub(crate) fn tcp(
     src: SocketAddr,
     dst: SocketAddr,
@@ -178,7 +178,7 @@ pub(crate) fn tcp(
     packet(src.ip(), dst.ip(), TCP, header, payload, checksum, segment)
 }
 
-/// An echo request.
+/// Builds an echo request.
 pub(crate) fn echo(src: IpAddr, dst: IpAddr, payload: &[u8]) -> TxPacket {
     let (proto, kind) = if src.is_ipv4() {
         (ICMP, 8)
@@ -189,7 +189,7 @@ pub(crate) fn echo(src: IpAddr, dst: IpAddr, payload: &[u8]) -> TxPacket {
     packet(src, dst, proto, header, payload, Checksum::Full, None)
 }
 
-/// A received packet, taken apart.
+/// A parsed packet.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
     pub(crate) src: IpAddr,
@@ -235,7 +235,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// Whether the transport checksum is complete and right.
+    /// Returns `true` if the transport checksum is complete and correct.
     pub(crate) fn is_intact(&self) -> bool {
         let pseudo = if self.proto == ICMP {
             Vec::new()
