@@ -1,4 +1,4 @@
-//! The queue, its memory, the peer and the error.
+//! Tests of the queue, its memory, the peer and the error.
 
 use super::*;
 
@@ -45,6 +45,20 @@ fn short_payloads_let_go_of_the_slab() {
     }
     assert_eq!((s.queued_bytes(), s.queued()), (0, 0));
     assert_eq!(buffers.large().in_use() + buffers.small().in_use(), 0);
+}
+
+#[test]
+fn a_datagram_keeps_its_sender_and_destination() {
+    let buffers = Buffers::new(65_600, 4, 8);
+    let mut s = socket(16, 1 << 20);
+    let from = addr("10.0.0.9:7");
+    let broadcast: IpAddr = [10, 0, 0, 255].into();
+    for to in [TO, broadcast] {
+        s.deliver(from, to, received(&buffers, 10), &buffers)
+            .expect("room");
+        let datagram = s.recv().expect("queued");
+        assert_eq!((datagram.from, datagram.to), (from, to));
+    }
 }
 
 #[test]
