@@ -1,8 +1,8 @@
-//! A program that carries packets itself, a tunnel say, and serves TCP over them: no kernel socket, no
-//! TUN device, no root.
+//! A program that carries packets itself, such as a tunnel, and serves TCP over them, without kernel
+//! sockets, a TUN device or root.
 //!
-//! Here the "tunnel" is a pipe between two stacks of the same process; a real one would put the packets
-//! into its own datagrams.
+//! The "tunnel" here forwards packets between two stacks in one process; a real one would send the packets
+//! in datagrams of its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ fn stack(address: &str) -> io::Result<(Stack, PacketPipe)> {
     Ok((stack, pipe))
 }
 
-/// Carries packets both ways until one side ends.
+/// Forwards packets in both directions until one end closes.
 async fn tunnel(a: PacketPipe, b: PacketPipe) {
     let (mut from_a, mut to_a) = a.into_split();
     let (mut from_b, mut to_b) = b.into_split();
@@ -43,7 +43,7 @@ async fn main() -> io::Result<()> {
     let (server, b) = stack("10.77.0.2")?;
     tokio::spawn(tunnel(a, b));
 
-    // As with tokio's own sockets, with a stack where tokio has the kernel.
+    // As with tokio's sockets, but with a stack as the first argument.
     let address: SocketAddr = "10.77.0.2:7".parse().map_err(io::Error::other)?;
     let listener = TcpListener::bind(&server, address).await?;
     tokio::spawn(async move {

@@ -1,28 +1,28 @@
-//! What a TUN device shall be, checked before the kernel is asked.
+//! The configuration of a TUN device, validated before the kernel is asked.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::DeviceError;
 
-/// Longest interface name, in bytes (the kernel's IFNAMSIZ without the closing zero).
+/// Longest interface name, in bytes (the kernel's `IFNAMSIZ` without the terminating zero).
 const NAME_BYTES_MAX: usize = 15;
-/// Most queues that a TUN device can have (the kernel's MAX_TAP_QUEUES).
+/// Most queues that a TUN device can have (the kernel's `MAX_TAP_QUEUES`).
 const QUEUES_MAX: usize = 256;
 /// Smallest MTU of IPv4 (RFC 791 section 3.2).
 const MTU_MIN_V4: u16 = 68;
 /// Smallest MTU of IPv6 (RFC 8200 section 5).
 const MTU_MIN_V6: u16 = 1280;
 
-/// Whether the device hands over super-segments and unfinished checksums.
+/// Use of segmentation and checksum offload by a TUN device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OffloadMode {
-    /// Where the kernel can.
+    /// Offload if the kernel supports it.
     #[default]
     Auto,
-    /// Or fail.
+    /// Offload, or an error if the kernel does not support it.
     On,
-    /// Bare packets only.
+    /// No offload.
     Off,
 }
 
@@ -36,25 +36,38 @@ impl fmt::Display for OffloadMode {
     }
 }
 
-/// A TUN device, and the kernel's own side of it.
+/// Configuration of a TUN device and of the kernel's side of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunConfig {
-    /// The interface's name.
+    /// Name of the interface.
     pub name: String,
-    /// In bytes, IP header included.
+    /// MTU in bytes, IP header included.
     pub mtu: u16,
-    /// The kernel's IPv4 address on the device, and the length of the subnet's prefix.
+    /// The kernel's IPv4 address on the device, and the prefix length of its subnet.
     pub host_v4: Option<(Ipv4Addr, u8)>,
-    /// The kernel's IPv6 address on the device, and the length of the subnet's prefix.
+    /// The kernel's IPv6 address on the device, and the prefix length of its subnet.
     pub host_v6: Option<(Ipv6Addr, u8)>,
-    /// Queues, one per worker.
+    /// Number of queues, one per worker.
     pub queues: usize,
-    /// Super-segments and unfinished checksums.
+    /// Segmentation and checksum offload.
     pub offload: OffloadMode,
 }
 
 impl TunConfig {
-    /// One queue, MTU 1500, offload where possible, no kernel-side address.
+    /// Creates a configuration with one queue, MTU 1500, offload if the kernel supports it, and no
+    /// kernel-side address.
+    ///
+    /// ```
+    /// use netstack::device::{DeviceError, TunConfig};
+    ///
+    /// let mut config = TunConfig::new("t0");
+    /// config.host_v4 = Some(("10.77.0.1".parse()?, 24));
+    /// config.validate()?;
+    ///
+    /// config.mtu = 20;
+    /// assert!(matches!(config.validate(), Err(DeviceError::Mtu { min: 68, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -66,17 +79,17 @@ impl TunConfig {
         }
     }
 
-    /// Checks everything that can be judged without asking the kernel.
+    /// Checks everything that can be checked without the kernel.
     ///
     /// # Errors
-    /// The first thing that cannot be: name, queues, MTU or an address.
+    /// The first rule broken, in this order: name, queues, MTU, addresses.
     pub fn validate(&self) -> Result<(), DeviceError> {
         self.check_name()?;
         if self.queues == 0 || self.queues > QUEUES_MAX {
             return Err(DeviceError::Queues {
                 name: self.name.clone(),
                 queues: self.queues,
-                why: "the kernel has another limit",
+                why: "the kernel allows at most 256",
                 min: 1,
                 max: QUEUES_MAX,
             });
@@ -97,7 +110,7 @@ impl TunConfig {
         }
         if let Some((address, prefix)) = self.host_v4 {
             let why = if address.is_multicast() || address.is_broadcast() {
-                "it is no unicast address"
+                "it is not a unicast address"
             } else if address.is_unspecified() {
                 "it is the unspecified address"
             } else {
@@ -107,7 +120,7 @@ impl TunConfig {
         }
         if let Some((address, prefix)) = self.host_v6 {
             let why = if address.is_multicast() {
-                "it is no unicast address"
+                "it is not a unicast address"
             } else if address.is_unspecified() {
                 "it is the unspecified address"
             } else {
@@ -125,12 +138,12 @@ impl TunConfig {
         } else if name.len() > NAME_BYTES_MAX {
             "it is too long"
         } else if name == "." || name == ".." {
-            "it means a directory"
+            "it names a directory"
         } else if name
             .chars()
             .any(|c| !c.is_ascii_graphic() || matches!(c, '/' | ':' | '%' | '"' | '\\'))
         {
-            "it has a character that the kernel does not allow or gives a meaning"
+            "it has a character that the kernel refuses or interprets"
         } else {
             return Ok(());
         };

@@ -1,53 +1,53 @@
-//! Why a device could not be opened: one sentence each that says what, where, and what to do.
+//! The errors of opening a device. Each message says what failed, where, and what to do.
 
 use std::io;
 use std::net::IpAddr;
 
-/// Why a TUN device could not be opened or set up.
+/// The reason why a TUN device could not be opened or configured.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// The kernel offers no TUN devices here.
+    /// `/dev/net/tun` does not exist.
     #[error(
-        "/dev/net/tun does not exist ({source}): load the kernel's tun module (modprobe tun), or hand \
-         the device into the container (--device /dev/net/tun)"
+        "/dev/net/tun does not exist ({source}): load the kernel's tun module (modprobe tun), or pass \
+         the device to the container (--device /dev/net/tun)"
     )]
     NoTun {
-        /// What opening it said.
+        /// The error of opening it.
         source: io::Error,
     },
     /// The user may not open `/dev/net/tun`.
     #[error(
-        "/dev/net/tun may not be opened ({source}): run as root, or give this user read and write \
+        "/dev/net/tun cannot be opened ({source}): run as root, or give this user read and write \
          access to it"
     )]
     TunNotAccessible {
-        /// What opening it said.
+        /// The error of opening it.
         source: io::Error,
     },
     /// The program may not create interfaces in this network namespace.
     #[error(
-        "TUN device {name} may not be {action} here: run with CAP_NET_ADMIN in this network namespace \
-         (as root, or in a user and network namespace of your own: unshare -rn)"
+        "TUN device {name} cannot be {action} without CAP_NET_ADMIN: run as root, or in a user and \
+         network namespace of your own (unshare --map-root-user --net)"
     )]
     NotPermitted {
         /// The interface's name.
         name: String,
-        /// What was attempted.
+        /// The step that failed, as a participle.
         action: &'static str,
     },
-    /// No interface can have this name.
+    /// The name is not valid for an interface.
     #[error(
-        "\"{name}\" cannot be the name of a TUN device, {why}: choose 1 to 15 letters, digits, \
+        "\"{name}\" is not a valid name for a TUN device, {why}: choose 1 to 15 letters, digits, \
              '-' or '_'"
     )]
     BadName {
         /// The name as given.
         name: String,
-        /// Which rule it breaks.
+        /// The rule that it breaks.
         why: &'static str,
     },
-    /// Another program holds the device.
+    /// Another program has the device open.
     #[error(
         "TUN device {name} is in use by another program: stop that program, or choose another name"
     )]
@@ -55,41 +55,41 @@ pub enum DeviceError {
         /// The interface's name.
         name: String,
     },
-    /// The name belongs to something that is not a TUN device.
+    /// The name belongs to an interface that is not a TUN device.
     #[error(
         "{name} is an interface of another kind ({kind}), not a TUN device: choose another name"
     )]
     NotATun {
         /// The interface's name.
         name: String,
-        /// What the kernel says it is.
+        /// Its kind, as the kernel names it.
         kind: String,
     },
-    /// A device of that name was made beforehand, with other properties.
+    /// A persistent device of that name exists and has other properties.
     #[error(
-        "TUN device {name} exists already and was made {made}: delete it (ip link del {name}) or make \
-         it again that way, or choose another name"
+        "TUN device {name} exists already and was created {made}: delete it (ip link del {name}) or \
+         choose another name"
     )]
     Mismatch {
         /// The interface's name.
         name: String,
-        /// Which way it was made.
+        /// The way in which it was created.
         made: &'static str,
     },
-    /// The address is on another interface of this host.
+    /// Another interface of this host has the address.
     #[error(
         "address {address} is already in use on interface {interface}: choose another host address"
     )]
     AddressInUse {
-        /// The address that was asked for.
+        /// The requested address.
         address: IpAddr,
-        /// Who has it.
+        /// The interface that has it.
         interface: String,
     },
-    /// Not an address that a host can have.
+    /// The address is not valid for a host.
     #[error(
         "{address}/{prefix} cannot be the host's address on TUN device {name}, {why}: give a unicast \
-             address and the length of its subnet's prefix"
+             address and the prefix length of its subnet"
     )]
     BadAddress {
         /// The interface's name.
@@ -98,12 +98,12 @@ pub enum DeviceError {
         address: IpAddr,
         /// The prefix length as given.
         prefix: u8,
-        /// Which rule it breaks.
+        /// The rule that it breaks.
         why: &'static str,
     },
-    /// IPv6 is switched off for new interfaces here.
+    /// IPv6 is disabled for new interfaces in this network namespace.
     #[error(
-        "IPv6 is switched off on TUN device {name}: set net.ipv6.conf.default.disable_ipv6 to 0 in this \
+        "IPv6 is disabled on TUN device {name}: set net.ipv6.conf.default.disable_ipv6 to 0 in this \
          network namespace, or give no IPv6 host address"
     )]
     Ipv6Off {
@@ -115,13 +115,13 @@ pub enum DeviceError {
     Queues {
         /// The interface's name.
         name: String,
-        /// How many were asked for.
+        /// The requested number.
         queues: usize,
-        /// Why not.
+        /// The rule that forbids it.
         why: &'static str,
-        /// Fewest possible.
+        /// The smallest possible number.
         min: usize,
-        /// Most possible.
+        /// The largest possible number.
         max: usize,
     },
     /// The MTU is outside what IP allows.
@@ -129,36 +129,36 @@ pub enum DeviceError {
     Mtu {
         /// The interface's name.
         name: String,
-        /// Bytes asked for.
+        /// The requested MTU, in bytes.
         mtu: u16,
-        /// Why not.
+        /// The rule that forbids it.
         why: &'static str,
-        /// Smallest possible, in bytes.
+        /// The smallest possible MTU, in bytes.
         min: u16,
-        /// Largest possible, in bytes.
+        /// The largest possible MTU, in bytes.
         max: u16,
     },
-    /// Offload was demanded and the kernel has none.
+    /// Offload was required, and the kernel has none.
     #[error(
-        "TUN device {name} has no segmentation offload on this kernel ({source}): ask for offload auto \
+        "TUN device {name} has no segmentation offload on this kernel ({source}): set offload to auto \
          or off"
     )]
     NoOffload {
         /// The interface's name.
         name: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// A step that hardly ever fails did.
+    /// A step failed for a reason that has no variant of its own.
     #[error(
-        "TUN device {name} could not be {action} ({source}): see what the kernel's log says about it"
+        "TUN device {name} could not be {action} ({source}): look for the cause in the kernel's log (dmesg)"
     )]
     Os {
         /// The interface's name.
         name: String,
-        /// What was attempted.
+        /// The step that failed, as a participle.
         action: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 }

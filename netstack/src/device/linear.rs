@@ -1,16 +1,16 @@
-//! A packet in one piece, its checksum finished: for devices that take bytes and nothing else.
+//! Linear packets: contiguous bytes with a complete checksum, for devices without offload.
 
 use packet::checksum::{Checksum, RxChecksum};
 use packet::frame::{ChecksumOffload, TxPacket};
 
-/// Where the checksum is in a UDP header, in bytes.
+/// Offset of the checksum in a UDP header, in bytes.
 const UDP_CHECKSUM_AT: u16 = 6;
 
-/// The packet describes itself wrongly, or asks for what a linear packet cannot have.
+/// The packet's offload request lies outside the packet, or is for segmentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct InvalidOffload;
 
-/// Replaces what is in `out` by the packet, with a checksum that a receiver can verify.
+/// Replaces the content of `out` by the packet, with a complete checksum.
 pub(super) fn write(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), InvalidOffload> {
     if packet.offload.segment.is_some() {
         return Err(InvalidOffload);
@@ -18,7 +18,7 @@ pub(super) fn write(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), InvalidO
     join(packet, out)
 }
 
-/// [`write`] that leaves a super-segment whole, as one packet larger than any MTU.
+/// Like [`write()`], but accepts a super-segment and leaves it whole, larger than the MTU.
 fn join(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), InvalidOffload> {
     out.clear();
     out.reserve(packet.len());
@@ -32,7 +32,7 @@ fn join(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), InvalidOffload> {
     }
 }
 
-/// Adds what is covered to the partial sum that is in the checksum field already.
+/// Completes a checksum whose field holds the partial sum of the pseudo-header.
 fn finish(checksum: &ChecksumOffload, packet: &mut [u8]) -> Result<(), InvalidOffload> {
     let covered = packet
         .get_mut(checksum.start.into()..)
@@ -41,7 +41,7 @@ fn finish(checksum: &ChecksumOffload, packet: &mut [u8]) -> Result<(), InvalidOf
     sum.add_bytes(covered);
     let at = usize::from(checksum.offset);
     let field = covered.get_mut(at..at + 2).ok_or(InvalidOffload)?;
-    // No checksum at all is what zero means to UDP (RFC 768).
+    // In UDP, zero means that there is no checksum (RFC 768).
     let sum = match sum.finish() {
         0 if checksum.offset == UDP_CHECKSUM_AT => 0xffff,
         sum => sum,
@@ -50,7 +50,7 @@ fn finish(checksum: &ChecksumOffload, packet: &mut [u8]) -> Result<(), InvalidOf
     Ok(())
 }
 
-/// A packet on an in-memory link.
+/// A linear packet on an in-memory link, with the metadata that its receiver gets.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     bytes: Vec<u8>,
@@ -59,7 +59,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The packet in one piece; a super-segment stays one.
+    /// Copies the packet. A super-segment stays whole.
     pub(super) fn new(packet: &TxPacket) -> Result<Self, InvalidOffload> {
         let mut bytes = Vec::new();
         join(packet, &mut bytes)?;
@@ -98,12 +98,12 @@ impl Frame {
         self.gso_size
     }
 
-    /// Nobody vouches for the checksum any more.
+    /// Makes the receiver verify the checksum.
     pub(super) fn set_checksum_unknown(&mut self) {
         self.checksum = RxChecksum::Unknown;
     }
 
-    /// Flips one bit, chosen by `chance`. One alone: an internet checksum always finds that.
+    /// Flips the bit that `chance` selects. An Internet checksum detects every single flipped bit.
     pub(super) fn flip_bit(&mut self, chance: u32) {
         self.set_checksum_unknown();
         let bits = self.bytes.len() as u64 * 8;

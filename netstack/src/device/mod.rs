@@ -1,18 +1,19 @@
-//! Where packets come from and go to: one trait, five devices.
+//! Devices, which carry packets between the stack and the outside: one trait, five implementations.
 //!
 //! * [`tun_offload`]: a TUN device with several queues and the virtio-net header, so that packets
-//!   of up to 64 KiB cross the kernel boundary in one call and checksums are left to whoever needs
-//!   them. The default.
+//!   of up to 64 KiB cross the kernel boundary in one call, and checksums are computed only where a
+//!   receiver needs them. The default.
 //! * [`tun_plain`]: a TUN device with one queue and bare packets, for any kernel.
-//! * [`channel`]: packets that the program carries itself, a tunnel's, say.
+//! * [`channel`]: a queue pair for a program that carries the packets itself, such as a tunnel.
 //! * [`memory`]: an in-memory link with seeded loss, delay, reordering, duplication and corruption,
-//!   on the time that its caller passes in.
+//!   which runs on the time that its caller passes in.
 //! * [`pcap`]: a wrapper around any of them that writes a capture.
 //!
-//! A device moves bytes and never looks past the fixed IP header; it never waits except in
-//! [`Device::park`], never grows a buffer beyond the pool it was lent, and counts each packet that it
-//! has to discard under one reason. It also counts [`Counter::PacketsIn`](crate::base::counters::Counter)
-//! and its three siblings, so that those hold for packets that the stack never got to see.
+//! A device moves packets and reads nothing beyond the fixed IP header. It waits only in
+//! [`Device::park`], takes memory only from the pool that its caller passes in, and counts each packet
+//! that it discards under one reason. It also counts packets and bytes in and out
+//! ([`Counter`](crate::base::counters::Counter)), so that these include packets that never reach the
+//! stack.
 
 use std::io;
 use std::sync::Arc;
@@ -42,10 +43,10 @@ pub use error::DeviceError;
 pub use link::kernel_drops;
 pub use open::open;
 
-/// Wakes the thread that is, or is about to be, in [`Device::park`]. Any thread may call it.
+/// Ends a [`Device::park`] from any thread.
 pub trait Unpark: Send + Sync {
-    /// Makes the device's `park` return: at once if it sleeps, else the next one. Cheap when the
-    /// device does not sleep (one atomic exchange, no system call). Never blocks.
+    /// Makes the current `park` return, or the next one if no thread is parked. Never blocks, and costs
+    /// one atomic exchange and no system call if no thread is parked.
     fn unpark(&self);
 }
 
@@ -59,9 +60,9 @@ pub trait Device: Send + 'static {
     /// Returns the capabilities of the link, which stay the same for the life of the device.
     fn caps(&self) -> LinkCaps;
 
-    /// Appends up to `max` packets to `out` without waiting and returns how many; `0` means that
-    /// nothing is there. Performs at most `max` reads, so that it returns even when each packet has to
-    /// be discarded. `now` becomes the packets' time of arrival.
+    /// Appends up to `max` packets to `out` without waiting and returns their number, which is 0 if
+    /// none is there. Performs at most `max` reads, so that it returns even if it discards every
+    /// packet. `now` becomes the packets' time of arrival.
     ///
     /// # Errors
     /// The device is gone.
@@ -74,21 +75,21 @@ pub trait Device: Send + 'static {
         counters: &Counters,
     ) -> io::Result<usize>;
 
-    /// Sends the packets in order and leaves `batch` empty. What could not be sent is counted.
+    /// Sends the packets in order and leaves `batch` empty. Counts those that could not be sent.
     ///
     /// # Errors
     /// The device is gone. The batch is empty then, too, and the packets that were left are counted as
     /// drops.
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()>;
 
-    /// Sleeps until a packet may be there, [`Unpark::unpark`] was called since the last `park`, or
-    /// `timeout` passed (`None`: no limit). May return early for no reason.
+    /// Sleeps until a packet may be there, until [`Unpark::unpark`] is called (or was called since the
+    /// last `park`), or until `timeout` passes (`None`: no limit). May return early without a reason.
     ///
     /// # Errors
     /// The operating system refused to wait.
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The handle that ends a `park`; the same for each call.
+    /// Returns the handle that ends a `park`, the same one from each call.
     fn unparker(&self) -> Arc<dyn Unpark>;
 }
 

@@ -1,4 +1,4 @@
-//! From a configuration to devices, and from the kernel's refusals to sentences.
+//! Opens TUN devices, and translates the kernel's refusals into [`DeviceError`]s.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -11,13 +11,13 @@ use super::{Device, DeviceError, OffloadMode, TunConfig, link};
 
 const TUN_PATH: &str = "/dev/net/tun";
 
-/// Opens a TUN device and sets up the kernel's side of it: MTU, a queue of 10,000 packets, addresses,
-/// up. Returns one device per queue. The interface disappears when all of them are dropped, unless it
-/// was there before.
+/// Opens a TUN device and returns one [`Device`] per queue. Configures the kernel's side of it, too:
+/// the MTU, a queue of 10,000 packets and the addresses, and brings the interface up. The interface
+/// disappears when all of the devices are dropped, unless it existed before.
 ///
 /// Works in the network namespace of the calling thread. IPv6 addresses are usable at once (no
-/// duplicate address detection). With `OffloadMode::Off` and one queue it is the plain device; with
-/// `OffloadMode::Auto` it is the plain device, too, where the kernel has no offload.
+/// duplicate address detection). Returns the plain device for one queue with [`OffloadMode::Off`], and
+/// with [`OffloadMode::Auto`] if the kernel has no offload.
 ///
 /// ```no_run
 /// use netstack::device::{OffloadMode, TunConfig, open};
@@ -33,23 +33,23 @@ const TUN_PATH: &str = "/dev/net/tun";
 /// ```
 ///
 /// # Errors
-/// See [`DeviceError`]; nothing is left behind.
+/// A [`DeviceError`]; the system is then as it was.
 pub fn open(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     config.validate()?;
     check_tun()?;
     let devices = match config.offload {
-        OffloadMode::On => offloading(config)?,
-        OffloadMode::Auto => match offloading(config) {
-            Err(DeviceError::NoOffload { .. }) => bare(config)?,
+        OffloadMode::On => open_offloading(config)?,
+        OffloadMode::Auto => match open_offloading(config) {
+            Err(DeviceError::NoOffload { .. }) => open_bare(config)?,
             devices => devices?,
         },
-        OffloadMode::Off => bare(config)?,
+        OffloadMode::Off => open_bare(config)?,
     };
     link::set_up(config)?;
     Ok(devices)
 }
 
-fn offloading(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+fn open_offloading(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     let multi_queue = link::check_free(config)?;
     let devices =
         OffloadTun::create(config, true, multi_queue).map_err(
@@ -64,7 +64,7 @@ fn offloading(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     Ok(boxed(devices))
 }
 
-fn bare(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+fn open_bare(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     if link::check_free(config)? {
         let devices = OffloadTun::create(config, false, true);
         return devices.map(boxed).map_err(|source| refused(config, source));
@@ -80,7 +80,7 @@ fn boxed<D: Device>(devices: Vec<D>) -> Vec<Box<dyn Device>> {
         .collect()
 }
 
-/// Whether the kernel lets us at TUN devices at all.
+/// Checks that `/dev/net/tun` exists and may be opened.
 fn check_tun() -> Result<(), DeviceError> {
     match OpenOptions::new().read(true).write(true).open(TUN_PATH) {
         Ok(_) => Ok(()),
@@ -91,25 +91,25 @@ fn check_tun() -> Result<(), DeviceError> {
     }
 }
 
-/// What the kernel's refusal to make the device means.
+/// Converts the kernel's refusal to create the device.
 fn refused(config: &TunConfig, source: io::Error) -> DeviceError {
     let name = config.name.clone();
     match Errno::from_io_error(&source) {
         Some(Errno::PERM) => DeviceError::NotPermitted {
             name,
-            action: "made",
+            action: "created",
         },
         Some(Errno::BUSY) => DeviceError::Busy { name },
         Some(Errno::TOOBIG | Errno::NFILE) => DeviceError::Queues {
             name,
             queues: config.queues,
-            why: "the kernel has another limit",
+            why: "the kernel refuses that many",
             min: 1,
             max: config.queues.saturating_sub(1).max(1),
         },
         _ => DeviceError::Os {
             name,
-            action: "made",
+            action: "created",
             source,
         },
     }

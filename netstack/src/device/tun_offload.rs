@@ -1,11 +1,12 @@
 //! A TUN device with several queues, super-segments and unfinished checksums.
 //!
-//! Owns one queue's descriptor. A read goes straight into a large slab, so that a packet of 64 KiB
-//! becomes an [`RxPacket`] without a copy; a packet that fits a small slab is copied there, and the
-//! large one is read into again. One large slab stays with the device at all times: when the pool is
-//! empty, small packets (acknowledgements, which give buffers back) still get in.
+//! Owns one queue's descriptor. A read goes into a large slab, so that a packet of 64 KiB becomes an
+//! [`RxPacket`] without a copy. A packet that fits a small slab is copied to one, and the next read
+//! goes into the large slab again. The device keeps one large slab at all times: even when the pool is
+//! empty, it receives small packets, such as the acknowledgements that free buffers.
 //!
-//! Without `offload` the same descriptor carries bare packets: several queues on any kernel.
+//! Without `offload` the same descriptor carries bare packets, so that multiple queues work on any
+//! kernel.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -28,12 +29,12 @@ use super::wake::FdWake;
 use super::{Device, TunConfig, Unpark};
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
-/// Largest packet with segmentation offload: an IPv6 header and the most that it can announce.
+/// Largest packet with segmentation offload, in bytes: an IPv6 header and its largest payload.
 const SUPER_PACKET_BYTES: usize = 65_535 + 40;
-/// A packet up to this size is put together and written in one piece: for so few bytes the copy is
+/// Largest packet that is copied into one piece before the write, in bytes. For so few bytes a copy is
 /// cheaper than the kernel's work on a list of pieces.
 const COPY_BYTES_MAX: usize = 512;
-/// Headers, and the payload's chunks.
+/// Most pieces of a packet: its headers, and the payload's chunks.
 const PIECES_MAX: usize = 1 + packet::frame::MAX_CHUNKS;
 
 /// One queue of a TUN device.
@@ -41,11 +42,11 @@ pub struct OffloadTun {
     wake: Arc<FdWake>,
     tun: SyncDevice,
     caps: LinkCaps,
-    /// Length of the header in front of each packet: [`HEADER_BYTES`], or 0 without offload.
+    /// Length of the virtio-net header in front of each packet: [`HEADER_BYTES`], or 0 without offload.
     header_bytes: usize,
-    /// Read into next.
+    /// The slab for the next read.
     spare: Option<SlabMut>,
-    /// Small packets are put together here; linear ones of any size without offload.
+    /// Holds a packet in one piece: a small one, or any without offload.
     scratch: Vec<u8>,
 }
 
@@ -59,7 +60,7 @@ impl fmt::Debug for OffloadTun {
 }
 
 impl OffloadTun {
-    /// Makes the device with all its queues; link settings and addresses are not its matter.
+    /// Creates the device with all its queues; [`super::open()`] configures its link and addresses.
     pub(super) fn create(
         config: &TunConfig,
         offload: bool,
@@ -108,10 +109,10 @@ impl OffloadTun {
         self.tun.as_fd()
     }
 
-    /// Checks what was read into `room` bytes against the device's header, and returns what that
-    /// says about the checksum, and the segment size.
+    /// Checks what was read into a slab of `room` bytes. Returns the state of the checksum and the segment
+    /// size, as the virtio-net header gives them.
     fn check(&self, read: &[u8], room: usize) -> Result<(RxChecksum, u16), DropReason> {
-        // The kernel cuts off what does not fit and does not say so.
+        // The kernel truncates a packet that does not fit, without an error.
         if read.len() == room {
             return Err(DropReason::DeviceTruncated);
         }
@@ -122,8 +123,8 @@ impl OffloadTun {
         header.check(packet).ok_or(DropReason::DeviceHeader)
     }
 
-    /// The packet as a payload: copied if it is small, else in the slab that it was read into. There
-    /// is a spare slab afterwards in any case; `None` when that leaves none for the packet.
+    /// Returns the packet as a payload: a copy if it is small, else the slab that it was read into.
+    /// Leaves a spare slab in any case, and returns `None` if there is none left for the packet.
     fn keep(&mut self, slab: SlabMut, read: usize, buffers: &Buffers) -> Option<Payload> {
         let range = self.header_bytes..read;
         let small = (range.len() <= SMALL_SLAB_BYTES)
@@ -153,7 +154,7 @@ impl OffloadTun {
         }
     }
 
-    /// Takes one packet off the queue without having room for it, so that the queue moves on.
+    /// Takes a packet off the queue and drops it, because there is no slab for it.
     fn discard_one(&self, counters: &Counters) -> io::Result<Read> {
         match read_packet(self.fd(), &mut [0; HEADER_BYTES + 1], counters) {
             Ok(_) => {
@@ -165,7 +166,7 @@ impl OffloadTun {
     }
 }
 
-/// Reads one packet; `Err` holds the answer when there was none.
+/// Reads one packet and returns its length, or the result of `read_one` if there is none.
 fn read_packet(
     fd: BorrowedFd<'_>,
     into: &mut [u8],

@@ -1,8 +1,7 @@
-//! The part that both TUN devices have in common: batches, repeated calls, and the meaning of an
-//! error number.
+//! The common part of both TUN devices: batches, interrupted calls, and the classes of errors.
 //!
 //! A device implements [`TunQueue`], which reads or writes one packet; [`recv_batch`] and
-//! [`send_batch`] make batches of that and do the counting.
+//! [`send_batch`] repeat that and count.
 
 use std::io;
 
@@ -13,7 +12,7 @@ use rustix::io::Errno;
 use crate::base::counters::Counter;
 use crate::base::{Counters, DropReason, Instant};
 
-/// How often a call is made that signals interrupt each time; then the packet is given up.
+/// Most attempts at a call that signals interrupt.
 const INTERRUPTED_CALLS_MAX: usize = 8;
 
 /// The consequence of a failed read or write.

@@ -1,12 +1,9 @@
-//! The ten bytes in front of each packet of an offloading TUN device.
+//! The virtio-net header: ten bytes in front of each packet of an offloading TUN device.
 //!
-//! * **Define.** A received header is sound when what it says about checksum and segmentation can be
-//!   true of the packet behind it.
-//! * **Enforce.** [`Header::check`] is the only way from a received header to what the stack is told.
-//! * **Consume.** The stack skips checksums that are vouched for, and cuts super-segments at
-//!   `gso_size`, without looking again.
+//! The stack skips checksums that the header vouches for, and cuts super-segments at `gso_size`, without
+//! further checks: [`Header::check`] refuses a header that contradicts its packet.
 //!
-//! The fields are in the machine's own byte order, as a TUN device has them unless told otherwise.
+//! The fields are in native byte order, which is a TUN device's default.
 
 use packet::checksum::RxChecksum;
 use packet::frame::{SegmentKind, TxOffload};
@@ -15,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Length of the header, in bytes.
 pub(super) const HEADER_BYTES: usize = size_of::<Header>();
 
-/// The transport checksum holds the pseudo-header's sum only; the rest is to be added.
+/// The checksum field holds the sum of the pseudo-header only.
 const FLAG_NEEDS_CSUM: u8 = 1;
 /// The transport checksum was verified.
 const FLAG_DATA_VALID: u8 = 2;
@@ -24,16 +21,16 @@ const GSO_NONE: u8 = 0;
 const GSO_TCPV4: u8 = 1;
 const GSO_TCPV6: u8 = 4;
 const GSO_UDP_L4: u8 = 5;
-/// Beside a TCP type: the first segment alone carries CWR (RFC 3168).
+/// Flag beside a TCP type: only the first segment carries CWR (RFC 3168).
 const GSO_ECN: u8 = 0x80;
 
 const PROTO_TCP: u8 = 6;
 const PROTO_UDP: u8 = 17;
-/// Where the flags are in a TCP header, in bytes, and CWR among them.
+/// Offset of the flags in a TCP header, in bytes.
 const TCP_FLAGS_AT: usize = 13;
 const TCP_CWR: u8 = 0x80;
 
-/// As the kernel lays it out (`struct virtio_net_hdr`).
+/// The kernel's `struct virtio_net_hdr`.
 #[derive(
     Clone, Copy, Default, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
 )]
@@ -48,8 +45,8 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The header at the front of what was read, and the packet behind it; `None` when there is no
-    /// room for a header and at least one byte.
+    /// Splits what was read into the header and the packet behind it. Returns `None` if it is too short
+    /// for a header and one more byte.
     pub(super) fn split(read: &[u8]) -> Option<(Self, &[u8])> {
         let (header, packet) = Self::read_from_prefix(read).ok()?;
         (!packet.is_empty()).then_some((header, packet))
@@ -73,14 +70,14 @@ impl Header {
         };
         let gso_size = match self.gso_type & !GSO_ECN {
             GSO_NONE if self.gso_type == GSO_NONE => 0,
-            // A super-segment's checksum cannot be but partial: there is none yet for each segment.
+            // The checksum of a super-segment is always partial: each segment will have its own.
             kind if partial && self.gso_size > 0 && kind_fits(kind, packet) => self.gso_size,
             _ => return None,
         };
         Some((checksum, gso_size))
     }
 
-    /// The header for a packet that begins with `head` and asks for `offload`.
+    /// Returns the header for a packet that begins with `head` and requests `offload`.
     pub(super) fn for_sending(offload: &TxOffload, head: &[u8]) -> Self {
         let mut header = Self::default();
         if let Some(checksum) = &offload.checksum {
@@ -101,20 +98,20 @@ impl Header {
                 header.gso_type |= GSO_ECN;
             }
             header.gso_size = segment.size;
-            // How much the kernel lays out in one piece: all the headers, not more.
+            // The bytes that the kernel stores contiguously: all the headers, and no payload.
             header.hdr_len = segment.header_len;
         }
         header
     }
 }
 
-/// Whether a super-segment of that kind can look like this packet.
+/// Returns `true` if the packet can be a super-segment of that kind.
 fn kind_fits(kind: u8, packet: &[u8]) -> bool {
     let version = packet.first().map_or(0, |byte| byte >> 4);
     let v4_proto = packet.get(9).copied();
     match kind {
         GSO_TCPV4 => version == 4 && v4_proto == Some(PROTO_TCP),
-        // IPv6 may have extension headers in front of TCP: the parser finds out.
+        // IPv6 may have extension headers in front of TCP; the parser reads those.
         GSO_TCPV6 => version == 6,
         GSO_UDP_L4 => version == 6 || (version == 4 && v4_proto == Some(PROTO_UDP)),
         _ => false,

@@ -1,11 +1,13 @@
-//! A device whose other side is the program itself: packets of a tunnel that never touch the kernel.
+//! A device whose other end is the program itself, for packets that bypass the kernel, such as a
+//! tunnel's.
 //!
-//! [`channel`] makes a [`ChannelDevice`] for the stack and a [`PacketPipe`] for the program. The pipe
-//! is shaped for async code (`recv`, `send`, `Stream`, `Sink`, `poll_*`) and bound to no runtime.
+//! [`channel`] creates a [`ChannelDevice`] for the stack and a [`PacketPipe`] for the program. The pipe
+//! has an async interface (`recv`, `send`, `Stream`, `Sink`, `poll_*`) and works with any runtime.
 //!
-//! Two bounded queues without a lock, one each way. What the stack sends into a full queue is dropped
-//! and counted, as by any link; what the program sends into a full queue waits ([`PacketSender::send`])
-//! or comes back ([`PacketSender::try_send`]). Dropping either side ends the other.
+//! Each direction is a bounded queue without a lock. A packet that the stack sends into a full queue is
+//! dropped and counted, as on any link. A packet that the program sends into a full queue waits
+//! ([`PacketSender::send`]) or is returned ([`PacketSender::try_send`]). Dropping either end closes the
+//! other.
 
 use std::fmt;
 use std::io;
@@ -35,16 +37,16 @@ pub use pipe::{PacketPipe, PacketReceiver, PacketSender, SendError};
 /// Sizes of a packet channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelConfig {
-    /// Largest packet either way, in bytes with its IP header.
+    /// Largest packet in either direction, in bytes with its IP header.
     pub mtu: u16,
-    /// Packets that wait for the stack.
+    /// Most packets that wait for the stack.
     pub to_stack: usize,
-    /// Packets that wait for the program.
+    /// Most packets that wait for the program.
     pub from_stack: usize,
 }
 
 impl Default for ChannelConfig {
-    /// MTU 1420, as tunnels over Ethernet have it; 1,024 packets each way.
+    /// Returns MTU 1420, which suits a tunnel over Ethernet, and 1,024 packets in each direction.
     fn default() -> Self {
         Self {
             mtu: 1420,
@@ -58,16 +60,16 @@ struct Shared {
     mtu: u16,
     to_stack: ArrayQueue<Bytes>,
     from_stack: ArrayQueue<Bytes>,
-    /// The stack's worker.
+    /// Wakes the stack's worker.
     wake: MemoryWake,
-    /// The task that waits for packets.
+    /// Wakes the task that waits for packets.
     reader: AtomicWaker,
-    /// The task that waits for room.
+    /// Wakes the task that waits for room.
     writer: AtomicWaker,
     device_dropped: AtomicBool,
     sender_dropped: AtomicBool,
     receiver_dropped: AtomicBool,
-    /// Packets of the stack that found the queue full.
+    /// Packets that the stack sent into a full queue.
     dropped: AtomicU64,
 }
 
@@ -87,7 +89,7 @@ impl Unpark for Shared {
     }
 }
 
-/// A device for a stack, and the program's side of it. Queues hold at least one packet.
+/// Creates a device for a stack, and the program's end of it. Queues hold at least one packet.
 ///
 /// ```
 /// use netstack::base::{Counters, Instant};
@@ -96,7 +98,7 @@ impl Unpark for Shared {
 /// use packet::Buffers;
 ///
 /// let (mut device, pipe) = channel(ChannelConfig::default());
-/// // A tunnel has one task for each direction: decrypt and send, receive and encrypt.
+/// // A tunnel has one task per direction: decrypt and send, receive and encrypt.
 /// let (mut from_stack, mut to_stack) = pipe.into_split();
 /// to_stack.try_send(&b"a packet, decrypted"[..])?;
 /// assert_eq!(from_stack.try_recv(), None);
@@ -131,7 +133,7 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
     )
 }
 
-/// The stack's side of a packet channel.
+/// The stack's end of a packet channel.
 #[derive(Debug)]
 pub struct ChannelDevice {
     shared: Arc<Shared>,
@@ -169,14 +171,14 @@ impl Device for ChannelDevice {
     ) -> io::Result<usize> {
         let before = out.len();
         let (mut taken, mut bytes) = (0, 0);
-        // Asked before the queue: what was sent before the sender left is still delivered.
+        // Loaded before the queue is read: packets sent before the sender was dropped are delivered.
         let sender_dropped = self.shared.sender_dropped.load(Ordering::Acquire);
         while taken < max {
             let Some(packet) = self.shared.to_stack.pop() else {
                 break;
             };
             taken += 1;
-            // A small packet is copied, so that the program's buffer, however large, is free again.
+            // A small packet is copied, so that it does not keep the program's buffer, which may be large.
             let data = if packet.len() <= SMALL_SLAB_BYTES {
                 buffers.copy(&packet)
             } else {
@@ -255,6 +257,6 @@ impl Device for ChannelDevice {
 fn device_gone() -> io::Error {
     io::Error::new(
         io::ErrorKind::BrokenPipe,
-        "packet channel: the program dropped its side of the channel",
+        "packet channel: the program dropped its end of the channel",
     )
 }

@@ -1,4 +1,4 @@
-//! The program's side of a packet channel.
+//! The program's end of a packet channel.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,19 +12,21 @@ use futures_sink::Sink;
 use super::Shared;
 use crate::device::Unpark as _;
 
-/// Why a packet was not taken. The packet comes back where sending it later can help.
+/// The reason why a packet was not accepted. Holds the packet if a later attempt may succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The stack's queue is full for now.
-    #[error("packet channel: the stack's queue is full: wait for room (send) or drop the packet")]
-    Full(Bytes),
-    /// The stack is gone.
-    #[error("packet channel: the stack dropped its side of the channel")]
-    Closed,
-    /// Longer than the channel's MTU.
+    /// The stack's queue is full.
     #[error(
-        "packet channel: a packet of {len} bytes does not fit the channel's MTU of {mtu}: send at most that"
+        "packet channel: the stack's queue is full: wait for room with send, or drop the packet"
+    )]
+    Full(Bytes),
+    /// The stack dropped its end.
+    #[error("packet channel: the stack dropped its end of the channel")]
+    Closed,
+    /// The packet is longer than the channel's MTU.
+    #[error(
+        "packet channel: a packet of {len} bytes exceeds the channel's MTU of {mtu} bytes: send a shorter one"
     )]
     TooBig {
         /// Its length, in bytes.
@@ -34,7 +36,7 @@ pub enum SendError {
     },
 }
 
-/// The program's side of a packet channel: both directions. See [`PacketPipe::into_split`].
+/// The program's end of a packet channel, both directions. See [`PacketPipe::into_split`].
 #[derive(Debug)]
 pub struct PacketPipe {
     receiver: PacketReceiver,
@@ -51,63 +53,63 @@ impl PacketPipe {
         }
     }
 
-    /// The two directions, for two tasks.
+    /// Splits the pipe into its two directions, for two tasks.
     pub fn into_split(self) -> (PacketReceiver, PacketSender) {
         (self.receiver, self.sender)
     }
 
-    /// See [`PacketReceiver::recv`].
+    /// Receives the next packet; see [`PacketReceiver::recv`].
     pub async fn recv(&mut self) -> Option<Bytes> {
         self.receiver.recv().await
     }
 
-    /// See [`PacketSender::send`].
+    /// Sends a packet; see [`PacketSender::send`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`PacketSender::send`].
     pub async fn send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
         self.sender.send(packet).await
     }
 
-    /// See [`PacketReceiver::try_recv`].
+    /// Receives a packet if one is there; see [`PacketReceiver::try_recv`].
     pub fn try_recv(&mut self) -> Option<Bytes> {
         self.receiver.try_recv()
     }
 
-    /// See [`PacketSender::try_send`].
+    /// Sends a packet if there is room; see [`PacketSender::try_send`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`PacketSender::try_send`].
     pub fn try_send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
         self.sender.try_send(packet)
     }
 }
 
-/// Takes the packets that the stack sends.
+/// Receives the packets that the stack sends.
 #[derive(Debug)]
 pub struct PacketReceiver {
     shared: Arc<Shared>,
 }
 
 impl PacketReceiver {
-    /// The next packet, with its IP header first and all checksums filled in; `None` when the stack is
-    /// gone and everything that it sent was taken. Cancel-safe.
+    /// Waits for the next packet, which begins with its IP header and has complete checksums. Returns
+    /// `None` once the stack dropped its end and every packet was received. Cancel-safe.
     pub async fn recv(&mut self) -> Option<Bytes> {
         std::future::poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// The next packet, if one is there.
+    /// Returns the next packet, if one is there.
     pub fn try_recv(&mut self) -> Option<Bytes> {
         self.shared.from_stack.pop()
     }
 
-    /// [`PacketReceiver::recv`] for hand-written futures.
+    /// Polls for the next packet; see [`PacketReceiver::recv`].
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(packet) = self.shared.from_stack.pop() {
             return Poll::Ready(Some(packet));
         }
         self.shared.reader.register(cx.waker());
-        // Both may have happened before the waker was in place.
+        // A packet or the drop may have come before the waker was registered.
         let dropped = self.shared.device_dropped.load(Ordering::Acquire);
         match self.shared.from_stack.pop() {
             Some(packet) => Poll::Ready(Some(packet)),
@@ -116,7 +118,7 @@ impl PacketReceiver {
         }
     }
 
-    /// How many packets of the stack were dropped because this side did not take them in time.
+    /// Returns the number of packets that the stack dropped because this end's queue was full.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
@@ -137,28 +139,29 @@ impl Stream for PacketReceiver {
     }
 }
 
-/// Gives packets to the stack.
+/// Sends packets to the stack.
 #[derive(Debug)]
 pub struct PacketSender {
     shared: Arc<Shared>,
 }
 
 impl PacketSender {
-    /// Hands one packet (IP header first) to the stack; waits while the queue is full. Cancel-safe: a
-    /// cancelled call sent nothing.
+    /// Sends one packet, which begins with its IP header, to the stack. Waits while the queue is full.
+    /// Cancel-safe: a cancelled call has sent nothing.
     ///
     /// # Errors
-    /// The stack is gone, or the packet is larger than the channel's MTU.
+    /// The stack dropped its end, or the packet is larger than the channel's MTU.
     pub async fn send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
         let packet = packet.into();
         std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
         self.try_send(packet)
     }
 
-    /// Hands one packet (IP header first) to the stack.
+    /// Sends one packet, which begins with its IP header, to the stack without waiting.
     ///
     /// # Errors
-    /// The queue is full (the packet comes back), the stack is gone, or the packet is too large.
+    /// The queue is full (the error holds the packet), the stack dropped its end, or the packet is
+    /// larger than the channel's MTU.
     pub fn try_send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
         let packet = packet.into();
         if packet.len() > usize::from(self.shared.mtu) {
@@ -175,10 +178,11 @@ impl PacketSender {
         Ok(())
     }
 
-    /// Ready when the queue has room. This is the only sender, so the room is still there afterwards.
+    /// Polls for room in the queue. There is only one sender, so the next [`PacketSender::try_send`]
+    /// finds the room.
     ///
     /// # Errors
-    /// The stack is gone.
+    /// The stack dropped its end.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         for register in [true, false] {
             if self.shared.device_dropped.load(Ordering::Acquire) {
@@ -188,7 +192,7 @@ impl PacketSender {
                 return Poll::Ready(Ok(()));
             }
             if register {
-                // Then look again: the room may have come before the waker was in place.
+                // The second round sees room that came before the waker was registered.
                 self.shared.writer.register(cx.waker());
             }
         }
@@ -215,7 +219,7 @@ impl Sink<Bytes> for PacketSender {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        // The queue is the destination.
+        // A packet in the queue needs no flush.
         Poll::Ready(Ok(()))
     }
 

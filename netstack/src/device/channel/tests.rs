@@ -1,4 +1,4 @@
-//! Packets get through both ways, queues end where they should, and nobody waits for the dead.
+//! Packets pass in both directions, queues are bounded, and dropping one end ends every wait.
 
 use futures::{SinkExt, StreamExt as _};
 use packet::Payload;

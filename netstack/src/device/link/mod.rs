@@ -15,16 +15,17 @@ mod netlink;
 
 use netlink::Netlink;
 
-/// Packets that the kernel keeps for us before it drops. The default of 500 is below what a few
-/// connections' windows admit, and what does not fit is dropped without a word.
+/// Packets that the kernel queues for the device before it drops. The default of 500 is less than the
+/// windows of a few connections, and the sender learns nothing of the drops.
 const TX_QUEUE_PACKETS: u32 = 10_000;
 
-/// How often, and how far apart, the kernel is asked whether it has taken up an IPv6 address.
+/// Number of times that the kernel is asked whether an IPv6 address is usable yet.
 const LOCAL_TRIES: u32 = 1_000;
+/// Pause between two of these questions.
 const LOCAL_WAIT: Duration = Duration::from_millis(1);
 
-/// Looks whether the device can be made: the name is free, or that of a TUN that waits for a program.
-/// Returns whether it must be opened as one of several queues, as one that exists decides.
+/// Checks that the name is free, or belongs to a TUN device that no program has open. Returns `true` if
+/// the device must be opened with multiple queues, which an existing device decides.
 pub(super) fn check_free(config: &TunConfig) -> Result<bool, DeviceError> {
     let several = config.queues > 1;
     let existing = Netlink::open()
@@ -42,20 +43,17 @@ pub(super) fn check_free(config: &TunConfig) -> Result<bool, DeviceError> {
         Some(InfoKind::Tun) if link.busy => Err(DeviceError::Busy { name }),
         Some(InfoKind::Tun) if several && !link.multi_queue => Err(DeviceError::Mismatch {
             name,
-            made: "for one queue only (without multi_queue)",
+            made: "for a single queue (without multi_queue)",
         }),
         Some(InfoKind::Tun) => Ok(link.multi_queue),
         kind => Err(DeviceError::NotATun {
             name,
-            kind: kind.map_or_else(
-                || "a physical or built-in one".to_owned(),
-                |k| k.to_string(),
-            ),
+            kind: kind.map_or_else(|| "physical or built-in".to_owned(), |k| k.to_string()),
         }),
     }
 }
 
-/// Sets up the kernel's side of a device that was just made: MTU, queue length, addresses, up.
+/// Configures the kernel's side of a new device: MTU, queue length, addresses, and brings it up.
 pub(super) fn set_up(config: &TunConfig) -> Result<(), DeviceError> {
     let mut netlink = Netlink::open().map_err(|source| os(config, "configured", source))?;
     let link = netlink
@@ -87,7 +85,7 @@ pub(super) fn set_up(config: &TunConfig) -> Result<(), DeviceError> {
             Some(Errno::INVAL) => DeviceError::Mtu {
                 name: config.name.clone(),
                 mtu: config.mtu,
-                why: "the kernel has another limit",
+                why: "the kernel refuses it",
                 min: 68,
                 max: u16::MAX,
             },
@@ -95,9 +93,9 @@ pub(super) fn set_up(config: &TunConfig) -> Result<(), DeviceError> {
         })?;
     netlink
         .set_up(link.index)
-        .map_err(|source| os(config, "switched on", source))?;
-    // What we do not read in time is dropped at our queue, full or not: one in front of it only costs
-    // the sender a few per cent. A kernel that keeps it works as well.
+        .map_err(|source| os(config, "brought up", source))?;
+    // The TUN queue drops what is not read in time. A queueing discipline in front of it changes nothing
+    // about that and costs the sender a few per cent. The device works with one, too.
     let _ = netlink.set_unqueued(link.index);
     for (address, prefix) in addresses.into_iter().flatten() {
         netlink
@@ -120,9 +118,8 @@ pub(super) fn set_up(config: &TunConfig) -> Result<(), DeviceError> {
     Ok(())
 }
 
-/// Waits until packets to the address just given are taken: the kernel sees to that in the
-/// background, even without duplicate address detection. Bounded; what is not done by then, the
-/// kernel does later.
+/// Waits until the kernel accepts packets to a new address, which takes a moment even without duplicate
+/// address detection. Gives up after [`LOCAL_TRIES`] questions; the address becomes usable later then.
 fn wait_until_local(netlink: &mut Netlink, address: Ipv6Addr) -> io::Result<()> {
     for _ in 0..LOCAL_TRIES {
         match netlink.is_local(address) {
@@ -138,7 +135,8 @@ fn wait_until_local(netlink: &mut Netlink, address: Ipv6Addr) -> io::Result<()> 
     Ok(())
 }
 
-/// An error for a step that failed, told apart only by want of privilege.
+/// Converts the error of a failed step: [`DeviceError::NotPermitted`] for a missing privilege, else
+/// [`DeviceError::Os`].
 fn os(config: &TunConfig, action: &'static str, source: io::Error) -> DeviceError {
     let name = config.name.clone();
     match Errno::from_io_error(&source) {
@@ -151,11 +149,12 @@ fn os(config: &TunConfig, action: &'static str, source: io::Error) -> DeviceErro
     }
 }
 
-/// How many packets the kernel has dropped because our queue of interface `name` was full, since the
-/// interface exists. Asks over netlink; works in the network namespace of the calling thread.
+/// Returns the number of packets that the kernel has dropped at interface `name` because the device's
+/// queue was full, since the interface was created. Works in the network namespace of the calling
+/// thread.
 ///
 /// # Errors
-/// No such interface, or no netlink.
+/// The interface does not exist, or netlink is not available.
 pub fn kernel_drops(name: &str) -> io::Result<u64> {
     match Netlink::open()?.link(name)? {
         Some(link) => Ok(link.tx_dropped),

@@ -1,4 +1,4 @@
-//! Requests to the kernel about links and addresses, one at a time, each answered before the next.
+//! Netlink requests about links and addresses. Each waits for its answer before the next is sent.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,9 +20,9 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::io::Errno;
 
-/// Attributes of a TUN link (`IFLA_TUN_*`) that the library leaves as bytes.
+/// Attributes of a TUN link (`IFLA_TUN_*`), which the library does not parse.
 const TUN_TYPE: u16 = 3;
-/// One value of `TUN_TYPE`.
+/// The value of `TUN_TYPE` for a TAP device.
 const TYPE_TAP: u8 = 2;
 const TUN_PERSIST: u16 = 6;
 const TUN_MULTI_QUEUE: u16 = 7;
@@ -31,15 +31,15 @@ const TUN_NUM_QUEUES: u16 = 8;
 /// An interface as the kernel describes it.
 pub(super) struct Link {
     pub(super) index: u32,
-    /// `None`: the kernel gave no kind (a physical device).
+    /// `None` for a physical or built-in interface, which has no kind.
     pub(super) kind: Option<InfoKind>,
-    /// Of the TUN driver, but carrying Ethernet frames.
+    /// True for a device of the TUN driver that carries Ethernet frames.
     pub(super) tap: bool,
-    /// Held by a program, as far as can be seen.
+    /// True if a program has the device open, as far as the kernel shows.
     pub(super) busy: bool,
-    /// A TUN made for several queues.
+    /// True for a TUN device with multiple queues.
     pub(super) multi_queue: bool,
-    /// What the kernel dropped because our queue was full.
+    /// Packets that the kernel dropped because the device's queue was full.
     pub(super) tx_dropped: u64,
 }
 
@@ -60,7 +60,7 @@ impl Netlink {
         })
     }
 
-    /// Sends one request and hands each answer to `each`, until the kernel says that it is done.
+    /// Sends one request and passes each answer to `each`, until the kernel acknowledges the request.
     fn request(
         &mut self,
         message: RouteNetlinkMessage,
@@ -110,7 +110,7 @@ impl Netlink {
         }
     }
 
-    /// The interface of that name; `None` when there is none.
+    /// Returns the interface of that name, if it exists.
     pub(super) fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
         let mut message = LinkMessage::default();
         message
@@ -145,7 +145,7 @@ impl Netlink {
         self.request(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, |_| ())
     }
 
-    /// Switches the interface on.
+    /// Brings the interface up.
     pub(super) fn set_up(&mut self, index: u32) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = index;
@@ -154,7 +154,7 @@ impl Netlink {
         self.request(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, |_| ())
     }
 
-    /// Takes away the queue that the kernel keeps in front of the interface's own.
+    /// Removes the queueing discipline in front of the interface's own queue.
     pub(super) fn set_unqueued(&mut self, index: u32) -> io::Result<()> {
         let mut message = TcMessage::default();
         message.header.index = i32::try_from(index).unwrap_or(0);
@@ -169,8 +169,8 @@ impl Netlink {
         )
     }
 
-    /// Gives the interface an address. No duplicate address detection (RFC 4862 section 5.4): nobody
-    /// else is on the link, and the address must be usable at once.
+    /// Adds an address to the interface, without duplicate address detection (RFC 4862 section 5.4): the
+    /// link has no other host, and the address must be usable at once.
     pub(super) fn add_address(
         &mut self,
         index: u32,
@@ -196,7 +196,7 @@ impl Netlink {
         )
     }
 
-    /// Whether the kernel takes packets to `address` as its own.
+    /// Returns `true` if the kernel accepts packets to `address` as its own.
     pub(super) fn is_local(&mut self, address: Ipv6Addr) -> io::Result<bool> {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet6;
@@ -217,7 +217,7 @@ impl Netlink {
         Ok(local)
     }
 
-    /// The index of an interface other than `not` that has `address`.
+    /// Returns the index of an interface other than `not` that has `address`.
     pub(super) fn owner_of(&mut self, address: IpAddr, not: u32) -> io::Result<Option<u32>> {
         let mut message = AddressMessage::default();
         message.header.family = family(address);
@@ -230,7 +230,7 @@ impl Netlink {
                     return;
                 };
                 let same = found.attributes.iter().any(|attribute| match attribute {
-                    // Where both are given, `Local` is ours and `Address` the peer's.
+                    // If both are given, `Local` is the interface's address and `Address` its peer's.
                     AddressAttribute::Local(local) => *local == address,
                     AddressAttribute::Address(only) => address.is_ipv6() && *only == address,
                     _ => false,
@@ -243,7 +243,7 @@ impl Netlink {
         Ok(owner)
     }
 
-    /// The name of the interface with that index, or its number where it has just gone.
+    /// Returns the name of the interface with that index, or its number if it has just been deleted.
     pub(super) fn name_of(&mut self, index: u32) -> String {
         let mut message = LinkMessage::default();
         message.header.index = index;
@@ -320,6 +320,6 @@ fn describe_tun(attributes: &[InfoTun], link: &mut Link) {
             _ => {}
         }
     }
-    // One that is not persistent exists only as long as a program holds it.
+    // A device that is not persistent exists only while a program has it open.
     link.busy = !persistent || queues > 0;
 }

@@ -1,8 +1,8 @@
-//! The in-memory link as two devices, one for each of two engines, on one thread or on two.
+//! The in-memory link as two devices, for two engines on one thread or on two.
 //!
-//! A sender puts frames into a bounded queue without a lock and wakes the other side; the receiver
-//! takes them from there onto its own [`Wire`], with its own idea of now. So a link between two
-//! threads needs no shared clock, and one on a single thread is as repeatable as [`Link`](super::Link).
+//! A sender pushes frames to a bounded queue without a lock and unparks the other end; the receiver
+//! moves them to its own [`Wire`] at its own current time. So a link between two threads needs no shared
+//! clock, and a link on a single thread is as reproducible as [`Link`](super::Link).
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::wire::count_out;
 use super::{LinkConfig, Wire, WireStats};
 use crate::base::{Counters, DropReason, Instant, LinkCaps};
 
-/// Frames between the two threads of a link.
+/// Most frames in the queue between the two ends.
 const HANDOVER_PACKETS: usize = 4_096;
 
 struct Inbox {
@@ -39,7 +39,7 @@ pub struct LinkDevice {
     wire: Wire,
     inbox: Arc<Inbox>,
     peer: Arc<Inbox>,
-    /// The latest time that this side was told.
+    /// The latest time that a call has passed in.
     now: Instant,
 }
 
@@ -52,7 +52,25 @@ impl std::fmt::Debug for LinkDevice {
     }
 }
 
-/// Both ends of a link as devices: the first is A's, the second B's.
+/// Creates a link and returns its ends A and B as devices.
+///
+/// ```
+/// use netstack::base::{Counters, Instant};
+/// use netstack::device::Device as _;
+/// use netstack::device::memory::{LinkConfig, pair};
+/// use packet::{Buffers, Payload, TxPacket};
+///
+/// let (mut a, mut b) = pair(&LinkConfig::default());
+/// let (buffers, counters) = (Buffers::new(2048, 16, 16), Counters::new());
+/// let mut packet = TxPacket::default();
+/// packet.payload = Payload::from(bytes::Bytes::from_static(b"any bytes")).into();
+/// a.send_batch(&mut vec![packet], &counters)?;
+///
+/// let mut received = Vec::new();
+/// b.recv_batch(&mut received, 32, &buffers, Instant::ZERO, &counters)?;
+/// assert_eq!(&received[0].data[..], b"any bytes");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn pair(config: &LinkConfig) -> (LinkDevice, LinkDevice) {
     let (a_to_b, b_to_a) = config.wires();
     let inbox = || {
@@ -73,8 +91,8 @@ pub fn pair(config: &LinkConfig) -> (LinkDevice, LinkDevice) {
 }
 
 impl LinkDevice {
-    /// When the next packet arrives here: the latest time that this side was told, if one waits to be
-    /// put on the wire; `None` when nothing is under way.
+    /// Returns when the next packet arrives at this end, or `None` if no packet is in flight. Returns the
+    /// latest time that a call has passed in if a packet waits to be moved to the wire.
     pub fn next_delivery(&self) -> Option<Instant> {
         let waiting = (!self.inbox.frames.is_empty()).then_some(self.now);
         [waiting, self.wire.next_delivery()]
@@ -83,13 +101,13 @@ impl LinkDevice {
             .min()
     }
 
-    /// What has happened to packets on their way here.
+    /// Returns the statistics of packets sent to this end.
     pub fn stats(&self) -> WireStats {
         self.wire.stats()
     }
 
     fn take_in(&mut self) {
-        // No more than were there at first: the sender may be as fast as we are.
+        // Bounded by the frames there at first: the sender may be as fast as the receiver.
         for _ in 0..self.inbox.frames.len() {
             let Some(frame) = self.inbox.frames.pop() else {
                 return;

@@ -1,10 +1,10 @@
-//! An in-memory link between two stacks, with everything that can go wrong on a real one.
+//! An in-memory link between two stacks that can lose, delay, reorder, duplicate and corrupt packets.
 //!
-//! Time is what the caller says it is and chance comes from a seed: the same calls give the same
-//! packets. [`Link`] is the form for a simulator that owns both stacks and a virtual clock; [`pair`]
-//! makes two [`Device`](super::Device)s, each for an engine with a thread of its own.
+//! The caller passes in the time, and all random decisions come from a seed, so the same calls give the
+//! same packets. [`Link`] is for a simulator that owns both stacks and a virtual clock; [`pair`] creates
+//! two [`Device`](super::Device)s, each for an engine with a thread of its own.
 //!
-//! Both are made of [`wire`]s, one for each direction.
+//! Both consist of two [`wire`]s, one per direction.
 
 use packet::Buffers;
 use packet::frame::{RxPacket, TxPacket};
@@ -20,20 +20,20 @@ pub mod wire;
 pub use device::{LinkDevice, pair};
 pub use wire::{Impairment, Wire, WireStats};
 
-/// Largest super-segment on a link that takes them, in bytes with its IP header.
+/// Largest super-segment on a link with segmentation offload, in bytes with its IP header.
 const SUPER_PACKET_BYTES: usize = 65_535 + 40;
 
 /// One end of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum End {
-    /// The first.
+    /// The first end.
     A,
-    /// The second.
+    /// The second end.
     B,
 }
 
 impl End {
-    /// The opposite end.
+    /// Returns the opposite end.
     pub const fn other(self) -> Self {
         match self {
             Self::A => Self::B,
@@ -42,32 +42,32 @@ impl End {
     }
 }
 
-/// What a link is like.
+/// Properties of a link.
 #[derive(Clone, Debug)]
 pub struct LinkConfig {
     /// Largest packet, in bytes with its IP header.
     pub mtu: u16,
-    /// Takes TCP super-segments and delivers them whole.
+    /// Accepts TCP super-segments and delivers them whole.
     pub tso: bool,
-    /// Takes segmented UDP datagrams and delivers them whole.
+    /// Accepts segmented UDP datagrams and delivers them whole.
     pub uso: bool,
-    /// Takes unfinished checksums, as `tso` and `uso` do, too. They are finished on the way.
+    /// Accepts partial checksums and completes them. `tso` and `uso` imply it.
     pub tx_checksum: bool,
-    /// Delivers what was sent with an unfinished checksum as [`RxChecksum::Vouched`]; off, the
-    /// receiver has to verify, which shows a sender that described its checksum wrongly.
+    /// Delivers packets that were sent with a partial checksum as [`RxChecksum::Vouched`]. If false, the
+    /// receiver verifies the checksum, which detects a wrong offload request.
     ///
     /// [`RxChecksum::Vouched`]: packet::checksum::RxChecksum::Vouched
     pub vouch: bool,
-    /// What happens to packets from A to B.
+    /// Impairment of packets from A to B.
     pub a_to_b: Impairment,
-    /// What happens to packets from B to A.
+    /// Impairment of packets from B to A.
     pub b_to_a: Impairment,
-    /// Decides every chance on the link.
+    /// Seed of all random decisions on the link.
     pub seed: u64,
 }
 
 impl Default for LinkConfig {
-    /// A perfect link: MTU 1500, no offload, no delay.
+    /// Returns a perfect link: MTU 1500, no offload, no delay.
     fn default() -> Self {
         Self {
             mtu: 1500,
@@ -83,7 +83,7 @@ impl Default for LinkConfig {
 }
 
 impl LinkConfig {
-    /// What both ends' devices can do.
+    /// Returns the capabilities of the link.
     pub fn caps(&self) -> LinkCaps {
         LinkCaps {
             mtu: self.mtu,
@@ -93,7 +93,7 @@ impl LinkConfig {
                 self.mtu.into()
             },
             offload: OffloadCaps {
-                // Who cuts segments has to finish their checksums, too.
+                // A device that cuts segments must complete their checksums, too.
                 tso: self.tso,
                 uso: self.uso,
                 tx_checksum: self.tx_checksum || self.tso || self.uso,
@@ -109,8 +109,8 @@ impl LinkConfig {
         )
     }
 
-    /// The packet as it goes over the link; `None` (and counted) when it is larger than the link allows
-    /// or describes itself wrongly.
+    /// Copies a packet for the link. Returns `None`, and counts the packet, if it is larger than the link
+    /// allows or its offload request is invalid.
     fn frame(&self, packet: &TxPacket, counters: &Counters) -> Option<Frame> {
         let caps = self.caps();
         let piece = match &packet.offload.segment {
@@ -168,7 +168,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link with nothing on it.
+    /// Creates a link without packets.
     pub fn new(config: LinkConfig) -> Self {
         let (a_to_b, b_to_a) = config.wires();
         Self {
@@ -178,13 +178,13 @@ impl Link {
         }
     }
 
-    /// What both ends' devices can do.
+    /// Returns the capabilities of the link.
     pub fn caps(&self) -> LinkCaps {
         self.config.caps()
     }
 
-    /// Puts a packet on the link at `from`. What the link loses is its own business and shows in
-    /// [`Link::stats`]; what could not be put on it is counted in `counters`.
+    /// Sends a packet from the end `from`. A packet that the link does not accept is counted in
+    /// `counters`; one that it loses, in [`Link::stats`].
     pub fn send(&mut self, from: End, packet: &TxPacket, now: Instant, counters: &Counters) {
         if let Some(frame) = self.config.frame(packet, counters) {
             wire::count_out(counters, 1, frame.len() as u64);
@@ -192,7 +192,7 @@ impl Link {
         }
     }
 
-    /// Takes the next packet that has arrived at `at` by `now`, copied into a slab of `buffers`.
+    /// Returns the next packet that has arrived at the end `at` by `now`, copied into a slab of `buffers`.
     pub fn recv(
         &mut self,
         at: End,
@@ -203,7 +203,7 @@ impl Link {
         self.wire_mut(at.other()).pop(now, buffers, counters)
     }
 
-    /// When the next packet arrives at either end; `None`: nothing is under way.
+    /// Returns when the next packet arrives at either end, or `None` if no packet is in flight.
     pub fn next_delivery(&self) -> Option<Instant> {
         [&self.a_to_b, &self.b_to_a]
             .into_iter()
@@ -211,17 +211,17 @@ impl Link {
             .min()
     }
 
-    /// When the next packet arrives at `at`.
+    /// Returns when the next packet arrives at the end `at`, or `None` if no packet is in flight.
     pub fn next_delivery_at(&self, at: End) -> Option<Instant> {
         self.wire(at.other()).next_delivery()
     }
 
-    /// What has happened to packets sent at `from`.
+    /// Returns the statistics of packets sent from the end `from`.
     pub fn stats(&self, from: End) -> WireStats {
         self.wire(from).stats()
     }
 
-    /// Changes what happens to packets sent at `from` from now on.
+    /// Changes the impairment of packets that the end `from` sends from now on.
     pub fn set_impairment(&mut self, from: End, impairment: Impairment) {
         self.wire_mut(from).set_impairment(impairment);
     }

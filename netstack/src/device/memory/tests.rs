@@ -1,4 +1,4 @@
-//! The link does what it was told to, always the same way, and keeps count.
+//! The link applies its impairments, reproducibly, and counts them.
 
 use std::time::Duration;
 

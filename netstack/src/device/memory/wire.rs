@@ -1,8 +1,8 @@
-//! One direction of a link: a bounded queue ordered by time of delivery, and a seeded source of harm.
+//! One direction of a link: a bounded queue ordered by time of delivery, with seeded impairments.
 //!
-//! Order of events for each packet: tail drop, loss, serialisation at the link's rate, delay and jitter,
-//! corruption, duplication. Jitter alone never reorders; a packet chosen for reordering is held back
-//! by [`Impairment::reorder_by`], and those behind it overtake.
+//! Each packet passes tail drop, serialisation at the link's rate, loss, delay and jitter, reordering,
+//! corruption and duplication, in this order. Jitter alone never reorders; a packet chosen for reordering
+//! is delayed by [`Impairment::reorder_by`], so that later ones overtake it.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -15,50 +15,50 @@ use crate::base::counters::Counter;
 use crate::base::time::Duration;
 use crate::base::{Counters, DropReason, Instant, Rng};
 
-/// Packets on a wire at a time, however long its delay: memory has a bound.
+/// Most packets in flight on a wire, which bounds its memory whatever the delay.
 const IN_FLIGHT_MAX: usize = 65_536;
 
-/// What happens to packets on a wire. Chances are per million packets; the default harms nothing.
+/// Impairments of a wire. Probabilities are per million packets; the default impairs nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Impairment {
-    /// Chance that a packet is lost.
+    /// Probability that a packet is lost.
     pub loss_ppm: u32,
-    /// Chance that after a lost packet the next one is lost, too, instead of `loss_ppm`; makes bursts.
+    /// Probability that the packet after a lost one is lost, too, if higher than `loss_ppm`; makes bursts.
     pub loss_burst_ppm: u32,
-    /// Chance that a packet arrives twice.
+    /// Probability that a packet arrives twice.
     pub duplicate_ppm: u32,
-    /// Chance that a packet is held back so that later ones overtake it.
+    /// Probability that a packet is delayed by `reorder_by`, so that later ones overtake it.
     pub reorder_ppm: u32,
-    /// How long it is held back.
+    /// Additional delay of a reordered packet.
     pub reorder_by: Duration,
-    /// Chance that one bit of a packet is flipped.
+    /// Probability that one bit of a packet is flipped.
     pub corrupt_ppm: u32,
-    /// Time on the wire.
+    /// Propagation delay.
     pub delay: Duration,
-    /// Up to this much is added to the delay, evenly distributed, without reordering.
+    /// Largest random addition to the delay, uniformly distributed, without reordering.
     pub jitter: Duration,
-    /// Bytes that fit through in a second; `None`: no limit.
+    /// Rate in bytes per second; `None`: no limit.
     pub bytes_per_second: Option<u64>,
-    /// Bytes that may wait for the wire when its rate is limited; more are dropped. `None`: no limit.
+    /// Most bytes that wait for a wire with a limited rate; more are dropped. `None`: no limit.
     pub queue_bytes: Option<u64>,
 }
 
-/// What has happened on a wire, in packets.
+/// Statistics of a wire, in packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WireStats {
-    /// Put on the wire.
+    /// Sent by the sender.
     pub sent: u64,
-    /// Handed to the receiver, duplicates included.
+    /// Received by the receiver, duplicates included.
     pub delivered: u64,
-    /// Lost by chance.
+    /// Lost at random.
     pub lost: u64,
     /// Dropped because the queue was full.
     pub tail_dropped: u64,
-    /// Sent twice by chance.
+    /// Duplicated at random.
     pub duplicated: u64,
-    /// Held back by chance.
+    /// Delayed at random so that later packets overtake them.
     pub reordered: u64,
-    /// With a flipped bit.
+    /// Delivered with a flipped bit.
     pub corrupted: u64,
 }
 
@@ -97,16 +97,16 @@ pub struct Wire {
     rng: Rng,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     sent: u64,
-    /// The wire is busy with earlier packets until then.
+    /// When the wire has sent all earlier packets.
     busy_until: Instant,
-    /// Delivery of the latest packet that was not held back.
+    /// Delivery time of the latest packet that was not reordered.
     latest: Instant,
     last_lost: bool,
     stats: WireStats,
 }
 
 impl Wire {
-    /// An empty wire.
+    /// Creates an empty wire.
     pub(super) fn new(impairment: Impairment, rng: Rng) -> Self {
         Self {
             impairment,
@@ -120,12 +120,12 @@ impl Wire {
         }
     }
 
-    /// What has happened.
+    /// Returns the statistics.
     pub fn stats(&self) -> WireStats {
         self.stats
     }
 
-    /// When the next packet arrives; `None`: nothing is under way.
+    /// Returns when the next packet arrives, or `None` if no packet is in flight.
     pub fn next_delivery(&self) -> Option<Instant> {
         self.in_flight.peek().map(|Reverse(next)| next.at)
     }
@@ -134,7 +134,7 @@ impl Wire {
         self.impairment = impairment;
     }
 
-    /// Puts a packet on the wire.
+    /// Sends a packet over the wire.
     pub(super) fn push(&mut self, mut frame: Frame, now: Instant) {
         self.stats.sent += 1;
         let Some(left) = self.serialise(frame.len() as u64, now) else {
@@ -179,7 +179,7 @@ impl Wire {
         }));
     }
 
-    /// When the packet's last bit has left; `None` when there is no room to wait for that.
+    /// Returns when the last bit of the packet has left, or `None` if the queue has no room for it.
     fn serialise(&mut self, bytes: u64, now: Instant) -> Option<Instant> {
         if self.in_flight.len() >= IN_FLIGHT_MAX {
             return None;
@@ -201,13 +201,13 @@ impl Wire {
 
     fn jitter(&mut self) -> Duration {
         let max_nanos = u64::try_from(self.impairment.jitter.as_nanos()).unwrap_or(u64::MAX);
-        // 32 bits of chance, spread over the range.
+        // 32 random bits, scaled to the range.
         let drawn = (u128::from(max_nanos) * u128::from(self.rng.u32())) >> 32;
         Duration::from_nanos(drawn as u64)
     }
 
-    /// Takes the next packet that has arrived by `now`. Packets for which `buffers` has no room are
-    /// dropped and counted, and the next one is tried.
+    /// Returns the next packet that has arrived by `now`. Drops and counts packets for which `buffers` has
+    /// no slab.
     pub(super) fn pop(
         &mut self,
         now: Instant,
@@ -234,7 +234,7 @@ impl Wire {
     }
 }
 
-/// Counts packets that were put on a wire.
+/// Counts packets that were sent over a wire.
 pub(super) fn count_out(counters: &Counters, packets: u64, bytes: u64) {
     if packets > 0 {
         counters.add(Counter::PacketsOut, packets);

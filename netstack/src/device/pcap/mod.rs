@@ -1,13 +1,13 @@
-//! A capture of any device: what it receives and what it sends, in a pcap file.
+//! Captures the packets that a device receives and sends into a pcap file.
 //!
-//! A [`Capture`] owns a thread that writes; a [`Tap`] around each device copies packets into a bounded
-//! queue and never waits for it. What does not fit is missing from the capture, and counted, not from
-//! the network. The first error of the writer ends the capture, and is told once, by
-//! [`Capture::finish`]; the stack goes on.
+//! A [`Capture`] owns a writer thread; a [`Tap`] around each device copies packets to a bounded queue and
+//! never waits. A packet that finds the queue full is missing from the capture, and counted, but not lost
+//! to the network. The first error of the writer ends the capture, and [`Capture::finish`] returns it; the
+//! stack is not affected.
 //!
-//! Packets are raw IP (link type 101) with nanoseconds. Times are the stack's own, moved by the Unix
-//! time of its origin. Sent checksums are finished in the copy; received ones are shown as they came,
-//! which may be unfinished where the device vouched for them.
+//! Packets are raw IP (link type 101) with nanosecond timestamps: the stack's time plus the Unix time of
+//! its origin. Checksums of sent packets are complete in the capture. Those of received packets are as the
+//! device delivered them, and may be partial if the device vouched for them.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -31,28 +31,29 @@ use crate::base::{Counters, Instant, LinkCaps};
 #[cfg(test)]
 mod tests;
 
-/// Longest packet that a file may hold, in bytes: above any that a device hands over.
+/// Longest packet in a file, in bytes: more than any device delivers.
 const SNAPLEN_MAX: u32 = 262_144;
-/// How long a quiet capture may keep packets from the file.
+/// Time without packets after which the writer flushes the file.
 const FLUSH_AFTER: Duration = Duration::from_millis(200);
 
-/// How a capture is made.
+/// Configuration of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaptureConfig {
     /// Unix time of the stack's time zero.
     pub origin: Duration,
-    /// Bytes kept of each packet.
+    /// Most bytes that are kept of each packet.
     pub snaplen: u32,
-    /// Packets that may wait for the writer.
+    /// Most packets that wait for the writer.
     pub queue_packets: usize,
-    /// Bytes that may wait for the writer.
+    /// Most bytes that wait for the writer.
     pub queue_bytes: usize,
-    /// Bytes after which no more packets are written; `None`: no limit.
+    /// Largest size of the file, in bytes; `None`: no limit.
     pub max_bytes: Option<u64>,
 }
 
 impl Default for CaptureConfig {
-    /// Whole packets; 4,096 of them or 32 MiB waiting; no limit; times since the stack's origin.
+    /// Returns whole packets, a queue of 4,096 packets or 32 MiB, no size limit, and times since the
+    /// stack's origin.
     fn default() -> Self {
         Self {
             origin: Duration::ZERO,
@@ -64,14 +65,14 @@ impl Default for CaptureConfig {
     }
 }
 
-/// What a capture holds.
+/// Statistics of a finished capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CaptureReport {
     /// Packets written.
     pub packets: u64,
-    /// Bytes written, the file's own included.
+    /// Size of the file, in bytes.
     pub bytes: u64,
-    /// Packets missing: the queue was full, the limit was reached, or the writer had failed.
+    /// Packets missing because the queue was full, the limit was reached, or the writer had failed.
     pub missed: u64,
 }
 
@@ -84,7 +85,7 @@ struct CapturedPacket {
 struct Shared {
     config: CaptureConfig,
     queue: ArrayQueue<CapturedPacket>,
-    /// Bytes in the queue; for a moment also those of packets that do not get in.
+    /// Bytes in the queue, and for a moment those of packets that find it full.
     waiting: AtomicUsize,
     wake: MemoryWake,
     finished: AtomicBool,
@@ -122,7 +123,28 @@ impl Shared {
     }
 }
 
-/// A capture in the making. Dropped without [`Capture::finish`], it ends, too, but says nothing.
+/// A running capture. Dropping it also ends it, without a report.
+///
+/// ```
+/// use netstack::base::Counters;
+/// use netstack::device::Device as _;
+/// use netstack::device::memory::{LinkConfig, pair};
+/// use netstack::device::pcap::{Capture, CaptureConfig};
+/// use packet::{Payload, TxPacket};
+///
+/// // A file in practice.
+/// let capture = Capture::start(std::io::sink(), CaptureConfig::default())?;
+/// let (device, _peer) = pair(&LinkConfig::default());
+/// let mut device = capture.tap(device);
+///
+/// let mut packet = TxPacket::default();
+/// packet.payload = Payload::from(bytes::Bytes::from_static(b"any bytes")).into();
+/// device.send_batch(&mut vec![packet], &Counters::new())?;
+///
+/// let report = capture.finish()?;
+/// assert_eq!((report.packets, report.missed), (1, 0));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Capture {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<io::Result<CaptureReport>>>,
@@ -138,10 +160,10 @@ impl std::fmt::Debug for Capture {
 }
 
 impl Capture {
-    /// Starts the writer.
+    /// Starts a capture whose file goes to `out`.
     ///
     /// # Errors
-    /// No thread could be started.
+    /// The writer thread could not be started.
     pub fn start(out: impl Write + Send + 'static, config: CaptureConfig) -> io::Result<Self> {
         let config = CaptureConfig {
             snaplen: config.snaplen.clamp(1, SNAPLEN_MAX),
@@ -161,7 +183,7 @@ impl Capture {
                 let shared = Arc::clone(&shared);
                 move || {
                     let result = write_all(&shared, out);
-                    // Whatever ended it, nothing is queued from now on.
+                    // After its end, for whatever reason, no more packets are queued.
                     shared.finished.store(true, Ordering::Release);
                     result
                 }
@@ -172,7 +194,7 @@ impl Capture {
         })
     }
 
-    /// Puts the capture around a device; any number of devices may share one.
+    /// Wraps a device so that its packets are captured. Any number of devices may share a capture.
     pub fn tap<D: Device>(&self, device: D) -> Tap<D> {
         Tap {
             device,
@@ -181,8 +203,8 @@ impl Capture {
         }
     }
 
-    /// Writes what is queued, closes the file and says what it holds. Taps stay usable and capture
-    /// nothing any more.
+    /// Writes the queued packets, closes the file and returns its statistics. Taps stay usable as devices
+    /// but capture no more packets.
     ///
     /// # Errors
     /// The first error of the writer.
@@ -217,7 +239,7 @@ fn into_io(error: PcapError) -> io::Error {
     }
 }
 
-/// A buffered file that the pcap library writes to, and that can be flushed meanwhile.
+/// A buffered file shared with the pcap library, so that it can be flushed between packets.
 struct SharedWriter<W: Write>(Rc<RefCell<io::BufWriter<W>>>);
 
 impl<W: Write> Write for SharedWriter<W> {
@@ -230,14 +252,14 @@ impl<W: Write> Write for SharedWriter<W> {
     }
 }
 
-/// The writer's thread.
+/// The writer thread: moves packets from the queue to `out` until the capture is finished.
 fn write_all(shared: &Shared, out: impl Write) -> io::Result<CaptureReport> {
     /// Lengths of the file's header and of each packet's, in bytes.
     const FILE_HEADER: u64 = 24;
     const PACKET_HEADER: u64 = 16;
     let out = Rc::new(RefCell::new(io::BufWriter::new(out)));
     let header = PcapHeader {
-        // Not what we cut to: some readers take a packet that was longer for damage.
+        // Not the configured length: some readers treat a longer packet as corrupt.
         snaplen: SNAPLEN_MAX,
         datalink: DataLink::RAW,
         ts_resolution: TsResolution::NanoSecond,
@@ -251,7 +273,7 @@ fn write_all(shared: &Shared, out: impl Write) -> io::Result<CaptureReport> {
     };
     let mut idle = false;
     loop {
-        // Before the queue: what was queued before the end is still written.
+        // Loaded before the queue is read: packets queued before the end are written.
         let finished = shared.finished.load(Ordering::Acquire);
         while let Some(copied) = shared.take() {
             idle = false;
@@ -277,7 +299,7 @@ fn write_all(shared: &Shared, out: impl Write) -> io::Result<CaptureReport> {
         if finished {
             return Ok(report);
         }
-        // A round that brings nothing means quiet: then the file gets what is still buffered.
+        // If the next round finds no packets, the file is flushed.
         idle = true;
         shared.wake.park(Some(FLUSH_AFTER))?;
     }
@@ -287,7 +309,7 @@ fn write_all(shared: &Shared, out: impl Write) -> io::Result<CaptureReport> {
 pub struct Tap<D> {
     device: D,
     shared: Arc<Shared>,
-    /// The latest time that the device was told: when what is sent now is sent.
+    /// The latest time that a call has passed in: the time of the packets that are sent next.
     now: Instant,
 }
 
@@ -300,12 +322,12 @@ impl<D: std::fmt::Debug> std::fmt::Debug for Tap<D> {
 }
 
 impl<D> Tap<D> {
-    /// The device, no longer captured.
+    /// Returns the device, no longer captured.
     pub fn into_inner(self) -> D {
         self.device
     }
 
-    /// Wakes the writer, once for a batch.
+    /// Wakes the writer, once per batch.
     fn captured(&self, any: bool) {
         if any {
             self.shared.wake.unpark();

@@ -1,4 +1,4 @@
-//! What is captured, what is not, and that the stack never waits for it.
+//! Captures hold the packets they should, and the stack never waits for the writer.
 
 use std::sync::mpsc;
 
@@ -9,7 +9,7 @@ use pcap_file::pcap::PcapReader;
 use super::*;
 use crate::device::memory::{LinkConfig, LinkDevice, pair};
 
-/// A file that hands over what was written when it is closed.
+/// A file that sends its content when it is closed.
 struct Handed(Vec<u8>, mpsc::Sender<Vec<u8>>);
 
 impl Write for Handed {
@@ -33,7 +33,7 @@ fn file() -> (Handed, mpsc::Receiver<Vec<u8>>) {
     (Handed(Vec::new(), sender), receiver)
 }
 
-/// What a file holds: time, length on the wire, bytes.
+/// Returns the packets in a file: time, length on the wire, bytes.
 fn read(file: &[u8]) -> Vec<(Duration, u32, Vec<u8>)> {
     let mut reader = PcapReader::new(file).expect("a pcap file");
     assert_eq!(reader.header().datalink, DataLink::RAW);
