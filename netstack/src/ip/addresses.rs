@@ -1,13 +1,13 @@
-//! Which addresses are ours, what a destination means to us, and which sources are believable.
+//! The host's addresses, the kinds of destinations, and the sources that are valid.
 //!
 //! * **Define.** Every address in an [`AddressTable`] is one that a host may own and send from:
-//!   specified, unicast, not loopback, not a broadcast address of its own subnet.
-//! * **Enforce.** [`AddressTable::add`] is the only way in and refuses the rest.
-//! * **Consume.** [`AddressTable::select_source`] hands out sources without a further check, and
-//!   [`AddressTable::check_source`] treats a packet that claims one of them as forged.
+//!   specified, unicast, not loopback, and not a broadcast address of its own subnet.
+//! * **Enforce.** [`AddressTable::add`] refuses all others, and nothing else adds addresses.
+//! * **Consume.** [`AddressTable::select_source`] returns sources without a further check, and
+//!   [`AddressTable::check_source`] treats a received packet with one of them as forged.
 //!
-//! Never looks at packets and knows no routes. Sections: RFC 1122 sections 3.2.1.3 and 3.3.6,
-//! RFC 4291 sections 2.7 and 2.8, RFC 6724 section 5, RFC 6890.
+//! Sections: RFC 1122 sections 3.2.1.3 and 3.3.6, RFC 4291 sections 2.7 and 2.8, RFC 6724 section 5,
+//! RFC 6890.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,73 +18,88 @@ use crate::base::DropReason;
 /// Most addresses that a table holds.
 pub const MAX_ADDRESSES: usize = 256;
 
-/// Our addresses, both families, with the subnets they are in.
+/// The host's addresses of both families, with their subnets.
 ///
-/// Lookups are a binary search; nothing here allocates per packet.
+/// A lookup is a binary search and does not allocate.
+///
+/// ```
+/// use netstack::ip::addresses::{AddressTable, Destination};
+///
+/// let mut table = AddressTable::new();
+/// table.add("10.77.0.2/24".parse()?)?;
+/// assert_eq!(table.classify("10.77.0.2".parse()?), Destination::Local);
+/// assert_eq!(table.select_source("10.77.0.9".parse()?), Some("10.77.0.2".parse()?));
+/// assert!(table.check_source("127.0.0.1".parse()?).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct AddressTable {
-    /// In the order they were added: among equals, the first is preferred as a source.
+    /// In the order of addition: among equal candidates for a source, the first is selected.
     prefixes: Vec<Prefix>,
     /// The same addresses, sorted.
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,
-    /// Broadcast addresses of our IPv4 subnets, both forms, sorted.
+    /// Broadcast addresses of the IPv4 subnets, both forms, sorted.
     broadcasts: Vec<Ipv4Addr>,
 }
 
-/// Why an address cannot be ours.
+/// The reason why an address cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Unspecified, loopback, multicast, broadcast, reserved or IPv4-mapped.
-    #[error("{0} is no address that a host can own: give a unicast address outside 127.0.0.0/8")]
+    /// The address is unspecified, loopback, multicast, broadcast, reserved or IPv4-mapped.
+    #[error(
+        "{0} is not an address that a host can have: give a unicast address other than loopback"
+    )]
     NotUnicast(IpAddr),
-    /// All host bits are zero or one in its own IPv4 subnet.
-    #[error("{0} is the network or broadcast address of its own subnet: give another host part")]
+    /// The host bits are all zero or all one in an IPv4 subnet.
+    #[error(
+        "{0} is the network or broadcast address of its own subnet: give another address of it"
+    )]
     SubnetBroadcast(Prefix),
-    /// Already in the table.
-    #[error("{0} was given twice")]
+    /// The table has the address already.
+    #[error("{0} was given twice: remove one")]
     Duplicate(IpAddr),
     /// The table is full.
-    #[error("more than {MAX_ADDRESSES} addresses")]
+    #[error("more than {MAX_ADDRESSES} addresses: remove some")]
     TooMany,
 }
 
-/// What a destination address means to this host.
+/// The kind of a destination address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Destination {
-    /// One of our unicast addresses.
+    /// One of the host's unicast addresses.
     Local,
-    /// An IPv4 broadcast that reaches us.
+    /// An IPv4 broadcast address that reaches the host.
     Broadcast(Broadcast),
-    /// A multicast group that this host is in.
+    /// A multicast group that the host is a member of.
     Multicast(Group),
-    /// Anything else: a host that does not forward discards it (RFC 1122 section 3.2.1.3).
+    /// Any other address: a host that does not forward discards the packet (RFC 1122 section 3.2.1.3).
     NotOurs,
 }
 
-/// Which broadcast.
+/// The kind of a broadcast address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Broadcast {
     /// 255.255.255.255.
     Limited,
-    /// All ones, or all zeros (obsolete form), in the host part of one of our subnets.
+    /// All ones, or all zeros (obsolete form), in the host part of one of the host's subnets.
     Subnet,
 }
 
-/// Which of the groups that a host is always in (RFC 1112 section 4, RFC 4291 section 2.8).
+/// A multicast group that a host is always a member of (RFC 1112 section 4, RFC 4291 section 2.8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Group {
     /// 224.0.0.1, `ff01::1`, `ff02::1`.
     AllNodes,
-    /// `ff02::1:ffXX:XXXX` of one of our addresses.
+    /// `ff02::1:ffXX:XXXX` of one of the host's addresses.
     SolicitedNode,
 }
 
-/// True for an address that identifies one host anywhere on the wire: not unspecified, "this
+/// Returns `true` for an address that identifies a single host on a network: not unspecified, "this
 /// network", loopback, multicast, broadcast, reserved (class E) or IPv4-mapped
 /// (RFC 1122 section 3.2.1.3, RFC 6890).
 ///
-/// Subnet broadcasts depend on the subnet: [`AddressTable::is_subnet_broadcast`].
+/// Does not know subnets; see [`AddressTable::is_subnet_broadcast`] for their broadcast addresses.
 pub fn is_single_host(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -101,15 +116,15 @@ pub fn is_single_host(address: IpAddr) -> bool {
 }
 
 impl AddressTable {
-    /// Empty.
+    /// Creates an empty table.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one of our addresses with its subnet.
+    /// Adds an address with its subnet.
     ///
     /// # Errors
-    /// An [`AddressError`]; the table is then as it was.
+    /// An [`AddressError`]; the table is then unchanged.
     pub fn add(&mut self, prefix: Prefix) -> Result<(), AddressError> {
         let address = prefix.address();
         if !is_single_host(address) {
@@ -153,7 +168,7 @@ impl AddressTable {
         self.broadcasts.dedup();
     }
 
-    /// Removes an address; false if it was not there.
+    /// Removes an address. Returns `false` if the table does not have it.
     pub fn remove(&mut self, address: IpAddr) -> bool {
         let before = self.prefixes.len();
         self.prefixes.retain(|p| p.address() != address);
@@ -165,12 +180,12 @@ impl AddressTable {
         self.prefixes.len() != before
     }
 
-    /// Our addresses with their subnets, in the order they were added.
+    /// Returns the addresses with their subnets, in the order of addition.
     pub fn iter(&self) -> impl Iterator<Item = &Prefix> {
         self.prefixes.iter()
     }
 
-    /// True if `address` is one of ours.
+    /// Returns `true` if the table has `address`.
     pub fn is_local(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => self.v4.binary_search(&v4).is_ok(),
@@ -178,7 +193,7 @@ impl AddressTable {
         }
     }
 
-    /// True for a broadcast address, of either form, of one of our IPv4 subnets.
+    /// Returns `true` for a broadcast address, in either form, of one of the IPv4 subnets.
     pub fn is_subnet_broadcast(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => self.broadcasts.binary_search(&v4).is_ok(),
@@ -186,7 +201,7 @@ impl AddressTable {
         }
     }
 
-    /// What a packet's destination means to us.
+    /// Returns the kind of a packet's destination address.
     pub fn classify(&self, dst: IpAddr) -> Destination {
         if self.is_local(dst) {
             return Destination::Local;
@@ -228,14 +243,14 @@ impl AddressTable {
         }
     }
 
-    /// Whether a packet from the device may have this source.
+    /// Checks the source address of a received packet.
     ///
-    /// Refuses what no host sends from, the broadcast addresses of our subnets, and our own
-    /// addresses: a packet that claims to come from us did not (the LAND attack is that packet
-    /// with our address at both ends).
+    /// Refuses addresses that no host sends from, the broadcast addresses of the host's subnets, and the
+    /// host's own addresses: a received packet with one of these is forged (the LAND attack has one at
+    /// both ends).
     ///
     /// # Errors
-    /// [`DropReason::IpSourceInvalid`].
+    /// [`DropReason::IpSourceInvalid`] if the source is not valid.
     pub fn check_source(&self, src: IpAddr) -> Result<(), DropReason> {
         if is_single_host(src) && !self.is_local(src) && !self.is_subnet_broadcast(src) {
             Ok(())
@@ -244,11 +259,12 @@ impl AddressTable {
         }
     }
 
-    /// The source address for a packet to `dst`; `None` if we have no address of its family.
+    /// Selects the source address of a packet to `dst`, or returns `None` if the table has no address of
+    /// its family.
     ///
-    /// RFC 6724 section 5 with the rules that can tell our addresses apart: the same address (1),
-    /// scope (2), label (6), longest matching prefix (8), then the order they were added. There
-    /// are no deprecated, home or temporary addresses here and only one interface.
+    /// Applies rules 1 (same address), 2 (scope), 6 (label) and 8 (longest matching prefix) of RFC 6724
+    /// section 5, then the order of addition. The other rules do not apply: the host has no deprecated,
+    /// home or temporary addresses and only one interface.
     pub fn select_source(&self, dst: IpAddr) -> Option<IpAddr> {
         source::select(&self.prefixes, dst)
     }

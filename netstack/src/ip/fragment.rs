@@ -1,11 +1,11 @@
-//! How a datagram is cut into fragments, and which identification they carry.
+//! Fragmentation: the ranges of a datagram's fragments, and their identification.
 //!
-//! Plans only: ranges and header fields. [`super::send`] makes packets of them.
+//! [`super::send`] builds packets from these plans.
 //!
-//! * **Define.** The fragments of a [`FragmentPlan`] cover the datagram without gap or overlap,
-//!   all but the last are multiples of 8 bytes, none exceeds the MTU.
-//! * **Enforce.** [`FragmentPlan::new`] is the only constructor and the iterator the only reader.
-//! * **Consume.** The sender writes them as they come (RFC 5722: nobody may send overlaps).
+//! * **Define.** The fragments of a [`FragmentPlan`] cover the datagram without gap or overlap (RFC 5722),
+//!   all but the last are multiples of 8 bytes, and none exceeds the MTU.
+//! * **Enforce.** [`FragmentPlan::new`] is the only constructor, and the iterator the only reader.
+//! * **Consume.** The sender builds each fragment without checking its range again.
 //!
 //! Sections: RFC 791 section 3.2, RFC 8200 section 4.5, RFC 6864 section 4, RFC 7739 section 5.
 
@@ -15,47 +15,56 @@ use core::ops::Range;
 use super::key::HashKey;
 use crate::base::Rng;
 
-/// Length of IPv4's header without options, in bytes.
+/// Length of the IPv4 header without options, in bytes.
 pub const IPV4_HEADER: usize = 20;
-/// Length of IPv6's fixed header, in bytes.
+/// Length of the fixed IPv6 header, in bytes.
 pub const IPV6_HEADER: usize = 40;
-/// Length of IPv6's fragment header, in bytes.
+/// Length of the IPv6 fragment header, in bytes.
 pub const FRAGMENT_HEADER: usize = 8;
 
-/// A datagram that cannot be cut for this MTU, or that no IP packet can carry.
+/// The reason why a datagram cannot be fragmented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FragmentError {
-    /// Longer than IP's length fields can say, in bytes of transport header and payload.
-    #[error("{0} bytes do not fit in an IP datagram")]
+    /// The transport header and payload, of this many bytes, exceed IP's length field.
+    #[error("{0} bytes do not fit in an IP datagram: send less")]
     TooLong(usize),
     /// The MTU leaves no room for 8 bytes of a fragment.
-    #[error("an MTU of {0} bytes has no room for a fragment")]
+    #[error("an MTU of {0} bytes has no room for a fragment: raise it")]
     MtuTooSmall(u16),
 }
 
-/// One fragment: where its bytes are in the datagram and what its header says.
+/// One fragment of a plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FragmentPart {
-    /// The bytes of the datagram (transport header and payload) that it carries; its start is the
-    /// fragment offset in bytes, a multiple of 8.
+    /// Range of the datagram (transport header and payload) in the fragment. The start is the fragment
+    /// offset in bytes, a multiple of 8.
     pub range: Range<usize>,
-    /// Whether more fragments follow.
+    /// True if more fragments follow.
     pub more: bool,
 }
 
-/// The cuts of one datagram, in order.
+/// The fragments of one datagram, in order.
+///
+/// ```
+/// use netstack::ip::fragment::FragmentPlan;
+///
+/// let ipv6 = false;
+/// let ranges: Vec<_> = FragmentPlan::new(ipv6, 3_000, 1_500)?.map(|part| part.range).collect();
+/// assert_eq!(ranges, [0..1_480, 1_480..2_960, 2_960..3_000]);
+/// # Ok::<(), netstack::ip::fragment::FragmentError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FragmentPlan {
-    /// Bytes to cut: transport header and payload.
+    /// Length of the transport header and payload, in bytes.
     len: usize,
-    /// Bytes per fragment but the last: a multiple of 8.
+    /// Bytes in each fragment but the last: a multiple of 8.
     step: usize,
-    /// Where the next fragment starts.
+    /// Start of the next fragment.
     next: usize,
 }
 
-/// The most bytes of transport header and payload in one datagram: what the 16-bit length fields
-/// leave (IPv4 counts its own header, IPv6 does not).
+/// Returns the largest length of transport header and payload in one datagram, in bytes. The 16-bit length
+/// field of IPv4 includes its own header, that of IPv6 does not.
 pub const fn max_datagram(ipv6: bool) -> usize {
     if ipv6 {
         u16::MAX as usize
@@ -65,10 +74,11 @@ pub const fn max_datagram(ipv6: bool) -> usize {
 }
 
 impl FragmentPlan {
-    /// Cuts `len` bytes (transport header and payload) for packets of at most `mtu` bytes.
+    /// Plans the fragments of `len` bytes (transport header and payload), in packets of at most `mtu`
+    /// bytes.
     ///
     /// # Errors
-    /// A [`FragmentError`] if no datagram is that long or the MTU leaves no room.
+    /// A [`FragmentError`] if no datagram can be that long or the MTU has no room for a fragment.
     pub fn new(ipv6: bool, len: usize, mtu: u16) -> Result<Self, FragmentError> {
         if len > max_datagram(ipv6) {
             return Err(FragmentError::TooLong(len));
@@ -85,7 +95,7 @@ impl FragmentPlan {
         Ok(Self { len, step, next: 0 })
     }
 
-    /// How many fragments are left.
+    /// Returns the number of fragments left.
     pub fn remaining(&self) -> usize {
         self.len.saturating_sub(self.next).div_ceil(self.step)
     }
@@ -112,19 +122,19 @@ impl Iterator for FragmentPlan {
     }
 }
 
-/// Identifications of fragmented datagrams: no peer can predict those of another destination, and
-/// one destination sees none twice before the counter wraps.
+/// A generator of the identifications of fragmented datagrams. A peer cannot predict those of another
+/// destination, and a destination sees none twice before the counter wraps.
 ///
-/// A keyed hash of the addresses gives each pair its own start, and a small table of counters,
-/// chosen by a second hash, separates the increments (RFC 7739 section 5.3). The counters step by
-/// one: the 16 bits of IPv4 wrap as late as they can. Datagrams that are not fragmented need no
-/// identification (RFC 6864 section 4.1).
+/// A keyed hash of the addresses gives each pair its own start, and a small table of counters, selected by
+/// a second hash, separates the increments (RFC 7739 section 5.3). The counters step by one, so that the 16
+/// bits of IPv4 wrap as late as possible. Datagrams that are not fragmented need no identification
+/// (RFC 6864 section 4.1).
 #[derive(Clone, Debug)]
 pub struct Identification {
     offset_key: HashKey,
     counter_key: HashKey,
     counters: [u32; COUNTERS],
-    /// Which part of the numbers is ours, of how many parts.
+    /// The generator's part of the numbers, in `0..parts`.
     index: u32,
     parts: u32,
 }
@@ -132,7 +142,7 @@ pub struct Identification {
 const COUNTERS: usize = 64;
 
 impl Identification {
-    /// With fresh secrets and random counters.
+    /// Creates a generator with new secrets and random counters.
     pub fn new(rng: &mut Rng) -> Self {
         Self {
             offset_key: HashKey::random(rng),
@@ -143,10 +153,10 @@ impl Identification {
         }
     }
 
-    /// The generator of worker `index` of `parts`: with the same secrets, but it hands out only
-    /// every `parts`-th number, so that no two workers give the same number to datagrams between
-    /// the same two hosts before the numbers wrap. (With secrets of their own, two workers would
-    /// meet as often as chance has it, and 16 bits are few.)
+    /// Returns the generator of worker `index` of `parts`. It has the same secrets but generates only every
+    /// `parts`-th number, so that no two workers give the same number to datagrams between the same two
+    /// hosts before the numbers wrap. With secrets of their own, two workers would collide at random, and
+    /// 16 bits are few.
     pub fn for_worker(&self, index: u32, parts: u32) -> Self {
         let parts = parts.max(1);
         Self {
@@ -156,8 +166,9 @@ impl Identification {
         }
     }
 
-    /// The identification of the next fragmented datagram from `src` to `dst`. IPv4 uses its low
-    /// 16 bits and should tell protocols apart (RFC 6864 section 4.3), so `proto` goes in.
+    /// Returns the identification of the next fragmented datagram from `src` to `dst`. IPv4 uses its low 16
+    /// bits. `proto` is part of the hash, because IPv4 identifications are per protocol (RFC 6864 section
+    /// 4.3).
     pub fn next(&mut self, src: IpAddr, dst: IpAddr, proto: u8) -> u32 {
         let flow = (src, dst, proto);
         let at = (self.counter_key.hash(&flow) % COUNTERS as u64) as usize;
@@ -166,7 +177,7 @@ impl Identification {
             *counter
         });
         let own = counter.wrapping_mul(self.parts).wrapping_add(self.index);
-        // The low half of the hash is as good as any.
+        // The low half of the hash is uniform, too.
         (self.offset_key.hash(&flow) as u32).wrapping_add(own)
     }
 }

@@ -1,14 +1,13 @@
-//! A secret key and the hash made with it: what a peer must not be able to aim at.
+//! A keyed hash for tables and sequences that a peer could attack.
 //!
-//! Tables indexed by what a peer chooses (addresses, ports, identifications) are flooded into one
-//! bucket, and sequences derived from them are predicted, unless the hash has a secret. SipHash-1-3
-//! is a pseudo-random function with a 128-bit key, is what the standard library trusts for its own
-//! tables, and costs about 10 ns for a connection's addresses and ports; faster keyed mixers exist,
-//! but none with a security claim that was attacked for as long.
+//! Without a secret key, a peer could flood one bucket of a table whose keys it chooses (addresses, ports,
+//! identifications), and predict sequences derived from them. SipHash-1-3 is a pseudo-random function with
+//! a 128-bit key, the default of the standard library's tables, and costs about 10 ns for a connection's
+//! addresses and ports. Faster keyed hashes exist, but none has withstood cryptanalysis for as long.
 //!
-//! * **Define.** A [`HashKey`] is drawn from a generator and never shown.
+//! * **Define.** A [`HashKey`] comes from a random generator and stays secret.
 //! * **Enforce.** Its fields are private and its `Debug` prints nothing of them.
-//! * **Consume.** Tables take it as their `BuildHasher`, sequences as their offset function
+//! * **Consume.** Tables use it as their `BuildHasher`, sequences as their offset function
 //!   (RFC 6056 section 3.3.3, RFC 7739 section 5.3).
 
 use core::fmt;
@@ -18,7 +17,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::base::Rng;
 
-/// A secret for [`HashKey::hash`]; also a `BuildHasher` for maps.
+/// A secret key for [`HashKey::hash`]; also a `BuildHasher` for maps.
 #[derive(Clone, Copy)]
 pub struct HashKey {
     k0: u64,
@@ -26,7 +25,7 @@ pub struct HashKey {
 }
 
 impl HashKey {
-    /// A new secret.
+    /// Creates a random key.
     pub fn random(rng: &mut Rng) -> Self {
         Self {
             k0: rng.u64(),
@@ -34,7 +33,7 @@ impl HashKey {
         }
     }
 
-    /// The keyed hash of `value`.
+    /// Returns the keyed hash of `value`.
     pub fn hash(&self, value: &impl Hash) -> u64 {
         self.hash_one(value)
     }

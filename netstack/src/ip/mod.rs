@@ -1,23 +1,22 @@
-//! Addresses, routes, fragments, and the way of a packet in and out.
+//! IP: addresses, routes, fragments, and how packets are received and sent.
 //!
-//! Pure: no lock, no clock, no I/O; the time and randomness are arguments.
+//! Pure: no locks, no clock, no I/O; time and randomness are arguments.
 //!
-//! The way in: parse the headers ([`receive::on_parse_error`] says what a failure means), then
-//! [`receive::classify`]. A fragment goes through [`receive::fragment_in`] to the
-//! [`reassembly`], and what that completes is parsed and classified once more, as
-//! [`receive::Origin::Reassembled`]. The way out: [`routes`] and [`addresses`] for the two ends,
-//! [`pmtu`] for the size, [`send`] for the packets.
+//! Receive: the headers are parsed ([`receive::on_parse_error`] handles a failure), then
+//! [`receive::classify`] decides. A fragment goes through [`receive::fragment_in`] to the [`reassembly`];
+//! a packet that this completes is parsed and classified again, as [`receive::Origin::Reassembled`].
+//! Send: [`routes`] and [`addresses`] give the two addresses, [`pmtu`] the size, [`send`] the packets.
 //!
-//! | module | owns |
+//! | module | content |
 //! |---|---|
-//! | [`prefix`] | an address with its network length |
-//! | [`addresses`] | which addresses are ours, what a destination means, which sources are believed |
-//! | [`routes`] | the way to a destination |
-//! | [`pmtu`] | the largest packet that a path carries |
-//! | [`fragment`], [`reassembly`] | datagrams larger than that, out and in |
-//! | [`receive`] | what becomes of a packet whose headers were read |
-//! | [`send`] | packets out of transport headers and payload |
-//! | [`key`] | the secret behind tables and sequences that a peer must not aim at |
+//! | [`prefix`] | an address with its prefix length |
+//! | [`addresses`] | the host's addresses, kinds of destinations, valid sources |
+//! | [`routes`] | routes to destinations |
+//! | [`pmtu`] | the path MTU cache |
+//! | [`fragment`], [`reassembly`] | datagrams larger than the MTU, sent and received |
+//! | [`receive`] | the decision about a received packet |
+//! | [`send`] | packets from transport headers and payload |
+//! | [`key`] | the keyed hash for tables and sequences that a peer could attack |
 
 pub mod addresses;
 pub mod fragment;

@@ -1,18 +1,17 @@
-//! What is known of the path to a destination: the largest packet it carries.
+//! The path MTU cache: the largest packet that each path carries.
 //!
-//! * **Define.** An entry is younger than [`PATH_MTU_AGE`], lies between the family's floor and
-//!   what was once sent, and was only ever lowered by a message.
-//! * **Enforce.** [`PathMtu::on_packet_too_big`] is the only way in; it refuses what would raise
-//!   the estimate, what no router may report, and what the quoted packet contradicts.
-//! * **Consume.** Transports size their packets by [`PathMtu::get`] without checking again.
+//! * **Define.** An estimate expires after [`PATH_MTU_AGE`], is never below the minimum of its family, and
+//!   messages only ever lower it.
+//! * **Enforce.** [`PathMtu::on_packet_too_big`] alone changes estimates. It ignores a report that would
+//!   raise the estimate, that no router may send, or that the quoted packet contradicts.
+//! * **Consume.** Transports use [`PathMtu::get`] to size their packets without further checks.
 //!
-//! The cache is a fixed array of small sets: nothing a peer does makes it grow, and the keyed hash
-//! keeps a peer from choosing which entries it displaces. Whether a Packet Too Big message belongs
-//! to something that was really sent is checked before it gets here (RFC 5927 section 7.2, by the
-//! transport that owns the flow).
+//! The cache is a fixed array of small sets: no peer can make it grow, and because of the keyed hash no
+//! peer can choose the entries that it evicts. The transport that owns the flow has checked before that a
+//! Packet Too Big message quotes a packet that was sent (RFC 5927 section 7.2).
 //!
-//! Sections: RFC 1191 sections 3, 5, 6.3 and 7, RFC 8201 sections 4 and 5.2, RFC 8899 is a later
-//! concern (probing instead of messages).
+//! Sections: RFC 1191 sections 3, 5, 6.3 and 7, RFC 8201 sections 4 and 5.2. Probing without messages
+//! (RFC 8899) is not implemented.
 
 use core::net::IpAddr;
 
@@ -20,7 +19,7 @@ use super::key::HashKey;
 use crate::base::Instant;
 use crate::base::time::Duration;
 
-/// How long a lowered estimate is believed. After that the path's full size is tried again
+/// Lifetime of a lowered estimate. After that, packets of the full size are sent again
 /// (RFC 1191 section 6.3 recommends 10 minutes and forbids less than 5; RFC 8201 likewise).
 pub const PATH_MTU_AGE: Duration = Duration::from_secs(600);
 
@@ -44,21 +43,35 @@ const PLATEAUS: [u16; 10] = [
 struct Entry {
     dst: IpAddr,
     mtu: u16,
-    /// The path reports less than the floor: it must be let fragment.
+    /// True if a router reported less than the minimum, so that routers must be allowed to fragment.
     may_fragment: bool,
     expires: Instant,
 }
 
-/// What is known of one path.
+/// The limits of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Path {
-    /// Largest IP packet in bytes, headers included.
+    /// Largest IP packet, in bytes with its headers.
     pub mtu: u16,
-    /// Whether IPv4 packets carry the don't fragment bit (always true of IPv6).
+    /// True if IPv4 packets carry the don't fragment bit. Always true for IPv6.
     pub dont_fragment: bool,
 }
 
 /// A bounded cache of path MTUs.
+///
+/// ```
+/// use netstack::base::{Instant, Rng};
+/// use netstack::ip::key::HashKey;
+/// use netstack::ip::pmtu::PathMtu;
+///
+/// let mut cache = PathMtu::new(1_024, HashKey::random(&mut Rng::from_u64(7)));
+/// let (dst, now) = ("10.0.0.9".parse()?, Instant::from_millis(1));
+/// assert_eq!(cache.get(dst, 1_500, now), 1_500);
+/// // A router reports that its link carries 1,400 of the 1,500 bytes that were sent.
+/// cache.on_packet_too_big(dst, 1_400, 1_500, 1_500, now);
+/// assert_eq!(cache.get(dst, 1_500, now), 1_400);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 pub struct PathMtu {
     /// `sets × WAYS` entries; empty until the first report.
     entries: Vec<Option<Entry>>,
@@ -73,8 +86,8 @@ impl core::fmt::Debug for PathMtu {
 }
 
 impl PathMtu {
-    /// A cache of at most `max_entries` destinations (rounded up to a multiple of 4, at least 4).
-    /// Allocates nothing until the first report.
+    /// Creates a cache of at most `max_entries` destinations (rounded up to a multiple of 4, at least 4).
+    /// Does not allocate before the first report.
     pub fn new(max_entries: usize, key: HashKey) -> Self {
         Self {
             entries: Vec::new(),
@@ -88,7 +101,7 @@ impl PathMtu {
         set * WAYS..(set + 1) * WAYS
     }
 
-    /// What is known of the path to `dst`, never more than the device carries.
+    /// Returns the limits of the path to `dst`. The MTU never exceeds the device's.
     pub fn path(&self, dst: IpAddr, device_mtu: u16, now: Instant) -> Path {
         let unknown = Path {
             mtu: device_mtu,
@@ -113,19 +126,19 @@ impl PathMtu {
         }
     }
 
-    /// The path MTU to `dst` in bytes, never more than the device's.
+    /// Returns the path MTU to `dst` in bytes, which never exceeds the device's.
     pub fn get(&self, dst: IpAddr, device_mtu: u16, now: Instant) -> u16 {
         self.path(dst, device_mtu, now).mtu
     }
 
-    /// Takes in a router's report that a packet to `dst` was too big.
+    /// Processes a router's report that a packet to `dst` was too big.
     ///
-    /// `reported` is the MTU field (0 from a router older than RFC 1191), `quoted_len` the total
-    /// length of the packet that the message quotes, `device_mtu` the most we could have sent.
-    /// Returns the new path MTU if the estimate went down; `None` if the report changes nothing:
-    /// * it does not lower the estimate (RFC 1191 section 3, RFC 8201 section 4);
-    /// * it claims that the quoted packet would have fitted (RFC 5927 section 7.2);
-    /// * it is below IPv6's minimum (RFC 8201 section 4).
+    /// `reported` is the MTU field (0 from a router older than RFC 1191), `quoted_len` the total length of
+    /// the quoted packet, and `device_mtu` the largest packet that can have been sent. Returns the new path
+    /// MTU if the estimate was lowered. Returns `None` if the report is ignored, because it
+    /// * does not lower the estimate (RFC 1191 section 3, RFC 8201 section 4),
+    /// * is not less than the length of the quoted packet (RFC 5927 section 7.2), or
+    /// * is below the minimum of IPv6 (RFC 8201 section 4).
     pub fn on_packet_too_big(
         &mut self,
         dst: IpAddr,
@@ -175,7 +188,7 @@ impl PathMtu {
         let Some(set) = self.entries.get_mut(range) else {
             return;
         };
-        // The same destination, else a free place, else the one that expires first.
+        // The same destination, else a free entry, else the one that expires first.
         let place = set.iter_mut().min_by_key(|e| match e {
             Some(e) if e.dst == entry.dst => Instant::ZERO,
             None => Instant::from_nanos(1),
@@ -186,7 +199,7 @@ impl PathMtu {
         }
     }
 
-    /// Forgets everything, as after a change of the device's MTU or of the routes.
+    /// Removes all estimates, as after a change of the device's MTU or of the routes.
     pub fn clear(&mut self) {
         self.entries.fill(None);
     }

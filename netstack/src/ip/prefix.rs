@@ -1,43 +1,51 @@
-//! An address with the length of its network part.
+//! An address with its prefix length.
 //!
-//! * **Define.** A [`Prefix`]'s length never exceeds the bits of its address, so every mask and
-//!   comparison made from it is defined.
-//! * **Enforce.** The fields are private; [`Prefix::new`] is the only constructor.
+//! * **Define.** The length of a [`Prefix`] never exceeds the bits of its address.
+//! * **Enforce.** The fields are private, and the constructors check the length.
 //! * **Consume.** The address and route tables compare prefixes without checking lengths again.
 //!
-//! Both families are compared as 128-bit numbers whose first bits are the address: one code for
-//! both, told apart by the family alone. Sections: RFC 4291 section 2.3, RFC 4632.
+//! Addresses of both families are compared as 128-bit numbers that begin with the address's bits.
+//! Sections: RFC 4291 section 2.3, RFC 4632.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
-/// An address and how many of its leading bits name the network.
+/// An address and the number of its leading bits that identify the network.
+///
+/// ```
+/// use netstack::ip::prefix::Prefix;
+///
+/// let prefix: Prefix = "10.77.0.2/24".parse()?;
+/// assert!(prefix.contains([10, 77, 0, 9].into()));
+/// assert_eq!(prefix.network().to_string(), "10.77.0.0/24");
+/// # Ok::<(), netstack::ip::prefix::PrefixError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Prefix {
     address: IpAddr,
     len: u8,
 }
 
-/// A text or a number that is no prefix.
+/// The reason why a prefix is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
-    /// More bits than the family's addresses have (32 or 128).
-    #[error("prefix length {len} of {address} is too long: at most {max}")]
+    /// The length exceeds the bits of the address (32 or 128).
+    #[error("prefix length {len} of {address} is too long: give at most {max}")]
     TooLong {
-        /// The address that came with it.
+        /// The address.
         address: IpAddr,
-        /// The length asked for.
+        /// The invalid length.
         len: u8,
-        /// The longest length of that family.
+        /// The largest length of the family.
         max: u8,
     },
-    /// Not of the form `address/length`.
-    #[error("{0:?} is not of the form address/length")]
+    /// The text is not of the form `address/length`.
+    #[error("{0:?} is not of the form address/length, such as 10.77.0.2/24")]
     Syntax(String),
 }
 
-/// The address's bits, left-aligned in 128.
+/// Returns the bits of an address, left-aligned in 128 bits.
 fn left_aligned(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
@@ -45,7 +53,7 @@ fn left_aligned(address: IpAddr) -> u128 {
     }
 }
 
-/// A mask whose `len` leading bits are set.
+/// Returns a mask whose `len` leading bits are set.
 fn mask(len: u8) -> u128 {
     match len {
         0 => 0,
@@ -53,7 +61,7 @@ fn mask(len: u8) -> u128 {
     }
 }
 
-/// Bits of an address in this family.
+/// Returns the number of bits of an address.
 fn width(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => 32,
@@ -61,7 +69,7 @@ fn width(address: IpAddr) -> u8 {
     }
 }
 
-/// Leading bits that two addresses share; 0 if they are of different families
+/// Returns the number of leading bits that two addresses share, or 0 if they are of different families
 /// (RFC 6724 section 2.2).
 pub fn common_prefix_len(a: IpAddr, b: IpAddr) -> u8 {
     if a.is_ipv4() != b.is_ipv4() {
@@ -73,10 +81,10 @@ pub fn common_prefix_len(a: IpAddr, b: IpAddr) -> u8 {
 }
 
 impl Prefix {
-    /// `address` with `len` network bits.
+    /// Creates a prefix of `address` with `len` network bits.
     ///
     /// # Errors
-    /// [`PrefixError::TooLong`] if the family has fewer bits.
+    /// [`PrefixError::TooLong`] if the address has fewer bits.
     pub fn new(address: IpAddr, len: u8) -> Result<Self, PrefixError> {
         let max = width(address);
         if len > max {
@@ -85,7 +93,7 @@ impl Prefix {
         Ok(Self { address, len })
     }
 
-    /// The single address: all its bits are network bits.
+    /// Creates the prefix of a single address: all of its bits are network bits.
     pub fn host(address: IpAddr) -> Self {
         Self {
             address,
@@ -93,22 +101,22 @@ impl Prefix {
         }
     }
 
-    /// The address as given, host bits included.
+    /// Returns the address, host bits included.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Number of network bits: 0..=32 or 0..=128.
+    /// Returns the number of network bits: 0..=32 or 0..=128.
     pub fn len(&self) -> u8 {
         self.len
     }
 
-    /// True for a prefix that contains its whole family.
+    /// Returns `true` for a prefix without network bits, which contains its whole family.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The same prefix with the host bits cleared.
+    /// Returns the prefix with the host bits cleared.
     pub fn network(&self) -> Self {
         let bits = left_aligned(self.address) & mask(self.len);
         let address = match self.address {
@@ -122,14 +130,14 @@ impl Prefix {
         }
     }
 
-    /// True if `address` is of this family and within this network.
+    /// Returns `true` if `address` is of this family and in this network.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.address.is_ipv4() == address.is_ipv4()
             && (left_aligned(self.address) ^ left_aligned(address)) & mask(self.len) == 0
     }
 
-    /// The IPv4 subnet's broadcast address: all host bits set (RFC 1122 section 3.2.1.3). `None`
-    /// for IPv6 and for /31 and /32, which have none (RFC 3021).
+    /// Returns the broadcast address of an IPv4 subnet, whose host bits are all set (RFC 1122 section
+    /// 3.2.1.3). Returns `None` for IPv6 and for /31 and /32, which have none (RFC 3021).
     pub fn broadcast(&self) -> Option<Ipv4Addr> {
         match self.address {
             IpAddr::V4(v4) if self.len < 31 => Some(Ipv4Addr::from_bits(
@@ -139,8 +147,8 @@ impl Prefix {
         }
     }
 
-    /// The IPv4 subnet's all-zeros host address: the obsolete form of its broadcast address
-    /// (RFC 1122 section 3.3.6). `None` where [`Prefix::broadcast`] is.
+    /// Returns the obsolete form of the broadcast address of an IPv4 subnet, whose host bits are all zero
+    /// (RFC 1122 section 3.3.6). Returns `None` where [`Prefix::broadcast`] does.
     pub fn old_broadcast(&self) -> Option<Ipv4Addr> {
         match self.network().address {
             IpAddr::V4(v4) if self.len < 31 => Some(v4),
@@ -164,7 +172,7 @@ impl fmt::Debug for Prefix {
 impl FromStr for Prefix {
     type Err = PrefixError;
 
-    /// Parses `address/length`; both parts must be there.
+    /// Parses `address/length`; both parts are required.
     fn from_str(text: &str) -> Result<Self, PrefixError> {
         let syntax = || PrefixError::Syntax(text.to_owned());
         let (address, len) = text.split_once('/').ok_or_else(syntax)?;

@@ -1,13 +1,12 @@
-//! What becomes of a packet whose IP headers were read.
+//! The decision about a received packet whose IP headers were parsed.
 //!
-//! * **Define.** A packet that is delivered to an upper layer is whole, was sent to us, and claims
-//!   a source that may have sent it.
-//! * **Enforce.** [`classify`] is the only place that says [`Delivery::Upper`].
-//! * **Consume.** The upper layers look at ports and payload only.
+//! * **Define.** A packet that is delivered to an upper layer is whole, was sent to this host, and has a
+//!   valid source.
+//! * **Enforce.** [`classify`] alone returns [`Delivery::Upper`].
+//! * **Consume.** The upper layers do not check addresses again.
 //!
-//! Decides only: it never answers. The messages it proposes are subject to the rules of
-//! `icmp::error`. Written once for both versions. Sections: RFC 1122 sections 3.2.1.3, 3.2.2.1 and
-//! 4.2.3.10, RFC 8200 sections 4 and 4.7, RFC 6946.
+//! The ICMP messages that it returns are proposals; `icmp::error` has the rules that permit them. Sections:
+//! RFC 1122 sections 3.2.1.3, 3.2.2.1 and 4.2.3.10, RFC 8200 sections 4 and 4.7, RFC 6946.
 
 use packet::IpProto;
 use packet::icmp::{IcmpMessage, Icmpv4, Icmpv4UnreachableCode, Icmpv6};
@@ -20,51 +19,51 @@ use super::addresses::{AddressTable, Destination};
 use super::reassembly::FragmentIn;
 use crate::base::DropReason;
 
-/// An upper layer of this host.
+/// An upper-layer protocol of this host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Upper {
     /// TCP.
     Tcp,
     /// UDP.
     Udp,
-    /// ICMP over IPv4, ICMPv6 over IPv6.
+    /// ICMP (IPv4) or ICMPv6 (IPv6).
     Icmp,
 }
 
-/// How a packet was addressed.
+/// The kind of a packet's destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cast {
-    /// To one of our addresses.
+    /// One of the host's addresses.
     Unicast,
-    /// To a broadcast address.
+    /// A broadcast address.
     Broadcast,
-    /// To a multicast group that we are in.
+    /// A multicast group that the host is a member of.
     Multicast,
 }
 
-/// Where the packet came from: a packet that was put together must not be a fragment again.
+/// The origin of a packet. A reassembled packet must not be a fragment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// From the device.
+    /// Received from the device.
     Received,
-    /// From [`super::reassembly::Reassembly`].
+    /// Completed by [`super::reassembly::Reassembly`].
     Reassembled,
 }
 
-/// What is to be done with a packet.
+/// The decision about a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Delivery {
-    /// Hand [`IpPacket::payload`] to this layer.
+    /// Deliver [`IpPacket::payload`] to this protocol.
     Upper(Upper, Cast),
-    /// Give [`fragment_in`] to the reassembly.
+    /// Pass the result of [`fragment_in`] to the reassembly.
     Fragment,
-    /// Discard, count, say nothing.
+    /// Discard and count it.
     Drop(DropReason),
-    /// Discard, count, and send this error if `icmp::error` permits it.
+    /// Discard and count it, and send this error if `icmp::error` permits it.
     Answer(DropReason, IcmpMessage),
 }
 
-/// Decides about a packet whose headers were read.
+/// Decides about a packet whose headers were parsed.
 #[inline]
 pub fn classify<I: Ip>(
     packet: &IpPacket<'_, I>,
@@ -91,7 +90,7 @@ pub fn classify<I: Ip>(
         };
     }
     match packet.proto() {
-        // Connections have two ends: a segment to many is none (RFC 1122 section 4.2.3.10).
+        // A TCP segment to a broadcast or multicast address is not valid (RFC 1122 section 4.2.3.10).
         IpProto::TCP if cast != Cast::Unicast => Delivery::Drop(DropReason::IpDestinationNotOurs),
         IpProto::TCP => Delivery::Upper(Upper::Tcp, cast),
         IpProto::UDP => Delivery::Upper(Upper::Udp, cast),
@@ -106,9 +105,9 @@ pub fn classify<I: Ip>(
     }
 }
 
-/// True if an IPv4 source route brought it here. Such a packet makes a forged source answerable, for
-/// the answer would take the sender's route back; no host needs one (RFC 7126 sections 4.3.5 and
-/// 4.4.5). IPv6 routing headers with segments left do not parse (RFC 5095).
+/// Returns `true` if the packet has an IPv4 source route option. With such an option, an attacker with a
+/// forged source would receive the answers, because they take the sender's route back; no host needs one
+/// (RFC 7126 sections 4.3.5 and 4.4.5). IPv6 routing headers with segments left do not parse (RFC 5095).
 #[cold]
 fn is_source_routed<I: Ip>(packet: &IpPacket<'_, I>) -> bool {
     I::VERSION == IpVersion::V4
@@ -125,7 +124,7 @@ fn is_source_routed<I: Ip>(packet: &IpPacket<'_, I>) -> bool {
             })
 }
 
-/// A packet as the reassembly takes it; `None` if it is no fragment.
+/// Converts a fragment for the reassembly. Returns `None` if the packet is not a fragment.
 #[inline]
 pub fn fragment_in<'a, I: Ip>(packet: &IpPacket<'a, I>) -> Option<FragmentIn<'a>> {
     let fragment = packet.fragment()?;
@@ -141,8 +140,8 @@ pub fn fragment_in<'a, I: Ip>(packet: &IpPacket<'a, I>) -> Option<FragmentIn<'a>
     })
 }
 
-/// How a packet whose headers could not be read is counted, and the error that its sender is to be
-/// told if `icmp::error` permits it.
+/// Returns the drop reason of a packet whose headers could not be parsed, and the error to send if
+/// `icmp::error` permits it.
 pub fn on_parse_error<I: Ip>(error: &IpParseError<I>) -> (DropReason, Option<IcmpMessage>) {
     match error {
         IpParseError::Parse { error } => {
@@ -163,10 +162,10 @@ pub fn on_parse_error<I: Ip>(error: &IpParseError<I>) -> (DropReason, Option<Icm
     }
 }
 
-/// A Parameter Problem that points at an octet of the packet.
+/// Returns a Parameter Problem message whose pointer is the offset of an octet in the packet.
 pub fn parameter_problem(version: IpVersion, code: u8, pointer: u32) -> IcmpMessage {
     match version {
-        // An IPv4 header is at most 60 octets long.
+        // An IPv4 header has at most 60 bytes.
         IpVersion::V4 => Icmpv4::ParameterProblem {
             code,
             pointer: u8::try_from(pointer).unwrap_or(0),
@@ -176,8 +175,8 @@ pub fn parameter_problem(version: IpVersion, code: u8, pointer: u32) -> IcmpMess
     }
 }
 
-/// Nobody here knows the protocol: Protocol Unreachable (RFC 1122 section 3.2.2.1) or Parameter
-/// Problem at the next header field (RFC 8200 section 4).
+/// Returns the error about an unsupported protocol: Protocol Unreachable (RFC 1122 section 3.2.2.1) or
+/// Parameter Problem at the next header field (RFC 8200 section 4).
 fn protocol_unknown(version: IpVersion, next_header_at: usize) -> IcmpMessage {
     match version {
         IpVersion::V4 => Icmpv4::DestinationUnreachable {
@@ -268,7 +267,7 @@ mod tests {
             (peer4, "224.0.0.1", 1, To(Upper::Icmp, Multicast)),
             (peer6, "ff02::1", 58, To(Upper::Icmp, Multicast)),
             (peer6, "ff02::1:ff00:2", 17, To(Upper::Udp, Multicast)),
-            // TCP is for two.
+            // TCP has two ends.
             (peer4, "10.77.0.255", 6, Drop(IpDestinationNotOurs)),
             (peer4, "224.0.0.1", 6, Drop(IpDestinationNotOurs)),
             (peer6, "ff02::1", 6, Drop(IpDestinationNotOurs)),
@@ -278,7 +277,7 @@ mod tests {
             (peer4, "224.0.0.5", 17, Drop(IpDestinationNotOurs)),
             (peer4, "127.0.0.1", 17, Drop(IpDestinationNotOurs)),
             (peer6, "::1", 17, Drop(IpDestinationNotOurs)),
-            // Not from there: LAND first.
+            // Invalid sources, the LAND attack first.
             (us4, us4, 6, Drop(IpSourceInvalid)),
             (us6, us6, 6, Drop(IpSourceInvalid)),
             ("127.0.0.1", us4, 17, Drop(IpSourceInvalid)),
@@ -327,7 +326,7 @@ mod tests {
     #[test]
     fn options_pass_but_for_source_routes() {
         let options: [(&[u8], Option<DropReason>); 6] = [
-            // Security, stream identifier, router alert, one that nobody knows: not looked at.
+            // Security, stream identifier, router alert and an unknown option are ignored.
             (&[130, 4, 0, 0], None),
             (&[136, 4, 0, 0], None),
             (&[148, 4, 0, 0], None),
@@ -384,7 +383,7 @@ mod tests {
             assert_eq!((input.src, input.dst, input.proto), (ip(src), ip(dst), 17));
             assert_eq!((input.id, input.offset, input.more), (0x1234, 64, true));
             assert_eq!(input.payload.len(), 24);
-            // A forged source does not even get to occupy a slot.
+            // A fragment with a forged source never reaches the reassembly.
             let forged = build(own, dst, 17, Some(part));
             assert_eq!(
                 decide(&forged, Origin::Received),

@@ -1,11 +1,10 @@
-//! Where a packet goes: the longest prefix that contains its destination.
+//! The route table: the longest prefix that contains a destination.
 //!
-//! One device, so a route says only whether the destination is a neighbour or behind a gateway.
-//! On a TUN device both are sent the same way; the difference is kept because an in-memory link or
-//! a device with addresses of its own needs it, and because "no route" is an answer of its own.
+//! The host has one device, so a route says only whether the destination is on the link or behind a
+//! gateway. On a TUN device both are sent the same way, but a destination without a route is
+//! unreachable.
 //!
-//! Owns the table only: it never selects sources and never looks at packets. Sections: RFC 1122
-//! section 3.3.1, RFC 1812 section 5.2.4.3 (longest match).
+//! Sections: RFC 1122 section 3.3.1, RFC 1812 section 5.2.4.3 (longest match).
 
 use core::net::IpAddr;
 
@@ -15,17 +14,17 @@ use crate::base::DropReason;
 /// Most routes that a table holds.
 pub const MAX_ROUTES: usize = 1024;
 
-/// The way to a destination.
+/// A route to a network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Route {
-    /// The network that matched.
+    /// The network.
     pub prefix: Prefix,
-    /// The gateway; `None`: the destination is on the link.
+    /// The gateway, or `None` if the network is on the link.
     pub via: Option<IpAddr>,
 }
 
 impl Route {
-    /// Where the packet is handed to first: the gateway, or the destination itself.
+    /// Returns the next hop to `dst`: the gateway, or `dst` itself.
     pub fn next_hop(&self, dst: IpAddr) -> IpAddr {
         self.via.unwrap_or(dst)
     }
@@ -33,7 +32,7 @@ impl Route {
 
 /// No route contains the destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("no route to {0}")]
+#[error("no route to {0}: add one")]
 pub struct NoRoute(pub IpAddr);
 
 impl From<NoRoute> for DropReason {
@@ -42,36 +41,47 @@ impl From<NoRoute> for DropReason {
     }
 }
 
-/// Why a route cannot be added.
+/// The reason why a route cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
-    /// The gateway is of the other family, or not a single host.
+    /// The gateway is of another family than the network, or not a unicast address.
     #[error("gateway {via} cannot serve {prefix}: give a unicast address of the same family")]
     Gateway {
         /// The network.
         prefix: Prefix,
-        /// The gateway given.
+        /// The gateway.
         via: IpAddr,
     },
-    /// The network has a route already.
+    /// The table has a route to the network already.
     #[error("{0} has a route already: remove it first")]
     Duplicate(Prefix),
     /// The table is full.
-    #[error("more than {MAX_ROUTES} routes")]
+    #[error("more than {MAX_ROUTES} routes: remove some")]
     TooMany,
 }
 
-/// Routes of both families, longest prefix first.
+/// A table of routes of both families.
+///
+/// ```
+/// use netstack::ip::routes::RouteTable;
+///
+/// let mut routes = RouteTable::new();
+/// routes.add_on_link("10.77.0.0/24".parse()?)?;
+/// routes.add_via("0.0.0.0/0".parse()?, "10.77.0.1".parse()?)?;
+/// let route = routes.lookup("192.0.2.9".parse()?)?;
+/// assert_eq!(route.via, Some("10.77.0.1".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    /// Descending prefix length, so that the first match is the longest. Host tables are short:
-    /// a scan beats a trie until dozens of routes, and connections remember what they looked up.
+    /// In order of descending prefix length, so that the first match is the longest. A host has few
+    /// routes, and a scan is faster than a trie up to dozens of them.
     v4: Vec<Route>,
     v6: Vec<Route>,
 }
 
 impl RouteTable {
-    /// Empty: everything is unreachable.
+    /// Creates an empty table: every destination is unreachable.
     pub fn new() -> Self {
         Self::default()
     }
@@ -79,7 +89,7 @@ impl RouteTable {
     /// Adds a network that is on the link.
     ///
     /// # Errors
-    /// A [`RouteError`]; the table is then as it was.
+    /// A [`RouteError`]; the table is then unchanged.
     pub fn add_on_link(&mut self, prefix: Prefix) -> Result<(), RouteError> {
         self.add(Route {
             prefix: prefix.network(),
@@ -90,7 +100,7 @@ impl RouteTable {
     /// Adds a network behind a gateway; `0.0.0.0/0` and `::/0` are default routes.
     ///
     /// # Errors
-    /// A [`RouteError`]; the table is then as it was.
+    /// A [`RouteError`]; the table is then unchanged.
     pub fn add_via(&mut self, prefix: Prefix, via: IpAddr) -> Result<(), RouteError> {
         let same_family = via.is_ipv4() == prefix.address().is_ipv4();
         if !same_family || !super::addresses::is_single_host(via) {
@@ -115,7 +125,7 @@ impl RouteTable {
         Ok(())
     }
 
-    /// Removes the route of exactly this network; false if there was none.
+    /// Removes the route to exactly this network. Returns `false` if there is none.
     pub fn remove(&mut self, prefix: Prefix) -> bool {
         let network = prefix.network();
         let routes = self.of_family_mut(network.address());
@@ -124,11 +134,11 @@ impl RouteTable {
         routes.len() != before
     }
 
-    /// The way to `dst`: the longest prefix that contains it. Multicast and the limited broadcast
-    /// never leave the link.
+    /// Returns the route to `dst` with the longest prefix. Multicast and the limited broadcast are always
+    /// on the link.
     ///
     /// # Errors
-    /// [`NoRoute`] if nothing contains it.
+    /// [`NoRoute`] if no prefix contains `dst`.
     pub fn lookup(&self, dst: IpAddr) -> Result<Route, NoRoute> {
         let (routes, limited_broadcast) = match dst {
             IpAddr::V4(v4) => (&self.v4, v4.is_broadcast()),
@@ -147,7 +157,7 @@ impl RouteTable {
             .ok_or(NoRoute(dst))
     }
 
-    /// All routes, longest prefix first, IPv4 before IPv6.
+    /// Returns all routes, IPv4 before IPv6, and those with the longest prefix first.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.v4.iter().chain(&self.v6)
     }

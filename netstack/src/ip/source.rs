@@ -1,14 +1,14 @@
-//! Which of our addresses a packet is sent from.
+//! Source address selection (RFC 6724 section 5).
 //!
-//! RFC 6724 section 5 with the rules that can tell our addresses apart: the same address (1), scope
-//! (2), label (6), longest matching prefix (8), then the order they were added. There are no
-//! deprecated, home or temporary addresses here (3, 4, 7) and only one interface (5, 5.5).
+//! Applies rules 1 (same address), 2 (scope), 6 (label) and 8 (longest matching prefix), then the order of
+//! addition. The other rules do not apply: the host has no deprecated, home or temporary addresses (3, 4,
+//! 7) and only one interface (5, 5.5).
 
 use core::net::IpAddr;
 
 use super::prefix::{Prefix, common_prefix_len};
 
-/// The source for a packet to `dst` among `ours`; `None` if none is of its family.
+/// Selects the source of a packet to `dst` among `ours`, or returns `None` if none is of its family.
 pub(super) fn select(ours: &[Prefix], dst: IpAddr) -> Option<IpAddr> {
     let dst_scope = scope(dst);
     let dst_label = label(dst);
@@ -21,8 +21,8 @@ pub(super) fn select(ours: &[Prefix], dst: IpAddr) -> Option<IpAddr> {
         let own_scope = scope(address);
         let rank = SourceRank {
             same: address == dst,
-            // Large enough beats too small; among those, the closest: the smallest that is
-            // large enough, the largest of those too small.
+            // A scope that reaches the destination comes first. Among those that do, the smallest is
+            // best; among those that do not, the largest.
             scope_reaches: own_scope >= dst_scope,
             scope_distance: core::cmp::Reverse(own_scope.abs_diff(dst_scope)),
             label: label(address) == dst_label,
@@ -35,7 +35,7 @@ pub(super) fn select(ours: &[Prefix], dst: IpAddr) -> Option<IpAddr> {
     best.map(|(candidate, _)| candidate.address())
 }
 
-/// Compared field by field, in this order: the rules of RFC 6724 section 5.
+/// The rank of a candidate. The order of the fields is that of the rules.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct SourceRank {
     same: bool,
@@ -45,7 +45,8 @@ struct SourceRank {
     matching: u8,
 }
 
-/// Scope as a number that grows with reach (RFC 6724 sections 3.1 and 3.2, RFC 4291 section 2.7).
+/// Returns the scope of an address as a number that grows with its reach (RFC 6724 sections 3.1 and 3.2,
+/// RFC 4291 section 2.7).
 fn scope(address: IpAddr) -> u8 {
     const LINK_LOCAL: u8 = 2;
     const GLOBAL: u8 = 14;
@@ -59,7 +60,7 @@ fn scope(address: IpAddr) -> u8 {
     }
 }
 
-/// Label by the default policy table (RFC 6724 section 2.1), most specific prefix first.
+/// Returns the label of an address in the default policy table (RFC 6724 section 2.1).
 fn label(address: IpAddr) -> u8 {
     let IpAddr::V6(v6) = address else {
         return 4;

@@ -1,6 +1,4 @@
-//! One incomplete datagram: its bytes as they came, and which ranges they cover.
-//!
-//! Knows nothing of other datagrams, of time or of limits beyond the datagram's own.
+//! One incomplete datagram: the bytes of its fragments, and the ranges that they cover.
 
 use core::ops::Range;
 
@@ -16,62 +14,62 @@ const PROTO_TCP: u8 = 6;
 const PROTO_UDP: u8 = 17;
 const PROTO_ICMPV6: u8 = 58;
 
-/// The most bytes of a first fragment's headers that are kept. IPv4's are at most 60; an IPv6
-/// chain longer than this before the fragment header serves no purpose here.
+/// Longest headers of a first fragment, in bytes. IPv4 headers have at most 60; a longer IPv6 chain in
+/// front of the fragment header has no use.
 const MAX_HEADER: usize = 512;
 
-/// The most that is quoted of a first fragment: what fits the largest ICMP error (IPv6's 1,280
-/// bytes less its headers).
+/// Longest quote of a first fragment, in bytes: the room in the largest ICMP error (1,280 bytes for IPv6,
+/// less its headers).
 const MAX_QUOTE: usize = 1232;
 
-/// Bytes of one fragment: where they belong, and where they are in the buffer.
+/// The range of one fragment in the datagram, and the position of its bytes in the buffer.
 #[derive(Clone, Copy)]
 struct Piece {
     start: u16,
     end: u16,
-    /// Position in the buffer; it holds at most 65,535 bytes of data and one header.
+    /// Position in the buffer, which holds at most 65,535 bytes of datagram and one header.
     at: u32,
 }
 
-/// What [`Datagram::insert`] did.
+/// The outcome of [`Datagram::insert`].
 pub(super) enum Insert {
-    /// The fragment was kept, others are missing.
+    /// The fragment was kept; others are missing.
     Kept,
-    /// Nothing is missing.
+    /// The fragment was kept, and the datagram is complete.
     Complete,
-    /// The same bytes were there already.
+    /// The fragment is an exact duplicate.
     Duplicate,
-    /// The fragment was refused, and with it `fragments_lost` earlier ones.
+    /// The fragment was refused, and `fragments_lost` earlier ones were discarded.
     Refused {
         reason: DropReason,
         fragments_lost: u32,
     },
 }
 
-/// Fragments of one datagram.
+/// The fragments of one datagram.
 pub(super) struct Datagram {
-    /// The first fragment's header and bytes in one run, and the bytes of the others, as they came.
+    /// The bytes of the fragments in order of arrival. Those of the first fragment follow its headers.
     buffer: Vec<u8>,
     /// Sorted by `start`, never overlapping.
     pieces: Vec<Piece>,
-    /// Length of the datagram, once its last fragment came.
+    /// Length of the datagram, known once its last fragment has arrived.
     total: Option<u16>,
-    /// End of the furthest fragment.
+    /// Largest end of a fragment.
     furthest: u16,
-    /// Bytes covered.
+    /// Number of bytes covered by fragments.
     covered: u32,
-    /// The first fragment's headers, as received, in `buffer`.
+    /// Range of the first fragment's headers in `buffer`.
     header: Option<Range<u32>>,
-    /// Which ECN codepoints were seen: bit n for codepoint n.
+    /// The ECN codepoints of the fragments: bit n for codepoint n.
     ecn_seen: u8,
-    /// Upper-layer protocol as the first fragment says.
+    /// Upper-layer protocol of the first fragment.
     proto: u8,
     ipv6: bool,
-    /// An overlap or contradiction was seen: everything that comes is dropped.
+    /// True after an overlap or contradiction: all further fragments are dropped.
     refused: bool,
 }
 
-/// Checks what can be judged of a fragment alone.
+/// Checks a fragment by itself.
 pub(super) fn check(fragment: &FragmentIn<'_>) -> Result<(), FragmentStatus> {
     const INVALID: FragmentStatus = FragmentStatus::Drop(DropReason::FragmentInvalid);
     let ipv6 = fragment.src.is_ipv6();
@@ -92,20 +90,20 @@ pub(super) fn check(fragment: &FragmentIn<'_>) -> Result<(), FragmentStatus> {
         return Err(INVALID);
     }
     if fragment.more && len % 8 != 0 {
-        // RFC 8200 section 4.5: points at the Payload Length field.
+        // RFC 8200 section 4.5: the pointer is the Payload Length field.
         return Err(parameter_problem(ipv6, 4, 0));
     }
     if len == 0 {
         return Err(INVALID);
     }
-    // The header counts in IPv4's total length, the extension headers in IPv6's payload length.
+    // IPv4's total length includes the header, IPv6's payload length the extension headers.
     let header_counted = if ipv6 {
         header_len - IPV6_HEADER - FRAGMENT_HEADER
     } else {
         header_len
     };
     if usize::from(fragment.offset) + len + header_counted > usize::from(u16::MAX) {
-        // RFC 8200 section 4.5: points at the Fragment Offset field.
+        // RFC 8200 section 4.5: the pointer is the Fragment Offset field.
         let offset_field = (header_len - FRAGMENT_HEADER + 2) as u32;
         return Err(parameter_problem(ipv6, offset_field, 0));
     }
@@ -121,7 +119,7 @@ pub(super) fn check(fragment: &FragmentIn<'_>) -> Result<(), FragmentStatus> {
     Ok(())
 }
 
-/// IPv6 gets the message that RFC 8200 wants; IPv4 has no such rule and drops.
+/// Returns the Parameter Problem that RFC 8200 requires of IPv6, or a drop for IPv4, which has no such rule.
 fn parameter_problem(ipv6: bool, pointer: u32, code: u8) -> FragmentStatus {
     if ipv6 {
         FragmentStatus::ParameterProblem { pointer, code }
@@ -130,9 +128,9 @@ fn parameter_problem(ipv6: bool, pointer: u32, code: u8) -> FragmentStatus {
     }
 }
 
-/// How many bytes of an upper-layer header a first fragment must hold. A TCP first fragment
-/// without all fixed fields hides its flags from filters; the others are shorter than any
-/// fragment can be.
+/// Returns the least number of bytes of an upper-layer header in a first fragment. A first fragment without
+/// all of TCP's fixed fields hides the flags from packet filters; the other headers are no longer than the
+/// shortest fragment.
 fn least_upper_header(proto: u8) -> usize {
     match proto {
         PROTO_TCP => 20,
@@ -157,23 +155,23 @@ impl Datagram {
         }
     }
 
-    /// Memory held, in bytes.
+    /// Returns the memory held, in bytes.
     pub(super) fn held(&self) -> usize {
         self.buffer.capacity() + self.pieces.capacity() * size_of::<Piece>()
     }
 
-    /// Fragments held.
+    /// Returns the number of fragments held.
     pub(super) fn count(&self) -> u32 {
-        // At most 8,192: 65,536 bytes in steps of 8.
+        // At most 8,192, because each but the last has at least 8 bytes.
         self.pieces.len() as u32
     }
 
-    /// True if it was discarded and is only remembered.
+    /// Returns `true` if the datagram was discarded.
     pub(super) fn is_refused(&self) -> bool {
         self.refused
     }
 
-    /// Takes in a fragment that passed [`check`].
+    /// Adds a fragment that passed [`check`].
     pub(super) fn insert(&mut self, fragment: &FragmentIn<'_>) -> Insert {
         if self.refused {
             return Insert::Refused {
@@ -234,7 +232,7 @@ impl Datagram {
         self.grow(fragment.packet.len());
         if start == 0 {
             let header = fragment.packet.get(..fragment.payload.start).unwrap_or(&[]);
-            // The buffer holds less than 2^17 bytes.
+            // The buffer has less than 2^17 bytes.
             let header_at = self.buffer.len() as u32;
             self.buffer.extend_from_slice(header);
             self.header = Some(header_at..self.buffer.len() as u32);
@@ -249,8 +247,8 @@ impl Datagram {
         self.pieces.insert(at, piece);
     }
 
-    /// Makes room for `more` bytes: at least doubling, so that copying stays linear, but never far
-    /// beyond the largest datagram.
+    /// Reserves room for `more` bytes. Doubles the capacity, so that the cost of copying stays linear, up to
+    /// about the size of the largest datagram.
     fn grow(&mut self, more: usize) {
         let needed = self.buffer.len() + more;
         if needed > self.buffer.capacity() {
@@ -266,7 +264,7 @@ impl Datagram {
             .get(at..at + usize::from(piece.end - piece.start))
     }
 
-    /// Lets go of everything and refuses what is still to come.
+    /// Discards all fragments and refuses those still to come.
     fn refuse(&mut self, reason: DropReason) -> Insert {
         let fragments_lost = self.count();
         self.buffer = Vec::new();
@@ -278,19 +276,19 @@ impl Datagram {
         }
     }
 
-    /// The first fragment as received, cut to what an ICMP error may quote.
+    /// Returns the first fragment as received, truncated to the longest quote of an ICMP error.
     pub(super) fn into_first(self) -> Option<Payload> {
         let header = self.header?;
         let first = self.pieces.first().filter(|piece| piece.start == 0)?;
-        // Header and bytes were appended together.
+        // The bytes follow the headers.
         let end = first.at as usize + usize::from(first.end);
         let quote = self.buffer.get(header.start as usize..end)?;
         let quote = quote.get(..MAX_QUOTE).unwrap_or(quote);
         Some(Payload::from(Bytes::copy_from_slice(quote)))
     }
 
-    /// The whole packet; `None` if its fragments disagree about congestion marking in a way that
-    /// RFC 3168 section 5.3 wants dropped.
+    /// Returns the whole packet, or `None` if RFC 3168 section 5.3 requires that it is dropped because of
+    /// the congestion marks of its fragments.
     pub(super) fn finish(self) -> Option<Payload> {
         let ecn = combine_ecn(self.ecn_seen)?;
         let header = self.header.clone()?;
@@ -329,7 +327,7 @@ impl Datagram {
     }
 }
 
-/// The two ECN bits of a packet.
+/// Returns the ECN codepoint of a packet.
 fn ecn_of(packet: &[u8]) -> u8 {
     match packet {
         [first, second, ..] if first >> 4 == 4 => second & 3,
@@ -348,9 +346,8 @@ fn set_ecn(packet: &mut [u8], ipv6: bool, ecn: u8) {
     }
 }
 
-/// The datagram's ECN codepoint: congestion experienced by any fragment is kept; mixed with a
-/// fragment of a transport without ECN it means that something is wrong, and the datagram is
-/// dropped (RFC 3168 section 5.3).
+/// Returns the ECN codepoint of a datagram: CE if any fragment has it. A mix of CE and Not-ECT is not
+/// valid, and the datagram is dropped (RFC 3168 section 5.3).
 fn combine_ecn(seen: u8) -> Option<u8> {
     const NOT_ECT: u8 = 1 << 0;
     const ECT_1: u8 = 1 << 1;
@@ -359,7 +356,7 @@ fn combine_ecn(seen: u8) -> Option<u8> {
     match seen {
         s if s & CE != 0 && s & NOT_ECT != 0 => None,
         s if s & CE != 0 => Some(3),
-        // A mix of the others: any of them may be chosen, the weakest claim is.
+        // Of a mix of the others, any may be selected.
         s if s & NOT_ECT != 0 => Some(0),
         s if s & ECT_0 != 0 => Some(2),
         s if s & ECT_1 != 0 => Some(1),
@@ -367,7 +364,7 @@ fn combine_ecn(seen: u8) -> Option<u8> {
     }
 }
 
-/// Total length and no fragment fields.
+/// Sets the total length and clears the fragment fields.
 fn rewrite_ipv4(packet: &mut [u8], header_len: usize) -> Option<()> {
     let total = u16::try_from(packet.len()).ok()?;
     let header = packet.get_mut(..header_len)?;
@@ -394,8 +391,8 @@ fn write_ipv4_checksum(header: &mut [u8]) {
     }
 }
 
-/// Moves the headers before the fragment header over it, so that the packet starts 8 bytes later,
-/// with the last next-header field naming what the fragment header named, and the length set.
+/// Removes the fragment header: moves the headers in front of it by 8 bytes, which is where the packet
+/// then begins. Sets the last next header field to `proto`, and the payload length.
 fn rewrite_ipv6(packet: &mut [u8], header_len: usize, proto: u8) -> Option<()> {
     let kept = header_len.checked_sub(FRAGMENT_HEADER)?;
     packet.copy_within(0..kept, FRAGMENT_HEADER);
@@ -404,8 +401,8 @@ fn rewrite_ipv6(packet: &mut [u8], header_len: usize, proto: u8) -> Option<()> {
     packet
         .get_mut(4..6)?
         .copy_from_slice(&payload_len.to_be_bytes());
-    // Walk the extension headers that were in front of the fragment header: the parser has
-    // accepted them; each is at least 8 bytes, so this ends.
+    // Walks the extension headers in front of the fragment header, which the parser has accepted. Each has
+    // at least 8 bytes, so the loop ends.
     let mut next_header_at = 6;
     let mut at = IPV6_HEADER;
     while at < kept {

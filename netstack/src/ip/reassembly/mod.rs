@@ -1,25 +1,25 @@
-//! Datagrams being put together from their fragments, both families.
+//! Reassembly of fragmented datagrams, both families.
 //!
-//! * **Define.** What [`Reassembly::on_fragment`] completes is one whole IP packet whose every byte
-//!   came from exactly one fragment, of at most 65,535 bytes of datagram.
-//! * **Enforce.** A fragment that overlaps another one, ends where it must not, or contradicts the
-//!   known length discards the whole datagram; the bytes become visible only when no gap is left.
+//! * **Define.** A packet that [`Reassembly::on_fragment`] completes is one whole IP packet of at most
+//!   65,535 bytes of datagram, each byte of which came from exactly one fragment.
+//! * **Enforce.** A fragment that overlaps another one, or contradicts the known length, discards the whole
+//!   datagram; the bytes leave the cache only when there is no gap.
 //! * **Consume.** The receive path parses the completed packet like any other.
 //!
-//! **Overlaps.** RFC 5722 demands of IPv6 that an overlap discards the datagram with everything
-//! still to come; IPv4 gets the same rule, because tolerating overlaps has only ever served attacks.
-//! The place is kept, without data, until its time is up, so that late fragments fall on it. An
-//! exact duplicate (same range, same bytes) is dropped by itself (RFC 8200 section 4.5).
+//! **Overlaps.** RFC 5722 requires that an overlap discards an IPv6 datagram with all fragments still to
+//! come. IPv4 gets the same rule, because only attacks depend on overlaps. The slot stays, without data,
+//! until the timeout, so that it discards late fragments. An exact duplicate (same range, same bytes) is
+//! dropped alone (RFC 8200 section 4.5).
 //!
-//! **Bounds.** Slots and bytes are fixed at construction. Bytes are counted as held: the capacity
-//! of what was allocated, not the lengths that headers claim. One source (an IPv4 address, an IPv6
-//! /64) may hold a quarter of either; beyond that its own oldest datagram goes. When the whole
-//! cache is full, datagrams that were already discarded go first, then the oldest: under a flood
-//! of fragments that never complete, honest datagrams, which complete within milliseconds, pass.
+//! **Bounds.** The most slots and bytes are fixed at construction. Bytes are counted as held: the allocated
+//! capacity, not the lengths in headers. A source (an IPv4 address, an IPv6 /64) may hold a quarter of
+//! either; beyond that its own oldest datagram is evicted. When the whole cache is full, datagrams that
+//! were discarded already are evicted first, then the oldest. So a flood of fragments that never complete
+//! does not starve regular datagrams, which complete within milliseconds.
 //!
-//! **Cost.** Fragments of one datagram are appended to one growing buffer in the order they come.
-//! In the usual order the buffer is the datagram, and completing copies nothing; otherwise one copy
-//! sorts it. Lookup is a keyed hash, inserting a binary search over at most 8,192 ranges.
+//! **Cost.** Fragments of a datagram are appended to one growing buffer in order of arrival. If they arrive
+//! in order, the buffer is the datagram, and completion copies nothing; otherwise one copy sorts it. A
+//! lookup is a keyed hash, an insertion a binary search of at most 8,192 ranges.
 //!
 //! Sections: RFC 791 section 3.2, RFC 815, RFC 1122 section 3.3.2, RFC 1858, RFC 3168 section 5.3,
 //! RFC 5722, RFC 6946 (atomic fragments never get here), RFC 7112, RFC 8200 section 4.5.
@@ -38,11 +38,11 @@ use super::key::HashKey;
 use crate::base::time::Duration;
 use crate::base::{DropReason, Instant};
 
-/// The share of slots and of bytes that one source may hold: one in this many.
+/// The reciprocal of the share of slots and bytes that one source may hold.
 const SOURCE_SHARE: usize = 4;
 
-/// What the largest datagram takes when it is cut into the most fragments: 65,535 bytes, a header,
-/// and 8,192 ranges, each as its vector grows.
+/// Memory of the largest datagram in the most fragments: 65,535 bytes, a header, and 8,192 ranges, with
+/// the spare capacity of growing vectors.
 const LARGEST_DATAGRAM_HELD_BYTES: usize = 192 << 10;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -68,7 +68,7 @@ impl Key {
         }
     }
 
-    /// What counts as one source: an IPv4 address, an IPv6 /64.
+    /// Returns the source that the limits apply to: an IPv4 address or an IPv6 /64.
     fn source(&self) -> u64 {
         match self.src {
             IpAddr::V4(v4) => u64::from(v4.to_bits()),
@@ -77,7 +77,7 @@ impl Key {
     }
 }
 
-/// What one source holds.
+/// The slots and bytes that one source holds.
 #[derive(Clone, Copy, Default)]
 struct Share {
     slots: usize,
@@ -92,18 +92,18 @@ struct Slot {
 
 /// A bounded cache of incomplete datagrams.
 pub struct Reassembly {
-    /// Free places are `None`; never longer than `max_slots`.
+    /// Free slots are `None`; never longer than `max_slots`.
     slots: Vec<Option<Slot>>,
     by_key: HashMap<Key, u32, HashKey>,
-    /// Of every source that holds something: at most as many as there are slots.
+    /// The shares of the sources that hold slots, so never more entries than slots.
     by_source: HashMap<u64, Share, HashKey>,
-    /// Places in use, oldest datagram first: they all have the same time to live, so this is also
-    /// the order in which they expire.
+    /// Indices of the slots in use, oldest datagram first. All have the same timeout, so this is also the
+    /// order of expiry.
     order: Vec<u32>,
-    /// Places in `slots` that are `None`.
+    /// Indices of the free slots.
     free: Vec<u32>,
     bytes: usize,
-    /// Datagrams that were discarded and are only remembered.
+    /// Slots of discarded datagrams, kept without data.
     refused: usize,
     max_slots: usize,
     max_bytes: usize,
@@ -120,9 +120,9 @@ impl core::fmt::Debug for Reassembly {
 }
 
 impl Reassembly {
-    /// A cache of at most `max_slots` datagrams and `max_bytes` bytes held (at least 192 KiB, so
-    /// that one largest datagram fits however it is cut); each datagram lives `timeout` from its
-    /// first fragment and must not be zero. Allocates nothing until the first fragment.
+    /// Creates a cache of at most `max_slots` datagrams and `max_bytes` bytes held (at least 192 KiB, so
+    /// that the largest datagram fits in any fragmentation). A datagram expires `timeout`, which must not
+    /// be zero, after its first fragment. Does not allocate before the first fragment.
     pub fn new(max_slots: usize, max_bytes: usize, timeout: Duration, key: HashKey) -> Self {
         Self {
             slots: Vec::new(),
@@ -138,23 +138,23 @@ impl Reassembly {
         }
     }
 
-    /// Datagrams under way, those discarded but still remembered included.
+    /// Returns the number of slots in use, which includes those of discarded datagrams.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// True if nothing is held.
+    /// Returns `true` if no slot is in use.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// Bytes of memory held for fragments.
+    /// Returns the memory held for fragments, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Takes in one fragment. Its bytes are copied out of the receive buffer, so that 1 KiB of
-    /// fragment does not pin 64 KiB of slab.
+    /// Adds one fragment. Copies its bytes out of the receive buffer, so that 1 KiB of fragment does not
+    /// hold a slab of 64 KiB.
     pub fn on_fragment(&mut self, now: Instant, fragment: &FragmentIn<'_>) -> FragmentOutcome {
         if let Err(status) = datagram::check(fragment) {
             return FragmentOutcome {
@@ -164,17 +164,17 @@ impl Reassembly {
         }
         let key = Key::of(fragment);
         let mut discarded = 0;
-        let place = match self.by_key.get(&key).copied() {
-            Some(place) => place,
+        let index = match self.by_key.get(&key).copied() {
+            Some(index) => index,
             None => {
                 discarded += self.make_slot(&key);
                 self.open(key, now + self.timeout)
             }
         };
-        // A datagram whose time is up must not be completed by a late fragment, even if the timer
-        // that discards it has not run yet.
-        let in_time = self.slot(place).is_some_and(|slot| slot.expires > now);
-        let Some(slot) = self.slot_mut(place).filter(|_| in_time) else {
+        // A late fragment must not complete an expired datagram, even if the timer that discards it has not
+        // run yet.
+        let in_time = self.slot(index).is_some_and(|slot| slot.expires > now);
+        let Some(slot) = self.slot_mut(index).filter(|_| in_time) else {
             return FragmentOutcome {
                 status: FragmentStatus::Drop(DropReason::FragmentTimeout),
                 discarded: None,
@@ -187,7 +187,7 @@ impl Reassembly {
         self.refused += usize::from(is_refused && !was_refused);
         let status = match inserted {
             Insert::Kept => {
-                let (dropped, survived) = self.fit(place);
+                let (dropped, survived) = self.fit(index);
                 discarded += dropped;
                 if survived {
                     FragmentStatus::Pending
@@ -195,7 +195,7 @@ impl Reassembly {
                     FragmentStatus::Drop(DropReason::FragmentNoMemory)
                 }
             }
-            Insert::Complete => match self.remove(place).and_then(|s| s.datagram.finish()) {
+            Insert::Complete => match self.remove(index).and_then(|s| s.datagram.finish()) {
                 Some(packet) => FragmentStatus::Complete(packet),
                 None => FragmentStatus::Drop(DropReason::FragmentInvalid),
             },
@@ -206,8 +206,8 @@ impl Reassembly {
             } => {
                 return FragmentOutcome {
                     status: FragmentStatus::Drop(reason),
-                    // Displacing and overlapping do not meet: a datagram that was opened just
-                    // now has nothing to overlap with.
+                    // No eviction is lost here: it comes with a new datagram only, which has no fragment
+                    // to overlap.
                     discarded: (fragments_lost > 0).then_some(Discarded {
                         reason,
                         fragments: fragments_lost,
@@ -224,22 +224,22 @@ impl Reassembly {
         }
     }
 
-    /// When [`Reassembly::on_timeout`] has something to do.
+    /// Returns when [`Reassembly::on_timeout`] must be called next, or `None` if no slot is in use.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.order
             .first()
-            .and_then(|place| self.slot(*place))
+            .and_then(|index| self.slot(*index))
             .map(|slot| slot.expires)
     }
 
-    /// Discards one datagram whose time is up at `now`; call until `None`.
+    /// Discards one datagram that has expired at `now`. Must be called until it returns `None`.
     pub fn on_timeout(&mut self, now: Instant) -> Option<TimedOut> {
         loop {
-            let place = *self.order.first()?;
-            if self.slot(place)?.expires > now {
+            let index = *self.order.first()?;
+            if self.slot(index)?.expires > now {
                 return None;
             }
-            let slot = self.remove(place)?;
+            let slot = self.remove(index)?;
             // Discarded datagrams were counted when they were discarded.
             if slot.datagram.count() > 0 {
                 return Some(TimedOut {
@@ -250,28 +250,29 @@ impl Reassembly {
         }
     }
 
-    fn slot(&self, place: u32) -> Option<&Slot> {
-        self.slots.get(place as usize)?.as_ref()
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        self.slots.get(index as usize)?.as_ref()
     }
 
-    fn slot_mut(&mut self, place: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(place as usize)?.as_mut()
+    fn slot_mut(&mut self, index: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(index as usize)?.as_mut()
     }
 
-    /// Makes room for one more datagram of this source; returns how many fragments that cost.
+    /// Frees a slot for one more datagram of this source if necessary, and returns the number of fragments
+    /// discarded for it.
     fn make_slot(&mut self, key: &Key) -> u32 {
         let mut discarded = 0;
         let share = (self.max_slots / SOURCE_SHARE).max(1);
         let source = key.source();
         if self.share_of(source).slots >= share
-            && let Some(place) = self.oldest_of(source, None)
+            && let Some(index) = self.oldest_of(source, None)
         {
-            discarded += self.evict(place);
+            discarded += self.evict(index);
         }
         if self.order.len() >= self.max_slots
-            && let Some(place) = self.oldest()
+            && let Some(index) = self.oldest()
         {
-            discarded += self.evict(place);
+            discarded += self.evict(index);
         }
         discarded
     }
@@ -280,26 +281,25 @@ impl Reassembly {
         self.by_source.get(&source).copied().unwrap_or_default()
     }
 
-    /// The oldest place of one source, other than `keep`.
+    /// Returns the oldest slot of one source, other than `keep`.
     fn oldest_of(&self, source: u64, keep: Option<u32>) -> Option<u32> {
-        self.order.iter().copied().find(|place| {
-            Some(*place) != keep && self.slot(*place).is_some_and(|s| s.key.source() == source)
+        self.order.iter().copied().find(|index| {
+            Some(*index) != keep && self.slot(*index).is_some_and(|s| s.key.source() == source)
         })
     }
 
-    /// The place to give up first: one that is only remembered, else the oldest.
+    /// Returns the slot to evict first: the oldest of a discarded datagram, else the oldest.
     fn oldest(&self) -> Option<u32> {
-        let remembered = |place: &u32| self.slot(*place).is_some_and(|s| s.datagram.is_refused());
+        let discarded = |index: &u32| self.slot(*index).is_some_and(|s| s.datagram.is_refused());
         let first = self.order.first().copied();
         if self.refused == 0 {
             return first;
         }
-        self.order.iter().copied().find(remembered).or(first)
+        self.order.iter().copied().find(discarded).or(first)
     }
 
-    /// Brings the bytes held back under the limits after `grown` grew: first within its source's
-    /// share, then within the whole. Returns how many earlier fragments that cost, and whether
-    /// `grown` itself survived.
+    /// Evicts datagrams until the limits hold again after `grown` grew: first that of its source, then that
+    /// of the cache. Returns the number of earlier fragments discarded, and `true` if `grown` is kept.
     fn fit(&mut self, grown: u32) -> (u32, bool) {
         let mut discarded = 0;
         let Some(source) = self.slot(grown).map(|s| s.key.source()) else {
@@ -309,15 +309,15 @@ impl Reassembly {
         // Each round frees a slot, so the rounds are bounded by the slots.
         while self.share_of(source).bytes > share {
             match self.oldest_of(source, Some(grown)) {
-                Some(place) => discarded += self.evict(place),
+                Some(index) => discarded += self.evict(index),
                 None => break,
             }
         }
         while self.bytes > self.max_bytes {
             match self.oldest_with_bytes(grown) {
-                Some(place) => discarded += self.evict(place),
+                Some(index) => discarded += self.evict(index),
                 None => {
-                    // It alone is too much. The newest fragment is the caller's to count.
+                    // It alone exceeds the limit. The caller counts the newest fragment.
                     let lost = self.evict(grown);
                     return (discarded + lost.saturating_sub(1), false);
                 }
@@ -333,11 +333,11 @@ impl Reassembly {
             .find(|p| *p != keep && self.slot(*p).is_some_and(|s| s.datagram.held() > 0))
     }
 
-    fn evict(&mut self, place: u32) -> u32 {
-        self.remove(place).map_or(0, |slot| slot.datagram.count())
+    fn evict(&mut self, index: u32) -> u32 {
+        self.remove(index).map_or(0, |slot| slot.datagram.count())
     }
 
-    /// A datagram of `key` went from `before` to `held` bytes.
+    /// Records that the datagram of `key` grew or shrank from `before` to `held` bytes.
     fn account(&mut self, key: &Key, before: usize, held: usize) {
         self.bytes = (self.bytes + held).saturating_sub(before);
         if let Some(share) = self.by_source.get_mut(&key.source()) {
@@ -351,12 +351,12 @@ impl Reassembly {
             expires,
             datagram: Datagram::new(),
         });
-        let place = match self.free.pop() {
-            Some(place) => {
-                if let Some(free) = self.slots.get_mut(place as usize) {
+        let index = match self.free.pop() {
+            Some(index) => {
+                if let Some(free) = self.slots.get_mut(index as usize) {
                     *free = slot;
                 }
-                place
+                index
             }
             None => {
                 self.slots.push(slot);
@@ -364,20 +364,20 @@ impl Reassembly {
                 (self.slots.len() - 1) as u32
             }
         };
-        self.by_key.insert(key, place);
+        self.by_key.insert(key, index);
         self.by_source.entry(key.source()).or_default().slots += 1;
-        self.order.push(place);
-        place
+        self.order.push(index);
+        index
     }
 
-    fn remove(&mut self, place: u32) -> Option<Slot> {
-        let slot = self.slots.get_mut(place as usize)?.take()?;
+    fn remove(&mut self, index: u32) -> Option<Slot> {
+        let slot = self.slots.get_mut(index as usize)?.take()?;
         self.by_key.remove(&slot.key);
-        // Found at once when it is the oldest, as it mostly is when there are many.
-        if let Some(at) = self.order.iter().position(|p| *p == place) {
+        // Found at once if it is the oldest, as is usual when there are many.
+        if let Some(at) = self.order.iter().position(|p| *p == index) {
             self.order.remove(at);
         }
-        self.free.push(place);
+        self.free.push(index);
         self.account(&slot.key, slot.datagram.held(), 0);
         self.refused = self
             .refused

@@ -1,4 +1,4 @@
-//! What goes into a reassembly and what comes out of it.
+//! The input and the results of the reassembly.
 
 use core::net::IpAddr;
 use core::ops::Range;
@@ -7,75 +7,75 @@ use packet::Payload;
 
 use crate::base::DropReason;
 
-/// One fragment as received. Its packet was header-checked; both families.
+/// One received fragment whose headers were parsed, of either family.
 #[derive(Clone, Debug)]
 pub struct FragmentIn<'a> {
     /// Source address.
     pub src: IpAddr,
     /// Destination address.
     pub dst: IpAddr,
-    /// Upper-layer protocol: the IPv4 header's, or what the IPv6 fragment header says. It is part
-    /// of what identifies an IPv4 datagram (RFC 791), not of an IPv6 one (RFC 8200), for which only
-    /// that of the first fragment counts.
+    /// Upper-layer protocol, from the IPv4 header or the IPv6 fragment header. It is part of the identity of
+    /// an IPv4 datagram (RFC 791) but not of an IPv6 datagram (RFC 8200), which has the protocol of its
+    /// first fragment.
     pub proto: u8,
-    /// Identification: 16 bits of IPv4, 32 of IPv6.
+    /// Identification: 16 bits for IPv4, 32 for IPv6.
     pub id: u32,
-    /// Where this fragment's bytes belong in the datagram, in bytes.
+    /// Fragment offset, in bytes.
     pub offset: u16,
-    /// Whether more fragments follow.
+    /// True if more fragments follow.
     pub more: bool,
-    /// The whole packet as received, trailing padding cut off.
+    /// The whole packet as received, without trailing padding.
     pub packet: &'a [u8],
-    /// Where in `packet` the fragment's bytes are. For IPv6 the fragment header is the 8 bytes
-    /// before it.
+    /// Range of the fragment's payload in `packet`. For IPv6 the fragment header is the 8 bytes in front of
+    /// it.
     pub payload: Range<usize>,
 }
 
-/// What became of one fragment.
+/// The outcome for one fragment.
 #[derive(Clone, Debug)]
 pub enum FragmentStatus {
-    /// Kept; others are missing.
+    /// The fragment was kept; others are missing.
     Pending,
-    /// It was the last one missing: the whole packet, with the first fragment's headers set right
-    /// (length, no fragment fields or header, IPv4 checksum) and its ECN field combined from all
-    /// (RFC 3168 section 5.3). It is to be parsed like a received one.
+    /// The fragment completed this packet. It has the first fragment's headers, with a correct length and
+    /// IPv4 checksum, no fragment fields or header, and the ECN codepoint of all fragments (RFC 3168
+    /// section 5.3). The caller parses it like a received packet.
     Complete(Payload),
-    /// Discarded.
+    /// The fragment was discarded.
     Drop(DropReason),
-    /// Discarded, and an ICMP Parameter Problem that points at this octet of the packet should be
-    /// sent, if the general rules allow one (RFC 8200 section 4.5).
+    /// The fragment was discarded. An ICMP Parameter Problem should be sent about it, if `icmp::error`
+    /// permits one (RFC 8200 section 4.5).
     ParameterProblem {
-        /// Octet of the fragment's packet.
+        /// Offset of the octet in the fragment's packet that the message points to.
         pointer: u32,
         /// ICMPv6 code: 0 erroneous field, 3 incomplete header chain (RFC 7112).
         code: u8,
     },
 }
 
-/// What [`Reassembly::on_fragment`] answers.
+/// The result of [`Reassembly::on_fragment`](super::Reassembly::on_fragment).
 #[derive(Clone, Debug)]
 pub struct FragmentOutcome {
-    /// This fragment's fate.
+    /// The outcome for this fragment.
     pub status: FragmentStatus,
-    /// Earlier fragments that were discarded because of it.
+    /// Earlier fragments that it discarded.
     pub discarded: Option<Discarded>,
 }
 
-/// Packets kept until now and discarded without becoming a datagram.
+/// Fragments that were kept and then discarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Discarded {
-    /// Why; count it once for each.
+    /// The reason, to be counted once per fragment.
     pub reason: DropReason,
-    /// How many fragments.
+    /// Number of fragments.
     pub fragments: u32,
 }
 
-/// A datagram whose time was up.
+/// A datagram that expired.
 #[derive(Clone, Debug)]
 pub struct TimedOut {
-    /// How many fragments are discarded, each under [`DropReason::FragmentTimeout`].
+    /// Number of fragments discarded, each under [`DropReason::FragmentTimeout`].
     pub fragments: u32,
-    /// The first fragment as received, if it came: what a Time Exceeded message (code 1) quotes
-    /// (RFC 1122 section 3.3.2). Without it no message is sent.
+    /// The first fragment as received, if it has arrived, for the quote of a Time Exceeded message (code 1;
+    /// RFC 1122 section 3.3.2). Without it no message is sent.
     pub first: Option<Payload>,
 }

@@ -43,7 +43,7 @@ impl Built {
     }
 }
 
-/// Which datagram the fragments are of.
+/// The datagram of a fragment.
 #[derive(Clone, Copy)]
 struct Of {
     ipv6: bool,
@@ -217,7 +217,7 @@ fn any_order_with_duplicates_gives_the_datagram_back() {
     }
 }
 
-/// What the RFCs say about a set of fragments, without any data structure: a byte map.
+/// A model of the rules of the RFCs: a byte map, without any other data structure.
 struct Model {
     bytes: Vec<Option<u8>>,
     ranges: Vec<(usize, usize, bool)>,
@@ -582,7 +582,7 @@ fn what_identifies_a_datagram() {
     }
 }
 
-/// The sums kept beside the slots are those of the slots.
+/// Checks that the sums kept beside the slots are those of the slots.
 fn check_books(c: &Reassembly, label: &str) {
     let held: Vec<&Slot> = c.slots.iter().flatten().collect();
     let bytes: usize = held.iter().map(|s| s.datagram.held()).sum();

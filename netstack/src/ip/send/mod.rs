@@ -1,12 +1,11 @@
-//! Packets to send, out of transport headers and payload.
+//! Builds packets to send from transport headers and payload.
 //!
-//! * **Define.** A [`TxPacket`] from here has right lengths and checksums, or says exactly what the
-//!   device must still do; no packet exceeds the path MTU unless the device is told to cut it.
-//! * **Enforce.** What the device cannot do is done here or refused.
-//! * **Consume.** The device sends what it is given.
+//! A [`TxPacket`] from here has correct lengths, and its checksum is complete or left to a device that
+//! completes it. No packet exceeds the path MTU unless the device cuts it.
 //!
-//! Headers are written into the packet's inline head, payload is shared; nothing here allocates.
-//! Knows no routes and no sockets: addresses, path MTU and identification are arguments.
+//! Headers are written into the packet's inline head, the payload is shared, and nothing here allocates.
+//! Addresses, path MTU and identification are arguments.
+//!
 //! Sections: RFC 791 section 3.2, RFC 1122 section 3.3.3, RFC 1191 section 3, RFC 6864 section 4,
 //! RFC 8200 sections 4.5 and 5.
 
@@ -45,21 +44,23 @@ pub struct TxParams {
     pub offload: OffloadCaps,
 }
 
-/// Why nothing can be sent.
+/// The reason why a packet cannot be built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SendError {
-    /// Larger than the path allows, and neither the device nor IP may cut it.
-    #[error("{len} bytes exceed the path's {mtu}, and nobody may cut them")]
+    /// The packet exceeds the path MTU, and neither the device nor IP may cut it.
+    #[error(
+        "a packet of {len} bytes exceeds the path MTU of {mtu} bytes and may not be fragmented: send less"
+    )]
     TooBig {
-        /// Length of the packet, headers included.
+        /// Length of the packet, in bytes with its headers.
         len: usize,
-        /// The path MTU.
+        /// The path MTU, in bytes.
         mtu: u16,
     },
-    /// No datagram can be that long, or the MTU has no room for a fragment.
+    /// The datagram cannot be fragmented.
     #[error(transparent)]
     Fragment(#[from] FragmentError),
-    /// The headers cannot be written (mixed families, fields too small).
+    /// The headers cannot be written: mixed address families, or a value that exceeds its field.
     #[error(transparent)]
     Build(#[from] BuildError),
 }
@@ -78,13 +79,13 @@ impl TxParams {
         }
     }
 
-    /// The identification of a packet that is sent whole: none is needed unless somebody may
-    /// fragment it (RFC 6864 section 4.1).
+    /// Returns the identification of a packet that is sent whole: 0 unless routers may fragment it
+    /// (RFC 6864 section 4.1).
     fn ident(&self, dst: IpAddr, ident: impl FnOnce() -> u32) -> u16 {
         if dst.is_ipv6() || self.path.dont_fragment {
             0
         } else {
-            // IPv4 has 16 bits of it.
+            // IPv4 uses 16 bits.
             ident() as u16
         }
     }
@@ -98,18 +99,18 @@ impl TxParams {
     }
 }
 
-/// Length of the IP header that [`prepend_ip`] writes.
+/// Returns the length of the IP header that [`prepend_ip`] writes, in bytes.
 fn ip_header_len(dst: IpAddr) -> usize {
     if dst.is_ipv4() { 20 } else { 40 }
 }
 
-/// A TCP segment. Its payload may exceed `mss` if the device cuts segments; each will carry `mss`
-/// bytes. Ports are those of `src` and `dst`, whatever `header` says. `ident` is asked only for
-/// packets that routers may fragment.
+/// Builds a TCP segment. The payload may exceed `mss` if the device cuts segments, each of which has `mss`
+/// bytes of it. The ports of `src` and `dst` replace those of `header`. `ident` is called only if routers
+/// may fragment the packet.
 ///
 /// # Errors
-/// [`SendError::TooBig`] if the payload exceeds `mss` and the device does not cut, or the packet
-/// exceeds the MTU; [`SendError::Build`] if the headers cannot be written.
+/// [`SendError::TooBig`] if the payload exceeds `mss` and the device does not cut segments, or the packet
+/// exceeds the path MTU; [`SendError::Build`] if the headers cannot be written.
 #[inline]
 pub fn tcp_packet(
     src: SocketAddr,
@@ -176,12 +177,32 @@ pub fn tcp_packet(
     })
 }
 
-/// A UDP datagram of any length: one packet, or the fragments that the path needs. `ident` is asked
-/// only if there are fragments, or routers may make some.
+/// Builds a UDP datagram: one packet, or several fragments if it exceeds the path MTU. `ident` is called
+/// only if there are fragments, or routers may fragment the packet.
+///
+/// ```
+/// use netstack::base::OffloadCaps;
+/// use netstack::ip::pmtu::Path;
+/// use netstack::ip::send::{TxParams, udp_packets};
+/// use packet::Payload;
+///
+/// let params = TxParams {
+///     path: Path { mtu: 1_500, dont_fragment: true },
+///     ttl: 64,
+///     traffic_class: 0,
+///     flow_label: 0,
+///     offload: OffloadCaps::default(),
+/// };
+/// let payload = Payload::from(bytes::Bytes::from(vec![0; 4_000]));
+/// let (src, dst) = ("10.0.0.1:53".parse()?, "10.0.0.9:4000".parse()?);
+/// let packets = udp_packets(src, dst, payload.into(), &params, || 0x1234)?;
+/// assert_eq!(packets.remaining(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// [`SendError::Fragment`] if no datagram is that long; [`SendError::Build`] if the headers cannot
-/// be written.
+/// [`SendError::Fragment`] if no datagram can be that long; [`SendError::Build`] if the headers cannot be
+/// written.
 #[inline]
 pub fn udp_packets(
     src: SocketAddr,
@@ -192,7 +213,7 @@ pub fn udp_packets(
 ) -> Result<Packets, SendError> {
     let (src_ip, dst_ip) = (src.ip(), dst.ip());
     let whole = fits(dst_ip, packet::udp::LEN + payload.len_bytes(), params);
-    // The device sums one packet at a time: a checksum over fragments is ours.
+    // The device completes checksums of single packets, not of fragmented datagrams.
     let checksum = if whole {
         params.checksum()
     } else {
@@ -300,12 +321,12 @@ pub fn udp_gso_packet(
     })
 }
 
-/// An ICMP message with what follows its eight octets: one packet, or the fragments that the path
-/// needs (an echo reply is as long as its request).
+/// Builds an ICMP message with the payload behind its header of 8 bytes: one packet, or several fragments
+/// if it exceeds the path MTU, as an echo reply may.
 ///
 /// # Errors
-/// [`SendError::Fragment`] if no datagram is that long; [`SendError::Build`] if the headers cannot
-/// be written.
+/// [`SendError::Fragment`] if no datagram can be that long; [`SendError::Build`] if the headers cannot be
+/// written.
 pub fn icmp_packets(
     src: IpAddr,
     dst: IpAddr,
@@ -330,7 +351,7 @@ pub fn icmp_packets(
     )
 }
 
-/// Whether `len` bytes behind the IP header fit the path in one packet.
+/// Returns `true` if a packet with `len` bytes behind the IP header fits the path MTU.
 fn fits(dst: IpAddr, len: usize, params: &TxParams) -> bool {
     ip_header_len(dst) + len <= usize::from(params.path.mtu)
 }

@@ -1,4 +1,4 @@
-//! The packets of one datagram: itself, or its fragments, written one by one as they are asked for.
+//! The packets of one datagram: a single one, or its fragments, which are built one at a time.
 //!
 //! Sections: RFC 791 section 3.2, RFC 8200 section 4.5, RFC 7112 (the first fragment holds all
 //! headers), RFC 6946 (a datagram that fits is never sent as a fragment).
@@ -18,7 +18,7 @@ use crate::ip::fragment::FragmentPlan;
 #[derive(Clone, Debug)]
 pub struct Packets(State);
 
-// One is the rule, and it is handed over at once: boxing it would allocate per packet.
+// A single packet is the common case, and a box would allocate for each.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 enum State {
@@ -31,13 +31,13 @@ struct Fragments {
     fields: IpFields,
     id: u32,
     plan: FragmentPlan,
-    /// The transport header: in front of the first fragment's payload.
+    /// The transport header, which precedes the first fragment's payload.
     transport: Head,
     payload: Chunks,
 }
 
 impl Packets {
-    // Every argument is a part of the datagram; a struct for one private caller names them twice.
+    // Each argument is a part of the datagram; a struct for this private function would only repeat them.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn new(
         src: IpAddr,
@@ -62,7 +62,7 @@ impl Packets {
         let id = ident();
         Ok(Self(State::Cut(Fragments {
             fields: params.fields(src, dst, proto, 0),
-            // IPv4 has 16 bits of it.
+            // IPv4 uses 16 bits.
             id: if dst.is_ipv4() { id & 0xffff } else { id },
             plan: FragmentPlan::new(dst.is_ipv6(), head.len() + len, params.path.mtu)?,
             transport: head,
@@ -70,7 +70,7 @@ impl Packets {
         })))
     }
 
-    /// How many packets are left.
+    /// Returns the number of packets left.
     pub fn remaining(&self) -> usize {
         match &self.0 {
             State::Whole(packet) => usize::from(packet.is_some()),
@@ -78,7 +78,7 @@ impl Packets {
         }
     }
 
-    /// True if the datagram is sent in fragments.
+    /// Returns `true` if the datagram is sent in fragments.
     pub fn is_fragmented(&self) -> bool {
         matches!(self.0, State::Cut(_))
     }
@@ -105,8 +105,8 @@ impl Iterator for Fragments {
     fn next(&mut self) -> Option<TxPacket> {
         let part = self.plan.next()?;
         let transport_len = self.transport.len();
-        // Every step is at least 8 bytes, which is as long as the transport headers here are: the
-        // first fragment holds the header whole (RFC 7112), the others none of it.
+        // The first fragment has at least 8 bytes, the length of the UDP and ICMP headers: it holds the
+        // whole header (RFC 7112), and the others none of it.
         let (mut head, payload) = match part.range.start.checked_sub(transport_len) {
             Some(start) => (Head::new(), start..part.range.end - transport_len),
             None => (
@@ -121,7 +121,7 @@ impl Iterator for Fragments {
             more: part.more,
         };
         let payload = slice(&self.payload, payload);
-        // The plan guarantees what this checks; a refusal ends the datagram.
+        // The plan guarantees valid fields; an error would end the datagram.
         prepend_ip_fragment(&mut head, &self.fields, info, payload.len_bytes()).ok()?;
         Some(TxPacket {
             head,
@@ -131,7 +131,7 @@ impl Iterator for Fragments {
     }
 }
 
-/// `range` of the bytes of `chunks`, sharing them.
+/// Returns the bytes of `chunks` in `range`, shared, not copied.
 fn slice(chunks: &Chunks, range: Range<usize>) -> Chunks {
     let mut part = Chunks::new();
     let mut at = 0;
@@ -139,7 +139,7 @@ fn slice(chunks: &Chunks, range: Range<usize>) -> Chunks {
         let end = at + piece.len();
         if at < range.end && range.start < end {
             let inside = range.start.saturating_sub(at)..(range.end - at).min(piece.len());
-            // As many pieces as before, at most.
+            // Never more pieces than `chunks` has.
             let _ = part.push(piece.slice(inside));
         }
         at = end;

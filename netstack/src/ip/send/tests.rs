@@ -1,4 +1,4 @@
-//! What is sent is read again by the parsers, cut and put together again.
+//! The parsers and the reassembly read the packets that were built.
 
 use super::*;
 use crate::base::time::Duration;
