@@ -1,14 +1,13 @@
-//! Whether an ICMP error may be sent about a packet, and the message.
+//! The permission to send an ICMP error about a packet, and the error.
 //!
 //! * **Define.** A [`Permit`] is the permission to send one particular error about one packet.
-//! * **Enforce.** [`permit`] is the only constructor and asks every question of RFC 1122 section
-//!   3.2.2 and RFC 4443 section 2.4(e).
-//! * **Consume.** [`Permit::build`] makes the packet. What remains to the caller is the rate: it
-//!   asks [`super::IcmpLimiter`] between the two, so that a packet that may not be answered takes
-//!   nothing from the bucket.
+//! * **Enforce.** [`permit`] is the only constructor and checks all rules of RFC 1122 section 3.2.2 and
+//!   RFC 4443 section 2.4(e).
+//! * **Consume.** [`Permit::build`] builds the packet. The caller limits the rate: it calls
+//!   [`super::IcmpLimiter`] in between, so that a suppressed error takes no tokens.
 //!
-//! The offending packet is read again here, leniently, so that no caller can forget a rule or bring
-//! facts that are not the packet's.
+//! The offending packet is parsed again here, leniently, so that no caller can skip a rule or pass values
+//! that are not the packet's.
 
 use core::net::IpAddr;
 
@@ -21,20 +20,20 @@ use packet::{IpProto, Payload, TxPacket};
 
 use crate::ip::addresses::{AddressTable, Destination};
 
-/// Why no error is sent about a packet. Silence is right then: it is not counted on its own.
+/// The rule that suppresses an error about a packet. It is not counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Suppressed {
-    /// Its headers cannot be read far enough to tell.
+    /// The headers cannot be parsed.
     Unreadable,
-    /// Its source is not one host, or claims to be us.
+    /// The source is not a single host, or is one of the host's own addresses.
     Source,
-    /// It was sent to a broadcast or multicast address, or not to us.
+    /// The destination is a broadcast or multicast address, or not one of the host's.
     Destination,
-    /// It is a fragment other than the first.
+    /// The packet is a fragment other than the first.
     LaterFragment,
-    /// It is an ICMP error, or an ICMP message that might be one.
+    /// The packet is an ICMP error, or an ICMP message that may be one.
     IcmpError,
-    /// The message is of the other version.
+    /// The message is of the other IP version.
     Version,
 }
 
@@ -47,7 +46,7 @@ pub struct Permit {
     offending: Payload,
 }
 
-/// Port unreachable (RFC 1122 section 4.1.3.1, RFC 4443 section 3.1).
+/// Returns a Port Unreachable message (RFC 1122 section 4.1.3.1, RFC 4443 section 3.1).
 pub fn port_unreachable(version: IpVersion) -> IcmpMessage {
     match version {
         IpVersion::V4 => Icmpv4::DestinationUnreachable {
@@ -62,7 +61,7 @@ pub fn port_unreachable(version: IpVersion) -> IcmpMessage {
     }
 }
 
-/// Fragment reassembly time exceeded (RFC 1122 section 3.3.2, RFC 8200 section 4.5).
+/// Returns a Fragment Reassembly Time Exceeded message (RFC 1122 section 3.3.2, RFC 8200 section 4.5).
 pub fn reassembly_time_exceeded(version: IpVersion) -> IcmpMessage {
     let code = TimeExceededCode::Reassembly;
     match version {
@@ -71,10 +70,27 @@ pub fn reassembly_time_exceeded(version: IpVersion) -> IcmpMessage {
     }
 }
 
-/// Whether `message` may be sent about `offending`, a packet as received from its first octet.
+/// Permits `message` about `offending`, a whole packet as received.
+///
+/// ```
+/// use netstack::icmp::error::{Suppressed, permit, port_unreachable};
+/// use netstack::ip::addresses::AddressTable;
+/// use packet::Payload;
+/// use packet::ip::IpVersion;
+///
+/// // 28 bytes from 10.0.0.9 to the broadcast address.
+/// let mut bytes = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 9, 255, 255, 255, 255];
+/// bytes.extend([0; 8]);
+/// let offending = Payload::from(bytes::Bytes::from(bytes));
+/// let mut addresses = AddressTable::new();
+/// addresses.add("10.0.0.1/24".parse()?)?;
+/// let refused = permit(&addresses, port_unreachable(IpVersion::V4), &offending);
+/// assert_eq!(refused.err(), Some(Suppressed::Destination));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// The rule that forbids it.
+/// The rule that suppresses it.
 pub fn permit(
     addresses: &AddressTable,
     message: IcmpMessage,
@@ -108,7 +124,7 @@ pub fn permit(
     })
 }
 
-/// The exceptions of RFC 4443 section 2.4(e.3).
+/// Returns `true` for the messages that may be sent about multicast packets (RFC 4443 section 2.4(e.3)).
 fn answers_multicast(message: IcmpMessage) -> bool {
     const UNRECOGNIZED_OPTION: u8 = Icmpv6ParameterProblemCode::UnrecognizedOption as u8;
     matches!(
@@ -123,9 +139,9 @@ fn answers_multicast(message: IcmpMessage) -> bool {
     )
 }
 
-/// RFC 1122 section 3.2.2 forbids errors about later fragments. IPv6 has one that is about nothing
-/// else: the fragment ends where no datagram can (RFC 8200 section 4.5), unless what it is part of
-/// might be an error itself.
+/// Returns `true` for the messages that may be sent about later fragments. RFC 1122 section 3.2.2 forbids
+/// all; IPv6 requires one about a fragment that ends beyond the largest datagram (RFC 8200 section 4.5),
+/// unless the datagram may be an ICMP error.
 fn answers_later_fragment(message: IcmpMessage, proto: IpProto) -> bool {
     matches!(message, IcmpMessage::V6(Icmpv6::ParameterProblem { .. }))
         && proto != IpProto::ICMPV6
@@ -133,13 +149,14 @@ fn answers_later_fragment(message: IcmpMessage, proto: IpProto) -> bool {
 }
 
 impl Permit {
-    /// Who the error goes to.
+    /// Returns the destination of the error.
     pub fn to(&self) -> IpAddr {
         self.dst
     }
 
-    /// The packet: it quotes as much of the offending one as every node can receive (576 or 1280
-    /// octets), shared, not copied. `None` only if the headers cannot be written.
+    /// Builds the error. It quotes as much of the offending packet as fits 576 bytes (IPv4) or 1,280 bytes
+    /// (IPv6), which every node can receive; the quote is shared, not copied. Returns `None` only if the
+    /// headers cannot be written.
     pub fn build(self, ttl: u8) -> Option<TxPacket> {
         let fields = IpFields {
             src: self.src,

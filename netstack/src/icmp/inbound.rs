@@ -1,18 +1,14 @@
-//! ICMP messages that were sent to us: questions to answer, and errors about what we sent.
+//! Received ICMP messages: echo requests to answer, echo replies, and errors about sent packets.
 //!
-//! * **Define.** A [`TransportError`] is about a packet that carries one of our addresses as its
-//!   source, the very address that the error was sent to, and names a flow by both ends.
-//! * **Enforce.** [`on_packet`] is the only constructor.
-//! * **Consume.** The stack looks up the flow; the transport decides whether to believe it: TCP by
-//!   the quoted sequence number (RFC 5927 section 4.1), UDP by having such a socket.
+//! A [`TransportError`] quotes a packet whose source is the address that the error was sent to, which is one
+//! of the host's, and identifies a flow. The stack looks up the flow, and the transport validates the error:
+//! TCP by the quoted sequence number (RFC 5927 section 4.1), UDP by the existence of the socket. Any peer
+//! that guesses a flow can send such an error, so nothing here changes state.
 //!
-//! An error is a hint from anybody who can guess a flow. Nothing here changes state.
-//!
-//! Silently ignored: Source Quench (RFC 6633), redirects (the one device has no other router to
-//! choose; RFC 1122 section 3.2.2.2 is for hosts with several), timestamp and information requests
-//! (RFC 1122 sections 3.2.2.7 and 3.2.2.8 leave them to us), neighbour and multicast listener
-//! messages (a TUN device has no link layer), unknown queries (RFC 1122 section 3.2.2, RFC 4443
-//! section 2.4(b)).
+//! Ignored without an answer: Source Quench (RFC 6633), redirects (RFC 1122 section 3.2.2.2; the host has
+//! one device and no choice of routers), timestamp and information requests (optional, RFC 1122 sections
+//! 3.2.2.7 and 3.2.2.8), neighbour discovery and multicast listener messages (a TUN device has no link
+//! layer), and unknown queries (RFC 1122 section 3.2.2, RFC 4443 section 2.4(b)).
 
 use core::net::{IpAddr, SocketAddr};
 use core::ops::Range;
@@ -29,24 +25,24 @@ use crate::ip::addresses::AddressTable;
 use crate::ip::receive::Cast;
 use crate::ip::send::{Packets, SendError, TxParams, icmp_packets};
 
-/// Which echo requests are answered beyond those to our own addresses. None by default: an answer
-/// to many is an amplifier (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2 leave the choice).
+/// The echo requests that are answered besides those to unicast addresses. None by default: such answers
+/// would amplify an attack (optional by RFC 1122 section 3.2.2.6 and RFC 4443 section 4.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EchoPolicy {
-    /// Answer pings to IPv4 broadcast addresses.
+    /// Answer echo requests to IPv4 broadcast addresses.
     pub broadcast: bool,
-    /// Answer pings to the multicast groups that we are in.
+    /// Answer echo requests to multicast groups that the host is a member of.
     pub multicast: bool,
 }
 
-/// What an ICMP message means to us.
+/// The meaning of a received ICMP message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Inbound {
-    /// A ping to answer: [`EchoRequest::reply`].
+    /// An echo request to answer with [`EchoRequest::reply`].
     EchoRequest(EchoRequest),
-    /// An answer to a ping of ours.
+    /// A reply to an echo request.
     EchoReply {
-        /// Who answered.
+        /// The sender of the reply.
         from: IpAddr,
         /// Identifier of the request.
         ident: u16,
@@ -55,18 +51,18 @@ pub enum Inbound {
         /// Range of the echo payload in the packet.
         payload: Range<usize>,
     },
-    /// An error about something that we may have sent.
+    /// An error about a packet that this host may have sent.
     Error(TransportError),
-    /// Discard and count.
+    /// A message to discard and count.
     Drop(DropReason),
 }
 
-/// A ping to answer.
+/// An echo request to answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EchoRequest {
-    /// Our address, the source of the answer.
+    /// The source address of the reply, one of the host's.
     pub local: IpAddr,
-    /// Who asks.
+    /// The sender of the request.
     pub remote: IpAddr,
     /// Identifier, to be returned.
     pub ident: u16,
@@ -76,30 +72,30 @@ pub struct EchoRequest {
     pub payload: Range<usize>,
 }
 
-/// What went wrong with a packet that we may have sent.
+/// The kind of an error about a packet that this host may have sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorKind {
-    /// Nobody listens on the port.
+    /// No socket listens on the port.
     PortUnreachable,
-    /// The host knows no such protocol.
+    /// The host does not support the protocol.
     ProtocolUnreachable,
-    /// The host does not answer.
+    /// The host cannot be reached.
     HostUnreachable,
-    /// No route to the network.
+    /// The network cannot be reached.
     NetUnreachable,
-    /// Something on the way forbids it.
+    /// A router or the host prohibits it.
     AdminProhibited,
-    /// The packet was larger than a link on the way carries.
+    /// The packet exceeded the MTU of a link on its path.
     PacketTooBig {
-        /// That link's MTU in bytes; 0 from a router that does not tell (RFC 1191 section 5).
+        /// The MTU of that link in bytes; 0 from a router that does not report it (RFC 1191 section 5).
         mtu: u32,
     },
-    /// The packet lived too long, or not all of its fragments came in time.
+    /// The packet's time to live or its reassembly timeout expired.
     TimeExceeded,
     /// A header field was not understood.
     ParameterProblem,
-    /// An ICMPv6 error of a type unknown here, which the transport is to be told all the same
-    /// (RFC 4443 section 2.4(a)).
+    /// An ICMPv6 error of an unknown type, which is passed to the transport, too (RFC 4443 section
+    /// 2.4(a)).
     Unknown {
         /// Its type: below 128.
         kind: u8,
@@ -109,36 +105,36 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// True for what may pass by itself: a connection must outlive it (RFC 1122 section 4.2.3.9,
-    /// RFC 5461). The others may end a connection that is being opened, once their quote is
-    /// believed (RFC 5927 section 5.2).
+    /// Returns `true` for a soft error, which may be transient: it must not abort a connection (RFC 1122
+    /// section 4.2.3.9, RFC 5461). A hard error may abort a connection that is being opened, if its quote is
+    /// valid (RFC 5927 section 5.2).
     pub fn is_soft(&self) -> bool {
         !matches!(self, Self::PortUnreachable | Self::ProtocolUnreachable)
     }
 }
 
-/// An error about a packet of one of our flows, if there is such a flow.
+/// An error about a packet of a flow, which may or may not exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TransportError {
     /// TCP or UDP.
     pub proto: IpProto,
-    /// Our side of the flow: source of the quoted packet.
+    /// Local address and port of the flow: the source of the quoted packet.
     pub local: SocketAddr,
-    /// The peer's side: its destination.
+    /// Remote address and port of the flow: the destination of the quoted packet.
     pub remote: SocketAddr,
-    /// What went wrong.
+    /// The kind of the error.
     pub kind: ErrorKind,
-    /// Sequence number of the quoted TCP segment, if it was quoted that far: to be believed, it must
-    /// lie between SND.UNA and SND.NXT (RFC 5927 section 4.1).
+    /// Sequence number of the quoted TCP segment, if the quote is long enough. It must be between SND.UNA
+    /// and SND.NXT for the error to be valid (RFC 5927 section 4.1).
     pub tcp_seq: Option<u32>,
-    /// Length of the quoted packet as its header says, in bytes: a Packet Too Big about a packet
-    /// that would have fitted is a lie (RFC 5927 section 7.2).
+    /// Length of the quoted packet in its header, in bytes. A Packet Too Big is not valid if the reported MTU
+    /// is not less than that (RFC 5927 section 7.2).
     pub quoted_len: u32,
-    /// Who sent the error: the peer, or a router on the way.
+    /// The sender of the error: the peer, or a router on the path.
     pub reporter: IpAddr,
 }
 
-/// Reads an ICMP message: the payload of `packet`, which was delivered as [`Cast`].
+/// Parses the ICMP message in `packet`, whose destination was of the kind `cast`.
 pub fn on_packet<I: Ip>(
     packet: &IpPacket<'_, I>,
     cast: Cast,
@@ -198,7 +194,7 @@ pub fn on_packet<I: Ip>(
 /// Returns the range behind the ICMP header in the packet.
 fn echo_payload<I: Ip>(packet: &IpPacket<'_, I>) -> Range<usize> {
     let payload = packet.payload_range();
-    // The view was read, so the header is there.
+    // The message was parsed, so the header is complete.
     (payload.start + HEADER_LEN).min(payload.end)..payload.end
 }
 
@@ -216,7 +212,7 @@ fn on_error(src: IpAddr, dst: IpAddr, kind: Option<ErrorKind>, quote: &Quote<'_>
     let Some(packet) = quote.packet() else {
         return Inbound::Drop(DropReason::IcmpMalformed);
     };
-    // An error goes to the source of what caused it. One sent to a broadcast or group never does.
+    // An error goes to the source of the packet that caused it, never to a broadcast or multicast address.
     let Some((local_port, remote_port)) = packet.ports().filter(|_| packet.src == dst) else {
         return Inbound::Drop(DropReason::IcmpUnmatched);
     };
@@ -272,7 +268,7 @@ fn kind_v6(message: Icmpv6) -> Option<ErrorKind> {
         },
         Icmpv6::PacketTooBig { mtu } => ErrorKind::PacketTooBig { mtu },
         Icmpv6::TimeExceeded { .. } => ErrorKind::TimeExceeded,
-        // Code 1 says that the host knows no such protocol.
+        // Code 1: the host does not recognise the next header.
         Icmpv6::ParameterProblem { code: 1, .. } => ErrorKind::ProtocolUnreachable,
         Icmpv6::ParameterProblem { .. } => ErrorKind::ParameterProblem,
         Icmpv6::Other { kind, code, .. } => ErrorKind::Unknown { kind, code },
@@ -281,11 +277,11 @@ fn kind_v6(message: Icmpv6) -> Option<ErrorKind> {
 }
 
 impl EchoRequest {
-    /// The answer: the data that was asked with, whole, in as many fragments as the path needs.
-    /// `packet` is the packet that [`on_packet`] read; its data is shared, not copied.
+    /// Builds the reply, with the whole payload of the request, in fragments if it exceeds the path MTU.
+    /// `packet` is the packet that [`on_packet`] parsed; its payload is shared, not copied.
     ///
     /// # Errors
-    /// A [`SendError`] if the path cannot carry it at all.
+    /// A [`SendError`] if the reply cannot be built.
     pub fn reply(
         &self,
         packet: &Payload,
@@ -307,8 +303,7 @@ impl EchoRequest {
         };
         let payload = Chunks::from(packet.slice(self.payload.clone()));
         let params = TxParams {
-            // The request's DSCP may come back; its congestion marks say nothing about the way
-            // back (RFC 3168 section 6).
+            // The reply may have the request's DSCP, but not its ECN codepoint (RFC 3168 section 6).
             traffic_class: params.traffic_class & 0xfc,
             ..*params
         };

@@ -1,4 +1,4 @@
-//! Every message, by table: what it means, what is ignored, what is not believed.
+//! Tests of the meaning of each message, by table.
 
 use super::super::testing::{PEER4, PEER6, US4, US6, addresses, icmp, ip, packet};
 use super::*;
@@ -363,7 +363,7 @@ fn a_ping_comes_back_as_it_went() {
                 continue; // put together in the tests of ip::send
             }
             let reply = replies.map(|p| p.to_vec()).next().expect("one");
-            // We play the peer: the reply is read with the same code.
+            // The peer parses the reply with the same code.
             let addresses = addresses();
             let answer = if us == US4 {
                 let packet = IpPacket::<Ipv4>::parse(&reply).expect("v4");

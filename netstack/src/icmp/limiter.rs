@@ -1,50 +1,60 @@
-//! How many ICMP errors are sent: a token bucket over all destinations.
+//! The rate limit of ICMP errors: a token bucket over all destinations.
 //!
-//! A bucket that everybody shares can be watched: a peer that spoofs probes and then asks for
-//! errors of its own learns from a missing one which probe was answered (CVE-2020-25705). So each
-//! error costs a random one to three tokens of half the rate: the mean is the configured one, and
-//! the exact fill is nobody's knowledge.
+//! A shared bucket is a side channel: a peer that sends spoofed probes and then probes of its own learns
+//! from a missing error which of the spoofed ones was answered (CVE-2020-25705). So each error costs one to
+//! three tokens at random. Tokens accrue at twice the configured rate, which keeps the mean, and no peer can
+//! infer the exact number of tokens.
 //!
 //! Sections: RFC 4443 section 2.4(f), RFC 1812 section 4.3.2.8.
 
 use crate::base::time::Duration;
 use crate::base::{Instant, Rng};
 
-/// One error's mean price, in tokens.
+/// Mean price of an error, in tokens.
 const MEAN_PRICE: u64 = 2;
 
 /// A token bucket for ICMP errors.
+///
+/// ```
+/// use netstack::base::{Instant, Rng};
+/// use netstack::icmp::IcmpLimiter;
+///
+/// let (mut rng, now) = (Rng::from_u64(7), Instant::ZERO);
+/// let mut limiter = IcmpLimiter::new(1_000, 50, now);
+/// let sent = (0..1_000).filter(|_| limiter.allow(now, &mut rng)).count();
+/// assert!((34..=100).contains(&sent), "about the burst of 50");
+/// ```
 #[derive(Clone, Debug)]
 pub struct IcmpLimiter {
-    /// Nanoseconds of credit; a token is what accrues in `nanos_per_token`.
+    /// Credit in nanoseconds; a token is worth `nanos_per_token`.
     credit_nanos: u64,
-    most_nanos: u64,
-    /// 0: nothing may be sent.
+    max_nanos: u64,
+    /// 0: no error may be sent.
     nanos_per_token: u64,
-    /// What the next error costs, in tokens: drawn once, so that asking again draws no cheaper one.
+    /// Price of the next error, in tokens. Drawn once, so that a repeated attempt gets no lower price.
     price: u64,
     refilled: Instant,
 }
 
 impl IcmpLimiter {
-    /// At most `per_second` errors a second in the mean, and `burst` at once (both approximately:
-    /// each costs a random amount). Starts full. Zero of either sends none.
+    /// Creates a full bucket that allows `per_second` errors per second in the mean and `burst` at once.
+    /// Both are approximate, because prices are random. If either is zero, no error is allowed.
     pub fn new(per_second: u32, burst: u32, now: Instant) -> Self {
         let nanos_per_token = match per_second {
             0 => 0,
             rate => 1_000_000_000 / (u64::from(rate) * MEAN_PRICE).min(1_000_000_000),
         };
-        let most_nanos = nanos_per_token * u64::from(burst) * MEAN_PRICE;
+        let max_nanos = nanos_per_token * u64::from(burst) * MEAN_PRICE;
         Self {
-            credit_nanos: most_nanos,
-            most_nanos,
+            credit_nanos: max_nanos,
+            max_nanos,
             nanos_per_token,
             price: MEAN_PRICE,
             refilled: now,
         }
     }
 
-    /// Whether one more error may be sent now; if so, it is paid for.
+    /// Returns `true` if an error may be sent now, and takes its price from the bucket.
     pub fn allow(&mut self, now: Instant, rng: &mut Rng) -> bool {
         if self.nanos_per_token == 0 {
             return false;
@@ -55,7 +65,7 @@ impl IcmpLimiter {
         self.credit_nanos = self
             .credit_nanos
             .saturating_add(elapsed)
-            .min(self.most_nanos);
+            .min(self.max_nanos);
         let cost = self.nanos_per_token * self.price;
         match self.credit_nanos.checked_sub(cost) {
             Some(left) => {

@@ -1,12 +1,12 @@
 //! ICMP and ICMPv6 of a host (RFC 792, RFC 1122 section 3.2.2, RFC 4443).
 //!
-//! Pure: it reads, decides and builds; what it says is counted, sent and believed elsewhere.
+//! Pure: it parses, decides and builds; the stack counts and sends.
 //!
-//! | module | owns |
+//! | module | content |
 //! |---|---|
-//! | [`inbound`] | messages sent to us: pings to answer, errors about what we sent |
-//! | [`error`] | whether an error may be sent about a packet, and the error |
-//! | [`limiter`] | how many |
+//! | [`inbound`] | received messages: echo requests, echo replies, and errors about sent packets |
+//! | [`error`] | the permission to send an error about a packet, and the error |
+//! | [`limiter`] | the rate limit of errors |
 
 pub mod error;
 pub mod inbound;

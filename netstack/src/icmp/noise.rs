@@ -1,5 +1,5 @@
-//! Damaged packets through everything that decides about them: nothing panics, nothing grows,
-//! nothing is answered that must not be.
+//! Damaged packets pass through parsing, reassembly and the ICMP rules: no code panics, memory stays
+//! bounded, and no error is sent where the rules forbid it.
 
 use core::net::IpAddr;
 
@@ -22,7 +22,7 @@ use crate::ip::receive::{
     Cast, Delivery, Origin, Upper, classify, fragment_in, on_parse_error, parameter_problem,
 };
 
-/// What was met, so that the test can tell that it met everything.
+/// Counts of the cases that occurred, so that the test can check that all of them did.
 #[derive(Default, Debug)]
 struct Met {
     unreadable: u32,

@@ -40,7 +40,7 @@ fn fields(src: &str, dst: &str, proto: IpProto) -> IpFields {
     }
 }
 
-/// A packet around `payload`, or one fragment of one.
+/// Returns a packet with `payload`, or one fragment of it.
 pub(super) fn packet(
     src: &str,
     dst: &str,
@@ -58,7 +58,7 @@ pub(super) fn packet(
     Payload::from(Bytes::from([head.as_slice(), payload].concat()))
 }
 
-/// A packet with an ICMP message and what follows its eight octets.
+/// Returns a packet with an ICMP message and the body behind its header of 8 bytes.
 pub(super) fn icmp(src: &str, dst: &str, message: impl Into<IcmpMessage>, body: &[u8]) -> Payload {
     let message = message.into();
     let mut head = Head::new();
