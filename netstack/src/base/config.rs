@@ -1,43 +1,55 @@
-//! Every limit of the stack in one place, checked against each other before anything runs.
+//! All limits of the stack.
 //!
-//! * **Define.** A [`Config`] that was validated bounds every queue, table and buffer.
-//! * **Enforce.** [`Config::validate`] is called by every constructor that takes one.
-//! * **Consume.** The layers allocate up to these numbers and count what exceeds them.
+//! They bound every queue, table and buffer; the layers count the packets that exceed them. Every
+//! constructor that takes a [`Config`] calls [`Config::validate`], which checks the limits against each
+//! other.
 
 use super::time::Duration;
 
 /// Limits and policies of a whole stack.
+///
+/// ```
+/// use netstack::base::Config;
+///
+/// let mut config = Config::default();
+/// config.validate()?;
+///
+/// config.reassembly_bytes = 1_000;
+/// let error = config.validate().unwrap_err();
+/// assert_eq!(error.key, "reassembly_bytes");
+/// # Ok::<(), netstack::base::ConfigError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// TCP's.
+    /// Limits and policies of TCP.
     pub tcp: TcpConfig,
-    /// Most TCP connections at a time, in all states, TIME-WAIT included.
+    /// Most TCP connections, in all states including TIME-WAIT.
     pub max_connections: usize,
-    /// Most large slabs (each holds one packet of the device's largest size).
+    /// Most large slabs; each holds one packet of the device's largest size.
     pub max_large_slabs: usize,
-    /// Most small slabs (2 KiB each).
+    /// Most small slabs, of 2 KiB each.
     pub max_small_slabs: usize,
-    /// Datagrams that a UDP socket queues.
+    /// Most datagrams that a UDP socket queues.
     pub udp_queue_datagrams: usize,
-    /// Bytes that a UDP socket queues.
+    /// Most bytes that a UDP socket queues.
     pub udp_queue_bytes: usize,
     /// Most datagrams under reassembly.
     pub reassembly_slots: usize,
     /// Most bytes held for reassembly.
     pub reassembly_bytes: usize,
-    /// How long a datagram may wait for its fragments (RFC 8200 section 4.5: 60 s).
+    /// Longest time that a datagram waits for its fragments (RFC 8200 section 4.5: 60 s).
     pub reassembly_timeout: Duration,
-    /// ICMP errors per second, over all destinations (RFC 4443 section 2.4(f)).
+    /// Mean rate of ICMP errors, over all destinations (RFC 4443 section 2.4(f)).
     pub icmp_errors_per_second: u32,
-    /// Burst of ICMP errors.
+    /// Largest burst of ICMP errors.
     pub icmp_error_burst: u32,
-    /// Most paths whose MTU is remembered.
+    /// Most destinations whose path MTU is cached.
     pub path_mtu_entries: usize,
     /// First port of the ephemeral range (RFC 6056).
     pub ephemeral_port_first: u16,
     /// Last port of the ephemeral range.
     pub ephemeral_port_last: u16,
-    /// Time to live / hop limit of what we send.
+    /// Time to live (hop limit in IPv6) of sent packets.
     pub ttl: u8,
 }
 
@@ -66,35 +78,35 @@ impl Default for Config {
 /// Limits and policies of TCP. Times are durations, sizes are bytes.
 #[derive(Clone, Debug)]
 pub struct TcpConfig {
-    /// Receive window offered at first, in bytes.
+    /// Initial receive window, in bytes.
     pub recv_buffer_initial: usize,
-    /// Receive window that autotuning may reach, in bytes.
+    /// Largest receive window that autotuning reaches, in bytes.
     pub recv_buffer_max: usize,
-    /// Unsent plus unacknowledged bytes that a connection may queue.
+    /// Most unsent plus unacknowledged bytes that a connection queues.
     pub send_buffer: usize,
-    /// Lower bound of the retransmission timeout (RFC 6298 says 1 s; as the kernel does, 200 ms).
+    /// Lower bound of the retransmission timeout (RFC 6298: 1 s; default 200 ms, as in Linux).
     pub rto_min: Duration,
-    /// First retransmission timeout (RFC 6298 section 2.1: 1 s).
+    /// Initial retransmission timeout (RFC 6298 section 2.1: 1 s).
     pub rto_initial: Duration,
     /// Upper bound of the retransmission timeout.
     pub rto_max: Duration,
-    /// How long an ACK may be delayed (RFC 9293 section 3.8.6.3: under 500 ms).
+    /// Longest delay of an ACK (RFC 9293 section 3.8.6.3: less than 500 ms).
     pub delayed_ack: Duration,
-    /// SYN and SYN-ACK retransmissions before giving up.
+    /// Retransmissions of a SYN or SYN-ACK before the connection is aborted.
     pub syn_retries: u8,
-    /// Data retransmissions before giving up (RFC 9293 section 3.8.3, R2).
+    /// Retransmissions of data before the connection is aborted (RFC 9293 section 3.8.3, R2).
     pub data_retries: u8,
-    /// Time in TIME-WAIT: 2 MSL (RFC 9293 section 3.4.1); the kernel's 60 s.
+    /// Time in TIME-WAIT, 2 MSL (RFC 9293 section 3.4.1); default 60 s, as in Linux.
     pub time_wait: Duration,
-    /// Time in FIN-WAIT-2 after both halves were closed by the application.
+    /// Time in FIN-WAIT-2 after the application closed both directions.
     pub fin_wait_2: Duration,
-    /// Idle time before the first keepalive; `None`: off by default (RFC 9293 section 3.8.4).
+    /// Idle time before the first keepalive probe; `None` means off (RFC 9293 section 3.8.4).
     pub keepalive_idle: Option<Duration>,
     /// Time between keepalive probes.
     pub keepalive_interval: Duration,
-    /// Unanswered probes before the connection is given up.
+    /// Unanswered probes before the connection is aborted.
     pub keepalive_probes: u8,
-    /// Nagle's algorithm at first (RFC 9293 section 3.7.4).
+    /// Use Nagle's algorithm unless a socket turns it off (RFC 9293 section 3.7.4).
     pub nagle: bool,
     /// Offer timestamps (RFC 7323).
     pub timestamps: bool,
@@ -104,9 +116,10 @@ pub struct TcpConfig {
     pub window_scaling: bool,
     /// Initial congestion window in segments (RFC 6928).
     pub initial_window_segments: u32,
-    /// Out-of-order ranges that a connection keeps (bounded work: CVE-2018-5390).
+    /// Most out-of-order ranges that a connection keeps, which bounds the work per segment
+    /// (CVE-2018-5390).
     pub max_reassembly_ranges: usize,
-    /// Connections not yet accepted, per listener.
+    /// Most connections not yet accepted, per listener.
     pub backlog: usize,
     /// Smallest MSS that a peer may impose (CVE-2019-11479).
     pub min_mss: u16,
@@ -141,20 +154,23 @@ impl Default for TcpConfig {
     }
 }
 
-/// A configuration that contradicts itself: which key, and what to do.
+/// A limit that is out of bounds or contradicts another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("config: {key} is {value}: {must}")]
 pub struct ConfigError {
-    /// The key, as in the configuration file.
+    /// The limit's key in the configuration file.
     pub key: &'static str,
-    /// Its value.
+    /// The invalid value.
     pub value: String,
-    /// What it must be.
+    /// The remedy, as an instruction.
     pub must: &'static str,
 }
 
 impl Config {
     /// Checks every limit against its bounds and against the others.
+    ///
+    /// # Errors
+    /// The first limit that is invalid.
     pub fn validate(&self) -> Result<(), ConfigError> {
         fn need(
             ok: bool,

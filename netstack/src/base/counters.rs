@@ -1,4 +1,4 @@
-//! Counters: one per worker, without a lock; every discarded packet has exactly one reason.
+//! Counters without a lock, one set per worker.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +13,7 @@ macro_rules! counters {
             /// Every value, in declaration order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// A stable name for reports and metrics.
+            /// Returns a stable name for reports and metrics.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
             }
@@ -22,7 +22,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Why a packet was discarded. Each discarded packet is counted under exactly one.
+    /// The reason why a packet was discarded. Each discarded packet is counted under exactly one.
     DropReason {
         /// Neither version 4 nor 6, or shorter than a fixed header.
         IpTooShortOrVersion => "ip_too_short_or_version",
@@ -34,11 +34,11 @@ counters! {
         IpParameterProblem => "ip_parameter_problem",
         /// IPv4 source route: the sender chose the way back (RFC 7126 sections 4.3 and 4.4).
         IpSourceRouted => "ip_source_routed",
-        /// Source address that no sender may use (multicast, broadcast, loopback, our own).
+        /// Source address that no sender may use (multicast, broadcast, loopback, one of our own).
         IpSourceInvalid => "ip_source_invalid",
-        /// Destination is not ours.
+        /// Destination is not one of our addresses.
         IpDestinationNotOurs => "ip_destination_not_ours",
-        /// No listener for the upper protocol.
+        /// Upper-layer protocol is not supported.
         IpProtocolUnknown => "ip_protocol_unknown",
         /// IPv6 no next header: nothing to deliver.
         IpNoNextHeader => "ip_no_next_header",
@@ -46,11 +46,11 @@ counters! {
         FragmentInvalid => "fragment_invalid",
         /// Fragment overlaps an earlier one (RFC 5722).
         FragmentOverlap => "fragment_overlap",
-        /// Fragment that had been received already, byte for byte.
+        /// Exact duplicate of a fragment.
         FragmentDuplicate => "fragment_duplicate",
         /// Reassembly memory or slots exhausted.
         FragmentNoMemory => "fragment_no_memory",
-        /// Not all fragments came in time.
+        /// Reassembly timed out.
         FragmentTimeout => "fragment_timeout",
         /// ICMP too short, bad checksum or malformed.
         IcmpMalformed => "icmp_malformed",
@@ -58,7 +58,7 @@ counters! {
         IcmpChecksum => "icmp_checksum",
         /// ICMP type or code that a host ignores.
         IcmpIgnored => "icmp_ignored",
-        /// ICMP error that matches no flow of ours, or fails the RFC 5927 checks.
+        /// ICMP error that matches no flow, or fails the checks of RFC 5927.
         IcmpUnmatched => "icmp_unmatched",
         /// UDP too short or length field wrong.
         UdpMalformed => "udp_malformed",
@@ -74,21 +74,21 @@ counters! {
         TcpChecksum => "tcp_checksum",
         /// No connection and no listener.
         TcpNoListener => "tcp_no_listener",
-        /// A SYN that met a full backlog.
+        /// SYN to a listener whose backlog is full.
         TcpBacklogFull => "tcp_backlog_full",
         /// Segment outside the receive window, or otherwise not acceptable (RFC 9293 3.10.7.4).
         TcpNotAcceptable => "tcp_not_acceptable",
         /// Failed PAWS (RFC 7323).
         TcpPaws => "tcp_paws",
-        /// SYN or RST that RFC 5961 answers with a challenge.
+        /// SYN or RST that is answered with a challenge ACK (RFC 5961).
         TcpChallenged => "tcp_challenged",
-        /// ACK of something never sent, or too old (RFC 5961).
+        /// ACK of data that was never sent, or too old (RFC 5961).
         TcpBadAck => "tcp_bad_ack",
         /// Data past a full receive or reassembly buffer.
         TcpNoBuffer => "tcp_no_buffer",
-        /// Data after our application closed.
+        /// Data after the application closed the connection.
         TcpDataAfterClose => "tcp_data_after_close",
-        /// No buffer left to receive into.
+        /// No free buffer to receive into.
         NoReceiveBuffer => "no_receive_buffer",
         /// The owning worker's inbox is full.
         InboxFull => "inbox_full",
@@ -106,7 +106,7 @@ counters! {
 }
 
 counters! {
-    /// What happened that is not a discard.
+    /// An event other than a discarded packet.
     Counter {
         /// Packets received from the device.
         PacketsIn => "packets_in",
@@ -120,17 +120,17 @@ counters! {
         EchoReplies => "echo_replies",
         /// ICMP errors sent.
         IcmpErrorsSent => "icmp_errors_sent",
-        /// ICMP errors not sent because of the rate limit.
+        /// ICMP errors suppressed by the rate limit.
         IcmpErrorsLimited => "icmp_errors_limited",
-        /// Datagrams put together from fragments.
+        /// Datagrams reassembled from fragments.
         Reassembled => "reassembled",
         /// Fragments sent.
         FragmentsOut => "fragments_out",
-        /// Connections opened by us that reached ESTABLISHED.
+        /// Connections opened by the application that reached ESTABLISHED.
         TcpActiveOpens => "tcp_active_opens",
         /// Connections opened by a peer that reached ESTABLISHED.
         TcpPassiveOpens => "tcp_passive_opens",
-        /// Connections gone, for any reason.
+        /// Connections closed, for any reason.
         TcpClosed => "tcp_closed",
         /// Segments retransmitted.
         TcpRetransmits => "tcp_retransmits",
@@ -140,7 +140,7 @@ counters! {
         TcpResetsOut => "tcp_resets_out",
         /// RST segments accepted.
         TcpResetsIn => "tcp_resets_in",
-        /// Packets handed from the worker that read them to the one that owns their flow.
+        /// Packets handed over from the worker that received them to the one that owns their flow.
         HandedOver => "handed_over",
     }
 }
@@ -148,7 +148,7 @@ counters! {
 const DROPS: usize = DropReason::ALL.len();
 const COUNTERS: usize = Counter::ALL.len();
 
-/// One worker's counters. Written by that worker, read by anybody.
+/// One worker's counters, written by that worker and read by any thread.
 #[derive(Debug)]
 pub struct Counters {
     drops: [AtomicU64; DROPS],
@@ -165,7 +165,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// All zero.
+    /// Creates counters that are all zero.
     pub fn new() -> Self {
         Self::default()
     }
@@ -175,12 +175,12 @@ impl Counters {
         self.drops[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts `count` of `counter`.
+    /// Adds `count` to `counter`.
     pub fn add(&self, counter: Counter, count: u64) {
         self.counts[counter as usize].fetch_add(count, Ordering::Relaxed);
     }
 
-    /// How many packets were discarded for `reason`.
+    /// Returns the number of packets that were discarded for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.drops[reason as usize].load(Ordering::Relaxed)
     }

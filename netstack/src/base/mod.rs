@@ -1,6 +1,6 @@
-//! What every layer of the stack stands on: time, randomness, limits and counters.
+//! The foundation of every layer: time, randomness, limits and counters.
 //!
-//! Imports nothing above it, reads no clock, draws no ambient randomness.
+//! Imports no other module, reads no clock and uses no global random generator.
 
 pub mod config;
 pub mod counters;

@@ -1,48 +1,59 @@
-//! Time as a number: nanoseconds since an origin that the caller chose.
+//! Time as nanoseconds since an origin that the caller chooses.
 //!
-//! The core never asks what time it is; each entry takes `now`. So a run on virtual time and a run
-//! on the machine's clock are the same code.
+//! The core reads no clock; each entry point takes `now`. So the same code runs on virtual time and on the
+//! machine's clock.
 
 use core::fmt;
 use core::ops::{Add, Sub};
 pub use core::time::Duration;
 
 /// A point in time: nanoseconds since the origin of the engine that drives the stack.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use netstack::base::Instant;
+///
+/// let start = Instant::from_millis(5);
+/// let later = start + Duration::from_micros(250);
+/// assert_eq!(later - start, Duration::from_micros(250));
+/// assert_eq!(start - later, Duration::ZERO);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
 impl Instant {
     /// The origin.
     pub const ZERO: Self = Self(0);
-    /// Further in the future than any timer.
+    /// A time after every timer.
     pub const FAR_FUTURE: Self = Self(u64::MAX);
 
-    /// From nanoseconds since the origin.
+    /// Creates an instant from nanoseconds since the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// From microseconds since the origin.
+    /// Creates an instant from microseconds since the origin.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros.saturating_mul(1_000))
     }
 
-    /// From milliseconds since the origin.
+    /// Creates an instant from milliseconds since the origin.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
 
-    /// Nanoseconds since the origin.
+    /// Returns the nanoseconds since the origin.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// Whole milliseconds since the origin.
+    /// Returns the whole milliseconds since the origin.
     pub const fn as_millis(self) -> u64 {
         self.0 / 1_000_000
     }
 
-    /// Time since `earlier`; zero if that lies in the future.
+    /// Returns the time since `earlier`, or zero if that is later.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -1,19 +1,17 @@
-//! Who owns a local port: an exact address beats the wildcard of its family.
+//! Owners of local addresses and ports: an exact address takes precedence over the wildcard of its family.
 //!
-//! * **Define.** At most one owner per local address, and one wildcard per family, for each port.
-//! * **Enforce.** [`BindTable::bind`] refuses a second one.
-//! * **Consume.** [`BindTable::lookup`] has one answer, in one hash lookup and a scan over the few
-//!   addresses that the port is bound to.
+//! Each port has at most one owner per local address and one wildcard per family. A lookup costs one hash
+//! lookup and a scan of the few addresses that the port is bound to.
 //!
-//! The families are separate: `[::]:80` does not take IPv4 (RFC 3493 section 5.3 with
-//! `IPV6_V6ONLY`), so a caller that wants both binds both.
+//! The families are separate: `[::]:80` does not receive IPv4 (RFC 3493 section 5.3 with `IPV6_V6ONLY`),
+//! so a caller that wants both binds both.
 
 use core::net::{IpAddr, SocketAddr};
 use std::collections::HashMap;
 
 use crate::ip::key::HashKey;
 
-/// Family and port.
+/// A port of one address family.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Port {
     ipv6: bool,
@@ -32,22 +30,22 @@ impl Port {
 #[derive(Clone, Debug)]
 struct Owners<T> {
     wildcard: Option<T>,
-    /// Bounded by the addresses of the host: it binds to no others.
+    /// Bounded by the addresses of the host, which binds to no others.
     exact: Vec<(IpAddr, T)>,
 }
 
-/// Why a bind was refused; the value comes back.
+/// The reason why a bind was refused, with the value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BindError<T> {
-    /// The same address and port is bound already.
+    /// The address and port are bound already.
     InUse(T),
-    /// The table holds as many as it may.
+    /// The table is full.
     Full(T),
-    /// Port 0 is no port: choose one first ([`super::PortAllocator`]).
+    /// The port is 0: select one first ([`super::PortAllocator`]).
     PortZero(T),
 }
 
-/// Owners of local addresses and ports.
+/// A table of the owners of local addresses and ports.
 #[derive(Clone, Debug)]
 pub struct BindTable<T> {
     ports: HashMap<Port, Owners<T>, HashKey>,
@@ -56,7 +54,7 @@ pub struct BindTable<T> {
 }
 
 impl<T> BindTable<T> {
-    /// A table of at most `max_bindings` bindings. Allocates nothing until the first.
+    /// Creates a table of at most `max_bindings` bindings. Does not allocate before the first.
     pub fn new(max_bindings: usize, secret: HashKey) -> Self {
         Self {
             ports: HashMap::with_hasher(secret),
@@ -92,12 +90,12 @@ impl<T> BindTable<T> {
         Ok(())
     }
 
-    /// True if exactly this address (or wildcard) and port is bound.
+    /// Returns `true` if exactly this address (or wildcard) and port is bound.
     pub fn is_bound(&self, local: SocketAddr) -> bool {
         self.get(local).is_some()
     }
 
-    /// The owner of exactly this address (or wildcard) and port.
+    /// Returns the owner of exactly this address (or wildcard) and port.
     pub fn get(&self, local: SocketAddr) -> Option<&T> {
         let owners = self.ports.get(&Port::of(local))?;
         if local.ip().is_unspecified() {
@@ -107,18 +105,19 @@ impl<T> BindTable<T> {
         }
     }
 
-    /// Who a packet to this address and port is for: the owner of the address, else of the wildcard.
+    /// Returns the owner that receives packets to this address and port: that of the exact address, else
+    /// that of the wildcard.
     pub fn lookup(&self, dst: SocketAddr) -> Option<&T> {
         let owners = self.ports.get(&Port::of(dst))?;
         owners.of(dst.ip()).or(owners.wildcard.as_ref())
     }
 
-    /// True if anybody owns the port, at whatever address of that family.
+    /// Returns `true` if the port is bound at any address of that family.
     pub fn is_port_used(&self, ipv6: bool, port: u16) -> bool {
         self.ports.contains_key(&Port { ipv6, port })
     }
 
-    /// Removes the owner of exactly this address (or wildcard) and port.
+    /// Removes and returns the owner of exactly this address (or wildcard) and port.
     pub fn unbind(&mut self, local: SocketAddr) -> Option<T> {
         let port = Port::of(local);
         let owners = self.ports.get_mut(&port)?;
@@ -135,17 +134,17 @@ impl<T> BindTable<T> {
         Some(removed)
     }
 
-    /// Number of bindings.
+    /// Returns the number of bindings.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// True if there is none.
+    /// Returns `true` if there are no bindings.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All owners, in no order.
+    /// Returns all owners, in no particular order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.ports
             .values()

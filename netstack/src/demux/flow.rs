@@ -1,13 +1,11 @@
-//! A connection's four-tuple as a key of 36 bytes, and the table of connections.
+//! The four-tuple of a connection as a key of 36 bytes, and the table of connections.
 //!
-//! * **Define.** Two [`FlowKey`]s are equal exactly if local and remote addresses and ports are,
-//!   families included.
-//! * **Enforce.** IPv4 addresses are stored in mapped form; a mapped address on the wire is refused
-//!   as a source (`ip::addresses`) and is never ours, so no IPv6 flow can pass for an IPv4 one.
-//! * **Consume.** The table compares 36 bytes and hashes five words, with a secret key: the peer
-//!   chooses two thirds of them.
+//! IPv4 addresses are stored in IPv4-mapped form. An IPv4-mapped address in an IPv6 header is refused as a
+//! source (`ip::addresses`) and is never one of our own, so no IPv6 flow has the key of an IPv4 flow.
 //!
-//! Sections: RFC 9293 section 3.3.1 (what identifies a connection).
+//! The hash has a secret key, because a peer chooses two thirds of the hashed words.
+//!
+//! Sections: RFC 9293 section 3.3.1 (a connection's identity).
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -39,12 +37,12 @@ fn socket_addr(mapped: [u8; 16], port: u16) -> SocketAddr {
 }
 
 impl FlowKey {
-    /// The flow between `local` and `remote`. Flow labels and scope ids do not count.
+    /// Creates the key of the flow between `local` and `remote`. Ignores flow labels and scope ids.
     pub fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         Self::of(local.ip(), local.port(), remote.ip(), remote.port())
     }
 
-    /// The same from the four parts as a packet has them.
+    /// Creates the key from the four parts, as a packet has them.
     pub fn of(local: IpAddr, local_port: u16, remote: IpAddr, remote_port: u16) -> Self {
         Self {
             local: mapped(local),
@@ -54,25 +52,25 @@ impl FlowKey {
         }
     }
 
-    /// Our side.
+    /// Returns the local address and port.
     pub fn local(&self) -> SocketAddr {
         socket_addr(self.local, self.local_port)
     }
 
-    /// The peer's side.
+    /// Returns the remote address and port.
     pub fn remote(&self) -> SocketAddr {
         socket_addr(self.remote, self.remote_port)
     }
 
-    /// Both ports in one number.
+    /// Returns both ports in one number.
     fn ports(&self) -> u32 {
         u32::from(self.local_port) << 16 | u32::from(self.remote_port)
     }
 }
 
 impl Hash for FlowKey {
-    /// Four words and the ports, in one order: cheaper than field by field, where each field and
-    /// each array length is a call of its own.
+    /// Writes four words and the ports. Field by field would be slower: each field and each array length
+    /// would be a call of its own.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let word = |mapped: &[u8; 16]| u128::from_ne_bytes(*mapped);
         let (local, remote) = (word(&self.local), word(&self.remote));
@@ -90,34 +88,47 @@ impl fmt::Debug for FlowKey {
     }
 }
 
-/// Which of `shards` parts of a table a flow lives in (0 if there is at most one).
+/// Returns the shard of a flow, in `0..shards` (0 if there is at most one).
 ///
-/// Uses the upper bits of the keyed hash; the tables inside use the lower ones, so sharding does
-/// not thin them out.
+/// Uses the upper bits of the keyed hash. The tables of the shards use the lower ones, so their buckets
+/// stay evenly filled.
 pub fn shard_of(key: &FlowKey, shards: usize, secret: &HashKey) -> usize {
     let high = secret.hash(key) >> 32;
     // A 32-bit number times the shard count, divided by 2^32: uniform without a division.
     ((high * shards as u64) >> 32) as usize
 }
 
-/// Connections by four-tuple, at most as many as it was made for.
+/// A bounded table of connections by four-tuple.
+///
+/// ```
+/// use netstack::base::Rng;
+/// use netstack::demux::{FlowKey, FlowTable};
+/// use netstack::ip::key::HashKey;
+///
+/// let secret = HashKey::random(&mut Rng::from_u64(7));
+/// let mut table = FlowTable::new(1_000, secret);
+/// let flow = FlowKey::new("10.0.0.1:80".parse()?, "10.0.0.9:4000".parse()?);
+/// assert!(table.insert(flow, "connection").is_ok());
+/// assert_eq!(table.get(&flow), Some(&"connection"));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Debug)]
 pub struct FlowTable<T> {
     flows: HashMap<FlowKey, T, HashKey>,
     max_flows: usize,
 }
 
-/// Why a flow was not added; the value comes back.
+/// The reason why a flow was not added, with the value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FlowError<T> {
-    /// The four-tuple is taken.
+    /// The table has the four-tuple already.
     Taken(T),
-    /// The table holds as many as it may.
+    /// The table is full.
     Full(T),
 }
 
 impl<T> FlowTable<T> {
-    /// A table of at most `max_flows` flows. Allocates nothing until the first.
+    /// Creates a table of at most `max_flows` flows. Does not allocate before the first.
     pub fn new(max_flows: usize, secret: HashKey) -> Self {
         Self {
             flows: HashMap::with_hasher(secret),
@@ -125,7 +136,7 @@ impl<T> FlowTable<T> {
         }
     }
 
-    /// What belongs to this four-tuple.
+    /// Returns the value of a four-tuple.
     pub fn get(&self, key: &FlowKey) -> Option<&T> {
         self.flows.get(key)
     }
@@ -133,7 +144,7 @@ impl<T> FlowTable<T> {
     /// Adds a flow.
     ///
     /// # Errors
-    /// [`FlowError`] with the value if the four-tuple is taken or the table full.
+    /// A [`FlowError`] with the value if the table has the four-tuple already or is full.
     pub fn insert(&mut self, key: FlowKey, value: T) -> Result<(), FlowError<T>> {
         let full = self.flows.len() >= self.max_flows;
         match self.flows.entry(key) {
@@ -146,8 +157,8 @@ impl<T> FlowTable<T> {
         }
     }
 
-    /// Removes a flow. Memory is given back once three quarters of it are unused, so that a flood
-    /// of connections leaves nothing behind.
+    /// Removes a flow and returns its value. Frees memory once seven eighths of it are unused, so that a
+    /// flood of connections leaves no memory allocated.
     pub fn remove(&mut self, key: &FlowKey) -> Option<T> {
         let removed = self.flows.remove(key);
         let capacity = self.flows.capacity();
@@ -157,17 +168,17 @@ impl<T> FlowTable<T> {
         removed
     }
 
-    /// Number of flows.
+    /// Returns the number of flows.
     pub fn len(&self) -> usize {
         self.flows.len()
     }
 
-    /// True if there is none.
+    /// Returns `true` if there are no flows.
     pub fn is_empty(&self) -> bool {
         self.flows.is_empty()
     }
 
-    /// All flows, in no order.
+    /// Returns all flows, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&FlowKey, &T)> {
         self.flows.iter()
     }

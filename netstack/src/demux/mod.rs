@@ -1,13 +1,13 @@
-//! Which connection, listener or socket a packet belongs to.
+//! Tables that find the connection, listener or socket of a packet.
 //!
-//! Tables only; the stack puts them behind its locks. They map to whatever handle the stack wants.
+//! The tables have no locks, which the stack adds, and map to any handle type.
 //!
-//! | module | maps |
+//! | module | content |
 //! |---|---|
-//! | [`flow`] | a connection's four-tuple, compact, with the shard it lives in |
-//! | [`bind`](mod@bind) | local address and port, the most specific match first (TCP listeners) |
-//! | [`udp`] | connected before bound before wildcard |
-//! | [`ports`] | the next ephemeral port (RFC 6056) |
+//! | [`flow`] | connections by four-tuple, and the shard of a four-tuple |
+//! | [`bind`](mod@bind) | owners of local addresses and ports, the most specific match first (TCP listeners) |
+//! | [`udp`] | UDP sockets: connected before bound before wildcard |
+//! | [`ports`] | selection of ephemeral ports (RFC 6056) |
 
 pub mod bind;
 pub mod flow;

@@ -1,25 +1,25 @@
-//! Which local port an outgoing flow gets.
+//! Selection of the local port of an outgoing flow.
 //!
-//! A port that a peer can predict is half of what it needs to forge packets into a flow (RFC 5927,
-//! RFC 6056 section 1). The double-hash algorithm of RFC 6056 section 3.3.4: a keyed hash of the
-//! addresses and the remote port gives each destination a start of its own, and small counters,
-//! chosen by a second hash, make consecutive flows to one destination take consecutive ports, so
-//! that a port is not used again there before the range has gone round (TIME-WAIT stays out of the
-//! way). Without a destination (an unconnected UDP socket) the start is random (section 3.3.1).
+//! An attacker that predicts the port has half of what it takes to forge packets of a flow (RFC 5927,
+//! RFC 6056 section 1). The double-hash algorithm of RFC 6056 section 3.3.4 prevents that: a keyed hash of
+//! the addresses and the remote port gives each destination its own start, and small counters, selected by
+//! a second hash, make consecutive flows to one destination take consecutive ports. So a destination sees
+//! no port twice before the range wraps, and TIME-WAIT rarely blocks one. Without a destination (an
+//! unconnected UDP socket) the start is random (section 3.3.1).
 //!
-//! Pure: what is in use is asked of the caller, at most once per port of the range.
+//! Pure: the caller says whether a port is in use, at most once per port of the range.
 
 use core::net::{IpAddr, SocketAddr};
 
 use crate::base::Rng;
 use crate::ip::key::HashKey;
 
-/// Counters: the more, the less one destination learns about flows to others.
+/// Number of counters: the more there are, the less a destination learns about flows to others.
 const COUNTERS: usize = 256;
 
 /// Every port of the range is in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("no free port between {first} and {last}")]
+#[error("no free port between {first} and {last}: close sockets, or widen the ephemeral range")]
 pub struct NoPort {
     /// First port of the range.
     pub first: u16,
@@ -27,7 +27,17 @@ pub struct NoPort {
     pub last: u16,
 }
 
-/// Chooses ephemeral ports.
+/// Selects ephemeral ports.
+///
+/// ```
+/// use netstack::base::Rng;
+/// use netstack::demux::PortAllocator;
+///
+/// let mut ports = PortAllocator::new(32_768, 60_999, &mut Rng::from_u64(7));
+/// let port = ports.pick("10.0.0.1".parse()?, "10.0.0.9:443".parse()?, |_in_use| false);
+/// assert!((32_768..=60_999).contains(&port.expect("a free port")));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct PortAllocator {
     first: u16,
@@ -38,8 +48,8 @@ pub struct PortAllocator {
 }
 
 impl PortAllocator {
-    /// Ports from `first` to `last`, both included (swapped if they come the wrong way round; 0 is
-    /// never chosen).
+    /// Creates an allocator of the ports from `first` to `last`, both included. Swaps them if they are in
+    /// the wrong order, and never selects 0.
     pub fn new(first: u16, last: u16, rng: &mut Rng) -> Self {
         let (first, last) = (first.min(last).max(1), first.max(last).max(1));
         Self {
@@ -52,10 +62,10 @@ impl PortAllocator {
         }
     }
 
-    /// A port for a flow from `local` to `remote` for which `in_use` says no.
+    /// Selects a port for a flow from `local` to `remote` that is not `in_use`.
     ///
     /// # Errors
-    /// [`NoPort`] after each port of the range was asked about once.
+    /// [`NoPort`] if every port of the range is in use.
     pub fn pick(
         &mut self,
         local: IpAddr,
@@ -68,16 +78,16 @@ impl PortAllocator {
         let start = self.offset_key.hash(&flow).wrapping_add(u64::from(counter));
         let (found, probed) = self.probe(start, &mut in_use);
         if let Some(counter) = self.counters.get_mut(at) {
-            // The next flow to this destination starts behind what was taken or found in use.
+            // The next flow to this destination starts behind the ports just probed.
             *counter = counter.wrapping_add(probed);
         }
         found.ok_or(self.none())
     }
 
-    /// A port without a destination, for an unconnected socket.
+    /// Selects a port without a destination, for an unconnected socket.
     ///
     /// # Errors
-    /// [`NoPort`] after each port of the range was asked about once.
+    /// [`NoPort`] if every port of the range is in use.
     pub fn pick_unconnected(
         &mut self,
         rng: &mut Rng,
@@ -87,7 +97,7 @@ impl PortAllocator {
         found.ok_or(self.none())
     }
 
-    /// The first free port from `start` on, going round the range once, and how many were asked.
+    /// Returns the first free port from `start` on, wrapping once, and the number of ports probed.
     fn probe(&self, start: u64, in_use: &mut impl FnMut(u16) -> bool) -> (Option<u16>, u16) {
         let count = u64::from(self.last - self.first) + 1;
         let start = start % count;

@@ -1,4 +1,4 @@
-//! Which UDP socket a datagram is for: connected before bound before wildcard.
+//! The table that finds the UDP socket of a datagram: connected before bound before wildcard.
 //!
 //! Sections: RFC 768, RFC 1122 section 4.1.3.
 
@@ -8,10 +8,10 @@ use super::bind::{BindError, BindTable};
 use super::flow::{FlowError, FlowKey, FlowTable};
 use crate::ip::key::HashKey;
 
-/// UDP sockets by what they are bound and connected to.
+/// A table of UDP sockets by local and remote address.
 ///
-/// A socket is bound first (to a port that is not 0), and connected later if at all. The binding
-/// stays when it connects: it keeps others off the port.
+/// A socket is bound first, to a port other than 0, and may be connected later. It stays bound then, so
+/// that no other socket can take the port.
 #[derive(Debug)]
 pub struct UdpTable<T> {
     bound: BindTable<T>,
@@ -19,7 +19,7 @@ pub struct UdpTable<T> {
 }
 
 impl<T: Clone> UdpTable<T> {
-    /// A table of at most `max_sockets` sockets.
+    /// Creates a table of at most `max_sockets` sockets.
     pub fn new(max_sockets: usize, secret: HashKey) -> Self {
         Self {
             bound: BindTable::new(max_sockets, secret),
@@ -27,7 +27,7 @@ impl<T: Clone> UdpTable<T> {
         }
     }
 
-    /// Binds a socket to a local address (unspecified: the wildcard of its family) and port.
+    /// Binds a socket to a local address and port. The unspecified address is the wildcard of its family.
     ///
     /// # Errors
     /// A [`BindError`] with the value; the table is then as it was.
@@ -35,11 +35,11 @@ impl<T: Clone> UdpTable<T> {
         self.bound.bind(local, socket)
     }
 
-    /// Connects a bound socket: datagrams from `remote` to exactly `local` (no wildcard) are its
-    /// own from now on.
+    /// Connects a bound socket: it receives the datagrams from `remote` to exactly `local`, which is no
+    /// wildcard.
     ///
     /// # Errors
-    /// [`FlowError`] with the value if that pair is connected already or the table full.
+    /// A [`FlowError`] with the value if the pair is connected already or the table is full.
     pub fn connect(
         &mut self,
         local: SocketAddr,
@@ -49,17 +49,17 @@ impl<T: Clone> UdpTable<T> {
         self.connected.insert(FlowKey::new(local, remote), socket)
     }
 
-    /// Ends a connection, not the binding.
+    /// Removes a connection, but not the binding.
     pub fn disconnect(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<T> {
         self.connected.remove(&FlowKey::new(local, remote))
     }
 
-    /// Ends a binding.
+    /// Removes a binding.
     pub fn unbind(&mut self, local: SocketAddr) -> Option<T> {
         self.bound.unbind(local)
     }
 
-    /// Who a datagram from `src` to `dst` is for.
+    /// Returns the socket that receives datagrams from `src` to `dst`.
     pub fn lookup(&self, src: SocketAddr, dst: SocketAddr) -> Option<&T> {
         if !self.connected.is_empty()
             && let Some(socket) = self.connected.get(&FlowKey::new(dst, src))
@@ -69,22 +69,22 @@ impl<T: Clone> UdpTable<T> {
         self.bound.lookup(dst)
     }
 
-    /// True if anybody is bound to the port, at whatever address of that family.
+    /// Returns `true` if the port is bound at any address of that family.
     pub fn is_port_used(&self, ipv6: bool, port: u16) -> bool {
         self.bound.is_port_used(ipv6, port)
     }
 
-    /// Number of bound sockets.
+    /// Returns the number of bound sockets.
     pub fn len(&self) -> usize {
         self.bound.len()
     }
 
-    /// True if none is bound.
+    /// Returns `true` if no socket is bound.
     pub fn is_empty(&self) -> bool {
         self.bound.is_empty()
     }
 
-    /// All bound sockets, in no order.
+    /// Returns all bound sockets, in no particular order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.bound.values()
     }

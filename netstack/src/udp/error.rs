@@ -1,13 +1,13 @@
-//! What a UDP socket reports: errors about its peer, and requests that cannot be met.
+//! The errors of a UDP socket: those that ICMP reports about its peer, and those of requests to send.
 //!
 //! Sections: RFC 1122 section 4.1.3.3 (every ICMP error reaches the application).
 
 use crate::icmp::ErrorKind;
 
-/// What an ICMP error told us about a peer (RFC 1122 section 4.1.3.3).
+/// An ICMP error about a peer (RFC 1122 section 4.1.3.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SocketError {
-    /// Nobody listens on the peer's port.
+    /// No socket listens on the peer's port.
     #[error("connection refused")]
     Refused,
     /// The peer's host cannot be reached.
@@ -16,44 +16,44 @@ pub enum SocketError {
     /// The peer's network cannot be reached.
     #[error("network unreachable")]
     NetUnreachable,
-    /// Something on the way forbids it.
+    /// A router or the peer prohibits it.
     #[error("administratively prohibited")]
     Prohibited,
-    /// The datagram was larger than the path carries.
+    /// The datagram exceeded the path MTU.
     #[error("datagram larger than the path's MTU of {mtu} bytes")]
     TooBig {
         /// The path MTU, in bytes.
         mtu: u16,
     },
-    /// A header field that somebody on the way did not understand.
+    /// A router or the peer did not understand a header field.
     #[error("parameter problem")]
     Protocol,
 }
 
-/// Why a datagram cannot be sent as asked.
+/// The reason why a datagram cannot be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SendError {
-    /// No destination given and the socket is not connected.
-    #[error("no destination: connect the socket or name one")]
+    /// No destination was given, and the socket is not connected.
+    #[error("no destination: connect the socket, or pass one")]
     NotConnected,
-    /// The destination's family is not the socket's.
-    #[error("destination is of another address family than the socket")]
+    /// The destination is of another address family than the socket.
+    #[error("destination is of another address family than the socket: use a socket of its family")]
     Family,
-    /// Port 0 cannot be sent to.
-    #[error("destination port is 0")]
+    /// The destination port is 0.
+    #[error("destination port is 0: choose a port from 1 to 65535")]
     PortZero,
-    /// Longer than a datagram can be.
-    #[error("{len} bytes do not fit in a datagram: at most {max}")]
+    /// The payload exceeds the largest datagram.
+    #[error("{len} bytes do not fit in a datagram: send at most {max}")]
     TooLong {
-        /// Bytes asked for.
+        /// Length of the payload, in bytes.
         len: usize,
-        /// Most that fit.
+        /// Largest payload, in bytes.
         max: usize,
     },
 }
 
 impl From<ErrorKind> for SocketError {
-    /// What an ICMP error means to the sender of a datagram.
+    /// Converts an ICMP error for the sender of a datagram.
     fn from(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::PortUnreachable => Self::Refused,

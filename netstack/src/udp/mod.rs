@@ -1,7 +1,8 @@
 //! One UDP socket (RFC 768, RFC 1122 section 4.1).
 //!
-//! Pure state: [`socket`] is the queue and the peer, [`error`] what it reports. Which datagram is
-//! for which socket is [`crate::demux::UdpTable`]'s, sending is [`crate::ip::send::udp_packets`]'s.
+//! Pure state: [`socket`] has the queue and the peer, [`error`] the errors.
+//! [`UdpTable`](crate::demux::UdpTable) finds the socket of a datagram, and
+//! [`udp_packets`](crate::ip::send::udp_packets) builds the packets to send.
 
 pub mod error;
 pub mod socket;

@@ -1,14 +1,10 @@
-//! A UDP socket as pure state: a bounded queue of datagrams, a peer, an error to report.
+//! A UDP socket as pure state: a bounded queue of datagrams, a peer, and a pending error.
 //!
-//! * **Define.** The queue holds at most so many datagrams and pins at most so many bytes of
-//!   memory, counted as held and not as received.
-//! * **Enforce.** [`Socket::deliver`] is the only way in; small datagrams are copied out of the
-//!   receive slab, so that 64 bytes do not pin 64 KiB.
-//! * **Consume.** The stack delivers without asking about memory; what does not fit is one counted
-//!   [`DropReason::UdpQueueFull`].
+//! The queue has a limit of datagrams and of memory. Memory is counted as held, not as received: small
+//! datagrams are copied out of the receive slab, so that 64 bytes do not pin 64 KiB. Datagrams that
+//! exceed a limit are dropped under [`DropReason::UdpQueueFull`].
 //!
-//! Knows no tables, no wakers, no lock. Sections: RFC 768, RFC 1122 section 4.1.3, RFC 8085
-//! section 5.1.
+//! Sections: RFC 768, RFC 1122 section 4.1.3, RFC 8085 section 5.1.
 
 use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
@@ -19,24 +15,24 @@ use packet::{Buffers, Payload};
 use super::error::{SendError, SocketError};
 use crate::base::DropReason;
 
-/// Payloads from this length on keep the slab they came in; shorter ones are copied out.
+/// Payloads of at least this length keep the slab that they were received in; shorter ones are copied.
 pub const KEEP_SLAB_BYTES: usize = 16 << 10;
 
-/// The most payload of a datagram over IPv4, in bytes: 65,535 less both headers.
+/// Largest payload of a datagram over IPv4, in bytes: 65,535 less both headers.
 pub const MAX_PAYLOAD_V4: usize = 65_507;
-/// The most payload of a datagram over IPv6, in bytes: 65,535 less the UDP header.
+/// Largest payload of a datagram over IPv6, in bytes: 65,535 less the UDP header.
 pub const MAX_PAYLOAD_V6: usize = 65_527;
 
-/// A datagram as received.
+/// A received datagram.
 #[derive(Clone, Debug)]
 pub struct Datagram {
-    /// Who sent it.
+    /// The sender.
     pub from: SocketAddr,
-    /// Which of our addresses it was sent to (may be a broadcast or multicast address).
+    /// The destination address, which may be a broadcast or multicast address.
     pub to: IpAddr,
-    /// What it carries.
+    /// The payload.
     pub payload: Payload,
-    /// Memory that it was counted for, in bytes.
+    /// Memory counted for it, in bytes.
     cost: usize,
 }
 
@@ -47,17 +43,32 @@ pub struct SegmentedDelivery {
     pub delivered: u32,
     /// Datagrams discarded, each under `reason`.
     pub dropped: u32,
-    /// Why.
+    /// The reason why they were discarded.
     pub reason: DropReason,
 }
 
-/// One UDP socket, bound, perhaps connected.
+/// A UDP socket that is bound, and connected or not.
+///
+/// ```
+/// use netstack::udp::Socket;
+/// use packet::{Buffers, Payload};
+///
+/// let buffers = Buffers::new(2048, 16, 16);
+/// let mut socket = Socket::new("10.0.0.1:53".parse()?, 8, 1 << 20);
+/// let payload = Payload::from(bytes::Bytes::from_static(b"question"));
+/// socket.deliver("10.0.0.9:4000".parse()?, "10.0.0.1".parse()?, payload, &buffers).expect("room");
+///
+/// let datagram = socket.recv().expect("delivered");
+/// assert_eq!(&datagram.payload[..], b"question");
+/// assert_eq!(socket.destination(Some(datagram.from), 100)?, datagram.from);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Socket {
     local: SocketAddr,
     remote: Option<SocketAddr>,
     queue: VecDeque<Datagram>,
-    /// Memory that the queue pins, in bytes.
+    /// Memory that the queue holds, in bytes.
     queued_bytes: usize,
     max_datagrams: usize,
     max_bytes: usize,
@@ -65,8 +76,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// A socket bound to `local` that queues at most `max_datagrams` datagrams and `max_bytes`
-    /// bytes of memory (at least one datagram, whatever its size).
+    /// Creates a socket bound to `local` that queues at most `max_datagrams` datagrams and `max_bytes`
+    /// bytes of memory, but always at least one datagram.
     pub fn new(local: SocketAddr, max_datagrams: usize, max_bytes: usize) -> Self {
         Self {
             local,
@@ -79,19 +90,19 @@ impl Socket {
         }
     }
 
-    /// What it is bound to; the address may be unspecified.
+    /// Returns the local address and port; the address may be unspecified.
     pub fn local(&self) -> SocketAddr {
         self.local
     }
 
-    /// What it is connected to.
+    /// Returns the peer, if the socket is connected.
     pub fn remote(&self) -> Option<SocketAddr> {
         self.remote
     }
 
-    /// Connects: from now on only `remote` is heard, and `local` (chosen by the stack) is where
-    /// it is answered from. What was queued from others before is dropped, as it could no longer
-    /// be told apart; returns how many datagrams that were.
+    /// Connects the socket to `remote`, with the source address `local` that the stack selected. Only
+    /// datagrams from `remote` are accepted from now on. Drops queued datagrams from other senders and
+    /// returns their number.
     pub fn connect(&mut self, local: SocketAddr, remote: SocketAddr) -> usize {
         self.local = local;
         self.remote = Some(remote);
@@ -102,17 +113,17 @@ impl Socket {
         before - self.queue.len()
     }
 
-    /// Ends the connection; the socket stays bound to `local`.
+    /// Disconnects the socket, which stays bound to `local`.
     pub fn disconnect(&mut self, local: SocketAddr) {
         self.local = local;
         self.remote = None;
         self.error = None;
     }
 
-    /// Takes in a datagram. `payload` is a slice of the receive slab.
+    /// Queues a datagram. `payload` is a slice of the receive slab.
     ///
     /// # Errors
-    /// [`DropReason::UdpNoSocket`] if the socket is connected to somebody else,
+    /// [`DropReason::UdpNoSocket`] if the socket is connected to another peer,
     /// [`DropReason::UdpQueueFull`] if the queue has no room.
     pub fn deliver(
         &mut self,
@@ -124,7 +135,7 @@ impl Socket {
         if !self.accepts_from(from) {
             return Err(DropReason::UdpNoSocket);
         }
-        // Asked before copying, so that a full socket costs nothing.
+        // Checked before the copy, so that a full socket costs little.
         if !self.has_room(payload.len()) {
             return Err(DropReason::UdpQueueFull);
         }
@@ -146,7 +157,7 @@ impl Socket {
         buffers: &Buffers,
     ) -> SegmentedDelivery {
         let size = usize::from(gso_size).max(1);
-        // At most 65,535: one for each byte.
+        // At most 65,535, one per byte.
         let count = payload.len().div_ceil(size).max(1);
         let shared =
             (payload.len() >= KEEP_SLAB_BYTES).then(|| payload.pinned_bytes().div_ceil(count));
@@ -174,12 +185,12 @@ impl Socket {
         outcome
     }
 
-    /// True if datagrams from `from` are for this socket.
+    /// Returns `true` if the socket accepts datagrams from `from`.
     fn accepts_from(&self, from: SocketAddr) -> bool {
         self.remote.is_none_or(|remote| remote == from)
     }
 
-    /// Whether a datagram that takes `memory` bytes fits; the first always does.
+    /// Returns `true` if a datagram that holds `memory` bytes fits. The first always does.
     fn has_room(&self, memory: usize) -> bool {
         self.queue.is_empty()
             || self.queue.len() < self.max_datagrams && self.queued_bytes + memory <= self.max_bytes
@@ -206,40 +217,39 @@ impl Socket {
         Ok(())
     }
 
-    /// The oldest datagram.
+    /// Removes and returns the oldest datagram.
     pub fn recv(&mut self) -> Option<Datagram> {
         let datagram = self.queue.pop_front()?;
         self.queued_bytes = self.queued_bytes.saturating_sub(datagram.cost);
         if self.queue.is_empty() && self.queue.capacity() > 64 {
-            // An idle socket holds no memory for the burst it once had.
+            // An idle socket keeps no memory of an earlier burst.
             self.queue.shrink_to(16);
         }
         Some(datagram)
     }
 
-    /// The oldest datagram, left in the queue.
+    /// Returns the oldest datagram without removing it.
     pub fn peek(&self) -> Option<&Datagram> {
         self.queue.front()
     }
 
-    /// Datagrams queued.
+    /// Returns the number of queued datagrams.
     pub fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    /// Memory that the queue pins, in bytes.
+    /// Returns the memory that the queue holds, in bytes.
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
 
-    /// True if [`Socket::recv`] or [`Socket::take_error`] has something.
+    /// Returns `true` if [`Socket::recv`] or [`Socket::take_error`] would return `Some`.
     pub fn is_readable(&self) -> bool {
         !self.queue.is_empty() || self.error.is_some()
     }
 
-    /// Takes in an ICMP error about a datagram sent to `remote`. Only a connected socket reports
-    /// it, once: to others it would not say whom it concerns. True if there is now something to
-    /// report.
+    /// Records an ICMP error about a datagram sent to `remote`, and returns `true` if the socket reports
+    /// it. Only a socket connected to `remote` does: to the user of another it would not name the peer.
     pub fn on_error(&mut self, remote: SocketAddr, error: SocketError) -> bool {
         let concerned = self.remote == Some(remote);
         if concerned {
@@ -248,15 +258,15 @@ impl Socket {
         concerned
     }
 
-    /// The error to report, once.
+    /// Removes and returns the pending error.
     pub fn take_error(&mut self) -> Option<SocketError> {
         self.error.take()
     }
 
-    /// Where a datagram of `len` bytes goes: `to` if given, else the connected peer.
+    /// Returns the destination of a datagram with `len` bytes of payload: `to` if given, else the peer.
     ///
     /// # Errors
-    /// A [`SendError`] that says what is wrong with the request.
+    /// A [`SendError`] if the datagram cannot be sent.
     pub fn destination(&self, to: Option<SocketAddr>, len: usize) -> Result<SocketAddr, SendError> {
         let to = to.or(self.remote).ok_or(SendError::NotConnected)?;
         if to.is_ipv4() != self.local.is_ipv4() {
@@ -277,8 +287,8 @@ impl Socket {
     }
 }
 
-/// A short payload out of the large slab it came in: into a small slab, or, when those are too
-/// short or used up, into memory of its own length. Long payloads keep their slab.
+/// Copies a short payload from the large slab that it was received in to a small slab, or, if those are
+/// too short or in use, to memory of its own length. Returns a long payload as it is.
 fn copied_out(payload: Payload, buffers: &Buffers) -> Payload {
     let len = payload.len();
     if len == 0 {
