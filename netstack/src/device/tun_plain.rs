@@ -1,7 +1,7 @@
 //! A TUN device with one queue and bare packets: works on any kernel that has TUN at all.
 //!
 //! Owns the descriptor through a library that lends it only by number, which decides how it waits
-//! ([`EpollWake`]).
+//! (`EpollWake`).
 
 use std::io;
 use std::os::fd::AsRawFd as _;

@@ -5,18 +5,13 @@ use core::ops::Range;
 use bytes::Bytes;
 use packet::Payload;
 
-use super::{FragmentIn, FragmentStatus};
+use super::FragmentIn;
+use super::check::MAX_HEADER;
+use super::rewrite::{
+    combine_ecn, ecn_of, rewrite_ipv4, rewrite_ipv6, set_ecn, write_ipv4_checksum,
+};
 use crate::base::DropReason;
-use crate::ip::fragment::{FRAGMENT_HEADER, IPV4_HEADER, IPV6_HEADER};
-
-const PROTO_ICMP: u8 = 1;
-const PROTO_TCP: u8 = 6;
-const PROTO_UDP: u8 = 17;
-const PROTO_ICMPV6: u8 = 58;
-
-/// Longest headers of a first fragment, in bytes. IPv4 headers have at most 60; a longer IPv6 chain in
-/// front of the fragment header has no use.
-const MAX_HEADER: usize = 512;
+use crate::ip::fragment::FRAGMENT_HEADER;
 
 /// Longest quote of a first fragment, in bytes: the room in the largest ICMP error (1,280 bytes for IPv6,
 /// less its headers).
@@ -69,76 +64,6 @@ pub(super) struct Datagram {
     refused: bool,
 }
 
-/// Checks a fragment by itself.
-pub(super) fn check(fragment: &FragmentIn<'_>) -> Result<(), FragmentStatus> {
-    const INVALID: FragmentStatus = FragmentStatus::Drop(DropReason::FragmentInvalid);
-    let ipv6 = fragment.src.is_ipv6();
-    let len = match fragment.packet.get(fragment.payload.clone()) {
-        Some(payload) => payload.len(),
-        None => return Err(INVALID),
-    };
-    let header_len = fragment.payload.start;
-    let least_header = if ipv6 {
-        IPV6_HEADER + FRAGMENT_HEADER
-    } else {
-        IPV4_HEADER
-    };
-    if !fragment.offset.is_multiple_of(8)
-        || header_len < least_header
-        || fragment.packet.len() > 65_575
-    {
-        return Err(INVALID);
-    }
-    if fragment.more && len % 8 != 0 {
-        // RFC 8200 section 4.5: the pointer is the Payload Length field.
-        return Err(parameter_problem(ipv6, 4, 0));
-    }
-    if len == 0 {
-        return Err(INVALID);
-    }
-    // IPv4's total length includes the header, IPv6's payload length the extension headers.
-    let header_counted = if ipv6 {
-        header_len - IPV6_HEADER - FRAGMENT_HEADER
-    } else {
-        header_len
-    };
-    if usize::from(fragment.offset) + len + header_counted > usize::from(u16::MAX) {
-        // RFC 8200 section 4.5: the pointer is the Fragment Offset field.
-        let offset_field = (header_len - FRAGMENT_HEADER + 2) as u32;
-        return Err(parameter_problem(ipv6, offset_field, 0));
-    }
-    if fragment.offset == 0 {
-        if header_len > MAX_HEADER {
-            return Err(INVALID);
-        }
-        if len < least_upper_header(fragment.proto) {
-            // IPv6: RFC 7112 section 5. IPv4: the tiny fragment attack (RFC 1858 section 3.1).
-            return Err(parameter_problem(ipv6, 0, 3));
-        }
-    }
-    Ok(())
-}
-
-/// Returns the Parameter Problem that RFC 8200 requires of IPv6, or a drop for IPv4, which has no such rule.
-fn parameter_problem(ipv6: bool, pointer: u32, code: u8) -> FragmentStatus {
-    if ipv6 {
-        FragmentStatus::ParameterProblem { pointer, code }
-    } else {
-        FragmentStatus::Drop(DropReason::FragmentInvalid)
-    }
-}
-
-/// Returns the least number of bytes of an upper-layer header in a first fragment. A first fragment without
-/// all of TCP's fixed fields hides the flags from packet filters; the other headers are no longer than the
-/// shortest fragment.
-fn least_upper_header(proto: u8) -> usize {
-    match proto {
-        PROTO_TCP => 20,
-        PROTO_UDP | PROTO_ICMP | PROTO_ICMPV6 => 8,
-        _ => 1,
-    }
-}
-
 impl Datagram {
     pub(super) fn new() -> Self {
         Self {
@@ -171,7 +96,7 @@ impl Datagram {
         self.refused
     }
 
-    /// Adds a fragment that passed [`check`].
+    /// Adds a fragment that passed [`check`](super::check::check).
     pub(super) fn insert(&mut self, fragment: &FragmentIn<'_>) -> Insert {
         if self.refused {
             return Insert::Refused {
@@ -325,90 +250,4 @@ impl Datagram {
         packet.advance(skip);
         Some(packet)
     }
-}
-
-/// Returns the ECN codepoint of a packet.
-fn ecn_of(packet: &[u8]) -> u8 {
-    match packet {
-        [first, second, ..] if first >> 4 == 4 => second & 3,
-        [first, second, ..] if first >> 4 == 6 => second >> 4 & 3,
-        _ => 0,
-    }
-}
-
-fn set_ecn(packet: &mut [u8], ipv6: bool, ecn: u8) {
-    if let Some(byte) = packet.get_mut(1) {
-        *byte = if ipv6 {
-            *byte & !0x30 | ecn << 4
-        } else {
-            *byte & !3 | ecn
-        };
-    }
-}
-
-/// Returns the ECN codepoint of a datagram: CE if any fragment has it. A mix of CE and Not-ECT is not
-/// valid, and the datagram is dropped (RFC 3168 section 5.3).
-fn combine_ecn(seen: u8) -> Option<u8> {
-    const NOT_ECT: u8 = 1 << 0;
-    const ECT_1: u8 = 1 << 1;
-    const ECT_0: u8 = 1 << 2;
-    const CE: u8 = 1 << 3;
-    match seen {
-        s if s & CE != 0 && s & NOT_ECT != 0 => None,
-        s if s & CE != 0 => Some(3),
-        // Of a mix of the others, any may be selected.
-        s if s & NOT_ECT != 0 => Some(0),
-        s if s & ECT_0 != 0 => Some(2),
-        s if s & ECT_1 != 0 => Some(1),
-        _ => Some(0),
-    }
-}
-
-/// Sets the total length and clears the fragment fields.
-fn rewrite_ipv4(packet: &mut [u8], header_len: usize) -> Option<()> {
-    let total = u16::try_from(packet.len()).ok()?;
-    let header = packet.get_mut(..header_len)?;
-    header.get_mut(2..4)?.copy_from_slice(&total.to_be_bytes());
-    header.get_mut(6..8)?.copy_from_slice(&[0, 0]);
-    Some(())
-}
-
-fn write_ipv4_checksum(header: &mut [u8]) {
-    let Some(field) = header.get_mut(10..12) else {
-        return;
-    };
-    field.copy_from_slice(&[0, 0]);
-    let mut sum: u32 = header
-        .chunks_exact(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-        .sum();
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    // Two folds leave 16 bits.
-    let checksum = !(sum as u16);
-    if let Some(field) = header.get_mut(10..12) {
-        field.copy_from_slice(&checksum.to_be_bytes());
-    }
-}
-
-/// Removes the fragment header: moves the headers in front of it by 8 bytes, which is where the packet
-/// then begins. Sets the last next header field to `proto`, and the payload length.
-fn rewrite_ipv6(packet: &mut [u8], header_len: usize, proto: u8) -> Option<()> {
-    let kept = header_len.checked_sub(FRAGMENT_HEADER)?;
-    packet.copy_within(0..kept, FRAGMENT_HEADER);
-    let packet = packet.get_mut(FRAGMENT_HEADER..)?;
-    let payload_len = u16::try_from(packet.len().checked_sub(IPV6_HEADER)?).ok()?;
-    packet
-        .get_mut(4..6)?
-        .copy_from_slice(&payload_len.to_be_bytes());
-    // Walks the extension headers in front of the fragment header, which the parser has accepted. Each has
-    // at least 8 bytes, so the loop ends.
-    let mut next_header_at = 6;
-    let mut at = IPV6_HEADER;
-    while at < kept {
-        next_header_at = at;
-        at += (usize::from(*packet.get(at + 1)?) + 1) * 8;
-    }
-    *packet.get_mut(next_header_at)? = proto;
-    Some(())
 }

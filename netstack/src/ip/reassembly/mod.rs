@@ -24,8 +24,10 @@
 //! Sections: RFC 791 section 3.2, RFC 815, RFC 1122 section 3.3.2, RFC 1858, RFC 3168 section 5.3,
 //! RFC 5722, RFC 6946 (atomic fragments never get here), RFC 7112, RFC 8200 section 4.5.
 
+mod check;
 mod datagram;
 mod report;
+mod rewrite;
 #[cfg(test)]
 mod tests;
 
@@ -156,7 +158,7 @@ impl Reassembly {
     /// Adds one fragment. Copies its bytes out of the receive buffer, so that 1 KiB of fragment does not
     /// hold a slab of 64 KiB.
     pub fn on_fragment(&mut self, now: Instant, fragment: &FragmentIn<'_>) -> FragmentOutcome {
-        if let Err(status) = datagram::check(fragment) {
+        if let Err(status) = check::check(fragment) {
             return FragmentOutcome {
                 status,
                 discarded: None,
