@@ -159,10 +159,7 @@ impl Reassembly {
     /// hold a slab of 64 KiB.
     pub fn on_fragment(&mut self, now: Instant, fragment: &FragmentIn<'_>) -> FragmentOutcome {
         if let Err(status) = check::check(fragment) {
-            return FragmentOutcome {
-                status,
-                discarded: None,
-            };
+            return FragmentOutcome::new(status, DropReason::FragmentInvalid, 0);
         }
         let key = Key::of(fragment);
         let mut discarded = 0;
@@ -177,52 +174,47 @@ impl Reassembly {
         // run yet.
         let in_time = self.slot(index).is_some_and(|slot| slot.expires > now);
         let Some(slot) = self.slot_mut(index).filter(|_| in_time) else {
-            return FragmentOutcome {
-                status: FragmentStatus::Drop(DropReason::FragmentTimeout),
-                discarded: None,
-            };
+            let reason = DropReason::FragmentTimeout;
+            return FragmentOutcome::new(FragmentStatus::Drop(reason), reason, 0);
         };
         let (before, was_refused) = (slot.datagram.held(), slot.datagram.is_refused());
         let inserted = slot.datagram.insert(fragment);
         let (held, is_refused) = (slot.datagram.held(), slot.datagram.is_refused());
         self.account(&key, before, held);
         self.refused += usize::from(is_refused && !was_refused);
-        let status = match inserted {
+        match inserted {
             Insert::Kept => {
-                let (dropped, survived) = self.fit(index);
-                discarded += dropped;
-                if survived {
+                let (evicted, survived) = self.fit(index);
+                let status = if survived {
                     FragmentStatus::Pending
                 } else {
                     FragmentStatus::Drop(DropReason::FragmentNoMemory)
-                }
+                };
+                FragmentOutcome::new(status, DropReason::FragmentNoMemory, discarded + evicted)
             }
-            Insert::Complete => match self.remove(index).and_then(|s| s.datagram.finish()) {
-                Some(packet) => FragmentStatus::Complete(packet),
-                None => FragmentStatus::Drop(DropReason::FragmentInvalid),
-            },
-            Insert::Duplicate => FragmentStatus::Drop(DropReason::FragmentDuplicate),
+            Insert::Complete => self.complete(index),
+            Insert::Duplicate => {
+                let status = FragmentStatus::Drop(DropReason::FragmentDuplicate);
+                FragmentOutcome::new(status, DropReason::FragmentNoMemory, discarded)
+            }
+            // No eviction is lost here: it comes with a new datagram only, which has no fragment to overlap.
             Insert::Refused {
                 reason,
                 fragments_lost,
-            } => {
-                return FragmentOutcome {
-                    status: FragmentStatus::Drop(reason),
-                    // No eviction is lost here: it comes with a new datagram only, which has no fragment
-                    // to overlap.
-                    discarded: (fragments_lost > 0).then_some(Discarded {
-                        reason,
-                        fragments: fragments_lost,
-                    }),
-                };
-            }
+            } => FragmentOutcome::new(FragmentStatus::Drop(reason), reason, fragments_lost),
+        }
+    }
+
+    /// Removes a datagram whose fragments are all there, and returns its packet.
+    fn complete(&mut self, index: u32) -> FragmentOutcome {
+        let reason = DropReason::FragmentInvalid;
+        let Some(Slot { datagram, .. }) = self.remove(index) else {
+            return FragmentOutcome::new(FragmentStatus::Drop(reason), reason, 0);
         };
-        FragmentOutcome {
-            status,
-            discarded: (discarded > 0).then_some(Discarded {
-                reason: DropReason::FragmentNoMemory,
-                fragments: discarded,
-            }),
+        let earlier = datagram.count().saturating_sub(1);
+        match datagram.finish() {
+            Some(packet) => FragmentOutcome::new(FragmentStatus::Complete(packet), reason, 0),
+            None => FragmentOutcome::new(FragmentStatus::Drop(reason), reason, earlier),
         }
     }
 

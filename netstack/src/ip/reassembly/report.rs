@@ -61,6 +61,16 @@ pub struct FragmentOutcome {
     pub discarded: Option<Discarded>,
 }
 
+impl FragmentOutcome {
+    /// Creates an outcome that discarded `fragments` earlier fragments for `reason`.
+    pub(super) fn new(status: FragmentStatus, reason: DropReason, fragments: u32) -> Self {
+        Self {
+            status,
+            discarded: (fragments > 0).then_some(Discarded { reason, fragments }),
+        }
+    }
+}
+
 /// Fragments that were kept and then discarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Discarded {

@@ -540,11 +540,17 @@ fn congestion_marks_are_combined() {
     for of in [V4, V6] {
         for (marks, expected) in cases {
             let mut c = cache(4, 1 << 20);
-            let mut status = None;
+            let (mut status, mut discarded) = (None, None);
             for (n, ecn) in marks.into_iter().enumerate() {
                 let f = fragment(Of { ecn, ..of }, n * 16, &[0; 16], n < 2);
-                status = Some(c.on_fragment(NOW, &f.input()).status);
+                let outcome = c.on_fragment(NOW, &f.input());
+                (status, discarded) = (Some(outcome.status), outcome.discarded);
             }
+            let earlier = expected.is_none().then_some(Discarded {
+                reason: DropReason::FragmentInvalid,
+                fragments: 2,
+            });
+            assert_eq!(discarded, earlier, "{marks:?}: each packet is counted");
             match (status, expected) {
                 (Some(FragmentStatus::Complete(packet)), Some(ecn)) => {
                     check_complete(Of { ecn, ..of }, &packet, &[0; 48], &format!("{marks:?}"));
