@@ -19,6 +19,17 @@
 //! | the benchmark itself | `benches/tests` | a network namespace |
 //! | layering: which module may name which | `layering.rs` here | nothing |
 //!
+//! # A fast subset
+//!
+//! Without root, and in less than a minute once it is built:
+//!
+//! ```sh
+//! cargo test -p lockorder -p packet -p netstack -p netstackd -p tools -p tests --lib \
+//!     --test simulation --test same_turn --test hand_over --test tokio_sockets --test layering \
+//!     --test fuzz_parsers -- --skip tcp::tests::goodput --skip tcp::tests::chaos \
+//!     --skip any_order_gives --skip no_slab_is_lost
+//! ```
+//!
 //! `docs/rfc/*.md` name the tests of each requirement: rename them there, too.
 //!
 //! # What a network namespace needs
