@@ -23,6 +23,46 @@ pub struct LockCtx<'k, L> {
     parent: PhantomData<(&'k mut (), *mut ())>,
 }
 
+// SAFETY: the condition holds for no `L`, so this makes no context `Send`. It is here for the
+// compiler's words: without it they are about a raw pointer.
+unsafe impl<L: sealed::OnAnyThread> Send for LockCtx<'_, L> {}
+
+pub(crate) mod sealed {
+    /// What may leave its thread: nothing. Its errors say so.
+    #[diagnostic::on_unimplemented(
+        message = "a lock context or key stays on its thread",
+        label = "carries the lock context or key of one thread to another",
+        note = "another thread has a key of its own: take it there with `Key::take` or `Key::with`",
+        note = "the closure of a `Leaf` carries none either: nothing is acquired in it"
+    )]
+    pub trait OnAnyThread {}
+
+    /// Only the contexts of this crate are contexts.
+    pub trait Sealed {}
+}
+
+/// What an acquisition takes: a `&mut LockCtx<'_, P>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a lock context",
+    label = "expected a `LockCtx`",
+    note = "a `Key` gives the context of the root: pass `&mut key.ctx()`",
+    note = "under a lock, pass the context that came with the lock"
+)]
+pub trait Context: sealed::Sealed {
+    /// The level last acquired, or the domain when nothing is held.
+    type Place;
+}
+
+impl<P> sealed::Sealed for LockCtx<'_, P> {}
+impl<P> Context for LockCtx<'_, P> {
+    type Place = P;
+}
+
+impl<C: Context> sealed::Sealed for &mut C {}
+impl<C: Context> Context for &mut C {
+    type Place = C::Place;
+}
+
 impl<'k, L> LockCtx<'k, L> {
     /// A context, where an acquisition (or the key) has established what it says.
     #[inline]
@@ -33,26 +73,44 @@ impl<'k, L> LockCtx<'k, L> {
         }
     }
 
-    /// The same context for a shorter time, for functions that take a context by value.
+    /// Returns the same context for a shorter time, for functions that take a context by value.
     #[inline]
     pub fn reborrow(&mut self) -> LockCtx<'_, L> {
         LockCtx::mint()
     }
 
-    /// The right to acquire several locks of one later level, while `self` is borrowed.
-    ///
-    /// The permit itself does not keep the borrow: whoever asks for one must borrow the
-    /// context for as long as what is acquired with it is held.
-    #[inline]
-    pub(crate) fn permit<'p, M>(&self) -> Permit<'p, M>
-    where
-        L: LockBefore<M>,
-    {
-        Permit::mint()
-    }
-
     /// Goes on to a later level without acquiring anything, for functions that want the
     /// context of just that level. What is given up comes back with the borrow's end.
+    ///
+    /// A trait object cannot have a method that is generic over the caller's level. Let it take
+    /// the context of one level, and call it through this:
+    ///
+    /// ```
+    /// # mod levels { lockorder::lock_order! {
+    /// #     pub domain App; level Table, Callback, Log; App => Table => Callback => Log; } }
+    /// use levels::{App, Callback, Log, Table};
+    /// use lockorder::{Key, LockCtx, Mutex};
+    ///
+    /// trait OnChange {
+    ///     // May acquire whatever comes after `Callback`.
+    ///     fn changed(&self, ctx: &mut LockCtx<'_, Callback>);
+    /// }
+    ///
+    /// struct Logger(Mutex<Log, Vec<&'static str>>);
+    /// impl OnChange for Logger {
+    ///     fn changed(&self, ctx: &mut LockCtx<'_, Callback>) {
+    ///         self.0.with(ctx, |lines, _| lines.push("changed"));
+    ///     }
+    /// }
+    ///
+    /// static TABLE: Mutex<Table, u32> = Mutex::new(0);
+    /// let observer: Box<dyn OnChange> = Box::new(Logger(Mutex::new(Vec::new())));
+    /// let mut key = Key::<App>::take().expect("the key is free");
+    /// TABLE.with(&mut key.ctx(), |table, ctx| {
+    ///     *table += 1;
+    ///     observer.changed(&mut ctx.descend());
+    /// });
+    /// ```
     #[inline]
     pub fn descend<M>(&mut self) -> LockCtx<'_, M>
     where
@@ -60,6 +118,74 @@ impl<'k, L> LockCtx<'k, L> {
     {
         LockCtx::mint()
     }
+
+    /// Turns the context into that of a later level, for as long as it was good for.
+    #[inline]
+    pub fn into_descend<M>(self) -> LockCtx<'k, M>
+    where
+        L: LockBefore<M>,
+    {
+        LockCtx::mint()
+    }
+
+    /// Runs `f` with the thread's key of another domain, all of whose locks come after `L`.
+    ///
+    /// The edge `L => extern D` of the domain's declaration allows it. Returns `None`, without
+    /// running `f`, while the thread's key of `D` is out.
+    ///
+    /// ```
+    /// mod net { // a library
+    ///     pub mod levels { lockorder::lock_order! { pub domain Net; level Conn; Net => Conn; } }
+    ///     static CONN: lockorder::Mutex<levels::Conn, u32> = lockorder::Mutex::new(1);
+    ///     pub fn send(key: &mut lockorder::Key<levels::Net>) -> u32 {
+    ///         CONN.with(&mut key.ctx(), |sent, _| *sent)
+    ///     }
+    /// }
+    /// mod levels { // the program that uses it
+    ///     lockorder::lock_order! {
+    ///         pub domain App;
+    ///         level Session;
+    ///         App => Session => extern crate::net::levels::Net;
+    ///     }
+    /// }
+    /// # fn main() {
+    /// use lockorder::{Key, Mutex};
+    /// static SESSION: Mutex<levels::Session, u32> = Mutex::new(0);
+    /// let mut key = Key::<levels::App>::take().expect("the key is free");
+    /// SESSION.with(&mut key.ctx(), |session, ctx| {
+    ///     *session = ctx.enter(net::send).expect("the library's key is free");
+    /// });
+    /// # }
+    /// ```
+    #[cfg(feature = "std")]
+    #[inline]
+    pub fn enter<D, R>(&mut self, f: impl FnOnce(&mut crate::Key<D>) -> R) -> Option<R>
+    where
+        D: crate::DomainAfter<L>,
+    {
+        crate::Key::with(f)
+    }
+}
+
+/// The context below an acquisition of level `M`.
+#[inline]
+pub(crate) fn child<'k, C: Context, M>(_ctx: &'k mut C) -> LockCtx<'k, M>
+where
+    C::Place: LockBefore<M>,
+{
+    LockCtx::mint()
+}
+
+/// The right to acquire several locks of one later level, while the context is borrowed.
+///
+/// The permit itself does not keep the borrow: whoever asks for one must borrow the context for
+/// as long as what is acquired with it is held.
+#[inline]
+pub(crate) fn permit<'p, C: Context, M>(_ctx: &C) -> Permit<'p, M>
+where
+    C::Place: LockBefore<M>,
+{
+    Permit::mint()
 }
 
 impl<L: Place> fmt::Debug for LockCtx<'_, L> {

@@ -9,9 +9,10 @@
 macro_rules! __domain_slot {
     ($levels:literal) => {
         #[inline]
-        fn __slot<R>(f: impl ::core::ops::FnOnce(&$crate::__private::Slot) -> R) -> R {
-            // Without a destructor, hence usable in the destructors of other thread-locals.
-            ::std::thread_local! {
+        fn __slot<R>(f: impl $crate::__private::FnOnce(&$crate::__private::Slot) -> R) -> R {
+            // Without a destructor, hence usable in the destructors of other thread-locals. By
+            // this crate's path: `extern crate other as std` would give `::std` another meaning.
+            $crate::__private::thread_local! {
                 static SLOT: $crate::__private::Slot = const { $crate::__private::Slot::new() };
             }
             SLOT.with(f)

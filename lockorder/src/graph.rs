@@ -1,18 +1,55 @@
 //! A domain's order as data, for documentation and diagnostics.
 //!
-//! Nothing in here decides anything: the compiler decides, from the trait implementations
-//! that `lock_order!` writes beside this data.
+//! The compiler decides by the trait implementations that `lock_order!` writes beside this data.
+
+mod compose;
 
 use core::fmt;
 
+pub use compose::{__assert_no_cycle, DomainCycle, check};
+
 /// A domain's levels and edges, in [`Domain::GRAPH`](crate::Domain::GRAPH).
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Graph {
+    /// The path of the domain's type, by which graphs are told apart.
+    path: &'static str,
     levels: &'static [LevelInfo],
     edges: &'static [Edge],
     /// The closure: `levels.len()` rows of as many bits, in words of 64; bit `before` of row
     /// `after`.
     closure: &'static [u64],
+    externs: &'static [Extern],
+}
+
+/// An edge between this domain and another one, or between two others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extern {
+    /// The level of that index comes before all levels of the domain.
+    After(usize, &'static Graph),
+    /// All levels of the domain come before the level of that index.
+    Before(&'static Graph, usize),
+    /// All levels of the first domain come before all levels of the second.
+    Between(&'static Graph, &'static Graph),
+}
+
+impl Extern {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __after(before: usize, after: &'static Graph) -> Self {
+        Extern::After(before, after)
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __before(before: &'static Graph, after: usize) -> Self {
+        Extern::Before(before, after)
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __between(before: &'static Graph, after: &'static Graph) -> Self {
+        Extern::Between(before, after)
+    }
 }
 
 /// One level, or the root.
@@ -30,9 +67,9 @@ pub struct LevelInfo {
 /// `before => after`, as indices into [`Graph::levels`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edge {
-    /// What is held.
+    /// The level that is held.
     pub before: usize,
-    /// What may be taken then.
+    /// The level that may be taken then.
     pub after: usize,
 }
 
@@ -60,11 +97,37 @@ impl Graph {
         edges: &'static [Edge],
         closure: &'static [u64],
     ) -> Self {
+        Self::__composed("", levels, edges, closure, &[])
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __composed(
+        path: &'static str,
+        levels: &'static [LevelInfo],
+        edges: &'static [Edge],
+        closure: &'static [u64],
+        externs: &'static [Extern],
+    ) -> Self {
         Graph {
+            path,
             levels,
             edges,
             closure,
+            externs,
         }
+    }
+
+    /// The path of the domain's type, such as `app::levels::App`.
+    #[must_use]
+    pub const fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// The edges to and from other domains, closed over the levels of this one.
+    #[must_use]
+    pub const fn externs(&self) -> &'static [Extern] {
+        self.externs
     }
 
     /// The levels in a topological order, the root (the domain) first. A level's
@@ -80,15 +143,15 @@ impl Graph {
         self.edges
     }
 
-    /// The level of that name.
+    /// Returns the index of the level of that name.
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.levels.iter().position(|level| level.name == name)
     }
 
-    /// Whether `after` may be taken while `before` is the level last taken: the transitive
-    /// question that the compiler answers by `After: LockAfter<Before>`. False for indices
-    /// that are not in the graph.
+    /// Returns whether `after` may be taken while `before` is the level last taken: the
+    /// transitive question that the compiler answers by `After: LockAfter<Before>`. False for
+    /// indices that are not in the graph.
     #[must_use]
     pub fn may_follow(&self, before: usize, after: usize) -> bool {
         let words = self.levels.len().div_ceil(64);

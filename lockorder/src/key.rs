@@ -1,7 +1,7 @@
 //! Keys: the right of a thread to lock in a domain.
 //!
 //! - **Define:** on a thread, at most one `Key<D>` that can be used exists at any time, and
-//!   whoever has `&mut Key<D>` knows that the thread holds no lock of `D` by a live guard.
+//!   `&mut Key<D>` proves that the thread holds no lock of `D` by a live guard.
 //! - **Enforce:** keys are made by [`Key::take`] alone (and by an unsafe constructor whose
 //!   caller vouches for the same); they are neither `Send` nor `Clone`; a context borrows
 //!   its key exclusively, and every guard borrows its context.
@@ -25,6 +25,9 @@ pub struct Key<D: Domain> {
     thread: PhantomData<*mut ()>,
 }
 
+// SAFETY: the condition holds for no `D`: see the same implementation of `LockCtx`.
+unsafe impl<D: Domain + crate::ctx::sealed::OnAnyThread> Send for Key<D> {}
+
 impl<D: Domain> Key<D> {
     /// The value, once its uniqueness is established.
     #[inline]
@@ -35,7 +38,7 @@ impl<D: Domain> Key<D> {
         }
     }
 
-    /// A key that nothing but the caller vouches for.
+    /// Makes a key that the caller vouches for.
     ///
     /// For targets without thread-locals. With `std`, `take` is the safe way.
     ///
@@ -59,18 +62,29 @@ impl<D: Domain> Key<D> {
         Self::mint()
     }
 
-    /// The context of the root: nothing is held, every level may be acquired.
+    /// Returns the context of the root: nothing is held, every level may be acquired.
     ///
     /// # Panics
     ///
-    /// With debug assertions (or the feature `track`), if a guard of the domain was leaked on
-    /// this thread (`mem::forget`, a reference cycle): its lock is held for ever, and whoever
-    /// wants it next will wait as long. The closure forms leave no guard to leak.
+    /// In the closure of a [`Leaf`](crate::Leaf) of the domain, which a key can reach through a
+    /// thread-local.
+    ///
+    /// With debug assertions (or the feature `lockdep` or `track`), if a guard of the domain was
+    /// leaked on this thread (`mem::forget`, a reference cycle): its lock is held for ever, and
+    /// whoever wants it next will wait as long. The closure forms leave no guard to leak.
     #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
     pub fn ctx(&mut self) -> LockCtx<'_, D> {
-        #[cfg(all(feature = "std", any(debug_assertions, feature = "track")))]
+        #[cfg(feature = "std")]
+        if D::__slot(|slot| slot.in_leaf()) {
+            in_leaf(D::NAME);
+        }
+        #[cfg(all(
+            feature = "std",
+            any(debug_assertions, feature = "lockdep", feature = "track")
+        ))]
         assert!(
-            D::__slot(|slot| slot.held()) == 0,
+            D::__slot(|slot| slot.held.ordered() == 0),
             "a guard of lock domain `{}` was leaked: its lock is held for ever",
             D::NAME
         );
@@ -80,7 +94,7 @@ impl<D: Domain> Key<D> {
 
 #[cfg(feature = "std")]
 impl<D: Domain> Key<D> {
-    /// The calling thread's key of the domain, or `None` while it is out.
+    /// Takes the calling thread's key of the domain. Returns `None` while it is out.
     ///
     /// Dropping the key gives it back. A key that is leaked (`mem::forget`) is not given
     /// back: the thread can then lock nothing of the domain any more.
@@ -90,8 +104,8 @@ impl<D: Domain> Key<D> {
         D::__slot(|slot| slot.claim()).then(Self::mint)
     }
 
-    /// Takes the key, runs `f`, and gives the key back. `None`, without running `f`, while
-    /// the key is out.
+    /// Takes the key, runs `f`, and gives the key back. Returns `None`, without running `f`,
+    /// while the key is out. [`run`](Key::run) panics instead.
     ///
     /// ```
     /// # mod levels { lockorder::lock_order! { pub domain App; level Config; App => Config; } }
@@ -101,8 +115,32 @@ impl<D: Domain> Key<D> {
     /// assert_eq!(length, Some(8));
     /// ```
     #[inline]
+    #[must_use = "`f` has not run if this is `None`; `Key::run` panics then"]
     pub fn with<R>(f: impl FnOnce(&mut Key<D>) -> R) -> Option<R> {
         Self::take().map(|mut key| f(&mut key))
+    }
+
+    /// Takes the key, runs `f`, and gives the key back, where the key is known to be free.
+    ///
+    /// ```
+    /// # mod levels { lockorder::lock_order! { pub domain App; level Config; App => Config; } }
+    /// use lockorder::{Key, Mutex};
+    /// static LIMIT: Mutex<levels::Config, u32> = Mutex::new(10);
+    /// let limit = Key::<levels::App>::run(|key| LIMIT.with(&mut key.ctx(), |limit, _| *limit));
+    /// assert_eq!(limit, 10);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// At the caller's place, without running `f`, while the key is out: a function further up
+    /// has it, and should pass it on.
+    #[inline]
+    #[track_caller]
+    pub fn run<R>(f: impl FnOnce(&mut Key<D>) -> R) -> R {
+        match Self::take() {
+            Some(mut key) => f(&mut key),
+            None => out(D::NAME),
+        }
     }
 
     /// Calls out: gives the thread's slot back while `f` runs, so that code that knows
@@ -125,7 +163,7 @@ impl<D: Domain> Key<D> {
         impl<D: Domain> Drop for Reclaim<D> {
             #[inline]
             fn drop(&mut self) {
-                if !D::__slot(|slot| slot.claim()) {
+                if !D::__slot(|slot| slot.reclaim()) {
                     outlived(D::NAME);
                 }
             }
@@ -135,6 +173,26 @@ impl<D: Domain> Key<D> {
         let _reclaim = Reclaim::<D>(PhantomData);
         f()
     }
+}
+
+/// Ends the thread: its key is not there.
+#[cfg(feature = "std")]
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn out(domain: &str) -> ! {
+    panic!(
+        "the key of lock domain `{domain}` is out on this thread: pass the key or a context on from where it was taken"
+    );
+}
+
+/// Ends the thread: a key was used in the closure of a leaf lock.
+#[cfg(feature = "std")]
+#[cold]
+#[inline(never)]
+#[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+fn in_leaf(domain: &str) -> ! {
+    panic!("nothing of lock domain `{domain}` may be acquired in the closure of its leaf lock");
 }
 
 /// Ends the process: a key taken in `Key::lend` is alive after it.

@@ -143,13 +143,21 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(all(feature = "std", any(debug_assertions, feature = "lockdep")))]
+mod check;
 #[cfg(feature = "spin")]
 mod compat;
 mod ctx;
 mod expansion;
 pub mod graph;
+#[cfg(all(
+    feature = "std",
+    any(debug_assertions, feature = "lockdep", feature = "track")
+))]
+mod held;
 mod hold;
 mod key;
+mod mapped;
 mod mutex;
 #[cfg(not(any(feature = "parking_lot", feature = "spin")))]
 mod no_default;
@@ -167,10 +175,11 @@ pub mod track;
 
 #[cfg(feature = "spin")]
 pub use compat::{Compat, RawSpin, RawSpinRw};
-pub use ctx::LockCtx;
+pub use ctx::{Context, LockCtx};
 pub use key::Key;
+pub use mapped::{MappedMutexGuard, MappedRwLockReadGuard, MappedRwLockWriteGuard};
 pub use mutex::{Mutex, MutexGuard};
-pub use order::{Domain, Level, LockAfter, LockBefore, Place};
+pub use order::{Domain, DomainAfter, Level, LockAfter, LockBefore, Place};
 #[cfg(feature = "std")]
 pub use poison::{PoisonGuard, Poisonable, Poisoned};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -203,6 +212,10 @@ pub struct Readme;
 /// What the macros' expansions name. Not part of the interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use core::ops::FnOnce;
+    #[cfg(feature = "std")]
+    pub use std::thread_local;
+
     #[cfg(feature = "std")]
     pub use crate::slot::Slot;
     #[cfg(feature = "track")]

@@ -2,8 +2,8 @@
 //!
 //! - **Define:** a [`Mutex<L, T>`] is a raw mutex whose every acquisition that blocks has a
 //!   context below which nothing of level `L` or later is held.
-//! - **Enforce:** the raw lock is private; each acquisition borrows a context `P` with
-//!   `P: LockBefore<L>` for as long as the lock is held.
+//! - **Enforce:** the raw lock is private; each acquisition borrows a context whose place
+//!   `P` has `P: LockBefore<L>`, for as long as the lock is held.
 //! - **Consume:** the context handed to the closure, or returned beside the guard, is of
 //!   level `L`.
 
@@ -13,8 +13,9 @@ use core::ops::{Deref, DerefMut};
 
 use lock_api::{RawMutex, RawMutexFair, RawMutexTimed};
 
-use crate::ctx::{LockCtx, OnThisThread};
+use crate::ctx::{Context, LockCtx, OnThisThread, child};
 use crate::hold::{Hold, acquire, acquire_now, acquire_within};
+use crate::mapped::MappedMutexGuard;
 use crate::set::Permit;
 use crate::{DefaultRawMutex, Level, LockBefore};
 
@@ -31,16 +32,19 @@ pub struct Mutex<L, T: ?Sized, R = DefaultRawMutex> {
 }
 
 impl<L, T, R: RawMutex> Mutex<L, T, R> {
-    /// A free mutex.
+    /// Creates a free mutex.
     #[inline]
-    pub const fn new(value: T) -> Self {
+    pub const fn new(value: T) -> Self
+    where
+        L: Level,
+    {
         Mutex {
             level: PhantomData,
             inner: lock_api::Mutex::new(value),
         }
     }
 
-    /// The value. Owning the mutex proves that nobody holds it.
+    /// Returns the value. Owning the mutex proves that it is free.
     #[inline]
     pub fn into_inner(self) -> T {
         self.inner.into_inner()
@@ -48,7 +52,7 @@ impl<L, T, R: RawMutex> Mutex<L, T, R> {
 }
 
 impl<L, T, R> Mutex<L, T, R> {
-    /// A mutex around a raw lock that exists already, and that must not be locked.
+    /// Creates a mutex around a raw lock that exists already, and that must not be locked.
     #[inline]
     pub const fn from_raw(raw: R, value: T) -> Self {
         Mutex {
@@ -63,27 +67,30 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
     ///
     /// `f` gets the value, and the context in which to acquire what comes after `L`.
     #[inline]
-    pub fn with<P, Ret>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn with<C: Context, Ret>(
         &self,
-        ctx: &mut LockCtx<'_, P>,
+        ctx: &mut C,
         f: impl FnOnce(&mut T, &mut LockCtx<'_, L>) -> Ret,
     ) -> Ret
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
         let (mut guard, mut child) = self.lock(ctx);
         f(&mut guard, &mut child)
     }
 
-    /// [`with`](Mutex::with) if the lock is free now, else `None`, `f` not being called.
+    /// [`with`](Mutex::with) if the lock is free now. Returns `None` otherwise,
+    /// without calling `f`.
     #[inline]
-    pub fn try_with<P, Ret>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_with<C: Context, Ret>(
         &self,
-        ctx: &mut LockCtx<'_, P>,
+        ctx: &mut C,
         f: impl FnOnce(&mut T, &mut LockCtx<'_, L>) -> Ret,
     ) -> Option<Ret>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
         let (mut guard, mut child) = self.try_lock(ctx)?;
         Some(f(&mut guard, &mut child))
@@ -94,69 +101,84 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
     /// Both the guard and the context of level `L` borrow `ctx`: the parent can be used
     /// again when both are gone.
     #[inline]
-    pub fn lock<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn lock<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
     ) -> (MutexGuard<'k, L, T, R>, LockCtx<'k, L>)
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
-        (self.hold(), ctx.descend())
+        (self.acquire(), child(ctx))
     }
 
     /// Acquires the lock if it is free now.
     #[inline]
-    pub fn try_lock<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_lock<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
     ) -> Option<(MutexGuard<'k, L, T, R>, LockCtx<'k, L>)>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
-        Some((self.try_hold()?, ctx.descend()))
+        Some((self.try_acquire()?, child(ctx)))
     }
 
     /// Acquires the lock if that is possible before `timeout` has passed.
     #[inline]
-    pub fn try_lock_for<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_lock_for<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
         timeout: R::Duration,
     ) -> Option<(MutexGuard<'k, L, T, R>, LockCtx<'k, L>)>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
         R: RawMutexTimed,
     {
         let now = || self.inner.try_lock();
         let guard = acquire_within(now, || self.inner.try_lock_for(timeout))?;
-        Some((MutexGuard::new(guard), ctx.descend()))
+        Some((MutexGuard::new(guard), child(ctx)))
     }
 
     /// Acquires the lock if that is possible before the time `deadline`.
     #[inline]
-    pub fn try_lock_until<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_lock_until<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
         deadline: R::Instant,
     ) -> Option<(MutexGuard<'k, L, T, R>, LockCtx<'k, L>)>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
         R: RawMutexTimed,
     {
         let now = || self.inner.try_lock();
         let guard = acquire_within(now, || self.inner.try_lock_until(deadline))?;
-        Some((MutexGuard::new(guard), ctx.descend()))
+        Some((MutexGuard::new(guard), child(ctx)))
     }
 }
 
 impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
+    /// The raw library's mutex.
     #[inline]
-    fn hold(&self) -> MutexGuard<'_, L, T, R> {
+    pub(crate) fn raw(&self) -> &lock_api::Mutex<R, T> {
+        &self.inner
+    }
+
+    /// Acquires the lock. The caller has established that it is in order, and borrows the
+    /// context for as long as the guard lives.
+    #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub(crate) fn acquire(&self) -> MutexGuard<'_, L, T, R> {
         MutexGuard::new(acquire(|| self.inner.try_lock(), || self.inner.lock()))
     }
 
+    /// Acquires the lock if it is free now.
     #[inline]
-    fn try_hold(&self) -> Option<MutexGuard<'_, L, T, R>> {
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub(crate) fn try_acquire(&self) -> Option<MutexGuard<'_, L, T, R>> {
         acquire_now(self.inner.try_lock()).map(MutexGuard::new)
     }
 
@@ -166,7 +188,7 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
         &'k self,
         _permit: Permit<'k, L>,
     ) -> MutexGuard<'k, L, T, R> {
-        self.hold()
+        self.acquire()
     }
 
     /// Acquires the lock as a member of a set, if it is free now.
@@ -175,31 +197,31 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
         &'k self,
         _permit: Permit<'k, L>,
     ) -> Option<MutexGuard<'k, L, T, R>> {
-        self.try_hold()
+        self.try_acquire()
     }
 }
 
 impl<L, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
-    /// The value. The exclusive borrow proves that nobody holds the lock.
+    /// Returns the value. The exclusive borrow proves that the lock is free.
     #[inline]
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }
 
-    /// Whether somebody holds the lock: true or false at some moment of the call, no more.
+    /// Returns whether the lock is taken, at some moment of the call.
     #[inline]
     pub fn is_locked(&self) -> bool {
         self.inner.is_locked()
     }
 }
 
-impl<L, T: Default, R: RawMutex> Default for Mutex<L, T, R> {
+impl<L: Level, T: Default, R: RawMutex> Default for Mutex<L, T, R> {
     fn default() -> Self {
         Mutex::new(T::default())
     }
 }
 
-impl<L, T, R: RawMutex> From<T> for Mutex<L, T, R> {
+impl<L: Level, T, R: RawMutex> From<T> for Mutex<L, T, R> {
     fn from(value: T) -> Self {
         Mutex::new(value)
     }
@@ -226,11 +248,72 @@ pub struct MutexGuard<'k, L: Level, T: ?Sized, R: RawMutex = DefaultRawMutex> {
 
 impl<'k, L: Level, T: ?Sized, R: RawMutex> MutexGuard<'k, L, T, R> {
     #[inline]
-    fn new((inner, hold): (lock_api::MutexGuard<'k, R, T>, Hold<L>)) -> Self {
+    pub(crate) fn new((inner, hold): (lock_api::MutexGuard<'k, R, T>, Hold<L>)) -> Self {
         MutexGuard {
             inner,
             hold,
             thread: PhantomData,
+        }
+    }
+
+    /// The raw library's guard. It must stay a hold of the same lock.
+    #[inline]
+    pub(crate) fn raw_mut(&mut self) -> &mut lock_api::MutexGuard<'k, R, T> {
+        &mut self.inner
+    }
+
+    /// Releases the lock while `f` runs, and acquires it again. The caller has established that
+    /// nothing of its level or later is held then.
+    #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub(crate) fn unlocked<U>(&mut self, f: impl FnOnce() -> U) -> U {
+        let _paused = self.hold.pause();
+        lock_api::MutexGuard::unlocked(&mut self.inner, f)
+    }
+
+    /// Turns the guard into one of a part of the value.
+    ///
+    /// ```
+    /// # mod levels { lockorder::lock_order! { pub domain App; level Pair; App => Pair; } }
+    /// use lockorder::{Key, Mutex, MutexGuard};
+    /// let pair = Mutex::<levels::Pair, _>::new((1, 2));
+    /// let mut key = Key::<levels::App>::take().expect("the key is free");
+    /// let mut root = key.ctx();
+    /// let (guard, _ctx) = pair.lock(&mut root);
+    /// let mut second = MutexGuard::map(guard, |pair| &mut pair.1);
+    /// *second += 1;
+    /// ```
+    #[inline]
+    pub fn map<U: ?Sized>(
+        guard: Self,
+        f: impl FnOnce(&mut T) -> &mut U,
+    ) -> MappedMutexGuard<'k, L, U, R> {
+        let MutexGuard { inner, hold, .. } = guard;
+        MappedMutexGuard::new(lock_api::MutexGuard::map(inner, f), hold)
+    }
+
+    /// Turns the guard into one of a part of the value, if `f` finds the part.
+    ///
+    /// # Errors
+    ///
+    /// The guard, if `f` returns `None`.
+    #[inline]
+    pub fn try_map<U: ?Sized>(
+        guard: Self,
+        f: impl FnOnce(&mut T) -> Option<&mut U>,
+    ) -> Result<MappedMutexGuard<'k, L, U, R>, Self> {
+        let MutexGuard {
+            inner,
+            hold,
+            thread,
+        } = guard;
+        match lock_api::MutexGuard::try_map(inner, f) {
+            Ok(inner) => Ok(MappedMutexGuard::new(inner, hold)),
+            Err(inner) => Err(MutexGuard {
+                inner,
+                hold,
+                thread,
+            }),
         }
     }
 

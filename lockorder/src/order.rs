@@ -4,9 +4,9 @@
 //!   to `B`. Over all levels of a domain the relation is a strict partial order.
 //! - **Enforce:** all of these traits are unsafe to implement; `lock_order!`, which checks the
 //!   graph before it writes the implementations, is the only implementor that is needed.
-//! - **Consume:** every acquisition in this crate is bounded by `P: LockBefore<L>` (which is
-//!   `L: LockAfter<P>`), `P` being the level of the context that it borrows. That the threads' waiting cannot form a cycle
-//!   follows from the order being strict.
+//! - **Consume:** every acquisition that waits is bounded by `P: LockBefore<L>` (which is
+//!   `L: LockAfter<P>`), `P` being the level of the context that it borrows. The order is
+//!   strict, so threads that wait for each other's locks cannot form a cycle.
 
 use crate::graph::Graph;
 
@@ -86,7 +86,8 @@ pub unsafe trait Place: Sized + 'static {
 /// As for [`Domain`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a lock level",
-    label = "not declared as a level by a `lock_order!`"
+    label = "not declared with `level` in a `lock_order!`",
+    note = "a domain is the root of its order and not a level: declare a level and use that"
 )]
 pub unsafe trait Level: Place {}
 
@@ -133,6 +134,23 @@ pub unsafe trait LockBefore<After> {}
 // SAFETY: the same relation.
 unsafe impl<Held, After: LockAfter<Held>> LockBefore<After> for Held {}
 
+/// Every lock of `Self` may be acquired while `Held`, a place of another domain, is the level last
+/// acquired on the thread: an edge `Held => extern Self` says so.
+///
+/// # Safety
+///
+/// See [`Domain`]: the edges between domains must have no cycle. Implement it through
+/// [`lock_order!`](crate::lock_order).
+///
+/// # Robustness
+///
+/// As for [`Domain`].
+#[diagnostic::on_unimplemented(
+    message = "locks of domain `{Self}` may not be acquired while holding `{Held}`",
+    label = "no edge `{Held} => extern {Self}` in the declared lock order"
+)]
+pub unsafe trait DomainAfter<Held>: Domain {}
+
 /// Declares a domain: its levels and the order in which they may be acquired.
 ///
 /// ```
@@ -166,6 +184,9 @@ unsafe impl<Held, After: LockAfter<Held>> LockBefore<After> for Held {}
 /// - Levels have the domain's visibility unless they have their own. Doc comments and other
 ///   attributes go onto the generated types.
 /// - Each level must be reachable from the domain.
+/// - `A => extern lib::Net` says that every lock of the domain `lib::Net` comes after `A`, and
+///   `extern lib::Net => B` that every one comes before `B`: see
+///   [`LockCtx::enter`](crate::LockCtx::enter) and [`graph::check`](crate::graph::check).
 /// - Cycles, self edges, repeated edges and unknown names are errors at the tokens that are
 ///   wrong; for a cycle, the edge that closes it, with the cycle spelled out.
 ///
@@ -174,6 +195,6 @@ unsafe impl<Held, After: LockAfter<Held>> LockBefore<After> for Held {}
 #[macro_export]
 macro_rules! lock_order {
     ($($order:tt)*) => {
-        $crate::__private::lock_order_impl! { ($crate) $($order)* }
+        $crate::__private::lock_order_impl! { ($crate unsafe) $($order)* }
     };
 }

@@ -11,6 +11,7 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::ctx::{Context, child, permit};
 use crate::set::{
     Anchored, Distinct, Exclusive, Member, MemberData, OneLock, Owned, Permit, Shared,
 };
@@ -96,16 +97,16 @@ impl<X> Poisonable<X> {
 impl<X: Member<Exclusive>> Poisonable<X> {
     /// Acquires the lock exclusively, blocking the thread, for the time of `f`, which gets
     /// the value, as `Err` if the lock is poisoned.
-    pub fn with<P, Ret>(
+    pub fn with<C: Context, Ret>(
         &self,
-        ctx: &mut LockCtx<'_, P>,
+        ctx: &mut C,
         f: impl for<'d> FnOnce(
             <Self as MemberData<'d, Exclusive>>::Data,
             &mut LockCtx<'_, X::Level>,
         ) -> Ret,
     ) -> Ret
     where
-        P: LockBefore<X::Level>,
+        C::Place: LockBefore<X::Level>,
     {
         let (mut guard, mut child) = self.lock(ctx);
         f(
@@ -116,18 +117,18 @@ impl<X: Member<Exclusive>> Poisonable<X> {
 
     /// Acquires the lock exclusively, blocking the thread.
     #[allow(clippy::type_complexity)]
-    pub fn lock<'k, P>(
+    pub fn lock<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
     ) -> (
         Result<PoisonGuard<'k, X::Guard<'k>>, Poisoned<PoisonGuard<'k, X::Guard<'k>>>>,
         LockCtx<'k, X::Level>,
     )
     where
-        P: LockBefore<X::Level>,
+        C::Place: LockBefore<X::Level>,
     {
-        let guard = <Self as Member<Exclusive>>::acquire(self, ctx.permit());
-        (guard, ctx.descend())
+        let guard = <Self as Member<Exclusive>>::acquire(self, permit(ctx));
+        (guard, child(ctx))
     }
 }
 
@@ -135,19 +136,19 @@ impl<X: Member<Shared>> Poisonable<X> {
     /// Acquires the lock shared, blocking the thread, for the time of `f`, which gets the
     /// value, as `Err` if the lock is poisoned. A panic in `f` does not poison it: nothing
     /// can be half changed.
-    pub fn with_read<P, Ret>(
+    pub fn with_read<C: Context, Ret>(
         &self,
-        ctx: &mut LockCtx<'_, P>,
+        ctx: &mut C,
         f: impl for<'d> FnOnce(
             <Self as MemberData<'d, Shared>>::Data,
             &mut LockCtx<'_, X::Level>,
         ) -> Ret,
     ) -> Ret
     where
-        P: LockBefore<X::Level>,
+        C::Place: LockBefore<X::Level>,
     {
-        let mut guard = <Self as Member<Shared>>::acquire(self, ctx.permit());
-        let mut child = ctx.descend();
+        let mut guard = <Self as Member<Shared>>::acquire(self, permit(ctx));
+        let mut child = child(ctx);
         f(<Self as Member<Shared>>::data(self, &mut guard), &mut child)
     }
 }

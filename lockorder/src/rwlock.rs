@@ -4,8 +4,8 @@
 //!   blocks, shared or exclusive, has a context below which nothing of level `L` or later is
 //!   held. A read counts as an acquisition: a second read of the same lock on a thread can
 //!   wait for a writer that waits for the first.
-//! - **Enforce:** the raw lock is private; each acquisition borrows a context `P` with
-//!   `P: LockBefore<L>` for as long as the lock is held.
+//! - **Enforce:** the raw lock is private; each acquisition borrows a context whose place
+//!   `P` has `P: LockBefore<L>`, for as long as the lock is held.
 //! - **Consume:** the context handed to the closure, or returned beside the guard, is of
 //!   level `L`.
 
@@ -15,8 +15,9 @@ use core::ops::{Deref, DerefMut};
 
 use lock_api::{RawRwLock, RawRwLockDowngrade, RawRwLockFair, RawRwLockTimed};
 
-use crate::ctx::{LockCtx, OnThisThread};
+use crate::ctx::{Context, LockCtx, OnThisThread, child};
 use crate::hold::{Hold, acquire, acquire_now, acquire_within};
+use crate::mapped::{MappedRwLockReadGuard, MappedRwLockWriteGuard};
 use crate::set::Permit;
 use crate::{DefaultRawRwLock, Level, LockBefore};
 
@@ -29,22 +30,25 @@ pub struct RwLock<L, T: ?Sized, R = DefaultRawRwLock> {
 }
 
 impl<L, T, R: RawRwLock> RwLock<L, T, R> {
-    /// A free lock.
+    /// Creates a free lock.
     #[inline]
-    pub const fn new(value: T) -> Self {
+    pub const fn new(value: T) -> Self
+    where
+        L: Level,
+    {
         RwLock {
             level: PhantomData,
             inner: lock_api::RwLock::new(value),
         }
     }
 
-    /// The value. Owning the lock proves that nobody holds it.
+    /// Returns the value. Owning the lock proves that it is free.
     #[inline]
     pub fn into_inner(self) -> T {
         self.inner.into_inner()
     }
 
-    /// A lock around a raw lock that exists already, and that must not be locked.
+    /// Creates a lock around a raw lock that exists already, and that must not be locked.
     #[inline]
     pub const fn from_raw(raw: R, value: T) -> Self {
         RwLock {
@@ -59,27 +63,30 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
     ///
     /// `f` gets the value, and the context in which to acquire what comes after `L`.
     #[inline]
-    pub fn with_read<P, Ret>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn with_read<C: Context, Ret>(
         &self,
-        ctx: &mut LockCtx<'_, P>,
+        ctx: &mut C,
         f: impl FnOnce(&T, &mut LockCtx<'_, L>) -> Ret,
     ) -> Ret
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
         let (guard, mut child) = self.read(ctx);
         f(&guard, &mut child)
     }
 
-    /// [`with_read`](RwLock::with_read) if no writer has it or waits for it now, else `None`, `f` not being called.
+    /// [`with_read`](RwLock::with_read) if no writer has it or waits for it now.
+    /// Returns `None` otherwise, without calling `f`.
     #[inline]
-    pub fn try_with_read<P, Ret>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_with_read<C: Context, Ret>(
         &self,
-        ctx: &mut LockCtx<'_, P>,
+        ctx: &mut C,
         f: impl FnOnce(&T, &mut LockCtx<'_, L>) -> Ret,
     ) -> Option<Ret>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
         let (guard, mut child) = self.try_read(ctx)?;
         Some(f(&guard, &mut child))
@@ -88,85 +95,92 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
     /// Acquires the lock shared, blocking the thread. See [`Mutex::lock`](crate::Mutex::lock)
     /// for what the guard and the context borrow.
     #[inline]
-    pub fn read<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn read<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
     ) -> (RwLockReadGuard<'k, L, T, R>, LockCtx<'k, L>)
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
-        (self.hold_read(), ctx.descend())
+        (self.acquire_read(), child(ctx))
     }
 
     /// Acquires the lock shared if no writer has it or waits for it now.
     #[inline]
-    pub fn try_read<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_read<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
     ) -> Option<(RwLockReadGuard<'k, L, T, R>, LockCtx<'k, L>)>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
-        Some((self.try_hold_read()?, ctx.descend()))
+        Some((self.try_acquire_read()?, child(ctx)))
     }
 
     /// Acquires the lock shared if that is possible before `timeout` has passed.
     #[inline]
-    pub fn try_read_for<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_read_for<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
         timeout: R::Duration,
     ) -> Option<(RwLockReadGuard<'k, L, T, R>, LockCtx<'k, L>)>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
         R: RawRwLockTimed,
     {
         let now = || self.inner.try_read();
         let guard = acquire_within(now, || self.inner.try_read_for(timeout))?;
-        Some((RwLockReadGuard::new(guard), ctx.descend()))
+        Some((RwLockReadGuard::new(guard), child(ctx)))
     }
 
     /// Acquires the lock shared if that is possible before the time `deadline`.
     #[inline]
-    pub fn try_read_until<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_read_until<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
         deadline: R::Instant,
     ) -> Option<(RwLockReadGuard<'k, L, T, R>, LockCtx<'k, L>)>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
         R: RawRwLockTimed,
     {
         let now = || self.inner.try_read();
         let guard = acquire_within(now, || self.inner.try_read_until(deadline))?;
-        Some((RwLockReadGuard::new(guard), ctx.descend()))
+        Some((RwLockReadGuard::new(guard), child(ctx)))
     }
 
     /// Acquires the lock exclusively, blocking the thread, for the time of `f`.
     ///
     /// `f` gets the value, and the context in which to acquire what comes after `L`.
     #[inline]
-    pub fn with_write<P, Ret>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn with_write<C: Context, Ret>(
         &self,
-        ctx: &mut LockCtx<'_, P>,
+        ctx: &mut C,
         f: impl FnOnce(&mut T, &mut LockCtx<'_, L>) -> Ret,
     ) -> Ret
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
         let (mut guard, mut child) = self.write(ctx);
         f(&mut guard, &mut child)
     }
 
-    /// [`with_write`](RwLock::with_write) if nobody has it now, else `None`, `f` not being called.
+    /// [`with_write`](RwLock::with_write) if it is free now. Returns `None` otherwise,
+    /// without calling `f`.
     #[inline]
-    pub fn try_with_write<P, Ret>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_with_write<C: Context, Ret>(
         &self,
-        ctx: &mut LockCtx<'_, P>,
+        ctx: &mut C,
         f: impl FnOnce(&mut T, &mut LockCtx<'_, L>) -> Ret,
     ) -> Option<Ret>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
         let (mut guard, mut child) = self.try_write(ctx)?;
         Some(f(&mut guard, &mut child))
@@ -175,79 +189,98 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
     /// Acquires the lock exclusively, blocking the thread. See [`Mutex::lock`](crate::Mutex::lock)
     /// for what the guard and the context borrow.
     #[inline]
-    pub fn write<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn write<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
     ) -> (RwLockWriteGuard<'k, L, T, R>, LockCtx<'k, L>)
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
-        (self.hold_write(), ctx.descend())
+        (self.acquire_write(), child(ctx))
     }
 
     /// Acquires the lock exclusively if nobody has it now.
     #[inline]
-    pub fn try_write<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_write<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
     ) -> Option<(RwLockWriteGuard<'k, L, T, R>, LockCtx<'k, L>)>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
     {
-        Some((self.try_hold_write()?, ctx.descend()))
+        Some((self.try_acquire_write()?, child(ctx)))
     }
 
     /// Acquires the lock exclusively if that is possible before `timeout` has passed.
     #[inline]
-    pub fn try_write_for<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_write_for<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
         timeout: R::Duration,
     ) -> Option<(RwLockWriteGuard<'k, L, T, R>, LockCtx<'k, L>)>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
         R: RawRwLockTimed,
     {
         let now = || self.inner.try_write();
         let guard = acquire_within(now, || self.inner.try_write_for(timeout))?;
-        Some((RwLockWriteGuard::new(guard), ctx.descend()))
+        Some((RwLockWriteGuard::new(guard), child(ctx)))
     }
 
     /// Acquires the lock exclusively if that is possible before the time `deadline`.
     #[inline]
-    pub fn try_write_until<'k, P>(
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_write_until<'k, C: Context>(
         &'k self,
-        ctx: &'k mut LockCtx<'_, P>,
+        ctx: &'k mut C,
         deadline: R::Instant,
     ) -> Option<(RwLockWriteGuard<'k, L, T, R>, LockCtx<'k, L>)>
     where
-        P: LockBefore<L>,
+        C::Place: LockBefore<L>,
         R: RawRwLockTimed,
     {
         let now = || self.inner.try_write();
         let guard = acquire_within(now, || self.inner.try_write_until(deadline))?;
-        Some((RwLockWriteGuard::new(guard), ctx.descend()))
+        Some((RwLockWriteGuard::new(guard), child(ctx)))
     }
 }
 
 impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
+    /// The raw library's lock.
     #[inline]
-    fn hold_read(&self) -> RwLockReadGuard<'_, L, T, R> {
+    pub(crate) fn raw(&self) -> &lock_api::RwLock<R, T> {
+        &self.inner
+    }
+
+    /// Acquires the lock shared. The caller has established that it is in order, and borrows the
+    /// context for as long as the guard lives.
+    #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub(crate) fn acquire_read(&self) -> RwLockReadGuard<'_, L, T, R> {
         RwLockReadGuard::new(acquire(|| self.inner.try_read(), || self.inner.read()))
     }
 
+    /// Acquires the lock shared if that is possible now.
     #[inline]
-    fn try_hold_read(&self) -> Option<RwLockReadGuard<'_, L, T, R>> {
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub(crate) fn try_acquire_read(&self) -> Option<RwLockReadGuard<'_, L, T, R>> {
         acquire_now(self.inner.try_read()).map(RwLockReadGuard::new)
     }
 
+    /// Acquires the lock exclusively. As [`acquire_read`](RwLock::acquire_read).
     #[inline]
-    fn hold_write(&self) -> RwLockWriteGuard<'_, L, T, R> {
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub(crate) fn acquire_write(&self) -> RwLockWriteGuard<'_, L, T, R> {
         RwLockWriteGuard::new(acquire(|| self.inner.try_write(), || self.inner.write()))
     }
 
+    /// Acquires the lock exclusively if it is free now.
     #[inline]
-    fn try_hold_write(&self) -> Option<RwLockWriteGuard<'_, L, T, R>> {
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub(crate) fn try_acquire_write(&self) -> Option<RwLockWriteGuard<'_, L, T, R>> {
         acquire_now(self.inner.try_write()).map(RwLockWriteGuard::new)
     }
 
@@ -257,7 +290,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         &'k self,
         _permit: Permit<'k, L>,
     ) -> RwLockReadGuard<'k, L, T, R> {
-        self.hold_read()
+        self.acquire_read()
     }
 
     /// Acquires the lock as a member of a set, if that is possible now.
@@ -266,7 +299,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         &'k self,
         _permit: Permit<'k, L>,
     ) -> Option<RwLockReadGuard<'k, L, T, R>> {
-        self.try_hold_read()
+        self.try_acquire_read()
     }
 
     /// Acquires the lock as a member of a set.
@@ -275,7 +308,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         &'k self,
         _permit: Permit<'k, L>,
     ) -> RwLockWriteGuard<'k, L, T, R> {
-        self.hold_write()
+        self.acquire_write()
     }
 
     /// Acquires the lock as a member of a set, if that is possible now.
@@ -284,31 +317,31 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         &'k self,
         _permit: Permit<'k, L>,
     ) -> Option<RwLockWriteGuard<'k, L, T, R>> {
-        self.try_hold_write()
+        self.try_acquire_write()
     }
 }
 
 impl<L, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
-    /// The value. The exclusive borrow proves that nobody holds the lock.
+    /// Returns the value. The exclusive borrow proves that the lock is free.
     #[inline]
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }
 
-    /// Whether somebody holds the lock: true or false at some moment of the call, no more.
+    /// Returns whether the lock is taken, at some moment of the call.
     #[inline]
     pub fn is_locked(&self) -> bool {
         self.inner.is_locked()
     }
 }
 
-impl<L, T: Default, R: RawRwLock> Default for RwLock<L, T, R> {
+impl<L: Level, T: Default, R: RawRwLock> Default for RwLock<L, T, R> {
     fn default() -> Self {
         RwLock::new(T::default())
     }
 }
 
-impl<L, T, R: RawRwLock> From<T> for RwLock<L, T, R> {
+impl<L: Level, T, R: RawRwLock> From<T> for RwLock<L, T, R> {
     fn from(value: T) -> Self {
         RwLock::new(value)
     }
@@ -335,11 +368,56 @@ pub struct RwLockReadGuard<'k, L: Level, T: ?Sized, R: RawRwLock = DefaultRawRwL
 
 impl<'k, L: Level, T: ?Sized, R: RawRwLock> RwLockReadGuard<'k, L, T, R> {
     #[inline]
-    fn new((inner, hold): (lock_api::RwLockReadGuard<'k, R, T>, Hold<L>)) -> Self {
+    pub(crate) fn new((inner, hold): (lock_api::RwLockReadGuard<'k, R, T>, Hold<L>)) -> Self {
         RwLockReadGuard {
             inner,
             hold,
             thread: PhantomData,
+        }
+    }
+
+    /// Releases the lock while `f` runs, and acquires it again. The caller has established that
+    /// nothing of its level or later is held then.
+    #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub(crate) fn unlocked<U>(&mut self, f: impl FnOnce() -> U) -> U {
+        let _paused = self.hold.pause();
+        lock_api::RwLockReadGuard::unlocked(&mut self.inner, f)
+    }
+
+    /// Turns the guard into one of a part of the value. See
+    /// [`MutexGuard::map`](crate::MutexGuard::map).
+    #[inline]
+    pub fn map<U: ?Sized>(
+        guard: Self,
+        f: impl FnOnce(&T) -> &U,
+    ) -> MappedRwLockReadGuard<'k, L, U, R> {
+        let RwLockReadGuard { inner, hold, .. } = guard;
+        MappedRwLockReadGuard::new(lock_api::RwLockReadGuard::map(inner, f), hold)
+    }
+
+    /// Turns the guard into one of a part of the value, if `f` finds the part.
+    ///
+    /// # Errors
+    ///
+    /// The guard, if `f` returns `None`.
+    #[inline]
+    pub fn try_map<U: ?Sized>(
+        guard: Self,
+        f: impl FnOnce(&T) -> Option<&U>,
+    ) -> Result<MappedRwLockReadGuard<'k, L, U, R>, Self> {
+        let RwLockReadGuard {
+            inner,
+            hold,
+            thread,
+        } = guard;
+        match lock_api::RwLockReadGuard::try_map(inner, f) {
+            Ok(inner) => Ok(MappedRwLockReadGuard::new(inner, hold)),
+            Err(inner) => Err(RwLockReadGuard {
+                inner,
+                hold,
+                thread,
+            }),
         }
     }
 
@@ -381,7 +459,7 @@ pub struct RwLockWriteGuard<'k, L: Level, T: ?Sized, R: RawRwLock = DefaultRawRw
 
 impl<'k, L: Level, T: ?Sized, R: RawRwLock> RwLockWriteGuard<'k, L, T, R> {
     #[inline]
-    fn new((inner, hold): (lock_api::RwLockWriteGuard<'k, R, T>, Hold<L>)) -> Self {
+    pub(crate) fn new((inner, hold): (lock_api::RwLockWriteGuard<'k, R, T>, Hold<L>)) -> Self {
         RwLockWriteGuard {
             inner,
             hold,
@@ -398,6 +476,51 @@ impl<'k, L: Level, T: ?Sized, R: RawRwLock> RwLockWriteGuard<'k, L, T, R> {
     {
         let RwLockWriteGuard { inner, hold, .. } = guard;
         RwLockReadGuard::new((lock_api::RwLockWriteGuard::downgrade(inner), hold))
+    }
+
+    /// Releases the lock while `f` runs, and acquires it again. The caller has established that
+    /// nothing of its level or later is held then.
+    #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub(crate) fn unlocked<U>(&mut self, f: impl FnOnce() -> U) -> U {
+        let _paused = self.hold.pause();
+        lock_api::RwLockWriteGuard::unlocked(&mut self.inner, f)
+    }
+
+    /// Turns the guard into one of a part of the value. See
+    /// [`MutexGuard::map`](crate::MutexGuard::map).
+    #[inline]
+    pub fn map<U: ?Sized>(
+        guard: Self,
+        f: impl FnOnce(&mut T) -> &mut U,
+    ) -> MappedRwLockWriteGuard<'k, L, U, R> {
+        let RwLockWriteGuard { inner, hold, .. } = guard;
+        MappedRwLockWriteGuard::new(lock_api::RwLockWriteGuard::map(inner, f), hold)
+    }
+
+    /// Turns the guard into one of a part of the value, if `f` finds the part.
+    ///
+    /// # Errors
+    ///
+    /// The guard, if `f` returns `None`.
+    #[inline]
+    pub fn try_map<U: ?Sized>(
+        guard: Self,
+        f: impl FnOnce(&mut T) -> Option<&mut U>,
+    ) -> Result<MappedRwLockWriteGuard<'k, L, U, R>, Self> {
+        let RwLockWriteGuard {
+            inner,
+            hold,
+            thread,
+        } = guard;
+        match lock_api::RwLockWriteGuard::try_map(inner, f) {
+            Ok(inner) => Ok(MappedRwLockWriteGuard::new(inner, hold)),
+            Err(inner) => Err(RwLockWriteGuard {
+                inner,
+                hold,
+                thread,
+            }),
+        }
     }
 
     /// Releases the lock and hands it to the thread that has waited longest.

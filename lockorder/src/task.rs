@@ -12,24 +12,35 @@
 //! - [`TaskCtx::sync`] goes on to the domain's ordinary locks, in a closure that cannot
 //!   await. They come after the asynchronous ones that the task holds, as the graph says.
 //!
-//! Why nothing can wait in a circle:
+//! Why scopes cannot wait for each other in a circle, as long as each is polled:
 //!
-//! - A task waits for an asynchronous lock with none held that the order puts at the same
-//!   place or later: the contexts are borrowed from each other as a thread's are.
+//! - A scope waits for an asynchronous lock with none held that the order puts at the same
+//!   place or later: the contexts are borrowed from each other as a thread's are, and a context
+//!   acquires only while its own scope is polled. That is checked at each poll, because a context
+//!   is `Send` and can be lent to a thread that polls another scope.
 //! - While a scope is polled, the thread's key is not to be had, and a section that has a
-//!   thread's context is a closure without `.await`: whoever holds an ordinary lock never
-//!   waits for an asynchronous one.
-//! - Two futures of one task cannot both have the context. A future that holds a lock and is
-//!   not polled any more, while its task waits for the same lock elsewhere (in the arms of a
-//!   `select!`, say), does not compile.
+//!   thread's context is a closure without `.await`: a thread that holds an ordinary lock never
+//!   waits for an asynchronous one. A scope that is cancelled is dropped in the same state, so
+//!   that the destructors in its body are in the place that they have when it ends by itself.
+//! - Two futures of one scope cannot both have the context. A future of a scope that holds a lock
+//!   and is not polled any more, while the same scope waits for the same lock elsewhere (in the
+//!   arms of a `select!`, say), does not compile.
 //!
-//! Not covered: a future that somebody keeps without ever polling it again keeps its locks,
-//! as a leaked guard does; and one `scope` beside another in the same task (`join!` of two
-//! scopes) counts as two tasks, which the order covers only as long as both are polled.
+//! # Not covered
 //!
-//! - **Define:** a `TaskCtx<'t, L>` says of a task what `LockCtx` says of a thread.
-//! - **Enforce:** [`scope`] makes the only ones at the root, one per poll-tree and domain,
-//!   by making the thread's slot the task's for the time of each poll.
+//! - A scope that is kept and not polled again keeps its locks, as a leaked guard does. Two scopes
+//!   in one task count as two tasks: if one is polled only until the other ends (a scope borrowed
+//!   by `select!`, whose other arm runs a second scope), and the other waits for its lock, both
+//!   stand still. Give the whole task one scope.
+//! - A poll that waits for a thread (`std::thread::scope` in a body) and has lent it a guard: the
+//!   guard is held by the scope, and the scope waits by a join, not for a lock.
+//!
+//! # How it is kept
+//!
+//! - **Define:** a `TaskCtx<'t, L>` says of a scope what `LockCtx` says of a thread.
+//! - **Enforce:** [`scope`] makes the only ones at the root, and makes the thread's slot its own
+//!   for the time of each poll and of its drop. The slot says which scope it is; a context carries
+//!   the identity of its scope, and refuses to acquire where the slot does not name it.
 //! - **Consume:** as in the rest of the crate: an acquisition of `M` asks for
 //!   `L: LockBefore<M>`.
 
@@ -42,25 +53,38 @@ use core::task::Poll;
 
 use crate::{Domain, Level, LockBefore, LockCtx, Place};
 
-/// The right of a task to acquire whatever comes after `L`. Zero-sized, `Send`.
+/// A scope's identity: the address of a value that lies in its future, which does not move while
+/// it is pinned, and which every context of the scope borrows.
+struct Token(#[allow(dead_code)] u8);
+
+impl Token {
+    fn id(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+}
+
+/// The right of a task to acquire whatever comes after `L`. One word, `Send`.
 pub struct TaskCtx<'t, L> {
     level: PhantomData<fn() -> L>,
     parent: PhantomData<&'t mut ()>,
+    scope: &'t Token,
 }
 
 impl<L> TaskCtx<'_, L> {
+    /// The context of another level, in the same scope.
     #[inline]
-    const fn mint() -> Self {
+    fn child<M>(&self) -> TaskCtx<'_, M> {
         TaskCtx {
             level: PhantomData,
             parent: PhantomData,
+            scope: self.scope,
         }
     }
 
-    /// The same context for a shorter time.
+    /// Returns the same context for a shorter time.
     #[inline]
     pub fn reborrow(&mut self) -> TaskCtx<'_, L> {
-        TaskCtx::mint()
+        self.child()
     }
 
     /// Goes on to a later level without acquiring anything.
@@ -69,34 +93,63 @@ impl<L> TaskCtx<'_, L> {
     where
         L: LockBefore<M>,
     {
-        TaskCtx::mint()
+        self.child()
     }
 }
 
 impl<L: Place> TaskCtx<'_, L> {
     /// Runs `f` with a thread's context of the place `L`, for the domain's ordinary locks.
     ///
-    /// `None`, without running `f`, if the thread's key is out: that cannot be while this
-    /// task is polled on the thread, only where the context was handed to another thread.
+    /// Returns `None`, without running `f`, where the context was lent to a thread whose key is
+    /// out, or that polls another scope of the domain.
     #[inline]
     pub fn sync<R>(&mut self, f: impl FnOnce(&mut LockCtx<'_, L>) -> R) -> Option<R> {
-        section::<L::Domain, L, R>(f)
+        section::<L::Domain, L, R>(self.scope.id(), f)
+    }
+
+    /// Returns whether the context's own scope is being polled on this thread.
+    fn is_polled(&self) -> bool {
+        L::Domain::__slot(|slot| slot.polls(self.scope.id()))
     }
 }
 
-fn section<D: Domain, L, R>(f: impl FnOnce(&mut LockCtx<'_, L>) -> R) -> Option<R> {
+/// Waits for `acquire` in polls of the context's own scope.
+///
+/// # Panics
+///
+/// In any other poll.
+async fn wait<L: Place, F: Future>(ctx: &TaskCtx<'_, L>, acquire: F) -> F::Output {
+    let mut acquire = pin!(acquire);
+    poll_fn(|cx| {
+        if !ctx.is_polled() {
+            foreign(<L::Domain as Place>::NAME);
+        }
+        acquire.as_mut().poll(cx)
+    })
+    .await
+}
+
+#[cold]
+#[inline(never)]
+fn foreign(domain: &str) -> ! {
+    panic!(
+        "a context of lock domain `{domain}` was used outside of its scope: acquire in the body of the scope that the context comes from, not in another scope, under a key, or on another thread"
+    );
+}
+
+fn section<D: Domain, L, R>(scope: usize, f: impl FnOnce(&mut LockCtx<'_, L>) -> R) -> Option<R> {
     struct Leave<D: Domain> {
-        was_task: bool,
+        before: u8,
         domain: PhantomData<fn() -> D>,
     }
     impl<D: Domain> Drop for Leave<D> {
         fn drop(&mut self) {
-            D::__slot(|slot| slot.leave_section(self.was_task));
+            D::__slot(|slot| slot.leave_section(self.before));
         }
     }
 
     let _leave = Leave::<D> {
-        was_task: D::__slot(|slot| slot.enter_section())?,
+        before: D::__slot(|slot| slot.enter_section(scope))?,
         domain: PhantomData,
     };
     Some(f(&mut LockCtx::mint()))
@@ -108,8 +161,8 @@ impl<L: Place> fmt::Debug for TaskCtx<'_, L> {
     }
 }
 
-/// A task was polled where its domain's key was out: under somebody's key on this thread, or
-/// inside another scope of the domain.
+/// A scope was polled where its domain's key was out: under a key on this thread, or inside
+/// another scope of the domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyTaken;
 
@@ -121,12 +174,35 @@ impl fmt::Display for KeyTaken {
 
 impl core::error::Error for KeyTaken {}
 
+/// Makes the slot the scope's, at a moment that is a drop.
+struct EnterOnDrop<'s, D: Domain>(&'s Token, PhantomData<fn() -> D>);
+
+impl<D: Domain> Drop for EnterOnDrop<'_, D> {
+    fn drop(&mut self) {
+        // Where the slot is not free, its key cannot be taken by a destructor anyhow.
+        D::__slot(|slot| slot.enter_scope(self.0.id()));
+    }
+}
+
+/// Gives the slot back, if it is the scope's.
+struct LeaveOnDrop<'s, D: Domain>(&'s Token, PhantomData<fn() -> D>);
+
+impl<D: Domain> Drop for LeaveOnDrop<'_, D> {
+    fn drop(&mut self) {
+        D::__slot(|slot| slot.leave_scope(self.0.id()));
+    }
+}
+
 /// Runs `f` as a task of the domain `D`.
+///
+/// A scope that is dropped before it has ended drops its body as if in a poll: a destructor in it
+/// cannot take the thread's key, and so cannot acquire an ordinary lock under an asynchronous one.
+/// [`TaskCtx::sync`] and [`Deferred`](crate::Deferred) are the ways for such destructors.
 ///
 /// # Errors
 ///
 /// [`KeyTaken`] if the future is polled on a thread whose key of `D` is out. `f`'s future is
-/// dropped then, and with it every lock that it holds.
+/// dropped in that poll, and with it every lock that it holds.
 ///
 /// ```
 /// # mod levels { lockorder::lock_order! {
@@ -156,23 +232,31 @@ impl core::error::Error for KeyTaken {}
 pub async fn scope<D: Domain, R>(
     f: impl AsyncFnOnce(&mut TaskCtx<'_, D>) -> R,
 ) -> Result<R, KeyTaken> {
-    struct Leave<D: Domain>(PhantomData<fn() -> D>);
-    impl<D: Domain> Drop for Leave<D> {
-        fn drop(&mut self) {
-            D::__slot(|slot| slot.release());
-        }
-    }
-
-    let mut body = pin!(async move {
-        let mut root = TaskCtx::mint();
+    let token = Token(0);
+    let token = &token;
+    // Locals are dropped in the reverse order, also when this future is: the slot is made the
+    // scope's, the body is dropped, the slot is given back.
+    let _leave = LeaveOnDrop::<D>(token, PhantomData);
+    let mut body = pin!(Some(async move {
+        let mut root = TaskCtx {
+            level: PhantomData,
+            parent: PhantomData,
+            scope: token,
+        };
         f(&mut root).await
-    });
+    }));
+    let _enter = EnterOnDrop::<D>(token, PhantomData);
     poll_fn(|cx| {
-        if !D::__slot(|slot| slot.enter_task()) {
+        if !D::__slot(|slot| slot.enter_scope(token.id())) {
+            body.set(None);
             return Poll::Ready(Err(KeyTaken));
         }
-        let _leave = Leave::<D>(PhantomData);
-        body.as_mut().poll(cx).map(Ok)
+        let _leave = LeaveOnDrop::<D>(token, PhantomData);
+        match body.as_mut().as_pin_mut() {
+            Some(running) => running.poll(cx).map(Ok),
+            // The body ended in an error, and `poll_fn` is not polled after that.
+            None => Poll::Ready(Err(KeyTaken)),
+        }
     })
     .await
 }
@@ -209,37 +293,45 @@ impl<L, T> AsyncMutex<L, T> {
 impl<L: Level, T: ?Sized> AsyncMutex<L, T> {
     /// Acquires the lock. To cancel is to drop the future, which gives the place in the
     /// queue away.
+    ///
+    /// # Panics
+    ///
+    /// If the future is polled outside of the scope that the context comes from: in another
+    /// scope, under a key, or on a thread that the context was lent to.
     pub async fn lock<'k, P>(
         &'k self,
         ctx: &'k mut TaskCtx<'_, P>,
     ) -> (AsyncMutexGuard<'k, L, T>, TaskCtx<'k, L>)
     where
-        P: LockBefore<L>,
+        P: LockBefore<L> + Place,
     {
-        let inner = self.inner.lock().await;
+        let inner = wait(ctx, self.inner.lock()).await;
         let guard = AsyncMutexGuard {
             inner,
             level: PhantomData,
         };
-        (guard, ctx.descend())
+        (guard, ctx.child())
     }
 
-    /// Acquires the lock if it is free now.
+    /// Acquires the lock if it is free now and the context's own scope is being polled.
     pub fn try_lock<'k, P>(
         &'k self,
         ctx: &'k mut TaskCtx<'_, P>,
     ) -> Option<(AsyncMutexGuard<'k, L, T>, TaskCtx<'k, L>)>
     where
-        P: LockBefore<L>,
+        P: LockBefore<L> + Place,
     {
+        if !ctx.is_polled() {
+            return None;
+        }
         let guard = AsyncMutexGuard {
             inner: self.inner.try_lock().ok()?,
             level: PhantomData,
         };
-        Some((guard, ctx.descend()))
+        Some((guard, ctx.child()))
     }
 
-    /// The value. The exclusive borrow proves that nobody holds the lock.
+    /// The value. The exclusive borrow proves that the lock is free.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }
@@ -305,38 +397,46 @@ impl<L, T> AsyncRwLock<L, T> {
 
 impl<L: Level, T: ?Sized> AsyncRwLock<L, T> {
     /// Acquires the lock shared.
+    ///
+    /// # Panics
+    ///
+    /// As [`AsyncMutex::lock`].
     pub async fn read<'k, P>(
         &'k self,
         ctx: &'k mut TaskCtx<'_, P>,
     ) -> (AsyncReadGuard<'k, L, T>, TaskCtx<'k, L>)
     where
-        P: LockBefore<L>,
+        P: LockBefore<L> + Place,
     {
-        let inner = self.inner.read().await;
+        let inner = wait(ctx, self.inner.read()).await;
         let guard = AsyncReadGuard {
             inner,
             level: PhantomData,
         };
-        (guard, ctx.descend())
+        (guard, ctx.child())
     }
 
     /// Acquires the lock exclusively.
+    ///
+    /// # Panics
+    ///
+    /// As [`AsyncMutex::lock`].
     pub async fn write<'k, P>(
         &'k self,
         ctx: &'k mut TaskCtx<'_, P>,
     ) -> (AsyncWriteGuard<'k, L, T>, TaskCtx<'k, L>)
     where
-        P: LockBefore<L>,
+        P: LockBefore<L> + Place,
     {
-        let inner = self.inner.write().await;
+        let inner = wait(ctx, self.inner.write()).await;
         let guard = AsyncWriteGuard {
             inner,
             level: PhantomData,
         };
-        (guard, ctx.descend())
+        (guard, ctx.child())
     }
 
-    /// The value. The exclusive borrow proves that nobody holds the lock.
+    /// The value. The exclusive borrow proves that the lock is free.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }

@@ -10,60 +10,38 @@
 //! Counting costs an attempt to lock that may fail, two readings of the clock and some
 //! atomic additions per acquisition.
 
-use std::boxed::Box;
-use std::fmt;
-use std::string::String;
+mod dot;
+mod report;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use std::vec::Vec;
 
+pub use report::{LevelReport, Report, report};
+
+use crate::held::MOST;
 use crate::{Domain, Level};
 
 /// Bucket `n` counts durations of `n` significant bits, in nanoseconds: below `2^n`, not
 /// below `2^(n-1)`. The last one takes what is longer (from 9 minutes on).
 pub const BUCKETS: usize = 40;
 
-/// As many levels of a chain are remembered.
-const CHAIN: usize = 30;
-
 /// The levels that a thread holds in a domain.
-#[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
-pub struct Chain {
+struct Chain {
     len: u16,
-    levels: [u16; CHAIN],
+    levels: [u16; MOST],
 }
 
 impl Chain {
-    #[must_use]
-    #[allow(clippy::new_without_default)]
-    pub(crate) const fn new() -> Self {
+    const fn new() -> Self {
         Chain {
             len: 0,
-            levels: [0; CHAIN],
+            levels: [0; MOST],
         }
     }
 
     fn levels(&self) -> &[u16] {
-        &self.levels[..usize::from(self.len).min(CHAIN)]
-    }
-
-    pub(crate) fn with(mut self, level: usize) -> Self {
-        if let Some(place) = self.levels.get_mut(usize::from(self.len)) {
-            *place = u16::try_from(level).unwrap_or(u16::MAX);
-            self.len += 1;
-        }
-        self
-    }
-
-    /// Guards can be dropped in any order: the latest of that level goes.
-    pub(crate) fn without(mut self, level: usize) -> Self {
-        let found = self.levels().iter().rposition(|l| usize::from(*l) == level);
-        if let Some(place) = found {
-            self.levels.copy_within(place + 1.., place);
-            self.len -= 1;
-        }
-        self
+        &self.levels[..usize::from(self.len).min(MOST)]
     }
 }
 
@@ -178,15 +156,21 @@ pub(crate) fn acquired<L: Level>(waited: Option<Duration>) -> Since {
             row.waits.add(waited);
         }
     }
-    let chain = L::Domain::__slot(|slot| slot.chain());
     let stats = L::Domain::__stats();
-    if usize::from(chain.len) > stats.longest.load(Relaxed) {
-        let mut longest = stats.chain();
-        if chain.len > longest.len {
-            *longest = chain;
-            stats.longest.store(usize::from(chain.len), Relaxed);
+    L::Domain::__slot(|slot| {
+        let held = slot.held.entries().count();
+        if held > stats.longest.load(Relaxed) {
+            let mut longest = stats.chain();
+            if held > usize::from(longest.len) {
+                longest.len = 0;
+                for (place, entry) in slot.held.entries().enumerate() {
+                    longest.levels[place] = entry.level;
+                    longest.len += 1;
+                }
+                stats.longest.store(held, Relaxed);
+            }
         }
-    }
+    });
     now()
 }
 
@@ -197,158 +181,5 @@ pub(crate) fn released<L: Level>(since: Since) {
         let nanos = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
         row.hold_nanos.fetch_add(nanos, Relaxed);
         row.holds.add(held);
-    }
-}
-
-/// What has been counted in a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// The domain's name.
-    pub domain: &'static str,
-    /// The levels in the graph's order, without the root.
-    pub levels: Vec<LevelReport>,
-    /// The levels of the longest chain of locks that a thread has held at once, in the order
-    /// of their acquisition; a set shows its level once per lock.
-    pub longest_chain: Vec<&'static str>,
-}
-
-/// What has been counted at a level.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LevelReport {
-    /// The level's name.
-    pub name: &'static str,
-    /// Acquisitions, shared ones included.
-    pub acquired: u64,
-    /// Acquisitions that found the lock taken, those that gave up included.
-    pub contended: u64,
-    /// The sum of what the contended ones waited, in nanoseconds.
-    pub wait_nanos: u64,
-    /// The sum of what the locks were held, in nanoseconds.
-    pub hold_nanos: u64,
-    /// How long the contended ones waited: see [`BUCKETS`].
-    pub waits: Box<[u64; BUCKETS]>,
-    /// How long the locks were held: see [`BUCKETS`].
-    pub holds: Box<[u64; BUCKETS]>,
-}
-
-/// Reads what has been counted in the domain, in all threads.
-#[must_use]
-pub fn report<D: Domain>() -> Report {
-    let stats = D::__stats();
-    let infos = D::GRAPH.levels();
-    let name = |index: usize| infos.get(index).map_or("?", |info| info.name);
-    let chain = *stats.chain();
-    Report {
-        domain: D::NAME,
-        levels: stats
-            .levels
-            .iter()
-            .enumerate()
-            .skip(1)
-            .map(|(index, row)| LevelReport {
-                name: name(index),
-                acquired: row.acquired.load(Relaxed),
-                contended: row.contended.load(Relaxed),
-                wait_nanos: row.wait_nanos.load(Relaxed),
-                hold_nanos: row.hold_nanos.load(Relaxed),
-                waits: Box::new(row.waits.read()),
-                holds: Box::new(row.holds.read()),
-            })
-            .collect(),
-        longest_chain: chain
-            .levels()
-            .iter()
-            .map(|index| name(usize::from(*index)))
-            .collect(),
-    }
-}
-
-/// The least duration that at least that share of the counts is below, as a power of two of
-/// nanoseconds; 0 if there are none.
-fn quantile(buckets: &[u64; BUCKETS], share: f64) -> u64 {
-    let all: u64 = buckets.iter().sum();
-    #[allow(clippy::cast_precision_loss)]
-    let wanted = all as f64 * share;
-    let mut below = 0;
-    for (bucket, count) in buckets.iter().enumerate() {
-        below += count;
-        #[allow(clippy::cast_precision_loss)]
-        if all > 0 && below as f64 >= wanted {
-            return 1 << bucket;
-        }
-    }
-    0
-}
-
-/// A table: durations in nanoseconds, quantiles as the next power of two.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<20} {:>12} {:>10} {:>11} {:>11} {:>11} {:>11} {:>11}",
-            self.domain,
-            "acquired",
-            "contended",
-            "wait mean",
-            "wait p99 <",
-            "hold mean",
-            "hold p50 <",
-            "hold p99 <",
-        )?;
-        for level in &self.levels {
-            writeln!(
-                f,
-                "{:<20} {:>12} {:>10} {:>11} {:>11} {:>11} {:>11} {:>11}",
-                level.name,
-                level.acquired,
-                level.contended,
-                level.wait_nanos.checked_div(level.contended).unwrap_or(0),
-                quantile(&level.waits, 0.99),
-                level.hold_nanos.checked_div(level.acquired).unwrap_or(0),
-                quantile(&level.holds, 0.5),
-                quantile(&level.holds, 0.99),
-            )?;
-        }
-        write!(f, "longest chain: {}", self.longest_chain.join(" → "))
-    }
-}
-
-impl Report {
-    /// The report as one JSON object: `domain`, `longest_chain`, and `levels` with the fields
-    /// of [`LevelReport`], histograms as arrays without their trailing zeros.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        use std::fmt::Write;
-        // Names are Rust identifiers: nothing in them needs escaping.
-        let mut json = String::new();
-        // Writing to a string cannot fail.
-        let _ = write!(json, "{{\"domain\":\"{}\",\"longest_chain\":[", self.domain);
-        for (index, name) in self.longest_chain.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            let _ = write!(json, "{comma}\"{name}\"");
-        }
-        json.push_str("],\"levels\":[");
-        for (index, level) in self.levels.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            let _ = write!(
-                json,
-                "{comma}{{\"name\":\"{}\",\"acquired\":{},\"contended\":{},\"wait_nanos\":{},\"hold_nanos\":{}",
-                level.name, level.acquired, level.contended, level.wait_nanos, level.hold_nanos,
-            );
-            for (key, buckets) in [("waits", &level.waits), ("holds", &level.holds)] {
-                let used = buckets.iter().rposition(|n| *n > 0).map_or(0, |n| n + 1);
-                let _ = write!(json, ",\"{key}\":[");
-                for (index, count) in buckets[..used].iter().enumerate() {
-                    let comma = if index == 0 { "" } else { "," };
-                    let _ = write!(json, "{comma}{count}");
-                }
-                json.push(']');
-            }
-            json.push('}');
-        }
-        json.push_str("]}");
-        json
     }
 }

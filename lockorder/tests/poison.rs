@@ -58,7 +58,7 @@ fn a_panic_elsewhere_does_not_poison() {
     struct LocksOnDrop<'a>(&'a P<i32>);
     impl Drop for LocksOnDrop<'_> {
         fn drop(&mut self) {
-            Key::<Dom>::with(|key| self.0.with(&mut key.ctx(), |n, _| *n.unwrap() += 1));
+            let _ = Key::<Dom>::with(|key| self.0.with(&mut key.ctx(), |n, _| *n.unwrap() += 1));
         }
     }
     let unwound = catch_unwind(AssertUnwindSafe(|| {

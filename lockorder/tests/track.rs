@@ -144,3 +144,63 @@ fn text_and_json() {
     );
     assert!(json.contains("{\"name\":\"Leaf\",\"acquired\":0,\"contended\":0,\"wait_nanos\":0,\"hold_nanos\":0,\"waits\":[],\"holds\":[]}]}"), "{json}");
 }
+
+domain!(live);
+#[test]
+fn live_data_for_a_dashboard() {
+    use live::{Dom, Inner, Outer};
+    let (outer, inner) = (Mutex::<Outer, _>::new(()), Mutex::<Inner, _>::new(()));
+    let mut key = Key::<Dom>::take().unwrap();
+    outer.with(&mut key.ctx(), |(), _| ());
+    let earlier = report::<Dom>();
+    outer.with(&mut key.ctx(), |(), ctx| inner.with(ctx, |(), _| ()));
+    let since = report::<Dom>().since(&earlier);
+    let counts: Vec<_> = since.levels.iter().map(|l| (l.name, l.acquired)).collect();
+    assert_eq!(counts, [("Outer", 1), ("Inner", 1), ("Leaf", 0)]);
+    let outer = level(&since, "Outer");
+    assert_eq!(outer.holds.iter().sum::<u64>(), 1);
+    assert!(outer.hold_below(1.0) >= outer.hold_nanos);
+    assert_eq!((outer.wait_below(1.0), outer.contention()), (0, 0.0));
+
+    let dot = since.to_dot();
+    assert!(dot.starts_with("digraph \"Dom\" {"), "{dot}");
+    assert!(dot.contains("Inner\\nacquired 1\\ncontended 0"), "{dot}");
+    assert!(dot.contains("fillcolor=\"0.333 0.5 1.0\""), "{dot}");
+    assert!(dot.contains("n1 -> n2;"), "{dot}");
+}
+
+domain!(red);
+#[test]
+fn a_level_that_is_always_taken_is_red() {
+    use red::{Dom, Outer};
+    let lock = Mutex::<Outer, _>::new(());
+    let mut key = Key::<Dom>::take().unwrap();
+    lock.with(&mut key.ctx(), |(), _| {
+        thread::scope(|s| {
+            s.spawn(|| {
+                let mut key = Key::<Dom>::take().unwrap();
+                let timeout = Duration::from_millis(1);
+                assert!(lock.try_lock_for(&mut key.ctx(), timeout).is_none());
+            });
+        });
+    });
+    let dot = report::<Dom>().to_dot();
+    assert!(dot.contains("contended 1\\nhold p99 < "), "{dot}");
+    assert!(dot.contains("fillcolor=\"0.000 0.5 1.0\""), "{dot}");
+}
+
+#[cfg(feature = "serde")]
+domain!(serialised);
+#[cfg(feature = "serde")]
+#[test]
+fn serialised_as_to_json_says() {
+    use serialised::{Dom, Outer};
+    let lock = Mutex::<Outer, _>::new(());
+    let mut key = Key::<Dom>::take().unwrap();
+    lock.with(&mut key.ctx(), |(), _| ());
+    let report = report::<Dom>();
+    let by_serde = serde_json::to_value(&report).unwrap();
+    let by_hand: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    assert_eq!(by_serde, by_hand);
+    assert_eq!(by_serde["levels"][0]["acquired"], 1);
+}

@@ -7,12 +7,13 @@
 
 use std::collections::HashMap;
 
-use proc_macro2::Span;
-use syn::{Error, Ident};
+use proc_macro::{Ident, Span, TokenStream, TokenTree};
 
-use crate::parse::Declaration;
+use crate::parse::{Declaration, End};
+use crate::tokens::Error;
 
-/// Node 0 is the root, node `n + 1` the `n`th level as written.
+/// Node 0 is the root, node `n + 1` the `n`th level as written; after the levels come the other
+/// domains that edges name.
 pub(crate) struct Order {
     /// For each node, the nodes that come before it in some chain (the closure).
     pub(crate) before: Vec<Bits>,
@@ -21,7 +22,17 @@ pub(crate) struct Order {
     /// The edges as written, as pairs of nodes.
     pub(crate) edges: Vec<(usize, usize)>,
     /// The nodes so that each comes after all that it may be taken after, the root first.
+    /// Other domains are left out.
     pub(crate) sorted: Vec<usize>,
+    /// The paths of the other domains.
+    pub(crate) externs: Vec<Vec<TokenTree>>,
+}
+
+impl Order {
+    /// The number of nodes that are places of this domain.
+    pub(crate) fn places(&self) -> usize {
+        self.before.len() - self.externs.len()
+    }
 }
 
 /// A set of nodes.
@@ -46,23 +57,15 @@ impl Bits {
             *word |= more;
         }
     }
-
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
-    }
 }
 
 /// Errors are gathered, so that one compilation shows all of them.
 #[derive(Default)]
-struct Errors(Option<Error>);
+struct Errors(Vec<Error>);
 
 impl Errors {
     fn push(&mut self, span: Span, message: String) {
-        let error = Error::new(span, message);
-        match &mut self.0 {
-            Some(all) => all.combine(error),
-            None => self.0 = Some(error),
-        }
+        self.0.push(Error::new(span, message));
     }
 }
 
@@ -72,103 +75,157 @@ impl Order {
     /// Each edge is added to a closure that is complete at every step, so the edge reported
     /// for a cycle is the very one that closes it; it is then left out, and the check goes
     /// on with the rest.
-    pub(crate) fn build(declaration: &Declaration) -> Result<Order, Error> {
+    pub(crate) fn build(declaration: &Declaration) -> Result<Order, Vec<Error>> {
         let mut errors = Errors::default();
-        let names: Vec<&Ident> = std::iter::once(&declaration.domain.name)
-            .chain(declaration.levels.iter().map(|level| &level.name))
+        let mut nodes = Nodes::new(declaration, &mut errors);
+        // All nodes first: the sets below have a bit for each. Errors stay with their edges.
+        let ends: Vec<_> = declaration
+            .edges
+            .iter()
+            .map(|edge| {
+                let mut unknown = Errors::default();
+                let before = nodes.find(&edge.before, declaration, &mut unknown);
+                let after = nodes.find(&edge.after, declaration, &mut unknown);
+                (before, after, edge.after.span(), unknown)
+            })
             .collect();
-        let mut nodes = HashMap::new();
-        for (node, name) in names.iter().enumerate() {
-            let text = name.to_string();
-            if let Some(earlier) = nodes.get(&text) {
-                let what = if *earlier == 0 {
-                    "the domain itself"
-                } else {
-                    "declared twice"
-                };
-                errors.push(name.span(), format!("lock level `{text}` is {what}"));
-            } else {
-                nodes.insert(text, node);
-            }
-        }
 
-        let mut before = vec![Bits::new(names.len()); names.len()];
+        let count = nodes.names.len();
+        let mut before = vec![Bits::new(count); count];
         let mut edges: Vec<(usize, usize)> = Vec::new();
-        for edge in &declaration.edges {
-            let mut find = |name: &Ident| {
-                let found = nodes.get(&name.to_string()).copied();
-                if found.is_none() {
-                    errors.push(name.span(), unknown(name, declaration));
-                }
-                found
-            };
-            let (from, to) = (find(&edge.before), find(&edge.after));
+        for (from, to, span, unknown) in ends {
+            errors.0.extend(unknown.0);
             let (Some(from), Some(to)) = (from, to) else {
                 continue;
             };
-            if from == to {
-                errors.push(
-                    edge.after.span(),
-                    format!("lock level `{}` cannot come after itself", names[from]),
-                );
-            } else if to == 0 {
-                errors.push(
-                    edge.after.span(),
-                    format!(
-                        "nothing comes before the domain `{}`: it is the root, where nothing is held",
-                        names[0]
-                    ),
-                );
-            } else if edges.contains(&(from, to)) {
-                errors.push(
-                    edge.after.span(),
-                    format!("edge `{} => {}` is there already", names[from], names[to]),
-                );
-            } else if before[from].contains(to) {
-                errors.push(
-                    edge.after.span(),
-                    format!(
-                        "this edge closes a lock order cycle: {}",
-                        cycle(&names, &edges, from, to)
-                    ),
-                );
-            } else {
-                edges.push((from, to));
-                let mut gained = before[from].clone();
-                gained.insert(from);
-                for (node, bits) in before.iter_mut().enumerate() {
-                    if node == to || bits.contains(to) {
-                        bits.union(&gained);
-                    }
+            if let Some(message) = mistake(&nodes.names, &before, &edges, from, to) {
+                errors.push(span, message);
+                continue;
+            }
+            edges.push((from, to));
+            let mut gained = before[from].clone();
+            gained.insert(from);
+            for (node, bits) in before.iter_mut().enumerate() {
+                if node == to || bits.contains(to) {
+                    bits.union(&gained);
                 }
             }
         }
 
-        for node in 1..names.len() {
-            if before[node].is_empty() || !before[node].contains(0) {
-                let (name, domain) = (names[node], names[0]);
-                // An unreachable chain is one mistake: only its first level is named.
-                if before[node].is_empty() && errors.0.is_none() {
-                    errors.push(
-                        name.span(),
-                        format!(
-                            "lock level `{name}` can never be taken: no chain leads to it from the domain (add `{domain} => {name};`)"
-                        ),
-                    );
-                }
+        if errors.0.is_empty() {
+            // An unreachable chain is one mistake: only its first level is named.
+            let last = declaration.levels.len();
+            let unreached =
+                |node: &usize| (0..=last).all(|earlier| !before[*node].contains(earlier));
+            if let Some(node) = (1..=last).find(unreached) {
+                let (name, domain) = (&declaration.levels[node - 1].name, &nodes.names[0]);
+                errors.push(
+                    name.span(),
+                    format!(
+                        "lock level `{name}` can never be taken: no chain leads to it from the domain (add `{domain} => {name};`)"
+                    ),
+                );
             }
         }
-        if let Some(error) = errors.0 {
-            return Err(error);
+        if !errors.0.is_empty() {
+            return Err(errors.0);
         }
 
-        let (sorted, ranks) = sort(&before, &edges);
+        let (mut sorted, ranks) = sort(&before, &edges);
+        sorted.retain(|node| *node <= declaration.levels.len());
         Ok(Order {
             before,
             ranks,
             edges,
             sorted,
+            externs: nodes.externs,
         })
+    }
+}
+
+/// The nodes by their names.
+struct Nodes {
+    names: Vec<String>,
+    by_name: HashMap<String, usize>,
+    externs: Vec<Vec<TokenTree>>,
+}
+
+impl Nodes {
+    fn new(declaration: &Declaration, errors: &mut Errors) -> Self {
+        let mut nodes = Nodes {
+            names: Vec::new(),
+            by_name: HashMap::new(),
+            externs: Vec::new(),
+        };
+        let levels = declaration.levels.iter().map(|level| &level.name);
+        for name in std::iter::once(&declaration.domain.name).chain(levels) {
+            let text = name.to_string();
+            match nodes.by_name.get(&text) {
+                Some(earlier) => {
+                    let what = if *earlier == 0 {
+                        "the domain itself"
+                    } else {
+                        "declared twice"
+                    };
+                    errors.push(name.span(), format!("lock level `{text}` is {what}"));
+                }
+                None => {
+                    nodes.by_name.insert(text.clone(), nodes.names.len());
+                }
+            }
+            nodes.names.push(text);
+        }
+        nodes
+    }
+
+    fn find(&mut self, end: &End, declaration: &Declaration, errors: &mut Errors) -> Option<usize> {
+        match end {
+            End::Here(name) => {
+                let found = self.by_name.get(&name.to_string()).copied();
+                if found.is_none() {
+                    errors.push(name.span(), unknown(name, declaration));
+                }
+                found
+            }
+            End::Extern(path) => {
+                let text = path.iter().cloned().collect::<TokenStream>().to_string();
+                let text = format!("extern {}", text.replace(' ', ""));
+                let next = self.names.len();
+                let node = *self.by_name.entry(text.clone()).or_insert(next);
+                if node == next {
+                    self.names.push(text);
+                    self.externs.push(path.clone());
+                }
+                Some(node)
+            }
+        }
+    }
+}
+
+/// What is wrong with the edge, if anything is.
+fn mistake(
+    names: &[String],
+    before: &[Bits],
+    edges: &[(usize, usize)],
+    from: usize,
+    to: usize,
+) -> Option<String> {
+    let (earlier, later) = (&names[from], &names[to]);
+    if from == to {
+        Some(format!("lock level `{earlier}` cannot come after itself"))
+    } else if to == 0 {
+        Some(format!(
+            "nothing comes before the domain `{later}`: it is the root, where nothing is held"
+        ))
+    } else if edges.contains(&(from, to)) {
+        Some(format!("edge `{earlier} => {later}` is there already"))
+    } else if before[from].contains(to) {
+        Some(format!(
+            "this edge closes a lock order cycle: {}",
+            cycle(names, edges, from, to)
+        ))
+    } else {
+        None
     }
 }
 
@@ -178,7 +235,7 @@ fn unknown(name: &Ident, declaration: &Declaration) -> String {
 }
 
 /// The cycle that `from => to` would close, as `from → to → … → from`.
-fn cycle(names: &[&Ident], edges: &[(usize, usize)], from: usize, to: usize) -> String {
+fn cycle(names: &[String], edges: &[(usize, usize)], from: usize, to: usize) -> String {
     // The shortest path from `to` back to `from`, by breadth.
     let mut parent = vec![usize::MAX; names.len()];
     let mut queue = std::collections::VecDeque::from([to]);
@@ -198,7 +255,7 @@ fn cycle(names: &[&Ident], edges: &[(usize, usize)], from: usize, to: usize) -> 
     }
     path.push(from);
     path.reverse();
-    let names: Vec<String> = path.iter().map(|node| names[*node].to_string()).collect();
+    let names: Vec<&str> = path.iter().map(|node| names[*node].as_str()).collect();
     names.join(" → ")
 }
 

@@ -86,7 +86,17 @@ pub unsafe trait OneLock {
     fn address(&self) -> usize;
 }
 
-/// What the closure of a set gets to see of a member: `&'d mut T` or `&'d T`.
+/// A lock of the level `L`: what the other members of a tuple must be, `L` being the level of the
+/// first one.
+#[diagnostic::on_unimplemented(
+    message = "a set of locks of level `{L}` has a member of another level",
+    label = "`{Self}` is not of level `{L}`",
+    note = "locks of several levels are acquired one after the other, in the declared order"
+)]
+pub trait OfLevel<L>: OneLock {}
+impl<X: OneLock + ?Sized> OfLevel<X::Level> for X {}
+
+/// The view of a member in the closure of a set: `&'d mut T` or `&'d T`.
 pub trait MemberData<'d, M, Bound = &'d Self> {
     /// The view.
     type Data;
@@ -119,7 +129,7 @@ pub unsafe trait Member<M>: OneLock + for<'d> MemberData<'d, M> {
     /// Acquires the lock if it is free now.
     fn try_acquire<'k>(&'k self, permit: Permit<'k, Self::Level>) -> Option<Self::Guard<'k>>;
 
-    /// What is protected.
+    /// Returns the view of what is protected.
     fn data<'d, 'k>(&'d self, guard: &'d mut Self::Guard<'k>) -> <Self as MemberData<'d, M>>::Data
     where
         Self: 'k;
@@ -167,7 +177,7 @@ pub unsafe trait Locks {
     fn order(&self) -> Self::Order;
 }
 
-/// What the closure of a set gets to see: the members' views, in the set's shape.
+/// The view of a set in its closure: the members' views, in the set's shape.
 pub trait Data<'d, M, Bound = &'d Self> {
     /// The views.
     type Data;
@@ -226,7 +236,7 @@ pub unsafe trait Lockable<M>: Locks + for<'d> Data<'d, M> {
     where
         Self: 'k;
 
-    /// What is protected.
+    /// Returns the view of what is protected.
     fn data<'d, 'k>(&'d self, guard: &'d mut Self::Guard<'k>) -> <Self as Data<'d, M>>::Data
     where
         Self: 'k;

@@ -19,7 +19,7 @@
 //! | HappyLock | here | different in |
 //! |---|---|---|
 //! | `ThreadKey` | [`Key`](crate::Key) | one per domain; borrowed, not consumed, so that later levels can follow |
-//! | `Keyable` | `&mut LockCtx<'_, P>` where `P: LockBefore<L>` | says what is held, too |
+//! | `Keyable` | `&mut LockCtx<'_, P>` where `C::Place: LockBefore<L>` | says what is held, too |
 //! | `Mutex<T, R>`, `RwLock<T, R>` | [`Mutex<L, T, R>`](crate::Mutex), [`RwLock<L, T, R>`](crate::RwLock) | have a level |
 //! | `SpinLock<T>` | `Mutex<L, T, RawSpin>`, feature `spin` | |
 //! | `LockCollection`, `BoxedLockCollection<L>` | [`LockSet<S>`] of references, `Arc`s, or of a `Vec` or boxed slice that it owns | nothing is boxed beyond what the set owns already |
@@ -45,27 +45,27 @@ macro_rules! acquisitions {
             /// which gets what they protect in the set's shape, and the context in which to
             /// acquire what comes after the level.
             #[inline]
-            pub fn with<P, Ret>(
+            pub fn with<C: Context, Ret>(
                 &self,
-                ctx: &mut LockCtx<'_, P>,
+                ctx: &mut C,
                 f: impl for<'d> FnOnce(<S as Data<'d, Exclusive>>::Data, &mut LockCtx<'_, S::Level>) -> Ret,
             ) -> Ret
             where
-                P: LockBefore<S::Level>,
+                C::Place: LockBefore<S::Level>,
             {
                 let (mut guard, mut child) = self.lock(ctx);
                 f(self.locks.data(&mut guard), &mut child)
             }
 
-            /// The same if every lock can be had now, else `None`, `f` not being called.
+            /// The same if every lock can be had now. Returns `None` otherwise, without calling `f`.
             #[inline]
-            pub fn try_with<P, Ret>(
+            pub fn try_with<C: Context, Ret>(
                 &self,
-                ctx: &mut LockCtx<'_, P>,
+                ctx: &mut C,
                 f: impl for<'d> FnOnce(<S as Data<'d, Exclusive>>::Data, &mut LockCtx<'_, S::Level>) -> Ret,
             ) -> Option<Ret>
             where
-                P: LockBefore<S::Level>,
+                C::Place: LockBefore<S::Level>,
             {
                 let (mut guard, mut child) = self.try_lock(ctx)?;
                 Some(f(self.locks.data(&mut guard), &mut child))
@@ -74,27 +74,27 @@ macro_rules! acquisitions {
             /// Acquires every lock of the set exclusively, blocking the thread. The guards come in
             /// the set's shape; each of them, and the context, borrows `ctx`.
             #[inline]
-            pub fn lock<'k, P>(
+            pub fn lock<'k, C: Context>(
                 &'k self,
-                ctx: &'k mut LockCtx<'_, P>,
+                ctx: &'k mut C,
             ) -> (<S as Lockable<Exclusive>>::Guard<'k>, LockCtx<'k, S::Level>)
             where
-                P: LockBefore<S::Level>,
+                C::Place: LockBefore<S::Level>,
             {
-                (self.acquire::<Exclusive>(ctx.permit()), ctx.descend())
+                (self.acquire::<Exclusive>(permit(ctx)), child(ctx))
             }
 
             /// Acquires every lock of the set exclusively if all can be had now; else none is held.
             #[inline]
-            pub fn try_lock<'k, P>(
+            pub fn try_lock<'k, C: Context>(
                 &'k self,
-                ctx: &'k mut LockCtx<'_, P>,
+                ctx: &'k mut C,
             ) -> Option<(<S as Lockable<Exclusive>>::Guard<'k>, LockCtx<'k, S::Level>)>
             where
-                P: LockBefore<S::Level>,
+                C::Place: LockBefore<S::Level>,
             {
-                let guard = self.try_acquire::<Exclusive>(ctx.permit())?;
-                Some((guard, ctx.descend()))
+                let guard = self.try_acquire::<Exclusive>(permit(ctx))?;
+                Some((guard, child(ctx)))
             }
         }
 
@@ -103,27 +103,27 @@ macro_rules! acquisitions {
             /// which gets what they protect in the set's shape, and the context in which to
             /// acquire what comes after the level.
             #[inline]
-            pub fn with_read<P, Ret>(
+            pub fn with_read<C: Context, Ret>(
                 &self,
-                ctx: &mut LockCtx<'_, P>,
+                ctx: &mut C,
                 f: impl for<'d> FnOnce(<S as Data<'d, Shared>>::Data, &mut LockCtx<'_, S::Level>) -> Ret,
             ) -> Ret
             where
-                P: LockBefore<S::Level>,
+                C::Place: LockBefore<S::Level>,
             {
                 let (mut guard, mut child) = self.read(ctx);
                 f(self.locks.data(&mut guard), &mut child)
             }
 
-            /// The same if every lock can be had now, else `None`, `f` not being called.
+            /// The same if every lock can be had now. Returns `None` otherwise, without calling `f`.
             #[inline]
-            pub fn try_with_read<P, Ret>(
+            pub fn try_with_read<C: Context, Ret>(
                 &self,
-                ctx: &mut LockCtx<'_, P>,
+                ctx: &mut C,
                 f: impl for<'d> FnOnce(<S as Data<'d, Shared>>::Data, &mut LockCtx<'_, S::Level>) -> Ret,
             ) -> Option<Ret>
             where
-                P: LockBefore<S::Level>,
+                C::Place: LockBefore<S::Level>,
             {
                 let (mut guard, mut child) = self.try_read(ctx)?;
                 Some(f(self.locks.data(&mut guard), &mut child))
@@ -132,27 +132,27 @@ macro_rules! acquisitions {
             /// Acquires every lock of the set shared, blocking the thread. The guards come in
             /// the set's shape; each of them, and the context, borrows `ctx`.
             #[inline]
-            pub fn read<'k, P>(
+            pub fn read<'k, C: Context>(
                 &'k self,
-                ctx: &'k mut LockCtx<'_, P>,
+                ctx: &'k mut C,
             ) -> (<S as Lockable<Shared>>::Guard<'k>, LockCtx<'k, S::Level>)
             where
-                P: LockBefore<S::Level>,
+                C::Place: LockBefore<S::Level>,
             {
-                (self.acquire::<Shared>(ctx.permit()), ctx.descend())
+                (self.acquire::<Shared>(permit(ctx)), child(ctx))
             }
 
             /// Acquires every lock of the set shared if all can be had now; else none is held.
             #[inline]
-            pub fn try_read<'k, P>(
+            pub fn try_read<'k, C: Context>(
                 &'k self,
-                ctx: &'k mut LockCtx<'_, P>,
+                ctx: &'k mut C,
             ) -> Option<(<S as Lockable<Shared>>::Guard<'k>, LockCtx<'k, S::Level>)>
             where
-                P: LockBefore<S::Level>,
+                C::Place: LockBefore<S::Level>,
             {
-                let guard = self.try_acquire::<Shared>(ctx.permit())?;
-                Some((guard, ctx.descend()))
+                let guard = self.try_acquire::<Shared>(permit(ctx))?;
+                Some((guard, child(ctx)))
             }
         }
     };
@@ -170,15 +170,15 @@ use core::fmt;
 #[cfg(feature = "alloc")]
 pub use collections::SliceOrder;
 pub use contract::{
-    Anchored, Data, Distinct, Exclusive, Lockable, Locks, Member, MemberData, OneLock, Order,
-    Owned, Permit, Shared,
+    Anchored, Data, Distinct, Exclusive, Lockable, Locks, Member, MemberData, OfLevel, OneLock,
+    Order, Owned, Permit, Shared,
 };
 pub use members::Read;
 pub use owned::OwnedSet;
 pub use retry::RetrySet;
 pub use sorted::LockSet;
 
-/// A set that was refused: two of its places lead to the same lock.
+/// The error of a set in which two places lead to the same lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DuplicateLock {
     /// The lower index in the set.

@@ -7,6 +7,7 @@
 //!   sort nor a check for duplicates is needed.
 
 use super::{Data, Exclusive, Lockable, Locks, Owned, Permit, Shared};
+use crate::ctx::{Context, child, permit};
 use crate::{LockBefore, LockCtx};
 
 /// A set of locks that belong to it, acquired in the order of their places.

@@ -8,6 +8,7 @@
 //! - **Consume:** waiting with nothing of the level held closes no circle.
 
 use super::{Data, Distinct, DuplicateLock, Exclusive, Lockable, Locks, Permit, Shared, check};
+use crate::ctx::{Context, child, permit};
 use crate::{LockBefore, LockCtx};
 
 /// A set of locks of one level that is acquired by waiting for one and trying the rest.

@@ -13,6 +13,7 @@ use super::{
     Anchored, Data, Distinct, DuplicateLock, Exclusive, Lockable, Locks, Order, Permit, Shared,
     check,
 };
+use crate::ctx::{Context, child, permit};
 use crate::{LockBefore, LockCtx};
 
 /// A set of locks of one level, acquired by ascending address.
