@@ -143,10 +143,13 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+mod by_value;
 #[cfg(all(feature = "std", any(debug_assertions, feature = "lockdep")))]
 mod check;
 #[cfg(feature = "spin")]
 mod compat;
+#[cfg(feature = "std")]
+mod condvar;
 mod ctx;
 mod expansion;
 pub mod graph;
@@ -173,8 +176,11 @@ pub mod task;
 #[cfg(feature = "track")]
 pub mod track;
 
+pub use by_value::{HeldMutex, HeldRead, HeldUpgradable, HeldWrite};
 #[cfg(feature = "spin")]
 pub use compat::{Compat, RawSpin, RawSpinRw};
+#[cfg(feature = "std")]
+pub use condvar::{Condvar, Root, WaitResult};
 pub use ctx::{Context, LockCtx};
 pub use key::Key;
 pub use mapped::{MappedMutexGuard, MappedRwLockReadGuard, MappedRwLockWriteGuard};
