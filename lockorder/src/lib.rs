@@ -143,6 +143,8 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(feature = "alloc")]
+mod arc_guard;
 mod by_value;
 #[cfg(all(feature = "std", any(debug_assertions, feature = "lockdep")))]
 mod check;
@@ -167,6 +169,7 @@ mod no_default;
 mod order;
 #[cfg(feature = "std")]
 mod poison;
+pub mod ranked;
 mod rwlock;
 pub mod set;
 #[cfg(feature = "std")]
@@ -175,7 +178,10 @@ mod slot;
 pub mod task;
 #[cfg(feature = "track")]
 pub mod track;
+mod try_ctx;
 
+#[cfg(feature = "alloc")]
+pub use arc_guard::{ArcGuard, ArcMutexGuard, ArcReadGuard, ArcWriteGuard};
 pub use by_value::{HeldMutex, HeldRead, HeldUpgradable, HeldWrite};
 #[cfg(feature = "spin")]
 pub use compat::{Compat, RawSpin, RawSpinRw};
@@ -188,8 +194,10 @@ pub use mutex::{Mutex, MutexGuard};
 pub use order::{Domain, DomainAfter, Level, LockAfter, LockBefore, Place};
 #[cfg(feature = "std")]
 pub use poison::{PoisonGuard, Poisonable, Poisoned};
+pub use ranked::{Ascending, OutOfRank, Rank, Ranked};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use set::{DuplicateLock, LockSet, OwnedSet, Read, RetrySet};
+pub use try_ctx::{AnyContext, TryCtx};
 
 /// The raw lock of a [`Mutex`] that names none.
 #[cfg(feature = "parking_lot")]
