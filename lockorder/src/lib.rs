@@ -153,6 +153,8 @@ mod compat;
 #[cfg(feature = "std")]
 mod condvar;
 mod ctx;
+#[cfg(feature = "std")]
+mod deferred;
 mod expansion;
 pub mod graph;
 #[cfg(all(
@@ -162,6 +164,9 @@ pub mod graph;
 mod held;
 mod hold;
 mod key;
+#[cfg(feature = "std")]
+mod leaf;
+pub mod lockdep;
 mod mapped;
 mod mutex;
 #[cfg(not(any(feature = "parking_lot", feature = "spin")))]
@@ -188,7 +193,11 @@ pub use compat::{Compat, RawSpin, RawSpinRw};
 #[cfg(feature = "std")]
 pub use condvar::{Condvar, Root, WaitResult};
 pub use ctx::{Context, LockCtx};
+#[cfg(feature = "std")]
+pub use deferred::Deferred;
 pub use key::Key;
+#[cfg(feature = "std")]
+pub use leaf::{InLeaf, Leaf};
 pub use mapped::{MappedMutexGuard, MappedRwLockReadGuard, MappedRwLockWriteGuard};
 pub use mutex::{Mutex, MutexGuard};
 pub use order::{Domain, DomainAfter, Level, LockAfter, LockBefore, Place};

@@ -1,0 +1,21 @@
+//! A context stays on its thread.
+#![allow(unused)]
+use lockorder::{Key, Mutex};
+
+mod levels {
+    lockorder::lock_order! {
+        pub domain D;
+        level A, B, C;
+        D => A => B => C;
+    }
+}
+use levels::{A, B, C, D};
+
+fn main() {
+    let a = Mutex::<A, _>::new(0);
+    let mut key = Key::<D>::take().unwrap();
+    let mut root = key.ctx();
+    std::thread::scope(|s| {
+        s.spawn(|| a.with(&mut root, |_, _| ()));
+    });
+}
