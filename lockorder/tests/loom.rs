@@ -14,7 +14,10 @@ use std::sync::OnceLock;
 
 use lock_api::{GuardNoSend, RawMutex, RawRwLock};
 use lockorder::graph::{Graph, LevelInfo};
-use lockorder::{Domain, Key, Level, LockAfter, LockSet, Mutex, OwnedSet, Place, RetrySet, RwLock};
+use lockorder::{
+    Ascending, Condvar, Domain, HeldMutex, Key, Leaf, Level, LockAfter, LockSet, Mutex,
+    OwnedSet, Place, Ranked, RetrySet, RwLock,
+};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -357,6 +360,112 @@ fn keys() {
         assert!(Key::<Dom>::take().is_some());
         thread.join().unwrap();
         assert_eq!(values(&locks), [3]);
+    });
+}
+
+/// A notification is not lost between the look at the value and the wait.
+#[test]
+fn a_condition_variable() {
+    model(3, || {
+        let shared = Arc::new((Mutex::<Outer, bool, Raw>::new(false), Condvar::new()));
+        let other = shared.clone();
+        let thread = thread::spawn(move || {
+            let mut key = key();
+            let mut done = other.0.hold(key.ctx());
+            other.1.wait_while(&mut done, |done| !*done);
+            assert!(*done);
+        });
+        shared.0.with(&mut key().ctx(), |done, _| *done = true);
+        shared.1.notify_one();
+        thread.join().unwrap();
+    });
+}
+
+/// A lock that is released for a time, while another thread wants it, is had by both.
+#[test]
+fn unlocked_for_a_time() {
+    model(3, || {
+        let all = locks::<1>();
+        let other = all.clone();
+        let thread = thread::spawn(move || {
+            other[0].with(&mut key().ctx(), |n, _| *n += 1);
+        });
+        let mut key = key();
+        let mut held = all[0].hold(key.ctx());
+        let before = *held;
+        HeldMutex::unlocked(&mut held, |ctx| all[0].with(ctx, |n, _| *n += 1));
+        assert!(*held > before);
+        drop(held);
+        drop(key);
+        thread.join().unwrap();
+        assert_eq!(values(&all), [2]);
+    });
+}
+
+/// Three ranked locks, hand over hand by two threads; a third goes down at once.
+#[test]
+fn hand_over_hand() {
+    model(3, || {
+        let nodes: Arc<[Ranked<usize, M>; 3]> =
+            Arc::new(std::array::from_fn(|rank| Ranked::new(rank, Mutex::new(0))));
+        let walk = |nodes: &[Ranked<usize, M>; 3]| {
+            let mut key = key();
+            let mut root = key.ctx();
+            let mut chain = Ascending::new(&mut root);
+            let mut here = chain.lock(&nodes[0]).unwrap();
+            for node in &nodes[1..] {
+                let next = chain.lock(node).unwrap();
+                *here += 1;
+                here = next;
+            }
+            *here += 1;
+        };
+        let other = nodes.clone();
+        let thread = thread::spawn(move || walk(&other));
+        walk(&nodes);
+        thread.join().unwrap();
+        let mut key = key();
+        for node in nodes.iter() {
+            assert_eq!(node.with(&mut key.ctx(), |n, _| *n), 2);
+        }
+    });
+}
+
+/// An attempt out of order against a thread that waits in order.
+#[test]
+fn an_attempt_out_of_order() {
+    model(4, || {
+        let outer = Arc::new(Mutex::<Outer, usize, Raw>::new(0));
+        let inner = locks::<1>();
+        let (other_outer, other_inner) = (outer.clone(), inner.clone());
+        let thread = thread::spawn(move || {
+            other_outer.with(&mut key().ctx(), |a, ctx| {
+                other_inner[0].with(ctx, |b, _| *b += *a);
+            });
+        });
+        inner[0].with(&mut key().ctx(), |_, ctx| {
+            if let Some((mut a, _)) = outer.try_lock_unordered(ctx) {
+                *a += 1;
+            }
+        });
+        thread.join().unwrap();
+    });
+}
+
+/// A leaf lock by one thread under a lock, by another with nothing held.
+#[test]
+fn a_leaf() {
+    model(4, || {
+        let leaf = Arc::new(Leaf::<Dom, usize, Raw>::new(0));
+        let all = locks::<1>();
+        let (other_leaf, other_all) = (leaf.clone(), all.clone());
+        let thread = thread::spawn(move || {
+            other_all[0].with(&mut key().ctx(), |_, _| other_leaf.with(|n| *n += 1)).unwrap();
+        });
+        leaf.with(|n| *n += 1).unwrap();
+        all[0].with(&mut key().ctx(), |_, _| ());
+        thread.join().unwrap();
+        assert_eq!(leaf.with(|n| *n), Ok(2));
     });
 }
 
