@@ -27,7 +27,7 @@ use happylock::collection::{OwnedLockCollection, RefLockCollection, RetryingLock
 use lock_ordering::lock::MutexLockLevel;
 use lock_ordering::relation::LockAfter;
 use lock_ordering::{LockLevel, LockedAt, MutualExclusion, Unlocked};
-use lockorder::{Key, LockSet, OwnedSet, RetrySet};
+use lockorder::{Ascending, HeldMutex, Key, Leaf, LockSet, OwnedSet, Ranked, RetrySet, lockdep};
 
 mod levels {
     lockorder::lock_order! {
@@ -109,6 +109,56 @@ const CASES: &[Case] = &[
         let mut root = key.ctx();
         for _ in 0..rounds {
             black_box(&lock).with(&mut root, |value, _| *value += 1);
+        }
+    }),
+    ("one lock", "lockorder held", |rounds| {
+        let mut key = Key::<Stack>::take().unwrap();
+        let lock = lockorder::Mutex::<A, u64>::new(0);
+        let mut ctx = key.ctx();
+        for _ in 0..rounds {
+            let mut value = black_box(&lock).hold(ctx);
+            *value += 1;
+            ctx = HeldMutex::release(value);
+        }
+    }),
+    ("one lock", "lockorder lockdep", |rounds| {
+        let lock = lockdep::Mutex::<A, u64>::new(0);
+        for _ in 0..rounds {
+            *black_box(&lock).lock() += 1;
+        }
+    }),
+    ("one lock", "lockorder leaf", |rounds| {
+        let lock = Leaf::<Stack, u64>::new(0);
+        for _ in 0..rounds {
+            black_box(&lock).with(|value| *value += 1).unwrap();
+        }
+    }),
+    ("one lock", "lockorder try, any order", |rounds| {
+        let mut key = Key::<Stack>::take().unwrap();
+        let lock = lockorder::Mutex::<A, u64>::new(0);
+        let mut root = key.ctx();
+        for _ in 0..rounds {
+            let (mut value, _) = black_box(&lock).try_lock_unordered(&mut root).unwrap();
+            *value += 1;
+        }
+    }),
+    ("two ranked", "parking_lot, by hand", |rounds| {
+        let locks = [const { parking_lot::Mutex::new(0u64) }; 2];
+        for _ in 0..rounds {
+            let [a, b] = black_box(&locks);
+            let (a, mut b) = (a.lock(), b.lock());
+            *b += *a;
+        }
+    }),
+    ("two ranked", "lockorder", |rounds| {
+        let mut key = Key::<Stack>::take().unwrap();
+        let locks = [1u32, 2].map(|rank| Ranked::new(rank, lockorder::Mutex::<A, u64>::new(0)));
+        let mut root = key.ctx();
+        for _ in 0..rounds {
+            let [a, b] = black_box(&locks);
+            let mut chain = Ascending::new(&mut root);
+            let (a, mut b) = (chain.lock(a).unwrap(), chain.lock(b).unwrap());
+            *b += *a;
         }
     }),
     ("key, then one lock", "happylock", |rounds| {

@@ -14,7 +14,7 @@
 use std::error::Error;
 use std::process::Command;
 
-use lockorder::{Key, LockCtx, Mutex, RwLock};
+use lockorder::{HeldMutex, Key, LockCtx, Mutex, RwLock, lockdep};
 
 mod levels {
     lockorder::lock_order! {
@@ -51,6 +51,27 @@ fn ordered_with(lock: &Mutex<A, u64>, ctx: Ctx<'_, '_>) -> u64 {
         *value += 1;
         *value
     })
+}
+
+#[inline(never)]
+fn ordered_hold(lock: &Mutex<A, u64>, ctx: Ctx<'_, '_>) -> u64 {
+    let mut value = lock.hold(ctx.reborrow());
+    *value += 1;
+    let result = *value;
+    drop(HeldMutex::release(value));
+    result
+}
+
+#[inline(never)]
+fn lockdep_lock(lock: &lockdep::Mutex<A, u64>, _: Ctx<'_, '_>) -> u64 {
+    let mut value = lock.lock();
+    *value += 1;
+    *value
+}
+
+#[inline(never)]
+fn ordered_try_any_order(lock: &Mutex<A, u64>, ctx: Ctx<'_, '_>) -> Option<u64> {
+    lock.try_lock_unordered(ctx).map(|(value, _)| *value)
 }
 
 #[inline(never)]
@@ -133,6 +154,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ordered = [
         ordered_lock(&a, &mut key.ctx()),
         ordered_with(&a, &mut key.ctx()),
+        ordered_hold(&a, &mut key.ctx()),
+        lockdep_lock(&lockdep::Mutex::new(4), &mut key.ctx()),
+        ordered_try_any_order(&a, &mut key.ctx()).unwrap_or(0),
         ordered_try_lock(&a, &mut key.ctx()).unwrap_or(0),
         ordered_read(&read, &mut key.ctx()),
         ordered_nested(&a, &b, &c, &mut key.ctx()),
@@ -140,6 +164,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let raw = [
         raw_lock(&raw_a, &mut key.ctx()),
         raw_lock(&raw_a, &mut key.ctx()),
+        raw_lock(&raw_a, &mut key.ctx()),
+        raw_lock(&RawMutex::new(4), &mut key.ctx()),
+        raw_try_lock(&raw_a, &mut key.ctx()).unwrap_or(0),
         raw_try_lock(&raw_a, &mut key.ctx()).unwrap_or(0),
         raw_read(&RawRwLock::new(4), &mut key.ctx()),
         raw_nested(&raw_a, &raw_b, &raw_c, &mut key.ctx()),
@@ -151,9 +178,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         .arg(std::env::current_exe()?)
         .output()?;
     let listing = String::from_utf8_lossy(&objdump.stdout);
-    let pairs: [(&str, *const (), &str, *const ()); 5] = [
+    let pairs: [(&str, *const (), &str, *const ()); 8] = [
         ("ordered_lock", ordered_lock as _, "raw_lock", raw_lock as _),
         ("ordered_with", ordered_with as _, "raw_lock", raw_lock as _),
+        ("ordered_hold", ordered_hold as _, "raw_lock", raw_lock as _),
+        ("lockdep_lock", lockdep_lock as _, "raw_lock", raw_lock as _),
+        (
+            "ordered_try_any_order",
+            ordered_try_any_order as _,
+            "raw_try_lock",
+            raw_try_lock as _,
+        ),
         (
             "ordered_try_lock",
             ordered_try_lock as _,
@@ -180,7 +215,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             differ += 1;
             format!("DIFFERENT: {code:#?} {raw_code:#?}")
         };
-        println!("{ordered_name:17} {raw_name:13} {verdict}");
+        println!("{ordered_name:21} {raw_name:13} {verdict}");
     }
     println!(
         "bytes: Key {}, LockCtx {}, Mutex<L, ()> {}",
