@@ -40,7 +40,8 @@ const DOMAINS: usize = 8;
 /// As many pairs that were in order are remembered per thread, to look no further for them.
 const KNOWN: usize = 32;
 
-/// What a thread holds, over all domains. Without a destructor, as the slots.
+/// The guards of a thread, over all domains. Like the slots it has no destructor, so it works in the
+/// destructors of other thread-locals.
 struct Thread {
     total: Cell<usize>,
     domains: [Cell<Option<Begun>>; DOMAINS],

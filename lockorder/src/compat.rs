@@ -1,8 +1,8 @@
-//! Raw locks of `lock_api` 0.4, which are most of those that there are, as raw locks of 0.5.
+//! An adapter from raw locks of `lock_api` 0.4 to those of 0.5.
 
 use lock_api::{GuardNoSend, RawMutex, RawRwLock, RawRwLockDowngrade};
 
-/// A raw lock of `lock_api` 0.4, in the clothes of 0.5.
+/// A raw lock of `lock_api` 0.4 with the interface of 0.5.
 ///
 /// - **Define:** every acquisition of the inner lock is accounted for by one guard token.
 /// - **Enforce:** the inner lock is private; each method is the inner method of its name.

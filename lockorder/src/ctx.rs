@@ -28,7 +28,7 @@ pub struct LockCtx<'k, L> {
 unsafe impl<L: sealed::OnAnyThread> Send for LockCtx<'_, L> {}
 
 pub(crate) mod sealed {
-    /// What may leave its thread: nothing. Its errors say so.
+    /// Types that may leave their thread. It has no implementation; its errors explain that.
     #[diagnostic::on_unimplemented(
         message = "a lock context or key stays on its thread",
         label = "carries the lock context or key of one thread to another",
@@ -41,7 +41,7 @@ pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// What an acquisition takes: a `&mut LockCtx<'_, P>`.
+/// The argument of an acquisition: a [`LockCtx`], or a mutable reference to one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a lock context",
     label = "expected a `LockCtx`",

@@ -20,7 +20,7 @@ pub(crate) const MOST: usize = 30;
 pub(crate) struct Entry {
     /// The level's index in the domain's graph.
     pub(crate) level: u16,
-    /// Whether it was acquired without a context, by a lock of the module `lockdep`.
+    /// True if it was acquired without a context, by a lock of the module `lockdep`.
     #[cfg(any(debug_assertions, feature = "lockdep"))]
     pub(crate) unordered: bool,
     #[cfg(any(debug_assertions, feature = "lockdep"))]

@@ -1,4 +1,4 @@
-//! What a guard carries beside the raw lock's own guard: nothing, in a release build.
+//! The part of a guard beside the raw lock's own guard. In a release build it is empty.
 //!
 //! - **Define:** a `Hold<L>` lives exactly as long as its guard holds a lock of level `L`.
 //! - **Enforce:** it is made by an acquisition and is a private field of the guard.

@@ -146,7 +146,7 @@ impl<D: Domain> Key<D> {
     /// Calls out: gives the thread's slot back while `f` runs, so that code that knows
     /// nothing of this key (a waker, a task, a callback) can take the thread's key itself.
     ///
-    /// Nothing is held: that is what `&mut self` proves. While `f` runs this key is borrowed
+    /// `&mut self` proves that nothing is held. While `f` runs this key is borrowed
     /// and cannot be used, so the thread never has two that can.
     ///
     /// # Aborts

@@ -1,8 +1,8 @@
 //! Lock order, checked by the compiler.
 //!
 //! A domain declares its lock levels and the order in which they may be acquired. Every lock
-//! is of a level, every acquisition takes a context that says what the thread has acquired
-//! last, and what does not fit the order does not compile:
+//! has a level, every acquisition takes a context whose type says which level the thread has
+//! acquired last, and an acquisition out of order does not compile:
 //!
 //! ```text
 //! error[E0277]: lock level `Ip` may not be acquired while holding `Device`
@@ -11,18 +11,23 @@
 //! # What is promised
 //!
 //! Within a domain, no lock-order cycle compiles, and in safe code no thread waits for a lock
-//! while it holds one that the declared order puts at the same place or later, as long as no
-//! guard is leaked (a leaked guard is a lock held for ever; the closure forms leave nothing
-//! to leak).
+//! while it holds one that the declared order puts at the same place or later, as long as nothing
+//! is leaked (a leaked guard is a lock held for ever; the closure forms leave nothing to leak).
+//! The same holds of the scopes of tasks (feature `tokio`), as long as each of them is polled.
+//!
+//! Several locks of one level are acquired together ([`set`]) or in the order of their ranks
+//! ([`ranked`]); attempts that do not wait may come out of order ([`Mutex::try_lock_unordered`]);
+//! a [`Condvar`] is waited on with nothing else held. Code that no context reaches has [`Leaf`],
+//! [`Deferred`] and the module [`lockdep`], whose locks are checked when they are acquired, in debug
+//! builds, and are not part of the promise.
 //!
 //! # What is not
 //!
-//! Nothing is promised about other ways to wait: channels, joins, condition variables, a
-//! `block_on`, a second process; nor about two domains of which a thread holds locks at the
-//! same time, in one order here and in the other there. What the crate does enforce there is
-//! what code asks for: a function that takes `&mut Key<D>` cannot be called while the thread
-//! holds a lock of `D`, and so sending, joining and waiting can be made impossible under a
-//! lock.
+//! Other ways to wait are not covered: channels, joins, `block_on`, a second process. Nor are two
+//! domains of which a thread holds locks at the same time, in one order here and in the other
+//! there, which debug builds report. A function that takes `&mut Key<D>` cannot be called while
+//! the thread holds a lock of `D`, and so sending, joining and waiting can be made impossible under
+//! a lock.
 //!
 //! # In use
 //!
@@ -65,7 +70,7 @@
 //!     shared.routes.with_read(ctx, |routes, _| routes.first().copied().unwrap_or(1280))
 //! }
 //!
-//! // What calls out takes the key: it cannot be called under any lock of the domain.
+//! // A function that calls out takes the key: it cannot be called under any lock of the domain.
 //! fn wake(key: &mut Key<Stack>, waker: impl FnOnce()) {
 //!     key.lend(waker);
 //! }
@@ -99,8 +104,7 @@
 //!
 //! Over an `.await`: a key, a context and a guard are not `Send`, so a task that may move
 //! between threads cannot keep one while it waits. Mostly it need not: lock, take out what is
-//! needed, unlock, wait, lock again. What has changed in between is then looked at, and not
-//! assumed.
+//! needed, unlock, wait, lock again, and look at what has changed in between.
 //!
 //! ```
 //! # mod levels { lockorder::lock_order! { pub domain App; level Table; App => Table; } }
@@ -117,13 +121,12 @@
 //! });
 //! ```
 //!
-//! Where a lock must stay held while a task waits, the feature `tokio` has locks and contexts
-//! for that, in the same graph.
+//! For a lock that must stay held while a task waits, the feature `tokio` has locks and contexts,
+//! in the same graph.
 //!
-//! For anything else, a leaked guard included, see what is not promised above. A guard that
-//! is leaked (`mem::forget`, a reference cycle) ends its borrow of the context but not its
-//! hold of the lock; with debug assertions [`Key::ctx`] notices, and panics instead of
-//! letting the thread wait for itself.
+//! A guard that is leaked (`mem::forget`, a reference cycle) ends its borrow of the context but not
+//! its hold of the lock; with debug assertions [`Key::ctx`] notices, and panics instead of letting
+//! the thread wait for itself.
 //!
 //! # Features
 //!
@@ -133,11 +136,13 @@
 //! | `parking_lot` | yes | `parking_lot`'s raw locks as the default ones |
 //! | `alloc` | with `std` | sets of slices, vectors, `Arc`s and `Box`es |
 //! | `spin` | no | spinning raw locks, the default ones without `parking_lot`; raw locks of `lock_api` 0.4 |
+//! | `lockdep` | no | the checks of debug builds in release builds, too: module [`lockdep`] |
 //! | `track` | no | module `track`: waiting and holding, timed per level |
+//! | `serde` | no | reports of `track` can be serialised |
 //! | `tokio` | no | module `task`: locks that are held over an `.await` |
 #![cfg_attr(not(feature = "std"), no_std)]
-// The levels' traits and the guards' threading are what this crate is for; each `unsafe`
-// here has its contract and its proof beside it.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// The levels' traits and the guards rest on `unsafe`; each has its contract and its proof beside it.
 #![allow(unsafe_code)]
 
 #[cfg(feature = "alloc")]
@@ -227,12 +232,15 @@ pub type DefaultRawRwLock = RawSpinRw;
 #[cfg(not(any(feature = "parking_lot", feature = "spin")))]
 pub use no_default::{DefaultRawMutex, DefaultRawRwLock};
 
+#[doc = include_str!("../PORTING.md")]
+pub mod porting {}
+
 /// The examples of the README.
 #[cfg(all(doctest, feature = "parking_lot"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
-/// What the macros' expansions name. Not part of the interface.
+/// The names that the macros' expansions use. Not part of the interface.
 #[doc(hidden)]
 pub mod __private {
     pub use core::ops::FnOnce;

@@ -13,7 +13,8 @@
 //! - **Consume:** a test that walks a path finds its wrong orders, whether or not another thread
 //!   is there to make a deadlock of them.
 //!
-//! What no test walks is not checked: where a context can be passed, the typed locks are better.
+//! A path that no test walks is not checked: where a context can be passed, the typed locks are
+//! better.
 //!
 //! ```
 //! # mod levels { lockorder::lock_order! {

@@ -1,15 +1,15 @@
-//! What stands in the place of a default raw lock where there is none.
+//! Placeholders for the default raw locks of a build without `parking_lot` and `spin`.
 //!
-//! A lock that names no raw lock can be written down then, but not made: the compiler stops
-//! at its `new` with the words below.
+//! A type that names no raw lock still compiles then, but its `new` does not: the compiler reports
+//! the message below.
 
 use lock_api::{GuardNoSend, RawMutex, RawRwLock};
 
-/// No raw lock: enable the feature `parking_lot` or `spin`, or name one.
+/// A placeholder: enable the feature `parking_lot` or `spin`, or name a raw lock.
 #[derive(Debug)]
 pub enum DefaultRawMutex {}
 
-/// No raw lock: enable the feature `parking_lot` or `spin`, or name one.
+/// A placeholder: enable the feature `parking_lot` or `spin`, or name a raw lock.
 #[derive(Debug)]
 pub enum DefaultRawRwLock {}
 

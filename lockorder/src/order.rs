@@ -10,7 +10,7 @@
 
 use crate::graph::Graph;
 
-/// A set of levels with one order: what one `lock_order!` declares.
+/// A set of levels with one order, declared by one `lock_order!`.
 ///
 /// The domain's type is also the root of its order: the level of a context when nothing is
 /// held.
@@ -28,13 +28,13 @@ use crate::graph::Graph;
 ///
 /// # Robustness
 ///
-/// No memory safety rests on this trait. What rests on it is the crate's promise: a wrong
-/// implementation can make programs deadlock that this crate says cannot.
+/// No memory safety rests on this trait. The crate's promise does: a wrong implementation can make
+/// programs deadlock that this crate says cannot.
 pub unsafe trait Domain: Place<Domain = Self> {
     /// The order as data.
     const GRAPH: &'static Graph;
 
-    /// The order as data.
+    /// Returns the order as data.
     #[must_use]
     fn graph() -> &'static Graph {
         Self::GRAPH
@@ -45,7 +45,7 @@ pub unsafe trait Domain: Place<Domain = Self> {
     #[doc(hidden)]
     fn __slot<R>(f: impl FnOnce(&crate::slot::Slot) -> R) -> R;
 
-    /// What the feature `track` counts.
+    /// Returns the counters of the feature `track`.
     #[cfg(feature = "track")]
     #[doc(hidden)]
     fn __stats() -> &'static crate::track::DomainStats;
@@ -109,7 +109,7 @@ pub unsafe trait Level: Place {}
 pub unsafe trait LockAfter<Held>: Level {}
 
 /// `After` may be acquired while `Self` is the level last acquired: [`LockAfter`] from the
-/// other side, for generic code that names what it is going to take.
+/// other side, for generic code that names the level that it is going to acquire.
 ///
 /// Implemented for exactly the pairs of `LockAfter`. The acquisitions ask for this one: its
 /// `Self` is the level of the context given, so that a level with only one level before it

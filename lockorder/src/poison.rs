@@ -1,11 +1,11 @@
 //! Locks that remember a panic.
 //!
 //! - **Define:** a [`Poisonable`] lock is poisoned from the moment when a thread that had it
-//!   exclusively unwinds, until somebody clears it.
+//!   exclusively unwinds, until it is cleared.
 //! - **Enforce:** its guard looks, when it is dropped, whether a panic has begun since it was
 //!   made; the lock inside cannot be reached but through the guard.
-//! - **Consume:** whoever acquires a poisoned lock gets the value inside an error, and says
-//!   in the code that a value that may be half changed is good enough.
+//! - **Consume:** an acquisition of a poisoned lock gives the value inside an error, so that the
+//!   code says where a value that may be half changed is good enough.
 
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -53,7 +53,7 @@ pub struct Poisonable<X> {
 }
 
 impl<X> Poisonable<X> {
-    /// Around a lock, not poisoned.
+    /// Wraps a lock, not poisoned.
     #[inline]
     pub const fn new(lock: X) -> Self {
         Poisonable {
@@ -62,19 +62,19 @@ impl<X> Poisonable<X> {
         }
     }
 
-    /// Whether the lock is poisoned now. For a decision, look at what an acquisition returns.
+    /// Returns whether the lock is poisoned now. For a decision, look at the result of an acquisition.
     #[inline]
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Relaxed)
     }
 
-    /// Says that the value is good again.
+    /// Marks the lock as not poisoned.
     #[inline]
     pub fn clear_poison(&self) {
         self.poisoned.store(false, Ordering::Relaxed);
     }
 
-    /// The lock, and whether it is poisoned, as `Err`.
+    /// Returns the lock, as `Err` if it is poisoned.
     pub fn into_inner(self) -> Result<X, Poisoned<X>> {
         if self.poisoned.into_inner() {
             Err(Poisoned { value: self.lock })
@@ -153,7 +153,7 @@ impl<X: Member<Shared>> Poisonable<X> {
     }
 }
 
-// Whoever looks at the value after a panic is told.
+// An acquisition after a panic says so.
 impl<X> std::panic::UnwindSafe for Poisonable<X> {}
 impl<X> std::panic::RefUnwindSafe for Poisonable<X> {}
 
@@ -178,7 +178,7 @@ pub struct PoisonGuard<'k, G> {
 #[derive(Debug)]
 struct Watch<'k> {
     poisoned: &'k AtomicBool,
-    /// A panic was under way when the lock was acquired: not this lock's matter.
+    /// A panic was under way when the lock was acquired, and does not concern this lock.
     panicking: bool,
 }
 
@@ -204,14 +204,14 @@ impl<G: DerefMut> DerefMut for PoisonGuard<'_, G> {
     }
 }
 
-/// What was acquired is poisoned. The value is in here.
+/// The error of a poisoned lock, with the value in it.
 #[derive(Clone, Copy)]
 pub struct Poisoned<V> {
     value: V,
 }
 
 impl<V> Poisoned<V> {
-    /// The value, all the same.
+    /// Returns the value, poisoned as it is.
     pub fn into_inner(self) -> V {
         self.value
     }

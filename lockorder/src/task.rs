@@ -268,7 +268,7 @@ pub struct AsyncMutex<L, T: ?Sized> {
 }
 
 impl<L, T> AsyncMutex<L, T> {
-    /// A free mutex.
+    /// Creates a free mutex.
     pub fn new(value: T) -> Self {
         AsyncMutex {
             level: PhantomData,
@@ -276,7 +276,7 @@ impl<L, T> AsyncMutex<L, T> {
         }
     }
 
-    /// A free mutex, in a constant expression.
+    /// Creates a free mutex, in a constant expression.
     pub const fn const_new(value: T) -> Self {
         AsyncMutex {
             level: PhantomData,
@@ -284,7 +284,7 @@ impl<L, T> AsyncMutex<L, T> {
         }
     }
 
-    /// The value.
+    /// Returns the value.
     pub fn into_inner(self) -> T {
         self.inner.into_inner()
     }
@@ -331,7 +331,7 @@ impl<L: Level, T: ?Sized> AsyncMutex<L, T> {
         Some((guard, ctx.child()))
     }
 
-    /// The value. The exclusive borrow proves that the lock is free.
+    /// Returns the value. The exclusive borrow proves that the lock is free.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }
@@ -373,7 +373,7 @@ pub struct AsyncRwLock<L, T: ?Sized> {
 }
 
 impl<L, T> AsyncRwLock<L, T> {
-    /// A free lock.
+    /// Creates a free lock.
     pub fn new(value: T) -> Self {
         AsyncRwLock {
             level: PhantomData,
@@ -381,7 +381,7 @@ impl<L, T> AsyncRwLock<L, T> {
         }
     }
 
-    /// A free lock, in a constant expression.
+    /// Creates a free lock, in a constant expression.
     pub const fn const_new(value: T) -> Self {
         AsyncRwLock {
             level: PhantomData,
@@ -389,7 +389,7 @@ impl<L, T> AsyncRwLock<L, T> {
         }
     }
 
-    /// The value.
+    /// Returns the value.
     pub fn into_inner(self) -> T {
         self.inner.into_inner()
     }
@@ -436,7 +436,7 @@ impl<L: Level, T: ?Sized> AsyncRwLock<L, T> {
         (guard, ctx.child())
     }
 
-    /// The value. The exclusive borrow proves that the lock is free.
+    /// Returns the value. The exclusive borrow proves that the lock is free.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }

@@ -136,7 +136,7 @@ fn row<L: Level>() -> Option<&'static LevelStats> {
     L::Domain::__stats().levels.get(L::INDEX)
 }
 
-/// Waits by `f`, and says how long it took.
+/// Runs `f`, which waits, and returns how long it took.
 pub(crate) fn wait<L: Level, R>(f: impl FnOnce() -> R) -> (R, Duration) {
     if let Some(row) = row::<L>() {
         row.contended.fetch_add(1, Relaxed);

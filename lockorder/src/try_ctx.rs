@@ -17,7 +17,7 @@ use crate::{
     Domain, Level, LockCtx, Mutex, MutexGuard, Place, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 
-/// The right to try to acquire whatever is in the domain `D`. Zero-sized.
+/// The right to try to acquire any lock of the domain `D`. Zero-sized.
 ///
 /// A lock was acquired out of order ([`Mutex::try_lock_unordered`]), so to wait is not in order
 /// for any level, and does not compile.
@@ -46,8 +46,7 @@ impl<D: Domain> fmt::Debug for TryCtx<'_, D> {
     }
 }
 
-/// What an attempt out of order takes: a `&mut LockCtx<'_, P>`, or the `&mut TryCtx<'_, D>` of an
-/// attempt before.
+/// The argument of an attempt out of order: a [`LockCtx`], or the [`TryCtx`] of an attempt before.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a lock context nor one for attempts",
     label = "expected a `LockCtx` or a `TryCtx`",

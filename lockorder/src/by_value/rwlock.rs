@@ -128,7 +128,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
     }
 }
 
-/// What both kinds of held reader-writer locks have.
+/// The common part of the two kinds of held reader-writer locks.
 macro_rules! held {
     ($(#[$attribute:meta])* $held:ident: $guard:ident) => {
         $(#[$attribute])*
@@ -274,7 +274,7 @@ impl<'k, P, L: Level, T: ?Sized, R: RawRwLockUpgrade> HeldUpgradable<'k, P, L, T
     /// Waits for the other readers to leave, and makes the hold exclusive. The value does not
     /// change meanwhile.
     ///
-    /// Nothing of a later level is held: it would borrow `held`. The readers that are waited for
+    /// The thread holds nothing of a later level, which would borrow `held`. The readers that are waited for
     /// can only wait for later levels, so they leave.
     #[inline]
     pub fn upgrade(held: Self) -> HeldWrite<'k, P, L, T, R> {

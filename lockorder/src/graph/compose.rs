@@ -100,7 +100,7 @@ pub const fn check(graphs: &[&'static Graph]) -> Result<(), DomainCycle> {
     all.find_cycle()
 }
 
-/// What `lock_order!` asserts in a constant.
+/// Panics, in a constant of `lock_order!`, if the domain is part of a cycle.
 #[doc(hidden)]
 pub const fn __assert_no_cycle(graph: &'static Graph) {
     let Err(cycle) = check(&[graph]) else {
@@ -192,7 +192,7 @@ impl Domains {
         DomainCycle { domains, length: 1 }
     }
 
-    /// Adds what a domain's declaration says about others. A domain that is named as coming
+    /// Adds the edges of a domain's declaration. A domain that is named as coming
     /// both before and after its namer lies between the namer's levels: the namer's own check,
     /// level by level, has accepted that, and the pair is left out here.
     const fn add_edges_of(&mut self, owner: usize) -> Result<(), DomainCycle> {
@@ -299,7 +299,7 @@ const fn same(one: &str, other: &str) -> bool {
 }
 
 impl Graph {
-    /// Whether the declaration puts that domain both before and after levels of its own.
+    /// Returns whether the declaration puts that domain both before and after levels of its own.
     const fn interleaves(&self, other: &Graph) -> bool {
         let (mut before, mut after) = (false, false);
         let mut index = 0;
@@ -314,7 +314,7 @@ impl Graph {
         before && after
     }
 
-    /// Whether this declaration says that `before` comes before `after`, of which one is its own
+    /// Returns whether this declaration says that `before` comes before `after`, of which one is its own
     /// domain or both are others'.
     #[cfg(all(feature = "std", any(debug_assertions, feature = "lockdep")))]
     pub(crate) fn declares(&self, before: &Graph, after: &Graph) -> bool {

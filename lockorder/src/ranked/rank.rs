@@ -1,4 +1,4 @@
-//! What can be a rank.
+//! The types of ranks.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What sets ask of their members, and members of themselves.
+//! The traits of sets and of their members.
 //!
 //! Two layers: a [`Member`] is one lock, a [`Lockable`] is several in some shape. Each has the
 //! mode of acquisition as a parameter, so that exclusive and shared sets are one code. The
@@ -10,11 +10,11 @@ use core::marker::PhantomData;
 
 use crate::Level;
 
-/// The mode of an acquisition: each lock for its holder alone.
+/// The exclusive mode of an acquisition.
 #[derive(Debug, Clone, Copy)]
 pub enum Exclusive {}
 
-/// The mode of an acquisition: with others that only read.
+/// The shared mode of an acquisition: others can read at the same time.
 #[derive(Debug, Clone, Copy)]
 pub enum Shared {}
 
@@ -79,7 +79,7 @@ pub unsafe trait OneLock {
     /// The level of the lock.
     type Level: Level;
 
-    /// Whether the lock lies inside the value.
+    /// True if the lock lies inside the value.
     const INLINE: bool;
 
     /// The address of the lock.
@@ -135,9 +135,9 @@ pub unsafe trait Member<M>: OneLock + for<'d> MemberData<'d, M> {
         Self: 'k;
 }
 
-/// In what order to acquire: the index of the lock whose turn it is.
+/// An order of acquisition.
 pub trait Order {
-    /// The index of the lock to take at that turn.
+    /// Returns the index of the lock to take at that turn.
     fn at(&self, turn: usize) -> usize;
 }
 
@@ -164,10 +164,10 @@ pub unsafe trait Locks {
     /// The order by address.
     type Order: Order;
 
-    /// Whether that is the order of the indices, wherever the set lies.
+    /// True if that is the order of the indices, wherever the set lies.
     const ASCENDING: bool;
 
-    /// How many locks there are.
+    /// Returns the number of locks.
     fn count(&self) -> usize;
 
     /// The address of the lock at that index.
@@ -204,7 +204,7 @@ pub unsafe trait Lockable<M>: Locks + for<'d> Data<'d, M> {
     where
         Self: 'k;
 
-    /// Room for the guards. What is in it is released when it is dropped.
+    /// Room for the guards. Guards in it are released when it is dropped.
     type Slots<'k>
     where
         Self: 'k;
@@ -257,11 +257,11 @@ pub unsafe trait Lockable<M>: Locks + for<'d> Data<'d, M> {
 )]
 pub unsafe trait Distinct {}
 
-/// The locks belong to the value: whoever has it alone has them alone.
+/// The locks belong to the value: exclusive access to it is exclusive access to them.
 ///
 /// # Safety
 ///
-/// A value that nobody else can reach must lead to locks that nobody else can reach.
+/// A value that is not shared must lead to locks that are not shared.
 ///
 /// # Robustness
 ///

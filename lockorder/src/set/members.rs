@@ -1,4 +1,4 @@
-//! The single locks that can be in a set, and what leads to one.
+//! The single locks that can be in a set, and pointers to them.
 
 use lock_api::{RawMutex, RawRwLock};
 
@@ -175,7 +175,7 @@ unsafe impl<M, X: Member<Shared>> Member<M> for Read<X> {
     }
 }
 
-/// What leads to a lock elsewhere: a reference or an owner on the heap.
+/// Pointers to a lock elsewhere: references, and owners on the heap.
 macro_rules! leads {
     ($($(#[$attribute:meta])* [$($generics:tt)*] $pointer:ty;)*) => {$(
         $(#[$attribute])*
@@ -233,7 +233,7 @@ leads! {
     [] alloc::boxed::Box<X>;
 }
 
-/// What owns its lock.
+/// Types that own their lock.
 macro_rules! owns {
     ($($(#[$attribute:meta])* [$($generics:tt)*] $owner:ty;)*) => {$(
         $(#[$attribute])*

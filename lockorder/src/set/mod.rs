@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | [`LockSet`] | reachable elsewhere, too: references, `Arc`s, whole arrays and vectors | a sort and a check when made (none for locks that lie in one array) | their addresses |
 //! | [`OwnedSet`] | reachable through the set only | nothing | their places in the set |
-//! | [`RetrySet`] | such that their addresses say nothing, e.g. shared between processes | a check when made; may acquire in vain | whoever is free |
+//! | [`RetrySet`] | known by several addresses, e.g. shared between processes | a check when made; may acquire in vain | none: it waits for one and tries the rest |
 //!
 //! All three hold tuples, arrays, vectors and slices of [`Mutex`](crate::Mutex) and
 //! [`RwLock`](crate::RwLock), of one level (another level in the set does not compile). All
@@ -199,7 +199,7 @@ impl fmt::Display for DuplicateLock {
 
 impl core::error::Error for DuplicateLock {}
 
-/// Looks for a lock that is there twice: neighbours in the order by address.
+/// Looks for a lock that is there twice: two neighbours in the order of addresses.
 pub(crate) fn check<S: Locks>(set: &S, order: &S::Order) -> Result<(), DuplicateLock> {
     for turn in 1..set.count() {
         let (one, other) = (order.at(turn - 1), order.at(turn));
@@ -213,7 +213,8 @@ pub(crate) fn check<S: Locks>(set: &S, order: &S::Order) -> Result<(), Duplicate
     Ok(())
 }
 
-/// A slot that was to be filled. Sets acquire each index once before they finish.
+/// Panics because of an empty slot. Sets acquire each index once before they finish, so it is not
+/// called.
 #[cold]
 #[inline(never)]
 pub(crate) fn missing() -> ! {

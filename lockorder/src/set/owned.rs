@@ -1,7 +1,7 @@
 //! Owned sets: locks that can be reached through the set only.
 //!
-//! - **Define:** whoever acquires a lock of an [`OwnedSet`] acquires all of them, by index.
-//! - **Enforce:** the set takes what owns its locks ([`Owned`]), and never gives a shared
+//! - **Define:** a thread that acquires a lock of an [`OwnedSet`] acquires all of them, by index.
+//! - **Enforce:** the set takes a value that owns its locks ([`Owned`]), and never gives a shared
 //!   reference to them.
 //! - **Consume:** two threads that want the same set meet at its first lock, so neither a
 //!   sort nor a check for duplicates is needed.
@@ -27,7 +27,7 @@ pub struct OwnedSet<S> {
 }
 
 impl<S: Owned> OwnedSet<S> {
-    /// Takes the locks over. Who owns them can neither have them twice nor share them.
+    /// Takes the locks over. An owner can neither have a lock twice nor share it.
     #[inline]
     pub const fn new(locks: S) -> Self {
         OwnedSet { locks }
@@ -42,13 +42,13 @@ impl<S: Owned + Default> Default for OwnedSet<S> {
 }
 
 impl<S> OwnedSet<S> {
-    /// The members. The exclusive borrow proves that nobody holds or waits for one.
+    /// Returns the members. The exclusive borrow proves that they are free.
     #[inline]
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.locks
     }
 
-    /// The members.
+    /// Returns the members.
     #[inline]
     pub fn into_inner(self) -> S {
         self.locks

@@ -13,13 +13,12 @@ use crate::{LockBefore, LockCtx};
 
 /// A set of locks of one level that is acquired by waiting for one and trying the rest.
 ///
-/// For locks that different parties know by different addresses (raw locks in memory that
-/// several processes map), and for sets that are made for one rare acquisition. Progress is
-/// the system's, not each thread's: a thread can lose again and again to others, though in
-/// each round somebody wins.
+/// For locks that are known by different addresses (raw locks in memory that several
+/// processes map), and for sets that are made for one rare acquisition. In each round some thread
+/// makes progress; one thread can lose again and again to others.
 ///
-/// A lock that is acquired through a retrying set here may be acquired through a sorted set
-/// there: neither waits for the other's order.
+/// The same lock may be acquired through a retrying set here and a sorted set there: neither relies
+/// on the other's order.
 #[derive(Debug)]
 pub struct RetrySet<S> {
     locks: S,
@@ -33,7 +32,7 @@ impl<S: Locks> RetrySet<S> {
         Ok(RetrySet { locks })
     }
 
-    /// A set of locks that cannot be the same, because their owner is here.
+    /// Makes a set of locks that cannot be the same, because their owner is here.
     #[inline]
     pub const fn new(locks: S) -> Self
     where
@@ -42,13 +41,13 @@ impl<S: Locks> RetrySet<S> {
         RetrySet { locks }
     }
 
-    /// The members, in the order that they were given in.
+    /// Returns the members, in the order that they were given in.
     #[inline]
     pub const fn members(&self) -> &S {
         &self.locks
     }
 
-    /// What the set was made of.
+    /// Returns the members, and dissolves the set.
     #[inline]
     pub fn into_members(self) -> S {
         self.locks

@@ -1,9 +1,9 @@
-//! Sorted sets: locks that others can reach, too.
+//! Sorted sets, of locks that are reachable elsewhere, too.
 //!
 //! - **Define:** a [`LockSet`] has its locks' indices in the order of their addresses, and
 //!   no lock twice.
-//! - **Enforce:** the constructors sort, and check or ask for [`Distinct`]; the set gives
-//!   nobody the chance to exchange a member, and [`Anchored`] says that moving the set moves
+//! - **Enforce:** the constructors sort, and check or ask for [`Distinct`]; a member
+//!   cannot be exchanged, and [`Anchored`] says that moving the set moves
 //!   no lock.
 //! - **Consume:** all threads take locks of one level by ascending address, whatever sets
 //!   they made: two of them cannot wait for each other. An address cannot change meanwhile:
@@ -68,13 +68,13 @@ impl<S: Locks + Anchored> LockSet<S> {
 }
 
 impl<S: Locks> LockSet<S> {
-    /// The members, in the order that they were given in.
+    /// Returns the members, in the order that they were given in.
     #[inline]
     pub fn members(&self) -> &S {
         &self.locks
     }
 
-    /// What the set was made of.
+    /// Returns the members, and dissolves the set.
     #[inline]
     pub fn into_members(self) -> S {
         self.locks

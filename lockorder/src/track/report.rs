@@ -1,4 +1,4 @@
-//! What has been counted, at one moment.
+//! The counts at one moment.
 
 use std::boxed::Box;
 use std::fmt;
@@ -39,9 +39,9 @@ pub struct LevelReport {
     pub acquired: u64,
     /// Acquisitions that found the lock taken, those that gave up included.
     pub contended: u64,
-    /// The sum of what the contended ones waited, in nanoseconds.
+    /// The time that the contended ones waited, all together, in nanoseconds.
     pub wait_nanos: u64,
-    /// The sum of what the locks were held, in nanoseconds.
+    /// The time that the locks were held, all together, in nanoseconds.
     pub hold_nanos: u64,
     /// How long the contended ones waited: see [`BUCKETS`].
     #[cfg_attr(feature = "serde", serde(serialize_with = "used"))]
@@ -51,7 +51,7 @@ pub struct LevelReport {
     pub holds: Box<[u64; BUCKETS]>,
 }
 
-/// Reads what has been counted in the domain, in all threads.
+/// Reads the counts of the domain, over all threads.
 #[must_use]
 pub fn report<D: Domain>() -> Report {
     let stats = D::__stats();
@@ -84,8 +84,8 @@ pub fn report<D: Domain>() -> Report {
     }
 }
 
-/// The least duration that at least that share of the counts is below, as a power of two of
-/// nanoseconds; 0 if there are none.
+/// Returns the least power of two, in nanoseconds, that at least that share of the counts is below;
+/// 0 if there are none.
 fn quantile(buckets: &[u64; BUCKETS], share: f64) -> u64 {
     let all: u64 = buckets.iter().sum();
     #[allow(clippy::cast_precision_loss)]
