@@ -146,7 +146,7 @@ impl Cache {
                 let wait = Duration::from_millis(1);
                 self.changed
                     .wait_while_for(&mut frames, |frames| *frames == 0, wait);
-                drop(HeldMutex::release(frames));
+                HeldMutex::release(frames);
             }
         }
     }

@@ -58,7 +58,7 @@ fn ordered_hold(lock: &Mutex<A, u64>, ctx: Ctx<'_, '_>) -> u64 {
     let mut value = lock.hold(ctx.reborrow());
     *value += 1;
     let result = *value;
-    drop(HeldMutex::release(value));
+    HeldMutex::release(value);
     result
 }
 

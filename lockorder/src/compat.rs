@@ -1,6 +1,9 @@
 //! An adapter from raw locks of `lock_api` 0.4 to those of 0.5.
 
-use lock_api::{GuardNoSend, RawMutex, RawRwLock, RawRwLockDowngrade};
+use lock_api::{
+    GuardNoSend, RawMutex, RawRwLock, RawRwLockDowngrade, RawRwLockUpgrade,
+    RawRwLockUpgradeDowngrade,
+};
 
 /// A raw lock of `lock_api` 0.4 with the interface of 0.5.
 ///
@@ -106,6 +109,62 @@ unsafe impl<R: lock_api_04::RawRwLockDowngrade> RawRwLockDowngrade for Compat<R>
     unsafe fn downgrade(&self, guard: GuardNoSend) -> GuardNoSend {
         // SAFETY: the caller has the exclusive hold, says this method's own contract.
         unsafe { self.0.downgrade() };
+        guard
+    }
+}
+
+// SAFETY: as for the mutex; an upgradable hold is counted by the inner lock.
+unsafe impl<R: lock_api_04::RawRwLockUpgrade> RawRwLockUpgrade for Compat<R> {
+    type UpgradableGuard = GuardNoSend;
+
+    #[inline]
+    fn lock_upgradable(&self) -> GuardNoSend {
+        self.0.lock_upgradable();
+        GuardNoSend::new()
+    }
+
+    #[inline]
+    fn try_lock_upgradable(&self) -> Option<GuardNoSend> {
+        self.0.try_lock_upgradable().then(GuardNoSend::new)
+    }
+
+    #[inline]
+    unsafe fn unlock_upgradable(&self, _guard: GuardNoSend) {
+        // SAFETY: the caller has the upgradable hold, says this method's own contract.
+        unsafe { self.0.unlock_upgradable() }
+    }
+
+    #[inline]
+    unsafe fn upgrade(&self, guard: GuardNoSend) -> GuardNoSend {
+        // SAFETY: the caller has the upgradable hold, says this method's own contract.
+        unsafe { self.0.upgrade() };
+        guard
+    }
+
+    #[inline]
+    unsafe fn try_upgrade(&self, guard: GuardNoSend) -> Result<GuardNoSend, GuardNoSend> {
+        // SAFETY: the caller has the upgradable hold, says this method's own contract.
+        if unsafe { self.0.try_upgrade() } {
+            Ok(guard)
+        } else {
+            Err(guard)
+        }
+    }
+}
+
+// SAFETY: as for the mutex.
+unsafe impl<R: lock_api_04::RawRwLockUpgradeDowngrade> RawRwLockUpgradeDowngrade for Compat<R> {
+    #[inline]
+    unsafe fn downgrade_upgradable(&self, guard: GuardNoSend) -> GuardNoSend {
+        // SAFETY: the caller has the upgradable hold, says this method's own contract.
+        unsafe { self.0.downgrade_upgradable() };
+        guard
+    }
+
+    #[inline]
+    unsafe fn downgrade_to_upgradable(&self, guard: GuardNoSend) -> GuardNoSend {
+        // SAFETY: the caller has the exclusive hold, says this method's own contract.
+        unsafe { self.0.downgrade_to_upgradable() };
         guard
     }
 }

@@ -7,6 +7,10 @@
 //! - **Consume:** the threads that can notify, whatever they need of the domain for it, do not
 //!   wait for this thread.
 
+// The gate below every lock: it is held for no longer than it takes to go to sleep, and nothing is
+// waited for under it.
+#![allow(clippy::disallowed_types)]
+
 use core::fmt;
 use core::time::Duration;
 use std::sync::PoisonError;
@@ -17,12 +21,9 @@ use lock_api::RawMutex;
 use crate::by_value::HeldMutex;
 use crate::{Domain, Level};
 
-// The gate below every lock: it is held for no longer than it takes to go to sleep, and nothing is
-// waited for under it.
 #[cfg(feature = "loom")]
 use loom::sync::{Condvar as Signal, Mutex as Gate, MutexGuard as GateGuard};
 #[cfg(not(feature = "loom"))]
-#[allow(clippy::disallowed_types)]
 use std::sync::{Condvar as Signal, Mutex as Gate, MutexGuard as GateGuard};
 
 /// The place where nothing is held: a domain. Implemented for every domain, and nothing else.

@@ -99,6 +99,7 @@ impl Held {
     }
 
     /// How many guards live.
+    #[cfg(any(debug_assertions, feature = "lockdep"))]
     pub(crate) fn count(&self) -> usize {
         self.count.get()
     }

@@ -3,7 +3,7 @@
 //! A type that names no raw lock still compiles then, but its `new` does not: the compiler reports
 //! the message below.
 
-use lock_api::{GuardNoSend, RawMutex, RawRwLock};
+use lock_api::{GuardNoSend, RawMutex, RawRwLock, RawRwLockUpgrade};
 
 /// A placeholder: enable the feature `parking_lot` or `spin`, or name a raw lock.
 #[derive(Debug)]
@@ -74,6 +74,31 @@ unsafe impl RawRwLock for DefaultRawRwLock {
     }
 
     fn is_locked_exclusive(&self) -> bool {
+        match *self {}
+    }
+}
+
+// SAFETY: there is no value, so no method is ever called.
+unsafe impl RawRwLockUpgrade for DefaultRawRwLock {
+    type UpgradableGuard = GuardNoSend;
+
+    fn lock_upgradable(&self) -> GuardNoSend {
+        match *self {}
+    }
+
+    fn try_lock_upgradable(&self) -> Option<GuardNoSend> {
+        match *self {}
+    }
+
+    unsafe fn unlock_upgradable(&self, _guard: GuardNoSend) {
+        match *self {}
+    }
+
+    unsafe fn upgrade(&self, _guard: GuardNoSend) -> GuardNoSend {
+        match *self {}
+    }
+
+    unsafe fn try_upgrade(&self, _guard: GuardNoSend) -> Result<GuardNoSend, GuardNoSend> {
         match *self {}
     }
 }

@@ -1,9 +1,11 @@
 //! Attacks on the promise by tasks: each is a row of `docs/LOCKORDER-ATTACKS.md`.
 #![cfg(feature = "tokio")]
+// What a destructor has seen is not under the locks that are attacked.
+#![allow(clippy::disallowed_types)]
 
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Mutex as Plain;
 use std::task::Poll;
 use std::thread;
@@ -34,6 +36,12 @@ fn panic_in<R>(f: impl FnOnce() -> R) -> String {
         Ok(_) => panic!("it did not panic"),
         Err(payload) => *payload.downcast::<String>().expect("a message"),
     }
+}
+
+/// Polls once, which is not enough.
+async fn begin<F: Future>(mut future: Pin<&mut F>) {
+    let waits = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await;
+    assert!(waits);
 }
 
 const FOREIGN: &str = "was used outside of its scope";
@@ -154,10 +162,10 @@ fn a_wait_that_moves_to_another_scope() {
                 let (_a, _) = XA.lock(ctx).await;
                 pending().await
             }));
-            poll_fn(|cx| Poll::Ready(assert!(holder.as_mut().poll(cx).is_pending()))).await;
+            begin(holder.as_mut()).await;
             let moved = scope::<Dom, _>(async |first| {
                 let mut wait = Box::pin(XA.lock(first));
-                poll_fn(|cx| Poll::Ready(assert!(wait.as_mut().poll(cx).is_pending()))).await;
+                begin(wait.as_mut()).await;
                 thread::scope(|s| {
                     let second = scope::<Dom, _>(async |_| drop(wait.await));
                     s.spawn(|| runtime().block_on(second)).join()
@@ -211,11 +219,11 @@ fn destructors_are_in_the_scope_however_it_ends() {
             () = tokio::time::sleep(limit) => (),
         }
         let mut dropped = Box::pin(scope::<Dom, _>(async |ctx| body(ctx, "").await));
-        poll_fn(|cx| Poll::Ready(assert!(dropped.as_mut().poll(cx).is_pending()))).await;
+        begin(dropped.as_mut()).await;
         drop(dropped);
         // Polled under a key: ends with an error, in that poll.
         let mut refused = Box::pin(scope::<Dom, _>(async |ctx| body(ctx, "").await));
-        poll_fn(|cx| Poll::Ready(assert!(refused.as_mut().poll(cx).is_pending()))).await;
+        begin(refused.as_mut()).await;
         let key = Key::<Dom>::take().expect("no scope is polled now");
         assert_eq!(refused.as_mut().await, Err(KeyTaken));
         assert_eq!(
@@ -226,10 +234,10 @@ fn destructors_are_in_the_scope_however_it_ends() {
         drop((key, refused));
         // Dropped inside another scope's poll, and under a key.
         let mut inner = Box::pin(scope::<Dom, _>(async |ctx| body(ctx, "").await));
-        poll_fn(|cx| Poll::Ready(assert!(inner.as_mut().poll(cx).is_pending()))).await;
+        begin(inner.as_mut()).await;
         assert_eq!(scope::<Dom, _>(async |_| drop(inner)).await, Ok(()));
         let mut inner = Box::pin(scope::<Dom, _>(async |ctx| body(ctx, "").await));
-        poll_fn(|cx| Poll::Ready(assert!(inner.as_mut().poll(cx).is_pending()))).await;
+        begin(inner.as_mut()).await;
         Key::<Dom>::run(|_| drop(inner));
     });
     let unwound = catch_unwind(AssertUnwindSafe(|| {
@@ -294,7 +302,7 @@ fn a_cancelled_scope_can_use_its_context() {
             let _slot = GivesBack(&slots, ctx);
             pending().await
         }));
-        poll_fn(|cx| Poll::Ready(assert!(task.as_mut().poll(cx).is_pending()))).await;
+        begin(task.as_mut()).await;
     });
     assert_eq!(slots.into_inner(), 1);
 }
@@ -308,7 +316,7 @@ fn a_leaked_scope() {
             let (_a, _) = XA.lock(ctx).await;
             pending().await
         }));
-        poll_fn(|cx| Poll::Ready(assert!(task.as_mut().poll(cx).is_pending()))).await;
+        begin(task.as_mut()).await;
         std::mem::forget(task);
         let got = scope::<Dom, _>(async |ctx| XA.try_lock(ctx).is_some()).await;
         assert_eq!(got, Ok(false));
@@ -358,7 +366,7 @@ fn select_in_a_scope() {
             let (_a, _) = XA.lock(ctx).await;
             pending().await
         }));
-        poll_fn(|cx| Poll::Ready(assert!(holder.as_mut().poll(cx).is_pending()))).await;
+        begin(holder.as_mut()).await;
         let result = scope::<Dom, _>(async |ctx| {
             tokio::select! {
                 _ = XA.lock(ctx) => unreachable!("it is held"),

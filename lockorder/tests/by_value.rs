@@ -126,7 +126,7 @@ fn unlocked_for_a_time() {
     }));
     assert!(unwound.is_err() && b.is_locked());
     HeldMutex::bump(&mut held);
-    drop(HeldMutex::release_fair(held));
+    HeldMutex::release_fair(held);
     assert!(!b.is_locked());
 
     let table = RwLock::<A, _>::new(0);
@@ -159,7 +159,7 @@ fn upgrades() {
                     assert_eq!(*held, before, "nothing came in between");
                     *held += 1;
                     let read = HeldWrite::downgrade(held);
-                    drop(HeldRead::release(read));
+                    HeldRead::release(read);
                 }
             });
             s.spawn(|| {

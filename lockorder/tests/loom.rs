@@ -15,8 +15,8 @@ use std::sync::OnceLock;
 use lock_api::{GuardNoSend, RawMutex, RawRwLock};
 use lockorder::graph::{Graph, LevelInfo};
 use lockorder::{
-    Ascending, Condvar, Domain, HeldMutex, Key, Leaf, Level, LockAfter, LockSet, Mutex,
-    OwnedSet, Place, Ranked, RetrySet, RwLock,
+    Ascending, Condvar, Domain, HeldMutex, Key, Leaf, Level, LockAfter, LockSet, Mutex, OwnedSet,
+    Place, Ranked, RetrySet, RwLock,
 };
 use loom::sync::Arc;
 use loom::thread;
@@ -460,7 +460,9 @@ fn a_leaf() {
         let all = locks::<1>();
         let (other_leaf, other_all) = (leaf.clone(), all.clone());
         let thread = thread::spawn(move || {
-            other_all[0].with(&mut key().ctx(), |_, _| other_leaf.with(|n| *n += 1)).unwrap();
+            other_all[0]
+                .with(&mut key().ctx(), |_, _| other_leaf.with(|n| *n += 1))
+                .unwrap();
         });
         leaf.with(|n| *n += 1).unwrap();
         all[0].with(&mut key().ctx(), |_, _| ());

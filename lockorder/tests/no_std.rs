@@ -8,7 +8,10 @@
 // The constructor whose contract the caller keeps is what is tested.
 #![allow(unsafe_code)]
 
-use lockorder::{DuplicateLock, Key, LockCtx, LockSet, Mutex, OwnedSet, RetrySet, RwLock};
+use lockorder::{
+    Ascending, DuplicateLock, HeldMutex, Key, LockCtx, LockSet, Mutex, OwnedSet, Ranked, RetrySet,
+    RwLock,
+};
 
 mod levels {
     lockorder::lock_order! {
@@ -59,4 +62,25 @@ fn sets_without_an_allocator() {
     );
     let owned = OwnedSet::new(locks);
     assert_eq!(owned.with(&mut key.ctx(), |[_, _, c], _| *c), 2);
+}
+
+#[test]
+fn the_forms_without_an_allocator() {
+    // SAFETY: this test's thread makes this one key of the domain, and no other.
+    let mut key = unsafe { Key::<Kernel>::assume() };
+    let queue = Mutex::<Queue, u32>::new(1);
+    let mut held = queue.hold(key.ctx());
+    *held += 1;
+    let mut ctx = HeldMutex::release(held);
+    let pool = RwLock::<Pool, u32>::new(0);
+    pool.with_write(&mut ctx, |free, ctx| {
+        let (queue, _) = queue.try_lock_unordered(ctx).unwrap();
+        *free = *queue;
+    });
+    let ranked = [1u8, 2].map(|rank| Ranked::new(rank, Mutex::<Queue, u32>::new(0)));
+    let mut chain = Ascending::new(&mut ctx);
+    let second = chain.lock(&ranked[1]).unwrap();
+    assert!(chain.lock(&ranked[0]).is_err());
+    drop(second);
+    assert_eq!(pool.into_inner(), 2);
 }

@@ -149,8 +149,8 @@ fn transaction(
             continue;
         }
         for pair in ids.windows(2) {
-            **held.get_mut(&pair[0]).unwrap() -= 1;
-            **held.get_mut(&pair[1]).unwrap() += 1;
+            **held.get_mut(&pair[0]).expect("all are held") -= 1;
+            **held.get_mut(&pair[1]).expect("all are held") += 1;
         }
         // What comes after the rows, with all of them held.
         log.with(&mut chain.ctx(), |log, _| *log += 1);

@@ -3,7 +3,9 @@
 
 use std::thread;
 
-use lockorder::{Key, LockSet, Mutex, RawSpin, RawSpinRw, RwLock, RwLockWriteGuard};
+use lockorder::{
+    HeldUpgradable, HeldWrite, Key, LockSet, Mutex, RawSpin, RawSpinRw, RwLock, RwLockWriteGuard,
+};
 
 mod levels {
     lockorder::lock_order! { pub(crate) domain Dom; level A, B; Dom => A => B; }
@@ -46,4 +48,19 @@ fn raw_locks_of_one_level_can_differ_in_a_set() {
     let set = LockSet::try_new((&parking, &spinning)).unwrap();
     assert_eq!(set.with(&mut key.ctx(), |(p, s), _| *p * 10 + *s), 21);
     assert!(!spinning.is_locked());
+}
+
+#[test]
+fn a_spinning_lock_is_upgraded() {
+    let table = RwLock::<B, _, RawSpinRw>::new(1);
+    let mut key = Key::<Dom>::take().unwrap();
+    let held = table.hold_upgradable(key.ctx());
+    let mut held = HeldUpgradable::upgrade(held);
+    *held += 1;
+    let held = HeldWrite::downgrade(held);
+    assert_eq!(*held, 2);
+    drop(held);
+    let held = table.hold_upgradable(key.ctx());
+    let held = HeldUpgradable::try_upgrade(held).unwrap();
+    drop(held);
 }

@@ -208,8 +208,8 @@ fn externs(declaration: &Declaration, order: &Order, position: &[usize]) -> Vec<
     let krate = ("__krate", declaration.krate.as_slice());
     for (index, path) in order.externs.iter().enumerate() {
         let (node, path) = (order.places() + index, ("__path", path.as_slice()));
-        for place in 0..order.places() {
-            let number = number(position[place]);
+        for (place, index) in position.iter().enumerate().take(order.places()) {
+            let number = number(*index);
             let values = [krate, path, ("__place", number.as_slice())];
             if place > 0 && order.before[node].contains(place) {
                 tokens.extend(after.fill(None, &values));

@@ -129,7 +129,7 @@ macro_rules! acquisitions {
             #[inline]
             #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
             #[allow(clippy::type_complexity)]
-            pub fn $arc_name<T, R: $raw>(
+            pub fn $arc_name<T: 'k, R: $raw + 'k>(
                 &mut self,
                 ranked: &Arc<Ranked<K, $lock<L, T, R>>>,
             ) -> Result<
@@ -137,8 +137,6 @@ macro_rules! acquisitions {
                 OutOfRank<K>,
             >
             where
-                T: 'k,
-                R: 'k,
                 K: 'k,
             {
                 self.check(ranked.rank)?;
@@ -153,13 +151,11 @@ macro_rules! acquisitions {
             #[inline]
             #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
             #[allow(clippy::type_complexity)]
-            pub fn $try_arc_name<T, R: $raw>(
+            pub fn $try_arc_name<T: 'k, R: $raw + 'k>(
                 &mut self,
                 ranked: &Arc<Ranked<K, $lock<L, T, R>>>,
             ) -> Option<ArcGuard<Ranked<K, $lock<L, T, R>>, $guard<'k, L, T, R>>>
             where
-                T: 'k,
-                R: 'k,
                 K: 'k,
             {
                 let guard =

@@ -86,15 +86,14 @@ pub unsafe trait OneLock {
     fn address(&self) -> usize;
 }
 
-/// A lock of the level `L`: what the other members of a tuple must be, `L` being the level of the
-/// first one.
+/// The same level as `L`: what the levels of the members of a tuple must be.
 #[diagnostic::on_unimplemented(
-    message = "a set of locks of level `{L}` has a member of another level",
-    label = "`{Self}` is not of level `{L}`",
+    message = "a set has locks of the levels `{L}` and `{Self}`",
+    label = "the locks of a set are of one level",
     note = "locks of several levels are acquired one after the other, in the declared order"
 )]
-pub trait OfLevel<L>: OneLock {}
-impl<X: OneLock + ?Sized> OfLevel<X::Level> for X {}
+pub trait SameLevel<L> {}
+impl<L> SameLevel<L> for L {}
 
 /// The view of a member in the closure of a set: `&'d mut T` or `&'d T`.
 pub trait MemberData<'d, M, Bound = &'d Self> {

@@ -170,8 +170,8 @@ use core::fmt;
 #[cfg(feature = "alloc")]
 pub use collections::SliceOrder;
 pub use contract::{
-    Anchored, Data, Distinct, Exclusive, Lockable, Locks, Member, MemberData, OfLevel, OneLock,
-    Order, Owned, Permit, Shared,
+    Anchored, Data, Distinct, Exclusive, Lockable, Locks, Member, MemberData, OneLock, Order,
+    Owned, Permit, SameLevel, Shared,
 };
 pub use members::Read;
 pub use owned::OwnedSet;

@@ -2,16 +2,17 @@
 
 use super::collections::sort;
 use super::{
-    Anchored, Data, Distinct, Lockable, Locks, Member, MemberData, OfLevel, OneLock, Owned, Permit,
-    missing,
+    Anchored, Data, Distinct, Lockable, Locks, Member, MemberData, OneLock, Owned, Permit,
+    SameLevel, missing,
 };
 
 macro_rules! tuple {
     ($count:literal: $first:ident $first_index:tt $(, $name:ident $index:tt)*) => {
         // SAFETY: the locks of the fields, in their places, all of the first one's level.
         // Where fields lie in a tuple is the compiler's choice: they are always sorted.
-        unsafe impl<$first: OneLock, $($name: OneLock + OfLevel<$first::Level>),*> Locks
-            for ($first, $($name,)*)
+        unsafe impl<$first: OneLock, $($name: OneLock),*> Locks for ($first, $($name,)*)
+        where
+            $($name::Level: SameLevel<$first::Level>,)*
         {
             type Level = $first::Level;
             type Order = [usize; $count];
