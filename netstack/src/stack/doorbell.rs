@@ -29,8 +29,12 @@ impl Doorbell {
     /// Wakes the worker if it sleeps. Call it after the work was queued.
     pub(crate) fn ring(&self) {
         fence(Ordering::SeqCst);
+        // One ringer wakes the worker; the others, too late, write nothing.
         if self.asleep.load(Ordering::SeqCst)
-            && self.asleep.swap(false, Ordering::SeqCst)
+            && self
+                .asleep
+                .compare_exchange(true, false, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
             && let Some(unpark) = self.unpark.get()
         {
             unpark();
@@ -45,12 +49,14 @@ impl Doorbell {
         if is_empty() {
             return true;
         }
-        self.asleep.store(false, Ordering::SeqCst);
+        self.asleep.swap(false, Ordering::SeqCst);
         false
     }
 
     /// Announces that the worker is awake.
     pub(crate) fn awake(&self) {
-        self.asleep.store(false, Ordering::Release);
+        // A swap and not a store: it reads what a late ringer wrote, so that whatever follows happens
+        // after that ring.
+        self.asleep.swap(false, Ordering::SeqCst);
     }
 }

@@ -3,49 +3,21 @@
 //! `cargo test -p netstack --features loom --lib models`
 
 use loom::sync::atomic::{AtomicBool, Ordering};
-use loom::sync::{Arc, Mutex};
+use loom::sync::{Arc, Mutex, Notify};
 use loom::thread;
 
 use super::doorbell::Doorbell;
 use super::tcp::accept::{AcceptQueue, Backlog, Offer, Service};
-
-/// A worker's sleep: ends only when somebody rang.
-struct Bed {
-    notified: Mutex<bool>,
-    wake: loom::sync::Condvar,
-}
-
-impl Bed {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            notified: Mutex::new(false),
-            wake: loom::sync::Condvar::new(),
-        })
-    }
-
-    fn sleep(&self) {
-        let mut notified = self.notified.lock().expect("no panic");
-        while !*notified {
-            notified = self.wake.wait(notified).expect("no panic");
-        }
-        *notified = false;
-    }
-
-    fn unpark(&self) {
-        *self.notified.lock().expect("no panic") = true;
-        self.wake.notify_one();
-    }
-}
 
 /// Work that is queued while the worker falls asleep is found, by the worker or by the wake-up. If it
 /// were not, the worker would sleep for ever, which loom reports as a deadlock.
 #[test]
 fn a_worker_that_falls_asleep_hears_of_work() {
     loom::model(|| {
-        let bed = Bed::new();
+        let bed = Arc::new(Notify::new());
         let doorbell = Arc::new(Doorbell::default());
         let unpark = Arc::clone(&bed);
-        doorbell.set_unpark(Box::new(move || unpark.unpark()));
+        doorbell.set_unpark(Box::new(move || unpark.notify()));
         let queue = Arc::new(Mutex::new(Vec::new()));
 
         let sender = {
@@ -61,7 +33,7 @@ fn a_worker_that_falls_asleep_hears_of_work() {
                 break work;
             }
             if doorbell.fall_asleep(is_empty) {
-                bed.sleep();
+                bed.wait();
                 doorbell.awake();
             }
         };
@@ -76,10 +48,10 @@ fn no_message_of_two_senders_is_lost() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {
-        let bed = Bed::new();
+        let bed = Arc::new(Notify::new());
         let doorbell = Arc::new(Doorbell::default());
         let unpark = Arc::clone(&bed);
-        doorbell.set_unpark(Box::new(move || unpark.unpark()));
+        doorbell.set_unpark(Box::new(move || unpark.notify()));
         let queue = Arc::new(Mutex::new(Vec::new()));
         let senders: Vec<_> = (1..=2)
             .map(|work| {
@@ -96,7 +68,7 @@ fn no_message_of_two_senders_is_lost() {
             if let Some(work) = queue.lock().expect("no panic").pop() {
                 sum += work;
             } else if doorbell.fall_asleep(is_empty) {
-                bed.sleep();
+                bed.wait();
                 doorbell.awake();
             }
         }
