@@ -4,7 +4,8 @@
 //! connection does passes a [`Subscriber`] along; the connection itself holds none. Without one no
 //! event is built.
 //!
-//! The stack passes the time of its turn alone, because an [`Instant`] is a context:
+//! An [`Instant`] alone is a context, too. The stack passes the time of its turn, and its log of events
+//! if the program subscribed to events:
 //!
 //! ```text
 //!   tcp.on_segment(segment, now, buffers);
@@ -16,7 +17,7 @@ use core::fmt;
 use super::event::{Event, Subscriber};
 use crate::base::Instant;
 
-/// The time of a call, and who is told what happens during it.
+/// The time of a call, and the subscriber to its events.
 pub struct Context<'a> {
     now: Instant,
     subscriber: Option<&'a mut dyn Subscriber>,
