@@ -48,34 +48,60 @@ fn timespec(timeout: Option<Duration>) -> Option<Timespec> {
     })
 }
 
+/// An atomic word; the model checker brings its own.
+trait Word {
+    fn new(value: u32) -> Self;
+    fn exchange(&self, current: u32, new: u32) -> bool;
+    fn swap(&self, new: u32) -> u32;
+}
+
+macro_rules! word {
+    ($atomic:ty) => {
+        impl Word for $atomic {
+            fn new(value: u32) -> Self {
+                Self::new(value)
+            }
+
+            fn exchange(&self, current: u32, new: u32) -> bool {
+                self.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
+                    .is_ok()
+            }
+
+            fn swap(&self, new: u32) -> u32 {
+                self.swap(new, Ordering::AcqRel)
+            }
+        }
+    };
+}
+
+word!(AtomicU32);
+
 /// The state of a device's thread.
 #[derive(Debug)]
-struct State(AtomicU32);
+struct State<W = AtomicU32>(W);
 
-impl State {
-    const fn new() -> Self {
-        Self(AtomicU32::new(RUNNING))
+impl<W: Word> State<W> {
+    fn new() -> Self {
+        Self(W::new(RUNNING))
     }
 
     /// Returns `true` if the thread must sleep now and call `leave` afterwards, `false` if it was
     /// notified and must not sleep.
     fn enter(&self) -> bool {
-        let entered = self
-            .0
-            .compare_exchange(RUNNING, PARKED, Ordering::AcqRel, Ordering::Acquire);
-        if entered.is_err() {
+        let entered = self.0.exchange(RUNNING, PARKED);
+        if !entered {
             self.leave();
         }
-        entered.is_ok()
+        entered
     }
 
     fn leave(&self) {
-        self.0.swap(RUNNING, Ordering::AcqRel);
+        self.0.swap(RUNNING);
     }
 
-    /// Returns `true` if the thread sleeps, so that a system call must wake it.
+    /// Notes a notification. Returns `true` if the thread sleeps and must be woken.
     fn notify(&self) -> bool {
-        self.0.swap(NOTIFIED, Ordering::AcqRel) == PARKED
+        self.0.swap(NOTIFIED) == PARKED
     }
 }
 
@@ -199,7 +225,7 @@ pub(super) struct MemoryWake {
 }
 
 impl MemoryWake {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             state: State::new(),
         }
@@ -334,5 +360,53 @@ mod tests {
         let mut wake = EpollWake::new(reader.as_raw_fd()).expect("epoll");
         let unparker = wake.unparker();
         no_wake_up_is_lost(move || wake.park(LONG).map(drop), unparker);
+    }
+}
+
+/// `cargo test -p netstack --features loom --lib models`
+#[cfg(all(test, feature = "loom"))]
+mod models {
+    use loom::sync::{Arc, Mutex, Notify};
+    use loom::thread;
+
+    use super::*;
+
+    word!(loom::sync::atomic::AtomicU32);
+
+    /// Work that is pushed while the thread parks is found, by the thread or by the wake-up. If it were
+    /// not, the thread would sleep for ever, which loom reports as a deadlock.
+    #[test]
+    fn a_thread_that_parks_finds_work_that_was_pushed_before_the_unpark() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let state = Arc::new(State::<loom::sync::atomic::AtomicU32>::new());
+            let asleep = Arc::new(Notify::new());
+            let queue = Arc::new(Mutex::new(Vec::new()));
+            let senders: Vec<_> = (1..=2)
+                .map(|work| {
+                    let (state, asleep) = (Arc::clone(&state), Arc::clone(&asleep));
+                    let queue = Arc::clone(&queue);
+                    thread::spawn(move || {
+                        queue.lock().expect("no panic").push(work);
+                        if state.notify() {
+                            asleep.notify();
+                        }
+                    })
+                })
+                .collect();
+            let mut sum = 0;
+            while sum < 3 {
+                if let Some(work) = queue.lock().expect("no panic").pop() {
+                    sum += work;
+                } else if state.enter() {
+                    asleep.wait();
+                    state.leave();
+                }
+            }
+            for sender in senders {
+                sender.join().expect("no panic");
+            }
+        });
     }
 }

@@ -145,11 +145,10 @@ impl Host {
                 config.icmp_error_burst,
                 Instant::ZERO,
             )),
-            ports: Ports::new(PortAllocator::new(
-                config.ephemeral_port_first,
-                config.ephemeral_port_last,
-                rng,
-            )),
+            ports: Ports::new(
+                PortAllocator::new(config.ephemeral_port_first, config.ephemeral_port_last, rng),
+                Rng::from_u64(rng.u64()),
+            ),
             clock: TurnClock::default(),
             subscription: Subscription::default(),
             link,

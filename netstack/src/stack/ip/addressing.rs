@@ -19,7 +19,7 @@ pub(crate) struct Addressing {
 }
 
 /// Returns the unspecified address of the same family.
-pub(crate) fn unspecified_like(ip: IpAddr) -> IpAddr {
+fn unspecified_like(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => IpAddr::from([0; 4]),
         IpAddr::V6(_) => IpAddr::from([0; 16]),

@@ -3,7 +3,7 @@
 //!
 //! * **Define.** A connection belongs to one worker, its owner, which alone turns its state into
 //!   packets and timers; everybody else changes the state under the lock and tells the owner.
-//! * **Enforce.** The state is private behind its lock; [`Connection::mark`] lets a connection be
+//! * **Enforce.** The state is private behind its lock; the mark `queued` lets a connection be
 //!   queued for its owner at most once.
 //! * **Consume.** Segments of a connection leave in order, although any thread may write to it.
 

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 
 use super::super::foreign::{Waiter, locked};
 use super::super::host::Host;
-use super::super::ip::addressing::unspecified_like;
 use super::super::mailbox::Message;
 use super::accept::Accept;
 use super::connection::{Connection, Listener, Service};
@@ -20,13 +19,10 @@ pub(crate) fn listen(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>
     locked(|key| {
         let mut local = local;
         if local.port() == 0 {
-            let any_peer = SocketAddr::new(unspecified_like(local.ip()), 0);
             let listeners = &host.tcp.listeners;
-            let port = host
-                .ports
-                .pick(&mut key.ctx(), local.ip(), any_peer, |ctx, port| {
-                    listeners.is_port_used(ctx, local.is_ipv6(), port)
-                })?;
+            let port = host.ports.pick_unconnected(&mut key.ctx(), |ctx, port| {
+                listeners.is_port_used(ctx, local.is_ipv6(), port)
+            })?;
             local.set_port(port);
         }
         let listener = Listener::new(local, host.config.tcp.backlog);

@@ -40,12 +40,9 @@ pub(crate) fn bind(
     locked(|key| {
         let mut local = local;
         if local.port() == 0 {
-            let no_peer = SocketAddr::new(local.ip(), 0);
-            let port = host
-                .ports
-                .pick(&mut key.ctx(), local.ip(), no_peer, |ctx, port| {
-                    host.udp.is_port_used(ctx, local.is_ipv6(), port)
-                })?;
+            let port = host.ports.pick_unconnected(&mut key.ctx(), |ctx, port| {
+                host.udp.is_port_used(ctx, local.is_ipv6(), port)
+            })?;
             local.set_port(port);
         }
         let sockets = BoundSocket::group(local, count, &host.config);
