@@ -5,21 +5,21 @@
 
 use crate::base::Instant;
 
-/// The monotonic clock, counted from when it was made.
+/// The machine's monotonic clock, from the moment at which it was started.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: std::time::Instant,
 }
 
 impl Clock {
-    /// A clock whose origin is now.
+    /// Starts a clock whose origin is now.
     pub fn start() -> Self {
         Self {
             origin: std::time::Instant::now(),
         }
     }
 
-    /// Nanoseconds since the origin.
+    /// Returns the time since the origin.
     pub fn now(&self) -> Instant {
         let nanos = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Instant::from_nanos(nanos)

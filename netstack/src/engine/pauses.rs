@@ -1,27 +1,27 @@
-//! To spin or to sleep: which makes the pauses between packets shorter, found out by trying.
+//! Spinning or sleeping through a pause: the choice that makes pauses shorter, found by trying both.
 //!
 //! Neither is better everywhere. Waking an idle processor costs tens of microseconds, which spinning
-//! saves; but the kernel moves a sleeping worker to the processor of whoever sends to it, where the two
-//! need not wake another processor at all, and a spinning one stays where it is. Which of the two counts
-//! for more depends on the machine and on who else runs. So a worker measures: most of the time it does
+//! saves. But the kernel moves a sleeping worker to the processor of the thread that sends to it, where
+//! the two need not wake another processor at all, while a spinning worker stays where it is. The
+//! better choice depends on the machine and on its load. So a worker measures: most of the time it does
 //! what made its short pauses shorter, and for a few pauses the other.
 //!
 //! Pure: pauses come in as durations.
 
 use crate::base::time::Duration;
 
-/// A longer pause is idleness: it says nothing about either.
+/// Longest pause that counts. A longer one is idleness and says nothing about either choice.
 const SHORT: Duration = Duration::from_micros(200);
-/// Pauses of a trial, and as many of them again, before it, that let the processors settle.
+/// Length of a trial, in pauses. As many again pass before it, so that the processors settle.
 const TRIAL: u32 = 64;
-/// Pauses between trials: few at first and after a change of mind, then more and more.
+/// Pauses between trials: few at first and after a change of the choice, then more and more.
 const FIRST_STRETCH: u32 = 128;
 const LONGEST_STRETCH: u32 = 32_768;
 
-/// Decides whether to spin, from how long pauses were.
+/// Decides whether to spin, from the lengths of earlier pauses.
 #[derive(Debug)]
 pub(super) struct Pauses {
-    /// What is better as far as known.
+    /// True if spinning is the better choice, as far as is known.
     spin: bool,
     trying_other: bool,
     /// Short pauses left in this stretch or trial.
@@ -30,7 +30,7 @@ pub(super) struct Pauses {
     sum: Duration,
     /// Mean of the last pauses before the trial, in which the choice was followed.
     usual: Duration,
-    /// Long pauses in a row: while nothing goes on, spinning is waste.
+    /// Long pauses in a row: while the worker is idle, spinning is a waste.
     idle: u32,
 }
 
@@ -47,12 +47,12 @@ impl Pauses {
         }
     }
 
-    /// Whether to spin in the next pause.
+    /// True if the worker should spin in the next pause.
     pub(super) fn spin(&self) -> bool {
         self.idle < 8 && self.spin != self.trying_other
     }
 
-    /// A pause ended.
+    /// Takes in the length of a pause that ended.
     pub(super) fn ended_after(&mut self, pause: Duration) {
         if pause > SHORT {
             self.idle = self.idle.saturating_add(1);

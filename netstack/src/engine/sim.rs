@@ -2,7 +2,9 @@
 //! machine's clock.
 //!
 //! A step turns every worker until none has anything left to do at this instant, then moves the time
-//! to the next packet or timer. With seeded links and seeded stacks a run repeats exactly.
+//! to the next packet or timer. With seeded links and stacks, a run repeats exactly.
+//!
+//! See `tests/tests/simulation.rs` for a test that runs stacks on virtual time.
 
 use std::io;
 use std::sync::Arc;
@@ -24,12 +26,12 @@ pub struct Simulation {
     hosts: Vec<Arc<Host>>,
 }
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// The time moved on.
+    /// The time moved.
     Moved,
-    /// Nothing will ever happen again by itself.
+    /// Nothing more will happen by itself.
     Quiet,
 }
 
@@ -44,7 +46,7 @@ impl Simulation {
         }
     }
 
-    /// The virtual time.
+    /// Returns the virtual time.
     pub fn now(&self) -> Instant {
         self.now
     }
@@ -67,18 +69,18 @@ impl Simulation {
         }
     }
 
-    /// How many tasks run on the worker at `place`.
+    /// Returns the number of tasks on the worker at `place`.
     pub fn tasks(&self, place: usize) -> usize {
         self.workers.get(place).map_or(0, Worker::tasks)
     }
 
-    /// The device of the worker at `place`.
+    /// Returns the device of the worker at `place`.
     pub fn device(&mut self, place: usize) -> Option<&mut LinkDevice> {
         self.workers.get_mut(place).map(Worker::device)
     }
 
-    /// Exchanges the devices of the workers at two places: from now on each receives what the other
-    /// did, as when the kernel steers flows to other queues.
+    /// Exchanges the devices of the workers at two places: each receives the other's packets from now
+    /// on, as when the kernel steers flows to other queues.
     pub fn swap_devices(&mut self, a: usize, b: usize) {
         if let Ok([a, b]) = self.workers.get_disjoint_mut([a, b]) {
             a.swap_devices(b);
@@ -123,10 +125,7 @@ impl Simulation {
                 self.now = next.min(limit).max(self.now);
                 Ok(Step::Moved)
             }
-            None => {
-                // Whoever waits for a point in time gets there.
-                Ok(Step::Quiet)
-            }
+            None => Ok(Step::Quiet),
         }
     }
 

@@ -1,9 +1,7 @@
 //! The tasks of one worker: futures that run on the thread that owns their connections.
 //!
-//! * **Define.** A task is polled by one worker only, and only while nothing is locked.
-//! * **Enforce.** The futures never leave this structure; [`Tasks::run`] takes `&mut Key`.
-//! * **Consume.** A service that runs here sees a segment in the same turn that received it: no
-//!   hand-off to another thread, no wake-up of a sleeping one.
+//! A service that runs here sees a segment in the turn that received it: there is no hand-off to
+//! another thread and no wake-up of a sleeping one. The worker polls with nothing locked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +10,7 @@ use std::task::{Context, Wake, Waker};
 use crate::stack::mailbox::Mailbox;
 use crate::stack::task::TaskFuture;
 
-/// What a task's waker holds.
+/// The state behind a task's waker.
 struct Handle {
     id: u32,
     queued: AtomicBool,
@@ -52,12 +50,12 @@ impl Tasks {
         }
     }
 
-    /// How many tasks have not ended.
+    /// Returns the number of tasks that have not ended.
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    /// Takes a task in and returns its number; it is polled when [`Tasks::poll`] is told so.
+    /// Adds a task and returns its number. It runs when [`Tasks::poll`] is called with that number.
     pub(super) fn insert(&mut self, future: TaskFuture) -> u32 {
         // A slot keeps its handle when it is reused: a late wake of the task before merely polls
         // this one once too often.

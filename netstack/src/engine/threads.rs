@@ -1,8 +1,8 @@
 //! Worker threads: one per device queue, on the machine's clock.
 //!
 //! A worker that finds nothing to do may spin for a short while before it sleeps; see `pauses` for
-//! how it chooses. It yields while it spins, and never more than half of the processors' worth of
-//! workers spin at a time, so that whoever produces the packets can run.
+//! how it chooses. It yields while it spins, and at most as many workers spin at a time as half of the
+//! processors, so that the threads that produce the packets can run.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::worker::Worker;
 use crate::base::time::Duration;
 use crate::device::Device;
 
-/// Longest pause that is spun through.
+/// Longest pause that a worker spins through.
 const SPIN: Duration = Duration::from_micros(60);
 
 /// Limits how many workers spin at a time.
@@ -26,7 +26,7 @@ pub struct Spinners {
 }
 
 impl Spinners {
-    /// At most `limit` at a time.
+    /// Lets at most `limit` workers spin at a time.
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             running: AtomicUsize::new(0),
@@ -34,7 +34,7 @@ impl Spinners {
         })
     }
 
-    /// Half of the processors, at least one.
+    /// Lets as many workers spin as half of the processors, at least one.
     pub fn for_this_machine() -> Arc<Self> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self::new((processors / 2).max(1))
@@ -60,9 +60,14 @@ pub fn start<D: Device + ?Sized>(
     clock: Clock,
     spinners: Arc<Spinners>,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(move || run(&mut worker, clock, &spinners))
+    std::thread::Builder::new().name(name).spawn(move || {
+        let ended = run(&mut worker, clock, &spinners);
+        if let Err(error) = &ended {
+            let name = std::thread::current();
+            tracing::error!(worker = name.name(), %error, "the device failed; the worker ends");
+        }
+        ended
+    })
 }
 
 fn run<D: Device + ?Sized>(

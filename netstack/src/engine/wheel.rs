@@ -2,10 +2,10 @@
 //!
 //! Each armed timer lives in a slot of one slab and in one doubly linked list, that of its bucket.
 //! Four levels of 64 buckets, one tick a millisecond: 64 ms, 4 s, 4.4 min, 4.7 h; what lies beyond
-//! the last level waits in its last bucket and is looked at again. A timer never fires early and at
+//! the last level waits in its last bucket and is moved when that is reached. A timer never fires early and at
 //! most one tick late.
 //!
-//! Owned by one worker; knows nothing of what it times.
+//! Owned by one worker. Generic over the value that is timed.
 
 use crate::base::Instant;
 
@@ -20,12 +20,12 @@ const NANOS_PER_TICK: u64 = 1_000_000;
 pub struct TimerId(u32);
 
 impl TimerId {
-    /// As a number, to be stored in an atomic.
+    /// Returns the number of this timer, to be stored in an atomic.
     pub fn to_raw(self) -> u32 {
         self.0
     }
 
-    /// Back from [`TimerId::to_raw`]; `None` for [`TimerId::NONE_RAW`].
+    /// Converts back from [`TimerId::to_raw`]; `None` for [`TimerId::NONE_RAW`].
     pub fn from_raw(raw: u32) -> Option<Self> {
         (raw != NONE).then_some(Self(raw))
     }
@@ -61,7 +61,7 @@ fn tick_of(deadline: Instant) -> u64 {
 }
 
 impl<T> Wheel<T> {
-    /// An empty wheel whose time begins at `now`.
+    /// Creates an empty wheel whose time begins at `now`.
     pub fn new(now: Instant) -> Self {
         Self {
             slots: Vec::new(),
@@ -73,7 +73,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// How many timers are armed.
+    /// Returns the number of armed timers.
     pub fn len(&self) -> usize {
         self.armed
     }
@@ -120,7 +120,7 @@ impl<T> Wheel<T> {
         self.release(id.0)
     }
 
-    /// Takes out one timer that is due at `now`. Call until `None`.
+    /// Removes one timer that is due at `now`. Call it until `None`.
     pub fn pop_due(&mut self, now: Instant) -> Option<(TimerId, T)> {
         let now_tick = now.as_nanos() / NANOS_PER_TICK;
         loop {
@@ -186,7 +186,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// When to look again: never later than the earliest deadline's tick.
+    /// Returns when to look again: never later than the tick of the earliest deadline.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.armed == 0 {
             return None;
