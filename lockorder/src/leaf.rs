@@ -6,6 +6,7 @@
 //!   and contexts, keys and guards are not. The thread's slot says that a leaf is held: no key can
 //!   be taken then, a key that lies in a thread-local gives no context, a task's context gives no
 //!   section, and no other leaf can be entered.
+//!   Debug builds also refuse to wait for a lock of another domain there.
 //! - **Consume:** a thread that waits for a leaf waits for one that waits for nothing. So a leaf
 //!   comes after every level, without being one.
 
@@ -87,12 +88,16 @@ impl<D: Domain, T: ?Sized, R: RawMutex> Leaf<D, T, R> {
             #[inline]
             fn drop(&mut self) {
                 D::__slot(|slot| slot.leave_leaf());
+                #[cfg(any(debug_assertions, feature = "lockdep"))]
+                crate::check::leave_leaf();
             }
         }
 
         if !D::__slot(|slot| slot.enter_leaf()) {
             return Err(InLeaf);
         }
+        #[cfg(any(debug_assertions, feature = "lockdep"))]
+        crate::check::enter_leaf();
         let _leave = Leave::<D>(PhantomData);
         let mut guard = self.inner.lock();
         Ok(f(&mut guard))

@@ -104,6 +104,30 @@ fn a_leaked_context_in_a_leaf() {
     .unwrap();
 }
 
+mod other {
+    lockorder::lock_order! { pub(crate) domain Other; level X; Other => X; }
+}
+
+/// Another domain's lock in the closure of a leaf lock: not promised, and told in checked builds.
+#[test]
+#[cfg_attr(
+    not(debug_assertions),
+    ignore = "release builds do not check acquisitions"
+)]
+fn another_domain_in_a_leaf() {
+    static LEAF: Leaf<Dom, u32> = Leaf::new(0);
+    static SX: Mutex<other::X, u32> = Mutex::new(0);
+    let message = panic_in(|| {
+        LEAF.with(|_| Key::<other::Other>::run(|key| SX.with(&mut key.ctx(), |_, _| ())))
+    });
+    assert!(
+        message.contains("in the closure of a leaf lock"),
+        "{message}"
+    );
+    // Outside of the closure it is as ever.
+    Key::<other::Other>::run(|key| SX.with(&mut key.ctx(), |_, _| ()));
+}
+
 #[test]
 fn a_leaf_in_a_leaf() {
     static ONE: Leaf<Dom, u32> = Leaf::new(1);
