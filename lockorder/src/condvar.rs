@@ -72,7 +72,7 @@ pub struct Condvar {
 }
 
 impl Condvar {
-    /// Creates a condition variable that nobody waits on.
+    /// Creates a condition variable without waiting threads.
     #[must_use]
     #[cfg(not(feature = "loom"))]
     pub const fn new() -> Self {
@@ -82,7 +82,7 @@ impl Condvar {
         }
     }
 
-    /// Creates a condition variable that nobody waits on, in a model.
+    /// Creates a condition variable without waiting threads, in a model.
     #[must_use]
     #[cfg(feature = "loom")]
     pub fn new() -> Self {

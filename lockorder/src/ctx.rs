@@ -178,8 +178,8 @@ where
 
 /// The right to acquire several locks of one later level, while the context is borrowed.
 ///
-/// The permit itself does not keep the borrow: whoever asks for one must borrow the context for
-/// as long as what is acquired with it is held.
+/// The permit itself does not keep the borrow: the caller must borrow the context for as long as
+/// the locks acquired with it are held.
 #[inline]
 pub(crate) fn permit<'p, C: Context, M>(_ctx: &C) -> Permit<'p, M>
 where

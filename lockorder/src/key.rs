@@ -71,7 +71,7 @@ impl<D: Domain> Key<D> {
     ///
     /// With debug assertions (or the feature `lockdep` or `track`), if a guard of the domain was
     /// leaked on this thread (`mem::forget`, a reference cycle): its lock is held for ever, and
-    /// whoever wants it next will wait as long. The closure forms leave no guard to leak.
+    /// the next acquisition waits as long. The closure forms leave no guard to leak.
     #[inline]
     #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
     pub fn ctx(&mut self) -> LockCtx<'_, D> {
@@ -154,7 +154,7 @@ impl<D: Domain> Key<D> {
     /// If a key taken inside `f` is still alive when `f` ends (returned, stored in a
     /// thread-local, leaked), by return or by unwinding, there would be two usable keys on
     /// the thread, and the order would be worth nothing. The process is aborted then, with a
-    /// message: unwinding would hand both keys to whoever catches it.
+    /// message: unwinding would leave both keys with the code that catches it.
     #[inline]
     pub fn lend<R>(&mut self, f: impl FnOnce() -> R) -> R {
         /// Takes the slot again at the end of `f`, however it ends.

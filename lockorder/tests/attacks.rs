@@ -254,7 +254,7 @@ fn ranks_out_of_order() {
     assert_eq!(chain.highest(), Some(3));
 }
 
-/// What is deferred is dropped with nothing held, also where the destructor panics.
+/// Deferred values are dropped with nothing held, also where the destructor panics.
 #[test]
 fn deferred_destructors_that_panic() {
     struct Bomb(bool);

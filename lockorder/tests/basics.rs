@@ -1,4 +1,4 @@
-//! What the locks and keys do when they are used as meant.
+//! The locks and keys, used as meant.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

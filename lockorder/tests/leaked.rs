@@ -13,7 +13,7 @@ mod levels {
 }
 use levels::{Dom, Inner, Outer};
 
-/// A leaked guard is a lock that is held for ever: nobody gets it again, on this thread or
+/// A leaked guard is a lock that is held for ever: it cannot be acquired again, on this thread or
 /// another. That is not a matter of order, and no order can prevent it.
 #[test]
 fn a_forgotten_guard_is_a_lock_held_for_ever() {

@@ -21,7 +21,7 @@ fn key() -> Key<Dom> {
     Key::take().expect("the thread's key is free")
 }
 
-/// Whether each can be locked by another thread now.
+/// Returns for each whether another thread can lock it now.
 fn free(locks: &[&M<i32>]) -> Vec<bool> {
     locks.iter().map(|lock| !lock.is_locked()).collect()
 }

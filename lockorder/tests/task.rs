@@ -114,7 +114,7 @@ fn panics_leave_the_slot_whole() {
     assert!(Key::<Dom>::take().is_some());
 }
 
-/// A task polled under somebody's key, or inside another scope of its domain, ends with an
+/// A task polled under a key, or inside another scope of its domain, ends with an
 /// error, and releases what it held.
 #[test]
 fn a_scope_where_the_key_is_out() {

@@ -1,4 +1,4 @@
-//! What the feature `track` counts.
+//! The counts of the feature `track`.
 #![cfg(feature = "track")]
 
 use std::sync::Barrier;

@@ -115,37 +115,8 @@ fn positions(order: &Order) -> Vec<usize> {
 fn emit_domain(declaration: &Declaration, order: &Order, position: &[usize]) -> TokenStream {
     let krate = ("__krate", declaration.krate.as_slice());
     let places = order.places();
-    let level = Template::new("__krate::graph::LevelInfo::__new(__name, __doc, __rank),");
-    let levels: Vec<TokenTree> = order
-        .sorted
-        .iter()
-        .flat_map(|node| {
-            let declared = match node.checked_sub(1) {
-                None => &declaration.domain,
-                Some(level) => &declaration.levels[level],
-            };
-            let values = [
-                krate,
-                ("__name", &string(&unraw(&declared.name))),
-                ("__doc", &string(&declared.doc())),
-                ("__rank", &number(order.ranks[*node])),
-            ];
-            level.fill(None, &values)
-        })
-        .collect();
-
-    let edge = Template::new("__krate::graph::Edge::__new(__from, __to),");
-    let inside = |(from, to): &&(usize, usize)| *from < places && *to < places;
-    let edges: Vec<TokenTree> = order
-        .edges
-        .iter()
-        .filter(inside)
-        .flat_map(|(from, to)| {
-            let (from, to) = (number(position[*from]), number(position[*to]));
-            edge.fill(None, &[krate, ("__from", &from), ("__to", &to)])
-        })
-        .collect();
-
+    let levels = graph_levels(declaration, order);
+    let edges = graph_edges(declaration, order, position);
     let template = Template::new(
         "__unsafe impl __krate::Domain for __domain {
             const GRAPH: &'static __krate::graph::Graph = &__krate::graph::Graph::__composed(
@@ -174,6 +145,46 @@ fn emit_domain(declaration: &Declaration, order: &Order, position: &[usize]) -> 
             ("__count", &number(places)),
         ],
     )
+}
+
+/// The levels of the graph, in its order.
+fn graph_levels(declaration: &Declaration, order: &Order) -> Vec<TokenTree> {
+    let krate = ("__krate", declaration.krate.as_slice());
+    let level = Template::new("__krate::graph::LevelInfo::__new(__name, __doc, __rank),");
+    order
+        .sorted
+        .iter()
+        .flat_map(|node| {
+            let declared = match node.checked_sub(1) {
+                None => &declaration.domain,
+                Some(level) => &declaration.levels[level],
+            };
+            let values = [
+                krate,
+                ("__name", &string(&unraw(&declared.name))),
+                ("__doc", &string(&declared.doc())),
+                ("__rank", &number(order.ranks[*node])),
+            ];
+            level.fill(None, &values)
+        })
+        .collect()
+}
+
+/// The edges of the graph as written, without those to other domains.
+fn graph_edges(declaration: &Declaration, order: &Order, position: &[usize]) -> Vec<TokenTree> {
+    let krate = ("__krate", declaration.krate.as_slice());
+    let places = order.places();
+    let edge = Template::new("__krate::graph::Edge::__new(__from, __to),");
+    let inside = |(from, to): &&(usize, usize)| *from < places && *to < places;
+    order
+        .edges
+        .iter()
+        .filter(inside)
+        .flat_map(|(from, to)| {
+            let (from, to) = (number(position[*from]), number(position[*to]));
+            edge.fill(None, &[krate, ("__from", &from), ("__to", &to)])
+        })
+        .collect()
 }
 
 /// The closure as rows of bits, each in words of 64.

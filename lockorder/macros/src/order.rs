@@ -113,19 +113,7 @@ impl Order {
         }
 
         if errors.0.is_empty() {
-            // An unreachable chain is one mistake: only its first level is named.
-            let last = declaration.levels.len();
-            let unreached =
-                |node: &usize| (0..=last).all(|earlier| !before[*node].contains(earlier));
-            if let Some(node) = (1..=last).find(unreached) {
-                let (name, domain) = (&declaration.levels[node - 1].name, &nodes.names[0]);
-                errors.push(
-                    name.span(),
-                    format!(
-                        "lock level `{name}` can never be taken: no chain leads to it from the domain (add `{domain} => {name};`)"
-                    ),
-                );
-            }
+            errors.0.extend(unreachable(declaration, &before));
         }
         if !errors.0.is_empty() {
             return Err(errors.0);
@@ -202,7 +190,22 @@ impl Nodes {
     }
 }
 
-/// What is wrong with the edge, if anything is.
+/// Names a level that no chain leads to. An unreachable chain is one mistake: only its first level is
+/// named.
+fn unreachable(declaration: &Declaration, before: &[Bits]) -> Option<Error> {
+    let last = declaration.levels.len();
+    let unreached = |node: &usize| (0..=last).all(|earlier| !before[*node].contains(earlier));
+    let node = (1..=last).find(unreached)?;
+    let (name, domain) = (&declaration.levels[node - 1].name, &declaration.domain.name);
+    Some(Error::new(
+        name.span(),
+        format!(
+            "lock level `{name}` can never be taken: no chain leads to it from the domain (add `{domain} => {name};`)"
+        ),
+    ))
+}
+
+/// Describes the mistake in an edge, if there is one.
 fn mistake(
     names: &[String],
     before: &[Bits],

@@ -95,7 +95,7 @@ impl Cursor {
         matches!(self.peek(), Some(TokenTree::Ident(ident)) if ident.to_string() == word)
     }
 
-    /// Whether the token at that distance begins `=>` (or whatever pair of signs is given).
+    /// Returns whether the token at that distance begins that pair of signs, `=>` for instance.
     pub(crate) fn peek_signs(&self, ahead: usize, signs: [char; 2]) -> bool {
         let sign = |ahead| match self.peek_at(ahead) {
             Some(TokenTree::Punct(punct)) => Some(punct.as_char()),
