@@ -205,7 +205,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     let mut differ = 0;
     for (ordered_name, ordered, raw_name, raw) in pairs {
-        let code = instructions(&listing, ordered_name);
+        // Functions that the compiler has merged have one listing, under the name of one of them.
+        let code = pairs
+            .iter()
+            .filter(|pair| pair.1 == ordered)
+            .map(|pair| instructions(&listing, pair.0))
+            .find(|code| !code.is_empty())
+            .unwrap_or_default();
         let raw_code = instructions(&listing, raw_name);
         let verdict = if ordered == raw {
             "merged into one function by the compiler".to_owned()

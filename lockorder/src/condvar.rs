@@ -42,7 +42,7 @@ impl<D: Domain> Root for D {}
 ///
 /// The waits are for mutexes held at the root of their domain ([`Mutex::hold`](crate::Mutex::hold)
 /// with [`Key::ctx`](crate::Key::ctx)). A wait under another lock does not compile. In a
-/// [`TaskCtx::sync`](crate::task) section a wait blocks the thread, as any lock does there.
+/// `TaskCtx::sync` section a wait blocks the thread, as any lock does there.
 ///
 /// ```
 /// # mod levels { lockorder::lock_order! { pub domain App; level Queue; App => Queue; } }

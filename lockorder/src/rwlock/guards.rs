@@ -11,7 +11,7 @@ use crate::hold::Hold;
 use crate::mapped::{MappedRwLockReadGuard, MappedRwLockWriteGuard};
 use crate::{DefaultRawRwLock, Level};
 
-/// A [`RwLock`] held shared, released on drop. Borrows the context that it was acquired with.
+/// A [`RwLock`](crate::RwLock) held shared, released on drop. Borrows the context that it was acquired with.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct RwLockReadGuard<'k, L: Level, T: ?Sized, R: RawRwLock = DefaultRawRwLock> {
     /// Dropped first: what is timed includes the release.
@@ -102,7 +102,7 @@ impl<L: Level, T: ?Sized + fmt::Debug, R: RawRwLock> fmt::Debug for RwLockReadGu
     }
 }
 
-/// A [`RwLock`] held exclusively, released on drop. Borrows the context that it was acquired with.
+/// A [`RwLock`](crate::RwLock) held exclusively, released on drop. Borrows the context that it was acquired with.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct RwLockWriteGuard<'k, L: Level, T: ?Sized, R: RawRwLock = DefaultRawRwLock> {
     /// Dropped first: what is timed includes the release.
