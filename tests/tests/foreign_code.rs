@@ -155,6 +155,8 @@ fn wakers_are_replaced_woken_and_dropped_with_nothing_locked() {
             dropped: Arc::clone(&dropped),
         };
     let (client, server) = (world.client.clone(), world.server.clone());
+    // Bound before the client's SYN can arrive.
+    let listener = TcpListener::bind_now(&server, address(SERVER)).expect("bind");
     let client = wrap(
         &client.clone(),
         Box::pin(async move {
@@ -166,6 +168,7 @@ fn wakers_are_replaced_woken_and_dropped_with_nothing_locked() {
                 let mut echo = vec![0; 50_000];
                 stream.read_exact(&mut echo).await.expect("read");
             }
+            stream.write_all(b"!").await.expect("write");
             // Left waiting: its waker goes with the connection, under the lock that ends it.
             let mut one = [0];
             let read = stream.read(&mut one).await;
@@ -175,9 +178,6 @@ fn wakers_are_replaced_woken_and_dropped_with_nothing_locked() {
     let server = wrap(
         &server.clone(),
         Box::pin(async move {
-            let listener = TcpListener::bind(&server, address(SERVER))
-                .await
-                .expect("bind");
             let udp = UdpSocket::bind(&server, address("10.77.0.2:53"))
                 .await
                 .expect("bind");
@@ -195,6 +195,7 @@ fn wakers_are_replaced_woken_and_dropped_with_nothing_locked() {
                 }),
             );
             assert!(futures::poll!(waiting).is_pending());
+            stream.read_exact(&mut [0]).await.expect("the last byte");
             stream
                 .set_linger(Some(Duration::ZERO))
                 .expect("zero can be had");
@@ -223,7 +224,8 @@ fn owners_of_payloads_are_dropped_with_nothing_locked() {
             }))
         }
     };
-    let (client, server) = (world.client.clone(), world.server.clone());
+    let client = world.client.clone();
+    let listener = TcpListener::bind_now(&world.server, address(SERVER)).expect("bind");
     world.run(
         async move {
             let mut stream = TcpStream::connect(&client, address(SERVER))
@@ -243,9 +245,6 @@ fn owners_of_payloads_are_dropped_with_nothing_locked() {
             stream.read_to_end(&mut rest).await.expect("read");
         },
         async move {
-            let listener = TcpListener::bind(&server, address(SERVER))
-                .await
-                .expect("bind");
             let (mut stream, _) = listener.accept().await.expect("accept");
             let mut all = Vec::new();
             stream.read_to_end(&mut all).await.expect("read");
@@ -324,7 +323,8 @@ fn a_subscriber_hears_of_each_connection_and_may_call_the_stack() {
     assert!(second.is_err(), "a second subscriber is refused");
 
     let local = Arc::new(OnceLock::new());
-    let (client, server) = (world.client.clone(), world.server.clone());
+    let client = world.client.clone();
+    let listener = TcpListener::bind_now(&world.server, address(SERVER)).expect("bind");
     let known = Arc::clone(&local);
     world.run(
         async move {
@@ -340,9 +340,6 @@ fn a_subscriber_hears_of_each_connection_and_may_call_the_stack() {
             stream.read_to_end(&mut rest).await.expect("read");
         },
         async move {
-            let listener = TcpListener::bind(&server, address(SERVER))
-                .await
-                .expect("bind");
             let (mut stream, _) = listener.accept().await.expect("accept");
             let mut all = Vec::new();
             stream.read_to_end(&mut all).await.expect("read");

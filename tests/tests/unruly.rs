@@ -112,6 +112,10 @@ fn unruly_clients_leave_nothing_behind() {
             eventually("every connection is gone", || {
                 daemon.counters().expect("counters").get("connections") == 0
             });
+            // A connection leaves the table a turn before its task is polled for the last time.
+            eventually("no task holds payload", || {
+                daemon.counters().expect("counters").get("small_slabs") == 0
+            });
             let counts = daemon.counters().expect("counters");
             println!(
                 "{flags:?}: {} connections, {} resets in, {} out, drops {:?}",

@@ -1,4 +1,4 @@
-//! Initial sequence numbers and timestamp offsets that no outsider can predict (RFC 6528, RFC 7323
+//! Initial sequence numbers and timestamp offsets that no outsider can predict (RFC 9293 section 3.4.1, RFC 7323
 //! section 7.1).
 //!
 //! * **Define.** An [`IsnGenerator`] is a pair of secrets.

@@ -29,7 +29,7 @@ pub struct Ports {
 
 /// A received segment whose checksum was verified.
 ///
-/// The urgent pointer is not kept: urgent data is data in the stream (RFC 6093).
+/// The urgent pointer is not kept: urgent data is data in the stream (RFC 9293 section 3.8.5).
 #[derive(Clone, Debug)]
 pub struct Segment {
     seq: SeqNum,

@@ -47,7 +47,7 @@ const DEFAULT_MSS: u16 = 536;
 /// Parameters that both SYNs together allow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Agreed {
-    /// Largest segment that we send, options included in it (RFC 6691).
+    /// Largest segment that we send, options included in it (RFC 9293 section 3.7.1).
     pub(super) mss: u16,
     /// Scale of the windows that the peer offers.
     pub(super) send_scale: u8,
