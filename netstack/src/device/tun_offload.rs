@@ -142,7 +142,7 @@ impl OffloadTun {
             self.spare = Some(slab);
             return data;
         }
-        match buffers.large().take() {
+        match buffers.take_large_to_receive() {
             Some(next) => {
                 self.spare = Some(next);
                 Some(slab.freeze(range))
@@ -183,7 +183,11 @@ impl TunQueue for OffloadTun {
         now: Instant,
         counters: &Counters,
     ) -> io::Result<Read> {
-        let mut slab = match self.spare.take().or_else(|| buffers.large().take()) {
+        let mut slab = match self
+            .spare
+            .take()
+            .or_else(|| buffers.take_large_to_receive())
+        {
             Some(slab) => slab,
             None => return self.discard_one(counters),
         };

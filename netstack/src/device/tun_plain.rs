@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packet::Buffers;
-use packet::buf::SMALL_SLAB_BYTES;
 use packet::checksum::RxChecksum;
 use packet::frame::{RxPacket, TxPacket};
 use rustix::io::Errno;
@@ -60,13 +59,7 @@ impl TunQueue for PlainTun {
         counters: &Counters,
     ) -> io::Result<Read> {
         // A slab has at least one byte more than a packet: a full one holds a truncated packet.
-        let small = usize::from(self.mtu) < SMALL_SLAB_BYTES;
-        let pool = if small {
-            buffers.small()
-        } else {
-            buffers.large()
-        };
-        let mut slab = pool.take();
+        let mut slab = buffers.take_to_receive(usize::from(self.mtu) + 1);
         let mut no_slab = [0; 1];
         let into = slab
             .as_mut()

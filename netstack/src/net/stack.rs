@@ -113,9 +113,9 @@ impl Stack {
         (buffers.large().in_use(), buffers.small().in_use())
     }
 
-    /// Returns the verdict of the ledgers of the large and of the small slabs; see
+    /// Returns the verdict of the ledgers of the large slabs, the small slabs and the reserve; see
     /// [`packet::Pool::audit`]. Programs are built without ledgers: [`Audit::Unsupported`].
-    pub fn audit(&self) -> [Audit; 2] {
+    pub fn audit(&self) -> [Audit; 3] {
         self.host.buffers.audit()
     }
 

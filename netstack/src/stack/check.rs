@@ -55,9 +55,16 @@ fn check_connections(host: &Host) {
     }
 }
 
-/// The ledgers know every slab that is in use, and no contract was broken.
+/// The ledgers know every slab that is in use, no contract was broken, and no slab of the reserve is
+/// held.
 fn check_buffers(host: &Host) {
-    let pools = [host.buffers.large(), host.buffers.small()];
+    let buffers = &host.buffers;
+    let pools = [buffers.large(), buffers.small(), buffers.reserve()];
+    assert_eq!(
+        buffers.reserve().in_use(),
+        0,
+        "slabs of the reserve are held"
+    );
     for (pool, audit) in pools.into_iter().zip(host.buffers.audit()) {
         match audit {
             Audit::Unsupported => {}

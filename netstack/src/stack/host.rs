@@ -33,6 +33,9 @@ use crate::tcp::IsnGenerator;
 /// Most listeners, and most UDP sockets: one for each port.
 const MAX_BOUND: usize = 65_536;
 
+/// Slabs of each worker that are set aside for receiving: more than it receives in one turn.
+const RESERVE_SLABS: usize = 64;
+
 /// One host: its addresses, connections, listeners and sockets, shared by its workers.
 pub struct Host {
     pub(crate) config: Config,
@@ -116,7 +119,8 @@ impl Host {
                 link.slab_bytes(),
                 config.max_large_slabs,
                 config.max_small_slabs,
-            ),
+            )
+            .with_reserve(RESERVE_SLABS * workers.max(1)),
             workers: Workers::new(workers),
             // The order of what draws from `rng` is part of what a seed means.
             tcp: TcpParts {

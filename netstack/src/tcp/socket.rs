@@ -27,7 +27,7 @@ pub struct Open {
     /// Offset of our timestamps, from [`IsnGenerator::ts_offset`](super::IsnGenerator::ts_offset).
     pub ts_offset: u32,
     /// Largest segment that we can receive and that the path to the peer carries: its MTU less the
-    /// fixed IP and TCP headers (RFC 6691).
+    /// fixed IP and TCP headers (RFC 9293 section 3.7.1).
     pub mss: u16,
 }
 
@@ -234,9 +234,9 @@ impl Tcp {
     /// Queues `data` without a copy.
     ///
     /// # Errors
-    /// Returns `data` if there is not room for all of it; [`Readiness::WRITABLE`] says when to try
-    /// again.
-    pub fn send_payload(&mut self, data: Payload) -> Result<(), Payload> {
+    /// Returns `data` if there is not room for all of it, or if few slabs are left and this connection
+    /// holds its share; [`Readiness::WRITABLE`] says when to try again.
+    pub fn send_payload(&mut self, data: Payload, buffers: &Buffers) -> Result<(), Payload> {
         self.checked(|tcp| {
             let Some(tcb) = tcp.tcb_mut() else {
                 return Err(data);
@@ -244,7 +244,9 @@ impl Tcp {
             // A payload longer than the whole buffer is taken when the buffer is empty.
             let fits = data.len() <= tcb.send_room()
                 || (tcb.phase.may_queue() && tcb.queue.len() == 0 && data.len() < 1 << 30);
-            if !fits {
+            // The slabs that are left are for others: their acknowledgments and requests arrive in them.
+            let fair = tcb.queue.len() < buffers.fair_share();
+            if !fits || !fair {
                 tcb.flags.insert(Flags::WANT_WRITE);
                 return Err(data);
             }

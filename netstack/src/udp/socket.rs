@@ -139,6 +139,9 @@ impl Socket {
         if !self.has_room(payload.len()) {
             return Err(DropReason::UdpQueueFull);
         }
+        let Some(payload) = buffers.keep(payload) else {
+            return Err(DropReason::UdpQueueFull);
+        };
         let payload = copied_out(payload, buffers);
         let memory = payload.pinned_bytes();
         self.enqueue(from, to, payload, memory)
@@ -146,7 +149,7 @@ impl Socket {
 
     /// Queues the datagrams that the device coalesced into one (UDP GRO): each has `gso_size` bytes
     /// of `payload`, the last may have fewer. A long payload stays in its slab, whose memory the
-    /// datagrams share; the queue hands them out in order, so at most one slab at a time is held for
+    /// datagrams share, unless it is lent; the queue hands them out in order, so at most one slab at a time is held for
     /// less than it was counted for.
     pub fn deliver_segmented(
         &mut self,
@@ -159,8 +162,8 @@ impl Socket {
         let size = usize::from(gso_size).max(1);
         // At most 65,535, one per byte.
         let count = payload.len().div_ceil(size).max(1);
-        let shared =
-            (payload.len() >= KEEP_SLAB_BYTES).then(|| payload.pinned_bytes().div_ceil(count));
+        let shared = (payload.len() >= KEEP_SLAB_BYTES && !payload.is_lent())
+            .then(|| payload.pinned_bytes().div_ceil(count));
         let mut outcome = SegmentedDelivery {
             delivered: 0,
             dropped: 0,

@@ -143,6 +143,7 @@ mod tests {
         let ledger = Ledger::new();
         let make = |slot| {
             Arc::new(Slab {
+                lent: false,
                 bytes: vec![0; 8].into(),
                 entry: ledger.new_entry(),
                 free_list: free_lists.own_at(slot),

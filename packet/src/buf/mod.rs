@@ -38,19 +38,36 @@ pub use slab::SlabMut;
 
 /// The pools of a stack: large slabs, which hold the largest packet of its device, and small slabs, into
 /// which short payloads are copied so that they do not keep a large slab in use.
+///
+/// - **Define:** beside them a *reserve* of large slabs can be set aside for receiving. Packets are
+///   received into it when the pools are exhausted, so a stack always hears the acknowledgments and
+///   resets that free its memory.
+/// - **Enforce:** only the methods that take a slab to receive into reach the reserve, and each payload of it says so:
+///   [`Payload::is_lent`].
+/// - **Consume:** code that would keep a payload beyond the turn in which it was received keeps a copy in
+///   ordinary slabs ([`keep`](Self::keep)), or drops the payload. So the reserve is free again at the end of the
+///   turn, whatever the state of the pools.
 #[derive(Clone, Debug)]
 pub struct Buffers {
     large: Pool,
     small: Pool,
+    reserve: Pool,
 }
 
 /// Length of a small slab, in bytes. It holds a packet of Ethernet's MTU with room to spare.
 pub const SMALL_SLAB_BYTES: usize = 2048;
 
+/// Bytes that a flow may keep queued in one direction while few slabs are left.
+pub const FAIR_SHARE_BYTES: usize = 64 << 10;
+
+/// Bytes that a flow may always keep queued in one direction: a few segments.
+pub const FLOOR_BYTES: usize = 4 << 10;
+
 impl Buffers {
-    /// Returns what the ledgers of the large and the small pool recorded: see [`Pool::audit`].
-    pub fn audit(&self) -> [Audit; 2] {
-        [self.large.audit(), self.small.audit()]
+    /// Returns what the ledgers of the large and the small pool recorded, and that of the reserve: see
+    /// [`Pool::audit`].
+    pub fn audit(&self) -> [Audit; 3] {
+        [self.large.audit(), self.small.audit(), self.reserve.audit()]
     }
 
     /// Creates a pool of `max_large` slabs of `large_bytes` and a pool of `max_small` slabs of
@@ -59,7 +76,84 @@ impl Buffers {
         Self {
             large: Pool::new(large_bytes, max_large),
             small: Pool::new(SMALL_SLAB_BYTES, max_small),
+            reserve: Pool::lending(large_bytes, 0),
         }
+    }
+
+    /// Sets `slabs` large slabs aside for receiving when all others are in use.
+    #[must_use]
+    pub fn with_reserve(self, slabs: usize) -> Self {
+        Self {
+            reserve: Pool::lending(self.large.slab_bytes(), slabs),
+            ..self
+        }
+    }
+
+    /// Takes a slab of at least `bytes` to receive a packet into: of the smallest pool that has one, else
+    /// of the reserve. Returns `None` if the reserve is in use, too, or no slab is that long.
+    ///
+    /// ```
+    /// use packet::Buffers;
+    ///
+    /// let buffers = Buffers::new(65_600, 1, 0).with_reserve(1);
+    /// let held = buffers.large().take();
+    /// let lent = buffers.take_to_receive(65_000).unwrap().freeze(0..3);
+    /// assert!(lent.is_lent() && buffers.take_to_receive(1).is_none());
+    /// assert!(buffers.keep(lent).is_none(), "there is no memory to keep a copy in");
+    /// drop(held);
+    /// assert!(!buffers.take_to_receive(1).unwrap().freeze(0..1).is_lent());
+    /// ```
+    pub fn take_to_receive(&self, bytes: usize) -> Option<SlabMut> {
+        let small = (bytes <= self.small.slab_bytes()).then(|| self.small.take());
+        if let Some(Some(slab)) = small {
+            return Some(slab);
+        }
+        if bytes > self.large.slab_bytes() {
+            return None;
+        }
+        self.take_large_to_receive()
+    }
+
+    /// Takes a large slab to receive a packet into, else one of the reserve. Returns `None` if the reserve is
+    /// in use, too.
+    pub fn take_large_to_receive(&self) -> Option<SlabMut> {
+        self.large.take().or_else(|| self.reserve.take())
+    }
+
+    /// Copies a received packet into the smallest slab that holds it, else into the reserve. Returns `None`
+    /// if the reserve is in use, too, or no slab is that long.
+    pub fn copy_received(&self, bytes: &[u8]) -> Option<Payload> {
+        self.take_to_receive(bytes.len())
+            .and_then(|slab| filled(slab, bytes))
+    }
+
+    /// Returns `payload` in memory that may be kept: as it is, or a copy if it is lent. Returns `None` if
+    /// there is no slab for the copy.
+    pub fn keep(&self, payload: Payload) -> Option<Payload> {
+        if payload.is_lent() {
+            self.copy(&payload)
+        } else {
+            Some(payload)
+        }
+    }
+
+    /// Returns how many bytes one flow may keep queued in one direction: any number while slabs are
+    /// plenty, [`FAIR_SHARE_BYTES`] while at most a quarter of either pool is left, and
+    /// [`FLOOR_BYTES`] while at most a sixteenth is.
+    pub fn fair_share(&self) -> usize {
+        let either = |parts| self.large.has_at_most(parts) || self.small.has_at_most(parts);
+        if !either(4) {
+            usize::MAX
+        } else if either(16) {
+            FLOOR_BYTES
+        } else {
+            FAIR_SHARE_BYTES
+        }
+    }
+
+    /// Returns the reserve.
+    pub fn reserve(&self) -> &Pool {
+        &self.reserve
     }
 
     /// Returns the pool of large slabs.
@@ -82,12 +176,16 @@ impl Buffers {
         } else {
             return None;
         };
-        let mut slab = pool.take()?;
-        slab.as_mut_slice()
-            .get_mut(..bytes.len())?
-            .copy_from_slice(bytes);
-        Some(slab.freeze(0..bytes.len()))
+        filled(pool.take()?, bytes)
     }
+}
+
+/// Writes `bytes` into the slab; `None` if it is too short.
+fn filled(mut slab: SlabMut, bytes: &[u8]) -> Option<Payload> {
+    slab.as_mut_slice()
+        .get_mut(..bytes.len())?
+        .copy_from_slice(bytes);
+    Some(slab.freeze(0..bytes.len()))
 }
 
 #[cfg(test)]

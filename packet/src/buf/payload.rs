@@ -162,6 +162,12 @@ impl Payload {
         head
     }
 
+    /// Returns true if the memory is lent for one turn only, because it was received into the reserve
+    /// of [`Buffers`](super::Buffers): keep a copy or drop it, but do not keep it.
+    pub fn is_lent(&self) -> bool {
+        matches!(&self.repr, Repr::Slab(slab) if slab.lent)
+    }
+
     /// Returns true if the memory is a slab of a pool, false if the application provided it.
     pub fn is_pooled(&self) -> bool {
         matches!(self.repr, Repr::Slab(_))

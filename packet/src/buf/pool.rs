@@ -12,6 +12,8 @@ struct PoolInner {
     free_lists: FreeLists,
     slab_bytes: usize,
     max_slabs: usize,
+    /// Its slabs are lent for one turn only.
+    lends: bool,
     /// Number of slabs that exist, free or in use.
     alive: Arc<AtomicUsize>,
     ledger: Ledger,
@@ -59,8 +61,19 @@ impl Pool {
     ///
     /// The pool allocates a slab when it is first needed and keeps it for reuse as long as the pool lives.
     pub fn new(slab_bytes: usize, max_slabs: usize) -> Self {
+        Self::with_lends(slab_bytes, max_slabs, false)
+    }
+
+    /// Creates a pool whose slabs are lent for one turn only: payloads of them answer
+    /// [`Payload::is_lent`](super::Payload::is_lent) with true, and nobody may keep one.
+    pub(super) fn lending(slab_bytes: usize, max_slabs: usize) -> Self {
+        Self::with_lends(slab_bytes, max_slabs, true)
+    }
+
+    fn with_lends(slab_bytes: usize, max_slabs: usize, lends: bool) -> Self {
         Self {
             inner: Arc::new(PoolInner {
+                lends,
                 free_lists: FreeLists::new(),
                 slab_bytes: slab_bytes.min(Self::MAX_SLAB_BYTES),
                 max_slabs,
@@ -96,6 +109,7 @@ impl Pool {
             entry: self.inner.ledger.new_entry(),
             free_list: self.inner.free_lists.own(),
             alive: Arc::clone(&self.inner.alive),
+            lent: self.inner.lends,
         }))
     }
 
@@ -112,15 +126,20 @@ impl Pool {
     /// Returns `true` if at most a quarter of the slabs is left. A stack should then drop data that its
     /// peers will send again, to be able to receive the data that it needs next.
     pub fn is_scarce(&self) -> bool {
+        self.has_at_most(4)
+    }
+
+    /// Returns `true` if at most one slab in `parts` is left.
+    pub(super) fn has_at_most(&self, parts: usize) -> bool {
+        let limit = self.max_slabs() / parts.max(1);
         // Most pools never allocate that many slabs, which spares counting the free lists.
         let unallocated = self
             .max_slabs()
             .saturating_sub(self.inner.alive.load(Ordering::Acquire));
-        if unallocated > self.max_slabs() / 4 {
+        if unallocated > limit {
             return false;
         }
-        let left = self.max_slabs().saturating_sub(self.in_use());
-        left <= self.max_slabs() / 4
+        self.max_slabs().saturating_sub(self.in_use()) <= limit
     }
 
     /// Returns the number of slabs in use. While other threads take and give back slabs, the number may

@@ -19,6 +19,8 @@ pub(super) struct Slab {
     pub(super) free_list: Weak<FreeList>,
     /// Number of slabs that the pool has allocated.
     pub(super) alive: Arc<AtomicUsize>,
+    /// True in a pool whose slabs are lent for one turn only; see [`Pool::lending`](super::Pool).
+    pub(super) lent: bool,
 }
 
 impl Drop for Slab {

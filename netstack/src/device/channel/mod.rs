@@ -180,7 +180,7 @@ impl Device for ChannelDevice {
             taken += 1;
             // A small packet is copied, so that it does not keep the program's buffer, which may be large.
             let data = if packet.len() <= SMALL_SLAB_BYTES {
-                buffers.copy(&packet)
+                buffers.copy_received(&packet)
             } else {
                 Some(Payload::from(packet))
             };

@@ -217,7 +217,7 @@ impl Wire {
         while self.next_delivery()? <= now {
             let Reverse(next) = self.in_flight.pop()?;
             counters.add(Counter::PacketsIn, 1);
-            let Some(data) = buffers.copy(next.frame.bytes()) else {
+            let Some(data) = buffers.copy_received(next.frame.bytes()) else {
                 counters.drop_packet(DropReason::NoReceiveBuffer);
                 continue;
             };

@@ -149,7 +149,7 @@ pub(crate) fn poll_write_payload(
             }
             let whole = payload.clone();
             let part = payload.split_to(room);
-            if state.tcp.send_payload(part).is_err() {
+            if state.tcp.send_payload(part, &host.buffers).is_err() {
                 // Nothing is lost: it waits for the next call.
                 *payload = whole;
                 state.wait_for_room(waiter);

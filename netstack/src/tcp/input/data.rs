@@ -2,7 +2,7 @@
 //!
 //! Payload left of RCV.NXT is old, and payload right of the window's edge is too early; both are
 //! cut off. The rest is delivered if it is next, or kept in the out-of-order queue. Urgent data is
-//! data in the stream (RFC 6093).
+//! data in the stream (RFC 9293 section 3.8.5).
 
 use packet::{Buffers, Payload};
 
@@ -14,9 +14,6 @@ use crate::tcp::recv::compact;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
-
-/// Unread bytes that a connection may always hold, however few slabs are left.
-const FAIR_QUEUE_BYTES: usize = 64 << 10;
 
 /// Takes the payload of an acceptable segment. The second value is the reason for which some of it
 /// was discarded.
@@ -52,7 +49,7 @@ pub(super) fn process(
         tcb.abort(cx);
         return (Readiness::CLOSED, Some(DropReason::TcpDataAfterClose));
     }
-    if must_wait(tcb, start, &payload, buffers) {
+    if must_wait(tcb, start, buffers) {
         tcb.ack.set_due();
         return (Readiness::empty(), Some(DropReason::TcpNoBuffer));
     }
@@ -60,9 +57,18 @@ pub(super) fn process(
         return (Readiness::empty(), keep(tcb, start, &payload, buffers));
     }
     let len = payload.len() as u32;
+    if payload.is_lent() {
+        // Received into the reserve, because the pools are exhausted: only a copy may be kept.
+        let Some(run) = compact::copy_small(&payload, buffers) else {
+            tcb.ack.set_due();
+            return (Readiness::empty(), Some(DropReason::TcpNoBuffer));
+        };
+        tcb.ring.extend(run);
+    } else {
+        tcb.ring.push(payload, buffers);
+    }
     tcb.stats.bytes_in += u64::from(len);
     tcb.window.nxt += len;
-    tcb.ring.push(payload, buffers);
     if full > len as usize || tcb.assembler.is_some() {
         // Some was cut off, or a gap shrank: the peer is told at once.
         tcb.ack.set_due();
@@ -92,14 +98,12 @@ fn trim(tcb: &mut Tcb, mut start: SeqNum, mut payload: Payload) -> (SeqNum, Payl
     (start, payload)
 }
 
-/// Returns true if payload that pins a large slab must be sent again, because few slabs are left:
-/// payload ahead of a gap, or for an application that is slow to read. So slow readers cannot take
-/// the slab that the next segment of other connections needs.
-fn must_wait(tcb: &Tcb, start: SeqNum, payload: &Payload, buffers: &Buffers) -> bool {
-    payload.pinned_bytes() > buffers.small().slab_bytes()
-        && compact::fills_its_slab(payload)
-        && (start.after(tcb.window.nxt) || tcb.ring.len() >= FAIR_QUEUE_BYTES)
-        && buffers.large().is_scarce()
+/// Returns true if payload must be sent again, because few slabs are left: payload ahead of a gap, or
+/// for an application that is slow to read. So slow readers cannot take the slabs in which others'
+/// next segments arrive.
+fn must_wait(tcb: &Tcb, start: SeqNum, buffers: &Buffers) -> bool {
+    let share = buffers.fair_share();
+    share < usize::MAX && (start.after(tcb.window.nxt) || tcb.ring.len() >= share)
 }
 
 /// Keeps payload that is ahead of a gap.

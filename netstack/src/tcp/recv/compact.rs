@@ -58,6 +58,13 @@ pub(crate) fn push(queue: &mut VecDeque<Payload>, data: Payload, buffers: &Buffe
     pinned
 }
 
+/// Copies `data` into small slabs, all of it or nothing.
+pub(crate) fn copy_small(data: &[u8], buffers: &Buffers) -> Option<VecDeque<Payload>> {
+    data.chunks(buffers.small().slab_bytes().max(1))
+        .map(|part| buffers.copy(part))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

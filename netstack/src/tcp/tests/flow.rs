@@ -459,14 +459,18 @@ fn a_payload_is_sent_without_a_copy() {
     cfg.send_buffer = 10_000;
     let mut rig = Rig::established(cfg);
     let mine = Payload::from(bytes::Bytes::from_static(&[7; 9_000]));
-    rig.tcp.send_payload(mine.clone()).expect("room");
-    assert!(rig.tcp.send_payload(mine.clone()).is_err());
+    rig.tcp
+        .send_payload(mine.clone(), &rig.buffers)
+        .expect("room");
+    assert!(rig.tcp.send_payload(mine.clone(), &rig.buffers).is_err());
     let out = rig.out();
     let first = out[0].payload.iter().next().expect("a piece");
     assert_eq!(first.as_ptr(), mine.as_ptr());
     let outcome = rig.recv(1, 9_001, ACK, b"");
     assert!(outcome.readiness.contains(Readiness::WRITABLE));
-    rig.tcp.send_payload(mine).expect("room again");
+    rig.tcp
+        .send_payload(mine, &rig.buffers)
+        .expect("room again");
 }
 
 #[test]
@@ -475,7 +479,7 @@ fn tiny_slices_do_not_stall() {
     rig.tcp.set_nodelay(true);
     for _ in 0..100 {
         let piece = Payload::from(bytes::Bytes::from_static(b"0123456789"));
-        rig.tcp.send_payload(piece).expect("room");
+        rig.tcp.send_payload(piece, &rig.buffers).expect("room");
     }
     let total: usize = rig.payloads().iter().map(|p| p.len).sum();
     assert_eq!(total, 1_000);
