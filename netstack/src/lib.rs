@@ -1,4 +1,53 @@
-//! A userspace IP, UDP and TCP stack.
+//! A userspace IPv4/IPv6, ICMP, UDP and TCP stack.
+//!
+//! A [`Stack`] is a host of its own behind a [device](device): a TUN device, a channel of packets that the program
+//! carries itself, or an in-memory link. Its sockets have tokio's names and semantics, with a stack where
+//! tokio has the kernel, and any executor can poll them.
+//!
+//! ```no_run
+//! use netstack::device::{self, TunConfig};
+//! use netstack::{Stack, TcpListener};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! // The kernel is 10.77.0.1 on the device, the stack 10.77.0.2. It answers ping from here on.
+//! let mut tun = TunConfig::new("t0");
+//! tun.host_v4 = Some(("10.77.0.1".parse()?, 24));
+//! let stack = Stack::builder()
+//!     .address("10.77.0.2".parse()?, 24)
+//!     .start(device::open(&tun)?)?;
+//!
+//! let listener = TcpListener::bind(&stack, "10.77.0.2:7".parse()?).await?;
+//! let (mut stream, _peer) = listener.accept().await?;
+//! while let Some(payload) = stream.recv_payload().await? {
+//!     stream.send_payload(payload).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layers
+//!
+//! A module imports only modules above it in this table; a test reads the sources and fails otherwise.
+//!
+//! | module | |
+//! |---|---|
+//! | [`base`] | time, randomness, limits, counters |
+//! | [`ip`], [`icmp`], [`demux`], [`udp`], [`tcp`] | the protocols as pure state machines: time, randomness and packets are arguments |
+//! | [`stack`] | the same behind ordered locks; the only module that locks |
+//! | [`device`] | TUN, packet channel, in-memory link, capture |
+//! | [`engine`] | a worker's turn, its timers and tasks; threads or virtual time |
+//! | [`net`] | sockets |
+//!
+//! # Drivers
+//!
+//! [`engine::worker::Worker::turn`] does everything that can be done at one instant, and returns whether
+//! another turn at once may find more, and when the next timer is due. [`Stack::builder`] starts a thread
+//! for each device queue that turns a worker on the machine's clock; [`engine::sim::Simulation`] turns workers
+//! on virtual time, repeatably from a seed.
+//!
+//! # Features
+//!
+//! * `invariants`: checks every connection after each call and the stack after each turn. For tests.
 
 pub mod base;
 pub mod demux;
@@ -13,4 +62,6 @@ pub mod udp;
 
 pub use base::counters::{Counter, DropReason};
 pub use base::{Config, TcpConfig};
-pub use packet::Payload;
+pub use bytes::Bytes;
+pub use net::{Stack, TcpListener, TcpStream, UdpSocket};
+pub use packet::{self, Payload};

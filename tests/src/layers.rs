@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// Which workspace crates a crate's library may import. What is not listed may not exist.
+/// The workspace crates that each crate's library may import. A crate that is not listed is an error.
 const CRATES: &[(&str, &[&str])] = &[
     ("lockorder_macros", &[]),
     ("lockorder", &["lockorder_macros"]),
@@ -27,7 +27,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Which modules of `netstack` a module may import.
+/// The modules that each module of `netstack` may import.
 const MODULES: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("ip", &["base"]),
@@ -54,7 +54,7 @@ const MODULES: &[(&str, &[&str])] = &[
 /// The pure modules: no lock, no I/O, no thread.
 const PURE: &[&str] = &["base", "ip", "icmp", "demux", "udp", "tcp"];
 
-/// What a pure module may not name at the start of a path.
+/// Crates and modules that a pure module must not name at the start of a path.
 const IMPURE: &[&str] = &[
     "lockorder",
     "parking_lot",
@@ -82,11 +82,11 @@ type Segments = Vec<String>;
 /// One import that the rule forbids.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Violation {
-    /// Where: the file, relative to the workspace.
+    /// The file, relative to the workspace.
     pub file: PathBuf,
-    /// What it names.
+    /// The path that it names.
     pub path: String,
-    /// Why it may not.
+    /// The rule that forbids it.
     pub why: String,
 }
 
@@ -194,7 +194,8 @@ fn check_manifest(file: &Path, name: &str, manifest: &toml::Table) -> Vec<Violat
         .collect()
 }
 
-/// Why the crate `from` may not import `to`; `None` if it may, or if `to` is not of the workspace.
+/// Returns the rule that forbids the crate `from` to import `to`; `None` if it may, or if `to` is not of
+/// the workspace.
 fn forbidden_crate(from: &str, to: &str) -> Option<String> {
     if from == to || !CRATES.iter().any(|&(name, _)| name == to) {
         return None;
@@ -206,7 +207,7 @@ fn forbidden_crate(from: &str, to: &str) -> Option<String> {
     }
 }
 
-/// Why the module `from` of netstack may not import the module `to`.
+/// Returns the rule that forbids the module `from` of netstack to import the module `to`.
 fn forbidden_module(from: &str, to: &str) -> Option<String> {
     if from == to || !MODULES.iter().any(|&(name, _)| name == to) {
         return None;

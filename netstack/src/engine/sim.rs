@@ -31,7 +31,7 @@ pub struct Simulation {
 pub enum Step {
     /// The time moved.
     Moved,
-    /// Nothing more will happen by itself.
+    /// The simulation is quiet: no packet and no timer is left.
     Quiet,
 }
 
