@@ -152,7 +152,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if !self.chunk.is_empty() {
-            self.handle.connection.set_reset_on_close(true);
+            self.handle.with_state(|state| state.tcp.note_unread());
         }
     }
 }

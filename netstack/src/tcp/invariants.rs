@@ -175,6 +175,10 @@ mod state {
             if has(Flags::RECV_CLOSED) {
                 assert_eq!(self.ring.len(), 0, "kept for nobody");
             }
+            if has(Flags::RST_QUEUED) {
+                let may_reset = self.phase.may_transmit() || self.phase == Phase::FinWait2;
+                assert!(has(Flags::RECV_CLOSED) && may_reset);
+            }
         }
 
         fn check_timers(&self) {

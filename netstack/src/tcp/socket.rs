@@ -224,7 +224,7 @@ impl Tcp {
             };
             let room = tcb.send_room();
             let taken = tcb.queue.push(data, room, buffers);
-            if taken < data.len() && tcb.phase.may_queue() {
+            if taken < data.len() && tcb.may_queue() {
                 tcb.flags.insert(Flags::WANT_WRITE);
             }
             taken
@@ -243,7 +243,7 @@ impl Tcp {
             };
             // A payload longer than the whole buffer is taken when the buffer is empty.
             let fits = data.len() <= tcb.send_room()
-                || (tcb.phase.may_queue() && tcb.queue.len() == 0 && data.len() < 1 << 30);
+                || (tcb.may_queue() && tcb.queue.len() == 0 && data.len() < 1 << 30);
             // The slabs that are left are for others: their acknowledgments and requests arrive in them.
             let fair = tcb.queue.len() < buffers.fair_share();
             if !fits || !fair {
@@ -294,7 +294,8 @@ impl Tcp {
     }
 
     /// Ends reading. Bytes that are unread or arrive later reset the connection (RFC 1122 section
-    /// 4.2.2.13). To close altogether, call [`close`](Self::close) and this.
+    /// 4.2.2.13); what is queued is sent before the reset. To close altogether, call
+    /// [`close_both`](Self::close_both).
     pub fn close_recv<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let cx = &mut cx.into();
         self.checked(|tcp| {
@@ -304,11 +305,28 @@ impl Tcp {
         });
     }
 
-    /// Closes both halves: [`close`](Self::close) and [`close_recv`](Self::close_recv).
+    /// Closes both halves. If there is something unread, a reset follows the queued bytes, else a
+    /// FIN does.
     pub fn close_both<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let mut cx = cx.into();
-        self.close(cx.reborrow());
-        self.close_recv(cx);
+        if self.tcb().is_none() {
+            self.close(cx);
+            return;
+        }
+        let cx = &mut cx;
+        self.checked(|tcp| {
+            if let Stage::Open(tcb) = &mut tcp.stage {
+                tcb.close_both(cx);
+            }
+        });
+    }
+
+    /// Notes that the application dropped bytes that it had taken with [`recv_pop`](Self::recv_pop)
+    /// and not used: closing treats them as unread.
+    pub fn note_unread(&mut self) {
+        if let Some(tcb) = self.tcb_mut() {
+            tcb.flags.insert(Flags::UNREAD_DROPPED);
+        }
     }
 
     /// Ends the connection at once. The next [`poll_transmit`](Self::poll_transmit) returns a
@@ -373,6 +391,7 @@ impl Tcp {
                 tcb.ack.is_due()
                     || tcb.flags.intersects(Flags::RST_DUE | Flags::KEEPALIVE_DUE)
                     || tcb.has_unsent()
+                    || tcb.is_rst_next()
                     || tcb.flight.next_lost().is_some()
             }
             Stage::Closed { reset, .. } => reset.is_some(),

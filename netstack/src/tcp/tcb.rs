@@ -56,6 +56,10 @@ bitflags::bitflags! {
         const FIN_RECEIVED = 1 << 8;
         /// A recovery or timeout began, and no acknowledgment has shown yet if it was spurious.
         const UNDECIDED = 1 << 9;
+        /// The application dropped bytes that it had taken but not used.
+        const UNREAD_DROPPED = 1 << 10;
+        /// A reset follows the queued bytes, once each of them was sent.
+        const RST_QUEUED = 1 << 11;
     }
 }
 
@@ -250,9 +254,14 @@ impl Tcb {
         }
     }
 
+    /// Returns true if the application may queue more.
+    pub(super) fn may_queue(&self) -> bool {
+        self.phase.may_queue() && !self.flags.contains(Flags::RST_QUEUED)
+    }
+
     /// Returns the room in the send buffer, in bytes.
     pub(super) fn send_room(&self) -> usize {
-        if self.phase.may_queue() {
+        if self.may_queue() {
             self.cfg.send_buffer.saturating_sub(self.queue.len())
         } else {
             0
@@ -261,7 +270,7 @@ impl Tcb {
 
     /// Closes our half.
     pub(super) fn close(&mut self, cx: &mut Context<'_>) {
-        if !self.phase.may_queue() {
+        if !self.may_queue() {
             return;
         }
         self.flags.insert(Flags::FIN_QUEUED);
@@ -273,17 +282,50 @@ impl Tcb {
         if self.flags.contains(Flags::RECV_CLOSED) {
             return;
         }
+        let unread = self.has_unread();
         self.flags.insert(Flags::RECV_CLOSED);
-        let unread = self.ring.len() > 0 || self.assembler.is_some();
-        if unread && self.phase != Phase::TimeWait && self.phase != Phase::Closed {
-            // The peer must learn that its data was not read (RFC 1122 section 4.2.2.13).
-            self.abort(cx);
-            self.flags.insert(Flags::RST_DUE);
-            return;
-        }
         self.ring.clear();
         self.assembler = None;
+        if unread && self.phase != Phase::TimeWait && self.phase != Phase::Closed {
+            self.reset_after_sending(cx);
+            return;
+        }
         self.on_phase_changed(cx);
+    }
+
+    /// Closes both halves.
+    pub(super) fn close_both(&mut self, cx: &mut Context<'_>) {
+        if !self.has_unread() {
+            // Otherwise a reset takes the place of the FIN.
+            self.close(cx);
+        }
+        self.close_recv(cx);
+    }
+
+    /// Returns true if the peer sent bytes that the application did not use.
+    fn has_unread(&self) -> bool {
+        self.ring.len() > 0
+            || self.assembler.is_some()
+            || self.flags.contains(Flags::UNREAD_DROPPED)
+    }
+
+    /// Ends the connection with a reset, because the peer must learn that its data was not read (RFC
+    /// 1122 section 4.2.2.13). Bytes that were queued are sent once before.
+    ///
+    /// The windows may hold some of them back. The reset waits for those as long as the peer's
+    /// acknowledgments let them out, at most until the retransmission or persist timer expires.
+    pub(super) fn reset_after_sending(&mut self, cx: &mut Context<'_>) {
+        if self.phase.may_transmit() && self.has_unsent() {
+            self.flags.insert(Flags::RST_QUEUED);
+            return;
+        }
+        self.abort(cx);
+        self.flags.insert(Flags::RST_DUE);
+    }
+
+    /// Returns true if a reset is next, since everything before it was sent.
+    pub(super) fn is_rst_next(&self) -> bool {
+        self.flags.contains(Flags::RST_QUEUED) && !self.has_unsent()
     }
 
     /// Ends the connection at the application's wish.
@@ -319,8 +361,9 @@ impl Tcb {
         self.flight.release(cx);
         self.assembler = None;
         self.timers = Timers::default();
-        self.flags
-            .remove(Flags::PROBE_DUE | Flags::KEEPALIVE_DUE | Flags::WANT_WRITE);
+        self.flags.remove(
+            Flags::PROBE_DUE | Flags::KEEPALIVE_DUE | Flags::WANT_WRITE | Flags::RST_QUEUED,
+        );
     }
 
     /// Moves to the phase that `event` leads to, if it leads to another one.

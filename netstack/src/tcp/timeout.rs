@@ -19,7 +19,12 @@ impl Tcb {
             self.ack.set_due();
         }
         if take_due(&mut self.timers.retransmit, cx.now()) && self.phase.may_transmit() {
-            readiness |= if self.flight.outstanding() > 0 {
+            readiness |= if self.flags.contains(Flags::RST_QUEUED) {
+                // The peer lets no more out: the reset waits no longer.
+                self.abort(cx);
+                self.flags.insert(Flags::RST_DUE);
+                Readiness::CLOSED
+            } else if self.flight.outstanding() > 0 {
                 self.on_retransmit_timer(cx)
             } else if self.has_unsent() {
                 self.on_persist_timer(cx)

@@ -201,13 +201,13 @@ pub(crate) fn shutdown_write(host: &Host, connection: &Arc<Connection>) -> io::R
     Ok(())
 }
 
-/// Lets go of the connection. Data that the application did not read makes this a reset, as with the
-/// kernel (RFC 2525 section 2.17); otherwise the stack finishes the close by itself.
+/// Lets go of the connection. What was written is still sent; data that the application did not read
+/// makes the end of it a reset, as with the kernel (RFC 2525 section 2.17).
 pub(crate) fn release(host: &Host, connection: &Arc<Connection>) {
     enter(host, connection, |state, cx| {
         state.reader = WakerSlot::default();
         state.writer = WakerSlot::default();
-        if connection.reset_on_close() || state.tcp.recv_len() > 0 {
+        if connection.reset_on_close() {
             state.tcp.abort(cx);
         } else {
             state.tcp.close_both(cx);

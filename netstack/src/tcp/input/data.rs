@@ -9,6 +9,7 @@ use packet::{Buffers, Payload};
 use crate::base::{DropReason, Instant};
 use crate::tcp::context::Context;
 use crate::tcp::outcome::Readiness;
+use crate::tcp::phase::Phase;
 use crate::tcp::recv::assembler::Assembler;
 use crate::tcp::recv::compact;
 use crate::tcp::segment::Segment;
@@ -46,8 +47,13 @@ pub(super) fn process(
     }
     if tcb.flags.contains(Flags::RECV_CLOSED) {
         // RFC 9293 section 3.6.1: the application is gone, and the sender must know.
-        tcb.abort(cx);
-        return (Readiness::CLOSED, Some(DropReason::TcpDataAfterClose));
+        tcb.reset_after_sending(cx);
+        let readiness = if tcb.phase == Phase::Closed {
+            Readiness::CLOSED
+        } else {
+            Readiness::empty()
+        };
+        return (readiness, Some(DropReason::TcpDataAfterClose));
     }
     if must_wait(tcb, start, buffers) {
         tcb.ack.set_due();

@@ -9,7 +9,7 @@ use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
 use crate::base::Instant;
 use crate::tcp::segment::SegmentOut;
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tcb::Tcb;
+use crate::tcp::tcb::{Flags, Tcb};
 
 /// SACK blocks that fit into a header with timestamps, and without (RFC 2018 section 3).
 const BLOCKS_WITH_TIMESTAMPS: usize = 3;
@@ -55,9 +55,13 @@ impl Tcb {
         options: TcpOptions,
         mss: u32,
     ) -> SegmentOut {
-        let window = self
-            .window
-            .announce(self.ring.len(), u32::from(self.agreed.mss));
+        let unread = if self.flags.contains(Flags::RST_QUEUED) {
+            // The peer's data is not taken any more: its window does not open.
+            self.window.capacity() as usize
+        } else {
+            self.ring.len()
+        };
+        let window = self.window.announce(unread, u32::from(self.agreed.mss));
         self.last_ack_sent = self.window.nxt;
         self.ack.on_sent();
         self.dsack = None;

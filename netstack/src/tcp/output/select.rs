@@ -60,6 +60,9 @@ impl Tcb {
         cx: &mut Context<'_>,
     ) -> Option<SegmentOut> {
         let now = cx.now();
+        if self.is_rst_next() {
+            self.reset_after_sending(cx);
+        }
         if self.flags.contains(Flags::RST_DUE) {
             self.flags.remove(Flags::RST_DUE);
             let seq = self.flight.nxt();
@@ -206,7 +209,8 @@ impl Tcb {
         }
         if len == unsent {
             let fin = closing && offered > len;
-            if len.is_multiple_of(size.segment) || closing || self.may_send_small() {
+            let last = closing || self.flags.contains(Flags::RST_QUEUED);
+            if len.is_multiple_of(size.segment) || last || self.may_send_small() {
                 return Some(Pick::Fresh { len, fin });
             }
             let whole = size.whole(len);

@@ -5,6 +5,7 @@
 //! | the order and the outcome of the checks when a segment arrives (RFC 9293 section 3.10.7) | `arrives` |
 //! | flow control, small segments, ACKs, timers, ICMP, memory | `flow` |
 //! | loss recovery, segment by segment, and the congestion window | `recovery` |
+//! | closing with something unread, or with bytes that were not sent yet | `closing` |
 //! | the events that a subscriber gets | `events` |
 //! | the checks of the invariants themselves | `invariants` |
 //! | segments that no sane peer sends | `fuzz` |
@@ -20,6 +21,7 @@
 
 mod arrives;
 mod chaos;
+mod closing;
 mod ends;
 mod events;
 mod flow;

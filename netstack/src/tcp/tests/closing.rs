@@ -1,0 +1,157 @@
+//! Closing with something unread: the bytes that were queued are sent first, then the reset.
+
+use packet::tcp::TcpFlags;
+
+use super::rig::{ACK, FIN, RST, Rig, ours, plain, theirs};
+use crate::base::DropReason;
+use crate::tcp::State;
+
+/// A connection on which the peer sent six bytes that were not read.
+fn with_unread() -> Rig {
+    let mut rig = Rig::established(plain());
+    rig.recv(1, 1, ACK, b"unread");
+    rig
+}
+
+fn flags(rig: &mut Rig) -> Vec<(u32, usize, TcpFlags)> {
+    rig.payloads()
+        .iter()
+        .map(|s| (s.seq, s.len, s.flags))
+        .collect()
+}
+
+const PSH: TcpFlags = TcpFlags::PSH;
+
+#[test]
+fn queued_bytes_leave_before_the_reset() {
+    let mut rig = with_unread();
+    rig.send(42);
+    rig.tcp.close_both(rig.now);
+    assert!(rig.tcp.wants_transmit());
+    assert_eq!(flags(&mut rig), [(1, 42, ACK | PSH), (43, 0, RST | ACK)]);
+    assert!(rig.tcp.is_gone());
+    assert_eq!(rig.buffers.small().in_use(), 0);
+}
+
+#[test]
+fn a_small_rest_does_not_wait_for_the_nagle_algorithm() {
+    let mut rig = with_unread();
+    rig.send(10);
+    assert_eq!(rig.payloads(), [(1, 10)]);
+    rig.send(10);
+    assert!(rig.out().is_empty(), "held by the small segment in flight");
+    rig.tcp.close_both(rig.now);
+    assert_eq!(flags(&mut rig), [(11, 10, ACK | PSH), (21, 0, RST | ACK)]);
+}
+
+#[test]
+fn the_end_of_stream_that_was_asked_for_leaves_before_the_reset() {
+    let mut rig = with_unread();
+    rig.send(42);
+    rig.close();
+    rig.tcp.close_recv(rig.now);
+    assert_eq!(
+        flags(&mut rig),
+        [(1, 42, ACK | PSH | FIN), (44, 0, RST | ACK)]
+    );
+}
+
+#[test]
+fn bytes_beyond_the_windows_follow_the_acknowledgments() {
+    let mut rig = with_unread();
+    rig.send(30_000);
+    rig.tcp.close_both(rig.now);
+    assert_eq!(rig.tcp.send(b"more", &rig.buffers), 0, "closed");
+    let mut end = 1;
+    let mut rounds = 0;
+    while !rig.tcp.is_gone() {
+        rounds += 1;
+        assert!(rounds < 10, "{:?}", rig.tcp.info());
+        for sent in rig.out() {
+            assert_eq!(sent.seq, ours(end), "in order, each byte once");
+            end += sent.payload.len_bytes() as u32;
+            let last = sent.flags.contains(RST);
+            assert_eq!(last, end == 30_001 && sent.payload.len_bytes() == 0);
+            // What the peer still sends is not taken, and its window does not open.
+            let right = sent.ack + u32::from(sent.window);
+            assert_eq!((sent.ack, right), (theirs(7), theirs(65_536)));
+        }
+        if !rig.tcp.is_gone() {
+            let outcome = rig.recv(7, end, ACK, &[9; 500]);
+            assert_eq!(outcome.drop, Some(DropReason::TcpDataAfterClose));
+        }
+    }
+    assert!(rounds > 1, "the window was meant to be the limit");
+    assert_eq!(end, 30_001);
+}
+
+#[test]
+fn the_reset_waits_no_longer_than_the_timer() {
+    // Nothing is acknowledged.
+    let mut rig = with_unread();
+    rig.send(30_000);
+    rig.tcp.close_both(rig.now);
+    let sent = rig.pass(1_000);
+    let last = sent.last().expect("a reset");
+    assert_eq!((last.seq, last.flags), (10_001, RST | ACK));
+    assert!((200..400).contains(&last.at_millis), "{last:?}");
+    assert!(rig.tcp.is_gone());
+
+    // The window is closed.
+    let mut rig = with_unread();
+    rig.window = 0;
+    rig.recv(7, 1, ACK, b"");
+    rig.send(500);
+    rig.tcp.close_both(rig.now);
+    let sent = rig.pass(1_000);
+    assert_eq!(sent.len(), 2, "{sent:?}");
+    assert_eq!((sent[1].seq, sent[1].flags), (1, RST | ACK));
+    assert!(rig.tcp.is_gone());
+}
+
+#[test]
+fn payload_after_close_leaves_queued_bytes_their_turn() {
+    let mut rig = Rig::established(plain());
+    rig.send(42);
+    rig.tcp.close_both(rig.now);
+    assert_eq!(rig.tcp.state(), State::FinWait1);
+    let outcome = rig.recv(1, 1, ACK, b"late");
+    assert_eq!(outcome.drop, Some(DropReason::TcpDataAfterClose));
+    assert_eq!(
+        flags(&mut rig),
+        [(1, 42, ACK | PSH | FIN), (44, 0, RST | ACK)]
+    );
+    assert!(rig.tcp.is_gone());
+}
+
+#[test]
+fn an_acknowledged_end_of_stream_does_not_hold_the_reset() {
+    let mut rig = Rig::established(plain());
+    rig.send(42);
+    rig.tcp.close_both(rig.now);
+    rig.recv(1, 1, ACK, b"late");
+    let sent = rig.tcp.poll_transmit(rig.now, 0).expect("the bytes");
+    assert!(sent.flags.contains(FIN));
+    rig.recv(1, 44, ACK, b"");
+    assert_eq!(flags(&mut rig), [(44, 0, RST | ACK)]);
+    assert!(rig.tcp.is_gone());
+}
+
+#[test]
+fn bytes_that_were_taken_and_dropped_are_unread() {
+    let mut rig = with_unread();
+    assert_eq!(rig.read_all(), b"unread");
+    rig.tcp.note_unread();
+    rig.send(42);
+    rig.tcp.close_both(rig.now);
+    assert_eq!(flags(&mut rig), [(1, 42, ACK | PSH), (43, 0, RST | ACK)]);
+}
+
+#[test]
+fn an_abort_drops_what_is_queued() {
+    let mut rig = with_unread();
+    rig.send(42);
+    rig.abort();
+    assert_eq!(flags(&mut rig), [(1, 0, RST | ACK)]);
+    assert!(rig.tcp.is_gone());
+}
