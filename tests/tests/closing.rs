@@ -1,15 +1,17 @@
-//! Closing, as kernel clients of the daemon and tasks on tokio see it: what was written arrives, although
-//! not everything was read.
+//! Closing and the end of a stream, as kernel clients of the daemon and tasks on tokio see them: what was
+//! written arrives, although not everything was read, and reads end as on tokio's own sockets.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream as KernelStream};
+use std::net::{Shutdown, SocketAddr, TcpStream as KernelStream};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use netstack::device::memory::{self, LinkConfig};
 use netstack::net::{Stack, TcpListener, TcpStream};
 use tests::program;
 use tests::world::{in_namespace, port, serve, targets};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 
 /// Connects and gives up reads after a while.
 fn connect(target: SocketAddr) -> KernelStream {
@@ -69,6 +71,28 @@ fn a_request_whose_body_is_not_read_is_answered() {
     });
 }
 
+#[test]
+fn a_request_that_comes_with_the_end_of_the_stream_is_answered() {
+    in_namespace(|| {
+        let _daemon = serve(program!(), &["--services", "http"]);
+        for target in targets(port::HTTP) {
+            for round in 0..100 {
+                let mut stream = connect(target);
+                stream
+                    .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    .expect("the request");
+                stream.shutdown(Shutdown::Write).expect("the end");
+                let answer = read_to_any_end(&mut stream);
+                assert!(
+                    answer.starts_with(b"HTTP/1.1 200"),
+                    "{target}, round {round}: {:?}",
+                    String::from_utf8_lossy(&answer)
+                );
+            }
+        }
+    });
+}
+
 /// Starts a client's and a server's stack with a link between them.
 fn stacks() -> (Stack, Stack) {
     let (a, b) = memory::pair(&LinkConfig::default());
@@ -112,4 +136,98 @@ async fn an_answer_arrives_although_the_request_was_read_in_part() {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
     serving.abort();
+}
+
+/// Connects a stream of each stack to the other.
+async fn pair(client: &Stack, host: &Stack) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(host, server(9)).await.expect("bind");
+    let near = TcpStream::connect(client, server(9))
+        .await
+        .expect("connect");
+    let (far, _) = listener.accept().await.expect("accept");
+    (near, far)
+}
+
+/// Waits until the peer's part is there.
+async fn settled() {
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_is_not_reported_in_the_poll_that_got_the_last_bytes() {
+    let (client, host) = stacks();
+    let (mut near, mut far) = pair(&client, &host).await;
+    far.write_all(b"hello").await.expect("written");
+    far.shutdown().await.expect("the end");
+    settled().await;
+
+    let mut out = [0; 64];
+    let mut polls = Vec::new();
+    std::future::poll_fn(|cx| {
+        // Two reads in one poll of the task.
+        for _ in 0..2 {
+            let mut out = ReadBuf::new(&mut out);
+            match Pin::new(&mut near).poll_read(cx, &mut out) {
+                Poll::Ready(read) => {
+                    read.expect("no error");
+                    polls.push(Some(out.filled().len()));
+                }
+                Poll::Pending => polls.push(None),
+            }
+        }
+        match polls.last() {
+            Some(Some(0)) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+    assert_eq!(polls, [Some(5), None, Some(0), Some(0)]);
+    assert_eq!(near.try_read(&mut out).expect("the end"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_fills_the_buffer_finds_the_end_at_once() {
+    let (client, host) = stacks();
+    let (mut near, mut far) = pair(&client, &host).await;
+    far.write_all(b"hello").await.expect("written");
+    far.shutdown().await.expect("the end");
+    settled().await;
+    let mut out = [0; 5];
+    assert_eq!(near.try_read(&mut out).expect("bytes"), 5);
+    assert_eq!(near.try_read(&mut out).expect("the end"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peek_shows_all_that_is_queued() {
+    let (client, host) = stacks();
+    let (mut near, mut far) = pair(&client, &host).await;
+    // More than a segment.
+    far.write_all(&[7; 20_000]).await.expect("written");
+    settled().await;
+    let mut out = vec![0; 30_000];
+    assert_eq!(near.peek(&mut out).await.expect("bytes"), 20_000);
+    assert!(out[..20_000].iter().all(|&byte| byte == 7));
+    assert_eq!(near.peek(&mut out[..5_000]).await.expect("bytes"), 5_000);
+    near.read_exact(&mut out[..20_000])
+        .await
+        .expect("still there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peek_reports_a_reset_after_the_bytes_before_it() {
+    let (client, host) = stacks();
+    let (mut near, mut far) = pair(&client, &host).await;
+    far.write_all(b"hello").await.expect("written");
+    settled().await;
+    far.set_linger(Some(Duration::ZERO)).expect("set");
+    drop(far);
+    settled().await;
+    let mut out = [0; 64];
+    assert_eq!(near.peek(&mut out).await.expect("bytes"), 5);
+    assert_eq!(near.read(&mut out).await.expect("bytes"), 5);
+    let error = near.peek(&mut out).await.expect_err("a reset");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    // As on Linux, the error shows once.
+    assert_eq!(near.peek(&mut out).await.expect("the end"), 0);
+    assert_eq!(near.read(&mut out).await.expect("the end"), 0);
 }

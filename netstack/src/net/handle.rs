@@ -78,6 +78,8 @@ impl Drop for Handle {
 pub(super) struct Reader {
     pub(super) handle: Handle,
     chunk: Payload,
+    /// The last read filled less than the buffer that it was given.
+    was_short: bool,
 }
 
 impl Reader {
@@ -85,6 +87,7 @@ impl Reader {
         Self {
             handle,
             chunk: Payload::default(),
+            was_short: false,
         }
     }
 
@@ -93,6 +96,7 @@ impl Reader {
         Self {
             handle: self.handle.share(),
             chunk: std::mem::take(&mut self.chunk),
+            was_short: std::mem::take(&mut self.was_short),
         }
     }
 
@@ -118,6 +122,11 @@ impl Reader {
         }
     }
 
+    /// Reads the bytes that come next; none at the end of the stream.
+    ///
+    /// As with tokio's sockets, the poll of a task that got the last bytes does not get the end as
+    /// well: the end comes with the next poll, for which the task is woken at once. hyper reads on
+    /// after a request to see if the client is gone, and would drop a request that came with the FIN.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -126,10 +135,16 @@ impl Reader {
         if out.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
+        let was_short = std::mem::take(&mut self.was_short);
         let available = ready!(self.poll_fill_buf(cx))?;
+        if available.is_empty() && was_short {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let count = available.len().min(out.remaining());
         out.put_slice(&available[..count]);
         self.consume(count);
+        self.was_short = out.remaining() > 0 && count > 0;
         Poll::Ready(Ok(()))
     }
 

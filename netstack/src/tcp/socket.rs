@@ -177,6 +177,12 @@ impl Tcp {
         self.tcb().map_or(&[], |tcb| tcb.ring.front())
     }
 
+    /// Copies bytes that were received and not read to `out`, without taking them; returns how many:
+    /// all that fit.
+    pub fn recv_peek(&self, out: &mut [u8]) -> usize {
+        self.tcb().map_or(0, |tcb| tcb.ring.copy_to(out))
+    }
+
     /// Removes `count` bytes of those that [`recv_chunk`](Self::recv_chunk) showed (or of several
     /// chunks in turn). The window may grow: see [`wants_transmit`](Self::wants_transmit).
     pub fn recv_consume(&mut self, count: usize, now: Instant) {

@@ -81,20 +81,24 @@ pub(crate) fn poll_recv(
     poll
 }
 
-/// Copies up to `out.len()` bytes of the stream without taking them.
+/// Copies up to `out.len()` bytes of the stream without taking them. As with the kernel, an error that
+/// this reports is not reported again.
 pub(crate) fn poll_peek(
     connection: &Arc<Connection>,
     cx: &mut Context<'_>,
     out: &mut [u8],
 ) -> Poll<io::Result<usize>> {
     poll_state(connection, cx, |state, waiter| {
-        let chunk = state.tcp.recv_chunk();
-        if !chunk.is_empty() {
-            let count = chunk.len().min(out.len());
-            out[..count].copy_from_slice(&chunk[..count]);
-            return Poll::Ready(Ok(count));
+        if state.tcp.recv_len() > 0 {
+            return Poll::Ready(Ok(state.tcp.recv_peek(out)));
         }
-        if state.tcp.is_recv_finished() || state.tcp.state() == State::Closed {
+        if state.tcp.is_recv_finished() {
+            return Poll::Ready(Ok(0));
+        }
+        if let Some(error) = state.tcp.take_error() {
+            return Poll::Ready(Err(io_error(error)));
+        }
+        if state.tcp.state() == State::Closed {
             return Poll::Ready(Ok(0));
         }
         state.reader.register(waiter);

@@ -69,6 +69,23 @@ impl Ring {
         count
     }
 
+    /// Copies bytes from the front to `out`, without taking them; returns how many.
+    pub(crate) fn copy_to(&self, out: &mut [u8]) -> usize {
+        let mut count = 0;
+        for chunk in &self.chunks {
+            let room = out.get_mut(count..).unwrap_or_default();
+            if room.is_empty() {
+                break;
+            }
+            let part = chunk.len().min(room.len());
+            if let (Some(to), Some(from)) = (room.get_mut(..part), chunk.get(..part)) {
+                to.copy_from_slice(from);
+            }
+            count += part;
+        }
+        count
+    }
+
     /// Takes the first slice.
     pub(crate) fn pop(&mut self) -> Option<Payload> {
         let chunk = self.chunks.pop_front()?;
@@ -112,6 +129,14 @@ mod tests {
             ring.push(data, &buffers);
         }
         assert_eq!(ring.len(), 4_008);
+        let mut seen = [0; 5_000];
+        assert_eq!(ring.copy_to(&mut seen), 4_008, "from every slice");
+        assert_eq!(
+            (&seen[..6], &seen[4_004..4_008]),
+            (&b"hello\x01"[..], &b"\x01end"[..])
+        );
+        assert_eq!(ring.copy_to(&mut seen[..7]), 7);
+        assert_eq!((ring.copy_to(&mut []), ring.len()), (0, 4_008));
         assert_eq!(&ring.front()[..5], b"hello");
         assert_eq!(ring.consume(5), 5);
         assert_eq!(ring.consume(3_999), 3_999);
