@@ -32,12 +32,14 @@ impl Backoff {
     }
 }
 
-/// Returns the timeout: SRTT + max(G, 4·RTTVAR), at least `rto_min`, doubled per back-off, at most
-/// `rto_max`.
+/// Returns the timeout: SRTT + max(G, 4·RTTVAR, `rto_min`), doubled per back-off, at most `rto_max`.
+///
+/// The minimum is that of the variance term, as on Linux. If it were that of the sum, a steady path
+/// whose round trip is longer than the minimum would leave no room for a delayed ACK.
 pub(super) fn timeout(rtt: &RttEstimator, backoff: Backoff, cfg: &TcpConfig) -> Duration {
     let base = match rtt.srtt() {
         None => cfg.rto_initial,
-        Some(srtt) => (srtt + (rtt.rttvar() * 4).max(GRANULARITY)).max(cfg.rto_min),
+        Some(srtt) => srtt + (rtt.rttvar() * 4).max(GRANULARITY).max(cfg.rto_min),
     };
     base.saturating_mul(1 << backoff.0).min(cfg.rto_max)
 }
@@ -52,10 +54,11 @@ mod tests {
         let mut rtt = RttEstimator::default();
         let mut backoff = Backoff::default();
         assert_eq!(timeout(&rtt, backoff, &cfg), cfg.rto_initial);
-        rtt.sample(Duration::from_micros(50));
-        assert_eq!(timeout(&rtt, backoff, &cfg), cfg.rto_min);
+        let srtt = Duration::from_micros(50);
+        rtt.sample(srtt);
+        assert_eq!(timeout(&rtt, backoff, &cfg), srtt + cfg.rto_min);
         backoff.grow();
-        assert_eq!(timeout(&rtt, backoff, &cfg), cfg.rto_min * 2);
+        assert_eq!(timeout(&rtt, backoff, &cfg), (srtt + cfg.rto_min) * 2);
         for _ in 0..100 {
             backoff.grow();
         }

@@ -311,6 +311,10 @@ impl Tcb {
                 } else {
                     self.flight.on_resent(seq, len + u32::from(fin));
                 }
+                if seq == self.flight.una() {
+                    // The timer times the head, which leaves anew now.
+                    self.timers.retransmit = Instant::FAR_FUTURE;
+                }
                 self.cc.on_sent(self.flight.pipe());
                 (seq, len, fin)
             }

@@ -238,7 +238,7 @@ fn a_timeout_that_was_needed() {
     rig.recv_sack(1, &[(3_001, 4_001)]);
     let start = rig.now;
     rig.pass(250);
-    let at = start + Duration::from_millis(200);
+    let at = start + Duration::from_millis(210);
     let events = [
         Event::RetransmissionTimeout { count: 1 },
         window(1_000, 5_000, WindowChange::Timeout),

@@ -95,7 +95,7 @@ fn a_silly_window_is_not_used_until_the_override() {
     assert!(rig.payloads().is_empty(), "100 of 60,000 is silly");
     let sent = rig.pass(250);
     assert_eq!(sent.len(), 1, "but after a while it is better than nothing");
-    assert_eq!((sent[0].at_millis, sent[0].seq, sent[0].len), (200, 1, 100));
+    assert_eq!((sent[0].at_millis, sent[0].seq, sent[0].len), (210, 1, 100));
 }
 
 #[test]
@@ -166,14 +166,14 @@ fn a_closed_window_is_probed_for_as_long_as_the_peer_answers() {
         rig.recv(1, 1, ACK, b"");
         assert!(rig.payloads().is_empty());
     }
-    assert_eq!(&gaps[..4], [200, 400, 800, 1_600]);
+    assert_eq!(&gaps[..4], [210, 420, 840, 1_680]);
     assert_eq!(*gaps.last().expect("gaps"), 120_000);
     assert_eq!(rig.tcp.error(), None);
     // The window opens: everything goes, the probed octet too, and quickly.
     rig.window = 60_000;
     rig.recv(1, 1, ACK, b"");
     assert_eq!(rig.payloads(), [(1, 500)]);
-    assert_eq!(rig.tcp.info().rto, Duration::from_millis(200));
+    assert_eq!(rig.tcp.info().rto, Duration::from_millis(210));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn retransmissions_back_off_and_give_up() {
     rig.send(100);
     let sent = rig.pass(100_000);
     let at: Vec<u64> = sent.iter().map(|s| s.at_millis).collect();
-    assert_eq!(at, [0, 200, 600, 1_400, 3_000, 6_200]);
+    assert_eq!(at, [0, 210, 630, 1_470, 3_150, 6_510]);
     assert!(sent.iter().all(|s| (s.seq, s.len) == (1, 100)));
     assert_eq!(rig.tcp.error(), Some(TcpError::TimedOut));
     assert!(rig.tcp.is_gone());
@@ -259,14 +259,14 @@ fn karn_keeps_the_backoff_until_a_clean_sample() {
     let mut rig = Rig::established(plain());
     rig.send(100);
     rig.pass(250);
-    assert_eq!(rig.tcp.info().rto, Duration::from_millis(400));
+    assert_eq!(rig.tcp.info().rto, Duration::from_millis(420));
     rig.recv(1, 101, ACK, b"");
-    assert_eq!(rig.tcp.info().rto, Duration::from_millis(400));
+    assert_eq!(rig.tcp.info().rto, Duration::from_millis(420));
     rig.send(100);
     rig.out();
     rig.pass(10);
     rig.recv(1, 201, ACK, b"");
-    assert_eq!(rig.tcp.info().rto, Duration::from_millis(200));
+    assert_eq!(rig.tcp.info().rto, Duration::from_millis(210));
 }
 
 #[test]
@@ -276,10 +276,11 @@ fn an_echoed_timestamp_is_a_clean_sample() {
     let mut rig = Rig::established(cfg);
     rig.send(100);
     rig.pass(250);
-    assert_eq!(rig.tcp.info().rto, Duration::from_millis(400));
+    assert_eq!(rig.tcp.info().rto, Duration::from_millis(420));
     // `recv` echoes the current time: as if the retransmission had come back at once.
     rig.recv(1, 101, ACK, b"");
-    assert_eq!(rig.tcp.info().rto, Duration::from_millis(200));
+    let info = rig.tcp.info();
+    assert_eq!(info.rto, Duration::from_millis(200) + info.srtt);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Loss recovery, segment by segment: RFC 5681, 6582, 6675, 2018, 2883, 3042.
 
+use core::time::Duration;
+
 use super::rig::{ACK, Rig, plain, with_sack};
 use crate::tcp::Algorithm;
 
@@ -145,7 +147,7 @@ fn a_timeout_resends_in_slow_start_and_spares_what_was_sacked() {
     let mut rig = ten(Rig::established(with_sack()));
     rig.recv_sack(1, &[(3_001, 4_001)]);
     let sent = rig.pass(250);
-    assert_eq!((sent[0].at_millis, sent[0].seq), (200, 1));
+    assert_eq!((sent[0].at_millis, sent[0].seq), (210, 1));
     let info = rig.tcp.info();
     assert_eq!((info.timeouts, info.cwnd), (1, 1_000));
     rig.recv_sack(1_001, &[(3_001, 4_001)]);
@@ -287,7 +289,7 @@ fn a_needless_timeout_is_taken_back() {
     let mut rig = ten(Rig::established(stamped()));
     let before = rig.tcp.info();
     let sent = rig.pass(250);
-    assert_eq!((sent[0].at_millis, sent[0].seq), (200, 1));
+    assert_eq!((sent[0].at_millis, sent[0].seq), (210, 1));
     assert_eq!(rig.tcp.info().cwnd, before.mss.into());
     // The original had only been slow.
     ack_of_old(&mut rig, 989, 250);
@@ -309,4 +311,38 @@ fn a_needed_timeout_is_not() {
     // And only the first acknowledgment counts.
     ack_of_old(&mut rig, 1_977, 250);
     assert_eq!(rig.tcp.info().undone, 0);
+}
+
+// The retransmission timer (RFC 6298)
+
+#[test]
+fn the_timer_is_restarted_when_the_head_is_sent_again() {
+    let mut rig = Rig::established(with_sack());
+    rig.send(8_000);
+    rig.out();
+    // The loss is found just before the timer expires.
+    rig.now = rig.now + Duration::from_millis(200);
+    rig.recv_sack(1, &[(1_001, 5_001)]);
+    assert_eq!(rig.payloads()[0], (1, 1_000));
+    assert!(rig.pass(150).is_empty(), "the resent head has its own time");
+    assert_eq!(rig.tcp.info().timeouts, 0);
+    rig.recv_sack(8_001, &[]);
+    assert_eq!(rig.tcp.info().in_flight, 0);
+}
+
+#[test]
+fn one_late_acknowledgment_on_a_steady_long_path_is_no_timeout() {
+    let mut rig = Rig::established(plain());
+    let mut next = 1;
+    for delay in [200; 12].into_iter().chain([300]) {
+        rig.send(1_000);
+        assert_eq!(
+            rig.pass(delay).len(),
+            1,
+            "no retransmission within {delay} ms"
+        );
+        next += 1_000;
+        rig.recv(1, next, ACK, b"");
+    }
+    assert_eq!(rig.tcp.info().timeouts, 0);
 }
