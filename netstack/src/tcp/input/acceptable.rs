@@ -111,10 +111,7 @@ pub(in crate::tcp) fn judge(seg: &Segment, fails_paws: bool, nxt: SeqNum, window
 pub(in crate::tcp) fn check(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Acceptability {
     let fails_paws = fails_paws(tcb, seg, now);
     match judge(seg, fails_paws, tcb.window.nxt, tcb.window.offered()) {
-        Verdict::Acceptable => {
-            update_ts_recent(tcb, seg, now);
-            Acceptability::Process
-        }
+        Verdict::Acceptable => Acceptability::Process,
         Verdict::Reset => match tcb.phase {
             Phase::Closing | Phase::LastAck | Phase::TimeWait => Acceptability::ResetSilently,
             _ => Acceptability::Reset(TcpError::Reset),
@@ -132,12 +129,13 @@ pub(in crate::tcp) fn check(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Accep
 }
 
 /// Updates TS.Recent, which follows the segment that the next acknowledgment will answer (RFC 7323
-/// section 4.3).
-fn update_ts_recent(tcb: &mut Tcb, seg: &Segment, now: Instant) {
+/// section 4.3). Only for a segment whose acknowledgment was accepted, too: a blind attacker, who must
+/// guess that as well, could otherwise make every segment of the peer look old.
+pub(super) fn update_ts_recent(tcb: &mut Tcb, seg: &Segment, now: Instant) {
     if tcb.agreed.timestamps
         && let Some(ts) = seg.options().timestamps
         && seg.seq().at_or_before(tcb.last_ack_sent)
-        && !is_older(ts.val, tcb.ts_recent)
+        && (!is_older(ts.val, tcb.ts_recent) || is_stale(tcb, now))
     {
         tcb.ts_recent = ts.val;
         tcb.ts_recent_at = now;
@@ -146,20 +144,19 @@ fn update_ts_recent(tcb: &mut Tcb, seg: &Segment, now: Instant) {
 
 /// Returns true if `seg` fails PAWS, the protection against wrapped sequence numbers (RFC 7323 section
 /// 5): it has no timestamp although both sides agreed on them, or an old one.
-fn fails_paws(tcb: &mut Tcb, seg: &Segment, now: Instant) -> bool {
+fn fails_paws(tcb: &Tcb, seg: &Segment, now: Instant) -> bool {
     if !tcb.agreed.timestamps {
         return false;
     }
     let Some(ts) = seg.options().timestamps else {
         return true;
     };
-    let old = is_older(ts.val, tcb.ts_recent);
-    if old && now.saturating_since(tcb.ts_recent_at) > TIMESTAMP_STALE {
-        tcb.ts_recent = ts.val;
-        tcb.ts_recent_at = now;
-        return false;
-    }
-    old
+    is_older(ts.val, tcb.ts_recent) && !is_stale(tcb, now)
+}
+
+/// Returns true if TS.Recent is too old to be compared with.
+fn is_stale(tcb: &Tcb, now: Instant) -> bool {
+    now.saturating_since(tcb.ts_recent_at) > TIMESTAMP_STALE
 }
 
 /// Owes a challenge ACK, which answers an attack or a peer that has restarted (RFC 5961).

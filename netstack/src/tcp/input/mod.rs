@@ -53,7 +53,10 @@ impl Tcb {
         }
         let mut outcome = SegmentOutcome::default();
         match ack::process(self, &seg, cx) {
-            Ok(readiness) => outcome.readiness |= readiness,
+            Ok(readiness) => {
+                outcome.readiness |= readiness;
+                acceptable::update_ts_recent(self, &seg, cx.now());
+            }
             Err(reason) => {
                 outcome.drop = Some(reason);
                 return outcome;

@@ -6,6 +6,7 @@
 //! | flow control, small segments, ACKs, timers, ICMP, memory | `flow` |
 //! | loss recovery, segment by segment, and the congestion window | `recovery` |
 //! | closing with something unread, or with bytes that were not sent yet | `closing` |
+//! | timestamps of the peer | `timestamps` |
 //! | the events that a subscriber gets | `events` |
 //! | the checks of the invariants themselves | `invariants` |
 //! | segments that no sane peer sends | `fuzz` |
@@ -32,4 +33,5 @@ mod link;
 mod pump;
 mod recovery;
 mod rig;
+mod timestamps;
 mod transfer;
