@@ -97,6 +97,9 @@ pub(super) struct Tcb {
     /// End of the last segment that was not full (Minshall's variant of the Nagle algorithm).
     pub(super) small_end: SeqNum,
     pub(super) last_sent: Instant,
+    /// Bytes in flight when the last turn ended. A turn can take many acknowledgments before it sends
+    /// anything; FlightSize is what was in flight before the first of them.
+    pub(super) turn_flight: u32,
     // Receiving.
     pub(super) ring: Ring,
     pub(super) assembler: Option<Box<Assembler>>,
@@ -178,12 +181,13 @@ impl Tcb {
             queue: SendQueue::new(una),
             flight: Inflight::new(una, agreed.sack),
             peer: SendWindow::new(peer_window, peer_seq, una),
-            cc: Controller::new(settings.algorithm, initial),
+            cc: Controller::new(settings.algorithm, initial, una),
             rtt,
             backoff,
             retries: 0,
             small_end: una,
             last_sent: now,
+            turn_flight: 0,
             ring: Ring::default(),
             assembler: None,
             window: RecvWindow::new(

@@ -19,6 +19,7 @@ use core::time::Duration;
 
 use super::context::Context;
 use super::event::{Event, WindowChange};
+use super::seq::SeqNum;
 use crate::base::Instant;
 use cubic::Cubic;
 use reno::Reno;
@@ -69,23 +70,69 @@ enum Kind {
     Reno(Reno),
 }
 
+/// The use that was made of the window in one round trip: a window that was not used must not grow
+/// (congestion window validation, RFC 7661 section 4.4 in its simplest form).
+///
+/// It counts until everything that was sent in it is acknowledged, so that each acknowledgment of a
+/// turn, and each of a round trip, grows the window.
+#[derive(Clone, Copy, Debug)]
+struct Usage {
+    /// The window was the limit for sending.
+    limited: bool,
+    /// Maximum of the bytes in flight.
+    flight: u32,
+    /// SND.NXT when this was noted.
+    end: SeqNum,
+}
+
+impl Usage {
+    fn none(at: SeqNum) -> Self {
+        Self {
+            limited: false,
+            flight: 0,
+            end: at,
+        }
+    }
+
+    /// Notes the use at one time, with `una..nxt` outstanding.
+    fn note(&mut self, limited: bool, flight: u32, una: SeqNum, nxt: SeqNum) {
+        let next_round = una.at_or_after(self.end);
+        if limited || next_round || (!self.limited && flight > self.flight) {
+            *self = Self {
+                limited,
+                flight,
+                end: nxt,
+            };
+        }
+    }
+
+    /// Returns how far a window of `cwnd` bytes may grow.
+    fn ceiling(&self, slow_start: bool) -> u32 {
+        if self.limited {
+            MAX_CWND
+        } else if slow_start {
+            self.flight.saturating_mul(2)
+        } else {
+            0
+        }
+    }
+}
+
 /// Congestion control of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Controller {
     kind: Kind,
     window: Window,
     initial: u32,
-    /// Maximum of the bytes in flight since the last acknowledgment.
-    flight_high: u32,
-    /// The window was the limit for sending since the last acknowledgment.
-    limited: bool,
+    /// Use of the window in the present round trip.
+    usage: Usage,
     /// State before the last reduction.
     before: Option<(Kind, Window)>,
 }
 
 impl Controller {
-    /// Creates a window of `initial` bytes, in slow start.
-    pub(super) fn new(algorithm: Algorithm, initial: u32) -> Self {
+    /// Creates a window of `initial` bytes, in slow start, for a stream that begins at `una`.
+    pub(super) fn new(algorithm: Algorithm, initial: u32, una: SeqNum) -> Self {
         Self {
             kind: Kind::of(algorithm),
             window: Window {
@@ -93,8 +140,7 @@ impl Controller {
                 ssthresh: MAX_CWND,
             },
             initial,
-            flight_high: 0,
-            limited: false,
+            usage: Usage::none(una),
             before: None,
         }
     }
@@ -114,37 +160,35 @@ impl Controller {
         self.window.ssthresh
     }
 
-    /// Notes that `pipe` bytes are in flight after a transmission.
-    pub(super) fn on_sent(&mut self, pipe: u32) {
-        self.flight_high = self.flight_high.max(pipe);
+    /// Notes that `pipe` bytes are in flight after a transmission, with `una..nxt` outstanding.
+    pub(super) fn on_sent(&mut self, pipe: u32, una: SeqNum, nxt: SeqNum) {
+        self.usage.note(pipe >= self.window.cwnd, pipe, una, nxt);
     }
 
-    /// Notes that there was more to send and the peer had room, but the congestion window was full.
-    pub(super) fn on_limited(&mut self) {
-        self.limited = true;
+    /// Notes that there was more to send and the peer had room, but the congestion window was full
+    /// with `pipe` bytes.
+    pub(super) fn on_limited(&mut self, pipe: u32, una: SeqNum, nxt: SeqNum) {
+        self.usage.note(true, pipe, una, nxt);
     }
 
-    /// Grows the window: bytes were delivered outside of a fast recovery. `pipe` is the number of
-    /// bytes in flight after this acknowledgment.
-    pub(super) fn on_ack(&mut self, acked: Acked, pipe: u32, cx: &mut Context<'_>) {
-        // Congestion window validation (RFC 7661 in its simplest form): an unused window does not
-        // grow.
+    /// Grows the window: bytes were delivered outside of a fast recovery.
+    pub(super) fn on_ack(&mut self, acked: Acked, cx: &mut Context<'_>) {
         let slow_start = self.window.cwnd < self.window.ssthresh;
-        let used = self.limited || (slow_start && self.flight_high >= self.window.cwnd / 2);
-        self.flight_high = pipe;
-        self.limited = false;
-        if !used || acked.bytes == 0 {
+        let ceiling = self.usage.ceiling(slow_start);
+        if self.window.cwnd >= ceiling || acked.bytes == 0 {
             return;
         }
         let before = self.window;
         let mut acked = acked;
         let mut reason = WindowChange::SlowStart;
         if slow_start {
-            let grow = acked.bytes.min(self.window.ssthresh - self.window.cwnd);
-            self.window.cwnd = (self.window.cwnd + grow).min(MAX_CWND);
+            let most = ceiling.min(self.window.ssthresh).min(MAX_CWND);
+            let grow = acked.bytes.min(most.saturating_sub(self.window.cwnd));
+            self.window.cwnd += grow;
             acked.bytes -= grow;
         }
-        if acked.bytes > 0 && self.window.cwnd < MAX_CWND {
+        let avoids = self.window.cwnd >= self.window.ssthresh && self.usage.limited;
+        if avoids && acked.bytes > 0 && self.window.cwnd < MAX_CWND {
             self.kind.get().avoid(&mut self.window, acked);
             self.window.cwnd = self.window.cwnd.clamp(acked.mss, MAX_CWND);
             reason = WindowChange::CongestionAvoidance;
@@ -159,7 +203,7 @@ impl Controller {
         let ssthresh = self.kind.get().reduce(&window, flight, mss);
         self.window.ssthresh = ssthresh.max(2 * mss);
         self.window.cwnd = self.window.ssthresh.min(self.window.cwnd.max(2 * mss));
-        self.limited = false;
+        self.usage.limited = false;
         self.report(window, WindowChange::Loss, cx);
     }
 
@@ -182,8 +226,8 @@ impl Controller {
         }
         self.kind.get().restart(true);
         self.window.cwnd = mss;
-        self.limited = false;
-        self.flight_high = 0;
+        self.usage.limited = false;
+        self.usage.flight = 0;
         self.report(window, WindowChange::Timeout, cx);
     }
 
@@ -260,6 +304,7 @@ mod tests {
     use super::*;
 
     const MSS: u32 = 1_460;
+    const UNA: SeqNum = SeqNum(u32::MAX - 9);
 
     fn cx() -> Context<'static> {
         Context::new(Instant::ZERO)
@@ -276,12 +321,12 @@ mod tests {
 
     #[test]
     fn slow_start_doubles_per_round_trip_with_one_ack() {
-        let mut cc = Controller::new(Algorithm::Cubic, 10 * MSS);
+        let mut cc = Controller::new(Algorithm::Cubic, 10 * MSS, UNA);
         for round in 1..6 {
             let cwnd = cc.cwnd();
-            cc.on_sent(cwnd);
-            cc.on_limited();
-            cc.on_ack(ack(cwnd, round * 50), 0, &mut cx());
+            cc.on_sent(cwnd, UNA, UNA + 1);
+            cc.on_limited(0, UNA, UNA + 1);
+            cc.on_ack(ack(cwnd, round * 50), &mut cx());
             assert_eq!(cc.cwnd(), 2 * cwnd);
         }
     }
@@ -289,10 +334,10 @@ mod tests {
     #[test]
     fn an_unused_window_does_not_grow() {
         for algorithm in [Algorithm::Cubic, Algorithm::Reno] {
-            let mut cc = Controller::new(algorithm, 10 * MSS);
+            let mut cc = Controller::new(algorithm, 10 * MSS, UNA);
             for i in 0..1_000 {
-                cc.on_sent(MSS);
-                cc.on_ack(ack(MSS, i), 0, &mut cx());
+                cc.on_sent(MSS, UNA, UNA + 1);
+                cc.on_ack(ack(MSS, i), &mut cx());
             }
             assert_eq!(cc.cwnd(), 10 * MSS);
         }
@@ -301,7 +346,7 @@ mod tests {
     #[test]
     fn loss_and_timeout_have_floors() {
         for algorithm in [Algorithm::Cubic, Algorithm::Reno] {
-            let mut cc = Controller::new(algorithm, 10 * MSS);
+            let mut cc = Controller::new(algorithm, 10 * MSS, UNA);
             cc.on_loss(10 * MSS, MSS, &mut cx());
             assert!(cc.cwnd() < 10 * MSS && cc.cwnd() >= 5 * MSS);
             for _ in 0..50 {
@@ -316,10 +361,10 @@ mod tests {
 
     #[test]
     fn a_recovery_does_not_end_in_a_burst() {
-        let mut cc = Controller::new(Algorithm::Reno, 10 * MSS);
-        cc.on_sent(10 * MSS);
-        cc.on_limited();
-        cc.on_ack(ack(90 * MSS, 1), 0, &mut cx());
+        let mut cc = Controller::new(Algorithm::Reno, 10 * MSS, UNA);
+        cc.on_sent(10 * MSS, UNA, UNA + 1);
+        cc.on_limited(0, UNA, UNA + 1);
+        cc.on_ack(ack(90 * MSS, 1), &mut cx());
         cc.on_loss(100 * MSS, MSS, &mut cx());
         assert_eq!(cc.cwnd(), 50 * MSS);
         cc.on_recovered(45 * MSS, &mut cx());
@@ -330,13 +375,46 @@ mod tests {
 
     #[test]
     fn idle_restarts_from_the_initial_window_and_remembers() {
-        let mut cc = Controller::new(Algorithm::Reno, 10 * MSS);
-        cc.on_sent(10 * MSS);
-        cc.on_limited();
-        cc.on_ack(ack(90 * MSS, 1), 0, &mut cx());
+        let mut cc = Controller::new(Algorithm::Reno, 10 * MSS, UNA);
+        cc.on_sent(10 * MSS, UNA, UNA + 1);
+        cc.on_limited(0, UNA, UNA + 1);
+        cc.on_ack(ack(90 * MSS, 1), &mut cx());
         assert_eq!(cc.cwnd(), 100 * MSS);
         cc.on_idle(&mut cx());
         assert_eq!(cc.cwnd(), 10 * MSS);
         assert!(cc.ssthresh() >= 75 * MSS);
+    }
+
+    #[test]
+    fn each_acknowledgment_of_a_round_trip_grows_the_window() {
+        let mut cc = Controller::new(Algorithm::Cubic, 10 * MSS, UNA);
+        let mut una = UNA;
+        let end = una + 10 * MSS;
+        cc.on_sent(10 * MSS, una, end);
+        for i in 0..10 {
+            una += MSS;
+            cc.on_ack(ack(MSS, 50), &mut cx());
+            assert_eq!(cc.cwnd(), (11 + i) * MSS);
+            // The application has less to send than the window lets out.
+            cc.on_sent(MSS, una, end + (i + 1) * MSS);
+        }
+        // The next round trip knows nothing of this one.
+        cc.on_sent(MSS, end + 10 * MSS, end + 11 * MSS);
+        cc.on_ack(ack(MSS, 100), &mut cx());
+        assert_eq!(cc.cwnd(), 20 * MSS);
+    }
+
+    #[test]
+    fn slow_start_of_a_slow_application_ends_at_twice_its_flight() {
+        let mut cc = Controller::new(Algorithm::Cubic, 10 * MSS, UNA);
+        let mut una = UNA;
+        for round in 1..10 {
+            cc.on_sent(8 * MSS, una, una + 8 * MSS);
+            for _ in 0..8 {
+                una += MSS;
+                cc.on_ack(ack(MSS, round * 50), &mut cx());
+            }
+        }
+        assert_eq!(cc.cwnd(), 16 * MSS);
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn process(
         && seg.payload().is_empty()
         && !seg.has(TcpFlags::FIN)
         && !window_changed;
-    let flight = tcb.flight.outstanding();
+    let flight = tcb.flight.outstanding().max(tcb.turn_flight);
     let mss = tcb.payload_mss();
     let progress = tcb
         .flight
@@ -189,14 +189,13 @@ fn control_congestion(
         Mode::Loss if tcb.agreed.sack => progress.delivered,
         Mode::Loss => progress.acked.min(2 * mss),
     };
-    let pipe = tcb.flight.pipe();
     let acked = Acked {
         bytes,
         now: cx.now(),
         srtt: tcb.rtt.srtt().unwrap_or_default(),
         mss,
     };
-    tcb.cc.on_ack(acked, pipe, cx);
+    tcb.cc.on_ack(acked, cx);
 }
 
 impl Tcb {

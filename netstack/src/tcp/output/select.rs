@@ -101,6 +101,7 @@ impl Tcb {
             let seq = self.flight.nxt();
             return Some(self.emit_bare(seq, TcpFlags::empty(), now));
         }
+        self.turn_flight = self.flight.outstanding();
         #[cfg(any(test, feature = "invariants"))]
         self.check_nothing_to_send();
         None
@@ -127,7 +128,7 @@ impl Tcb {
         };
         if let Some((start, end)) = self.flight.next_lost() {
             if room < end - start {
-                self.cc.on_limited();
+                self.note_limited();
             }
             return self.select_again(start, end, room, size);
         }
@@ -157,6 +158,19 @@ impl Tcb {
             return Some(self.select_probe(size));
         }
         None
+    }
+
+    /// Notes that the congestion window holds something back.
+    fn note_limited(&mut self) {
+        let flight = &self.flight;
+        self.cc
+            .on_limited(flight.pipe(), flight.una(), flight.nxt());
+    }
+
+    /// Notes that something was sent.
+    fn note_sent(&mut self) {
+        let flight = &self.flight;
+        self.cc.on_sent(flight.pipe(), flight.una(), flight.nxt());
     }
 
     /// Picks as much of `start..end` as fits, to send it again.
@@ -200,7 +214,7 @@ impl Tcb {
         }
         let limit = offered.min(room);
         if room < offered && room < unsent {
-            self.cc.on_limited();
+            self.note_limited();
         }
         let want = limit.min(unsent).min(size.most);
         let len = self.queue.span(nxt, want);
@@ -290,7 +304,7 @@ impl Tcb {
                 }
                 self.flags.remove(Flags::PROBE_SENT);
                 self.flight.on_sent(len + u32::from(fin), now);
-                self.cc.on_sent(self.flight.pipe());
+                self.note_sent();
                 if !len.is_multiple_of(size.segment) {
                     self.small_end = self.flight.nxt();
                 }
@@ -315,7 +329,7 @@ impl Tcb {
                     // The timer times the head, which leaves anew now.
                     self.timers.retransmit = Instant::FAR_FUTURE;
                 }
-                self.cc.on_sent(self.flight.pipe());
+                self.note_sent();
                 (seq, len, fin)
             }
             Pick::Probe => {
@@ -329,6 +343,7 @@ impl Tcb {
         if self.flight.outstanding() > 0 && self.timers.retransmit == Instant::FAR_FUTURE {
             self.timers.retransmit = now + self.rto();
         }
+        self.turn_flight = self.turn_flight.max(self.flight.outstanding());
         let last = len > 0 && seq + len == self.queue.end();
         let mut flags = TcpFlags::empty();
         flags.set(TcpFlags::FIN, fin);

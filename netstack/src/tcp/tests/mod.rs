@@ -7,6 +7,7 @@
 //! | loss recovery, segment by segment, and the congestion window | `recovery` |
 //! | closing with something unread, or with bytes that were not sent yet | `closing` |
 //! | timestamps of the peer | `timestamps` |
+//! | many segments in one turn | `batch` |
 //! | the events that a subscriber gets | `events` |
 //! | the checks of the invariants themselves | `invariants` |
 //! | segments that no sane peer sends | `fuzz` |
@@ -21,6 +22,7 @@
 //! streams. Both check the invariants after every call.
 
 mod arrives;
+mod batch;
 mod chaos;
 mod closing;
 mod ends;
