@@ -88,6 +88,8 @@ pub(super) fn process(
 fn on_una_advanced(tcb: &mut Tcb, cx: &mut Context<'_>) -> Readiness {
     let before = tcb.queue.len();
     tcb.queue.advance(tcb.flight.una());
+    // Small segments below are acknowledged; a mark far behind would compare as if it were ahead.
+    tcb.small_end = tcb.small_end.max(tcb.flight.una());
     tcb.stats.bytes_out += (before - tcb.queue.len()) as u64;
     tcb.timers.retransmit = if tcb.flight.outstanding() > 0 {
         cx.now() + tcb.rto()

@@ -29,6 +29,9 @@ use crate::tcp::event::LossRule;
 use crate::tcp::reorder::ReorderWindow;
 use crate::tcp::seq::SeqNum;
 
+/// Largest distance over which a sequence number is kept for a comparison: a quarter of the space.
+const MAX_BEHIND: u32 = 1 << 30;
+
 /// The stage of loss recovery, which selects retransmissions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
@@ -276,6 +279,7 @@ impl Inflight {
     fn on_advance(&mut self, acked: u32, mss: u32, cx: &mut Context<'_>) {
         match self.mode {
             Mode::Open => {
+                self.forget_old();
                 self.dup_acks = 0;
                 self.dup_bytes = 0;
                 self.lost_edge = self.una;
@@ -298,6 +302,17 @@ impl Inflight {
         }
     }
 
+    /// Lets the marks of earlier recoveries follow SND.UNA, before they are so far behind that they
+    /// compare as if they were ahead.
+    fn forget_old(&mut self) {
+        self.recover = self.recover.max(self.una.back(1));
+        // Duplicates of what was sent again can be reported for a while.
+        if self.una.since(self.rtx_to) > MAX_BEHIND {
+            self.rtx_from = self.una;
+            self.rtx_to = self.una;
+        }
+    }
+
     /// Takes the blocks of a SACK option; returns how many bytes are new.
     fn on_sack(&mut self, ack: SeqNum, blocks: &[(u32, u32)], old_una: SeqNum) -> u32 {
         let mut news = 0u32;
@@ -313,7 +328,7 @@ impl Inflight {
                     }));
             if duplicate {
                 // RFC 2883: only a duplicate of a retransmission says something about the path.
-                if left.within(self.rtx_from, self.rtx_to) && left.since(old_una) < 1 << 30 {
+                if left.within(self.rtx_from, self.rtx_to) && left.since(old_una) < MAX_BEHIND {
                     self.reorder.on_spurious_retransmit();
                 }
                 if right.at_or_before(ack) {

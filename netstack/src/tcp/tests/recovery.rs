@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use super::rig::{ACK, Rig, plain, with_sack};
-use crate::tcp::Algorithm;
+use crate::base::Instant;
+use crate::tcp::send::inflight::Inflight;
+use crate::tcp::{Algorithm, SeqNum};
 
 /// Ten segments of 1,000 bytes in flight, sent one by one.
 fn ten(mut rig: Rig) -> Rig {
@@ -345,4 +347,44 @@ fn one_late_acknowledgment_on_a_steady_long_path_is_no_timeout() {
         rig.recv(1, next, ACK, b"");
     }
     assert_eq!(rig.tcp.info().timeouts, 0);
+}
+
+// Marks of earlier recoveries, when half of the sequence space has gone by
+
+/// Sends and acknowledges 3 GiB.
+fn three_gib(flight: &mut Inflight) {
+    for _ in 0..6 {
+        flight.on_sent(1 << 29, Instant::ZERO);
+        let end = flight.nxt();
+        flight.on_ack(end, &[], false, 1_000, &mut Instant::ZERO.into());
+    }
+}
+
+#[test]
+fn fast_retransmit_without_sack_works_after_two_gib() {
+    let mut flight = Inflight::new(SeqNum(7), false);
+    three_gib(&mut flight);
+    flight.on_sent(10_000, Instant::ZERO);
+    let una = flight.una();
+    let mut entered = false;
+    for _ in 0..3 {
+        let progress = flight.on_ack(una, &[], true, 1_000, &mut Instant::ZERO.into());
+        entered |= progress.entered_recovery;
+    }
+    assert!(entered);
+}
+
+#[test]
+fn the_mark_of_the_nagle_algorithm_follows_what_is_acknowledged() {
+    let mut rig = Rig::established(plain());
+    rig.send(10);
+    rig.out();
+    rig.recv(1, 11, ACK, b"");
+    for round in 0..5 {
+        rig.send(1_000);
+        rig.out();
+        rig.recv(1, 1_011 + 1_000 * round, ACK, b"");
+        let tcb = rig.tcp.tcb().expect("open");
+        assert_eq!(tcb.small_end, tcb.flight.una());
+    }
 }
