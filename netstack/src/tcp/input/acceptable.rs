@@ -83,9 +83,12 @@ pub(in crate::tcp) fn judge(seg: &Segment, fails_paws: bool, nxt: SeqNum, window
     if fails_paws && !rst {
         return Verdict::Discard(DropReason::TcpPaws, Reply::Paws);
     }
+    // A bare ACK at the right edge carries nothing that the window is for, and its acknowledgment counts.
+    // Table 6 rejects it; a peer that filled the window sends nothing else (Linux takes it, too).
+    let at_edge = seg.seq_len() == 0 && !rst && seg.seq() == nxt + window;
     // First: the sequence number. A reset out of window gets no reply; a SYN is challenged, whatever
     // its sequence number (RFC 5961 section 4).
-    if !in_window(seg.seq(), seg.seq_len(), nxt, window) {
+    if !at_edge && !in_window(seg.seq(), seg.seq_len(), nxt, window) {
         return match (rst, syn) {
             (true, _) => Verdict::Discard(DropReason::TcpNotAcceptable, Reply::None),
             (false, true) => Verdict::Discard(DropReason::TcpChallenged, Reply::OutOfWindow),
@@ -233,9 +236,10 @@ mod tests {
             discard(DropReason::TcpPaws, Reply::Paws)
         );
         assert_eq!(
-            verdict(10, ack, false),
+            verdict(11, ack, false),
             discard(not_acceptable, Reply::OutOfWindow)
         );
+        assert_eq!(verdict(10, ack, false), Verdict::Acceptable, "the edge");
         assert_eq!(
             verdict(0, TcpFlags::empty(), false),
             discard(not_acceptable, Reply::None)

@@ -13,7 +13,7 @@ use super::outcome::SegmentOutcome;
 use super::phase::Phase;
 use super::segment::{Segment, reset_for};
 use super::tcb::Tcb;
-use crate::base::DropReason;
+use crate::base::{DropReason, Instant};
 
 impl Tcb {
     /// Takes one segment.
@@ -46,16 +46,22 @@ impl Tcb {
         }
     }
 
-    fn process(&mut self, seg: Segment, cx: &mut Context<'_>, buffers: &Buffers) -> SegmentOutcome {
-        self.last_heard = cx.now();
+    /// Notes a sign of life: a segment that only the peer can have sent, since its sequence number and
+    /// its acknowledgment fit.
+    fn on_heard(&mut self, now: Instant) {
+        self.last_heard = now;
         if self.keepalives > 0 {
-            self.arm_keepalive(cx.now());
+            self.arm_keepalive(now);
         }
+    }
+
+    fn process(&mut self, seg: Segment, cx: &mut Context<'_>, buffers: &Buffers) -> SegmentOutcome {
         let mut outcome = SegmentOutcome::default();
         match ack::process(self, &seg, cx) {
             Ok(readiness) => {
                 outcome.readiness |= readiness;
                 acceptable::update_ts_recent(self, &seg, cx.now());
+                self.on_heard(cx.now());
             }
             Err(reason) => {
                 outcome.drop = Some(reason);

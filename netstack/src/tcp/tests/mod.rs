@@ -8,6 +8,7 @@
 //! | closing with something unread, or with bytes that were not sent yet | `closing` |
 //! | timestamps of the peer | `timestamps` |
 //! | many segments in one turn | `batch` |
+//! | the edges of windows, signs of life | `edges` |
 //! | the events that a subscriber gets | `events` |
 //! | the checks of the invariants themselves | `invariants` |
 //! | segments that no sane peer sends | `fuzz` |
@@ -25,6 +26,7 @@ mod arrives;
 mod batch;
 mod chaos;
 mod closing;
+mod edges;
 mod ends;
 mod events;
 mod flow;

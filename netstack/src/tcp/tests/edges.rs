@@ -1,0 +1,39 @@
+//! Segments at the edges of a window, and what counts as a sign of life.
+
+use core::time::Duration;
+
+use super::rig::{ACK, Rig, plain};
+use crate::base::{DropReason, TcpConfig};
+use crate::tcp::TcpError;
+
+#[test]
+fn a_bare_ack_at_the_edge_of_a_full_window_is_taken() {
+    let mut cfg = plain();
+    cfg.recv_buffer_initial = 4_000;
+    cfg.recv_buffer_max = 4_000;
+    let mut rig = Rig::established(cfg);
+    rig.send(500);
+    rig.out();
+    // The peer sent 4,000 bytes, which fill the window, and the first of them were lost.
+    rig.recv(2_001, 1, ACK, &[7; 2_000]);
+    rig.out();
+    assert_eq!(rig.recv(4_001, 501, ACK, b"").drop, None);
+    assert_eq!(rig.tcp.unacked(), 0);
+    let outcome = rig.recv(4_002, 501, ACK, b"");
+    assert_eq!(outcome.drop, Some(DropReason::TcpNotAcceptable));
+}
+
+#[test]
+fn an_ack_of_what_was_never_sent_is_no_sign_of_life() {
+    let mut rig = Rig::established(TcpConfig {
+        keepalive_idle: Some(Duration::from_secs(10)),
+        keepalive_interval: Duration::from_secs(2),
+        keepalive_probes: 2,
+        ..plain()
+    });
+    for _ in 0..4 {
+        rig.pass(4_000);
+        rig.recv(1, 9_999, ACK, b"");
+    }
+    assert_eq!(rig.tcp.error(), Some(TcpError::TimedOut));
+}
