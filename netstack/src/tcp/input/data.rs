@@ -60,6 +60,7 @@ pub(super) fn process(
         return (Readiness::empty(), Some(DropReason::TcpNoBuffer));
     }
     if start.after(nxt) {
+        note_out_of_order(tcb, payload.len(), size);
         return (Readiness::empty(), keep(tcb, start, &payload, buffers));
     }
     let len = payload.len() as u32;
@@ -80,6 +81,7 @@ pub(super) fn process(
         tcb.ack.set_due();
     }
     collect(tcb);
+    note_advance(tcb);
     if !tcb.ack.on_payload(len, size) && tcb.timers.delayed_ack == Instant::FAR_FUTURE {
         tcb.timers.delayed_ack = cx.now() + tcb.cfg.delayed_ack;
     }
@@ -112,9 +114,29 @@ fn must_wait(tcb: &Tcb, start: SeqNum, buffers: &Buffers) -> bool {
     share < usize::MAX && (start.after(tcb.window.nxt) || tcb.ring.len() >= share)
 }
 
+/// Owes a duplicate ACK for `len` bytes ahead of a gap. Without SACK the sender counts wire segments of
+/// `size` bytes, else a super-segment is one range and one ACK.
+fn note_out_of_order(tcb: &mut Tcb, len: usize, size: u32) {
+    let segments = if tcb.agreed.sack {
+        1
+    } else {
+        (len as u32).div_ceil(size.max(1))
+    };
+    tcb.ack
+        .on_out_of_order(u8::try_from(segments).unwrap_or(u8::MAX));
+}
+
+/// Keeps no more duplicate ACKs due than there are ranges to report: RCV.NXT advanced.
+fn note_advance(tcb: &mut Tcb) {
+    let ranges = match &tcb.assembler {
+        Some(board) if tcb.agreed.sack => board.ranges(),
+        _ => 0,
+    };
+    tcb.ack.on_advance(u8::try_from(ranges).unwrap_or(u8::MAX));
+}
+
 /// Keeps payload that is ahead of a gap.
 fn keep(tcb: &mut Tcb, start: SeqNum, payload: &Payload, buffers: &Buffers) -> Option<DropReason> {
-    tcb.ack.set_due();
     let limits = tcb.assembler_limits();
     let board = tcb
         .assembler

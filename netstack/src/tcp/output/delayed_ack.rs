@@ -2,7 +2,9 @@
 //! unacceptable segments (RFC 5961 section 7).
 //!
 //! * every second segment is acknowledged at once, and so is every super-segment of two or more;
-//! * a segment that is out of order, fills a gap, or carries a FIN is acknowledged at once;
+//! * each segment that is out of order is acknowledged at once with a segment of its own, so that the
+//!   sender can count (RFC 5681 section 4.2) and learns of every range;
+//! * a segment that fills a gap or carries a FIN is acknowledged at once;
 //! * any other segment is acknowledged within the delay.
 
 use core::time::Duration;
@@ -14,6 +16,8 @@ use crate::base::Instant;
 pub(crate) struct DelayedAck {
     segments: u8,
     now: bool,
+    /// Duplicate ACKs that are due, one for each segment out of order.
+    duplicates: u8,
 }
 
 impl DelayedAck {
@@ -33,6 +37,23 @@ impl DelayedAck {
         self.now = true;
     }
 
+    /// Notes that `count` segments arrived out of order: a duplicate ACK is due for each.
+    pub(crate) fn on_out_of_order(&mut self, count: u8) {
+        self.duplicates = self.duplicates.saturating_add(count.max(1));
+        self.now = true;
+    }
+
+    /// Notes that RCV.NXT advanced, so that the next ACK says more than a duplicate. `ranges` are left
+    /// to be reported.
+    pub(crate) fn on_advance(&mut self, ranges: u8) {
+        self.duplicates = self.duplicates.min(ranges);
+    }
+
+    /// Returns the number of duplicate ACKs that are due.
+    pub(crate) fn duplicates(self) -> u8 {
+        self.duplicates
+    }
+
     /// Returns true if an ACK must be sent now.
     pub(crate) fn is_due(self) -> bool {
         self.now
@@ -45,7 +66,12 @@ impl DelayedAck {
 
     /// Notes that a segment with an ACK was sent.
     pub(crate) fn on_sent(&mut self) {
-        *self = Self::default();
+        let duplicates = self.duplicates.saturating_sub(1);
+        *self = Self {
+            segments: 0,
+            now: duplicates > 0,
+            duplicates,
+        };
     }
 }
 

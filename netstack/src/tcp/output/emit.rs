@@ -34,7 +34,9 @@ impl Tcb {
                 room -= 1;
             }
             if let Some(board) = &self.assembler {
-                board.recent(room, |left, right| {
+                // The first block contains the segment that this ACK answers (RFC 2018 section 4).
+                let later = u32::from(self.ack.duplicates().saturating_sub(1));
+                board.recent(room, later, |left, right| {
                     sack.push(left.0, right.0);
                 });
             }

@@ -1,6 +1,6 @@
 //! The choice of the next segment to send.
 //!
-//! The order is: a reset; lost bytes; new bytes, as far as both windows, the Nagle algorithm and
+//! The order is: a reset; duplicate ACKs and reports of duplicates; lost bytes; new bytes, as far as both windows, the Nagle algorithm and
 //! silly window avoidance allow; bytes that may be lost (RFC 6675 NextSeg rules 3 and 4); a zero
 //! window probe; a keepalive probe; an ACK. `select` decides and `apply` carries it out.
 //!
@@ -70,6 +70,13 @@ impl Tcb {
         }
         if self.phase == Phase::Closed {
             return None;
+        }
+        // Duplicate ACKs count only without payload. A D-SACK in a super-segment's header would be
+        // repeated in that of every wire segment.
+        let dsack = self.dsack.is_some() && self.agreed.sack;
+        if self.ack.is_due() && (dsack || self.ack.duplicates() > 0) {
+            let seq = self.flight.nxt();
+            return Some(self.emit_bare(seq, TcpFlags::empty(), now));
         }
         if self.phase.may_transmit() {
             let options = self.options_out(now);

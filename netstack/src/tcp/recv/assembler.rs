@@ -208,24 +208,37 @@ impl Assembler {
         }
     }
 
-    /// Calls `visit` with up to `max` ranges, the most recently changed first (RFC 2018 section 4).
-    pub(crate) fn recent(&self, max: usize, mut visit: impl FnMut(SeqNum, SeqNum)) {
-        let mut last: Option<(u32, usize)> = None;
+    /// Returns the number of ranges.
+    pub(crate) fn ranges(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Calls `visit` with up to `max` ranges, the most recently changed first (RFC 2018 section 4), as
+    /// they were before the last `later` insertions: ranges that grew since then come only if there are
+    /// no others.
+    pub(crate) fn recent(&self, max: usize, later: u32, mut visit: impl FnMut(SeqNum, SeqNum)) {
+        let mut from = (later, 0);
+        if self.next_by_age(from).is_none() {
+            from = (0, 0);
+        }
         for _ in 0..max {
-            // Age counts back from now, so that the counter may wrap.
-            let next = self
-                .ranges
-                .iter()
-                .enumerate()
-                .map(|(i, r)| (self.clock.wrapping_sub(r.touched), i))
-                .filter(|key| last.is_none_or(|last| *key > last))
-                .min();
-            let Some(key) = next else { return };
-            if let Some(range) = self.ranges.get(key.1) {
+            let Some((age, i)) = self.next_by_age(from) else {
+                return;
+            };
+            if let Some(range) = self.ranges.get(i) {
                 visit(range.start, range.end);
             }
-            last = Some(key);
+            from = (age, i + 1);
         }
+    }
+
+    /// Returns the first range at or after `from`, in the order of age, then of place. Age counts back
+    /// from now, so that the counter may wrap.
+    fn next_by_age(&self, from: (u32, usize)) -> Option<(u32, usize)> {
+        let ages = self.ranges.iter().enumerate();
+        ages.map(|(i, r)| (self.clock.wrapping_sub(r.touched), i))
+            .filter(|key| *key >= from)
+            .min()
     }
 
     /// Checks what must hold whatever the peer sends.
@@ -362,7 +375,13 @@ mod tests {
         }
         board.insert(SeqNum(310), &data, LIMITS, &buffers);
         let mut seen = Vec::new();
-        board.recent(3, |l, r| seen.push((l.0, r.0)));
+        board.recent(3, 0, |l, r| seen.push((l.0, r.0)));
         assert_eq!(seen, [(300, 320), (400, 410), (200, 210)]);
+        seen.clear();
+        board.recent(3, 2, |l, r| seen.push((l.0, r.0)));
+        assert_eq!(seen, [(200, 210), (100, 110)], "before the last two");
+        seen.clear();
+        board.recent(1, 9, |l, r| seen.push((l.0, r.0)));
+        assert_eq!(seen, [(300, 320)], "there is always one");
     }
 }
