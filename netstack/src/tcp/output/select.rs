@@ -65,7 +65,7 @@ impl Tcb {
         }
         if self.flags.contains(Flags::RST_DUE) {
             self.flags.remove(Flags::RST_DUE);
-            let seq = self.flight.nxt();
+            let seq = self.bare_seq();
             return Some(self.emit_bare(seq, TcpFlags::RST, now));
         }
         if self.phase == Phase::Closed {
@@ -75,7 +75,7 @@ impl Tcb {
         // repeated in that of every wire segment.
         let dsack = self.dsack.is_some() && self.agreed.sack;
         if self.ack.is_due() && (dsack || self.ack.duplicates() > 0) {
-            let seq = self.flight.nxt();
+            let seq = self.bare_seq();
             return Some(self.emit_bare(seq, TcpFlags::empty(), now));
         }
         if self.phase.may_transmit() {
@@ -105,13 +105,26 @@ impl Tcb {
             return Some(self.emit_bare(seq, TcpFlags::empty(), now));
         }
         if self.ack.is_due() {
-            let seq = self.flight.nxt();
+            let seq = self.bare_seq();
             return Some(self.emit_bare(seq, TcpFlags::empty(), now));
         }
         self.turn_flight = self.flight.outstanding();
         #[cfg(any(test, feature = "invariants"))]
         self.check_nothing_to_send();
         None
+    }
+
+    /// Returns the sequence number of a segment without payload: SND.NXT, or the highest number that the
+    /// peer accepts, if it took back window that was used (RFC 9293 section 3.8.6, MUST-34). The window
+    /// field is rounded down by less than one unit, which is no taking back.
+    fn bare_seq(&self) -> SeqNum {
+        let nxt = self.flight.nxt();
+        let edge = self.flight.una() + self.peer.wnd;
+        if nxt.since(edge) < 1 << self.agreed.send_scale {
+            nxt
+        } else {
+            edge
+        }
     }
 
     /// Restarts from the initial window after idle time (RFC 5681 section 4.1).

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::rig::{ACK, Rig, plain};
+use super::rig::{ACK, RST, Rig, plain};
 use crate::base::{DropReason, TcpConfig};
 use crate::tcp::TcpError;
 
@@ -36,4 +36,21 @@ fn an_ack_of_what_was_never_sent_is_no_sign_of_life() {
         rig.recv(1, 9_999, ACK, b"");
     }
     assert_eq!(rig.tcp.error(), Some(TcpError::TimedOut));
+}
+
+#[test]
+fn acks_lie_within_a_window_that_the_peer_took_back() {
+    let mut rig = Rig::established(plain());
+    rig.send(5_000);
+    rig.out();
+    rig.window = 1_000;
+    rig.recv(1, 1_001, ACK, &[7; 1_000]);
+    rig.recv(1_001, 1_001, ACK, &[7; 1_000]);
+    assert_eq!(rig.one(), (2_001, 2_001, ACK), "the highest acceptable");
+    rig.window = 0;
+    rig.recv(2_001, 1_001, ACK, &[7; 1_000]);
+    rig.recv(3_001, 1_001, ACK, &[7; 1_000]);
+    assert_eq!(rig.one(), (1_001, 4_001, ACK));
+    rig.abort();
+    assert_eq!(rig.one(), (1_001, 4_001, RST | ACK));
 }
