@@ -45,7 +45,9 @@ pub(super) fn process(
 
     let scaled = u32::from(seg.window()) << tcb.agreed.send_scale;
     let was_closed = tcb.peer.wnd == 0;
-    let window_changed = tcb.peer.update(scaled, seg.seq(), seg.ack());
+    let window_changed = tcb
+        .peer
+        .update(scaled, seg.seq(), seg.ack(), seg.ack().after(una));
     if window_changed {
         report_window(was_closed, tcb.peer.wnd, cx);
     }
@@ -83,9 +85,11 @@ pub(super) fn process(
     Ok(Readiness::empty())
 }
 
-/// Frees the acknowledged bytes, restarts the retransmission timer (RFC 6298 section 5.3), and takes
+/// Frees the acknowledged bytes, forgets soft errors, restarts the retransmission timer (RFC 6298 section 5.3), and takes
 /// the acknowledgment of our FIN.
 fn on_una_advanced(tcb: &mut Tcb, cx: &mut Context<'_>) -> Readiness {
+    // The path works: an earlier report of the network explains nothing any more.
+    tcb.soft_error = None;
     let before = tcb.queue.len();
     tcb.queue.advance(tcb.flight.una());
     // Small segments below are acknowledged; a mark far behind would compare as if it were ahead.

@@ -155,7 +155,7 @@ impl Tcb {
         if let Some(pick) = self.select_fresh(room, size) {
             return Some(pick);
         }
-        if self.flight.mode() == Mode::Recovery && room >= size.segment && self.unsent() == 0 {
+        if self.flight.mode() == Mode::Recovery && room >= size.segment {
             if let Some((start, end)) = self.flight.next_suspect() {
                 let end = end.min(start + size.segment);
                 return self.select_again(start, end, room, size);

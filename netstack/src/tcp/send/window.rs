@@ -26,12 +26,15 @@ impl SendWindow {
 
     /// Takes the window of an acceptable acknowledgment, unless a newer one was seen. Returns true
     /// if the window changed.
-    pub(crate) fn update(&mut self, wnd: u32, seq: SeqNum, ack: SeqNum) -> bool {
+    ///
+    /// `advances`: it acknowledges something for the first time. Then its window is the newest although
+    /// its sequence number is not, as that of a segment that fills a gap (Linux does the same).
+    pub(crate) fn update(&mut self, wnd: u32, seq: SeqNum, ack: SeqNum, advances: bool) -> bool {
         let newer = self.wl1.before(seq) || (self.wl1 == seq && self.wl2.at_or_before(ack));
-        if !newer {
+        if !newer && !advances {
             return false;
         }
-        self.wl1 = seq;
+        self.wl1 = self.wl1.max(seq);
         self.wl2 = ack;
         let changed = self.wnd != wnd;
         self.wnd = wnd;
@@ -47,11 +50,19 @@ mod tests {
     #[test]
     fn old_segments_do_not_move_the_window() {
         let mut window = SendWindow::new(1_000, SeqNum(10), SeqNum(20));
-        assert!(!window.update(5, SeqNum(9), SeqNum(99)));
-        assert!(!window.update(5, SeqNum(10), SeqNum(19)));
+        assert!(!window.update(5, SeqNum(9), SeqNum(99), false));
+        assert!(!window.update(5, SeqNum(10), SeqNum(19), false));
         assert_eq!(window.wnd, 1_000);
-        assert!(window.update(2_000, SeqNum(10), SeqNum(20)));
-        assert!(window.update(3, SeqNum(11), SeqNum(20)));
+        assert!(window.update(2_000, SeqNum(10), SeqNum(20), false));
+        assert!(window.update(3, SeqNum(11), SeqNum(20), false));
         assert_eq!((window.wnd, window.max), (3, 2_000));
+    }
+
+    #[test]
+    fn a_new_acknowledgment_moves_the_window_from_a_hole() {
+        let mut window = SendWindow::new(1_000, SeqNum(10), SeqNum(20));
+        assert!(window.update(2_000, SeqNum(9), SeqNum(30), true));
+        assert!(!window.update(5, SeqNum(9), SeqNum(30), false), "old again");
+        assert_eq!(window.wnd, 2_000);
     }
 }

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use super::rig::{ACK, RST, Rig, plain};
+use super::rig::{ACK, RST, Rig, ours, plain};
 use crate::base::{DropReason, TcpConfig};
-use crate::tcp::TcpError;
+use crate::tcp::{IcmpError, TcpError, Unreachable};
 
 #[test]
 fn a_bare_ack_at_the_edge_of_a_full_window_is_taken() {
@@ -53,4 +53,30 @@ fn acks_lie_within_a_window_that_the_peer_took_back() {
     assert_eq!(rig.one(), (1_001, 4_001, ACK));
     rig.abort();
     assert_eq!(rig.one(), (1_001, 4_001, RST | ACK));
+}
+
+#[test]
+fn the_window_of_a_segment_that_fills_a_gap_counts() {
+    let mut rig = Rig::established(plain());
+    rig.send(500);
+    rig.out();
+    rig.recv(101, 1, ACK, &[7; 100]);
+    rig.window = 30_000;
+    rig.recv(1, 501, ACK, &[7; 100]);
+    assert_eq!(rig.tcp.info().send_window, 30_000);
+}
+
+#[test]
+fn progress_ends_what_a_soft_error_explains() {
+    let mut rig = Rig::established(plain());
+    rig.send(500);
+    rig.out();
+    let error = IcmpError::Soft(Unreachable::Host);
+    rig.tcp
+        .on_icmp_error(error, ours(1), rig.now)
+        .expect("about what is in flight");
+    rig.recv(1, 501, ACK, b"");
+    rig.send(500);
+    rig.pass(10_000_000);
+    assert_eq!(rig.tcp.error(), Some(TcpError::TimedOut));
 }

@@ -388,3 +388,15 @@ fn the_mark_of_the_nagle_algorithm_follows_what_is_acknowledged() {
         assert_eq!(tcb.small_end, tcb.flight.una());
     }
 }
+
+#[test]
+fn the_last_segment_is_rescued_although_the_window_holds_more_back() {
+    let mut rig = Rig::established(with_sack());
+    rig.max_payload = 1_000;
+    rig.window = 10_000;
+    rig.recv(1, 1, ACK, b"");
+    rig.send(15_000);
+    assert_eq!(rig.payloads().len(), 10);
+    rig.recv_sack(1, &[(1_001, 9_001)]);
+    assert_eq!(rig.payloads(), [(1, 1_000), (9_001, 1_000)]);
+}
