@@ -334,10 +334,12 @@ impl Tcb {
 
     /// Ends the connection at the application's wish.
     pub(super) fn abort(&mut self, cx: &mut Context<'_>) {
-        let reset = matches!(
-            self.phase,
-            Phase::Established | Phase::FinWait1 | Phase::FinWait2 | Phase::CloseWait
-        );
+        let reset = match self.phase {
+            Phase::Established | Phase::FinWait1 | Phase::FinWait2 | Phase::CloseWait => true,
+            // The RFC's states begin when the FIN is sent: until then, it is CLOSE-WAIT.
+            Phase::Closing | Phase::LastAck => !self.fin_sent(),
+            Phase::TimeWait | Phase::Closed => false,
+        };
         if self.phase != Phase::Closed {
             self.fail(TcpError::Aborted, cx);
             self.ring.clear();

@@ -155,3 +155,20 @@ fn an_abort_drops_what_is_queued() {
     assert_eq!(flags(&mut rig), [(1, 0, RST | ACK)]);
     assert!(rig.tcp.is_gone());
 }
+
+#[test]
+fn an_abort_after_a_close_resets_until_the_end_of_stream_was_sent() {
+    for sends_all in [false, true] {
+        let mut rig = Rig::established(plain());
+        rig.recv(1, 1, ACK | FIN, b"");
+        rig.send(if sends_all { 42 } else { 30_000 });
+        rig.close();
+        rig.out();
+        assert_eq!(rig.tcp.state(), State::LastAck);
+        rig.abort();
+        let resets = rig.out();
+        assert_eq!(resets.len(), usize::from(!sends_all), "{resets:?}");
+        assert!(resets.iter().all(|seg| seg.flags.contains(RST)));
+        assert!(rig.tcp.is_gone());
+    }
+}

@@ -45,8 +45,16 @@ fn an_abort_at_any_moment() {
         let mut rng = Rng::from_u64(seed);
         let mut sim = scenario(seed);
         // Never more than this much of the applications' slowness.
+        let now = sim.now;
         for e in &mut sim.ends {
             e.app.close_last = false;
+            // The link can lose the reset and every answer to what comes later.
+            let mut cfg = (*e.cfg).clone();
+            cfg.keepalive_idle = Some(Duration::from_secs(30));
+            e.cfg = std::sync::Arc::new(cfg);
+            if let Some(tcp) = &mut e.tcp {
+                tcp.set_keepalive(Some(Duration::from_secs(30)), now);
+            }
         }
         let steps = rng.below(600);
         for _ in 0..steps {
