@@ -8,9 +8,10 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use netstack::device::pcap::{Capture, CaptureConfig};
 use netstack::device::{self, Device, DeviceError, TunConfig};
-use netstack::net::Stack;
+use netstack::net::{EndReason, ShutdownReport, Stack};
 use rustix::io::Errno;
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
@@ -28,10 +29,10 @@ use crate::settings::Settings;
 /// An event that the main thread waits for.
 enum Event {
     Signal(i32),
-    /// A worker thread has ended, whether it was asked to or not.
-    WorkerEnded,
+    /// The stack has ended, whether it was asked to or not.
+    Ended(EndReason),
     /// The graceful stop has finished.
-    Stopped(std::io::Result<()>),
+    Stopped(std::io::Result<ShutdownReport>),
 }
 
 /// Runs the daemon until a signal ends it.
@@ -54,13 +55,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         .is_some_and(|device| device.caps().offload.tso);
     let stack = start_stack(&settings, devices)?;
     services::start(&stack, &settings)?;
-    for worker in 0..stack.workers() {
-        let alive = EndReport(sender.clone());
-        stack.spawn_on(worker, async move {
-            let _alive = alive;
-            std::future::pending::<()>().await;
-        });
-    }
+    watch_stack(&stack, sender.clone())?;
     print_line(&ready_line(&settings, offload));
     let counters = Source::new(&stack);
     let mut is_stopping = false;
@@ -79,13 +74,15 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
                 let (stack, sender, grace) = (stack.clone(), sender.clone(), settings.grace);
                 thread::spawn(move || {
                     // The receiver is gone only after a second signal.
-                    let _ = sender.send(Event::Stopped(stack.shutdown(grace)));
+                    let _ = sender.send(Event::Stopped(stack.drain(grace)));
                 });
             }
-            Ok(Event::WorkerEnded) if is_stopping => {}
-            Ok(Event::WorkerEnded) => break Err(lost_device(&settings, stack.abort())),
+            Ok(Event::Ended(_)) if is_stopping => {}
+            Ok(Event::Ended(reason)) => break Err(stopped_badly(&settings, &reason.into())),
             Ok(Event::Stopped(result)) => {
-                break result.map_err(|error| stopped_badly(&settings, &error));
+                break result
+                    .map(drop)
+                    .map_err(|error| stopped_badly(&settings, &error));
             }
             Err(_) => break Ok(()),
         }
@@ -93,14 +90,22 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     finish_capture(capture, &settings).and(ended)
 }
 
-/// Reports the end of a worker: it lives in one of the worker's tasks and is dropped with it.
-struct EndReport(Sender<Event>);
-
-impl Drop for EndReport {
-    fn drop(&mut self) {
-        // The receiver is gone only when the program ends.
-        let _ = self.0.send(Event::WorkerEnded);
-    }
+/// Reports the end of the stack.
+fn watch_stack(stack: &Stack, sender: Sender<Event>) -> Result<(), Failure> {
+    let stack = stack.clone();
+    thread::Builder::new()
+        .name("stack-end".to_owned())
+        .spawn(move || {
+            let reason = block_on(stack.closed());
+            // The receiver is gone only when the program ends.
+            let _ = sender.send(Event::Ended(reason));
+        })
+        .map(drop)
+        .map_err(|e| {
+            Failure::Stack(format!(
+                "cannot start the thread that watches the stack: {e}"
+            ))
+        })
 }
 
 fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
@@ -220,13 +225,6 @@ fn ready_line(settings: &Settings, offload: bool) -> String {
         settings.services
     );
     line
-}
-
-fn lost_device(settings: &Settings, result: std::io::Result<()>) -> Failure {
-    let error = result
-        .err()
-        .unwrap_or_else(|| std::io::Error::other("a worker ended by itself"));
-    stopped_badly(settings, &error)
 }
 
 fn stopped_badly(settings: &Settings, error: &std::io::Error) -> Failure {

@@ -77,6 +77,14 @@ impl Tasks {
         id
     }
 
+    /// Drops every task.
+    pub(super) fn clear(&mut self) {
+        for slot in &mut self.slots {
+            let ended = slot.future.take();
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(ended)));
+        }
+    }
+
     /// Polls one task once. A task that panics ends; the worker goes on.
     pub(super) fn poll(&mut self, id: u32) {
         let Some(slot) = self.slots.get_mut(id as usize) else {

@@ -5,6 +5,7 @@
 //! processors, so that the threads that produce the packets can run.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -14,6 +15,8 @@ use super::pauses::Pauses;
 use super::worker::Worker;
 use crate::base::time::Duration;
 use crate::device::Device;
+use crate::stack::ending::EndReason;
+use crate::stack::foreign::message_of;
 
 /// Longest pause that a worker spins through.
 const SPIN: Duration = Duration::from_micros(60);
@@ -53,20 +56,33 @@ impl Spinners {
     }
 }
 
-/// Starts a worker's thread. It ends when the worker is told to stop, or when its device fails.
+/// Starts a worker's thread. It ends when the worker is told to stop. If its device fails or the worker
+/// panics, the whole stack ends for that reason.
 pub fn start<D: Device + ?Sized>(
     name: String,
     mut worker: Worker<D>,
     clock: Clock,
     spinners: Arc<Spinners>,
-) -> io::Result<JoinHandle<io::Result<()>>> {
+) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name).spawn(move || {
-        let ended = run(&mut worker, clock, &spinners);
-        if let Err(error) = &ended {
-            let name = std::thread::current();
-            tracing::error!(worker = name.name(), %error, "the device failed; the worker ends");
+        let index = worker.index();
+        let run = AssertUnwindSafe(|| run(&mut worker, clock, &spinners));
+        let reason = match catch_unwind(run) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(EndReason::DeviceFailed {
+                worker: index,
+                error: Arc::new(error),
+            }),
+            Err(panic) => Some(EndReason::WorkerPanicked {
+                worker: index,
+                message: message_of(panic),
+            }),
+        };
+        if let Some(reason) = reason {
+            tracing::error!(%reason, "the stack ends");
+            worker.end_stack(reason);
         }
-        ended
+        worker.finish();
     })
 }
 

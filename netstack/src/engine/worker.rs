@@ -18,12 +18,13 @@ use super::wheel::{TimerId, Wheel};
 use crate::base::Instant;
 use crate::device::Device;
 use crate::stack::Host;
+use crate::stack::ending::EndReason;
 use crate::stack::levels::StackLocks;
 use crate::stack::mailbox::{Mailbox, Message};
 use crate::stack::task::TaskFuture;
 use crate::stack::tcp::connection::Connection;
 use crate::stack::turn::{Turn, WorkerState};
-use crate::stack::{foreign, ip, tcp, udp, worklist};
+use crate::stack::{foreign, ip, shutdown, tcp, udp, worklist};
 
 /// Packets taken in per turn: enough to batch, few enough that acknowledgements do not come in bursts.
 const RECV_BATCH: usize = 32;
@@ -91,6 +92,29 @@ impl<D: Device + ?Sized> Worker<D> {
     /// Starts a task on this worker.
     pub fn spawn(&mut self, future: TaskFuture) {
         self.state.work.spawn.push(future);
+    }
+
+    /// Returns the number of this worker.
+    pub fn index(&self) -> usize {
+        self.state.index
+    }
+
+    /// Ends the whole stack: this worker cannot go on.
+    pub(super) fn end_stack(&self, reason: EndReason) {
+        shutdown::end(&self.host, reason);
+        self.host.workers.stop();
+    }
+
+    /// Lets go of everything that this worker has: it will not be turned again. Its tasks are dropped,
+    /// its connections leave the table, and what other threads send to it is discarded.
+    pub fn finish(mut self) {
+        for waker in self.state.work.wakers.drain(..) {
+            waker.wake();
+        }
+        self.tasks.clear();
+        self.state.work.spawn.clear();
+        shutdown::end_worker(&self.host, self.state.index);
+        foreign::drop_deferred();
     }
 
     /// Does everything that can be done at `now`.

@@ -47,6 +47,17 @@ impl Handle {
         self.host.workers.drive(&self.connection);
     }
 
+    /// Checks an end of the stream that a read found: the peer's, or the end of the stack.
+    ///
+    /// # Errors
+    /// The stack ended before the peer closed its side.
+    pub(super) fn check_end(&self) -> io::Result<()> {
+        match self.host.ending.check() {
+            Err(ended) if !self.with_state(|state| state.tcp.is_recv_finished()) => Err(ended),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         stream::poll_write(&self.host, &self.connection, cx, data)
     }
@@ -160,7 +171,11 @@ impl Reader {
     }
 
     fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Payload>>> {
-        stream::poll_recv(&self.handle.host, &self.handle.connection, cx)
+        let Handle { host, connection } = &self.handle;
+        match ready!(stream::poll_recv(host, connection, cx)) {
+            Ok(None) => Poll::Ready(self.handle.check_end().map(|()| None)),
+            received => Poll::Ready(received.map_err(|error| host.ending.explain(error))),
+        }
     }
 }
 

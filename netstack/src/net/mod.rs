@@ -8,6 +8,7 @@
 
 mod counters;
 mod handle;
+mod shutdown;
 mod split;
 mod stack;
 mod start;
@@ -15,8 +16,10 @@ mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
 
+pub use crate::stack::ending::EndReason;
 pub use crate::stack::events::{ConnectionEvent, HasSubscriber, Subscriber};
 pub use counters::CountersSnapshot;
+pub use shutdown::ShutdownReport;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stack::Stack;
 pub use start::{StackBuilder, StartError};

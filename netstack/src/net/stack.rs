@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,18 +9,23 @@ use std::thread::JoinHandle;
 use lockorder::Mutex;
 use packet::buf::Audit;
 
-use crate::base::time::Duration;
 use crate::stack::Host;
+use crate::stack::ending::EndReason;
 use crate::stack::events::{HasSubscriber, Subscriber};
 use crate::stack::foreign::locked;
 use crate::stack::levels;
 use crate::stack::mailbox::Message;
-use crate::stack::tcp::{control, listen};
-use crate::stack::worklist;
+use crate::stack::shutdown;
+use crate::stack::tcp::control;
 use crate::tcp::TcpInfo;
 
 /// A running stack. Clones are handles of the same stack; it ends with [`Stack::shutdown`],
-/// [`Stack::abort`], or when the last handle is dropped. Sockets do not keep it running.
+/// [`Stack::drain`], [`Stack::abort`], when a device fails, or when the last handle is dropped.
+/// [`Stack::closed`] waits for that and returns the reason. Then every call that waits on one of its
+/// sockets fails with this reason, and so does every later call.
+///
+/// Sockets do not keep the stack running. A service or task on a worker that owns a handle does: end
+/// such a stack by name.
 ///
 /// See [`Stack::builder`] for how to start one.
 #[derive(Clone)]
@@ -31,7 +35,7 @@ pub struct Stack {
 }
 
 /// The worker threads that are not joined yet.
-pub(super) type Joins = Vec<JoinHandle<io::Result<()>>>;
+pub(super) type Joins = Vec<JoinHandle<()>>;
 
 /// The worker threads, to be joined once.
 struct Threads {
@@ -41,8 +45,7 @@ struct Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // Sockets that outlive the stack see their connections aborted, not silence.
-        control::abort_all(&self.host);
+        shutdown::end(&self.host, EndReason::HandlesDropped);
         self.host.workers.stop();
     }
 }
@@ -79,7 +82,8 @@ impl Stack {
     }
 
     /// Runs `future` on worker number `worker` (counted modulo the workers). It is polled with
-    /// nothing locked, on the thread that handles that worker's packets, so it should not block.
+    /// nothing locked, on the thread that handles that worker's packets, so it should not block. It is
+    /// dropped when the stack ends.
     ///
     /// ```no_run
     /// # fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
@@ -145,63 +149,12 @@ impl Stack {
         control::info(&self.host)
     }
 
-    /// Closes every listener and connection, waits up to `grace` for the peers to agree, resets
-    /// the connections of those that did not, and stops the workers. Blocks the calling thread.
-    ///
-    /// # Errors
-    /// The first error of a worker's device, or the call came from a task on a worker.
-    pub fn shutdown(&self, grace: Duration) -> io::Result<()> {
-        if worklist::current_mailbox().is_some() {
-            return self.stop();
-        }
-        listen::close_all(&self.host);
-        control::close_all(&self.host);
-        let step = Duration::from_millis(5);
-        let mut waited = Duration::ZERO;
-        while control::open_count(&self.host) > 0 && waited < grace {
-            std::thread::sleep(step);
-            waited += step;
-        }
-        let left = control::open_count(&self.host);
-        if left > 0 {
-            tracing::warn!(
-                left,
-                ?grace,
-                "connections did not close in time and are reset"
-            );
-            control::abort_all(&self.host);
-            std::thread::sleep(step);
-        }
-        self.stop()
-    }
-
-    /// Resets every connection and stops the workers.
-    ///
-    /// # Errors
-    /// As [`Stack::shutdown`].
-    pub fn abort(&self) -> io::Result<()> {
-        control::abort_all(&self.host);
-        std::thread::sleep(Duration::from_millis(5));
-        self.stop()
-    }
-
-    fn stop(&self) -> io::Result<()> {
-        if worklist::current_mailbox().is_some() {
-            return Err(io::Error::other(
-                "shutdown: a task on a worker cannot wait for that worker; call it elsewhere",
-            ));
-        }
-        self.host.workers.stop();
-        let joins = locked(|key| {
+    /// Takes the threads that are to be joined.
+    pub(super) fn take_joins(&self) -> Joins {
+        locked(|key| {
             self.threads
                 .joins
                 .with(&mut key.ctx(), |joins, _| std::mem::take(joins))
-        });
-        for join in joins {
-            join.join()
-                .map_err(|_| io::Error::other("a worker thread panicked"))??;
-        }
-        tracing::info!("stack stopped");
-        Ok(())
+        })
     }
 }

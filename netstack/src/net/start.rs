@@ -10,7 +10,8 @@ use crate::device::Device;
 use crate::engine::clock::Clock;
 use crate::engine::threads::{self, Spinners};
 use crate::engine::worker::Worker;
-use crate::stack::{Host, SetupError};
+use crate::stack::ending::EndReason;
+use crate::stack::{Host, SetupError, shutdown};
 
 /// The reason why a stack could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +101,7 @@ impl StackBuilder {
             match threads::start(name, worker, clock, Arc::clone(&spinners)) {
                 Ok(join) => joins.push(join),
                 Err(error) => {
+                    shutdown::end(&host, EndReason::Aborted);
                     host.workers.stop();
                     return Err(error.into());
                 }

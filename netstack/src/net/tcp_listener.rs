@@ -72,14 +72,14 @@ impl TcpListener {
     /// Accepts the next established connection; returns it with its peer.
     ///
     /// # Errors
-    /// `ConnectionAborted` once the listener is closed.
+    /// The stack ended: the error says why.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         std::future::poll_fn(|cx| self.poll_accept(cx)).await
     }
 
     /// [`TcpListener::accept`] for hand-written futures. Every task that waits is woken.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        listen::poll_accept(&self.listener, cx)
+        listen::poll_accept(&self.host, &self.listener, cx)
             .map_ok(|connection| with_peer(Arc::clone(&self.host), connection))
     }
 

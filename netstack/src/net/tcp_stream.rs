@@ -84,7 +84,8 @@ impl TcpStream {
         let connection = open::connect(&stack.host, local, remote)?;
         // Dropped while it waits, the stream aborts the attempt.
         let stream = Self::new(Arc::clone(&stack.host), connection);
-        std::future::poll_fn(|cx| stream::poll_connect(&stream.handle().connection, cx)).await?;
+        let Handle { host, connection } = stream.handle();
+        std::future::poll_fn(|cx| stream::poll_connect(host, connection, cx)).await?;
         Ok(stream)
     }
 
@@ -219,23 +220,23 @@ impl TcpStream {
     /// Waits until there is something to read, the end of the stream, or an error.
     ///
     /// # Errors
-    /// Never fails; the next read reports the error.
+    /// The stack ended. An error of the connection is reported by the next read.
     pub async fn readable(&self) -> io::Result<()> {
         if self.0.buffered().is_empty() {
             let connection = &self.handle().connection;
             std::future::poll_fn(|cx| stream::poll_readable(connection, cx)).await;
         }
-        Ok(())
+        self.handle().host.ending.check()
     }
 
     /// Waits until there is room to write, or an error.
     ///
     /// # Errors
-    /// Never fails; the next write reports the error.
+    /// The stack ended. An error of the connection is reported by the next write.
     pub async fn writable(&self) -> io::Result<()> {
         let connection = &self.handle().connection;
         std::future::poll_fn(|cx| stream::poll_writable(connection, cx)).await;
-        Ok(())
+        self.handle().host.ending.check()
     }
 
     /// Reads the data that is there.
@@ -275,7 +276,11 @@ impl TcpStream {
             return Ok(count);
         }
         let connection = &self.handle().connection;
-        std::future::poll_fn(|cx| stream::poll_peek(connection, cx, out)).await
+        let peeked = std::future::poll_fn(|cx| stream::poll_peek(connection, cx, out)).await;
+        match peeked {
+            Ok(0) if !out.is_empty() => self.handle().check_end().map(|()| 0),
+            peeked => peeked.map_err(|error| self.handle().host.ending.explain(error)),
+        }
     }
 
     /// Borrowed halves, as `tokio::io::split` gives owned ones. Where `AsyncBufReadExt` is in scope,

@@ -163,7 +163,7 @@ impl UdpSocket {
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Payload, SocketAddr)>> {
-        app::poll_recv(&self.socket, cx)
+        app::poll_recv(&self.host, &self.socket, cx)
     }
 
     /// Receives one datagram into `out`, for hand-written futures.

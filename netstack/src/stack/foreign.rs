@@ -10,6 +10,7 @@
 //!   [`Waiter::poll`] alone, between two attempts and outside the lock.
 //! * **Consume.** No code path has to remember to carry wakers, listeners or payloads out of a lock.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
 
@@ -144,6 +145,16 @@ pub(crate) fn locked<R>(f: impl FnOnce(&mut Key<StackLocks>) -> R) -> R {
     };
     drop_deferred();
     result
+}
+
+/// Returns the message of a panic.
+pub(crate) fn message_of(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .map_or_else(|| "no message".to_owned(), |message| (*message).to_owned()),
+    }
 }
 
 /// Returns `payload` in a form whose memory may be released under a lock: memory that the program

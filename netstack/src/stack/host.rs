@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use packet::Buffers;
 
+use super::ending::Ending;
 use super::error::SetupError;
 use super::events::Subscription;
 use super::icmp::limiter::ErrorLimiter;
@@ -51,6 +52,7 @@ pub struct Host {
     pub(crate) ports: Ports,
     pub(crate) clock: TurnClock,
     pub(crate) subscription: Subscription,
+    pub(crate) ending: Ending,
     pub(crate) seed: [u8; 32],
 }
 
@@ -155,6 +157,7 @@ impl Host {
             ),
             clock: TurnClock::default(),
             subscription: Subscription::default(),
+            ending: Ending::default(),
             link,
             seed,
             config,

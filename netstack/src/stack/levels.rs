@@ -29,6 +29,8 @@ lockorder::lock_order! {
     level Reassembly;
     /// The token bucket of ICMP errors.
     level IcmpLimiter;
+    /// The tasks that wait for the stack's end.
+    level Ending;
 
     StackLocks => Threads;
     StackLocks => Connection => AcceptQueue;
@@ -37,4 +39,5 @@ lockorder::lock_order! {
     StackLocks => PathMtu;
     StackLocks => Reassembly;
     StackLocks => IcmpLimiter;
+    StackLocks => Ending;
 }

@@ -6,13 +6,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::Waker;
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use packet::frame::RxPacket;
 
 use super::doorbell::Doorbell;
+use super::foreign::{Deferred, Foreign};
 use super::task::TaskFuture;
 use super::tcp::connection::Connection;
 use super::udp::socket::OutDatagram;
@@ -44,6 +45,8 @@ pub struct Mailbox {
     /// Tasks that wait for room in `departures`.
     senders: SegQueue<Waker>,
     doorbell: Doorbell,
+    /// The worker ended: what is left here is discarded.
+    closed: AtomicBool,
 }
 
 impl fmt::Debug for Mailbox {
@@ -69,6 +72,7 @@ impl Mailbox {
             departures: ArrayQueue::new(PACKETS),
             senders: SegQueue::new(),
             doorbell: Doorbell::default(),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -82,10 +86,13 @@ impl Mailbox {
         self.doorbell.set_unpark(unpark);
     }
 
-    /// Queues a message.
+    /// Queues a message. If the worker ended, the message is discarded.
     pub fn send(&self, message: Message) {
         self.messages.push(message);
         self.doorbell.ring();
+        if self.is_closed() {
+            self.discard_messages();
+        }
     }
 
     /// Queues a task's poll: locally if the worker runs on this thread.
@@ -111,6 +118,9 @@ impl Mailbox {
     pub fn hand_over(&self, packet: RxPacket) -> Result<(), RxPacket> {
         self.arrivals.push(packet)?;
         self.doorbell.ring();
+        if self.is_closed() {
+            while self.arrivals.pop().is_some() {}
+        }
         Ok(())
     }
 
@@ -118,6 +128,9 @@ impl Mailbox {
     pub(crate) fn send_datagram(&self, datagram: OutDatagram) -> Result<(), OutDatagram> {
         self.departures.push(datagram)?;
         self.doorbell.ring();
+        if self.is_closed() {
+            while self.departures.pop().is_some() {}
+        }
         Ok(())
     }
 
@@ -125,6 +138,37 @@ impl Mailbox {
     pub(crate) fn wake_when_drained(&self, waker: Waker) {
         self.senders.push(waker);
         self.doorbell.ring();
+        if self.is_closed() {
+            while let Some(waker) = self.senders.pop() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Discards everything that is queued or will be: the worker ended. The tasks that wait for room
+    /// are appended to `wakers`.
+    pub(crate) fn close(&self, wakers: &mut Vec<Waker>) {
+        self.closed.store(true, Ordering::SeqCst);
+        // With the fence in the doorbell's `ring`: either a sender sees the flag, or its message is
+        // found here.
+        fence(Ordering::SeqCst);
+        self.discard_messages();
+        while self.arrivals.pop().is_some() {}
+        while self.departures.pop().is_some() {}
+        wakers.extend(std::iter::from_fn(|| self.senders.pop()));
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    fn discard_messages(&self) {
+        while let Some(message) = self.messages.pop() {
+            if let Message::Spawn(future) = message {
+                // A task may own anything of the program, and this thread may be inside the stack.
+                drop(Foreign::new(Box::new(future) as Deferred));
+            }
+        }
     }
 
     /// Takes the next message.

@@ -20,6 +20,7 @@
 //! | `host` | one stack: a struct of parts, each with its lock inside |
 //! | `turn` | the context of one worker's turn |
 //! | [`ip`], `icmp`, [`udp`], [`tcp`] | a folder for each protocol: packets in, packets out, the application's calls, the parts |
+//! | [`ending`], `shutdown` | the end of a stack, and the ways to it |
 //! | `ports` | ephemeral ports of both transports |
 //! | [`events`] | events of connections, on their way to a subscriber |
 //! | `mailbox`, `doorbell`, `workers` | the way of work from other threads to a worker |
@@ -31,6 +32,7 @@
 #[cfg(any(test, feature = "invariants"))]
 pub(crate) mod check;
 mod doorbell;
+pub mod ending;
 mod error;
 pub mod events;
 pub(crate) mod foreign;
@@ -42,6 +44,7 @@ pub mod mailbox;
 #[cfg(all(test, feature = "loom"))]
 mod models;
 mod ports;
+pub(crate) mod shutdown;
 pub mod task;
 pub mod tcp;
 pub mod turn;

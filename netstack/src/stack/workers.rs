@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Index;
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::mailbox::{Mailbox, Message};
 use super::tcp::connection::Connection;
@@ -58,6 +59,13 @@ impl Workers {
     /// Tells the owner of `connection`, once, that there may be something to send.
     pub(crate) fn drive(&self, connection: &Arc<Connection>) {
         self.owner(connection).drive(connection);
+    }
+
+    /// Appends the tasks that wait for room to send datagrams to `wakers`.
+    pub(crate) fn take_senders(&self, wakers: &mut Vec<Waker>) {
+        for worker in &self.0 {
+            wakers.extend(std::iter::from_fn(|| worker.mailbox.pop_sender()));
+        }
     }
 
     /// Tells every worker to stop.

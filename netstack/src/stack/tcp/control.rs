@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::super::foreign::locked;
 use super::super::host::Host;
 use super::connection::Connection;
 use super::entry::enter;
-use crate::tcp::{State, TcpInfo};
+use crate::tcp::{Readiness, State, TcpInfo};
 
 /// Resets a connection.
 pub(crate) fn abort(host: &Host, connection: &Arc<Connection>) {
@@ -19,18 +20,45 @@ fn connections(host: &Host) -> Vec<Arc<Connection>> {
     locked(|key| host.tcp.connections.snapshot(&mut key.ctx()))
 }
 
-/// Closes every connection politely: a FIN follows what is queued.
+/// Closes a connection politely: a FIN follows what is queued.
+pub(crate) fn close(host: &Host, connection: &Arc<Connection>) {
+    enter(host, connection, |state, cx| state.tcp.close(cx));
+    host.workers.drive(connection);
+}
+
+/// Closes every connection politely.
 pub(crate) fn close_all(host: &Host) {
     for connection in connections(host) {
-        enter(host, &connection, |state, cx| state.tcp.close(cx));
+        close(host, &connection);
+    }
+}
+
+/// Resets every connection. The tasks that wait for them are appended to `wakers`: their owners may
+/// have ended.
+pub(crate) fn end_all(host: &Host, wakers: &mut Vec<Waker>) {
+    for connection in connections(host) {
+        enter(host, &connection, |state, cx| {
+            state.tcp.abort(cx);
+            state.collect_wakers(Readiness::CLOSED, wakers);
+        });
         host.workers.drive(&connection);
     }
 }
 
-/// Resets every connection.
-pub(crate) fn abort_all(host: &Host) {
+/// Takes the connections of a worker that ended out of the table. The tasks that wait for them are
+/// appended to `wakers`.
+pub(crate) fn remove_all(host: &Host, owner: usize, wakers: &mut Vec<Waker>) {
     for connection in connections(host) {
-        abort(host, &connection);
+        if usize::from(connection.owner) != owner {
+            continue;
+        }
+        enter(host, &connection, |state, cx| {
+            state.tcp.abort(cx);
+            state.collect_wakers(Readiness::CLOSED, wakers);
+            state.handshake = None;
+            state.removed = true;
+        });
+        locked(|key| host.tcp.connections.remove(&mut key.ctx(), &connection));
     }
 }
 

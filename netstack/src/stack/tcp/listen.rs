@@ -15,7 +15,19 @@ use crate::demux::BindError;
 
 /// Opens a listening port.
 pub(crate) fn listen(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>> {
+    host.ending.check_open()?;
     host.ip.addressing.check_bind("listen", &local)?;
+    let listener = bind(host, local)?;
+    // The end of the stack closes the listeners of the table: it may have missed this one.
+    if let Err(ended) = host.ending.check_open() {
+        unlisten(host, &listener);
+        return Err(ended);
+    }
+    Ok(listener)
+}
+
+/// Enters a new listener in the table.
+fn bind(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>> {
     locked(|key| {
         let mut local = local;
         if local.port() == 0 {
@@ -66,6 +78,7 @@ pub(crate) fn serve(host: &Host, listener: &Arc<Listener>, service: Service) -> 
 
 /// Takes the next connection that the listener has ready.
 pub(crate) fn poll_accept(
+    host: &Host,
     listener: &Listener,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Arc<Connection>>> {
@@ -78,10 +91,10 @@ pub(crate) fn poll_accept(
         match accept {
             Accept::Ready(connection) => Poll::Ready(Ok(connection)),
             Accept::Wait => Poll::Pending,
-            Accept::Closed => Poll::Ready(Err(io::Error::new(
+            Accept::Closed => Poll::Ready(Err(host.ending.explain(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
                 "accept: the listener was closed",
-            ))),
+            )))),
         }
     })
 }

@@ -11,6 +11,7 @@ use super::super::foreign::locked;
 use super::super::host::Host;
 use super::super::levels::StackLocks;
 use super::connection::Connection;
+use super::control::abort;
 use super::table::InsertError;
 use crate::base::Instant;
 use crate::demux::FlowKey;
@@ -25,7 +26,19 @@ pub(crate) fn connect(
     local: Option<SocketAddr>,
     remote: SocketAddr,
 ) -> io::Result<Arc<Connection>> {
+    host.ending.check_open()?;
     let local = host.ip.addressing.choose_local(local, remote)?;
+    let connection = insert(host, local, remote)?;
+    // The end of the stack resets the connections of the table: it may have missed this one.
+    if let Err(ended) = host.ending.check_open() {
+        abort(host, &connection);
+        return Err(ended);
+    }
+    Ok(connection)
+}
+
+/// Enters a new connection in the table.
+fn insert(host: &Host, local: SocketAddr, remote: SocketAddr) -> io::Result<Arc<Connection>> {
     let attempts = if local.port() == 0 { PORT_ATTEMPTS } else { 1 };
     locked(|key| {
         for _ in 0..attempts {

@@ -32,19 +32,20 @@ pub(crate) fn io_error(error: TcpError) -> io::Error {
 
 /// Ready once the handshake succeeded or failed.
 pub(crate) fn poll_connect(
+    host: &Host,
     connection: &Arc<Connection>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     poll_state(connection, cx, |state, waiter| {
         if let Some(error) = state.tcp.take_error() {
-            return Poll::Ready(Err(io_error(error)));
+            return Poll::Ready(Err(host.ending.explain(io_error(error))));
         }
         match state.tcp.state() {
             State::SynSent | State::SynReceived => {
                 state.writer.register(waiter);
                 Poll::Pending
             }
-            State::Closed => Poll::Ready(Err(io_error(TcpError::Aborted))),
+            State::Closed => Poll::Ready(Err(host.ending.explain(io_error(TcpError::Aborted)))),
             _ => Poll::Ready(Ok(())),
         }
     })
@@ -118,7 +119,7 @@ pub(crate) fn poll_write(
     }
     let poll = poll_state(connection, cx, |state, waiter| {
         if let Some(error) = write_error(state) {
-            return Poll::Ready(Err(error));
+            return Poll::Ready(Err(host.ending.explain(error)));
         }
         let taken = state.tcp.send(data, &host.buffers);
         if taken == 0 {
@@ -144,7 +145,7 @@ pub(crate) fn poll_write_payload(
     let poll = poll_state(connection, cx, |state, waiter| {
         while !payload.is_empty() {
             if let Some(error) = write_error(state) {
-                return Poll::Ready(Err(error));
+                return Poll::Ready(Err(host.ending.explain(error)));
             }
             let room = state.tcp.send_room();
             if room == 0 {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use packet::Payload;
@@ -36,6 +36,7 @@ pub(crate) fn bind(
     local: SocketAddr,
     count: usize,
 ) -> io::Result<Vec<Arc<BoundSocket>>> {
+    host.ending.check_open()?;
     host.ip.addressing.check_bind("bind", &local)?;
     locked(|key| {
         let mut local = local;
@@ -83,12 +84,26 @@ pub(crate) fn unbind(host: &Host, socket: &Arc<BoundSocket>) {
     });
 }
 
+/// Appends the tasks that wait for datagrams to `wakers`.
+pub(crate) fn wake_all(host: &Host, wakers: &mut Vec<Waker>) {
+    locked(|key| {
+        for group in host.udp.snapshot(&mut key.ctx()) {
+            for socket in group.sockets() {
+                socket.state.with(&mut key.ctx(), |state, _| {
+                    state.readers.drain_into(wakers);
+                });
+            }
+        }
+    });
+}
+
 /// Connects a socket.
 pub(crate) fn connect(
     host: &Host,
     socket: &Arc<BoundSocket>,
     remote: SocketAddr,
 ) -> io::Result<()> {
+    host.ending.check_open()?;
     let wanted = Some(socket.local()).filter(|bound| !bound.ip().is_unspecified());
     let mut local = host.ip.addressing.choose_local(wanted, remote)?;
     local.set_port(socket.local().port());
@@ -122,13 +137,19 @@ pub(crate) fn peer(socket: &BoundSocket) -> Option<SocketAddr> {
 }
 
 /// Takes the oldest datagram of a socket, with its sender.
+///
+/// # Errors
+/// An ICMP error about an earlier datagram, or the stack ended.
 pub(crate) fn poll_recv(
+    host: &Host,
     socket: &BoundSocket,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<(Payload, SocketAddr)>> {
     Waiter::poll(cx, |waiter| {
         locked(|key| {
             socket.state.with(&mut key.ctx(), |state, _| {
+                // Under the lock under which the end of the stack takes the wakers.
+                host.ending.check()?;
                 if let Some(error) = state.socket.take_error() {
                     return Poll::Ready(Err(io_error(error)));
                 }
@@ -168,6 +189,7 @@ pub(crate) fn poll_send(
     payload: &mut Payload,
     to: Option<SocketAddr>,
 ) -> Poll<io::Result<()>> {
+    host.ending.check()?;
     let flow = match address(socket, payload.len(), to) {
         Ok(flow) => flow,
         Err(error) => return Poll::Ready(Err(error)),

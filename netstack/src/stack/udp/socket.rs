@@ -24,6 +24,11 @@ impl SocketGroup {
         Arc::new(Self(sockets.into()))
     }
 
+    /// Returns the sockets of the group.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Arc<BoundSocket>> {
+        self.0.iter()
+    }
+
     /// Returns the socket for datagrams that worker `index` received.
     pub(crate) fn of_worker(&self, index: usize) -> Option<&Arc<BoundSocket>> {
         self.0.get(index % self.0.len().max(1))

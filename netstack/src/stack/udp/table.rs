@@ -63,6 +63,15 @@ impl SocketTable {
         self.0.with_write(ctx, |table, _| table.bind(local, group))
     }
 
+    /// Returns every group of sockets.
+    pub(crate) fn snapshot<L>(&self, ctx: &mut LockCtx<'_, L>) -> Vec<Arc<SocketGroup>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.0
+            .with_read(ctx, |table, _| table.values().cloned().collect())
+    }
+
     /// Enters a connected socket in place of its entry for `before`; false if the pair of addresses
     /// is taken or the table is full.
     pub(crate) fn connect<L>(
