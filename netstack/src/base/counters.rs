@@ -142,6 +142,9 @@ counters! {
         TcpResetsIn => "tcp_resets_in",
         /// Packets handed over from the worker that received them to the one that owns their flow.
         HandedOver => "handed_over",
+        /// Panics in the program's code (tasks, services, wakers, subscribers, devices, destructors)
+        /// that the stack caught.
+        ProgramPanics => "program_panics",
     }
 }
 

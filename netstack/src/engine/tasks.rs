@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
+use crate::stack::contain::contain;
 use crate::stack::mailbox::Mailbox;
 use crate::stack::task::TaskFuture;
 
@@ -81,7 +82,7 @@ impl Tasks {
     pub(super) fn clear(&mut self) {
         for slot in &mut self.slots {
             let ended = slot.future.take();
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(ended)));
+            contain("a task's destructor", || drop(ended));
         }
     }
 
@@ -95,14 +96,14 @@ impl Tasks {
             return;
         };
         let waker = Waker::from(Arc::clone(&slot.handle));
-        let poll = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let poll = contain("a task", || {
             future.as_mut().poll(&mut Context::from_waker(&waker))
-        }));
-        if !matches!(poll, Ok(std::task::Poll::Pending)) {
+        });
+        if !matches!(poll, Some(std::task::Poll::Pending)) {
             let ended = slot.future.take();
             self.free.push(id);
             // Its destructor may call into the stack: run it when the slot is consistent again.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(ended)));
+            contain("a task's destructor", || drop(ended));
         }
     }
 }

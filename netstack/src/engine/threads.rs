@@ -15,8 +15,8 @@ use super::pauses::Pauses;
 use super::worker::Worker;
 use crate::base::time::Duration;
 use crate::device::Device;
+use crate::stack::contain::message_of;
 use crate::stack::ending::EndReason;
-use crate::stack::foreign::message_of;
 
 /// Longest pause that a worker spins through.
 const SPIN: Duration = Duration::from_micros(60);

@@ -18,6 +18,7 @@ use super::wheel::{TimerId, Wheel};
 use crate::base::Instant;
 use crate::device::Device;
 use crate::stack::Host;
+use crate::stack::contain::{catch, contain};
 use crate::stack::ending::EndReason;
 use crate::stack::levels::StackLocks;
 use crate::stack::mailbox::{Mailbox, Message};
@@ -108,12 +109,20 @@ impl<D: Device + ?Sized> Worker<D> {
     /// Lets go of everything that this worker has: it will not be turned again. Its tasks are dropped,
     /// its connections leave the table, and what other threads send to it is discarded.
     pub fn finish(mut self) {
-        for waker in self.state.work.wakers.drain(..) {
-            waker.wake();
-        }
+        foreign::wake_all(self.state.work.wakers.drain(..));
         self.tasks.clear();
-        self.state.work.spawn.clear();
-        shutdown::end_worker(&self.host, self.state.index);
+        for future in self.state.work.spawn.drain(..) {
+            contain("a task's destructor", || drop(future));
+        }
+        self.state.work.serve.clear();
+        let Self {
+            device,
+            host,
+            state,
+            ..
+        } = self;
+        contain("a device's destructor", || drop(device));
+        shutdown::end_worker(&host, state.index);
         foreign::drop_deferred();
     }
 
@@ -136,6 +145,7 @@ impl<D: Device + ?Sized> Worker<D> {
         busy |= self.drive(key, now)?;
         self.send(key)?;
         key.lend(foreign::drop_deferred);
+        self.host.workers.count_panics_of(self.state.index);
         let progress = Progress {
             busy,
             next_timer: self.next_timer(),
@@ -154,7 +164,8 @@ impl<D: Device + ?Sized> Worker<D> {
         if !self.mailbox.fall_asleep() {
             return Ok(());
         }
-        let parked = self.device.park(until.map(|until| until - now));
+        let device = &mut self.device;
+        let parked = call_device(|| device.park(until.map(|until| until - now)));
         self.mailbox.awake();
         parked
     }
@@ -185,7 +196,9 @@ impl<D: Device + ?Sized> Worker<D> {
         let (device, received) = (&mut self.device, &mut self.received);
         let buffers = &self.host.buffers;
         // A device may be the program's: nothing is locked, and the key is free for it.
-        key.lend(|| device.recv_batch(received, RECV_BATCH, buffers, now, counters))?;
+        key.lend(|| {
+            call_device(|| device.recv_batch(received, RECV_BATCH, buffers, now, counters))
+        })?;
         if self.received.is_empty() {
             return Ok(false);
         }
@@ -290,9 +303,7 @@ impl<D: Device + ?Sized> Worker<D> {
                 for (service, connection) in serve.drain(..) {
                     started.extend(service.start(connection));
                 }
-                for waker in wakers.drain(..) {
-                    waker.wake();
-                }
+                foreign::wake_all(wakers.drain(..));
             });
         });
         keep_allocation(&mut work.wakers, wakers);
@@ -352,8 +363,14 @@ impl<D: Device + ?Sized> Worker<D> {
             return Ok(());
         }
         let (device, counters) = (&mut self.device, &self.state.counters);
-        key.lend(|| device.send_batch(batch, counters))
+        key.lend(|| call_device(|| device.send_batch(batch, counters)))
     }
+}
+
+/// Calls a device, which may be the program's. A panic of it is an error: the device is gone.
+fn call_device<R>(f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+    catch("a device", f)
+        .unwrap_or_else(|message| Err(io::Error::other(format!("its code panicked: {message}"))))
 }
 
 /// Puts an emptied list back for its allocation, unless new entries came in meanwhile.

@@ -124,7 +124,7 @@ impl Stack {
     }
 
     /// Passes the events of every connection to `subscriber` from now on. Without a subscriber no
-    /// event is built.
+    /// event is built. The subscriber is dropped when the stack ends.
     ///
     /// ```no_run
     /// # fn example(stack: &netstack::net::Stack) -> Result<(), netstack::net::HasSubscriber> {

@@ -8,6 +8,8 @@
 
 use std::sync::OnceLock;
 
+use super::contain::contain;
+
 #[cfg(feature = "loom")]
 use loom::sync::atomic::{AtomicBool, Ordering, fence};
 #[cfg(not(feature = "loom"))]
@@ -37,7 +39,7 @@ impl Doorbell {
                 .is_ok()
             && let Some(unpark) = self.unpark.get()
         {
-            unpark();
+            contain("an unparker", unpark);
         }
     }
 

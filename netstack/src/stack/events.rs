@@ -11,8 +11,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use lockorder::Mutex;
+
+use super::contain::contain;
+use super::foreign::{Deferred, DeferredValue, Foreign, ForeignValue, locked};
+use super::levels;
 use crate::base::Instant;
 use crate::demux::FlowKey;
 use crate::tcp;
@@ -50,15 +56,34 @@ impl<F: Fn(&ConnectionEvent) + Send + Sync + 'static> Subscriber for F {
 #[error("subscribe: this stack has a subscriber already; let that one pass the events on")]
 pub struct HasSubscriber;
 
+impl ForeignValue for Arc<dyn Subscriber> {
+    fn defer(self) -> DeferredValue {
+        (Box::new(self) as Deferred).defer()
+    }
+}
+
 /// The subscriber of a stack, if it has one.
-#[derive(Default)]
-pub(crate) struct Subscription(OnceLock<Arc<dyn Subscriber>>);
+pub(crate) struct Subscription {
+    /// True if there is one: asked for each call into a connection.
+    is_some: AtomicBool,
+    subscriber: Mutex<levels::Subscription, Foreign<Arc<dyn Subscriber>>>,
+}
+
+impl Default for Subscription {
+    fn default() -> Self {
+        Self {
+            is_some: AtomicBool::new(false),
+            subscriber: Mutex::new(Foreign::none()),
+        }
+    }
+}
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0.get() {
-            Some(_) => "Subscription(Some)",
-            None => "Subscription(None)",
+        f.write_str(if self.is_some() {
+            "Subscription(Some)"
+        } else {
+            "Subscription(None)"
         })
     }
 }
@@ -66,20 +91,48 @@ impl fmt::Debug for Subscription {
 impl Subscription {
     /// Sets the subscriber, once.
     pub(crate) fn set(&self, subscriber: Arc<dyn Subscriber>) -> Result<(), HasSubscriber> {
-        self.0.set(subscriber).map_err(|_| HasSubscriber)
+        let subscriber = Foreign::new(subscriber);
+        locked(|key| {
+            self.subscriber.with(&mut key.ctx(), |current, _| {
+                if current.get().is_some() {
+                    return Err(HasSubscriber);
+                }
+                *current = subscriber;
+                self.is_some.store(true, Ordering::Release);
+                Ok(())
+            })
+        })
+    }
+
+    /// Lets go of the subscriber.
+    pub(crate) fn clear(&self) {
+        self.is_some.store(false, Ordering::Release);
+        let subscriber = locked(|key| {
+            self.subscriber.with(&mut key.ctx(), |current, _| {
+                std::mem::replace(current, Foreign::none())
+            })
+        });
+        drop(subscriber);
     }
 
     /// True if there is a subscriber.
     #[inline]
     pub(crate) fn is_some(&self) -> bool {
-        self.0.get().is_some()
+        self.is_some.load(Ordering::Acquire)
     }
 
     /// Passes events to the subscriber. Runs code of the program: nothing may be locked.
     pub(crate) fn deliver(&self, events: &mut Vec<ConnectionEvent>) {
-        if let Some(subscriber) = self.0.get() {
-            for event in events.drain(..) {
-                subscriber.on_event(&event);
+        if events.is_empty() {
+            return;
+        }
+        let subscriber = Foreign::from(locked(|key| {
+            self.subscriber
+                .with(&mut key.ctx(), |current, _| current.get().cloned())
+        }));
+        for event in events.drain(..) {
+            if let Some(subscriber) = subscriber.get() {
+                contain("a subscriber", || subscriber.on_event(&event));
             }
         }
     }

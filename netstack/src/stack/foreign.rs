@@ -10,7 +10,6 @@
 //!   [`Waiter::poll`] alone, between two attempts and outside the lock.
 //! * **Consume.** No code path has to remember to carry wakers, listeners or payloads out of a lock.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
 
@@ -18,6 +17,7 @@ use bytes::Bytes;
 use lockorder::Key;
 use packet::Payload;
 
+use super::contain::contain;
 use super::levels::StackLocks;
 
 /// Something whose destructor is code of the program.
@@ -87,6 +87,12 @@ impl<T: ForeignValue> Foreign<T> {
     }
 }
 
+impl<T: ForeignValue> From<Option<T>> for Foreign<T> {
+    fn from(value: Option<T>) -> Self {
+        Self(value)
+    }
+}
+
 impl<T: ForeignValue> Drop for Foreign<T> {
     fn drop(&mut self) {
         let Some(value) = self.0.take() else {
@@ -94,7 +100,10 @@ impl<T: ForeignValue> Drop for Foreign<T> {
         };
         match Key::<StackLocks>::take() {
             // Nothing is locked on this thread. The key goes back first: the value may need it.
-            Some(key) => drop(key),
+            Some(key) => {
+                drop(key);
+                contain("a destructor", || drop(value));
+            }
             None => {
                 let DeferredValue(value) = value.defer();
                 // At thread exit the list may be gone; then there is no worker and no lock either.
@@ -127,9 +136,20 @@ pub(crate) fn drop_deferred() {
             .ok()
             .flatten();
         match dropped {
-            Some(dropped) => drop(dropped),
+            Some(dropped) => {
+                for value in dropped {
+                    contain("a destructor", || drop(value));
+                }
+            }
             None => return,
         }
+    }
+}
+
+/// Wakes tasks. Runs code of the program: nothing may be locked.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        contain("a waker", || waker.wake());
     }
 }
 
@@ -145,16 +165,6 @@ pub(crate) fn locked<R>(f: impl FnOnce(&mut Key<StackLocks>) -> R) -> R {
     };
     drop_deferred();
     result
-}
-
-/// Returns the message of a panic.
-pub(crate) fn message_of(panic: Box<dyn Any + Send>) -> String {
-    match panic.downcast::<String>() {
-        Ok(message) => *message,
-        Err(panic) => panic
-            .downcast_ref::<&str>()
-            .map_or_else(|| "no message".to_owned(), |message| (*message).to_owned()),
-    }
 }
 
 /// Returns `payload` in a form whose memory may be released under a lock: memory that the program

@@ -31,6 +31,8 @@ lockorder::lock_order! {
     level IcmpLimiter;
     /// The tasks that wait for the stack's end.
     level Ending;
+    /// The subscriber of the stack.
+    level Subscription;
 
     StackLocks => Threads;
     StackLocks => Connection => AcceptQueue;
@@ -40,4 +42,5 @@ lockorder::lock_order! {
     StackLocks => Reassembly;
     StackLocks => IcmpLimiter;
     StackLocks => Ending;
+    StackLocks => Subscription;
 }

@@ -13,7 +13,7 @@ use crossbeam_queue::{ArrayQueue, SegQueue};
 use packet::frame::RxPacket;
 
 use super::doorbell::Doorbell;
-use super::foreign::{Deferred, Foreign};
+use super::foreign::{Deferred, Foreign, wake_all};
 use super::task::TaskFuture;
 use super::tcp::connection::Connection;
 use super::udp::socket::OutDatagram;
@@ -139,9 +139,7 @@ impl Mailbox {
         self.senders.push(waker);
         self.doorbell.ring();
         if self.is_closed() {
-            while let Some(waker) = self.senders.pop() {
-                waker.wake();
-            }
+            wake_all(std::iter::from_fn(|| self.senders.pop()));
         }
     }
 

@@ -25,12 +25,14 @@
 //! | [`events`] | events of connections, on their way to a subscriber |
 //! | `mailbox`, `doorbell`, `workers` | the way of work from other threads to a worker |
 //! | `worklist`, `task` | the work of the worker on this thread |
+//! | `contain` | panics of the program's code: caught and counted |
 //! | `foreign` | values of the program: dropped, cloned and called with nothing locked |
 //!
 //! No file imports one that imports it: a test reads the sources and fails on a circle.
 
 #[cfg(any(test, feature = "invariants"))]
 pub(crate) mod check;
+pub(crate) mod contain;
 mod doorbell;
 pub mod ending;
 mod error;

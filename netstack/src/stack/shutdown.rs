@@ -4,10 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::task::Waker;
 
 use super::ending::EndReason;
-use super::foreign::locked;
+use super::foreign::{locked, wake_all};
 use super::host::Host;
 use super::tcp::connection::Connection;
 use super::tcp::{control, listen};
@@ -37,7 +36,8 @@ pub(crate) fn end(host: &Host, reason: EndReason) {
     app::wake_all(host, &mut wakers);
     host.workers.take_senders(&mut wakers);
     host.ending.take_waiting(&mut wakers);
-    wakers.into_iter().for_each(Waker::wake);
+    wake_all(wakers);
+    host.workers.count_panics();
 }
 
 /// Removes what worker `index` owned: it ended, and its connections can send nothing any more.
@@ -45,7 +45,12 @@ pub(crate) fn end_worker(host: &Host, index: usize) {
     let mut wakers = Vec::new();
     control::remove_all(host, index, &mut wakers);
     host.workers[index].mailbox.close(&mut wakers);
-    wakers.into_iter().for_each(Waker::wake);
+    wake_all(wakers);
+    if host.workers.is_last_to_end() {
+        // It may own a handle of the stack.
+        host.subscription.clear();
+    }
+    host.workers.count_panics();
 }
 
 /// Closes the connections that have been quiet for a while, so that those which still transfer

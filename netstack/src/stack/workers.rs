@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::ops::Index;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
+use super::contain::take_caught;
 use super::mailbox::{Mailbox, Message};
 use super::tcp::connection::Connection;
 use super::worklist;
 use crate::base::Counters;
+use crate::base::counters::Counter;
 
 /// One worker, as other threads see it.
 #[derive(Debug)]
@@ -21,13 +24,16 @@ pub struct WorkerHandle {
 
 /// The workers of a stack: at least one.
 #[derive(Debug)]
-pub struct Workers(Box<[WorkerHandle]>);
+pub struct Workers {
+    handles: Box<[WorkerHandle]>,
+    ended: AtomicUsize,
+}
 
 impl Index<usize> for Workers {
     type Output = WorkerHandle;
 
     fn index(&self, index: usize) -> &WorkerHandle {
-        &self.0[index]
+        &self.handles[index]
     }
 }
 
@@ -38,22 +44,25 @@ impl Workers {
             mailbox: Arc::new(Mailbox::new()),
             counters: Arc::new(Counters::new()),
         };
-        Self((0..count.max(1)).map(worker).collect())
+        Self {
+            handles: (0..count.max(1)).map(worker).collect(),
+            ended: AtomicUsize::new(0),
+        }
     }
 
     /// Returns the number of workers.
     pub(crate) fn count(&self) -> usize {
-        self.0.len()
+        self.handles.len()
     }
 
     /// Returns each worker's counters.
     pub(crate) fn counters(&self) -> impl Iterator<Item = &Counters> {
-        self.0.iter().map(|worker| &*worker.counters)
+        self.handles.iter().map(|worker| &*worker.counters)
     }
 
     /// Returns the mailbox of the worker that owns `connection`.
     pub(crate) fn owner(&self, connection: &Connection) -> &Mailbox {
-        &self.0[usize::from(connection.owner)].mailbox
+        &self.handles[usize::from(connection.owner)].mailbox
     }
 
     /// Tells the owner of `connection`, once, that there may be something to send.
@@ -63,14 +72,33 @@ impl Workers {
 
     /// Appends the tasks that wait for room to send datagrams to `wakers`.
     pub(crate) fn take_senders(&self, wakers: &mut Vec<Waker>) {
-        for worker in &self.0 {
+        for worker in &self.handles {
             wakers.extend(std::iter::from_fn(|| worker.mailbox.pop_sender()));
         }
     }
 
+    /// Notes that a worker ended; true if it was the last.
+    pub(crate) fn is_last_to_end(&self) -> bool {
+        self.ended.fetch_add(1, Ordering::AcqRel) + 1 == self.count()
+    }
+
+    /// Counts the panics of the program that were caught on this thread, with worker `index`.
+    #[inline]
+    pub(crate) fn count_panics_of(&self, index: usize) {
+        let caught = take_caught();
+        if caught > 0 {
+            self[index].counters.add(Counter::ProgramPanics, caught);
+        }
+    }
+
+    /// [`Workers::count_panics_of`] for a thread that may be no worker's.
+    pub(crate) fn count_panics(&self) {
+        self.count_panics_of(self.current().unwrap_or(0));
+    }
+
     /// Tells every worker to stop.
     pub(crate) fn stop(&self) {
-        for worker in &self.0 {
+        for worker in &self.handles {
             worker.mailbox.send(Message::Stop);
         }
     }
@@ -78,7 +106,9 @@ impl Workers {
     /// Returns the number of the worker on this thread, if it is one of these.
     pub(crate) fn current(&self) -> Option<usize> {
         let id = worklist::current_mailbox()?;
-        self.0.iter().position(|worker| worker.mailbox.id() == id)
+        self.handles
+            .iter()
+            .position(|worker| worker.mailbox.id() == id)
     }
 
     /// Chooses the owner of a new connection of ours: the worker on this thread, or else one by the

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
+use super::super::contain::contain;
 use super::super::foreign::{Deferred, DeferredValue, Foreign, ForeignValue, Waiter, WakerSet};
 use super::super::task::TaskFuture;
 
@@ -88,9 +89,11 @@ impl<C: 'static> Service<C> {
         Self(Foreign::new(start))
     }
 
-    /// Starts the service for `connection`. Runs code of the program: nothing may be locked.
+    /// Starts the service for `connection`; `None` if that panicked. Runs code of the program: nothing
+    /// may be locked.
     pub(crate) fn start(&self, connection: C) -> Option<TaskFuture> {
-        self.0.get().map(|start| start(connection))
+        let start = self.0.get()?;
+        contain("a service", || start(connection))
     }
 }
 

@@ -17,5 +17,6 @@ pub(crate) fn enter<R>(
     let mut log = EventLog::new(&host.subscription, connection.flow, &mut events);
     let result = connection.with_state(|state| f(state, log.context(now)));
     host.subscription.deliver(&mut events);
+    host.workers.count_panics();
     result
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::super::foreign::{Waiter, locked};
+use super::super::foreign::{Waiter, locked, wake_all};
 use super::super::host::Host;
 use super::super::mailbox::Message;
 use super::accept::Accept;
@@ -111,9 +111,7 @@ pub(crate) fn unlisten(host: &Host, listener: &Arc<Listener>) {
     for connection in waiting {
         abort(host, &connection);
     }
-    for waker in wakers {
-        waker.wake();
-    }
+    wake_all(wakers);
 }
 
 /// Closes every listening port.
