@@ -23,6 +23,28 @@ impl Tcp {
     }
 }
 
+/// Returns true if a walk over `len` elements is due: always if they are few, otherwise often enough that
+/// walks cost [`WALK_ELEMENTS`] a call on average. A queue of a thousand slices would make each check of
+/// a bulk transfer a thousand steps long.
+#[cfg(any(test, feature = "invariants"))]
+pub(super) fn walk_is_due(len: usize) -> bool {
+    thread_local! {
+        static EARNED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+    if len <= WALK_ELEMENTS {
+        return true;
+    }
+    EARNED.with(|earned| {
+        let now = earned.get() + WALK_ELEMENTS;
+        earned.set(if now >= len { now - len } else { now });
+        now >= len
+    })
+}
+
+/// Elements that a check may look at in one call, on average.
+#[cfg(any(test, feature = "invariants"))]
+const WALK_ELEMENTS: usize = 64;
+
 #[cfg(any(test, feature = "invariants"))]
 mod snapshot {
     use crate::tcp::phase::Phase;

@@ -102,6 +102,9 @@ impl Ring {
     /// Checks that the slices are as long as the ring says.
     #[cfg(any(test, feature = "invariants"))]
     pub(crate) fn check(&self) {
+        if !crate::tcp::invariants::walk_is_due(self.chunks.len()) {
+            return;
+        }
         assert!(self.chunks.iter().all(|chunk| !chunk.is_empty()));
         assert_eq!(
             self.chunks.iter().map(Payload::len).sum::<usize>(),
