@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 
 use packet::Payload;
 use tokio::io::ReadBuf;
@@ -12,6 +12,7 @@ use crate::stack::Host;
 use crate::stack::foreign::releasable;
 use crate::stack::tcp::connection::{Connection, ConnectionState};
 use crate::stack::tcp::stream;
+use crate::stack::waiters::Wait;
 
 /// A share in the application's side of a connection. Dropping the last one closes the connection.
 pub(super) struct Handle {
@@ -58,15 +59,15 @@ impl Handle {
         }
     }
 
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        stream::poll_write(&self.host, &self.connection, cx, data)
+    pub(super) fn poll_write(&self, wait: Wait<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        stream::poll_write(&self.host, &self.connection, wait, data)
     }
 
     /// Queues all of `payload` without a copy.
     pub(super) async fn send_payload(&self, payload: Payload) -> io::Result<()> {
         let mut payload = releasable(payload);
         std::future::poll_fn(|cx| {
-            stream::poll_write_payload(&self.host, &self.connection, cx, &mut payload)
+            stream::poll_write_payload(&self.host, &self.connection, cx.into(), &mut payload)
         })
         .await
     }
@@ -116,9 +117,9 @@ impl Reader {
         &self.chunk
     }
 
-    pub(super) fn poll_fill_buf(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+    pub(super) fn poll_fill_buf(&mut self, wait: Wait<'_>) -> Poll<io::Result<&[u8]>> {
         if self.chunk.is_empty()
-            && let Some(chunk) = ready!(self.poll_chunk(cx))?
+            && let Some(chunk) = ready!(self.poll_chunk(wait))?
         {
             self.chunk = chunk;
         }
@@ -140,16 +141,19 @@ impl Reader {
     /// after a request to see if the client is gone, and would drop a request that came with the FIN.
     pub(super) fn poll_read(
         &mut self,
-        cx: &mut Context<'_>,
+        wait: Wait<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if out.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
         let was_short = std::mem::take(&mut self.was_short);
-        let available = ready!(self.poll_fill_buf(cx))?;
-        if available.is_empty() && was_short {
-            cx.waker().wake_by_ref();
+        let later = wait.waker().filter(|_| was_short).cloned();
+        let available = ready!(self.poll_fill_buf(wait))?;
+        if available.is_empty()
+            && let Some(waker) = later
+        {
+            waker.wake();
             return Poll::Pending;
         }
         let count = available.len().min(out.remaining());
@@ -159,20 +163,17 @@ impl Reader {
         Poll::Ready(Ok(()))
     }
 
-    pub(super) fn poll_payload(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Option<Payload>>> {
+    pub(super) fn poll_payload(&mut self, wait: Wait<'_>) -> Poll<io::Result<Option<Payload>>> {
         if self.chunk.is_empty() {
-            self.poll_chunk(cx)
+            self.poll_chunk(wait)
         } else {
             Poll::Ready(Ok(Some(std::mem::take(&mut self.chunk))))
         }
     }
 
-    fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Payload>>> {
+    fn poll_chunk(&self, wait: Wait<'_>) -> Poll<io::Result<Option<Payload>>> {
         let Handle { host, connection } = &self.handle;
-        match ready!(stream::poll_recv(host, connection, cx)) {
+        match ready!(stream::poll_recv(host, connection, wait)) {
             Ok(None) => Poll::Ready(self.handle.check_end().map(|()| None)),
             received => Poll::Ready(received.map_err(|error| host.ending.explain(error))),
         }

@@ -12,6 +12,7 @@ use crate::engine::clock::Clock;
 use crate::stack::ending::EndReason;
 use crate::stack::shutdown::{self, Draining};
 use crate::stack::tcp::control;
+use crate::stack::waiters::wait;
 use crate::stack::worklist;
 
 /// Time between two looks at what is left to close.
@@ -120,7 +121,8 @@ impl Stack {
     /// # }
     /// ```
     pub async fn closed(&self) -> EndReason {
-        std::future::poll_fn(|cx| self.host.ending.poll(cx)).await
+        let ending = &self.host.ending;
+        wait(|wait| ending.poll(wait), |ticket| ending.forget(ticket)).await
     }
 
     fn end_blocking(&self, manner: Manner, grace: Duration) -> io::Result<ShutdownReport> {

@@ -79,7 +79,7 @@ impl OwnedReadHalf {
     /// # Errors
     /// The connection ended in an error.
     pub async fn recv_payload(&mut self) -> io::Result<Option<Payload>> {
-        std::future::poll_fn(|cx| self.0.poll_payload(cx)).await
+        std::future::poll_fn(|cx| self.0.poll_payload(cx.into())).await
     }
 
     /// Returns our address and port.
@@ -101,7 +101,7 @@ impl OwnedReadHalf {
 
 impl AsyncBufRead for OwnedReadHalf {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        self.get_mut().0.poll_fill_buf(cx)
+        self.get_mut().0.poll_fill_buf(cx.into())
     }
 
     fn consume(self: Pin<&mut Self>, amount: usize) {
@@ -115,7 +115,7 @@ impl AsyncRead for OwnedReadHalf {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().0.poll_read(cx, out)
+        self.get_mut().0.poll_read(cx.into(), out)
     }
 }
 
@@ -164,7 +164,7 @@ impl AsyncWrite for OwnedWriteHalf {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.handle.poll_write(cx, data)
+        self.handle.poll_write(cx.into(), data)
     }
 
     /// Written data leaves by itself: there is nothing to wait for.

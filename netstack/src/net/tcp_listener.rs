@@ -13,6 +13,7 @@ use crate::stack::Host;
 use crate::stack::task::TaskFuture;
 use crate::stack::tcp::connection::{Connection, Listener, Service};
 use crate::stack::tcp::listen;
+use crate::stack::waiters::wait;
 
 /// Accepts TCP connections, as `tokio::net::TcpListener` does. Dropping it closes the port and resets
 /// the connections that were not accepted.
@@ -69,17 +70,24 @@ impl TcpListener {
         })
     }
 
-    /// Accepts the next established connection; returns it with its peer.
+    /// Accepts the next established connection; returns it with its peer. As many tasks as like may
+    /// wait.
     ///
     /// # Errors
     /// The stack ended: the error says why.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+        let accepted = wait(
+            |wait| listen::poll_accept(&self.host, &self.listener, wait),
+            |ticket| listen::forget(&self.listener, ticket),
+        )
+        .await;
+        accepted.map(|connection| with_peer(Arc::clone(&self.host), connection))
     }
 
-    /// [`TcpListener::accept`] for hand-written futures. Every task that waits is woken.
+    /// [`TcpListener::accept`] for hand-written futures. Of the tasks that poll, the latest is woken, as
+    /// with tokio.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        listen::poll_accept(&self.host, &self.listener, cx)
+        listen::poll_accept(&self.host, &self.listener, cx.into())
             .map_ok(|connection| with_peer(Arc::clone(&self.host), connection))
     }
 

@@ -16,6 +16,7 @@ use crate::base::time::Duration;
 use crate::stack::Host;
 use crate::stack::tcp::connection::Connection;
 use crate::stack::tcp::{open, stream};
+use crate::stack::waiters::{Wait, wait};
 use crate::tcp::TcpInfo;
 
 /// A TCP stream, as `tokio::net::TcpStream` is one.
@@ -85,7 +86,7 @@ impl TcpStream {
         // Dropped while it waits, the stream aborts the attempt.
         let stream = Self::new(Arc::clone(&stack.host), connection);
         let Handle { host, connection } = stream.handle();
-        std::future::poll_fn(|cx| stream::poll_connect(host, connection, cx)).await?;
+        std::future::poll_fn(|cx| stream::poll_connect(host, connection, cx.into())).await?;
         Ok(stream)
     }
 
@@ -206,7 +207,7 @@ impl TcpStream {
 
     /// [`TcpStream::recv_payload`] for hand-written futures.
     pub fn poll_recv_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Payload>>> {
-        self.0.poll_payload(cx)
+        self.0.poll_payload(cx.into())
     }
 
     /// Queues all of `payload` without a copy; waits for room in the send buffer.
@@ -217,25 +218,34 @@ impl TcpStream {
         self.handle().send_payload(payload).await
     }
 
-    /// Waits until there is something to read, the end of the stream, or an error.
+    /// Waits until there is something to read, the end of the stream, or an error. As many tasks as like
+    /// may wait.
     ///
     /// # Errors
     /// The stack ended. An error of the connection is reported by the next read.
     pub async fn readable(&self) -> io::Result<()> {
         if self.0.buffered().is_empty() {
             let connection = &self.handle().connection;
-            std::future::poll_fn(|cx| stream::poll_readable(connection, cx)).await;
+            wait(
+                |wait| stream::poll_readable(connection, wait),
+                |ticket| stream::forget_reader(connection, ticket),
+            )
+            .await;
         }
         self.handle().host.ending.check()
     }
 
-    /// Waits until there is room to write, or an error.
+    /// Waits until there is room to write, or an error. As many tasks as like may wait.
     ///
     /// # Errors
     /// The stack ended. An error of the connection is reported by the next write.
     pub async fn writable(&self) -> io::Result<()> {
         let connection = &self.handle().connection;
-        std::future::poll_fn(|cx| stream::poll_writable(connection, cx)).await;
+        wait(
+            |wait| stream::poll_writable(connection, wait),
+            |ticket| stream::forget_writer(connection, ticket),
+        )
+        .await;
         self.handle().host.ending.check()
     }
 
@@ -244,9 +254,8 @@ impl TcpStream {
     /// # Errors
     /// `WouldBlock` if there is none; the error that the connection ended in.
     pub fn try_read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut out = ReadBuf::new(out);
-        match self.0.poll_read(&mut cx, &mut out) {
+        match self.0.poll_read(Wait::Never, &mut out) {
             Poll::Ready(result) => result.map(|()| out.filled().len()),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -257,8 +266,7 @@ impl TcpStream {
     /// # Errors
     /// `WouldBlock` if there is no room; the error that the connection ended in.
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        match self.handle().poll_write(&mut cx, data) {
+        match self.handle().poll_write(Wait::Never, data) {
             Poll::Ready(result) => result,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -276,7 +284,11 @@ impl TcpStream {
             return Ok(count);
         }
         let connection = &self.handle().connection;
-        let peeked = std::future::poll_fn(|cx| stream::poll_peek(connection, cx, out)).await;
+        let peeked = wait(
+            |wait| stream::poll_peek(connection, wait, out),
+            |ticket| stream::forget_reader(connection, ticket),
+        )
+        .await;
         match peeked {
             Ok(0) if !out.is_empty() => self.handle().check_end().map(|()| 0),
             peeked => peeked.map_err(|error| self.handle().host.ending.explain(error)),
@@ -297,7 +309,7 @@ impl TcpStream {
 
 impl AsyncBufRead for TcpStream {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        self.get_mut().0.poll_fill_buf(cx)
+        self.get_mut().0.poll_fill_buf(cx.into())
     }
 
     fn consume(self: Pin<&mut Self>, amount: usize) {
@@ -311,7 +323,7 @@ impl AsyncRead for TcpStream {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().0.poll_read(cx, out)
+        self.get_mut().0.poll_read(cx.into(), out)
     }
 }
 
@@ -321,7 +333,7 @@ impl AsyncWrite for TcpStream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.handle().poll_write(cx, data)
+        self.handle().poll_write(cx.into(), data)
     }
 
     /// Written data leaves by itself: there is nothing to wait for.

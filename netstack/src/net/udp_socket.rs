@@ -15,6 +15,7 @@ use crate::stack::Host;
 use crate::stack::foreign::releasable;
 use crate::stack::udp::app;
 use crate::stack::udp::socket::BoundSocket;
+use crate::stack::waiters::{Wait, wait};
 
 /// Sends and receives datagrams, as `tokio::net::UdpSocket` does.
 ///
@@ -136,11 +137,14 @@ impl UdpSocket {
     }
 
     async fn send_whole(&self, mut payload: Payload, to: Option<SocketAddr>) -> io::Result<()> {
-        std::future::poll_fn(|cx| app::poll_send(&self.host, &self.socket, cx, &mut payload, to))
-            .await
+        std::future::poll_fn(|cx| {
+            app::poll_send(&self.host, &self.socket, cx.into(), &mut payload, to)
+        })
+        .await
     }
 
-    /// Receives one datagram into `out`; returns its length there and its sender.
+    /// Receives one datagram into `out`; returns its length there and its sender. As many tasks as like
+    /// may wait.
     pub async fn recv_from(&self, out: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (payload, from) = self.recv_payload_from().await?;
         let count = payload.len().min(out.len());
@@ -155,15 +159,20 @@ impl UdpSocket {
 
     /// Receives one datagram without a copy, and its sender.
     pub async fn recv_payload_from(&self) -> io::Result<(Payload, SocketAddr)> {
-        std::future::poll_fn(|cx| self.poll_recv_payload_from(cx)).await
+        wait(
+            |wait| app::poll_recv(&self.host, &self.socket, wait),
+            |ticket| app::forget(&self.socket, ticket),
+        )
+        .await
     }
 
-    /// [`UdpSocket::recv_payload_from`] for hand-written futures.
+    /// [`UdpSocket::recv_payload_from`] for hand-written futures. Of the tasks that poll, the latest is
+    /// woken, as with tokio.
     pub fn poll_recv_payload_from(
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Payload, SocketAddr)>> {
-        app::poll_recv(&self.host, &self.socket, cx)
+        app::poll_recv(&self.host, &self.socket, cx.into())
     }
 
     /// Receives one datagram into `out`, for hand-written futures.
@@ -181,8 +190,7 @@ impl UdpSocket {
 
     /// Receives a datagram that is there; `WouldBlock` if none is.
     pub fn try_recv_from(&self, out: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        match self.poll_recv_payload_from(&mut cx) {
+        match app::poll_recv(&self.host, &self.socket, Wait::Never) {
             Poll::Ready(result) => result.map(|(payload, from)| {
                 let count = payload.len().min(out.len());
                 out[..count].copy_from_slice(&payload[..count]);
@@ -198,11 +206,10 @@ impl UdpSocket {
     /// `WouldBlock` if there is no room; otherwise as [`UdpSocket::send_to`].
     pub fn try_send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<usize> {
         let mut payload = app::payload_of(&self.host, data)?;
-        let mut cx = Context::from_waker(std::task::Waker::noop());
         let sent = app::poll_send(
             &self.host,
             &self.socket,
-            &mut cx,
+            Wait::Never,
             &mut payload,
             Some(remote),
         );

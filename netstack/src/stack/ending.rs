@@ -8,12 +8,13 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use lockorder::Mutex;
 
-use super::foreign::{Waiter, WakerSet, locked};
+use super::foreign::locked;
 use super::levels;
+use super::waiters::{Ticket, Wait, Waiter, WakerSlot};
 
 /// The reason why a stack ended.
 ///
@@ -75,7 +76,7 @@ pub(crate) struct Ending {
     /// New sockets and connections are refused.
     closing: AtomicBool,
     reason: OnceLock<EndReason>,
-    waiting: Mutex<levels::Ending, WakerSet>,
+    waiting: Mutex<levels::Ending, WakerSlot>,
 }
 
 impl Ending {
@@ -133,8 +134,8 @@ impl Ending {
     }
 
     /// Ready with the reason once the stack ended.
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<EndReason> {
-        Waiter::poll(cx, |waiter| {
+    pub(crate) fn poll(&self, wait: Wait<'_>) -> Poll<EndReason> {
+        Waiter::poll(wait, |waiter| {
             locked(|key| {
                 self.waiting.with(&mut key.ctx(), |waiting, _| {
                     if let Some(reason) = self.reason() {
@@ -145,6 +146,14 @@ impl Ending {
                 })
             })
         })
+    }
+
+    /// Forgets a task that no longer waits for the end.
+    pub(crate) fn forget(&self, ticket: Ticket) {
+        locked(|key| {
+            self.waiting
+                .with(&mut key.ctx(), |waiting, _| waiting.forget(ticket));
+        });
     }
 
     /// Takes the tasks that wait for the end.

@@ -7,11 +7,11 @@
 //! * **Enforce.** Its destructor asks for this thread's key. If the key is free, nothing is locked and
 //!   the value is dropped at once; otherwise it is kept in a thread-local list until [`drop_deferred`]
 //!   runs, which takes place whenever the thread's key is free again. A waker is cloned by
-//!   [`Waiter::poll`] alone, between two attempts and outside the lock.
+//!   `waiters::Waiter::poll` alone, between two attempts and outside the lock.
 //! * **Consume.** No code path has to remember to carry wakers, listeners or payloads out of a lock.
 
 use std::cell::RefCell;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use bytes::Bytes;
 use lockorder::Key;
@@ -187,97 +187,6 @@ impl AsRef<[u8]> for ForeignBytes {
     }
 }
 
-/// The task that polls, while the stack looks whether it has to wait.
-pub(crate) struct Waiter<'a> {
-    waker: &'a Waker,
-    clone: Option<Waker>,
-    clone_wanted: bool,
-}
-
-impl Waiter<'_> {
-    /// Calls `attempt` under its locks. If `attempt` wants to store the task's waker where it is not
-    /// stored yet, the waker is cloned with nothing locked and `attempt` runs once more.
-    pub(crate) fn poll<R>(
-        cx: &Context<'_>,
-        mut attempt: impl FnMut(&mut Waiter<'_>) -> Poll<R>,
-    ) -> Poll<R> {
-        let mut waiter = Waiter {
-            waker: cx.waker(),
-            clone: None,
-            clone_wanted: false,
-        };
-        loop {
-            let poll = attempt(&mut waiter);
-            if !std::mem::take(&mut waiter.clone_wanted) {
-                return poll;
-            }
-            waiter.clone = Some(waiter.waker.clone());
-        }
-    }
-
-    fn take_clone(&mut self) -> Option<Waker> {
-        let clone = self.clone.take();
-        self.clone_wanted = clone.is_none();
-        clone
-    }
-}
-
-/// One task that waits.
-pub(crate) struct WakerSlot(Foreign<Waker>);
-
-impl Default for WakerSlot {
-    fn default() -> Self {
-        Self(Foreign::none())
-    }
-}
-
-impl WakerSlot {
-    /// Remembers the task of `waiter`.
-    pub(crate) fn register(&mut self, waiter: &mut Waiter<'_>) {
-        if self
-            .0
-            .get()
-            .is_some_and(|waker| waker.will_wake(waiter.waker))
-        {
-            return;
-        }
-        if let Some(clone) = waiter.take_clone() {
-            self.0 = Foreign::new(clone);
-        }
-    }
-
-    /// Takes the waker out, to be woken when nothing is locked.
-    pub(crate) fn take(&mut self) -> Option<Waker> {
-        self.0.take()
-    }
-}
-
-/// Any number of tasks that wait.
-#[derive(Default)]
-pub(crate) struct WakerSet(Vec<Foreign<Waker>>);
-
-impl WakerSet {
-    /// Remembers the task of `waiter`, once.
-    pub(crate) fn register(&mut self, waiter: &mut Waiter<'_>) {
-        let known = |waker: &Foreign<Waker>| {
-            waker
-                .get()
-                .is_some_and(|waker| waker.will_wake(waiter.waker))
-        };
-        if self.0.iter().any(known) {
-            return;
-        }
-        if let Some(clone) = waiter.take_clone() {
-            self.0.push(Foreign::new(clone));
-        }
-    }
-
-    /// Moves all wakers to `wakers`, to be woken when nothing is locked.
-    pub(crate) fn drain_into(&mut self, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.0.drain(..).filter_map(|mut waker| waker.take()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -345,44 +254,5 @@ mod tests {
         let outer = Foreign::new(outer);
         locked(|_| drop(outer));
         assert_eq!(drops.load(Ordering::Relaxed), 1);
-    }
-
-    /// A waker whose clone must find the key free. `Waker::from(Arc)` clones by a count only, so
-    /// this one is made by hand of the safe parts: a future's own waker seen through `Waiter`.
-    #[test]
-    fn a_waker_is_cloned_between_two_attempts_and_only_if_it_is_not_known() {
-        let drops = Arc::new(AtomicUsize::new(0));
-        let waker = Waker::from(Arc::new(NeedsKey(Arc::clone(&drops))));
-        let cx = Context::from_waker(&waker);
-        let mut slot = WakerSlot::default();
-        let mut attempts = 0;
-        let mut poll = |slot: &mut WakerSlot| {
-            Waiter::poll(&cx, |waiter| {
-                attempts += 1;
-                locked(|_| slot.register(waiter));
-                Poll::<()>::Pending
-            })
-        };
-        assert!(poll(&mut slot).is_pending());
-        assert!(poll(&mut slot).is_pending());
-        assert_eq!(attempts, 3, "two for the first poll, one for the second");
-        assert!(slot.take().is_some_and(|kept| kept.will_wake(&waker)));
-    }
-
-    #[test]
-    fn a_set_keeps_each_task_once() {
-        let drops = Arc::new(AtomicUsize::new(0));
-        let task = |_| Waker::from(Arc::new(NeedsKey(Arc::clone(&drops))));
-        let tasks: Vec<_> = (0..3).map(task).collect();
-        let mut set = WakerSet::default();
-        for waker in tasks.iter().chain(&tasks) {
-            let _ = Waiter::poll(&Context::from_waker(waker), |waiter| {
-                set.register(waiter);
-                Poll::<()>::Pending
-            });
-        }
-        let mut wakers = Vec::new();
-        set.drain_into(&mut wakers);
-        assert_eq!(wakers.len(), 3);
     }
 }

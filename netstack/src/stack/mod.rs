@@ -26,6 +26,7 @@
 //! | `mailbox`, `doorbell`, `workers` | the way of work from other threads to a worker |
 //! | `worklist`, `task` | the work of the worker on this thread |
 //! | `contain` | panics of the program's code: caught and counted |
+//! | `waiters` | the tasks that wait for a socket |
 //! | `foreign` | values of the program: dropped, cloned and called with nothing locked |
 //!
 //! No file imports one that imports it: a test reads the sources and fails on a circle.
@@ -51,6 +52,7 @@ pub mod task;
 pub mod tcp;
 pub mod turn;
 pub mod udp;
+pub(crate) mod waiters;
 pub mod workers;
 pub mod worklist;
 

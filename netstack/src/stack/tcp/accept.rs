@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use super::super::contain::contain;
-use super::super::foreign::{Deferred, DeferredValue, Foreign, ForeignValue, Waiter, WakerSet};
+use super::super::foreign::{Deferred, DeferredValue, Foreign, ForeignValue};
 use super::super::task::TaskFuture;
+use super::super::waiters::{Ticket, Waiter, WakerSlot};
 
 /// A bound on connections that are not accepted yet.
 #[derive(Debug)]
@@ -131,7 +132,7 @@ pub(crate) enum Offer<C: 'static> {
 pub(crate) struct AcceptQueue<C: 'static> {
     taker: Taker<C>,
     ready: VecDeque<(C, Place)>,
-    acceptors: WakerSet,
+    acceptors: WakerSlot,
 }
 
 /// The listener has a service already.
@@ -143,7 +144,7 @@ impl<C> Default for AcceptQueue<C> {
         Self {
             taker: Taker::Queue,
             ready: VecDeque::new(),
-            acceptors: WakerSet::default(),
+            acceptors: WakerSlot::default(),
         }
     }
 }
@@ -204,6 +205,11 @@ impl<C> AcceptQueue<C> {
         }
     }
 
+    /// Forgets a task that no longer waits for a connection.
+    pub(crate) fn forget(&mut self, ticket: Ticket) {
+        self.acceptors.forget(ticket);
+    }
+
     /// Returns how many connections wait to be accepted.
     #[cfg(any(test, feature = "invariants"))]
     pub(crate) fn len(&self) -> usize {
@@ -230,17 +236,24 @@ pub(crate) enum Accept<C> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll};
+    use std::task::{Poll, Wake};
 
+    use super::super::super::waiters::Wait;
     use super::*;
+
+    struct Idle;
+
+    impl Wake for Idle {
+        fn wake(self: Arc<Self>) {}
+    }
 
     fn service() -> Service<u32> {
         Service::new(Arc::new(|_| Box::pin(async {})))
     }
 
     fn accept(queue: &mut AcceptQueue<u32>) -> Poll<Option<u32>> {
-        let cx = Context::from_waker(Waker::noop());
-        Waiter::poll(&cx, |waiter| match queue.accept(waiter) {
+        let waker = Waker::from(std::sync::Arc::new(Idle));
+        Waiter::poll(Wait::Poll(&waker), |waiter| match queue.accept(waiter) {
             Accept::Ready(connection) => Poll::Ready(Some(connection)),
             Accept::Wait => Poll::Pending,
             Accept::Closed => Poll::Ready(None),

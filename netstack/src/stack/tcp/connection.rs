@@ -14,8 +14,9 @@ use std::task::Waker;
 
 use lockorder::Mutex;
 
-use super::super::foreign::{Waiter, WakerSlot, locked};
+use super::super::foreign::locked;
 use super::super::levels;
+use super::super::waiters::{Waiter, WakerSlot};
 use super::{accept, listener};
 use crate::base::Instant;
 use crate::demux::FlowKey;
@@ -159,10 +160,10 @@ impl ConnectionState {
     pub(crate) fn collect_wakers(&mut self, readiness: Readiness, wakers: &mut Vec<Waker>) {
         let ended = Readiness::ERROR | Readiness::CLOSED;
         if readiness.intersects(Readiness::READABLE | Readiness::PEER_CLOSED | ended) {
-            wakers.extend(self.reader.take());
+            self.reader.drain_into(wakers);
         }
         if readiness.intersects(Readiness::WRITABLE | Readiness::ESTABLISHED | ended) {
-            wakers.extend(self.writer.take());
+            self.writer.drain_into(wakers);
         }
     }
 }

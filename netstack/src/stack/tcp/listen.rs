@@ -3,11 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use super::super::foreign::{Waiter, locked, wake_all};
+use super::super::foreign::{locked, wake_all};
 use super::super::host::Host;
 use super::super::mailbox::Message;
+use super::super::waiters::{Ticket, Wait, Waiter};
 use super::accept::Accept;
 use super::connection::{Connection, Listener, Service};
 use super::control::abort;
@@ -80,9 +81,9 @@ pub(crate) fn serve(host: &Host, listener: &Arc<Listener>, service: Service) -> 
 pub(crate) fn poll_accept(
     host: &Host,
     listener: &Listener,
-    cx: &mut Context<'_>,
+    wait: Wait<'_>,
 ) -> Poll<io::Result<Arc<Connection>>> {
-    Waiter::poll(cx, |waiter| {
+    Waiter::poll(wait, |waiter| {
         let accept = locked(|key| {
             listener
                 .queue
@@ -97,6 +98,15 @@ pub(crate) fn poll_accept(
             )))),
         }
     })
+}
+
+/// Forgets a task that no longer waits for a connection.
+pub(crate) fn forget(listener: &Listener, ticket: Ticket) {
+    locked(|key| {
+        listener
+            .queue
+            .with(&mut key.ctx(), |queue, _| queue.forget(ticket));
+    });
 }
 
 /// Closes a listening port, and resets the connections that were not accepted.

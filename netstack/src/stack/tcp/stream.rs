@@ -6,12 +6,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use packet::Payload;
 
-use super::super::foreign::{Waiter, WakerSlot};
 use super::super::host::Host;
+use super::super::waiters::{Ticket, Wait, Waiter, WakerSlot};
 use super::connection::{Connection, ConnectionState};
 use super::entry::enter;
 use crate::tcp::{State, TcpError, Unreachable};
@@ -34,7 +34,7 @@ pub(crate) fn io_error(error: TcpError) -> io::Error {
 pub(crate) fn poll_connect(
     host: &Host,
     connection: &Arc<Connection>,
-    cx: &mut Context<'_>,
+    cx: Wait<'_>,
 ) -> Poll<io::Result<()>> {
     poll_state(connection, cx, |state, waiter| {
         if let Some(error) = state.tcp.take_error() {
@@ -55,7 +55,7 @@ pub(crate) fn poll_connect(
 pub(crate) fn poll_recv(
     host: &Host,
     connection: &Arc<Connection>,
-    cx: &mut Context<'_>,
+    cx: Wait<'_>,
 ) -> Poll<io::Result<Option<Payload>>> {
     let now = host.clock.now();
     let mut drive = false;
@@ -86,7 +86,7 @@ pub(crate) fn poll_recv(
 /// this reports is not reported again.
 pub(crate) fn poll_peek(
     connection: &Arc<Connection>,
-    cx: &mut Context<'_>,
+    cx: Wait<'_>,
     out: &mut [u8],
 ) -> Poll<io::Result<usize>> {
     poll_state(connection, cx, |state, waiter| {
@@ -111,7 +111,7 @@ pub(crate) fn poll_peek(
 pub(crate) fn poll_write(
     host: &Host,
     connection: &Arc<Connection>,
-    cx: &mut Context<'_>,
+    cx: Wait<'_>,
     data: &[u8],
 ) -> Poll<io::Result<usize>> {
     if data.is_empty() {
@@ -138,7 +138,7 @@ pub(crate) fn poll_write(
 pub(crate) fn poll_write_payload(
     host: &Host,
     connection: &Arc<Connection>,
-    cx: &mut Context<'_>,
+    cx: Wait<'_>,
     payload: &mut Payload,
 ) -> Poll<io::Result<()>> {
     let mut queued = false;
@@ -171,7 +171,7 @@ pub(crate) fn poll_write_payload(
 }
 
 /// Ready when there is something to read, the end, or an error.
-pub(crate) fn poll_readable(connection: &Arc<Connection>, cx: &mut Context<'_>) -> Poll<()> {
+pub(crate) fn poll_readable(connection: &Arc<Connection>, cx: Wait<'_>) -> Poll<()> {
     poll_state(connection, cx, |state, waiter| {
         if state.tcp.recv_len() > 0
             || state.tcp.is_recv_finished()
@@ -185,8 +185,18 @@ pub(crate) fn poll_readable(connection: &Arc<Connection>, cx: &mut Context<'_>) 
     })
 }
 
+/// Forgets a task that no longer waits to read.
+pub(crate) fn forget_reader(connection: &Connection, ticket: Ticket) {
+    connection.with_state(|state| state.reader.forget(ticket));
+}
+
+/// Forgets a task that no longer waits to write.
+pub(crate) fn forget_writer(connection: &Connection, ticket: Ticket) {
+    connection.with_state(|state| state.writer.forget(ticket));
+}
+
 /// Ready when there is room to write, or an error.
-pub(crate) fn poll_writable(connection: &Arc<Connection>, cx: &mut Context<'_>) -> Poll<()> {
+pub(crate) fn poll_writable(connection: &Arc<Connection>, cx: Wait<'_>) -> Poll<()> {
     poll_state(connection, cx, |state, waiter| {
         if state.tcp.send_room() > 0
             || state.tcp.error().is_some()
@@ -224,7 +234,7 @@ pub(crate) fn release(host: &Host, connection: &Arc<Connection>) {
 /// Runs `attempt` on the connection's state, for the task of `cx`.
 fn poll_state<R>(
     connection: &Connection,
-    cx: &Context<'_>,
+    cx: Wait<'_>,
     mut attempt: impl FnMut(&mut ConnectionState, &mut Waiter<'_>) -> Poll<R>,
 ) -> Poll<R> {
     Waiter::poll(cx, |waiter| {

@@ -3,13 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use packet::Payload;
 
-use super::super::foreign::{Waiter, locked};
+use super::super::foreign::locked;
 use super::super::host::Host;
+use super::super::waiters::{Ticket, Wait, Waiter};
 use super::super::worklist;
 use super::socket::{BoundSocket, Closed, OutDatagram, SocketGroup};
 use crate::demux::{BindError, FlowKey};
@@ -143,9 +144,9 @@ pub(crate) fn peer(socket: &BoundSocket) -> Option<SocketAddr> {
 pub(crate) fn poll_recv(
     host: &Host,
     socket: &BoundSocket,
-    cx: &mut Context<'_>,
+    wait: Wait<'_>,
 ) -> Poll<io::Result<(Payload, SocketAddr)>> {
-    Waiter::poll(cx, |waiter| {
+    Waiter::poll(wait, |waiter| {
         locked(|key| {
             socket.state.with(&mut key.ctx(), |state, _| {
                 // Under the lock under which the end of the stack takes the wakers.
@@ -161,6 +162,15 @@ pub(crate) fn poll_recv(
             })
         })
     })
+}
+
+/// Forgets a task that no longer waits for a datagram.
+pub(crate) fn forget(socket: &BoundSocket, ticket: Ticket) {
+    locked(|key| {
+        socket
+            .state
+            .with(&mut key.ctx(), |state, _| state.readers.forget(ticket));
+    });
 }
 
 /// Copies application bytes into a payload.
@@ -185,7 +195,7 @@ pub(crate) fn payload_of(host: &Host, data: &[u8]) -> io::Result<Payload> {
 pub(crate) fn poll_send(
     host: &Host,
     socket: &BoundSocket,
-    cx: &mut Context<'_>,
+    wait: Wait<'_>,
     payload: &mut Payload,
     to: Option<SocketAddr>,
 ) -> Poll<io::Result<()>> {
@@ -212,7 +222,9 @@ pub(crate) fn poll_send(
             return Poll::Ready(Ok(()));
         }
         // The turn ends, sends what it has, and polls this task again.
-        cx.waker().wake_by_ref();
+        if let Some(waker) = wait.waker() {
+            waker.wake_by_ref();
+        }
         return Poll::Pending;
     }
     let index = usize::from(flow.remote().port() ^ flow.local().port()) % host.workers.count();
@@ -221,7 +233,9 @@ pub(crate) fn poll_send(
         Ok(()) => Poll::Ready(Ok(())),
         Err(back) => {
             *payload = back.payload;
-            mailbox.wake_when_drained(cx.waker().clone());
+            if let Some(waker) = wait.waker() {
+                mailbox.wake_when_drained(waker.clone());
+            }
             Poll::Pending
         }
     }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use lockorder::Mutex;
 use packet::Payload;
 
-use super::super::foreign::WakerSet;
 use super::super::levels;
+use super::super::waiters::WakerSlot;
 use crate::base::Config;
 use crate::demux::FlowKey;
 use crate::udp::Socket;
@@ -48,7 +48,7 @@ pub struct BoundSocket {
 /// The state behind a socket's lock.
 pub(crate) struct SocketState {
     pub(crate) socket: Socket,
-    pub(crate) readers: WakerSet,
+    pub(crate) readers: WakerSlot,
 }
 
 /// A datagram to be built and sent by a worker.
@@ -77,7 +77,7 @@ impl BoundSocket {
                 open: Arc::clone(&open),
                 state: Mutex::new(SocketState {
                     socket: Socket::new(local, config.udp_queue_datagrams, config.udp_queue_bytes),
-                    readers: WakerSet::default(),
+                    readers: WakerSlot::default(),
                 }),
             })
         };
