@@ -123,6 +123,9 @@ impl Simulation {
         match next {
             Some(next) => {
                 self.now = next.min(limit).max(self.now);
+                for worker in &self.workers {
+                    worker.advance(self.now);
+                }
                 Ok(Step::Moved)
             }
             None => Ok(Step::Quiet),

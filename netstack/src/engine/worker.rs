@@ -63,6 +63,7 @@ impl<D: Device + ?Sized> Worker<D> {
         let mailbox = Arc::clone(&host.workers[index].mailbox);
         let unpark = device.unparker();
         mailbox.set_unpark(Box::new(move || unpark.unpark()));
+        host.clock.advance(now);
         Self {
             state: WorkerState::new(&host, index),
             tasks: Tasks::new(Arc::clone(&mailbox)),
@@ -73,6 +74,11 @@ impl<D: Device + ?Sized> Worker<D> {
             device,
             host,
         }
+    }
+
+    /// Notes that virtual time has come to `now`, for calls of the application before the next turn.
+    pub(super) fn advance(&self, now: Instant) {
+        self.host.clock.advance(now);
     }
 
     /// Returns the device of this worker.

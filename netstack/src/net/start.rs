@@ -93,6 +93,7 @@ impl StackBuilder {
         let workers = devices.len();
         let host = Host::new(self.config, &self.addresses, caps, workers, seed)?;
         let clock = Clock::start();
+        host.set_time_source(Box::new(move || clock.now()));
         let spinners = Spinners::for_this_machine();
         let mut joins = Joins::with_capacity(workers);
         for (index, device) in devices.into_iter().enumerate() {

@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use packet::Buffers;
 
@@ -50,7 +50,7 @@ pub struct Host {
     pub(crate) udp: SocketTable,
     pub(crate) tcp: TcpParts,
     pub(crate) ports: Ports,
-    pub(crate) clock: TurnClock,
+    pub(crate) clock: HostClock,
     pub(crate) subscription: Subscription,
     pub(crate) ending: Ending,
     pub(crate) seed: [u8; 32],
@@ -73,19 +73,31 @@ pub(crate) struct TcpParts {
     pub(crate) isn: IsnGenerator,
 }
 
-/// The time of the latest turn of any worker.
-#[derive(Debug, Default)]
-pub(crate) struct TurnClock(AtomicU64);
+/// Reads a clock.
+pub type TimeSource = Box<dyn Fn() -> Instant + Send + Sync>;
 
-impl TurnClock {
-    /// Returns the time of the latest turn.
+/// The time for calls of the application.
+///
+/// A worker's turn has a time of its own. An application calls whenever it likes: after an idle hour the
+/// time of the latest turn is an hour ago. So the driver of the workers sets a source that reads its clock.
+/// On virtual time nothing happens between two turns, and there is no source.
+#[derive(Default)]
+pub(crate) struct HostClock {
+    latest_turn: AtomicU64,
+    source: OnceLock<TimeSource>,
+}
+
+impl HostClock {
+    /// Returns the time, which is never before that of a turn that has begun.
     pub(crate) fn now(&self) -> Instant {
-        Instant::from_nanos(self.0.load(Ordering::Relaxed))
+        let turn = Instant::from_nanos(self.latest_turn.load(Ordering::Relaxed));
+        self.source.get().map_or(turn, |read| read().max(turn))
     }
 
     /// Notes that a worker begins a turn at `now`.
     pub(crate) fn advance(&self, now: Instant) {
-        self.0.fetch_max(now.as_nanos(), Ordering::Relaxed);
+        self.latest_turn
+            .fetch_max(now.as_nanos(), Ordering::Relaxed);
     }
 }
 
@@ -99,6 +111,11 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
+    /// Sets, once, the clock that application calls read: the one by which the workers are turned.
+    pub fn set_time_source(&self, source: TimeSource) {
+        let _ = self.clock.source.set(source);
+    }
+
     /// Creates a host with these addresses for `workers` workers on a link.
     ///
     /// # Errors
@@ -155,12 +172,60 @@ impl Host {
                 PortAllocator::new(config.ephemeral_port_first, config.ephemeral_port_last, rng),
                 Rng::from_u64(rng.u64()),
             ),
-            clock: TurnClock::default(),
+            clock: HostClock::default(),
             subscription: Subscription::default(),
             ending: Ending::default(),
             link,
             seed,
             config,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Duration;
+    use crate::stack::tcp::open;
+
+    /// An hour after the latest turn the application connects: the retransmission of its SYN is due a
+    /// second later, not an hour ago.
+    #[test]
+    fn a_connection_that_is_opened_after_idle_time_counts_from_now() {
+        let link = LinkCaps {
+            mtu: 1_500,
+            max_packet: 1_500,
+            offload: crate::base::OffloadCaps::default(),
+        };
+        let addresses = [([10, 77, 0, 1].into(), 24)];
+        let host = Host::new(Config::default(), &addresses, link, 1, [1; 32]).expect("a host");
+        let time = Arc::new(AtomicU64::new(0));
+        let source = Arc::clone(&time);
+        host.set_time_source(Box::new(move || {
+            Instant::from_millis(source.load(Ordering::Relaxed))
+        }));
+        host.clock.advance(Instant::from_millis(5));
+        time.store(3_600_000, Ordering::Relaxed);
+        let now = Instant::from_millis(3_600_000);
+        assert_eq!(host.clock.now(), now);
+
+        let remote = "10.77.0.2:7".parse().expect("an address");
+        let connection = open::connect(&host, None, remote).expect("a connection");
+        let due = connection.with_state(|state| {
+            let syn = state.tcp.poll_transmit(now, 0);
+            assert!(syn.is_some());
+            state.tcp.poll_timeout().expect("a timer")
+        });
+        assert!(due > now, "{due:?}");
+        assert!(due - now <= Duration::from_secs(1), "{due:?}");
+    }
+
+    #[test]
+    fn the_time_is_never_before_that_of_a_turn() {
+        let clock = HostClock::default();
+        clock.advance(Instant::from_millis(7));
+        assert_eq!(clock.now(), Instant::from_millis(7));
+        let _ = clock.source.set(Box::new(|| Instant::from_millis(3)));
+        assert_eq!(clock.now(), Instant::from_millis(7));
     }
 }

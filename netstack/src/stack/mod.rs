@@ -57,4 +57,4 @@ pub mod workers;
 pub mod worklist;
 
 pub use error::SetupError;
-pub use host::Host;
+pub use host::{Host, TimeSource};
