@@ -239,7 +239,7 @@ async fn a_call_that_does_not_wait_takes_nobodys_place() {
     let wakers = counts
         .each_ref()
         .map(|count| Waker::from(Arc::clone(count)));
-    let mut cx = wakers.each_ref().map(|waker| Context::from_waker(waker));
+    let mut cx = wakers.each_ref().map(Context::from_waker);
     let mut buffer = [0; 8];
     let mut out = ReadBuf::new(&mut buffer);
     assert!(
