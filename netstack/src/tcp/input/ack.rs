@@ -78,9 +78,11 @@ pub(super) fn process(
     if progress.acked > 0 {
         return Ok(on_una_advanced(tcb, cx));
     }
-    if window_changed && tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 {
-        // The window opened, so the persist timer stops; output selects again.
-        tcb.timers.retransmit = Instant::FAR_FUTURE;
+    let persists = tcb.timers.retransmit != Instant::FAR_FUTURE;
+    if window_changed && persists && tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 {
+        // The window opened, and the timer becomes the override of silly window avoidance. It is never
+        // put off: a window that grows by crumbs would hold the data for ever.
+        tcb.timers.retransmit = tcb.timers.retransmit.min(now + tcb.rto());
     }
     Ok(Readiness::empty())
 }

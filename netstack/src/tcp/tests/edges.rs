@@ -56,6 +56,25 @@ fn acks_lie_within_a_window_that_the_peer_took_back() {
 }
 
 #[test]
+fn crumbs_of_window_do_not_put_the_override_off() {
+    let mut rig = Rig::established(plain());
+    rig.window = 0;
+    rig.recv(1, 1, ACK, b"");
+    rig.send(5_000);
+    for window in 1..=20 {
+        rig.window = window;
+        rig.recv(1, 1, ACK, b"");
+        let sent = rig.pass(50);
+        if let Some(sent) = sent.first() {
+            // RFC 9293 section 3.8.6.2.1: within 0.1 to 1 s.
+            assert_eq!((window, sent.len), (5, 5));
+            return;
+        }
+    }
+    panic!("nothing was sent in a second");
+}
+
+#[test]
 fn the_window_of_a_segment_that_fills_a_gap_counts() {
     let mut rig = Rig::established(plain());
     rig.send(500);
