@@ -64,12 +64,17 @@ impl Handle {
     }
 
     /// Queues all of `payload` without a copy.
-    pub(super) async fn send_payload(&self, payload: Payload) -> io::Result<()> {
+    ///
+    /// A plain function: an `async` one would keep the payload in its future twice, and each idle
+    /// connection of a service with it.
+    pub(super) fn send_payload(
+        &self,
+        payload: Payload,
+    ) -> impl Future<Output = io::Result<()>> + Send {
         let mut payload = releasable(payload);
-        std::future::poll_fn(|cx| {
+        std::future::poll_fn(move |cx| {
             stream::poll_write_payload(&self.host, &self.connection, cx.into(), &mut payload)
         })
-        .await
     }
 
     pub(super) fn shutdown_write(&self) -> io::Result<()> {

@@ -129,8 +129,11 @@ impl OwnedWriteHalf {
     ///
     /// # Errors
     /// The connection ended in an error, or its writing side is closed.
-    pub async fn send_payload(&mut self, payload: Payload) -> io::Result<()> {
-        self.handle.send_payload(payload).await
+    pub fn send_payload(
+        &mut self,
+        payload: Payload,
+    ) -> impl Future<Output = io::Result<()>> + Send {
+        self.handle.send_payload(payload)
     }
 
     /// Returns our address and port.

@@ -201,8 +201,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// The connection ended in an error.
-    pub async fn recv_payload(&mut self) -> io::Result<Option<Payload>> {
-        std::future::poll_fn(|cx| self.poll_recv_payload(cx)).await
+    pub fn recv_payload(&mut self) -> impl Future<Output = io::Result<Option<Payload>>> + Send {
+        std::future::poll_fn(|cx| self.poll_recv_payload(cx))
     }
 
     /// [`TcpStream::recv_payload`] for hand-written futures.
@@ -214,8 +214,11 @@ impl TcpStream {
     ///
     /// # Errors
     /// The connection ended in an error, or its writing side is closed.
-    pub async fn send_payload(&mut self, payload: Payload) -> io::Result<()> {
-        self.handle().send_payload(payload).await
+    pub fn send_payload(
+        &mut self,
+        payload: Payload,
+    ) -> impl Future<Output = io::Result<()>> + Send {
+        self.handle().send_payload(payload)
     }
 
     /// Waits until there is something to read, the end of the stream, or an error. As many tasks as like
