@@ -39,7 +39,7 @@ impl Stack {
     /// Closes every listener and connection, waits up to `grace` for the peers to agree, resets the
     /// connections of those that did not, and stops the workers.
     ///
-    /// What was written before is still delivered; what the program would write later is refused. See
+    /// Delivers data that was written before, and refuses data that is written later. See
     /// [`Stack::drain`] for connections that should finish first.
     ///
     /// Blocks the calling thread. On a runtime use [`Stack::shutdown_async`].

@@ -1,4 +1,4 @@
-//! What releases a lock for a time acquires it again: nothing later may be held then.
+//! A lock that is released for a time is acquired again: no later lock may be held then.
 #![allow(unused)]
 use lockorder::{HeldMutex, HeldUpgradable, Key, Mutex, RwLock};
 

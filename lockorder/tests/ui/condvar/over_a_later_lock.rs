@@ -1,4 +1,4 @@
-//! Nothing of a later level is held during a wait.
+//! A thread holds no lock of a later level during a wait.
 #![allow(unused)]
 use lockorder::{Condvar, HeldMutex, Key, Mutex};
 

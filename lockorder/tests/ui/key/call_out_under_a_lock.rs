@@ -1,4 +1,4 @@
-//! What takes the key cannot be called while a lock is held, by guard or in a closure.
+//! A function that takes the key cannot be called while a lock is held, by guard or in a closure.
 #![allow(unused)]
 use lockorder::{Key, LockCtx, Mutex, RwLock};
 

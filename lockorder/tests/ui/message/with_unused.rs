@@ -1,4 +1,4 @@
-//! Whether the closure ran must be looked at.
+//! The result of `Key::with` says if the closure ran, and must be used.
 #![allow(unused)]
 use lockorder::Key;
 
