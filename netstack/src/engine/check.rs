@@ -25,9 +25,12 @@ impl<D: Device + ?Sized> Worker<D> {
         assert!(work.events.is_empty(), "events left undelivered");
         assert!(work.serve.is_empty(), "services left unstarted");
         assert!(work.spawn.is_empty(), "tasks left unstarted");
-        assert!(work.ready.is_empty(), "tasks left unpolled");
-        assert!(work.datagrams.is_empty(), "datagrams left unsent");
-        assert!(work.connections.is_empty(), "connections left undriven");
+        assert!(work.tasks.ready.is_empty(), "tasks left unpolled");
+        assert!(work.tasks.datagrams.is_empty(), "datagrams left unsent");
+        assert!(
+            work.tasks.connections.is_empty(),
+            "connections left undriven"
+        );
     }
 
     /// Checks that a connection that was just driven has a timer that fires no later than the one

@@ -9,7 +9,7 @@ use std::task::{Context, Wake, Waker};
 
 use crate::stack::contain::contain;
 use crate::stack::mailbox::Mailbox;
-use crate::stack::task::TaskFuture;
+use crate::stack::task::{TaskFuture, declare_own};
 
 /// The state behind a task's waker.
 struct Handle {
@@ -33,6 +33,7 @@ impl Wake for Handle {
 struct Slot {
     future: Option<TaskFuture>,
     handle: Arc<Handle>,
+    waker: Waker,
 }
 
 /// The tasks of one worker.
@@ -67,13 +68,17 @@ impl Tasks {
             return id;
         }
         let id = self.slots.len() as u32;
+        let handle = Arc::new(Handle {
+            id,
+            queued: AtomicBool::new(false),
+            mailbox: Arc::clone(&self.mailbox),
+        });
+        let waker = Waker::from(Arc::clone(&handle));
+        declare_own(&waker);
         self.slots.push(Slot {
             future: Some(future),
-            handle: Arc::new(Handle {
-                id,
-                queued: AtomicBool::new(false),
-                mailbox: Arc::clone(&self.mailbox),
-            }),
+            handle,
+            waker,
         });
         id
     }
@@ -95,9 +100,9 @@ impl Tasks {
         let Some(future) = slot.future.as_mut() else {
             return;
         };
-        let waker = Waker::from(Arc::clone(&slot.handle));
+        let waker = &slot.waker;
         let poll = contain("a task", || {
-            future.as_mut().poll(&mut Context::from_waker(&waker))
+            future.as_mut().poll(&mut Context::from_waker(waker))
         });
         if !matches!(poll, Some(std::task::Poll::Pending)) {
             let ended = slot.future.take();
@@ -105,5 +110,27 @@ impl Tasks {
             // Its destructor may call into the stack: run it when the slot is consistent again.
             contain("a task's destructor", || drop(ended));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::task::is_own;
+
+    struct Other;
+
+    impl Wake for Other {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn the_wakers_of_a_worker_s_tasks_are_told_from_others() {
+        let mut tasks = Tasks::new(Arc::new(Mailbox::new()));
+        tasks.insert(Box::pin(async {}));
+        let own = &tasks.slots[0].waker;
+        assert!(is_own(own) && is_own(&own.clone()));
+        assert!(!is_own(&Waker::from(Arc::new(Other))));
+        assert!(!is_own(Waker::noop()));
     }
 }

@@ -150,7 +150,9 @@ impl<D: Device + ?Sized> Worker<D> {
         busy |= self.run_tasks(key);
         busy |= self.drive(key, now)?;
         self.send(key)?;
-        key.lend(foreign::drop_deferred);
+        if foreign::has_deferred() {
+            key.lend(foreign::drop_deferred);
+        }
         self.host.workers.count_panics_of(self.state.index);
         let progress = Progress {
             busy,
@@ -222,8 +224,8 @@ impl<D: Device + ?Sized> Worker<D> {
         for _ in 0..WORK_BATCH {
             let work = &mut self.state.work;
             match self.mailbox.pop() {
-                Some(Message::Drive(connection)) => work.connections.push(connection),
-                Some(Message::Task(id)) => work.ready.push(id),
+                Some(Message::Drive(connection)) => work.tasks.connections.push(connection),
+                Some(Message::Task(id)) => work.tasks.ready.push(id),
                 Some(Message::Spawn(future)) => work.spawn.push(future),
                 Some(Message::Stop) => self.stopping = true,
                 None => break,
@@ -240,7 +242,7 @@ impl<D: Device + ?Sized> Worker<D> {
             let Some(datagram) = self.mailbox.pop_departure() else {
                 break;
             };
-            self.state.work.datagrams.push(datagram);
+            self.state.work.tasks.datagrams.push(datagram);
         }
         while let Some(waker) = self.mailbox.pop_sender() {
             self.state.work.wakers.push(waker);
@@ -262,70 +264,50 @@ impl<D: Device + ?Sized> Worker<D> {
         busy
     }
 
-    /// Wakes, starts and polls tasks: code of the program, with nothing locked.
+    /// Wakes the tasks, starts the services and delivers the events that this turn's packets and timers
+    /// concern, then polls the tasks that can go on: code of the program, with nothing locked. True if a task
+    /// was polled.
     fn run_tasks(&mut self, key: &mut Key<StackLocks>) -> bool {
-        let mut started = self.wake_and_serve(key);
         let work = &mut self.state.work;
-        started.append(&mut work.spawn);
-        for future in started {
-            let id = self.tasks.insert(future);
-            work.ready.push(id);
-        }
-        if work.ready.is_empty() {
+        let called = !work.wakers.is_empty() || !work.serve.is_empty() || !work.events.is_empty();
+        let tasks_wait = !work.tasks.ready.is_empty() || !work.spawn.is_empty();
+        if !called && !tasks_wait && !foreign::has_deferred() {
             return false;
         }
-        let mut ready = std::mem::take(&mut work.ready);
-        let tasks = &mut self.tasks;
-        key.lend(|| {
-            worklist::scope(work, || {
+        let (subscription, tasks) = (&self.host.subscription, &mut self.tasks);
+        let id = work.tasks.mailbox;
+        let mut ready = Vec::new();
+        let polled = key.lend(|| {
+            worklist::scope(&mut work.tasks, || {
+                foreign::drop_deferred();
+                subscription.deliver(&mut work.events);
+                for (service, connection) in work.serve.drain(..) {
+                    work.spawn.extend(service.start(connection));
+                }
+                foreign::wake_all(work.wakers.drain(..));
+                // Tasks that are woken from here on are polled in the next turn.
+                worklist::with(id, |list| ready = std::mem::take(&mut list.ready));
+                ready.extend(work.spawn.drain(..).map(|future| tasks.insert(future)));
+                let polled = !ready.is_empty();
                 for id in ready.drain(..) {
                     tasks.poll(id);
                 }
                 foreign::drop_deferred();
-            });
+                polled
+            })
         });
-        // Tasks that were woken meanwhile are polled in the next turn.
-        keep_allocation(&mut work.ready, ready);
-        true
-    }
-
-    /// Wakes the tasks and starts the services that this turn's packets and timers concern, and drops
-    /// what was dropped under a lock. Returns the services' tasks.
-    fn wake_and_serve(&mut self, key: &mut Key<StackLocks>) -> Vec<TaskFuture> {
-        let work = &mut self.state.work;
-        let mut started = Vec::new();
-        let called = !work.wakers.is_empty() || !work.serve.is_empty() || !work.events.is_empty();
-        if !called && !foreign::has_deferred() {
-            return started;
-        }
-        let mut wakers = std::mem::take(&mut work.wakers);
-        let mut serve = std::mem::take(&mut work.serve);
-        let mut events = std::mem::take(&mut work.events);
-        let subscription = &self.host.subscription;
-        key.lend(|| {
-            worklist::scope(work, || {
-                foreign::drop_deferred();
-                subscription.deliver(&mut events);
-                for (service, connection) in serve.drain(..) {
-                    started.extend(service.start(connection));
-                }
-                foreign::wake_all(wakers.drain(..));
-            });
-        });
-        keep_allocation(&mut work.wakers, wakers);
-        keep_allocation(&mut work.serve, serve);
-        keep_allocation(&mut work.events, events);
-        started
+        keep_allocation(&mut work.tasks.ready, ready);
+        polled
     }
 
     /// Lets every connection that changed produce packets and set its timer.
     fn drive(&mut self, key: &mut Key<StackLocks>, now: Instant) -> io::Result<bool> {
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         let datagrams = udp::outbound::send_queued(&mut turn);
-        if self.state.work.connections.is_empty() {
+        if self.state.work.tasks.connections.is_empty() {
             return Ok(datagrams);
         }
-        let mut connections = std::mem::take(&mut self.state.work.connections);
+        let mut connections = std::mem::take(&mut self.state.work.tasks.connections);
         for connection in connections.drain(..) {
             let mut turn = Self::context(&self.host, key, &mut self.state, now);
             let deadline = tcp::outbound::drive(&mut turn, &connection);
@@ -336,7 +318,7 @@ impl<D: Device + ?Sized> Worker<D> {
                 self.send(key)?;
             }
         }
-        keep_allocation(&mut self.state.work.connections, connections);
+        keep_allocation(&mut self.state.work.tasks.connections, connections);
         Ok(true)
     }
 

@@ -136,11 +136,15 @@ impl UdpSocket {
         self.send_whole(releasable(payload), Some(remote)).await
     }
 
-    async fn send_whole(&self, mut payload: Payload, to: Option<SocketAddr>) -> io::Result<()> {
-        std::future::poll_fn(|cx| {
+    // A plain function: an `async` one would move the payload once more.
+    fn send_whole(
+        &self,
+        mut payload: Payload,
+        to: Option<SocketAddr>,
+    ) -> impl Future<Output = io::Result<()>> {
+        std::future::poll_fn(move |cx| {
             app::poll_send(&self.host, &self.socket, cx.into(), &mut payload, to)
         })
-        .await
     }
 
     /// Receives one datagram into `out`; returns its length there and its sender. As many tasks as like

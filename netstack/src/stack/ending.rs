@@ -138,6 +138,7 @@ impl Ending {
         Waiter::poll(wait, |waiter| {
             locked(|key| {
                 self.waiting.with(&mut key.ctx(), |waiting, _| {
+                    waiting.resume(waiter);
                     if let Some(reason) = self.reason() {
                         return Poll::Ready(reason.clone());
                     }

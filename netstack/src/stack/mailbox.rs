@@ -213,7 +213,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::stack::worklist::Worklist;
+    use crate::stack::worklist::TaskWork;
 
     fn counting(mailbox: &Mailbox) -> Arc<AtomicUsize> {
         let woken = Arc::new(AtomicUsize::new(0));
@@ -241,9 +241,9 @@ mod tests {
     #[test]
     fn a_task_woken_on_its_own_worker_needs_no_message() {
         let mailbox = Mailbox::new();
-        let mut list = Worklist {
+        let mut list = TaskWork {
             mailbox: mailbox.id(),
-            ..Worklist::default()
+            ..TaskWork::default()
         };
         worklist::scope(&mut list, || mailbox.wake_task(5));
         assert_eq!(list.ready, [5]);

@@ -7,7 +7,7 @@ use lockorder::Key;
 use super::host::Host;
 use super::levels::StackLocks;
 use super::tcp::connection::Connection;
-use super::worklist::Worklist;
+use super::worklist::{TaskWork, Worklist};
 use crate::base::counters::{Counter, DropReason};
 use crate::base::{Counters, Instant, Rng};
 use crate::ip::fragment::Identification;
@@ -34,7 +34,10 @@ impl WorkerState {
             index,
             counters: Arc::clone(&host.workers[index].counters),
             work: Worklist {
-                mailbox: host.workers[index].mailbox.id(),
+                tasks: TaskWork {
+                    mailbox: host.workers[index].mailbox.id(),
+                    ..TaskWork::default()
+                },
                 ..Worklist::default()
             },
             rng: Rng::from_seed(seed),
@@ -76,7 +79,11 @@ impl Turn<'_> {
         if usize::from(connection.owner) != self.worker.index {
             self.host.workers.drive(connection);
         } else if connection.mark() {
-            self.worker.work.connections.push(Arc::clone(connection));
+            self.worker
+                .work
+                .tasks
+                .connections
+                .push(Arc::clone(connection));
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::foreign::Foreign;
+use super::task;
 
 /// The way in which a caller waits.
 pub(crate) enum Wait<'a> {
@@ -51,7 +52,8 @@ struct Number {
 }
 
 /// Waits until `attempt` is ready, as one of any number of tasks. `forget` gives the place of a ticket
-/// back; it is called if the wait is given up.
+/// back; it is called if the wait is given up. `attempt` takes the ticket back itself by
+/// [`WakerSlot::resume`], so that a wait that succeeded needs no lock afterwards.
 pub(crate) async fn wait<R>(
     mut attempt: impl FnMut(Wait<'_>) -> Poll<R>,
     forget: impl FnMut(Ticket),
@@ -102,8 +104,21 @@ impl Waiter<'_> {
         }
     }
 
+    /// Keeps a waker for the next registration if it is a clone of the task's.
+    fn reuse(&mut self, kept: Option<Foreign<Waker>>) {
+        if let Some(mut kept) = kept
+            && let (Some(mine), Some(waker)) = (self.wait.waker(), kept.get())
+            && mine.will_wake(waker)
+        {
+            self.clone = kept.take();
+        }
+    }
+
+    /// Returns a clone of the task's waker. The waker of a worker's own task is cloned here: that
+    /// increments a count. Any other is code of the program: `None`, and [`Waiter::poll`] clones it.
     fn take_clone(&mut self) -> Option<Waker> {
-        let clone = self.clone.take();
+        let own = || self.wait.waker().filter(|waker| task::is_own(waker));
+        let clone = self.clone.take().or_else(|| own().cloned());
         self.clone_wanted = clone.is_none();
         clone
     }
@@ -145,6 +160,18 @@ impl Drop for WakerSlot {
 }
 
 impl WakerSlot {
+    /// Takes back the place that `waiter` got in an earlier attempt, if any. Called under the lock of the
+    /// slot before each attempt.
+    #[inline]
+    pub(crate) fn resume(&mut self, waiter: &mut Waiter<'_>) {
+        if let Wait::Ticket(_, ticket) = &mut waiter.wait
+            && ticket.0.is_some()
+        {
+            let ticket = std::mem::take(*ticket);
+            waiter.reuse(self.take_place(ticket));
+        }
+    }
+
     /// Remembers the task of `waiter`, if it waits.
     pub(crate) fn register(&mut self, waiter: &mut Waiter<'_>) {
         let place = match &waiter.wait {
@@ -179,18 +206,15 @@ impl WakerSlot {
     }
 
     /// Moves all wakers to `wakers`, to be woken when nothing is locked.
+    #[inline]
     pub(crate) fn drain_into(&mut self, wakers: &mut Vec<Waker>) {
-        if let Tasks::Places(None) = self.0 {
-            return;
-        }
-        match std::mem::replace(&mut self.0, Tasks::Places(None)) {
-            Tasks::One(waker) => wakers.push(waker),
-            Tasks::Places(places) => {
-                let kept = places.map(|mut places| {
-                    places.drain_into(wakers);
-                    places
-                });
-                self.0 = Tasks::Places(kept);
+        match &mut self.0 {
+            Tasks::Places(None) => {}
+            Tasks::Places(Some(places)) => places.drain_into(wakers),
+            Tasks::One(_) => {
+                if let Tasks::One(waker) = std::mem::replace(&mut self.0, Tasks::Places(None)) {
+                    wakers.push(waker);
+                }
             }
         }
     }
@@ -205,6 +229,14 @@ impl WakerSlot {
     fn place_of(&self, ticket: Ticket) -> Option<&Waker> {
         match &self.0 {
             Tasks::Places(Some(places)) => places.tickets.get(places.index(ticket)?)?.get(),
+            _ => None,
+        }
+    }
+
+    /// Frees the place of a ticket and returns its waker; `None` if the ticket is void.
+    fn take_place(&mut self, ticket: Ticket) -> Option<Foreign<Waker>> {
+        match &mut self.0 {
+            Tasks::Places(Some(places)) => places.take(ticket),
             _ => None,
         }
     }
@@ -279,18 +311,23 @@ impl Places {
 
     /// Gives a place back; true if no ticket is left.
     fn forget(&mut self, ticket: Ticket) -> bool {
-        if let Some(index) = self.index(ticket)
-            && let Some(place) = self.tickets.get_mut(index)
-        {
-            *place = Foreign::none();
-            self.free.push(index);
-            return self.free.len() == self.tickets.len();
-        }
-        false
+        self.take(ticket).is_some() && self.free.len() == self.tickets.len()
     }
 
+    /// Frees the place of a ticket of this round, and returns the task that had it.
+    fn take(&mut self, ticket: Ticket) -> Option<Foreign<Waker>> {
+        let index = self.index(ticket)?;
+        let place = self.tickets.get_mut(index)?;
+        self.free.push(index);
+        Some(std::mem::replace(place, Foreign::none()))
+    }
+
+    #[inline]
     fn drain_into(&mut self, wakers: &mut Vec<Waker>) {
         wakers.extend(self.poller.take());
+        if self.tickets.is_empty() {
+            return;
+        }
         wakers.extend(self.tickets.drain(..).filter_map(|mut waker| waker.take()));
         self.free.clear();
         self.tickets.shrink_to(KEPT);

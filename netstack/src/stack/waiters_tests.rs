@@ -132,3 +132,54 @@ fn a_ticket_of_an_earlier_round_frees_nothing() {
     slot.forget(old);
     assert!(woken(&mut slot)[0].will_wake(&late));
 }
+
+/// Polls as the stack does: the ticket is taken back under the lock of the attempt.
+fn resume(slot: &mut WakerSlot, wait: Wait<'_>, ready: bool) -> (u32, Poll<()>) {
+    let mut attempts = 0;
+    let poll = Waiter::poll(wait, |waiter| {
+        attempts += 1;
+        locked(|_| {
+            slot.resume(waiter);
+            if ready {
+                return Poll::Ready(());
+            }
+            slot.register(waiter);
+            Poll::Pending
+        })
+    });
+    (attempts, poll)
+}
+
+#[test]
+fn a_wait_that_succeeds_has_no_place_to_give_back() {
+    let drops = Arc::default();
+    let waker = task(&drops);
+    let mut slot = WakerSlot::default();
+    for spurious in [false, true] {
+        let mut ticket = Ticket::default();
+        resume(&mut slot, Wait::Ticket(&waker, &mut ticket), false);
+        assert!(ticket.0.is_some());
+        if !spurious {
+            assert_eq!(woken(&mut slot).len(), 1);
+        }
+        let (_, poll) = resume(&mut slot, Wait::Ticket(&waker, &mut ticket), true);
+        assert!(poll.is_ready() && ticket.0.is_none());
+        assert!(woken(&mut slot).is_empty());
+    }
+}
+
+#[test]
+fn a_task_that_waits_on_keeps_its_clone_and_another_task_gets_its_own() {
+    let drops = Arc::default();
+    let (first, second) = (task(&drops), task(&drops));
+    let mut slot = WakerSlot::default();
+    let mut ticket = Ticket::default();
+    resume(&mut slot, Wait::Ticket(&first, &mut ticket), false);
+    let again = resume(&mut slot, Wait::Ticket(&first, &mut ticket), false);
+    assert_eq!(again.0, 1, "the waker that was kept is used again");
+    let moved = resume(&mut slot, Wait::Ticket(&second, &mut ticket), false);
+    assert_eq!(moved.0, 2, "the future moved to another task");
+    let woken = woken(&mut slot);
+    assert_eq!(woken.len(), 1);
+    assert!(woken[0].will_wake(&second));
+}

@@ -125,7 +125,7 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stack::worklist::Worklist;
+    use crate::stack::worklist::TaskWork;
 
     #[test]
     fn a_task_on_a_worker_opens_connections_of_that_worker() {
@@ -133,9 +133,9 @@ mod tests {
         let local = SocketAddr::from(([10, 0, 0, 1], 1));
         let remote = SocketAddr::from(([10, 0, 0, 2], 80));
         for index in 0..4 {
-            let mut list = Worklist {
+            let mut list = TaskWork {
                 mailbox: workers[index].mailbox.id(),
-                ..Worklist::default()
+                ..TaskWork::default()
             };
             let owner = worklist::scope(&mut list, || workers.choose_owner(&local, &remote));
             assert_eq!(usize::from(owner), index);

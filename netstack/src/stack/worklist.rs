@@ -20,16 +20,10 @@ use super::udp::socket::OutDatagram;
 /// The lists of one worker.
 #[derive(Default)]
 pub struct Worklist {
-    /// The identity of the mailbox that this worker reads; see [`super::mailbox::Mailbox::id`].
-    pub mailbox: u64,
-    /// Connections that may have something to send or a timer to set.
-    pub connections: Vec<Arc<Connection>>,
-    /// Tasks that can go on.
-    pub ready: Vec<u32>,
+    /// The lists that tasks on the worker's thread fill.
+    pub tasks: TaskWork,
     /// Tasks to start.
     pub spawn: Vec<TaskFuture>,
-    /// Datagrams to build and send.
-    pub datagrams: Vec<OutDatagram>,
     /// Packets to send at the end of the turn.
     pub transmit: Vec<TxPacket>,
     /// Tasks to wake, with nothing locked.
@@ -40,16 +34,30 @@ pub struct Worklist {
     pub(crate) serve: Vec<(Service, Arc<Connection>)>,
 }
 
+/// The work that tasks make for the worker on whose thread they run. Small: it is moved into the
+/// thread-local and out again in each turn.
+#[derive(Default)]
+pub struct TaskWork {
+    /// The identity of the mailbox that this worker reads; see [`super::mailbox::Mailbox::id`].
+    pub mailbox: u64,
+    /// Connections that may have something to send or a timer to set.
+    pub connections: Vec<Arc<Connection>>,
+    /// Tasks that can go on.
+    pub ready: Vec<u32>,
+    /// Datagrams to build and send.
+    pub datagrams: Vec<OutDatagram>,
+}
+
 thread_local! {
-    static CURRENT: RefCell<Option<Worklist>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<TaskWork>> = const { RefCell::new(None) };
 }
 
 /// Runs `f` with `list` as this thread's worklist.
-pub fn scope<R>(list: &mut Worklist, f: impl FnOnce() -> R) -> R {
+pub fn scope<R>(list: &mut TaskWork, f: impl FnOnce() -> R) -> R {
     /// Gives the lists back even if `f` unwinds.
     struct Restore<'a> {
-        list: &'a mut Worklist,
-        outer: Option<Worklist>,
+        list: &'a mut TaskWork,
+        outer: Option<TaskWork>,
     }
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
@@ -65,7 +73,7 @@ pub fn scope<R>(list: &mut Worklist, f: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `f` on the lists of the worker with that mailbox, if it is the one on this thread.
-pub fn with<R>(mailbox: u64, f: impl FnOnce(&mut Worklist) -> R) -> Option<R> {
+pub fn with<R>(mailbox: u64, f: impl FnOnce(&mut TaskWork) -> R) -> Option<R> {
     CURRENT.with(|current| match current.borrow_mut().as_mut() {
         Some(list) if list.mailbox == mailbox => Some(f(list)),
         _ => None,
@@ -81,10 +89,10 @@ pub fn current_mailbox() -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn list(mailbox: u64) -> Worklist {
-        Worklist {
+    fn list(mailbox: u64) -> TaskWork {
+        TaskWork {
             mailbox,
-            ..Worklist::default()
+            ..TaskWork::default()
         }
     }
 

@@ -78,6 +78,15 @@ impl Packets {
         }
     }
 
+    /// Appends the packets that are left to `out`. A single packet is moved once.
+    pub fn append_to(self, out: &mut Vec<TxPacket>) {
+        match self.0 {
+            State::Whole(Some(packet)) => out.push(packet),
+            State::Whole(None) => {}
+            State::Cut(fragments) => out.extend(fragments),
+        }
+    }
+
     /// Returns `true` if the datagram is sent in fragments.
     pub fn is_fragmented(&self) -> bool {
         matches!(self.0, State::Cut(_))

@@ -28,5 +28,5 @@ pub(in crate::stack) fn queue_packets(turn: &mut Turn<'_>, packets: Packets) {
     if packets.is_fragmented() {
         turn.count(Counter::FragmentsOut, packets.remaining() as u64);
     }
-    turn.worker.work.transmit.extend(packets);
+    packets.append_to(&mut turn.worker.work.transmit);
 }

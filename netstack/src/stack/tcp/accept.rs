@@ -195,6 +195,7 @@ impl<C> AcceptQueue<C> {
 
     /// Takes the oldest connection; if there is none, `waiter` is woken for the next.
     pub(crate) fn accept(&mut self, waiter: &mut Waiter<'_>) -> Accept<C> {
+        self.acceptors.resume(waiter);
         match (self.ready.pop_front(), &self.taker) {
             (Some((connection, _place)), _) => Accept::Ready(connection),
             (None, Taker::Closed) => Accept::Closed,

@@ -36,7 +36,7 @@ pub(crate) fn poll_connect(
     connection: &Arc<Connection>,
     cx: Wait<'_>,
 ) -> Poll<io::Result<()>> {
-    poll_state(connection, cx, |state, waiter| {
+    poll_state(connection, cx, Side::Writer, |state, waiter| {
         if let Some(error) = state.tcp.take_error() {
             return Poll::Ready(Err(host.ending.explain(io_error(error))));
         }
@@ -59,7 +59,7 @@ pub(crate) fn poll_recv(
 ) -> Poll<io::Result<Option<Payload>>> {
     let now = host.clock.now();
     let mut drive = false;
-    let poll = poll_state(connection, cx, |state, waiter| {
+    let poll = poll_state(connection, cx, Side::Reader, |state, waiter| {
         if let Some(chunk) = state.tcp.recv_pop(now) {
             drive = state.tcp.wants_transmit();
             return Poll::Ready(Ok(Some(chunk)));
@@ -89,7 +89,7 @@ pub(crate) fn poll_peek(
     cx: Wait<'_>,
     out: &mut [u8],
 ) -> Poll<io::Result<usize>> {
-    poll_state(connection, cx, |state, waiter| {
+    poll_state(connection, cx, Side::Reader, |state, waiter| {
         if state.tcp.recv_len() > 0 {
             return Poll::Ready(Ok(state.tcp.recv_peek(out)));
         }
@@ -117,7 +117,7 @@ pub(crate) fn poll_write(
     if data.is_empty() {
         return Poll::Ready(Ok(0));
     }
-    let poll = poll_state(connection, cx, |state, waiter| {
+    let poll = poll_state(connection, cx, Side::Writer, |state, waiter| {
         if let Some(error) = write_error(state) {
             return Poll::Ready(Err(host.ending.explain(error)));
         }
@@ -142,7 +142,7 @@ pub(crate) fn poll_write_payload(
     payload: &mut Payload,
 ) -> Poll<io::Result<()>> {
     let mut queued = false;
-    let poll = poll_state(connection, cx, |state, waiter| {
+    let poll = poll_state(connection, cx, Side::Writer, |state, waiter| {
         while !payload.is_empty() {
             if let Some(error) = write_error(state) {
                 return Poll::Ready(Err(host.ending.explain(error)));
@@ -172,7 +172,7 @@ pub(crate) fn poll_write_payload(
 
 /// Ready when there is something to read, the end, or an error.
 pub(crate) fn poll_readable(connection: &Arc<Connection>, cx: Wait<'_>) -> Poll<()> {
-    poll_state(connection, cx, |state, waiter| {
+    poll_state(connection, cx, Side::Reader, |state, waiter| {
         if state.tcp.recv_len() > 0
             || state.tcp.is_recv_finished()
             || state.tcp.error().is_some()
@@ -197,7 +197,7 @@ pub(crate) fn forget_writer(connection: &Connection, ticket: Ticket) {
 
 /// Ready when there is room to write, or an error.
 pub(crate) fn poll_writable(connection: &Arc<Connection>, cx: Wait<'_>) -> Poll<()> {
-    poll_state(connection, cx, |state, waiter| {
+    poll_state(connection, cx, Side::Writer, |state, waiter| {
         if state.tcp.send_room() > 0
             || state.tcp.error().is_some()
             || state.tcp.state() == State::Closed
@@ -231,14 +231,28 @@ pub(crate) fn release(host: &Host, connection: &Arc<Connection>) {
     host.workers.drive(connection);
 }
 
+/// The tasks that a call may have to wait among.
+#[derive(Clone, Copy)]
+enum Side {
+    Reader,
+    Writer,
+}
+
 /// Runs `attempt` on the connection's state, for the task of `cx`.
 fn poll_state<R>(
     connection: &Connection,
     cx: Wait<'_>,
+    side: Side,
     mut attempt: impl FnMut(&mut ConnectionState, &mut Waiter<'_>) -> Poll<R>,
 ) -> Poll<R> {
     Waiter::poll(cx, |waiter| {
-        connection.with_state(|state| attempt(state, waiter))
+        connection.with_state(|state| {
+            match side {
+                Side::Reader => state.reader.resume(waiter),
+                Side::Writer => state.writer.resume(waiter),
+            }
+            attempt(state, waiter)
+        })
     })
 }
 

@@ -149,6 +149,7 @@ pub(crate) fn poll_recv(
     Waiter::poll(wait, |waiter| {
         locked(|key| {
             socket.state.with(&mut key.ctx(), |state, _| {
+                state.readers.resume(waiter);
                 // Under the lock under which the end of the stack takes the wakers.
                 host.ending.check()?;
                 if let Some(error) = state.socket.take_error() {

@@ -10,14 +10,14 @@ use crate::ip::send::udp_packets;
 
 /// Builds the datagrams that were queued in this turn; true if there were any.
 pub fn send_queued(turn: &mut Turn<'_>) -> bool {
-    if turn.worker.work.datagrams.is_empty() {
+    if turn.worker.work.tasks.datagrams.is_empty() {
         return false;
     }
-    let mut datagrams = std::mem::take(&mut turn.worker.work.datagrams);
+    let mut datagrams = std::mem::take(&mut turn.worker.work.tasks.datagrams);
     for datagram in datagrams.drain(..) {
         send(turn, datagram);
     }
-    turn.worker.work.datagrams = datagrams;
+    turn.worker.work.tasks.datagrams = datagrams;
     true
 }
 
