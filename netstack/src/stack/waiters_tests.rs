@@ -157,7 +157,7 @@ fn a_wait_that_succeeds_has_no_place_to_give_back() {
     let mut slot = WakerSlot::default();
     for spurious in [false, true] {
         let mut ticket = Ticket::default();
-        resume(&mut slot, Wait::Ticket(&waker, &mut ticket), false);
+        let _ = resume(&mut slot, Wait::Ticket(&waker, &mut ticket), false);
         assert!(ticket.0.is_some());
         if !spurious {
             assert_eq!(woken(&mut slot).len(), 1);
@@ -174,7 +174,7 @@ fn a_task_that_waits_on_keeps_its_clone_and_another_task_gets_its_own() {
     let (first, second) = (task(&drops), task(&drops));
     let mut slot = WakerSlot::default();
     let mut ticket = Ticket::default();
-    resume(&mut slot, Wait::Ticket(&first, &mut ticket), false);
+    let _ = resume(&mut slot, Wait::Ticket(&first, &mut ticket), false);
     let again = resume(&mut slot, Wait::Ticket(&first, &mut ticket), false);
     assert_eq!(again.0, 1, "the waker that was kept is used again");
     let moved = resume(&mut slot, Wait::Ticket(&second, &mut ticket), false);
