@@ -5,7 +5,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use super::{
     Anchored, Data, Distinct, Lockable, Locks, Member, MemberData, OneLock, Order, Owned, Permit,
-    missing,
+    Shape, missing,
 };
 
 impl<const N: usize> Order for [usize; N] {
@@ -23,10 +23,13 @@ pub(super) fn sort(order: &mut [usize], inline: bool, address: impl Fn(usize) ->
     }
 }
 
+impl<X, const N: usize> Shape for [X; N] {
+    type Order = [usize; N];
+}
+
 // SAFETY: the locks of the elements, in their places; inline ones ascend with the index.
 unsafe impl<X: OneLock, const N: usize> Locks for [X; N] {
     type Level = X::Level;
-    type Order = [usize; N];
     const ASCENDING: bool = X::INLINE;
 
     #[inline]
@@ -146,10 +149,14 @@ impl Order for SliceOrder {
 }
 
 #[cfg(feature = "alloc")]
+impl<X> Shape for [X] {
+    type Order = SliceOrder;
+}
+
+#[cfg(feature = "alloc")]
 // SAFETY: the locks of the elements, in their places; inline ones ascend with the index.
 unsafe impl<X: OneLock> Locks for [X] {
     type Level = X::Level;
-    type Order = SliceOrder;
     const ASCENDING: bool = X::INLINE;
 
     #[inline]
@@ -248,13 +255,20 @@ unsafe impl<X: Owned> Owned for [X] {}
 macro_rules! through {
     ($($(#[$attribute:meta])* [$($generics:tt)*] [$set:ty] $pointer:ty;)*) => {$(
         $(#[$attribute])*
+        impl<$($generics)*> Shape for $pointer
+        where
+            $set: Shape,
+        {
+            type Order = <$set as Shape>::Order;
+        }
+
         // SAFETY: the locks of the set pointed at.
+        $(#[$attribute])*
         unsafe impl<$($generics)*> Locks for $pointer
         where
             $set: Locks,
         {
             type Level = <$set as Locks>::Level;
-            type Order = <$set as Locks>::Order;
             const ASCENDING: bool = <$set as Locks>::ASCENDING;
 
             #[inline]

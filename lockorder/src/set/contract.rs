@@ -140,6 +140,19 @@ pub trait Order {
     fn at(&self, turn: usize) -> usize;
 }
 
+/// The shape of a set: a tuple, an array, a slice or a vector, of locks of whatever levels.
+///
+/// A type that holds a set asks for its shape only, so that a set of several levels is refused once,
+/// where it is made.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a set of locks of one level",
+    label = "expected a tuple, array, slice or vector of locks, all of one level"
+)]
+pub trait Shape {
+    /// The order by address.
+    type Order: Order;
+}
+
 /// Several locks of one level.
 ///
 /// # Safety
@@ -156,14 +169,11 @@ pub trait Order {
     message = "`{Self}` is not a set of locks of one level",
     label = "expected a tuple, array, slice or vector of locks, all of one level"
 )]
-pub unsafe trait Locks {
+pub unsafe trait Locks: Shape {
     /// The level of every lock in it.
     type Level: Level;
 
-    /// The order by address.
-    type Order: Order;
-
-    /// True if that is the order of the indices, wherever the set lies.
+    /// True if the order by address is that of the indices, wherever the set lies.
     const ASCENDING: bool;
 
     /// Returns the number of locks.

@@ -171,7 +171,7 @@ use core::fmt;
 pub use collections::SliceOrder;
 pub use contract::{
     Anchored, Data, Distinct, Exclusive, Lockable, Locks, Member, MemberData, OneLock, Order,
-    Owned, Permit, SameLevel, Shared,
+    Owned, Permit, SameLevel, Shape, Shared,
 };
 pub use members::Read;
 pub use owned::OwnedSet;

@@ -26,7 +26,7 @@ pub struct OwnedSet<S> {
     locks: S,
 }
 
-impl<S: Owned> OwnedSet<S> {
+impl<S: Locks + Owned> OwnedSet<S> {
     /// Takes the locks over. An owner can neither have a lock twice nor share it.
     #[inline]
     pub const fn new(locks: S) -> Self {
@@ -35,7 +35,7 @@ impl<S: Owned> OwnedSet<S> {
 }
 
 // A derived one would ask for nothing but `S: Default`, and let references in.
-impl<S: Owned + Default> Default for OwnedSet<S> {
+impl<S: Locks + Owned + Default> Default for OwnedSet<S> {
     fn default() -> Self {
         OwnedSet::new(S::default())
     }

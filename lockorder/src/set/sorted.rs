@@ -10,8 +10,8 @@
 //!   both have the lock borrowed.
 
 use super::{
-    Anchored, Data, Distinct, DuplicateLock, Exclusive, Lockable, Locks, Order, Permit, Shared,
-    check,
+    Anchored, Data, Distinct, DuplicateLock, Exclusive, Lockable, Locks, Order, Permit, Shape,
+    Shared, check,
 };
 use crate::ctx::{Context, child, permit};
 use crate::{LockBefore, LockCtx};
@@ -42,7 +42,7 @@ use crate::{LockBefore, LockCtx};
 /// assert_eq!((one.into_inner(), other.into_inner()), (70, 30));
 /// ```
 #[derive(Debug)]
-pub struct LockSet<S: Locks> {
+pub struct LockSet<S: Shape> {
     locks: S,
     order: S::Order,
 }

@@ -3,11 +3,15 @@
 use super::collections::sort;
 use super::{
     Anchored, Data, Distinct, Lockable, Locks, Member, MemberData, OneLock, Owned, Permit,
-    SameLevel, missing,
+    SameLevel, Shape, missing,
 };
 
 macro_rules! tuple {
     ($count:literal: $first:ident $first_index:tt $(, $name:ident $index:tt)*) => {
+        impl<$first, $($name),*> Shape for ($first, $($name,)*) {
+            type Order = [usize; $count];
+        }
+
         // SAFETY: the locks of the fields, in their places, all of the first one's level.
         // Where fields lie in a tuple is the compiler's choice: they are always sorted.
         unsafe impl<$first: OneLock, $($name: OneLock),*> Locks for ($first, $($name,)*)
@@ -15,7 +19,6 @@ macro_rules! tuple {
             $($name::Level: SameLevel<$first::Level>,)*
         {
             type Level = $first::Level;
-            type Order = [usize; $count];
             const ASCENDING: bool = false;
 
             #[inline]
