@@ -133,8 +133,18 @@ fn open_devices(settings: &Settings) -> Result<Opened, Failure> {
         mtu: settings.mtu,
         host_v4: settings.v4.map(|link| (link.host, link.ours.prefix_len())),
         host_v6: settings.v6.map(|link| (link.host, link.ours.prefix_len())),
+        // Without a subnet, the kernel needs a route to the stack's address.
+        peer_v4: settings
+            .v4
+            .filter(|link| link.ours.prefix_len() == 32)
+            .map(|link| link.ours.addr()),
+        peer_v6: settings
+            .v6
+            .filter(|link| link.ours.prefix_len() == 128)
+            .map(|link| link.ours.addr()),
         queues: settings.queues.get(),
         offload: settings.offload,
+        ..TunConfig::new("")
     };
     let devices = device::open(&config).map_err(|error| device_failure(error, settings))?;
     let Some(path) = &settings.pcap else {

@@ -10,7 +10,7 @@ const NAME_BYTES_MAX: usize = 15;
 /// Most queues that a TUN device can have (the kernel's `MAX_TAP_QUEUES`).
 const QUEUES_MAX: usize = 256;
 /// Smallest MTU of IPv4 (RFC 791 section 3.2).
-const MTU_MIN_V4: u16 = 68;
+pub(super) const MTU_MIN_V4: u16 = 68;
 /// Smallest MTU of IPv6 (RFC 8200 section 5).
 const MTU_MIN_V6: u16 = 1280;
 
@@ -47,6 +47,13 @@ pub struct TunConfig {
     pub host_v4: Option<(Ipv4Addr, u8)>,
     /// The kernel's IPv6 address on the device, and the prefix length of its subnet.
     pub host_v6: Option<(Ipv6Addr, u8)>,
+    /// The address at the other end of the device, for a `host_v4` with a prefix length of 32: the kernel
+    /// gets a route to it.
+    pub peer_v4: Option<Ipv4Addr>,
+    /// The address at the other end of the device, for a `host_v6` with a prefix length of 128.
+    pub peer_v6: Option<Ipv6Addr>,
+    /// The interface exists and is used as it is: see [`TunConfig::prepared`].
+    pub prepared: bool,
     /// Number of queues, one per worker.
     pub queues: usize,
     /// Segmentation and checksum offload.
@@ -74,8 +81,27 @@ impl TunConfig {
             mtu: 1500,
             host_v4: None,
             host_v6: None,
+            peer_v4: None,
+            peer_v6: None,
+            prepared: false,
             queues: 1,
             offload: OffloadMode::Auto,
+        }
+    }
+
+    /// Creates a configuration for an interface that exists and is used exactly as it is: its MTU,
+    /// addresses, routes, queue length and state stay. `mtu` is taken from the interface. Whoever owns a
+    /// persistent device needs no privilege for this.
+    ///
+    /// ```no_run
+    /// // ip tuntap add mode tun name t0 user alice vnet_hdr; ip addr add 10.77.0.1/24 dev t0; ip link set t0 up
+    /// let devices = netstack::device::open(&netstack::device::TunConfig::prepared("t0"))?;
+    /// # Ok::<(), netstack::device::DeviceError>(())
+    /// ```
+    pub fn prepared(name: impl Into<String>) -> Self {
+        Self {
+            prepared: true,
+            ..Self::new(name)
         }
     }
 
@@ -128,7 +154,51 @@ impl TunConfig {
             };
             self.check_address(address.into(), prefix, 128, why)?;
         }
-        Ok(())
+        self.check_prepared()?;
+        self.check_peer(self.host_v4, self.peer_v4, 32)?;
+        self.check_peer(self.host_v6, self.peer_v6, 128)
+    }
+
+    /// Checks that nothing is asked of a prepared device.
+    fn check_prepared(&self) -> Result<(), DeviceError> {
+        let asked = self
+            .host_v4
+            .map(|(address, prefix)| (address.into(), prefix));
+        let asked = asked.or(self
+            .host_v6
+            .map(|(address, prefix)| (address.into(), prefix)));
+        match asked {
+            Some((address, prefix)) if self.prepared => Err(DeviceError::BadAddress {
+                name: self.name.clone(),
+                address,
+                prefix,
+                why: "a prepared device is used as it is",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that a peer's address goes with a host's address that has no subnet.
+    fn check_peer<A: Into<IpAddr> + Copy + PartialEq>(
+        &self,
+        host: Option<(A, u8)>,
+        peer: Option<A>,
+        prefix_max: u8,
+    ) -> Result<(), DeviceError> {
+        let Some(peer) = peer else {
+            return Ok(());
+        };
+        let why = match host {
+            None => "the host has no address of that family",
+            Some((_, prefix)) if prefix != prefix_max => "the host's address has a subnet already",
+            Some((address, _)) if address == peer => "it is the host's own",
+            Some(_) => return Ok(()),
+        };
+        Err(DeviceError::BadPeer {
+            name: self.name.clone(),
+            address: peer.into(),
+            why,
+        })
     }
 
     fn check_name(&self) -> Result<(), DeviceError> {

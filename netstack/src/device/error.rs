@@ -101,6 +101,36 @@ pub enum DeviceError {
         /// The rule that it breaks.
         why: &'static str,
     },
+    /// The address of the other end is not valid.
+    #[error(
+        "{address} cannot be the address at the other end of TUN device {name}, {why}: give a host \
+         address with a prefix length of 32 (IPv6: 128), and another address as its peer"
+    )]
+    BadPeer {
+        /// The interface's name.
+        name: String,
+        /// The peer's address as given.
+        address: IpAddr,
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// No interface of that name exists.
+    #[error(
+        "TUN device {name} does not exist in this network namespace: create it first (ip tuntap add \
+         mode tun name {name}), or let it be created"
+    )]
+    NotPrepared {
+        /// The interface's name.
+        name: String,
+    },
+    /// A descriptor cannot be used.
+    #[error("descriptor {fd} cannot be used as a TUN queue: {why}")]
+    Descriptor {
+        /// The descriptor's number.
+        fd: i32,
+        /// The reason, and the remedy.
+        why: String,
+    },
     /// IPv6 is disabled for new interfaces in this network namespace.
     #[error(
         "IPv6 is disabled on TUN device {name}: set net.ipv6.conf.default.disable_ipv6 to 0 in this \

@@ -32,6 +32,7 @@ mod link;
 pub mod memory;
 mod open;
 pub mod pcap;
+mod tun_fd;
 pub mod tun_offload;
 pub mod tun_plain;
 mod tun_queue;
@@ -41,7 +42,7 @@ mod wake;
 pub use config::{OffloadMode, TunConfig};
 pub use error::DeviceError;
 pub use link::kernel_drops;
-pub use open::open;
+pub use open::{from_fds, open};
 
 /// Ends a [`Device::park`] from any thread.
 pub trait Unpark: Send + Sync {

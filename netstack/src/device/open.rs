@@ -2,18 +2,23 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::tun_offload::OffloadTun;
+use super::tun_fd::{self, Properties};
+use super::tun_offload::{Kind, OffloadTun};
 use super::tun_plain::PlainTun;
-use super::{Device, DeviceError, OffloadMode, TunConfig, link};
+use super::virtio::HEADER_BYTES;
+use super::{Device, DeviceError, OffloadMode, TunConfig, config, link};
 
 const TUN_PATH: &str = "/dev/net/tun";
 
 /// Opens a TUN device and returns one [`Device`] per queue. Configures the kernel's side of it, too:
 /// the MTU, a queue of 10,000 packets and the addresses, and brings the interface up. The interface
-/// disappears when all of the devices are dropped, unless it existed before.
+/// disappears when all of the devices are dropped, unless it existed before. Of an interface that existed
+/// before, only what differs from the configuration is changed, and nothing is taken away; with
+/// [`TunConfig::prepared`] nothing is changed.
 ///
 /// Works in the network namespace of the calling thread. IPv6 addresses are usable at once (no
 /// duplicate address detection). Returns the plain device for one queue with [`OffloadMode::Off`], and
@@ -37,20 +42,124 @@ const TUN_PATH: &str = "/dev/net/tun";
 pub fn open(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     config.validate()?;
     check_tun()?;
+    let existing = link::find(config)?;
+    let adopted;
+    let config = match (&existing, config.prepared) {
+        (None, true) => {
+            return Err(DeviceError::NotPrepared {
+                name: config.name.clone(),
+            });
+        }
+        (Some(found), true) => {
+            adopted = TunConfig {
+                mtu: found.mtu,
+                ..config.clone()
+            };
+            &adopted
+        }
+        (_, false) => config,
+    };
+    let multi_queue = match &existing {
+        Some(found) => found.multi_queue,
+        None => config.queues > 1,
+    };
     let devices = match config.offload {
-        OffloadMode::On => open_offloading(config)?,
-        OffloadMode::Auto => match open_offloading(config) {
-            Err(DeviceError::NoOffload { .. }) => open_bare(config)?,
+        OffloadMode::On => open_offloading(config, multi_queue)?,
+        OffloadMode::Auto => match open_offloading(config, multi_queue) {
+            Err(DeviceError::NoOffload { .. }) => open_bare(config, multi_queue)?,
             devices => devices?,
         },
-        OffloadMode::Off => open_bare(config)?,
+        OffloadMode::Off => open_bare(config, multi_queue)?,
     };
-    link::set_up(config)?;
+    if !config.prepared {
+        link::set_up(config, existing.is_some())?;
+    }
     Ok(devices)
 }
 
-fn open_offloading(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
-    let multi_queue = link::check_free(config)?;
+/// Takes over descriptors of a TUN device, one for each queue, and returns one [`Device`] for each. The
+/// device may belong to another network namespace. `mtu` is that of the interface, in bytes.
+///
+/// The kernel is asked whether a virtio-net header precedes the packets; if so, offload is switched on, else
+/// off. Nothing else of the interface is touched. The device must have been created with `IFF_NO_PI`, which the
+/// kernel does not tell: of any other each packet would be dropped as
+/// [`IpVersion`](crate::base::DropReason::IpTooShortOrVersion).
+///
+/// ```no_run
+/// # fn example(descriptor: std::os::fd::OwnedFd) -> Result<(), netstack::device::DeviceError> {
+/// let devices = netstack::device::from_fds(vec![descriptor], 1500)?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`DeviceError::Descriptor`]: one is not a queue of a TUN device, the descriptors belong to different interfaces, or the MTU is below 68.
+pub fn from_fds(fds: Vec<OwnedFd>, mtu: u16) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+    let mut first: Option<Properties> = None;
+    let mut devices = Vec::with_capacity(fds.len());
+    for fd in fds {
+        let number = fd.as_raw_fd();
+        let unusable = |why: String| DeviceError::Descriptor { fd: number, why };
+        let properties = Properties::of(&fd).map_err(|errno| unusable(not_a_tun(errno)))?;
+        check_descriptor(&properties, first.as_ref(), mtu).map_err(unusable)?;
+        let offload = properties.header_bytes > 0;
+        let uso = if offload {
+            tun_fd::enable_offload(&fd).map(|offloads| offloads.uso)
+        } else {
+            tun_fd::disable_offload(&fd).map(|()| false)
+        };
+        let uso = uso.map_err(|errno| unusable(format!("its offloads cannot be set ({errno})")))?;
+        let device = OffloadTun::new(fd, Kind { mtu, offload, uso })
+            .map_err(|error| unusable(error.to_string()))?;
+        devices.push(device);
+        first.get_or_insert(properties);
+    }
+    Ok(boxed(devices))
+}
+
+fn not_a_tun(errno: Errno) -> String {
+    match errno {
+        Errno::BADFD => "it has no interface yet: attach it to one first (TUNSETIFF)".to_owned(),
+        Errno::NOTTY | Errno::INVAL => "it is not of /dev/net/tun".to_owned(),
+        errno => format!("the kernel does not describe it ({errno})"),
+    }
+}
+
+fn check_descriptor(
+    properties: &Properties,
+    first: Option<&Properties>,
+    mtu: u16,
+) -> Result<(), String> {
+    let name = &properties.name;
+    if properties.is_tap || !properties.is_tun {
+        return Err(format!(
+            "{name} is a TAP device, which carries Ethernet frames: create a TUN device (IFF_TUN)"
+        ));
+    }
+    if !matches!(properties.header_bytes, 0 | HEADER_BYTES) {
+        return Err(format!(
+            "the virtio-net header of {name} has {} bytes: set it to {HEADER_BYTES} (TUNSETVNETHDRSZ)",
+            properties.header_bytes
+        ));
+    }
+    if mtu < config::MTU_MIN_V4 {
+        return Err(format!(
+            "an MTU of {mtu} cannot carry IPv4: give that of {name}, at least {}",
+            config::MTU_MIN_V4
+        ));
+    }
+    match first {
+        Some(first) if first != properties => Err(format!(
+            "it is a queue of {name} and an earlier one is of {}: give the queues of one device",
+            first.name
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn open_offloading(
+    config: &TunConfig,
+    multi_queue: bool,
+) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     let devices =
         OffloadTun::create(config, true, multi_queue).map_err(
             |source| match Errno::from_io_error(&source) {
@@ -64,8 +173,8 @@ fn open_offloading(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceErr
     Ok(boxed(devices))
 }
 
-fn open_bare(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
-    if link::check_free(config)? {
+fn open_bare(config: &TunConfig, multi_queue: bool) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+    if multi_queue {
         let devices = OffloadTun::create(config, false, true);
         return devices.map(boxed).map_err(|source| refused(config, source));
     }

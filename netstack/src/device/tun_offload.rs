@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use packet::checksum::RxChecksum;
 use packet::frame::{RxPacket, TxPacket};
 use packet::{Buffers, SlabMut};
 use rustix::io::Errno;
-use tun_rs::{DeviceBuilder, SyncDevice};
+use tun_rs::DeviceBuilder;
 use zerocopy::IntoBytes as _;
 
 use super::linear;
@@ -40,7 +40,7 @@ const PIECES_MAX: usize = 1 + packet::frame::MAX_CHUNKS;
 /// One queue of a TUN device.
 pub struct OffloadTun {
     wake: Arc<FdWake>,
-    tun: SyncDevice,
+    tun: OwnedFd,
     caps: LinkCaps,
     /// Length of the virtio-net header in front of each packet: [`HEADER_BYTES`], or 0 without offload.
     header_bytes: usize,
@@ -59,6 +59,17 @@ impl fmt::Debug for OffloadTun {
     }
 }
 
+/// The properties of a device that all its queues share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// MTU in bytes.
+    pub(super) mtu: u16,
+    /// A virtio-net header of [`HEADER_BYTES`] precedes each packet.
+    pub(super) offload: bool,
+    /// The kernel hands over super-datagrams, and takes them.
+    pub(super) uso: bool,
+}
+
 impl OffloadTun {
     /// Creates the device with all its queues; [`super::open()`] configures its link and addresses.
     pub(super) fn create(
@@ -70,39 +81,45 @@ impl OffloadTun {
             .name(config.name.clone())
             .offload(offload)
             .multi_queue(multi_queue)
-            .enable(false)
+            .inherit_enable_state()
             .build_sync()?;
-        let caps = LinkCaps {
+        let kind = Kind {
             mtu: config.mtu,
-            max_packet: if offload {
-                SUPER_PACKET_BYTES
-            } else {
-                config.mtu.into()
-            },
-            offload: OffloadCaps {
-                tso: offload,
-                uso: offload && first.udp_gso(),
-                tx_checksum: offload,
-            },
+            offload,
+            uso: offload && first.udp_gso(),
         };
         let mut tuns = Vec::with_capacity(config.queues);
+        tuns.push(first.as_fd().try_clone_to_owned()?);
         for _ in 1..config.queues {
-            tuns.push(first.try_clone()?);
+            tuns.push(first.try_clone()?.as_fd().try_clone_to_owned()?);
         }
-        tuns.insert(0, first);
-        tuns.into_iter()
-            .map(|tun| {
-                tun.set_nonblocking(true)?;
-                Ok(Self {
-                    wake: Arc::new(FdWake::new()?),
-                    tun,
-                    caps,
-                    header_bytes: if offload { HEADER_BYTES } else { 0 },
-                    spare: None,
-                    scratch: Vec::with_capacity(HEADER_BYTES + COPY_BYTES_MAX),
-                })
-            })
-            .collect()
+        tuns.into_iter().map(|tun| Self::new(tun, kind)).collect()
+    }
+
+    /// Takes over one queue's descriptor.
+    pub(super) fn new(tun: OwnedFd, kind: Kind) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&tun, true)?;
+        let Kind { mtu, offload, uso } = kind;
+        Ok(Self {
+            wake: Arc::new(FdWake::new()?),
+            tun,
+            caps: LinkCaps {
+                mtu,
+                max_packet: if offload {
+                    SUPER_PACKET_BYTES
+                } else {
+                    mtu.into()
+                },
+                offload: OffloadCaps {
+                    tso: offload,
+                    uso,
+                    tx_checksum: offload,
+                },
+            },
+            header_bytes: if offload { HEADER_BYTES } else { 0 },
+            spare: None,
+            scratch: Vec::with_capacity(HEADER_BYTES + COPY_BYTES_MAX),
+        })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

@@ -23,7 +23,7 @@ fn refused(config: &TunConfig) -> DeviceError {
 }
 
 /// Takes capabilities away from this thread.
-fn drop_capabilities(dropped: CapabilitySet) {
+pub(crate) fn drop_capabilities(dropped: CapabilitySet) {
     let mut sets = capabilities(None).expect("capabilities");
     sets.effective.remove(dropped);
     sets.permitted.remove(dropped);

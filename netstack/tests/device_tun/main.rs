@@ -5,5 +5,6 @@
 mod faults;
 mod host;
 mod offload;
+mod prepared;
 mod traffic;
 mod wire;

@@ -49,7 +49,7 @@ impl<A: Copy + Eq + Display> Candidates<'_, A> {
             return hosts
                 .find(|&host| host != ours && (self.is_usable)(host))
                 .ok_or_else(|| {
-                    let message = "leaves no address for the kernel's side: use a shorter prefix";
+                    let message = "leaves no address for the kernel's side: give one, or use a shorter prefix";
                     sources.fault(key, &format!("{ours}/{prefix} {message}"))
                 });
         };
@@ -102,7 +102,8 @@ pub(super) fn link_v4(
         prefix: ours.prefix_len(),
         host,
         is_usable: &is_usable,
-        is_inside: &|addr| ours.contains(&addr),
+        // A single address has no subnet: the kernel's is its peer, and may be any.
+        is_inside: &|addr| ours.prefix_len() == 32 || ours.contains(&addr),
     };
     let host = candidates.host(ours.hosts(), sources)?;
     Ok(Some(Link { ours, host }))
@@ -132,7 +133,7 @@ pub(super) fn link_v6(
         prefix: ours.prefix_len(),
         host,
         is_usable: &is_usable,
-        is_inside: &|addr| ours.contains(&addr),
+        is_inside: &|addr| ours.prefix_len() == 128 || ours.contains(&addr),
     };
     let host = candidates.host(ours.hosts(), sources)?;
     Ok(Some(Link { ours, host }))

@@ -24,15 +24,24 @@ const LOCAL_TRIES: u32 = 1_000;
 /// Pause between two of these questions.
 const LOCAL_WAIT: Duration = Duration::from_millis(1);
 
-/// Checks that the name is free, or belongs to a TUN device that no program has open. Returns `true` if
-/// the device must be opened with multiple queues, which an existing device decides.
-pub(super) fn check_free(config: &TunConfig) -> Result<bool, DeviceError> {
-    let several = config.queues > 1;
+/// A TUN device that exists and that no program has open.
+pub(super) struct Existing {
+    /// It must be opened with multiple queues.
+    pub(super) multi_queue: bool,
+    /// MTU in bytes.
+    pub(super) mtu: u16,
+}
+
+/// Returns the device of that name, or `None` if the name is free.
+///
+/// # Errors
+/// The name belongs to another kind of interface, or the device is in use or made for a single queue.
+pub(super) fn find(config: &TunConfig) -> Result<Option<Existing>, DeviceError> {
     let existing = Netlink::open()
         .and_then(|mut netlink| netlink.link(&config.name))
         .map_err(|source| os(config, "looked up", source))?;
     let Some(link) = existing else {
-        return Ok(several);
+        return Ok(None);
     };
     let name = config.name.clone();
     match link.kind {
@@ -41,11 +50,17 @@ pub(super) fn check_free(config: &TunConfig) -> Result<bool, DeviceError> {
             kind: "tap".to_owned(),
         }),
         Some(InfoKind::Tun) if link.busy => Err(DeviceError::Busy { name }),
-        Some(InfoKind::Tun) if several && !link.multi_queue => Err(DeviceError::Mismatch {
-            name,
-            made: "for a single queue (without multi_queue)",
-        }),
-        Some(InfoKind::Tun) => Ok(link.multi_queue),
+        Some(InfoKind::Tun) if config.queues > 1 && !link.multi_queue => {
+            Err(DeviceError::Mismatch {
+                name,
+                made: "for a single queue (without multi_queue)",
+            })
+        }
+        Some(InfoKind::Tun) => Ok(Some(Existing {
+            multi_queue: link.multi_queue,
+            // The kernel allows a TUN device at most 65,535.
+            mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+        })),
         kind => Err(DeviceError::NotATun {
             name,
             kind: kind.map_or_else(|| "physical or built-in".to_owned(), |k| k.to_string()),
@@ -53,57 +68,32 @@ pub(super) fn check_free(config: &TunConfig) -> Result<bool, DeviceError> {
     }
 }
 
-/// Configures the kernel's side of a new device: MTU, queue length, addresses, and brings it up.
-pub(super) fn set_up(config: &TunConfig) -> Result<(), DeviceError> {
+/// Brings the kernel's side of a device into the configured state: MTU, queue length, addresses, up. Of a
+/// device that existed before, changes only what differs.
+pub(super) fn set_up(config: &TunConfig, existed: bool) -> Result<(), DeviceError> {
     let mut netlink = Netlink::open().map_err(|source| os(config, "configured", source))?;
     let link = netlink
         .link(&config.name)
         .and_then(|link| link.ok_or_else(|| Errno::NODEV.into()))
         .map_err(|source| os(config, "found again", source))?;
-    let addresses = [
-        config
-            .host_v4
-            .map(|(address, prefix)| (IpAddr::from(address), prefix)),
-        config
-            .host_v6
-            .map(|(address, prefix)| (IpAddr::from(address), prefix)),
-    ];
-    for (address, _) in addresses.into_iter().flatten() {
-        let owner = netlink
-            .owner_of(address, link.index)
-            .map_err(|source| os(config, "checked for its addresses", source))?;
-        if let Some(owner) = owner {
-            return Err(DeviceError::AddressInUse {
-                address,
-                interface: netlink.name_of(owner),
-            });
-        }
-    }
-    netlink
-        .set_limits(link.index, config.mtu, TX_QUEUE_PACKETS)
-        .map_err(|source| match Errno::from_io_error(&source) {
-            Some(Errno::INVAL) => DeviceError::Mtu {
-                name: config.name.clone(),
-                mtu: config.mtu,
-                why: "the kernel refuses it",
-                min: 68,
-                max: u16::MAX,
-            },
-            _ => os(config, "given its MTU", source),
-        })?;
-    netlink
-        .set_up(link.index)
-        .map_err(|source| os(config, "brought up", source))?;
-    // The TUN queue drops what is not read in time. A queueing discipline in front of it changes nothing
-    // about that and costs the sender a few per cent. The device works with one, too.
-    let _ = netlink.set_unqueued(link.index);
-    for (address, prefix) in addresses.into_iter().flatten() {
+    let missing = missing_addresses(&mut netlink, config, &link)?;
+    set_limits(&mut netlink, config, &link, existed)?;
+    if !link.up {
         netlink
-            .add_address(link.index, address, prefix)
+            .set_up(link.index)
+            .map_err(|source| os(config, "brought up", source))?;
+    }
+    if !existed {
+        // The TUN queue drops what is not read in time. A queueing discipline in front of it changes
+        // nothing about that and costs the sender a few per cent. The device works with one, too.
+        let _ = netlink.set_unqueued(link.index);
+    }
+    for address in missing {
+        let Address { ours, prefix, peer } = address;
+        netlink
+            .add_address(link.index, ours, prefix, peer)
             .map_err(|source| match Errno::from_io_error(&source) {
-                Some(Errno::ACCESS | Errno::OPNOTSUPP | Errno::AFNOSUPPORT)
-                    if address.is_ipv6() =>
-                {
+                Some(Errno::ACCESS | Errno::OPNOTSUPP | Errno::AFNOSUPPORT) if ours.is_ipv6() => {
                     DeviceError::Ipv6Off {
                         name: config.name.clone(),
                     }
@@ -116,6 +106,72 @@ pub(super) fn set_up(config: &TunConfig) -> Result<(), DeviceError> {
             .map_err(|source| os(config, "checked for its addresses", source))?;
     }
     Ok(())
+}
+
+/// An address of the kernel's side.
+struct Address {
+    ours: IpAddr,
+    prefix: u8,
+    peer: Option<IpAddr>,
+}
+
+/// Returns the configured addresses that the device does not have yet.
+fn missing_addresses(
+    netlink: &mut Netlink,
+    config: &TunConfig,
+    link: &netlink::Link,
+) -> Result<Vec<Address>, DeviceError> {
+    let v4 = config.host_v4.map(|(ours, prefix)| Address {
+        ours: ours.into(),
+        prefix,
+        peer: config.peer_v4.map(IpAddr::from),
+    });
+    let v6 = config.host_v6.map(|(ours, prefix)| Address {
+        ours: ours.into(),
+        prefix,
+        peer: config.peer_v6.map(IpAddr::from),
+    });
+    let mut missing = Vec::new();
+    for address in [v4, v6].into_iter().flatten() {
+        let holders = netlink
+            .holders(address.ours)
+            .map_err(|source| os(config, "checked for its addresses", source))?;
+        if let Some((other, _)) = holders.iter().find(|(index, _)| *index != link.index) {
+            return Err(DeviceError::AddressInUse {
+                address: address.ours,
+                interface: netlink.name_of(*other),
+            });
+        }
+        if !holders.contains(&(link.index, address.prefix)) {
+            missing.push(address);
+        }
+    }
+    Ok(missing)
+}
+
+fn set_limits(
+    netlink: &mut Netlink,
+    config: &TunConfig,
+    link: &netlink::Link,
+    existed: bool,
+) -> Result<(), DeviceError> {
+    // The queue length of a device that existed before is its owner's choice.
+    let queue_packets = (!existed).then_some(TX_QUEUE_PACKETS);
+    if queue_packets.is_none() && link.mtu == u32::from(config.mtu) {
+        return Ok(());
+    }
+    netlink
+        .set_limits(link.index, config.mtu, queue_packets)
+        .map_err(|source| match Errno::from_io_error(&source) {
+            Some(Errno::INVAL) => DeviceError::Mtu {
+                name: config.name.clone(),
+                mtu: config.mtu,
+                why: "the kernel refuses it",
+                min: 68,
+                max: u16::MAX,
+            },
+            _ => os(config, "given its MTU", source),
+        })
 }
 
 /// Waits until the kernel accepts packets to a new address, which takes a moment even without duplicate

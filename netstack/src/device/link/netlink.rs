@@ -41,6 +41,10 @@ pub(super) struct Link {
     pub(super) multi_queue: bool,
     /// Packets that the kernel dropped because the device's queue was full.
     pub(super) tx_dropped: u64,
+    /// MTU in bytes.
+    pub(super) mtu: u32,
+    /// True if the interface is up.
+    pub(super) up: bool,
 }
 
 /// A netlink socket in the calling thread's network namespace.
@@ -129,19 +133,19 @@ impl Netlink {
         }
     }
 
-    /// Sets MTU and queue length.
+    /// Sets MTU and queue length; `None` leaves the queue length as it is.
     pub(super) fn set_limits(
         &mut self,
         index: u32,
         mtu: u16,
-        queue_packets: u32,
+        queue_packets: Option<u32>,
     ) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = index;
         message.attributes.push(LinkAttribute::Mtu(mtu.into()));
         message
             .attributes
-            .push(LinkAttribute::TxQueueLen(queue_packets));
+            .extend(queue_packets.map(LinkAttribute::TxQueueLen));
         self.request(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, |_| ())
     }
 
@@ -169,20 +173,22 @@ impl Netlink {
         )
     }
 
-    /// Adds an address to the interface, without duplicate address detection (RFC 4862 section 5.4): the
+    /// Adds an address to the interface, with that of the other end if there is one, without duplicate address detection (RFC 4862 section 5.4): the
     /// link has no other host, and the address must be usable at once.
     pub(super) fn add_address(
         &mut self,
         index: u32,
         address: IpAddr,
         prefix: u8,
+        peer: Option<IpAddr>,
     ) -> io::Result<()> {
         let mut message = AddressMessage::default();
         message.header.index = index;
         message.header.prefix_len = prefix;
         message.header.family = family(address);
         message.attributes.push(AddressAttribute::Local(address));
-        message.attributes.push(AddressAttribute::Address(address));
+        let other = AddressAttribute::Address(peer.unwrap_or(address));
+        message.attributes.push(other);
         if address.is_ipv6() {
             message.header.flags = AddressHeaderFlags::Nodad;
             message
@@ -217,11 +223,11 @@ impl Netlink {
         Ok(local)
     }
 
-    /// Returns the index of an interface other than `not` that has `address`.
-    pub(super) fn owner_of(&mut self, address: IpAddr, not: u32) -> io::Result<Option<u32>> {
+    /// Returns the interfaces that have `address`: their indices, and the prefix lengths.
+    pub(super) fn holders(&mut self, address: IpAddr) -> io::Result<Vec<(u32, u8)>> {
         let mut message = AddressMessage::default();
         message.header.family = family(address);
-        let mut owner = None;
+        let mut holders = Vec::new();
         self.request(
             RouteNetlinkMessage::GetAddress(message),
             NLM_F_DUMP,
@@ -235,12 +241,12 @@ impl Netlink {
                     AddressAttribute::Address(only) => address.is_ipv6() && *only == address,
                     _ => false,
                 });
-                if same && found.header.index != not {
-                    owner = Some(found.header.index);
+                if same {
+                    holders.push((found.header.index, found.header.prefix_len));
                 }
             },
         )?;
-        Ok(owner)
+        Ok(holders)
     }
 
     /// Returns the name of the interface with that index, or its number if it has just been deleted.
@@ -281,6 +287,8 @@ fn describe(message: &LinkMessage) -> Link {
         busy: false,
         multi_queue: false,
         tx_dropped: 0,
+        mtu: 0,
+        up: message.header.flags.contains(LinkFlags::Up),
     };
     for attribute in &message.attributes {
         match attribute {
@@ -294,6 +302,7 @@ fn describe(message: &LinkMessage) -> Link {
                 }
             }
             LinkAttribute::Stats64(stats) => link.tx_dropped = stats.tx_dropped,
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             _ => {}
         }
     }
