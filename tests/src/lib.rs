@@ -8,7 +8,7 @@
 //! | lock orders that must not compile | `lockorder/tests/ui*` | nothing |
 //! | TCP alone: two pure state machines on a rig with virtual time | `netstack/src/tcp/tests` (`rig.rs`) | nothing |
 //! | conformance of the packet formats, also compared with another parser | `packet/tests` | nothing |
-//! | simulation: whole stacks over an imperfect link, with virtual time and a seed | `simulation.rs`, `hand_over.rs`, `same_turn.rs` here | nothing |
+//! | simulation: whole stacks over an imperfect link, with virtual time and a seed | `simulation.rs`, `hand_over.rs`, `same_turn.rs`; against segments made by hand: `handshakes.rs`, `time_wait.rs` here | nothing |
 //! | sockets under tokio, over a link in memory | `tokio_sockets.rs` here | nothing |
 //! | devices: the TUN devices alone against the real kernel | `netstack/tests/device_tun` | a network namespace |
 //! | conformance of the answers to malformed packets | `malformed/` here | a network namespace |
@@ -46,5 +46,6 @@
 pub mod file_graph;
 pub mod forge;
 pub mod layers;
+pub mod raw_peer;
 pub mod transfer;
 pub mod world;

@@ -23,6 +23,8 @@ impl Source {
         let (large, small) = self.stack.slabs_in_use();
         let state = [
             ("connections", self.stack.connections()),
+            ("half_open", self.stack.half_open()),
+            ("time_waits", self.stack.time_waits()),
             ("large_slabs", large),
             ("small_slabs", small),
         ];

@@ -23,8 +23,13 @@ use super::time::Duration;
 pub struct Config {
     /// Limits and policies of TCP.
     pub tcp: TcpConfig,
-    /// Most TCP connections, in all states including TIME-WAIT.
+    /// Most TCP connections. Those that are half open or in TIME-WAIT have limits of their own.
     pub max_connections: usize,
+    /// Most half-open TCP connections: those of peers that have sent a SYN and nothing else. Each takes
+    /// about 100 bytes. Each listener has a share, of eight at least; beyond it SYN cookies take over.
+    pub max_half_open: usize,
+    /// Most TCP connections in TIME-WAIT, about 100 bytes each. Beyond it the oldest one ends early.
+    pub max_time_wait: usize,
     /// Most large slabs; each holds one packet of the device's largest size.
     pub max_large_slabs: usize,
     /// Most small slabs, of 2 KiB each.
@@ -58,6 +63,8 @@ impl Default for Config {
         Self {
             tcp: TcpConfig::default(),
             max_connections: 65_536,
+            max_half_open: 16_384,
+            max_time_wait: 65_536,
             max_large_slabs: 2_048,
             max_small_slabs: 65_536,
             udp_queue_datagrams: 4_096,
@@ -193,6 +200,18 @@ impl Config {
             self.max_connections > 0,
             "max_connections",
             self.max_connections,
+            "set at least 1",
+        )?;
+        need(
+            self.max_half_open > 0,
+            "max_half_open",
+            self.max_half_open,
+            "set at least 1",
+        )?;
+        need(
+            self.max_time_wait > 0,
+            "max_time_wait",
+            self.max_time_wait,
             "set at least 1",
         )?;
         need(

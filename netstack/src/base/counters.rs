@@ -74,8 +74,12 @@ counters! {
         TcpChecksum => "tcp_checksum",
         /// No connection and no listener.
         TcpNoListener => "tcp_no_listener",
-        /// SYN to a listener whose backlog is full.
+        /// SYN, or the end of a handshake, to a listener whose backlog is full.
         TcpBacklogFull => "tcp_backlog_full",
+        /// SYN, or the end of a handshake, while there are `max_connections`.
+        TcpTableFull => "tcp_table_full",
+        /// SYN with FIN to a listener.
+        TcpSynFin => "tcp_syn_fin",
         /// Segment outside the receive window, or otherwise not acceptable (RFC 9293 3.10.7.4).
         TcpNotAcceptable => "tcp_not_acceptable",
         /// Failed PAWS (RFC 7323).
@@ -130,8 +134,16 @@ counters! {
         TcpActiveOpens => "tcp_active_opens",
         /// Connections opened by a peer that reached ESTABLISHED.
         TcpPassiveOpens => "tcp_passive_opens",
-        /// Connections closed, for any reason.
+        /// Connections closed, for any reason. One in TIME-WAIT is closed.
         TcpClosed => "tcp_closed",
+        /// Handshakes of peers that were given up, since their last segment never came.
+        TcpHandshakesExpired => "tcp_handshakes_expired",
+        /// SYN cookies sent.
+        TcpSynCookiesSent => "tcp_syn_cookies_sent",
+        /// Valid SYN cookies that came back.
+        TcpSynCookiesReturned => "tcp_syn_cookies_returned",
+        /// TIME-WAITs that ended early, to make room for another.
+        TcpTimeWaitsRecycled => "tcp_time_waits_recycled",
         /// Segments retransmitted.
         TcpRetransmits => "tcp_retransmits",
         /// Retransmission timeouts.

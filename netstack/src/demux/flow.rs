@@ -90,12 +90,12 @@ impl fmt::Debug for FlowKey {
 
 /// Returns the shard of a flow, in `0..shards` (0 if there is at most one).
 ///
-/// Uses the upper bits of the keyed hash. The tables of the shards use the lower ones, so their buckets
-/// stay evenly filled.
+/// Uses the middle bits of the keyed hash. The tables of the shards use the lowest ones for their buckets
+/// and the highest seven as tags, so both stay as different within a shard as in one table.
 pub fn shard_of(key: &FlowKey, shards: usize, secret: &HashKey) -> usize {
-    let high = secret.hash(key) >> 32;
+    let middle = u64::from((secret.hash(key) >> 24) as u32);
     // A 32-bit number times the shard count, divided by 2^32: uniform without a division.
-    ((high * shards as u64) >> 32) as usize
+    ((middle * shards as u64) >> 32) as usize
 }
 
 /// A bounded table of connections by four-tuple.

@@ -5,16 +5,19 @@
 //! | module | content |
 //! |---|---|
 //! | [`flow`] | connections by four-tuple, and the shard of a four-tuple |
+//! | [`flow_queue`] | small values by four-tuple that wait for a deadline |
 //! | [`bind`](mod@bind) | owners of local addresses and ports, the most specific match first (TCP listeners) |
 //! | [`udp`] | UDP sockets: connected before bound before wildcard |
 //! | [`ports`] | selection of ephemeral ports (RFC 6056) |
 
 pub mod bind;
 pub mod flow;
+pub mod flow_queue;
 pub mod ports;
 pub mod udp;
 
 pub use bind::{BindError, BindTable};
 pub use flow::{FlowKey, FlowTable, shard_of};
+pub use flow_queue::FlowQueue;
 pub use ports::{NoPort, PortAllocator};
 pub use udp::UdpTable;

@@ -1,7 +1,7 @@
 //! One worker's turn: take packets in, run what they concern, send what came of it.
 //!
-//! A turn runs to completion on one thread: receive a batch, process each packet, take up messages
-//! and timers, wake and poll the tasks of this worker, let every connection that changed produce its
+//! A turn runs to completion on one thread: read a batch of packets, take up messages, process each
+//! packet, take up timers, wake and poll the tasks of this worker, let every connection that changed produce its
 //! packets, send them in one batch. So an echo leaves in the turn that received it, and the
 //! acknowledgements of a batch are one.
 //!
@@ -144,8 +144,11 @@ impl<D: Device + ?Sized> Worker<D> {
         };
         let key = &mut key;
         self.host.clock.advance(now);
-        let mut busy = self.receive(key, now)?;
+        // The device first, then what other workers handed over: whatever they handed over before this
+        // read is older than what it got, since a flow moves to the queue of the worker that owns it.
+        let mut busy = self.read_device(key, now)?;
         busy |= self.take_messages(key, now);
+        self.receive(key, now);
         busy |= self.fire_timers(key, now);
         busy |= self.run_tasks(key);
         busy |= self.drive(key, now)?;
@@ -181,7 +184,11 @@ impl<D: Device + ?Sized> Worker<D> {
     fn next_timer(&self) -> Option<Instant> {
         let connections = self.wheel.next_deadline();
         let fragments = self.host.ip.reassembly.deadline();
-        [connections, fragments].into_iter().flatten().min()
+        let handshakes = self.state.alarms.next();
+        [connections, fragments, handshakes]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Returns the context of this turn.
@@ -199,7 +206,8 @@ impl<D: Device + ?Sized> Worker<D> {
         }
     }
 
-    fn receive(&mut self, key: &mut Key<StackLocks>, now: Instant) -> io::Result<bool> {
+    /// Reads a batch of packets from the device; true if there were any.
+    fn read_device(&mut self, key: &mut Key<StackLocks>, now: Instant) -> io::Result<bool> {
         let counters = &self.state.counters;
         let (device, received) = (&mut self.device, &mut self.received);
         let buffers = &self.host.buffers;
@@ -207,14 +215,15 @@ impl<D: Device + ?Sized> Worker<D> {
         key.lend(|| {
             call_device(|| device.recv_batch(received, RECV_BATCH, buffers, now, counters))
         })?;
-        if self.received.is_empty() {
-            return Ok(false);
-        }
+        Ok(!self.received.is_empty())
+    }
+
+    /// Processes the packets that were read from the device.
+    fn receive(&mut self, key: &mut Key<StackLocks>, now: Instant) {
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         for packet in self.received.drain(..) {
             ip::inbound::receive(&mut turn, packet, false);
         }
-        Ok(true)
     }
 
     fn take_messages(&mut self, key: &mut Key<StackLocks>, now: Instant) -> bool {
@@ -253,6 +262,7 @@ impl<D: Device + ?Sized> Worker<D> {
     fn fire_timers(&mut self, key: &mut Key<StackLocks>, now: Instant) -> bool {
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         let mut busy = ip::inbound::on_reassembly_timeout(&mut turn);
+        busy |= tcp::timers::on_alarms(&mut turn, WORK_BATCH);
         for _ in 0..WORK_BATCH {
             let Some((_, connection)) = self.wheel.pop_due(now) else {
                 break;

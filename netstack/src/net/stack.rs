@@ -106,9 +106,19 @@ impl Stack {
         worker.mailbox.send(Message::Spawn(Box::pin(future)));
     }
 
-    /// Returns the number of TCP connections in any state, TIME-WAIT included.
+    /// Returns the number of TCP connections, without those that are half open or in TIME-WAIT.
     pub fn connections(&self) -> usize {
         self.host.tcp.connections.len()
+    }
+
+    /// Returns the number of half-open TCP connections: a peer has sent a SYN and nothing else.
+    pub fn half_open(&self) -> usize {
+        self.host.tcp.syn_places.taken()
+    }
+
+    /// Returns the number of TCP connections in TIME-WAIT.
+    pub fn time_waits(&self) -> usize {
+        self.host.tcp.connections.time_waits()
     }
 
     /// Returns the number of slabs in use: large ones, small ones.

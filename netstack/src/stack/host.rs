@@ -18,6 +18,8 @@ use super::ip::addressing::Addressing;
 use super::ip::path::PathCache;
 use super::ip::reassembly::ReassemblyBuffer;
 use super::ports::Ports;
+use super::tcp::cookie::Cookies;
+use super::tcp::listener::SynPlaces;
 use super::tcp::listeners::Listeners;
 use super::tcp::table::ConnectionTable;
 use super::udp::table::SocketTable;
@@ -71,6 +73,9 @@ pub(crate) struct TcpParts {
     pub(crate) connections: ConnectionTable,
     pub(crate) listeners: Listeners,
     pub(crate) isn: IsnGenerator,
+    /// Places for half-open connections.
+    pub(crate) syn_places: Arc<SynPlaces>,
+    pub(crate) cookies: Cookies,
 }
 
 /// Reads a clock.
@@ -144,9 +149,15 @@ impl Host {
             // The order of what draws from `rng` is part of what a seed means.
             tcp: TcpParts {
                 config: Arc::new(config.tcp.clone()),
-                connections: ConnectionTable::new(HashKey::random(rng), config.max_connections),
+                connections: ConnectionTable::new(
+                    HashKey::random(rng),
+                    config.max_connections,
+                    config.max_time_wait,
+                ),
                 listeners: Listeners::new(MAX_BOUND, HashKey::random(rng)),
                 isn: IsnGenerator::new(rng),
+                syn_places: SynPlaces::new(config.max_half_open),
+                cookies: Cookies::new(rng),
             },
             udp: SocketTable::new(MAX_BOUND, HashKey::random(rng)),
             ip: IpParts {

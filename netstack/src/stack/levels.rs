@@ -23,6 +23,8 @@ lockorder::lock_order! {
     level Ports;
     /// A shard of the connection table, the table of listeners, or the table of UDP sockets.
     level Tables;
+    /// The secrets of SYN cookies.
+    level SynCookies;
     /// The cache of path MTUs.
     level PathMtu;
     /// Fragments of datagrams that are not complete yet.
@@ -38,6 +40,7 @@ lockorder::lock_order! {
     StackLocks => Connection => AcceptQueue;
     StackLocks => UdpSocket => Tables;
     StackLocks => Ports => Tables;
+    StackLocks => SynCookies;
     StackLocks => PathMtu;
     StackLocks => Reassembly;
     StackLocks => IcmpLimiter;

@@ -8,6 +8,12 @@ use loom::thread;
 
 use super::doorbell::Doorbell;
 use super::tcp::accept::{AcceptQueue, Backlog, Offer, Service};
+use super::tcp::listener::{Listener, SynPlaces};
+use super::tcp::shard::{Found, HalfOpenEntry, Shard};
+use crate::base::{Instant, Rng};
+use crate::demux::FlowKey;
+use crate::ip::key::HashKey;
+use crate::tcp::{HalfOpen, SeqNum};
 
 /// Work that is queued while the worker falls asleep is found, by the worker or by the wake-up. If it
 /// were not, the worker would sleep for ever, which loom reports as a deadlock.
@@ -124,6 +130,110 @@ fn a_connection_that_comes_in_while_the_listener_closes_is_reset() {
         let refused = worker.join().expect("no panic");
         assert!(refused != waited.contains(&7), "reset exactly once");
         assert_eq!(backlog.taken(), 0);
+    });
+}
+
+const ISN: SeqNum = SeqNum(77);
+
+/// A listener with one half-open connection, and what its workers share.
+#[derive(Clone)]
+struct Port {
+    flow: FlowKey,
+    listener: std::sync::Arc<Listener<u32>>,
+    places: std::sync::Arc<SynPlaces>,
+    shard: Arc<Mutex<Shard<u32>>>,
+    queue: Arc<Mutex<AcceptQueue<u32>>>,
+}
+
+impl Port {
+    fn new() -> Self {
+        let local = ([10, 0, 0, 1], 80).into();
+        let flow = FlowKey::new(local, ([10, 0, 0, 2], 4_000).into());
+        let places = SynPlaces::new(4);
+        let listener = Listener::new(local, 4, &places);
+        let mut shard = Shard::new(4, HashKey::random(&mut Rng::from_u64(1)));
+        let entry = HalfOpenEntry {
+            half: HalfOpen::example(ISN),
+            place: listener.admit_syn().expect("a free place"),
+        };
+        let inserted = shard.insert_half_open(flow, Instant::from_millis(1), entry);
+        assert_eq!(inserted, Ok(false));
+        Self {
+            flow,
+            listener,
+            places,
+            shard: Arc::new(Mutex::new(shard)),
+            queue: Arc::new(Mutex::new(AcceptQueue::default())),
+        }
+    }
+
+    fn find(&self) -> Found<u32> {
+        self.shard.lock().expect("no panic").find(&self.flow)
+    }
+
+    /// Completes the handshake with `connection`, as a worker does. `None`: another worker did, or the
+    /// entry is gone. Otherwise true if the connection was queued, false if it was refused.
+    fn complete(&self, connection: u32) -> Option<bool> {
+        let Found::HalfOpen = self.find() else {
+            return None;
+        };
+        let place = self.listener.admit().expect("a free place");
+        let mut shard = self.shard.lock().expect("no panic");
+        let promoted = shard.promote(self.flow, ISN, connection);
+        drop(shard);
+        promoted.ok()?;
+        let mut queue = self.queue.lock().expect("no panic");
+        Some(matches!(
+            queue.offer(connection, place, &mut Vec::new()),
+            Offer::Queued
+        ))
+    }
+}
+
+/// Two workers take segments that complete the same handshake, the ACK and the data after it: one of them
+/// makes the connection, and the other finds it.
+#[test]
+fn a_handshake_that_two_workers_complete_makes_one_connection() {
+    loom::model(|| {
+        let port = Port::new();
+        let other = {
+            let port = port.clone();
+            thread::spawn(move || (port.complete(2), port.find()))
+        };
+        let mine = (port.complete(1), port.find());
+        let other = other.join().expect("no panic");
+        let winner = match (mine.0, other.0) {
+            (Some(true), None) => 1,
+            (None, Some(true)) => 2,
+            both => panic!("made {both:?}"),
+        };
+        assert_eq!(
+            (mine.1, other.1),
+            (Found::Open(winner), Found::Open(winner))
+        );
+        assert_eq!(port.queue.lock().expect("no panic").len(), 1);
+        assert_eq!((port.listener.places_taken(), port.places.taken()), (1, 0));
+    });
+}
+
+/// A handshake completes while its listener closes: the entry is gone, or the connection is refused, or
+/// it is among those to be reset. In no case is a place left taken.
+#[test]
+fn a_handshake_that_completes_while_its_listener_closes_leaves_nothing() {
+    loom::model(|| {
+        let port = Port::new();
+        let worker = {
+            let port = port.clone();
+            thread::spawn(move || port.complete(7))
+        };
+        let mut shard = port.shard.lock().expect("no panic");
+        shard.forget_listener(&port.listener);
+        drop(shard);
+        let waiting = port.queue.lock().expect("no panic").close(&mut Vec::new());
+        let completed = worker.join().expect("no panic");
+        assert_eq!(waiting.contains(&7), completed == Some(true));
+        assert_ne!(port.find(), Found::HalfOpen);
+        assert_eq!((port.listener.places_taken(), port.places.taken()), (0, 0));
     });
 }
 

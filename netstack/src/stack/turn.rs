@@ -6,11 +6,14 @@ use lockorder::Key;
 
 use super::host::Host;
 use super::levels::StackLocks;
+use super::tcp::alarms::Alarms;
 use super::tcp::connection::Connection;
 use super::worklist::{TaskWork, Worklist};
 use crate::base::counters::{Counter, DropReason};
 use crate::base::{Counters, Instant, Rng};
+use crate::demux::FlowKey;
 use crate::ip::fragment::Identification;
+use crate::tcp::HalfOpen;
 
 /// The state that one worker has to itself: no lock, no sharing.
 pub struct WorkerState {
@@ -22,6 +25,10 @@ pub struct WorkerState {
     pub work: Worklist,
     pub(crate) rng: Rng,
     pub(crate) identification: Identification,
+    /// When it looks for handshakes and TIME-WAITs that are due.
+    pub(crate) alarms: Alarms,
+    /// SYN-ACKs to send again; empty between looks, kept for its allocation.
+    pub(crate) resend: Vec<(FlowKey, HalfOpen)>,
 }
 
 impl WorkerState {
@@ -41,6 +48,8 @@ impl WorkerState {
                 ..Worklist::default()
             },
             rng: Rng::from_seed(seed),
+            alarms: Alarms::default(),
+            resend: Vec::new(),
             identification: host
                 .ip
                 .identification

@@ -21,7 +21,7 @@ impl Tcp {
         let cx = &mut cx.into();
         self.checked(|tcp| match &mut tcp.stage {
             Stage::SynSent(state) => state.opening.set_mss(mss),
-            Stage::SynReceived(state) => state.opening.set_mss(mss),
+            Stage::SynReceived(state) => state.half.set_mss(mss),
             Stage::Open(tcb) if mss < tcb.agreed.mss => {
                 tcb.agreed.mss = mss;
                 if tcb.phase.may_transmit() {
@@ -46,9 +46,9 @@ impl Tcp {
     ) -> Result<Readiness, DropReason> {
         let from = self.state();
         let (IcmpError::Soft(cause) | IcmpError::Hard(cause)) = error;
-        let opening = match &mut self.stage {
-            Stage::SynSent(state) => &mut state.opening,
-            Stage::SynReceived(state) => &mut state.opening,
+        let (iss, soft_error) = match &mut self.stage {
+            Stage::SynSent(state) => (state.opening.iss(), &mut state.opening.soft_error),
+            Stage::SynReceived(state) => (state.half.iss(), &mut state.soft_error),
             Stage::Open(tcb) => {
                 let end = tcb.flight.nxt();
                 return if seq.within(tcb.flight.una(), end) {
@@ -60,12 +60,12 @@ impl Tcp {
             }
             Stage::Closed { .. } => return Err(DropReason::IcmpUnmatched),
         };
-        if seq != opening.iss() {
+        if seq != iss {
             return Err(DropReason::IcmpUnmatched);
         }
         match error {
             IcmpError::Soft(cause) => {
-                opening.note_soft_error(cause);
+                *soft_error = Some(cause);
                 Ok(Readiness::empty())
             }
             IcmpError::Hard(cause) => {

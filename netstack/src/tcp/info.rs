@@ -11,9 +11,12 @@ impl Tcp {
     /// Returns the counts of retransmissions so far. The count of a handshake ends with it.
     pub fn losses(&self) -> Losses {
         let (retransmits, timeouts) = match &self.stage {
-            Stage::SynSent(SynSent { opening })
-            | Stage::SynReceived(SynReceived { opening, .. }) => {
+            Stage::SynSent(SynSent { opening }) => {
                 let retries = u32::from(opening.retries());
+                (retries, retries)
+            }
+            Stage::SynReceived(SynReceived { half, .. }) => {
+                let retries = u32::from(half.retries());
                 (retries, retries)
             }
             Stage::Open(tcb) => (tcb.stats.retransmits, tcb.stats.timeouts),
@@ -49,10 +52,14 @@ impl Tcp {
             out_of_order: 0,
         };
         match &self.stage {
-            Stage::SynSent(SynSent { opening })
-            | Stage::SynReceived(SynReceived { opening, .. }) => {
+            Stage::SynSent(SynSent { opening }) => {
                 info.mss = opening.mss();
                 info.retransmits = u32::from(opening.retries());
+                info.timeouts = info.retransmits;
+            }
+            Stage::SynReceived(SynReceived { half, .. }) => {
+                info.mss = half.mss();
+                info.retransmits = u32::from(half.retries());
                 info.timeouts = info.retransmits;
             }
             Stage::Open(tcb) => {

@@ -89,6 +89,7 @@ mod settings;
 mod socket;
 mod sockopt;
 mod tcb;
+mod time_wait;
 mod timeout;
 mod timers;
 
@@ -98,6 +99,7 @@ mod tests;
 pub use cc::Algorithm;
 pub use context::Context;
 pub use event::{Event, LossRule, Recovery, Subscriber, WindowChange};
+pub use handshake::{Answer, COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, Step};
 pub use isn::IsnGenerator;
 pub use outcome::{
     IcmpError, Losses, Readiness, SegmentOutcome, State, TcpError, TcpInfo, Unreachable,
@@ -106,6 +108,7 @@ pub use reuse::Reuse;
 pub use segment::{Ports, Segment, SegmentOut, reset_for};
 pub use seq::SeqNum;
 pub use socket::{Open, Tcp};
+pub use time_wait::{TimeWait, TimeWaitStep};
 
 use handshake::{SynReceived, SynSent};
 use tcb::Tcb;

@@ -2,10 +2,9 @@
 
 use packet::tcp::TcpFlags;
 
-use super::phase::Phase;
 use super::segment::Segment;
 use super::seq::SeqNum;
-use super::tcb::Tcb;
+use super::time_wait::TimeWait;
 
 /// Permission for a SYN to open a new incarnation of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,22 +17,27 @@ pub struct Reuse {
 /// Distance between the incarnations: the largest window that the old one can have had in flight.
 const GAP: u32 = 1 << 16;
 
-/// Decides if `syn` may replace the connection in TIME-WAIT: by its timestamp if both incarnations
-/// have one and it is newer, else by its sequence number.
-pub(super) fn reuse(tcb: &Tcb, syn: &Segment) -> Option<Reuse> {
-    let is_syn = syn.has(TcpFlags::SYN) && !syn.has(TcpFlags::RST) && !syn.has(TcpFlags::ACK);
-    if tcb.phase != Phase::TimeWait || !is_syn {
-        return None;
-    }
-    let newer_seq = syn.seq().after(tcb.window.nxt);
-    let fits = match syn.options().timestamps {
-        Some(ts) if tcb.agreed.timestamps => {
-            let (new, old) = (SeqNum(ts.val), SeqNum(tcb.ts_recent));
-            new.after(old) || (new == old && newer_seq)
+impl TimeWait {
+    /// Decides if `syn` may replace the connection: by its timestamp if both incarnations have one and
+    /// it is newer, else by its sequence number.
+    pub fn reuse(&self, syn: &Segment) -> Option<Reuse> {
+        let is_syn = syn.has(TcpFlags::SYN)
+            && !syn.has(TcpFlags::RST)
+            && !syn.has(TcpFlags::ACK)
+            && !syn.has(TcpFlags::FIN);
+        if !is_syn {
+            return None;
         }
-        _ => newer_seq,
-    };
-    fits.then(|| Reuse {
-        isn_after: tcb.flight.nxt() + GAP,
-    })
+        let newer_seq = syn.seq().after(self.rcv_nxt());
+        let fits = match (syn.options().timestamps, self.ts_recent()) {
+            (Some(ts), Some(recent)) => {
+                let (new, old) = (SeqNum(ts.val), SeqNum(recent));
+                new.after(old) || (new == old && newer_seq)
+            }
+            _ => newer_seq,
+        };
+        fits.then(|| Reuse {
+            isn_after: self.snd_nxt() + GAP,
+        })
+    }
 }

@@ -42,7 +42,7 @@ impl Settings {
 const MAX_SCALE: u8 = 14;
 
 /// MSS of a peer that announced none (RFC 9293 section 3.7.1).
-const DEFAULT_MSS: u16 = 536;
+pub(super) const DEFAULT_MSS: u16 = 536;
 
 /// Parameters that both SYNs together allow.
 #[derive(Clone, Copy, Debug)]

@@ -9,10 +9,10 @@ use packet::{Buffers, Payload};
 use super::Stage;
 use super::context::Context;
 use super::event::Event;
-use super::handshake::{self, SynReceived, SynSent};
+use super::handshake::{self, HalfOpen, SynReceived, SynSent};
 use super::outcome::{Readiness, SegmentOutcome, State, TcpError};
 use super::phase::Phase;
-use super::reuse::{self, Reuse};
+use super::reuse::Reuse;
 use super::segment::{Segment, SegmentOut, reset_for};
 use super::seq::SeqNum;
 use super::settings::Settings;
@@ -56,6 +56,26 @@ impl Tcp {
         Self {
             stage: Stage::SynReceived(SynReceived::new(cfg, open, syn, &mut cx.into())),
         }
+    }
+
+    /// Makes the connection of a passive open that `seg` completes, and takes the rest of the segment:
+    /// [`HalfOpen::on_segment`] judged it [`Step::Complete`](super::Step::Complete).
+    pub fn complete<'a>(
+        half: &HalfOpen,
+        cfg: &Arc<TcpConfig>,
+        seg: Segment,
+        cx: impl Into<Context<'a>>,
+        buffers: &Buffers,
+    ) -> (Self, SegmentOutcome) {
+        let cx = &mut cx.into();
+        cx.emit(|| Event::StateChanged {
+            from: State::Closed,
+            to: State::SynReceived,
+        });
+        let settings = Settings::new(cfg);
+        let (tcb, outcome) = handshake::complete(half, cfg, settings, seg, cx, buffers);
+        let stage = Stage::Open(tcb);
+        (Self { stage }, outcome)
     }
 
     /// Takes a segment that belongs to this connection (RFC 9293 section 3.10.7).
@@ -119,7 +139,7 @@ impl Tcp {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.stage {
             Stage::SynSent(state) => Some(state.opening.timer()),
-            Stage::SynReceived(state) => Some(state.opening.timer()),
+            Stage::SynReceived(state) => Some(state.timer()),
             Stage::Open(tcb) => tcb.timers.earliest(),
             Stage::Closed { .. } => None,
         }
@@ -163,7 +183,7 @@ impl Tcp {
     pub(super) fn settings_mut(&mut self) -> Option<&mut Settings> {
         match &mut self.stage {
             Stage::SynSent(state) => Some(&mut state.opening.settings),
-            Stage::SynReceived(state) => Some(&mut state.opening.settings),
+            Stage::SynReceived(state) => Some(&mut state.settings),
             Stage::Open(tcb) => Some(&mut tcb.settings),
             Stage::Closed { .. } => None,
         }
@@ -408,7 +428,7 @@ impl Tcp {
     /// Decides if `syn`, which arrived for this connection in TIME-WAIT, may open a new one in its
     /// place (RFC 6191). `None`: it is a segment of this connection.
     pub fn time_wait_reuse(&self, syn: &Segment) -> Option<Reuse> {
-        reuse::reuse(self.tcb()?, syn)
+        self.time_wait()?.reuse(syn)
     }
 }
 

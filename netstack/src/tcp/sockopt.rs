@@ -19,7 +19,7 @@ impl Tcp {
     pub fn nodelay(&self) -> bool {
         match &self.stage {
             Stage::SynSent(state) => state.opening.settings.nodelay,
-            Stage::SynReceived(state) => state.opening.settings.nodelay,
+            Stage::SynReceived(state) => state.settings.nodelay,
             Stage::Open(tcb) => tcb.settings.nodelay,
             Stage::Closed { .. } => false,
         }

@@ -228,9 +228,9 @@ fn a_handshake_that_nobody_finishes_is_given_up() {
             2,
             "{answers:02x?}"
         );
-        assert_eq!(daemon.counters().expect("counters").get("connections"), 2);
+        assert_eq!(daemon.counters().expect("counters").get("half_open"), 2);
         eventually("both handshakes are given up", || {
-            daemon.counters().expect("counters").get("connections") == 0
+            daemon.counters().expect("counters").get("half_open") == 0
         });
         let counts = daemon.counters().expect("counters");
         println!("{} SYN-ACKs sent again", counts.get("tcp_retransmits"));

@@ -38,6 +38,8 @@ const ISN: u32 = 0xffff_f000;
 const MAX_OPERATIONS: usize = 400;
 /// Limits of the stack: low, so that the fuzzer reaches them.
 const CONNECTIONS: usize = 48;
+const HALF_OPEN: usize = 12;
+const TIME_WAITS: usize = 16;
 const LARGE_SLABS: usize = 48;
 const SMALL_SLABS: usize = 96;
 
@@ -122,6 +124,8 @@ impl fmt::Debug for World {
 fn config() -> Config {
     let mut config = Config {
         max_connections: CONNECTIONS,
+        max_half_open: HALF_OPEN,
+        max_time_wait: TIME_WAITS,
         max_large_slabs: LARGE_SLABS,
         max_small_slabs: SMALL_SLABS,
         reassembly_slots: 8,
@@ -549,6 +553,8 @@ impl World {
         self.sent = sent;
         let stack = self.stack.stack();
         assert!(stack.connections() <= CONNECTIONS, "{stack:?}");
+        assert!(stack.half_open() <= HALF_OPEN + TIME_WAITS, "{stack:?}");
+        assert!(stack.time_waits() <= TIME_WAITS, "{stack:?}");
         let (large, small) = stack.slabs_in_use();
         assert!(large <= LARGE_SLABS && small <= SMALL_SLABS);
     }
@@ -610,6 +616,7 @@ impl World {
             self.now,
             stack.tcp_info()
         );
+        assert_eq!((stack.half_open(), stack.time_waits()), (0, 0), "{stack:?}");
         assert_eq!(stack.slabs_in_use(), (0, 0), "slabs were not given back");
         for audit in stack.audit() {
             assert!(audit.is_clean() || audit == Audit::Unsupported, "{audit:?}");

@@ -79,6 +79,8 @@ pub(super) struct File {
     grace: Option<Span>,
 
     max_connections: Option<Whole<usize>>,
+    max_half_open: Option<Whole<usize>>,
+    max_time_wait: Option<Whole<usize>>,
     max_large_slabs: Option<Whole<usize>>,
     max_small_slabs: Option<Whole<usize>>,
     udp_queue_datagrams: Option<Whole<usize>>,
@@ -106,6 +108,8 @@ impl File {
         }
         apply!(
             max_connections,
+            max_half_open,
+            max_time_wait,
             max_large_slabs,
             max_small_slabs,
             udp_queue_datagrams,

@@ -1,8 +1,8 @@
 //! Accepting: the places of a backlog, and the queue of connections that wait to be accepted.
 //!
-//! * **Define.** A connection that comes in holds a [`Place`] of its listener's backlog from its SYN
-//!   until the application has it or it is gone. When its handshake is done it goes to exactly one
-//!   taker: the accept queue, a service, or nobody because the listener closed.
+//! * **Define.** A connection that comes in holds a [`Place`] of its listener's backlog from the end of
+//!   its handshake until the application has it or it is gone. It goes to exactly one taker: the accept
+//!   queue, a service, or nobody because the listener closed.
 //! * **Enforce.** A place gives itself back when it is dropped; there is no other way to give one back.
 //!   [`AcceptQueue::offer`] decides and queues in one step, under the queue's lock, and the same lock
 //!   guards the change of taker.
@@ -46,6 +46,11 @@ impl Backlog {
             })
             .ok()
             .map(|_| Place(Arc::clone(self)))
+    }
+
+    /// True if all places are taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.taken.load(Ordering::Acquire) >= self.limit
     }
 
     /// Returns how many places are taken.

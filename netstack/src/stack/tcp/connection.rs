@@ -24,8 +24,6 @@ use crate::tcp::{Readiness, Tcp};
 
 /// A listening port.
 pub(crate) type Listener = listener::Listener<Arc<Connection>>;
-/// A connection's tie to its listener until it is handed out.
-pub(crate) type Handshake = listener::Handshake<Arc<Connection>>;
 /// A service for connections.
 pub(crate) type Service = accept::Service<Arc<Connection>>;
 
@@ -56,8 +54,6 @@ pub(crate) struct ConnectionState {
     pub(crate) tcp: Tcp,
     pub(crate) reader: WakerSlot,
     pub(crate) writer: WakerSlot,
-    /// The listener that it came through, until it is handed out.
-    pub(crate) handshake: Option<Handshake>,
     /// True once it was taken out of the connection table.
     pub(crate) removed: bool,
     /// Time to live / hop limit of the packets that it sends.
@@ -69,13 +65,7 @@ pub(crate) struct ConnectionState {
 const NO_TIMER: u32 = u32::MAX;
 
 impl Connection {
-    pub(crate) fn new(
-        flow: FlowKey,
-        owner: u16,
-        tcp: Tcp,
-        handshake: Option<Handshake>,
-        ttl: u8,
-    ) -> Arc<Self> {
+    pub(crate) fn new(flow: FlowKey, owner: u16, tcp: Tcp, ttl: u8) -> Arc<Self> {
         Arc::new(Self {
             flow,
             owner,
@@ -88,7 +78,6 @@ impl Connection {
                 tcp,
                 reader: WakerSlot::default(),
                 writer: WakerSlot::default(),
-                handshake,
                 removed: false,
                 ttl,
                 traffic_class: 0,

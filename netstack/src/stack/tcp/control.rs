@@ -33,7 +33,7 @@ pub(crate) fn close_all(host: &Host) {
     }
 }
 
-/// Resets every connection. The tasks that wait for them are appended to `wakers`: their owners may
+/// Resets every connection, and forgets those in TIME-WAIT. The tasks that wait for them are appended to `wakers`: their owners may
 /// have ended.
 pub(crate) fn end_all(host: &Host, wakers: &mut Vec<Waker>) {
     for connection in connections(host) {
@@ -43,6 +43,7 @@ pub(crate) fn end_all(host: &Host, wakers: &mut Vec<Waker>) {
         });
         host.workers.drive(&connection);
     }
+    locked(|key| host.tcp.connections.forget_time_waits(&mut key.ctx()));
 }
 
 /// Takes the connections of a worker that ended out of the table. The tasks that wait for them are
@@ -55,7 +56,6 @@ pub(crate) fn remove_all(host: &Host, owner: usize, wakers: &mut Vec<Waker>) {
         enter(host, &connection, |state, cx| {
             state.tcp.abort(cx);
             state.collect_wakers(Readiness::CLOSED, wakers);
-            state.handshake = None;
             state.removed = true;
         });
         locked(|key| host.tcp.connections.remove(&mut key.ctx(), &connection));

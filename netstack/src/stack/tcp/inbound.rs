@@ -7,25 +7,23 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use lockorder::LockCtx;
 use packet::frame::RxPacket;
 use packet::tcp::{TcpFlags, TcpParseError};
 
 use super::super::events::EventLog;
-use super::super::levels;
-use super::super::turn::{Turn, WorkerState};
-use super::accept::Offer;
-use super::connection::{Connection, ConnectionState, Handshake, Listener};
-use super::open::{mss_for, open_parameters};
+use super::super::turn::Turn;
+use super::connection::{Connection, Listener};
+use super::open::mss_for;
 use super::outbound::send_alone;
+use super::outcome::finish;
 use super::removal::remove;
-use super::table::InsertError;
+use super::shard::Found;
+use super::syn_queue::{self, Elsewhere, NoCookie};
+use super::time_wait;
 use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
 use crate::icmp::{ErrorKind, TransportError};
-use crate::tcp::{
-    IcmpError, Readiness, Reuse, Segment, SegmentOutcome, SeqNum, Tcp, Unreachable, reset_for,
-};
+use crate::tcp::{IcmpError, Readiness, Reuse, Segment, SeqNum, Unreachable, reset_for};
 
 /// A TCP packet whose IP header was checked.
 pub(in crate::stack) struct TcpArrival {
@@ -54,8 +52,8 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
     let flow = FlowKey::of(dst, ports.dst, src, ports.src);
 
     let connections = &turn.host.tcp.connections;
-    let found = connections.get(&mut turn.key.ctx(), &flow);
-    if let Some(connection) = &found
+    let found = connections.find(&mut turn.key.ctx(), &flow);
+    if let Found::Open(connection) = &found
         && usize::from(connection.owner) != turn.worker.index
         && !arrival.handed_over
     {
@@ -67,9 +65,30 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
         }
         return;
     }
+    if let Err(Elsewhere(segment)) = dispatch(turn, flow, found, segment) {
+        // Another worker changed the occupant of the four-tuple meanwhile.
+        let found = connections.find(&mut turn.key.ctx(), &flow);
+        if dispatch(turn, flow, found, segment).is_err() {
+            turn.drop_packet(DropReason::TcpNotAcceptable);
+        }
+    }
+}
+
+/// Passes a segment to the occupant of its four-tuple; back if that is not there any more.
+fn dispatch(
+    turn: &mut Turn<'_>,
+    flow: FlowKey,
+    found: Found<Arc<Connection>>,
+    segment: Segment,
+) -> Result<(), Elsewhere> {
     match found {
-        Some(connection) => to_connection(turn, &connection, segment),
-        None => to_port(turn, flow, segment, None),
+        Found::Open(connection) => {
+            to_connection(turn, &connection, segment);
+            Ok(())
+        }
+        Found::HalfOpen => syn_queue::on_segment(turn, flow, segment),
+        Found::TimeWait => time_wait::on_segment(turn, flow, segment),
+        Found::Vacant => to_port(turn, flow, segment),
     }
 }
 
@@ -82,11 +101,45 @@ struct ForThePort {
 
 /// RFC 9293 section 3.10.7.3 and 3.10.7.4: the connection decides.
 fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Segment) {
+    let flow = connection.flow;
+    let Err(ForThePort { segment, reuse }) = offer(turn, connection, segment, true) else {
+        return;
+    };
+    let Some(listener) = lookup(turn, &flow) else {
+        // A SYN ends no TIME-WAIT if there is nothing that it could open.
+        if reuse.is_none() {
+            remove(turn, connection);
+            reject(turn, &flow, &segment);
+        } else if offer(turn, connection, segment, false).is_err() {
+            turn.drop_packet(DropReason::TcpNoListener);
+        }
+        return;
+    };
+    remove(turn, connection);
+    match reuse {
+        Some(reuse) => {
+            syn_queue::on_syn(turn, &listener, flow, &segment, Some(reuse.isn_after));
+        }
+        None => {
+            if let Err(Elsewhere(segment)) = to_listener(turn, &listener, flow, segment) {
+                reject(turn, &flow, &segment);
+            }
+        }
+    }
+}
+
+/// Offers a segment to a connection. `may_reuse`: a SYN may open a new connection in its place.
+fn offer(
+    turn: &mut Turn<'_>,
+    connection: &Arc<Connection>,
+    segment: Segment,
+    may_reuse: bool,
+) -> Result<(), ForThePort> {
     let is_reset = segment.has(TcpFlags::RST);
     let (now, host) = (turn.now, turn.host);
     let worker = &mut *turn.worker;
-    let taken = connection.state.with(&mut turn.key.ctx(), |state, ctx| {
-        let reuse = state.tcp.time_wait_reuse(&segment);
+    let outcome = connection.state.with(&mut turn.key.ctx(), |state, _| {
+        let reuse = state.tcp.time_wait_reuse(&segment).filter(|_| may_reuse);
         if reuse.is_some() || state.tcp.is_gone() {
             return Err(ForThePort { segment, reuse });
         }
@@ -96,125 +149,63 @@ fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Seg
             .tcp
             .on_segment(segment, log.context(now), &host.buffers);
         state.collect_wakers(outcome.readiness, &mut worker.work.wakers);
-        if outcome.readiness.contains(Readiness::ESTABLISHED)
-            && hand_out(state, ctx, connection, worker).is_err()
-        {
-            let events = &mut worker.work.events;
-            let mut log = EventLog::new(&host.subscription, connection.flow, events);
-            state.tcp.abort(log.context(now));
-        }
         Ok(outcome)
-    });
-    match taken {
-        Ok(outcome) => finish(turn, connection, outcome, is_reset),
-        Err(ForThePort { segment, reuse }) => {
-            remove(turn, connection);
-            let isn_after = reuse.map(|reuse| reuse.isn_after);
-            to_port(turn, connection.flow, segment, isn_after);
+    })?;
+    // A handshake that a connection waits for is one of its own: an active open.
+    if outcome.readiness.contains(Readiness::ESTABLISHED) {
+        turn.count(Counter::TcpActiveOpens, 1);
+    }
+    finish(turn, connection, outcome, is_reset);
+    Ok(())
+}
+
+/// Returns the listener of a flow's local address and port.
+fn lookup(turn: &mut Turn<'_>, flow: &FlowKey) -> Option<Arc<Listener>> {
+    let local: SocketAddr = flow.local();
+    turn.host.tcp.listeners.lookup(&mut turn.key.ctx(), local)
+}
+
+/// RFC 9293 section 3.10.7.1 and 3.10.7.2: there is no connection.
+fn to_port(turn: &mut Turn<'_>, flow: FlowKey, segment: Segment) -> Result<(), Elsewhere> {
+    match lookup(turn, &flow) {
+        Some(listener) => to_listener(turn, &listener, flow, segment),
+        None => {
+            reject(turn, &flow, &segment);
+            Ok(())
         }
     }
 }
 
-/// The listener of a connection closed during the handshake.
-struct ListenerClosed;
-
-/// Hands an established connection out: to the accept queue, or to the listener's service.
-fn hand_out(
-    state: &mut ConnectionState,
-    ctx: &mut LockCtx<'_, levels::Connection>,
-    connection: &Arc<Connection>,
-    worker: &mut WorkerState,
-) -> Result<(), ListenerClosed> {
-    let Some(Handshake { listener, place }) = state.handshake.take() else {
-        worker.counters.add(Counter::TcpActiveOpens, 1);
-        return Ok(());
-    };
-    worker.counters.add(Counter::TcpPassiveOpens, 1);
-    let wakers = &mut worker.work.wakers;
-    let offer = listener.queue.with(ctx, |queue, _| {
-        queue.offer(Arc::clone(connection), place, wakers)
-    });
-    match offer {
-        Offer::Queued => {}
-        Offer::Serve(service, connection) => worker.work.serve.push((service, connection)),
-        Offer::Refused(_) => return Err(ListenerClosed),
+/// RFC 9293 section 3.10.7.2. First: a RST is ignored. Second: an ACK is answered with a reset, unless it
+/// brings back a SYN cookie. Third: a SYN opens. Fourth: anything else is dropped.
+fn to_listener(
+    turn: &mut Turn<'_>,
+    listener: &Arc<Listener>,
+    flow: FlowKey,
+    segment: Segment,
+) -> Result<(), Elsewhere> {
+    if segment.has(TcpFlags::RST) {
+        turn.drop_packet(DropReason::TcpNoListener);
+    } else if segment.has(TcpFlags::ACK) {
+        match syn_queue::on_ack(turn, listener, flow, segment) {
+            Ok(()) => {}
+            Err(NoCookie::Elsewhere(segment)) => return Err(Elsewhere(segment)),
+            Err(NoCookie::Invalid(segment)) => reject(turn, &flow, &segment),
+        }
+    } else if segment.has(TcpFlags::SYN | TcpFlags::FIN) {
+        // No peer that wants a connection ends it with the same segment.
+        turn.drop_packet(DropReason::TcpSynFin);
+    } else if segment.has(TcpFlags::SYN) {
+        syn_queue::on_syn(turn, listener, flow, &segment, None);
+    } else {
+        turn.drop_packet(DropReason::TcpNoListener);
     }
     Ok(())
 }
 
-/// Counts what became of a segment, sends the reset that it asks for, and queues the connection.
-fn finish(
-    turn: &mut Turn<'_>,
-    connection: &Arc<Connection>,
-    outcome: SegmentOutcome,
-    is_reset: bool,
-) {
-    match outcome.drop {
-        Some(reason) => turn.drop_packet(reason),
-        None if is_reset => turn.count(Counter::TcpResetsIn, 1),
-        None => {}
-    }
-    if let Some(rst) = outcome.rst {
-        send_alone(turn, &connection.flow, rst);
-    }
-    turn.drive_later(connection);
-}
-
-/// RFC 9293 section 3.10.7.1 and 3.10.7.2: there is no connection.
-fn to_port(turn: &mut Turn<'_>, flow: FlowKey, segment: Segment, isn_after: Option<SeqNum>) {
-    let local: SocketAddr = flow.local();
-    let listeners = &turn.host.tcp.listeners;
-    let Some(listener) = listeners.lookup(&mut turn.key.ctx(), local) else {
-        turn.drop_packet(DropReason::TcpNoListener);
-        refuse(turn, &flow, &segment);
-        return;
-    };
-    // LISTEN, first: a RST is ignored. Second: an ACK is answered with a reset.
-    // Third: a SYN opens. Fourth: anything else is dropped.
-    if segment.has(TcpFlags::RST) {
-        turn.drop_packet(DropReason::TcpNoListener);
-    } else if segment.has(TcpFlags::ACK) {
-        turn.drop_packet(DropReason::TcpNoListener);
-        refuse(turn, &flow, &segment);
-    } else if segment.has(TcpFlags::SYN) {
-        open_passively(turn, &listener, flow, &segment, isn_after);
-    } else {
-        turn.drop_packet(DropReason::TcpNoListener);
-    }
-}
-
-fn open_passively(
-    turn: &mut Turn<'_>,
-    listener: &Arc<Listener>,
-    flow: FlowKey,
-    syn: &Segment,
-    isn_after: Option<SeqNum>,
-) {
-    let admitted = listener.admit().filter(|_| flow.remote().port() != 0);
-    let Some(handshake) = admitted else {
-        turn.drop_packet(DropReason::TcpBacklogFull);
-        return;
-    };
-    let host = turn.host;
-    let mut open = open_parameters(host, turn.key, &flow, turn.now);
-    if let Some(after) = isn_after.filter(|after| !open.isn.after(*after)) {
-        open.isn = after + 1;
-    }
-    let mut log = EventLog::new(&host.subscription, flow, &mut turn.worker.work.events);
-    let tcp = Tcp::accept(&host.tcp.config, open, syn, log.context(turn.now));
-    let owner = turn.worker.index as u16;
-    let connection = Connection::new(flow, owner, tcp, Some(handshake), host.config.ttl);
-    let connections = &host.tcp.connections;
-    match connections.insert(&mut turn.key.ctx(), Arc::clone(&connection)) {
-        Ok(()) => turn.drive_later(&connection),
-        // Another worker took the same SYN first: a duplicate.
-        Err(InsertError::Exists) => turn.drop_packet(DropReason::TcpNotAcceptable),
-        Err(InsertError::Full) => turn.drop_packet(DropReason::TcpBacklogFull),
-    }
-}
-
-/// Answers a segment for which there is no connection (RFC 9293 section 3.10.7.1).
-fn refuse(turn: &mut Turn<'_>, flow: &FlowKey, segment: &Segment) {
+/// Discards a segment for which there is no connection, and answers it (RFC 9293 section 3.10.7.1).
+fn reject(turn: &mut Turn<'_>, flow: &FlowKey, segment: &Segment) {
+    turn.drop_packet(DropReason::TcpNoListener);
     if let Some(rst) = reset_for(segment) {
         send_alone(turn, flow, rst);
     }
@@ -224,10 +215,6 @@ fn refuse(turn: &mut Turn<'_>, flow: &FlowKey, segment: &Segment) {
 /// connection has in flight (RFC 5927 section 4.1).
 pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportError) -> bool {
     let flow = FlowKey::new(error.local, error.remote);
-    let connections = &turn.host.tcp.connections;
-    let Some(connection) = connections.get(&mut turn.key.ctx(), &flow) else {
-        return false;
-    };
     let Some(seq) = error.tcp_seq.map(SeqNum) else {
         return false;
     };
@@ -236,6 +223,11 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
         IcmpError::Soft(about)
     } else {
         IcmpError::Hard(about)
+    };
+    let connections = &turn.host.tcp.connections;
+    let Some(connection) = connections.get(&mut turn.key.ctx(), &flow) else {
+        // A SYN-ACK is short: what is said about its size is no news for others.
+        return syn_queue::on_icmp_error(turn, &flow, icmp, seq);
     };
     let now = turn.now;
     let (work, subscription) = (&mut turn.worker.work, &turn.host.subscription);

@@ -38,7 +38,7 @@ fn bind(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>> {
             })?;
             local.set_port(port);
         }
-        let listener = Listener::new(local, host.config.tcp.backlog);
+        let listener = Listener::new(local, host.config.tcp.backlog, &host.tcp.syn_places);
         match host.tcp.listeners.bind(&mut key.ctx(), &listener) {
             Ok(()) => Ok(listener),
             Err(BindError::Full(_)) => Err(io::Error::new(
@@ -113,7 +113,9 @@ pub(crate) fn forget(listener: &Listener, ticket: Ticket) {
 pub(crate) fn unlisten(host: &Host, listener: &Arc<Listener>) {
     let mut wakers = Vec::new();
     let waiting = locked(|key| {
-        host.tcp.listeners.unbind(&mut key.ctx(), listener);
+        let ctx = &mut key.ctx();
+        host.tcp.listeners.unbind(ctx, listener);
+        host.tcp.connections.forget_listener(ctx, listener);
         listener
             .queue
             .with(&mut key.ctx(), |queue, _| queue.close(&mut wakers))

@@ -87,6 +87,7 @@ mod tests {
     use super::*;
     use crate::base::Rng;
     use crate::stack::foreign::locked;
+    use crate::stack::tcp::listener::SynPlaces;
 
     #[test]
     fn a_successor_with_the_same_address_is_not_unbound() {
@@ -94,8 +95,9 @@ mod tests {
         let local: SocketAddr = "10.0.0.1:80".parse().expect("an address");
         locked(|key| {
             let ctx = &mut key.ctx();
-            let old = Listener::new(local, 1);
-            let new = Listener::new(local, 1);
+            let places = SynPlaces::new(4);
+            let old = Listener::new(local, 1, &places);
+            let new = Listener::new(local, 1, &places);
             assert!(listeners.bind(ctx, &old).is_ok());
             assert!(listeners.bind(ctx, &new).is_err());
             listeners.unbind(ctx, &old);

@@ -3,19 +3,24 @@
 //! | file | |
 //! |---|---|
 //! | `inbound` | a received segment, to its connection or listener (RFC 9293 section 3.10.7) |
+//! | `syn_queue`, `cookie` | handshakes that are half open, and those that nothing is kept of |
+//! | `time_wait` | connections in TIME-WAIT |
+//! | `outcome` | what a segment did, as far as it concerns the stack |
 //! | `outbound` | a connection's state, to segments |
-//! | `timers` | timers that are due (RFC 9293 section 3.10.8) |
+//! | `timers`, `alarms` | timers that are due (RFC 9293 section 3.10.8) |
 //! | `removal` | the end of a connection: out of the table |
 //! | `open`, `listen`, `stream` | the application's calls (RFC 9293 sections 3.10.1 to 3.10.6) |
 //! | `control` | all connections at once: close, abort, information |
 //! | `entry` | how those calls enter a connection |
 //! | `connection` | one connection: its state and its lock |
 //! | `accept`, `listener` | backlog places, the accept queue, one listening port |
-//! | `table`, `listeners` | the tables of connections and of listeners |
+//! | `table`, `shard`, `listeners` | the tables of connections and of listeners |
 
 pub(in crate::stack) mod accept;
+pub(crate) mod alarms;
 pub mod connection;
 pub(crate) mod control;
+pub(in crate::stack) mod cookie;
 pub(in crate::stack) mod entry;
 pub(in crate::stack) mod inbound;
 pub(crate) mod listen;
@@ -23,7 +28,11 @@ pub(in crate::stack) mod listener;
 pub(in crate::stack) mod listeners;
 pub(crate) mod open;
 pub mod outbound;
+mod outcome;
 pub(in crate::stack) mod removal;
+pub(in crate::stack) mod shard;
 pub(crate) mod stream;
+pub(in crate::stack) mod syn_queue;
 pub(in crate::stack) mod table;
+pub(in crate::stack) mod time_wait;
 pub mod timers;

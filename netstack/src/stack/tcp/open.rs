@@ -76,7 +76,7 @@ fn try_connect(
     let mut events = Vec::new();
     let mut log = EventLog::new(&host.subscription, flow, &mut events);
     let tcp = Tcp::connect(&host.tcp.config, open, log.context(now));
-    let connection = Connection::new(flow, owner, tcp, None, host.config.ttl);
+    let connection = Connection::new(flow, owner, tcp, host.config.ttl);
     let connections = &host.tcp.connections;
     let inserted = connections.insert(&mut key.ctx(), Arc::clone(&connection));
     Ok(inserted.map(|()| {

@@ -12,13 +12,13 @@ use super::super::host::Host;
 use super::super::ip::outbound::tx_params;
 use super::super::turn::{Turn, WorkerState};
 use super::connection::Connection;
-use super::removal::remove;
+use super::removal::{remove, retire};
 use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
 use crate::demux::FlowKey;
 use crate::ip::pmtu::Path;
 use crate::ip::send::{TxParams, tcp_packet};
-use crate::tcp::{Losses, SegmentOut};
+use crate::tcp::{Losses, SegmentOut, TimeWait};
 
 /// Segments that one connection may produce before others get their turn.
 const SEGMENTS_PER_DRIVE: usize = 64;
@@ -58,12 +58,21 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
             push(host, worker, &connection.flow, segment, &params);
         }
         count_losses(worker, before, state.tcp.losses());
+        let events = &mut worker.work.events;
+        let mut log = EventLog::new(&host.subscription, connection.flow, events);
+        let retired = state.tcp.retire(log.context(now));
+        state.removed |= retired.is_some();
         Driven {
             more,
+            retired,
             gone: state.tcp.is_gone(),
             deadline: state.tcp.poll_timeout(),
         }
     });
+    if let Some((time_wait, deadline)) = driven.retired {
+        retire(turn, connection, time_wait, deadline);
+        return None;
+    }
     if driven.gone {
         remove(turn, connection);
         return None;
@@ -78,6 +87,8 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
 struct Driven {
     /// It may have more segments to send.
     more: bool,
+    /// Its TIME-WAIT, if it has just reached it.
+    retired: Option<(TimeWait, Instant)>,
     /// It ended.
     gone: bool,
     /// Its next timer.

@@ -1,25 +1,39 @@
 //! The connection table: sharded, each shard locked only to look up or to change one entry.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use lockorder::{LockBefore, LockCtx, RwLock};
 
 use super::super::levels;
-use super::connection::Connection;
-use crate::demux::{FlowKey, FlowTable, shard_of};
+use super::connection::{Connection, Listener};
+use super::shard::{Expired, Found, HalfOpenEntry, HalfOpenQueue, Shard, TimeWaitQueue};
+use crate::base::{Instant, TcpConfig};
+use crate::demux::flow_queue::EntryId;
+use crate::demux::{FlowKey, shard_of};
 use crate::ip::key::HashKey;
+use crate::tcp::{HalfOpen, SeqNum, TimeWait};
 
-const SHARDS: usize = 64;
+/// The number of shards.
+pub(crate) const SHARDS: usize = 64;
 
-type Shard = RwLock<levels::Tables, FlowTable<Arc<Connection>>>;
+/// A shard behind its lock.
+struct Locked {
+    shard: RwLock<levels::Tables, Shard<Arc<Connection>>>,
+    /// The end of the TIME-WAIT that ends first, in nanoseconds.
+    first_time_wait: AtomicU64,
+}
 
-/// Every connection of the stack, by its four-tuple.
+/// Every connection of the stack, by its four-tuple; and what is half open or in TIME-WAIT.
 pub(crate) struct ConnectionTable {
     secret: HashKey,
-    shards: Box<[Shard]>,
+    shards: Box<[Locked]>,
+    /// Connections, and the most that there may be.
     len: AtomicUsize,
     limit: usize,
+    /// The same for TIME-WAIT.
+    time_waits: AtomicUsize,
+    time_wait_limit: usize,
 }
 
 /// The reason why a connection could not be inserted.
@@ -31,47 +45,117 @@ pub(crate) enum InsertError {
     Full,
 }
 
+/// The place of a new entry with a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) shard: usize,
+    /// Another TIME-WAIT ended early for this one.
+    pub(crate) recycled: bool,
+}
+
 impl ConnectionTable {
-    pub(crate) fn new(secret: HashKey, limit: usize) -> Self {
+    /// Creates a table for at most `limit` connections, and `time_wait_limit` in TIME-WAIT.
+    pub(crate) fn new(secret: HashKey, limit: usize, time_wait_limit: usize) -> Self {
+        let locked = |_| Locked {
+            shard: RwLock::new(Shard::new(limit, secret)),
+            first_time_wait: AtomicU64::new(u64::MAX),
+        };
         Self {
-            shards: (0..SHARDS)
-                .map(|_| RwLock::new(FlowTable::new(limit, secret)))
-                .collect(),
+            shards: (0..SHARDS).map(locked).collect(),
             secret,
             len: AtomicUsize::new(0),
             limit,
+            time_waits: AtomicUsize::new(0),
+            time_wait_limit,
         }
     }
 
-    fn shard(&self, flow: &FlowKey) -> &Shard {
-        &self.shards[shard_of(flow, SHARDS, &self.secret)]
+    fn index(&self, flow: &FlowKey) -> usize {
+        shard_of(flow, SHARDS, &self.secret)
     }
 
-    /// Returns the number of connections in the table.
+    fn shard(&self, flow: &FlowKey) -> &RwLock<levels::Tables, Shard<Arc<Connection>>> {
+        &self.shards[self.index(flow)].shard
+    }
+
+    /// Returns the number of connections: those that are half open or in TIME-WAIT do not count.
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Acquire)
     }
 
+    /// True if no connection can be inserted now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= self.limit
+    }
+
+    /// Returns the number of connections in TIME-WAIT.
+    pub(crate) fn time_waits(&self) -> usize {
+        self.time_waits.load(Ordering::Acquire)
+    }
+
+    /// Returns the occupant of a four-tuple.
+    #[inline]
+    pub(crate) fn find<L>(&self, ctx: &mut LockCtx<'_, L>, flow: &FlowKey) -> Found<Arc<Connection>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.shard(flow).with_read(ctx, |shard, _| shard.find(flow))
+    }
+
+    /// Returns the connection of a four-tuple.
     pub(crate) fn get<L>(&self, ctx: &mut LockCtx<'_, L>, flow: &FlowKey) -> Option<Arc<Connection>>
     where
         L: LockBefore<levels::Tables>,
     {
-        self.shard(flow)
-            .with_read(ctx, |flows, _| flows.get(flow).cloned())
+        match self.find(ctx, flow) {
+            Found::Open(connection) => Some(connection),
+            _ => None,
+        }
     }
 
+    /// True if the four-tuple is not vacant.
     pub(crate) fn contains<L>(&self, ctx: &mut LockCtx<'_, L>, flow: &FlowKey) -> bool
     where
         L: LockBefore<levels::Tables>,
     {
-        self.shard(flow)
-            .with_read(ctx, |flows, _| flows.get(flow).is_some())
+        !matches!(self.find(ctx, flow), Found::Vacant)
     }
 
+    /// Enters a connection in a vacant four-tuple.
     pub(crate) fn insert<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
         connection: Arc<Connection>,
+    ) -> Result<(), InsertError>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.counted(ctx, connection, |shard, flow, connection| {
+            shard.insert_open(flow, connection).is_ok()
+        })
+    }
+
+    /// Puts a connection in the place of its half-open entry with this initial sequence number.
+    pub(crate) fn promote<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        iss: SeqNum,
+        connection: Arc<Connection>,
+    ) -> Result<(), InsertError>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.counted(ctx, connection, |shard, flow, connection| {
+            shard.promote(flow, iss, connection).is_ok()
+        })
+    }
+
+    /// Counts one connection more if `enter` enters it.
+    fn counted<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        connection: Arc<Connection>,
+        enter: impl FnOnce(&mut Shard<Arc<Connection>>, FlowKey, Arc<Connection>) -> bool,
     ) -> Result<(), InsertError>
     where
         L: LockBefore<levels::Tables>,
@@ -82,10 +166,10 @@ impl ConnectionTable {
             })
             .map_err(|_| InsertError::Full)?;
         let flow = connection.flow;
-        let inserted = self
+        let entered = self
             .shard(&flow)
-            .with_write(ctx, |flows, _| flows.insert(flow, connection).is_ok());
-        if inserted {
+            .with_write(ctx, |shard, _| enter(shard, flow, connection));
+        if entered {
             Ok(())
         } else {
             self.len.fetch_sub(1, Ordering::AcqRel);
@@ -101,8 +185,8 @@ impl ConnectionTable {
         let flow = &connection.flow;
         let removed = self
             .shard(flow)
-            .with_write(ctx, |flows, _| match flows.get(flow) {
-                Some(entry) if Arc::ptr_eq(entry, connection) => flows.remove(flow),
+            .with_write(ctx, |shard, _| match shard.open.get(flow) {
+                Some(entry) if Arc::ptr_eq(entry, connection) => shard.open.remove(flow),
                 _ => None,
             });
         if removed.is_some() {
@@ -111,18 +195,227 @@ impl ConnectionTable {
         removed.is_some()
     }
 
+    /// Enters a half-open connection whose SYN-ACK is due again at `deadline`. The four-tuple is vacant,
+    /// or in TIME-WAIT and to be succeeded.
+    pub(crate) fn insert_half_open<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        flow: FlowKey,
+        deadline: Instant,
+        entry: HalfOpenEntry<Arc<Connection>>,
+    ) -> Result<Placed, InsertError>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let succeeds = self
+            .with_shard(ctx, self.index(&flow), |shard| {
+                shard.insert_half_open(flow, deadline, entry)
+            })
+            .map_err(|_| InsertError::Exists)?;
+        if succeeds {
+            self.time_waits.fetch_sub(1, Ordering::AcqRel);
+        }
+        Ok(Placed {
+            shard: self.index(&flow),
+            recycled: false,
+        })
+    }
+
+    /// Runs `f` on the half-open entry of a four-tuple.
+    pub(crate) fn with_half_open<L, R>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        flow: &FlowKey,
+        f: impl FnOnce(&mut HalfOpenQueue<Arc<Connection>>, EntryId) -> R,
+    ) -> Option<R>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.shard(flow).with_write(ctx, |shard, _| {
+            let id = shard.half_open.find(flow)?;
+            Some(f(&mut shard.half_open, id))
+        })
+    }
+
+    /// Runs `f` on the TIME-WAIT of a four-tuple.
+    pub(crate) fn with_time_wait<L, R>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        flow: &FlowKey,
+        f: impl FnOnce(&mut TimeWaitQueue, EntryId) -> R,
+    ) -> Option<R>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.with_shard(ctx, self.index(flow), |shard| {
+            let id = shard.time_wait.find(flow)?;
+            let before = shard.time_wait.len();
+            let result = f(&mut shard.time_wait, id);
+            let removed = before - shard.time_wait.len();
+            self.time_waits.fetch_sub(removed, Ordering::AcqRel);
+            Some(result)
+        })
+    }
+
+    /// Puts a TIME-WAIT in the place of a connection. If there are too many, the oldest one ends. `None`
+    /// if the connection is not in the table.
+    pub(crate) fn retire<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        connection: &Arc<Connection>,
+        time_wait: TimeWait,
+        deadline: Instant,
+    ) -> Option<Placed>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let flow = connection.flow;
+        let shard = self.index(&flow);
+        let is_this = |entry: &Arc<Connection>| Arc::ptr_eq(entry, connection);
+        let before = self.time_waits.fetch_add(1, Ordering::AcqRel);
+        let retired = self.with_shard(ctx, shard, |shard| {
+            shard.retire(flow, is_this, time_wait, deadline)
+        });
+        if !retired {
+            self.time_waits.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        self.len.fetch_sub(1, Ordering::AcqRel);
+        let recycled = before >= self.time_wait_limit && self.recycle(ctx);
+        Some(Placed { shard, recycled })
+    }
+
+    /// Ends the TIME-WAIT that is the oldest.
+    fn recycle<L>(&self, ctx: &mut LockCtx<'_, L>) -> bool
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let first = |(_, locked): &(usize, &Locked)| locked.first_time_wait.load(Ordering::Relaxed);
+        let Some((oldest, _)) = self.shards.iter().enumerate().min_by_key(first) else {
+            return false;
+        };
+        let removed = self.with_shard(ctx, oldest, |shard| {
+            let id = shard.time_wait.first()?;
+            shard.time_wait.remove(id)
+        });
+        if removed.is_some() {
+            self.time_waits.fetch_sub(1, Ordering::AcqRel);
+        }
+        removed.is_some()
+    }
+
+    /// Handles at most `limit` entries of a shard that are due, and returns when the next ones are.
+    /// SYN-ACKs to send again are appended to `resend`.
+    pub(crate) fn expire<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        index: usize,
+        cfg: &TcpConfig,
+        now: Instant,
+        limit: usize,
+        resend: &mut Vec<(FlowKey, HalfOpen)>,
+    ) -> (Expired, Option<Instant>)
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let result = self.with_shard(ctx, index, |shard| {
+            let expired = shard.expire(cfg, now, limit, resend);
+            (expired, shard.next_deadline())
+        });
+        self.time_waits
+            .fetch_sub(result.0.time_waits, Ordering::AcqRel);
+        result
+    }
+
+    /// Runs `f` on a shard, and notes which TIME-WAIT ends first there.
+    fn with_shard<L, R>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        index: usize,
+        f: impl FnOnce(&mut Shard<Arc<Connection>>) -> R,
+    ) -> R
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let locked = &self.shards[index];
+        locked.shard.with_write(ctx, |shard, _| {
+            let result = f(shard);
+            let first = shard.time_wait.next_deadline();
+            locked
+                .first_time_wait
+                .store(first.map_or(u64::MAX, Instant::as_nanos), Ordering::Relaxed);
+            result
+        })
+    }
+
+    /// Removes the half-open connections of a listener that closed.
+    pub(crate) fn forget_listener<L>(&self, ctx: &mut LockCtx<'_, L>, listener: &Listener)
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        if listener.half_open() == 0 {
+            return;
+        }
+        for index in 0..SHARDS {
+            self.with_shard(ctx, index, |shard| shard.forget_listener(listener));
+        }
+    }
+
+    /// Removes everything that is in TIME-WAIT.
+    pub(crate) fn forget_time_waits<L>(&self, ctx: &mut LockCtx<'_, L>)
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        for index in 0..SHARDS {
+            let removed = self.with_shard(ctx, index, |shard| {
+                let all = shard.time_wait.matching(|_| true);
+                all.into_iter()
+                    .filter_map(|id| shard.time_wait.remove(id))
+                    .count()
+            });
+            self.time_waits.fetch_sub(removed, Ordering::AcqRel);
+        }
+    }
+
     /// Returns every connection, shard by shard.
     pub(crate) fn snapshot<L>(&self, ctx: &mut LockCtx<'_, L>) -> Vec<Arc<Connection>>
     where
         L: LockBefore<levels::Tables>,
     {
         let mut all = Vec::with_capacity(self.len());
-        for shard in &self.shards {
-            shard.with_read(ctx, |flows, _| {
-                all.extend(flows.iter().map(|(_, connection)| Arc::clone(connection)));
+        for locked in &self.shards {
+            locked.shard.with_read(ctx, |shard, _| {
+                all.extend(
+                    shard
+                        .open
+                        .iter()
+                        .map(|(_, connection)| Arc::clone(connection)),
+                );
             });
         }
         all
+    }
+
+    /// Checks that the queues are consistent; returns the number of half-open entries.
+    ///
+    /// # Panics
+    /// They are not.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(crate) fn check<L>(&self, ctx: &mut LockCtx<'_, L>) -> usize
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let (mut half_open, mut time_waits) = (0, 0);
+        for locked in &self.shards {
+            locked.shard.with_read(ctx, |shard, _| {
+                shard.half_open.check();
+                shard.time_wait.check();
+                half_open += shard.half_open.len();
+                time_waits += shard.time_wait.len();
+            });
+        }
+        assert_eq!(time_waits, self.time_waits(), "TIME-WAIT count");
+        half_open
     }
 }
 
@@ -144,11 +437,11 @@ mod tests {
             mss: 1460,
         };
         let tcp = Tcp::connect(&Arc::new(TcpConfig::default()), open, Instant::ZERO);
-        Connection::new(FlowKey::new(local, remote), 0, tcp, None, 64)
+        Connection::new(FlowKey::new(local, remote), 0, tcp, 64)
     }
 
     fn table(limit: usize) -> ConnectionTable {
-        ConnectionTable::new(HashKey::random(&mut Rng::from_seed([7; 32])), limit)
+        ConnectionTable::new(HashKey::random(&mut Rng::from_seed([7; 32])), limit, 2)
     }
 
     #[test]

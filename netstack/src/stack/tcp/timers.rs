@@ -1,11 +1,15 @@
-//! Timers of connections that are due (RFC 9293 section 3.10.8).
+//! Timers that are due (RFC 9293 section 3.10.8): those of connections, of handshakes and of TIME-WAIT.
 
 use std::sync::Arc;
 
 use super::super::events::EventLog;
 use super::super::turn::Turn;
 use super::connection::Connection;
-use super::outbound::count_losses;
+use super::outbound::{count_losses, send_alone};
+use crate::base::counters::Counter;
+
+/// Entries of one shard that are handled before another shard gets its turn.
+const ENTRIES_PER_LOOK: usize = 64;
 
 /// Handles a connection's timers that are due.
 pub fn on_timeout(turn: &mut Turn<'_>, connection: &Arc<Connection>) {
@@ -20,4 +24,39 @@ pub fn on_timeout(turn: &mut Turn<'_>, connection: &Arc<Connection>) {
         state.collect_wakers(readiness, &mut worker.work.wakers);
     });
     turn.drive_later(connection);
+}
+
+/// Handles half-open connections and TIME-WAITs that are due, in at most `shards` shards of the table.
+/// True if there were any.
+pub fn on_alarms(turn: &mut Turn<'_>, shards: usize) -> bool {
+    let (host, now) = (turn.host, turn.now);
+    let cfg = &host.tcp.config;
+    let mut busy = false;
+    for _ in 0..shards {
+        let Some(shard) = turn.worker.alarms.pop_due(now) else {
+            break;
+        };
+        busy = true;
+        let mut resend = std::mem::take(&mut turn.worker.resend);
+        let (expired, next) = host.tcp.connections.expire(
+            &mut turn.key.ctx(),
+            shard,
+            cfg,
+            now,
+            ENTRIES_PER_LOOK,
+            &mut resend,
+        );
+        if let Some(next) = next {
+            turn.worker.alarms.note(shard, next);
+        }
+        let resent = resend.len() as u64;
+        turn.count(Counter::TcpRetransmits, resent);
+        turn.count(Counter::TcpTimeouts, resent);
+        turn.count(Counter::TcpHandshakesExpired, expired.handshakes as u64);
+        for (flow, half) in resend.drain(..) {
+            send_alone(turn, &flow, half.syn_ack(cfg, now));
+        }
+        turn.worker.resend = resend;
+    }
+    busy
 }

@@ -7,12 +7,16 @@
 //! * **Consume.** `Tcb::new` takes an [`Established`], so no connection works with numbers that
 //!   were not agreed on.
 //!
-//! Payload and FIN on a SYN are not acknowledged: the peer sends them again after the handshake.
+//! Payload on a SYN is not acknowledged: the peer sends it again after the handshake.
 
+mod cookie;
+mod half_open;
 mod syn_received;
 mod syn_sent;
 
-pub(super) use syn_received::SynReceived;
+pub use cookie::{COOKIE_LIFE, CookieSecrets, Flow as CookieFlow};
+pub use half_open::{Answer, HalfOpen, Step};
+pub(super) use syn_received::{SynReceived, complete};
 pub(super) use syn_sent::SynSent;
 
 use core::time::Duration;
@@ -25,7 +29,7 @@ use super::event::Event;
 use super::outcome::{Readiness, State, TcpError, Unreachable};
 use super::segment::{Segment, SegmentOut};
 use super::seq::SeqNum;
-use super::settings::{Agreed, Settings, scale_for};
+use super::settings::{Agreed, DEFAULT_MSS, Settings, scale_for};
 use super::{Open, Stage};
 use crate::base::{Instant, TcpConfig};
 
@@ -57,7 +61,93 @@ pub(super) struct Established {
 /// Longest round trip that an echoed timestamp may claim.
 pub(super) const MAX_ECHOED_MILLIS: u32 = 600_000;
 
-/// The part that both states share.
+/// Returns the window field of a SYN, which is never scaled.
+fn syn_window(cfg: &TcpConfig) -> u16 {
+    u16::try_from(cfg.recv_buffer_initial).unwrap_or(u16::MAX)
+}
+
+/// Returns our timestamp clock (TSval).
+fn ts_at(now: Instant, offset: u32) -> u32 {
+    (now.as_millis() as u32).wrapping_add(offset)
+}
+
+/// Returns everything that our SYN can offer.
+fn syn_options(cfg: &TcpConfig, mss: u16, ts_now: u32) -> TcpOptions {
+    TcpOptions {
+        mss: Some(mss),
+        window_scale: cfg.window_scaling.then(|| scale_for(cfg)),
+        sack_permitted: cfg.sack,
+        timestamps: cfg.timestamps.then_some(Timestamps {
+            val: ts_now,
+            ecr: 0,
+        }),
+        ..TcpOptions::default()
+    }
+}
+
+/// A handshake at its end: both SYNs are known, and ours is acknowledged.
+#[derive(Debug)]
+struct Shake {
+    /// The state that ends.
+    from: State,
+    iss: SeqNum,
+    irs: SeqNum,
+    ts_offset: u32,
+    mss: u16,
+    /// Time since our SYN was sent, if it was sent once.
+    elapsed: Option<Duration>,
+    /// An echoed timestamp is the time of our SYN.
+    may_use_echo: bool,
+    /// Our SYN had to be sent again.
+    lossy: bool,
+}
+
+impl Shake {
+    /// Ends the handshake by `seg`. `peer` are the options of the peer's SYN.
+    fn establish(
+        self,
+        cfg: &Arc<TcpConfig>,
+        settings: Settings,
+        peer: &TcpOptions,
+        seg: &Segment,
+        cx: &mut Context<'_>,
+    ) -> Established {
+        let (from, to) = (self.from, State::Established);
+        cx.emit(|| Event::StateChanged { from, to });
+        let agreed = Agreed::new(cfg, self.mss, peer);
+        let scale = if seg.has(TcpFlags::SYN) {
+            0
+        } else {
+            agreed.send_scale
+        };
+        let ts_now = ts_at(cx.now(), self.ts_offset);
+        // A SYN that was sent again can be timed only by the echoed timestamp.
+        let echoed = seg
+            .options()
+            .timestamps
+            .filter(|_| agreed.timestamps && self.may_use_echo)
+            .map(|ts| ts_now.wrapping_sub(ts.ecr))
+            .filter(|millis| *millis <= MAX_ECHOED_MILLIS)
+            .map(|millis| Duration::from_millis(u64::from(millis)));
+        Established {
+            una: self.iss + 1,
+            rcv_nxt: self.irs + 1,
+            offered: u32::from(syn_window(cfg)),
+            peer_window: u32::from(seg.window()) << scale,
+            peer_seq: seg.seq(),
+            ts_offset: self.ts_offset,
+            ts_recent: peer.timestamps.map_or(0, |ts| ts.val),
+            rtt: self.elapsed.or(echoed),
+            lossy: self.lossy,
+            settings,
+            agreed,
+            cfg: Arc::clone(cfg),
+            _sealed: (),
+        }
+    }
+}
+
+/// An active open before the peer's SYN is known.
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) cfg: Arc<TcpConfig>,
@@ -70,7 +160,7 @@ pub(super) struct Opening {
     retries: u8,
     /// A SYN or SYN-ACK must be sent.
     syn_due: bool,
-    soft_error: Option<Unreachable>,
+    pub(super) soft_error: Option<Unreachable>,
 }
 
 impl Opening {
@@ -86,28 +176,6 @@ impl Opening {
             retries: 0,
             syn_due: true,
             soft_error: None,
-        }
-    }
-
-    /// Returns the window field of a SYN, which is never scaled.
-    fn window(&self) -> u16 {
-        u16::try_from(self.cfg.recv_buffer_initial).unwrap_or(u16::MAX)
-    }
-
-    fn ts_now(&self, now: Instant) -> u32 {
-        (now.as_millis() as u32).wrapping_add(self.ts_offset)
-    }
-
-    fn options(&self, now: Instant) -> TcpOptions {
-        TcpOptions {
-            mss: Some(self.mss),
-            window_scale: self.cfg.window_scaling.then(|| scale_for(&self.cfg)),
-            sack_permitted: self.cfg.sack,
-            timestamps: self.cfg.timestamps.then(|| Timestamps {
-                val: self.ts_now(now),
-                ecr: 0,
-            }),
-            ..TcpOptions::default()
         }
     }
 
@@ -155,56 +223,25 @@ impl Opening {
         self.mss = self.mss.min(mss);
     }
 
-    pub(super) fn note_soft_error(&mut self, error: Unreachable) {
-        self.soft_error = Some(error);
-    }
-
     /// Ends the handshake: both SYNs are known, and `seg` acknowledges ours.
     fn establish(
         self,
-        from: State,
         irs: SeqNum,
         peer: &TcpOptions,
         seg: &Segment,
         cx: &mut Context<'_>,
     ) -> Established {
-        let now = cx.now();
-        let to = State::Established;
-        cx.emit(|| Event::StateChanged { from, to });
-        let agreed = Agreed::new(&self.cfg, self.mss, peer);
-        let scale = if seg.has(TcpFlags::SYN) {
-            0
-        } else {
-            agreed.send_scale
-        };
-        // A SYN that was sent again can be timed only by the echoed timestamp.
-        let echoed = seg
-            .options()
-            .timestamps
-            .filter(|_| agreed.timestamps)
-            .map(|ts| self.ts_now(now).wrapping_sub(ts.ecr))
-            .filter(|millis| *millis <= MAX_ECHOED_MILLIS)
-            .map(|millis| Duration::from_millis(u64::from(millis)));
-        let rtt = if self.retries == 0 {
-            Some(now.saturating_since(self.sent_at))
-        } else {
-            echoed
-        };
-        Established {
-            una: self.iss + 1,
-            rcv_nxt: irs + 1,
-            offered: u32::from(self.window()),
-            peer_window: u32::from(seg.window()) << scale,
-            peer_seq: seg.seq(),
+        let shake = Shake {
+            from: State::SynSent,
+            iss: self.iss,
+            irs,
             ts_offset: self.ts_offset,
-            ts_recent: peer.timestamps.map_or(0, |ts| ts.val),
-            rtt,
+            mss: self.mss,
+            elapsed: (self.retries == 0).then(|| cx.now().saturating_since(self.sent_at)),
+            may_use_echo: true,
             lossy: self.retries > 0,
-            settings: self.settings,
-            agreed,
-            cfg: self.cfg,
-            _sealed: (),
-        }
+        };
+        shake.establish(&self.cfg, self.settings, peer, seg, cx)
     }
 }
 

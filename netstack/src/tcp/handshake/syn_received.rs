@@ -1,35 +1,38 @@
-//! SYN-RECEIVED (RFC 9293 section 3.10.7.4, as far as it concerns this state): the peer's SYN is
-//! known, ours is not acknowledged.
+//! SYN-RECEIVED as a connection of its own: the peer's SYN is known, ours is not acknowledged.
+//!
+//! [`HalfOpen`] judges what arrives. This adds what a connection has beyond it: the application, which
+//! may close, a timer, and an error to report.
 
 use std::sync::Arc;
 
 use packet::Buffers;
-use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
+use packet::tcp::TcpFlags;
 
-use super::{Established, Opening, fail};
-use crate::base::{DropReason, Instant, TcpConfig};
+use super::half_open::{Answer, HalfOpen, Step};
+use super::{Opening, fail};
+use crate::base::{Instant, TcpConfig};
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
-use crate::tcp::input::acceptable::{self, Reply, Verdict};
-use crate::tcp::outcome::{Readiness, SegmentOutcome, State, TcpError};
-use crate::tcp::output::delayed_ack::ReplyLimit;
+use crate::tcp::outcome::{Readiness, SegmentOutcome, State, TcpError, Unreachable};
 use crate::tcp::segment::{Segment, SegmentOut, reset_for};
-use crate::tcp::seq::SeqNum;
+use crate::tcp::settings::Settings;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::{Open, Stage};
 
 /// The state SYN-RECEIVED.
 #[derive(Debug)]
 pub(in crate::tcp) struct SynReceived {
-    pub(in crate::tcp) opening: Opening,
-    irs: SeqNum,
-    peer: TcpOptions,
+    pub(in crate::tcp) half: HalfOpen,
+    pub(in crate::tcp) settings: Settings,
+    pub(in crate::tcp) soft_error: Option<Unreachable>,
+    cfg: Arc<TcpConfig>,
+    timer: Instant,
     /// True if ours was the first SYN (a simultaneous open).
     active: bool,
     /// The application has closed already.
     pub(in crate::tcp) closing: bool,
+    syn_due: bool,
     ack_due: bool,
-    reply_limit: ReplyLimit,
 }
 
 impl SynReceived {
@@ -45,13 +48,15 @@ impl SynReceived {
             to: State::SynReceived,
         });
         Self {
-            opening: Opening::new(cfg, open, cx.now()),
-            irs: syn.seq(),
-            peer: *syn.options(),
+            half: HalfOpen::new(open, syn, cx.now()),
+            settings: Settings::new(cfg),
+            soft_error: None,
+            cfg: Arc::clone(cfg),
+            timer: cx.now() + cfg.rto_initial,
             active: false,
             closing: false,
+            syn_due: true,
             ack_due: false,
-            reply_limit: ReplyLimit::default(),
         }
     }
 
@@ -61,14 +66,23 @@ impl SynReceived {
             from: State::SynSent,
             to: State::SynReceived,
         });
+        let open = Open {
+            isn: opening.iss,
+            ts_offset: opening.ts_offset,
+            mss: opening.mss,
+        };
+        let mut half = HalfOpen::new(open, syn, opening.sent_at);
+        half.set_retries(opening.retries);
         Self {
-            opening,
-            irs: syn.seq(),
-            peer: *syn.options(),
+            half,
+            settings: opening.settings,
+            soft_error: opening.soft_error,
+            cfg: opening.cfg,
+            timer: opening.timer,
             active: true,
             closing: false,
+            syn_due: true,
             ack_due: false,
-            reply_limit: ReplyLimit::default(),
         }
     }
 
@@ -79,159 +93,89 @@ impl SynReceived {
         cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> (Stage, SegmentOutcome) {
-        let now = cx.now();
-        let nxt = self.irs + 1;
-        // The peer's SYN again. If it acknowledges ours, it is the second half of a simultaneous
-        // open, and only the ACK is new. If it does not, our SYN-ACK was lost.
-        if seg.has(TcpFlags::SYN) && seg.seq() == self.irs && !seg.has(TcpFlags::RST) {
-            if !seg.has(TcpFlags::ACK) {
-                self.opening.syn_due |= self.reply_limit.permit(now);
-                return self.stay(SegmentOutcome::default());
+        match self.half.on_segment(&self.cfg, &seg, cx.now()) {
+            Step::Complete => {
+                let (mut tcb, mut outcome) =
+                    complete(&self.half, &self.cfg, self.settings, seg, cx, buffers);
+                if self.closing {
+                    tcb.close(cx);
+                }
+                outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE;
+                (Stage::Open(tcb), outcome)
             }
-            if seg.ack() == self.opening.iss + 1 {
-                let (done, closing) = self.establish(&seg, cx);
-                return finish(done, closing, None, true, cx, buffers);
-            }
-        }
-        let fails_paws = match (self.peer.timestamps, seg.options().timestamps) {
-            (Some(recent), Some(ts)) => {
-                self.opening.cfg.timestamps && acceptable::is_older(ts.val, recent.val)
-            }
-            _ => false,
-        };
-        let window = u32::from(self.opening.window());
-        match acceptable::judge(&seg, fails_paws, nxt, window) {
-            Verdict::Acceptable => {}
-            Verdict::Reset => {
+            Step::Reset => {
                 let error = if self.active {
                     TcpError::Refused
                 } else {
                     TcpError::Reset
                 };
                 let (stage, readiness) = fail(State::SynReceived, error, None, cx);
-                return (stage, SegmentOutcome::of(readiness));
+                (stage, SegmentOutcome::of(readiness))
             }
-            Verdict::Discard(reason, Reply::None) => {
-                return self.stay(SegmentOutcome::dropped(reason));
+            Step::Stay(drop, answer) => {
+                self.syn_due |= answer == Answer::SynAck;
+                self.ack_due |= answer == Answer::Ack;
+                let outcome = SegmentOutcome {
+                    drop,
+                    rst: reset_for(&seg).filter(|_| answer == Answer::Reset),
+                    ..SegmentOutcome::default()
+                };
+                (Stage::SynReceived(self), outcome)
             }
-            Verdict::Discard(reason, _) => return self.answer(reason, now),
         }
-        if seg.ack() != self.opening.iss + 1 {
-            return self.stay(SegmentOutcome {
-                rst: reset_for(&seg),
-                ..SegmentOutcome::dropped(DropReason::TcpBadAck)
-            });
-        }
-        let (done, closing) = self.establish(&seg, cx);
-        finish(done, closing, Some(seg), false, cx, buffers)
     }
 
-    /// Ends the handshake: `seg` acknowledges our SYN. True if the application has closed already.
-    fn establish(self, seg: &Segment, cx: &mut Context<'_>) -> (Established, bool) {
-        let from = State::SynReceived;
-        let done = self.opening.establish(from, self.irs, &self.peer, seg, cx);
-        (done, self.closing)
-    }
-
-    /// Discards the segment and owes an ACK, within the limit of such replies.
-    fn answer(mut self, reason: DropReason, now: Instant) -> (Stage, SegmentOutcome) {
-        self.ack_due |= self.reply_limit.permit(now);
-        self.stay(SegmentOutcome::dropped(reason))
-    }
-
-    fn stay(self, outcome: SegmentOutcome) -> (Stage, SegmentOutcome) {
-        (Stage::SynReceived(self), outcome)
+    pub(in crate::tcp) fn timer(&self) -> Instant {
+        self.timer
     }
 
     pub(in crate::tcp) fn on_timeout(mut self, cx: &mut Context<'_>) -> (Stage, Readiness) {
-        match self.opening.on_timeout(cx) {
-            Ok(()) => (Stage::SynReceived(self), Readiness::empty()),
-            Err(error) => fail(State::SynReceived, error, None, cx),
+        if self.timer > cx.now() {
+            return (Stage::SynReceived(self), Readiness::empty());
         }
+        if !self.half.on_timeout(self.cfg.syn_retries) {
+            let error = self
+                .soft_error
+                .map_or(TcpError::TimedOut, TcpError::Unreachable);
+            return fail(State::SynReceived, error, None, cx);
+        }
+        let count = self.half.retries();
+        cx.emit(|| Event::RetransmissionTimeout { count });
+        self.timer = cx.now() + self.half.timeout(&self.cfg);
+        self.syn_due = true;
+        (Stage::SynReceived(self), Readiness::empty())
     }
 
     pub(in crate::tcp) fn poll_transmit(&mut self, now: Instant) -> Option<SegmentOut> {
-        let opening = &mut self.opening;
-        if core::mem::take(&mut opening.syn_due) {
+        if core::mem::take(&mut self.syn_due) {
             self.ack_due = false;
-            let mut options = opening.options(now);
-            // Options that the peer's SYN did not offer must not be sent.
-            if self.peer.window_scale.is_none() {
-                options.window_scale = None;
-            }
-            options.sack_permitted &= self.peer.sack_permitted;
-            options.timestamps = match (options.timestamps, self.peer.timestamps) {
-                (Some(ours), Some(theirs)) => Some(Timestamps {
-                    val: ours.val,
-                    ecr: theirs.val,
-                }),
-                _ => None,
-            };
-            return Some(SegmentOut {
-                seq: opening.iss,
-                ack: self.irs + 1,
-                flags: TcpFlags::SYN | TcpFlags::ACK,
-                window: opening.window(),
-                options,
-                mss: opening.mss,
-                ..SegmentOut::default()
-            });
+            return Some(self.half.syn_ack(&self.cfg, now));
         }
-        if core::mem::take(&mut self.ack_due) {
-            return Some(self.bare(TcpFlags::ACK, now));
-        }
-        None
+        core::mem::take(&mut self.ack_due).then(|| self.half.ack(&self.cfg, now))
     }
 
     /// Returns the reset of an aborted handshake.
     pub(in crate::tcp) fn reset(&self, now: Instant) -> SegmentOut {
-        self.bare(TcpFlags::RST | TcpFlags::ACK, now)
-    }
-
-    fn bare(&self, flags: TcpFlags, now: Instant) -> SegmentOut {
-        let opening = &self.opening;
-        let timestamps = match self.peer.timestamps {
-            Some(theirs) if opening.cfg.timestamps => Some(Timestamps {
-                val: opening.ts_now(now),
-                ecr: theirs.val,
-            }),
-            _ => None,
-        };
-        SegmentOut {
-            seq: opening.iss + 1,
-            ack: self.irs + 1,
-            flags,
-            window: opening.window(),
-            options: TcpOptions {
-                timestamps,
-                ..TcpOptions::default()
-            },
-            mss: opening.mss,
-            ..SegmentOut::default()
-        }
+        self.half.reset(&self.cfg, now)
     }
 }
 
-/// Moves to ESTABLISHED, and processes the rest of the segment.
-fn finish(
-    done: Established,
-    closing: bool,
-    rest: Option<Segment>,
-    ack_now: bool,
+/// Makes the connection of a handshake that `seg` completes, and processes the rest of the segment.
+pub(in crate::tcp) fn complete(
+    half: &HalfOpen,
+    cfg: &Arc<TcpConfig>,
+    settings: Settings,
+    seg: Segment,
     cx: &mut Context<'_>,
     buffers: &Buffers,
-) -> (Stage, SegmentOutcome) {
+) -> (Tcb, SegmentOutcome) {
+    let done = half.establish(cfg, settings, &seg, cx);
     let mut tcb = Tcb::new(done, cx.now());
-    let mut outcome = match rest {
-        Some(seg) => tcb.on_segment(seg, cx, buffers),
-        None => SegmentOutcome::default(),
-    };
-    if ack_now {
+    if seg.has(TcpFlags::SYN) {
+        // The second half of a simultaneous open: there is no rest.
         tcb.ack.set_due();
+        return (tcb, SegmentOutcome::default());
     }
-    if closing {
-        tcb.close(cx);
-    }
-    outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE;
-    (Stage::Open(tcb), outcome)
+    let outcome = tcb.on_segment(seg, cx, buffers);
+    (tcb, outcome)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use packet::tcp::TcpFlags;
 
-use super::{Opening, SynReceived, fail};
+use super::{Opening, SynReceived, fail, syn_options, syn_window, ts_at};
 use crate::base::{DropReason, Instant, TcpConfig};
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
@@ -62,18 +62,14 @@ impl SynSent {
             return (Stage::SynSent(self), outcome);
         }
         if acked {
-            let done = self
-                .opening
-                .establish(State::SynSent, seg.seq(), seg.options(), seg, cx);
+            let done = self.opening.establish(seg.seq(), seg.options(), seg, cx);
             let mut tcb = Tcb::new(done, cx.now());
             tcb.ack.set_due();
             let readiness = Readiness::ESTABLISHED | Readiness::WRITABLE;
             return (Stage::Open(tcb), SegmentOutcome::of(readiness));
         }
         // A simultaneous open: our SYN goes out again, as a SYN-ACK.
-        let mut opening = self.opening;
-        opening.syn_due = true;
-        let received = SynReceived::simultaneous(opening, seg, cx);
+        let received = SynReceived::simultaneous(self.opening, seg, cx);
         (Stage::SynReceived(received), SegmentOutcome::default())
     }
 
@@ -92,8 +88,8 @@ impl SynSent {
         Some(SegmentOut {
             seq: opening.iss,
             flags: TcpFlags::SYN,
-            window: opening.window(),
-            options: opening.options(now),
+            window: syn_window(&opening.cfg),
+            options: syn_options(&opening.cfg, opening.mss, ts_at(now, opening.ts_offset)),
             mss: opening.mss,
             ..SegmentOut::default()
         })

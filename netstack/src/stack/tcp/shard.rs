@@ -1,0 +1,219 @@
+//! A shard of the connection table: for each four-tuple one connection, one handshake that is half open,
+//! or one TIME-WAIT.
+//!
+//! * **Define.** A four-tuple is vacant, half open, open, or in TIME-WAIT.
+//! * **Enforce.** All three tables are behind the lock of the shard, and each step from one to another
+//!   is one call: no worker sees a four-tuple in two of them, or in none on the way.
+//! * **Consume.** If two workers take segments that complete the same handshake, one of them makes the
+//!   connection, and the other finds it.
+//!
+//! Generic over the connection `C`, so that a model checker can run it with numbers.
+
+use super::listener::{Listener, SynPlace};
+use crate::base::{Instant, TcpConfig};
+use crate::demux::flow_queue::EntryId;
+use crate::demux::{FlowKey, FlowQueue, FlowTable};
+use crate::ip::key::HashKey;
+use crate::tcp::{HalfOpen, SeqNum, TimeWait};
+
+/// Lists of half-open connections: one for each number of retransmissions, which decides how long they
+/// wait. Those with more share the last list.
+const HALF_OPEN_LISTS: usize = 16;
+
+/// The entry of a half-open connection.
+#[derive(Debug)]
+pub(crate) struct HalfOpenEntry<C: 'static> {
+    pub(crate) half: HalfOpen,
+    pub(crate) place: SynPlace<C>,
+}
+
+pub(crate) type HalfOpenQueue<C> = FlowQueue<HalfOpenEntry<C>, HALF_OPEN_LISTS>;
+pub(crate) type TimeWaitQueue = FlowQueue<TimeWait, 1>;
+
+// What anybody can cause with a packet, and what is left of a connection, is small.
+const _: () = assert!(HalfOpenQueue::<std::sync::Arc<()>>::ENTRY_BYTES <= 96);
+const _: () = assert!(TimeWaitQueue::ENTRY_BYTES <= 96);
+
+/// One shard of the table.
+pub(crate) struct Shard<C: 'static> {
+    pub(crate) open: FlowTable<C>,
+    pub(crate) half_open: HalfOpenQueue<C>,
+    pub(crate) time_wait: TimeWaitQueue,
+}
+
+/// The occupant of a four-tuple.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found<C> {
+    Open(C),
+    HalfOpen,
+    TimeWait,
+    Vacant,
+}
+
+/// The four-tuple is not vacant, or its occupant changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Occupied;
+
+/// The number of entries whose time was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Expired {
+    pub(crate) handshakes: usize,
+    pub(crate) time_waits: usize,
+}
+
+impl<C: Clone> Shard<C> {
+    /// Creates an empty shard for at most `limit` connections.
+    pub(crate) fn new(limit: usize, secret: HashKey) -> Self {
+        Self {
+            open: FlowTable::new(limit, secret),
+            half_open: FlowQueue::new(secret),
+            time_wait: FlowQueue::new(secret),
+        }
+    }
+
+    /// Returns the occupant of a four-tuple.
+    #[inline]
+    pub(crate) fn find(&self, flow: &FlowKey) -> Found<C> {
+        if let Some(connection) = self.open.get(flow) {
+            Found::Open(connection.clone())
+        } else if self.half_open.find(flow).is_some() {
+            Found::HalfOpen
+        } else if self.time_wait.find(flow).is_some() {
+            Found::TimeWait
+        } else {
+            Found::Vacant
+        }
+    }
+
+    /// Enters a connection in a vacant four-tuple.
+    pub(crate) fn insert_open(&mut self, flow: FlowKey, connection: C) -> Result<(), Occupied> {
+        match self.find(&flow) {
+            Found::Vacant => self.open.insert(flow, connection).map_err(|_| Occupied),
+            _ => Err(Occupied),
+        }
+    }
+
+    /// Enters a half-open connection, which is due at `deadline`, in a four-tuple that is vacant or in
+    /// TIME-WAIT: the caller saw that the SYN may succeed that connection. True if it did.
+    pub(crate) fn insert_half_open(
+        &mut self,
+        flow: FlowKey,
+        deadline: Instant,
+        entry: HalfOpenEntry<C>,
+    ) -> Result<bool, Occupied> {
+        if self.open.get(&flow).is_some() {
+            return Err(Occupied);
+        }
+        let inserted = self.half_open.insert(flow, 0, deadline, entry);
+        if inserted.is_err() {
+            return Err(Occupied);
+        }
+        let old = self.time_wait.find(&flow);
+        Ok(old.is_some_and(|old| self.time_wait.remove(old).is_some()))
+    }
+
+    /// Puts a connection in the place of the half-open one with this initial sequence number.
+    pub(crate) fn promote(
+        &mut self,
+        flow: FlowKey,
+        iss: SeqNum,
+        connection: C,
+    ) -> Result<(), Occupied> {
+        let id = self.half_open.find(&flow).ok_or(Occupied)?;
+        let is_this = self
+            .half_open
+            .get_mut(id)
+            .is_some_and(|(_, entry)| entry.half.iss() == iss);
+        if !is_this || self.open.insert(flow, connection).is_err() {
+            return Err(Occupied);
+        }
+        self.half_open.remove(id);
+        Ok(())
+    }
+
+    /// Puts a TIME-WAIT in the place of the connection for which `is_this` holds; false if it is not in
+    /// the table.
+    pub(crate) fn retire(
+        &mut self,
+        flow: FlowKey,
+        is_this: impl FnOnce(&C) -> bool,
+        time_wait: TimeWait,
+        deadline: Instant,
+    ) -> bool {
+        let found = self.open.get(&flow).is_some_and(is_this);
+        if found {
+            self.open.remove(&flow);
+            let inserted = self.time_wait.insert(flow, 0, deadline, time_wait);
+            debug_assert!(inserted.is_ok(), "one four-tuple in two tables");
+        }
+        found
+    }
+
+    /// Handles at most `limit` entries that are due: SYN-ACKs to send again are appended to `resend`.
+    pub(crate) fn expire(
+        &mut self,
+        cfg: &TcpConfig,
+        now: Instant,
+        limit: usize,
+        resend: &mut Vec<(FlowKey, HalfOpen)>,
+    ) -> Expired {
+        let mut expired = Expired::default();
+        for _ in 0..limit {
+            let Some(id) = self.half_open.due(now) else {
+                break;
+            };
+            if !self.retransmit(id, cfg, now, resend) {
+                self.half_open.remove(id);
+                expired.handshakes += 1;
+            }
+        }
+        for _ in 0..limit {
+            let Some(id) = self.time_wait.due(now) else {
+                break;
+            };
+            self.time_wait.remove(id);
+            expired.time_waits += 1;
+        }
+        expired
+    }
+
+    /// Sends the SYN-ACK of an entry again; false if it was sent often enough.
+    fn retransmit(
+        &mut self,
+        id: EntryId,
+        cfg: &TcpConfig,
+        now: Instant,
+        resend: &mut Vec<(FlowKey, HalfOpen)>,
+    ) -> bool {
+        let Some((flow, entry)) = self.half_open.get_mut(id) else {
+            return false;
+        };
+        let HalfOpenEntry { half, place } = entry;
+        if !half.on_timeout(place.retries(cfg.syn_retries)) {
+            return false;
+        }
+        resend.push((*flow, *half));
+        let (list, deadline) = (usize::from(half.retries()), now + half.timeout(cfg));
+        self.half_open.relist(id, list, deadline);
+        true
+    }
+
+    /// Returns when the next entry is due.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = [
+            self.half_open.next_deadline(),
+            self.time_wait.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Removes the half-open connections of a listener.
+    pub(crate) fn forget_listener(&mut self, listener: &Listener<C>) {
+        let of_listener = |entry: &HalfOpenEntry<C>| {
+            std::ptr::eq(std::sync::Arc::as_ptr(entry.place.listener()), listener)
+        };
+        for id in self.half_open.matching(of_listener) {
+            self.half_open.remove(id);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Handshakes of passive opens: half-open connections in a bounded queue, SYN cookies beyond it.
+//!
+//! * **Define.** A SYN makes an entry of at most 96 bytes, or nothing at all. A connection is made when
+//!   the handshake is done.
+//! * **Enforce.** Only [`complete`] makes one, with a place in the listener's backlog in its hand.
+//! * **Consume.** A flood of SYNs takes a bounded amount of memory and no place that an established
+//!   connection needs.
+
+use std::sync::Arc;
+
+use super::super::events::EventLog;
+use super::super::turn::Turn;
+use super::accept::{Offer, Place};
+use super::connection::{Connection, Listener};
+use super::open::open_parameters;
+use super::outbound::send_alone;
+use super::outcome::finish;
+use super::shard::HalfOpenEntry;
+use super::table::InsertError;
+use crate::base::counters::{Counter, DropReason};
+use crate::demux::FlowKey;
+use crate::tcp::{Answer, HalfOpen, IcmpError, Segment, SegmentOut, SeqNum, Step, Tcp, reset_for};
+
+/// The segment belongs to the connection that another worker has just made.
+pub(super) struct Elsewhere(pub(super) Segment);
+
+/// Takes a SYN to a listener (RFC 9293 section 3.10.7.2, third). `isn_after`: it succeeds a connection in
+/// TIME-WAIT, and our sequence number must lie after this.
+pub(super) fn on_syn(
+    turn: &mut Turn<'_>,
+    listener: &Arc<Listener>,
+    flow: FlowKey,
+    syn: &Segment,
+    isn_after: Option<SeqNum>,
+) {
+    let host = turn.host;
+    if flow.remote().port() == 0 {
+        turn.drop_packet(DropReason::TcpNotAcceptable);
+        return;
+    }
+    if listener.is_backlog_full() {
+        turn.drop_packet(DropReason::TcpBacklogFull);
+        return;
+    }
+    if host.tcp.connections.is_full() {
+        turn.drop_packet(DropReason::TcpTableFull);
+        return;
+    }
+    let mut open = open_parameters(host, turn.key, &flow, turn.now);
+    let place = match isn_after {
+        Some(after) => {
+            if !open.isn.after(after) {
+                open.isn = after + 1;
+            }
+            Some(listener.admit_successor())
+        }
+        None => listener.admit_syn(),
+    };
+    let cfg = &host.tcp.config;
+    let Some(place) = place else {
+        let (ctx, clock) = (&mut turn.key.ctx(), (turn.now, &mut turn.worker.rng));
+        let cookies = &host.tcp.cookies;
+        let syn_ack = cookies.syn_ack(ctx, cfg, &flow, open, syn, clock);
+        turn.count(Counter::TcpSynCookiesSent, 1);
+        send_alone(turn, &flow, syn_ack);
+        return;
+    };
+    let half = HalfOpen::new(open, syn, turn.now);
+    let deadline = turn.now + half.timeout(cfg);
+    let entry = HalfOpenEntry { half, place };
+    let connections = &host.tcp.connections;
+    match connections.insert_half_open(&mut turn.key.ctx(), flow, deadline, entry) {
+        Ok(placed) => {
+            turn.worker.alarms.note(placed.shard, deadline);
+            send_alone(turn, &flow, half.syn_ack(cfg, turn.now));
+        }
+        // Another worker took the same SYN first: a duplicate.
+        Err(_) => turn.drop_packet(DropReason::TcpNotAcceptable),
+    }
+}
+
+/// Takes a segment for a half-open connection (RFC 9293 section 3.10.7.4).
+pub(super) fn on_segment(
+    turn: &mut Turn<'_>,
+    flow: FlowKey,
+    segment: Segment,
+) -> Result<(), Elsewhere> {
+    let (now, cfg) = (turn.now, &turn.host.tcp.config);
+    let connections = &turn.host.tcp.connections;
+    let judged = connections.with_half_open(&mut turn.key.ctx(), &flow, |queue, id| {
+        let (_, entry) = queue.get_mut(id)?;
+        let step = entry.half.on_segment(cfg, &segment, now);
+        let half = entry.half;
+        let listener = (step == Step::Complete).then(|| Arc::clone(entry.place.listener()));
+        // The entry is dropped when nothing is locked.
+        let removed = (step == Step::Reset).then(|| queue.remove(id));
+        Some((step, half, listener, removed))
+    });
+    let Some((step, half, listener, _removed)) = judged.flatten() else {
+        return Err(Elsewhere(segment));
+    };
+    match step {
+        Step::Reset => turn.count(Counter::TcpResetsIn, 1),
+        Step::Stay(drop, answer) => {
+            if let Some(reason) = drop {
+                turn.drop_packet(reason);
+            }
+            if let Some(reply) = reply(turn, &half, answer, &segment) {
+                send_alone(turn, &flow, reply);
+            }
+        }
+        Step::Complete => {
+            if let Some(listener) = listener {
+                return complete(turn, &listener, flow, &half, segment, Origin::Queue);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn reply(
+    turn: &Turn<'_>,
+    half: &HalfOpen,
+    answer: Answer,
+    segment: &Segment,
+) -> Option<SegmentOut> {
+    let cfg = &turn.host.tcp.config;
+    match answer {
+        Answer::None => None,
+        Answer::SynAck => Some(half.syn_ack(cfg, turn.now)),
+        Answer::Ack => Some(half.ack(cfg, turn.now)),
+        Answer::Reset => reset_for(segment),
+    }
+}
+
+/// The segment made no connection.
+pub(super) enum NoCookie {
+    /// It acknowledges no SYN cookie.
+    Invalid(Segment),
+    /// Another worker has made the connection.
+    Elsewhere(Segment),
+}
+
+impl From<Elsewhere> for NoCookie {
+    fn from(Elsewhere(segment): Elsewhere) -> Self {
+        Self::Elsewhere(segment)
+    }
+}
+
+/// Takes an acknowledgment for which there is nothing but a listener: it may bring back a SYN cookie.
+pub(super) fn on_ack(
+    turn: &mut Turn<'_>,
+    listener: &Arc<Listener>,
+    flow: FlowKey,
+    segment: Segment,
+) -> Result<(), NoCookie> {
+    let host = turn.host;
+    let cookies = &host.tcp.cookies;
+    if !cookies.may_return(turn.now) {
+        return Err(NoCookie::Invalid(segment));
+    }
+    let open = open_parameters(host, turn.key, &flow, turn.now);
+    let cfg = &host.tcp.config;
+    let (ctx, clock) = (&mut turn.key.ctx(), (turn.now, &mut turn.worker.rng));
+    let half = cookies.recall(ctx, cfg, &flow, open, &segment, clock);
+    let Some(mut half) = half else {
+        return Err(NoCookie::Invalid(segment));
+    };
+    if half.on_segment(cfg, &segment, turn.now) != Step::Complete {
+        return Err(NoCookie::Invalid(segment));
+    }
+    turn.count(Counter::TcpSynCookiesReturned, 1);
+    complete(turn, listener, flow, &half, segment, Origin::Cookie)?;
+    Ok(())
+}
+
+/// The memory of a handshake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Queue,
+    Cookie,
+}
+
+/// Makes the connection of a handshake that `segment` completes, and hands it out. If there is no room
+/// for it now, the segment is discarded: the peer's data, or our SYN-ACK, will bring another one.
+fn complete(
+    turn: &mut Turn<'_>,
+    listener: &Arc<Listener>,
+    flow: FlowKey,
+    half: &HalfOpen,
+    segment: Segment,
+    origin: Origin,
+) -> Result<(), Elsewhere> {
+    let Some(place) = listener.admit() else {
+        turn.drop_packet(DropReason::TcpBacklogFull);
+        return Ok(());
+    };
+    let host = turn.host;
+    let copy = segment.clone();
+    let events = &mut turn.worker.work.events;
+    let events_before = events.len();
+    let mut log = EventLog::new(&host.subscription, flow, events);
+    let cx = log.context(turn.now);
+    let (tcp, outcome) = Tcp::complete(half, &host.tcp.config, segment, cx, &host.buffers);
+    let owner = turn.worker.index as u16;
+    let connection = Connection::new(flow, owner, tcp, host.config.ttl);
+    let (connections, ctx) = (&host.tcp.connections, &mut turn.key.ctx());
+    let entered = match origin {
+        Origin::Queue => connections.promote(ctx, half.iss(), Arc::clone(&connection)),
+        Origin::Cookie => connections.insert(ctx, Arc::clone(&connection)),
+    };
+    match entered {
+        Ok(()) => {
+            turn.count(Counter::TcpPassiveOpens, 1);
+            hand_out(turn, listener, &connection, place);
+            finish(turn, &connection, outcome, false);
+            Ok(())
+        }
+        Err(error) => {
+            turn.worker.work.events.truncate(events_before);
+            if error == InsertError::Exists {
+                return Err(Elsewhere(copy));
+            }
+            turn.drop_packet(DropReason::TcpTableFull);
+            Ok(())
+        }
+    }
+}
+
+/// Hands an established connection out: to the accept queue, or to the listener's service.
+fn hand_out(
+    turn: &mut Turn<'_>,
+    listener: &Arc<Listener>,
+    connection: &Arc<Connection>,
+    place: Place,
+) {
+    let worker = &mut *turn.worker;
+    let wakers = &mut worker.work.wakers;
+    let offer = listener.queue.with(&mut turn.key.ctx(), |queue, _| {
+        queue.offer(Arc::clone(connection), place, wakers)
+    });
+    match offer {
+        Offer::Queued => {}
+        Offer::Serve(service, connection) => worker.work.serve.push((service, connection)),
+        // The listener closed meanwhile.
+        Offer::Refused(connection) => {
+            let events = &mut worker.work.events;
+            let mut log = EventLog::new(&turn.host.subscription, connection.flow, events);
+            let cx = log.context(turn.now);
+            connection
+                .state
+                .with(&mut turn.key.ctx(), |state, _| state.tcp.abort(cx));
+        }
+    }
+}
+
+/// Takes an ICMP error about the SYN-ACK of a half-open connection; false if there is none with that
+/// sequence number. A hard error ends the handshake (RFC 1122 section 4.2.3.9).
+pub(super) fn on_icmp_error(
+    turn: &mut Turn<'_>,
+    flow: &FlowKey,
+    error: IcmpError,
+    seq: SeqNum,
+) -> bool {
+    let connections = &turn.host.tcp.connections;
+    let believed = connections.with_half_open(&mut turn.key.ctx(), flow, |queue, id| {
+        let is_ours = queue
+            .get_mut(id)
+            .is_some_and(|(_, entry)| entry.half.iss() == seq);
+        let removed = match error {
+            IcmpError::Hard(_) if is_ours => queue.remove(id),
+            _ => None,
+        };
+        (is_ours, removed)
+    });
+    believed.is_some_and(|(is_ours, _removed)| is_ours)
+}

@@ -1,0 +1,500 @@
+//! SYN-RECEIVED of a passive open, as small as it can be: what the peer's SYN said, and what our SYN-ACK
+//! answers (RFC 9293 section 3.10.7.4, as far as it concerns this state).
+//!
+//! * **Define.** A [`HalfOpen`] is a handshake that lacks the acknowledgment of our SYN. It is a plain
+//!   value of a few words: anybody can cause one with a single packet, so no connection is made for it.
+//! * **Enforce.** [`HalfOpen::on_segment`] only judges a segment. [`Tcp::complete`](crate::tcp::Tcp::complete)
+//!   makes the connection, of a segment that was judged [`Step::Complete`].
+//! * **Consume.** The stack keeps these values in a bounded queue and sends the answers. `SynReceived`
+//!   wraps one for handshakes that are connections already: those of a simultaneous open.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
+
+use super::{Established, Shake, syn_options, syn_window, ts_at};
+use crate::base::{DropReason, Instant, TcpConfig};
+use crate::tcp::Open;
+use crate::tcp::context::Context;
+use crate::tcp::input::acceptable::{self, Reply};
+use crate::tcp::outcome::State;
+use crate::tcp::segment::{Segment, SegmentOut};
+use crate::tcp::seq::SeqNum;
+use crate::tcp::settings::Settings;
+
+bitflags::bitflags! {
+    /// Options of the peer's SYN, and marks.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    struct Marks: u8 {
+        const MSS = 1;
+        const SCALE = 1 << 1;
+        const SACK = 1 << 2;
+        const TIMESTAMPS = 1 << 3;
+        /// Reserved for ECN (RFC 3168 section 6.1.1): the peer is ready for it.
+        const ECN = 1 << 4;
+        /// The SYN-ACK was sent more than once: its round trip is ambiguous.
+        const AMBIGUOUS = 1 << 5;
+        /// Rebuilt from a SYN cookie: the time of the SYN-ACK is not known.
+        const COOKIE = 1 << 6;
+    }
+}
+
+/// A passive open whose SYN-ACK is not acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct HalfOpen {
+    iss: SeqNum,
+    irs: SeqNum,
+    ts_offset: u32,
+    /// Timestamp of the peer's SYN.
+    peer_ts: u32,
+    /// Time of the first SYN-ACK, in microseconds, modulo 2^32. It counts for a handshake without
+    /// retransmission only, which is over long before it wraps.
+    sent_micros: u32,
+    /// The second in which `replies` were sent, in milliseconds, modulo 2^32.
+    replies_since: u32,
+    /// The MSS that our SYN announces.
+    mss: u16,
+    peer_mss: u16,
+    peer_scale: u8,
+    marks: Marks,
+    retries: u8,
+    replies: u8,
+}
+
+/// The decision about a segment that arrived for a [`HalfOpen`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The handshake goes on. The segment may be discarded for a reason, and gets an answer.
+    Stay(Option<DropReason>, Answer),
+    /// The peer reset the handshake.
+    Reset,
+    /// The segment acknowledges our SYN: see [`Tcp::complete`](crate::tcp::Tcp::complete).
+    Complete,
+}
+
+/// The answer to a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// No answer.
+    None,
+    /// The SYN-ACK again: [`HalfOpen::syn_ack`].
+    SynAck,
+    /// An ACK of the peer's SYN: [`HalfOpen::ack`].
+    Ack,
+    /// A reset: [`reset_for`](crate::tcp::reset_for).
+    Reset,
+}
+
+/// Answers to segments that do not complete the handshake, per second (RFC 5961 section 7).
+const REPLIES_PER_SECOND: u8 = 8;
+
+impl HalfOpen {
+    /// Takes in `syn`, a SYN without ACK, RST and FIN that came to a listener (RFC 9293 section
+    /// 3.10.7.2). The SYN-ACK is due at once.
+    pub fn new(open: Open, syn: &Segment, now: Instant) -> Self {
+        Self::of(open, syn.seq(), syn.options(), now)
+    }
+
+    pub(super) fn of(open: Open, irs: SeqNum, peer: &TcpOptions, now: Instant) -> Self {
+        let mut marks = Marks::empty();
+        marks.set(Marks::MSS, peer.mss.is_some());
+        marks.set(Marks::SCALE, peer.window_scale.is_some());
+        marks.set(Marks::SACK, peer.sack_permitted);
+        marks.set(Marks::TIMESTAMPS, peer.timestamps.is_some());
+        Self {
+            iss: open.isn,
+            irs,
+            ts_offset: open.ts_offset,
+            peer_ts: peer.timestamps.map_or(0, |ts| ts.val),
+            sent_micros: micros(now),
+            replies_since: 0,
+            mss: open.mss,
+            peer_mss: peer.mss.unwrap_or(0),
+            peer_scale: peer.window_scale.unwrap_or(0),
+            marks,
+            retries: 0,
+            replies: 0,
+        }
+    }
+
+    /// Marks the handshake as one whose SYN-ACK was a cookie: when it was sent is not known.
+    pub(super) fn of_cookie(open: Open, irs: SeqNum, peer: &TcpOptions, now: Instant) -> Self {
+        let mut half = Self::of(open, irs, peer, now);
+        half.marks.insert(Marks::COOKIE);
+        half
+    }
+
+    /// Creates a handshake with this sequence number of ours, for tests that need any.
+    #[cfg(all(test, feature = "loom"))]
+    pub(crate) fn example(isn: SeqNum) -> Self {
+        let open = Open {
+            isn,
+            ts_offset: 0,
+            mss: 1_460,
+        };
+        Self::of(open, SeqNum(0), &TcpOptions::default(), Instant::ZERO)
+    }
+
+    /// Notes that SYNs of ours were sent again before this handshake began.
+    pub(super) fn set_retries(&mut self, retries: u8) {
+        self.retries = retries;
+    }
+
+    /// Returns our initial sequence number.
+    pub fn iss(&self) -> SeqNum {
+        self.iss
+    }
+
+    pub(in crate::tcp) fn mss(&self) -> u16 {
+        self.mss
+    }
+
+    /// Lowers the MSS that our SYN announces.
+    pub fn set_mss(&mut self, mss: u16) {
+        self.mss = self.mss.min(mss);
+    }
+
+    /// Returns how often the SYN-ACK was sent again because its timer expired.
+    pub fn retries(&self) -> u8 {
+        self.retries
+    }
+
+    /// Returns the time from one SYN-ACK to the next (RFC 6298 section 5.5).
+    pub fn timeout(&self, cfg: &TcpConfig) -> Duration {
+        cfg.rto_initial
+            .saturating_mul(1 << self.retries.min(16))
+            .min(cfg.rto_max)
+    }
+
+    /// Handles the retransmission timer: true if the SYN-ACK must be sent again, false if it was sent
+    /// again `limit` times and the handshake is given up.
+    pub fn on_timeout(&mut self, limit: u8) -> bool {
+        let goes_on = self.retries < limit;
+        if goes_on {
+            self.retries += 1;
+        }
+        goes_on
+    }
+
+    /// Judges a segment (RFC 9293 section 3.10.7.4, as far as it concerns SYN-RECEIVED).
+    pub fn on_segment(&mut self, cfg: &TcpConfig, seg: &Segment, now: Instant) -> Step {
+        // The peer's SYN again. If it acknowledges ours, it is the second half of a simultaneous open,
+        // and only the ACK is new. If it does not, our SYN-ACK was lost.
+        if seg.has(TcpFlags::SYN) && seg.seq() == self.irs && !seg.has(TcpFlags::RST) {
+            if !seg.has(TcpFlags::ACK) {
+                self.marks.insert(Marks::AMBIGUOUS);
+                return Step::Stay(None, self.limited(Answer::SynAck, now));
+            }
+            if seg.ack() == self.iss + 1 {
+                return Step::Complete;
+            }
+        }
+        let fails_paws = match (self.timestamps(cfg), seg.options().timestamps) {
+            (Some(recent), Some(ts)) => acceptable::is_older(ts.val, recent),
+            _ => false,
+        };
+        let window = u32::from(syn_window(cfg));
+        match acceptable::judge(seg, fails_paws, self.irs + 1, window) {
+            acceptable::Verdict::Acceptable if seg.ack() == self.iss + 1 => Step::Complete,
+            acceptable::Verdict::Acceptable => {
+                Step::Stay(Some(DropReason::TcpBadAck), Answer::Reset)
+            }
+            acceptable::Verdict::Reset => Step::Reset,
+            acceptable::Verdict::Discard(reason, Reply::None) => {
+                Step::Stay(Some(reason), Answer::None)
+            }
+            acceptable::Verdict::Discard(reason, _) => {
+                Step::Stay(Some(reason), self.limited(Answer::Ack, now))
+            }
+        }
+    }
+
+    /// Returns `answer` within the limit of such answers, and none beyond it.
+    fn limited(&mut self, answer: Answer, now: Instant) -> Answer {
+        let millis = now.as_millis() as u32;
+        if self.replies == 0 || millis.wrapping_sub(self.replies_since) >= 1_000 {
+            self.replies_since = millis;
+            self.replies = 0;
+        }
+        if self.replies >= REPLIES_PER_SECOND {
+            return Answer::None;
+        }
+        self.replies += 1;
+        answer
+    }
+
+    /// Returns the peer's timestamp if both sides use them.
+    fn timestamps(&self, cfg: &TcpConfig) -> Option<u32> {
+        (cfg.timestamps && self.marks.contains(Marks::TIMESTAMPS)).then_some(self.peer_ts)
+    }
+
+    /// Returns the options of the peer's SYN.
+    pub(super) fn peer(&self) -> TcpOptions {
+        let has = |mark| self.marks.contains(mark);
+        TcpOptions {
+            mss: has(Marks::MSS).then_some(self.peer_mss),
+            window_scale: has(Marks::SCALE).then_some(self.peer_scale),
+            sack_permitted: has(Marks::SACK),
+            timestamps: has(Marks::TIMESTAMPS).then_some(Timestamps {
+                val: self.peer_ts,
+                ecr: 0,
+            }),
+            ..TcpOptions::default()
+        }
+    }
+
+    /// Builds the SYN-ACK.
+    pub fn syn_ack(&self, cfg: &TcpConfig, now: Instant) -> SegmentOut {
+        let mut options = syn_options(cfg, self.mss, ts_at(now, self.ts_offset));
+        // Options that the peer's SYN did not offer must not be sent.
+        if !self.marks.contains(Marks::SCALE) {
+            options.window_scale = None;
+        }
+        options.sack_permitted &= self.marks.contains(Marks::SACK);
+        options.timestamps = self.timestamps_out(cfg, now);
+        SegmentOut {
+            seq: self.iss,
+            ack: self.irs + 1,
+            flags: TcpFlags::SYN | TcpFlags::ACK,
+            window: syn_window(cfg),
+            options,
+            mss: self.mss,
+            ..SegmentOut::default()
+        }
+    }
+
+    /// Builds an ACK of the peer's SYN.
+    pub fn ack(&self, cfg: &TcpConfig, now: Instant) -> SegmentOut {
+        self.bare(TcpFlags::ACK, cfg, now)
+    }
+
+    /// Builds the reset of an aborted handshake.
+    pub fn reset(&self, cfg: &TcpConfig, now: Instant) -> SegmentOut {
+        self.bare(TcpFlags::RST | TcpFlags::ACK, cfg, now)
+    }
+
+    fn timestamps_out(&self, cfg: &TcpConfig, now: Instant) -> Option<Timestamps> {
+        self.timestamps(cfg).map(|ecr| Timestamps {
+            val: ts_at(now, self.ts_offset),
+            ecr,
+        })
+    }
+
+    fn bare(&self, flags: TcpFlags, cfg: &TcpConfig, now: Instant) -> SegmentOut {
+        SegmentOut {
+            seq: self.iss + 1,
+            ack: self.irs + 1,
+            flags,
+            window: syn_window(cfg),
+            options: TcpOptions {
+                timestamps: self.timestamps_out(cfg, now),
+                ..TcpOptions::default()
+            },
+            mss: self.mss,
+            ..SegmentOut::default()
+        }
+    }
+
+    /// Ends the handshake: `seg` acknowledges our SYN.
+    pub(in crate::tcp) fn establish(
+        &self,
+        cfg: &Arc<TcpConfig>,
+        settings: Settings,
+        seg: &Segment,
+        cx: &mut Context<'_>,
+    ) -> Established {
+        let has = |mark| self.marks.contains(mark);
+        let timed = self.retries == 0 && !self.marks.intersects(Marks::AMBIGUOUS | Marks::COOKIE);
+        let elapsed = u64::from(micros(cx.now()).wrapping_sub(self.sent_micros));
+        let shake = Shake {
+            from: State::SynReceived,
+            iss: self.iss,
+            irs: self.irs,
+            ts_offset: self.ts_offset,
+            mss: self.mss,
+            elapsed: timed.then(|| Duration::from_micros(elapsed)),
+            may_use_echo: !has(Marks::COOKIE),
+            lossy: self.retries > 0,
+        };
+        shake.establish(cfg, settings, &self.peer(), seg, cx)
+    }
+}
+
+fn micros(now: Instant) -> u32 {
+    (now.as_nanos() / 1_000) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp::segment::SegmentParts;
+
+    const CFG_MSS: u16 = 1_000;
+    const ISS: SeqNum = SeqNum(u32::MAX - 3);
+    const IRS: SeqNum = SeqNum(u32::MAX - 1);
+
+    fn syn(options: TcpOptions) -> Segment {
+        SegmentParts {
+            seq: IRS,
+            flags: TcpFlags::SYN,
+            window: 9_000,
+            options,
+            ..SegmentParts::default()
+        }
+        .into()
+    }
+
+    fn all_options() -> TcpOptions {
+        TcpOptions {
+            mss: Some(900),
+            window_scale: Some(6),
+            sack_permitted: true,
+            timestamps: Some(Timestamps { val: 500, ecr: 0 }),
+            ..TcpOptions::default()
+        }
+    }
+
+    fn half(options: TcpOptions) -> HalfOpen {
+        let open = Open {
+            isn: ISS,
+            ts_offset: 7,
+            mss: CFG_MSS,
+        };
+        HalfOpen::new(open, &syn(options), Instant::from_millis(10))
+    }
+
+    fn segment(seq: u32, ack: u32, flags: TcpFlags, ts: Option<u32>) -> Segment {
+        SegmentParts {
+            seq: IRS + seq,
+            ack: ISS + ack,
+            flags,
+            options: TcpOptions {
+                timestamps: ts.map(|val| Timestamps { val, ecr: 0 }),
+                ..TcpOptions::default()
+            },
+            ..SegmentParts::default()
+        }
+        .into()
+    }
+
+    #[test]
+    fn it_is_small_and_forgets_nothing_of_the_syn() {
+        assert_eq!(size_of::<HalfOpen>(), 32);
+        for options in [all_options(), TcpOptions::default()] {
+            assert_eq!(half(options).peer(), options);
+        }
+    }
+
+    #[test]
+    fn the_syn_ack_offers_what_both_want() {
+        let cfg = TcpConfig::default();
+        let now = Instant::from_millis(12);
+        let out = half(all_options()).syn_ack(&cfg, now);
+        assert_eq!((out.seq, out.ack), (ISS, IRS + 1));
+        assert_eq!(out.flags, TcpFlags::SYN | TcpFlags::ACK);
+        let options = out.options;
+        assert_eq!(
+            (options.mss, options.window_scale),
+            (Some(CFG_MSS), Some(7))
+        );
+        assert!(options.sack_permitted);
+        let ts = options.timestamps.map(|ts| (ts.val, ts.ecr));
+        assert_eq!(ts, Some((19, 500)));
+        let bare = half(TcpOptions::default()).syn_ack(&cfg, now).options;
+        let mss_alone = TcpOptions {
+            mss: Some(CFG_MSS),
+            ..TcpOptions::default()
+        };
+        assert_eq!(bare, mss_alone);
+    }
+
+    #[test]
+    fn segments_are_judged_in_the_order_of_the_rfc() {
+        let cfg = TcpConfig::default();
+        let now = Instant::from_millis(20);
+        let (syn, ack, rst, fin) = (TcpFlags::SYN, TcpFlags::ACK, TcpFlags::RST, TcpFlags::FIN);
+        let judge = |seq, ack_number, flags, ts| {
+            let seg = segment(seq, ack_number, flags, ts);
+            half(all_options()).on_segment(&cfg, &seg, now)
+        };
+        let stay = |reason, answer| Step::Stay(Some(reason), answer);
+        let (challenged, not_acceptable) =
+            (DropReason::TcpChallenged, DropReason::TcpNotAcceptable);
+        assert_eq!(judge(1, 1, ack, Some(501)), Step::Complete);
+        assert_eq!(judge(1, 1, ack | fin, Some(501)), Step::Complete);
+        assert_eq!(
+            judge(0, 0, syn, Some(500)),
+            Step::Stay(None, Answer::SynAck)
+        );
+        assert_eq!(judge(0, 1, syn | ack, Some(500)), Step::Complete);
+        assert_eq!(judge(1, 1, syn, Some(500)), stay(challenged, Answer::Ack));
+        let bad_ack = stay(DropReason::TcpBadAck, Answer::Reset);
+        assert_eq!(judge(1, 0, ack, Some(500)), bad_ack);
+        assert_eq!(judge(1, 2, ack, Some(500)), bad_ack);
+        let paws = stay(DropReason::TcpPaws, Answer::Ack);
+        assert_eq!(judge(1, 1, ack, Some(499)), paws);
+        assert_eq!(judge(1, 0, rst, None), Step::Reset);
+        assert_eq!(judge(2, 0, rst, None), stay(challenged, Answer::Ack));
+        assert_eq!(
+            judge(90_000, 0, rst, None),
+            stay(not_acceptable, Answer::None)
+        );
+        assert_eq!(
+            judge(90_000, 1, ack, Some(500)),
+            stay(not_acceptable, Answer::Ack)
+        );
+        let no_flags = TcpFlags::empty();
+        assert_eq!(
+            judge(1, 0, no_flags, Some(500)),
+            stay(not_acceptable, Answer::None)
+        );
+    }
+
+    #[test]
+    fn answers_are_limited_per_second() {
+        let cfg = TcpConfig::default();
+        let mut half = half(all_options());
+        let again = segment(0, 0, TcpFlags::SYN, Some(500));
+        let answered = (0..2_000)
+            .map(|millis| half.on_segment(&cfg, &again, Instant::from_millis(millis)))
+            .filter(|step| *step == Step::Stay(None, Answer::SynAck))
+            .count();
+        assert_eq!(answered, 2 * usize::from(REPLIES_PER_SECOND));
+    }
+
+    #[test]
+    fn the_syn_ack_is_sent_again_ever_later_and_then_given_up() {
+        let cfg = TcpConfig::default();
+        let mut half = half(all_options());
+        let mut waits = vec![half.timeout(&cfg).as_secs()];
+        while half.on_timeout(cfg.syn_retries) {
+            waits.push(half.timeout(&cfg).as_secs());
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64]);
+        assert_eq!(half.retries(), cfg.syn_retries);
+        assert!(!half.on_timeout(cfg.syn_retries));
+    }
+
+    #[test]
+    fn a_round_trip_is_measured_only_if_it_is_unambiguous() {
+        let cfg = Arc::new(TcpConfig::default());
+        let settings = Settings::new(&cfg);
+        let now = Instant::from_millis(35);
+        let done = |half: HalfOpen| {
+            let seg = segment(1, 1, TcpFlags::ACK, None);
+            half.establish(&cfg, settings, &seg, &mut now.into())
+        };
+        let first = half(TcpOptions::default());
+        assert_eq!(done(first).rtt, Some(Duration::from_millis(25)));
+        assert!(!done(first).lossy);
+        let mut repeated = first;
+        let syn = segment(0, 0, TcpFlags::SYN, None);
+        let _ = repeated.on_segment(&cfg, &syn, now);
+        assert_eq!(done(repeated).rtt, None);
+        let mut lost = first;
+        assert!(lost.on_timeout(6));
+        let established = done(lost);
+        assert!(established.lossy && established.rtt.is_none());
+    }
+}
