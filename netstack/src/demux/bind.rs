@@ -7,9 +7,11 @@
 //! so a caller that wants both binds both.
 
 use core::net::{IpAddr, SocketAddr};
+use core::ops::RangeInclusive;
 use std::collections::HashMap;
 
 use crate::ip::key::HashKey;
+use crate::ip::prefix::Prefix;
 
 /// A port of one address family.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -24,6 +26,35 @@ impl Port {
             ipv6: local.is_ipv6(),
             port: local.port(),
         }
+    }
+}
+
+/// Destinations for which a socket receives what no other socket takes: the addresses of some prefixes, at a
+/// range of ports.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Destinations {
+    /// The prefixes of the addresses.
+    pub prefixes: Vec<Prefix>,
+    /// The ports.
+    pub ports: RangeInclusive<u16>,
+}
+
+impl Destinations {
+    /// Returns the longest prefix length with which `dst` is among these destinations.
+    fn specificity(&self, dst: SocketAddr) -> Option<u8> {
+        if !self.ports.contains(&dst.port()) {
+            return None;
+        }
+        let matching = self
+            .prefixes
+            .iter()
+            .filter(|prefix| prefix.contains(dst.ip()));
+        matching.map(Prefix::len).max()
+    }
+
+    /// Returns the number of ports less one.
+    fn breadth(&self) -> u16 {
+        self.ports.end().saturating_sub(*self.ports.start())
     }
 }
 
@@ -45,10 +76,14 @@ pub enum BindError<T> {
     PortZero(T),
 }
 
+/// Most bindings of many destinations: each is looked at for a packet that no other binding takes.
+const MAX_ANY: usize = 256;
+
 /// A table of the owners of local addresses and ports.
 #[derive(Clone, Debug)]
 pub struct BindTable<T> {
     ports: HashMap<Port, Owners<T>, HashKey>,
+    any: Vec<(Destinations, T)>,
     len: usize,
     max_bindings: usize,
 }
@@ -58,6 +93,7 @@ impl<T> BindTable<T> {
     pub fn new(max_bindings: usize, secret: HashKey) -> Self {
         Self {
             ports: HashMap::with_hasher(secret),
+            any: Vec::new(),
             len: 0,
             max_bindings,
         }
@@ -105,11 +141,53 @@ impl<T> BindTable<T> {
         }
     }
 
-    /// Returns the owner that receives packets to this address and port: that of the exact address, else
-    /// that of the wildcard.
-    pub fn lookup(&self, dst: SocketAddr) -> Option<&T> {
-        let owners = self.ports.get(&Port::of(dst))?;
-        owners.of(dst.ip()).or(owners.wildcard.as_ref())
+    /// Binds many destinations at once.
+    ///
+    /// # Errors
+    /// A [`BindError`] with the value; the table is then as it was.
+    pub fn bind_any(&mut self, destinations: Destinations, value: T) -> Result<(), BindError<T>> {
+        if self.any.iter().any(|(bound, _)| *bound == destinations) {
+            return Err(BindError::InUse(value));
+        }
+        if self.len >= self.max_bindings || self.any.len() >= MAX_ANY {
+            return Err(BindError::Full(value));
+        }
+        self.any.push((destinations, value));
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Removes the owners of many destinations for which `is_this` holds.
+    pub fn unbind_any(&mut self, mut is_this: impl FnMut(&T) -> bool) {
+        let before = self.any.len();
+        self.any.retain(|(_, value)| !is_this(value));
+        self.len -= before - self.any.len();
+    }
+
+    /// Returns the owner that receives packets to this address and port: that of the exact address, then
+    /// for an address of the host (`is_own`) that of the wildcard, then that of the destinations with the
+    /// longest prefix and among them the fewest ports, then that of the wildcard.
+    pub fn lookup(&self, dst: SocketAddr, is_own: impl FnOnce() -> bool) -> Option<&T> {
+        let owners = self.ports.get(&Port::of(dst));
+        if let Some(exact) = owners.and_then(|owners| owners.of(dst.ip())) {
+            return Some(exact);
+        }
+        let wildcard = owners.and_then(|owners| owners.wildcard.as_ref());
+        if self.any.is_empty() || wildcard.is_some() && is_own() {
+            return wildcard;
+        }
+        self.any_owner(dst).or(wildcard)
+    }
+
+    #[cold]
+    fn any_owner(&self, dst: SocketAddr) -> Option<&T> {
+        let matching = self.any.iter().filter_map(|(destinations, value)| {
+            let len = destinations.specificity(dst)?;
+            Some(((len, !destinations.breadth()), value))
+        });
+        matching
+            .max_by_key(|(rank, _)| *rank)
+            .map(|(_, value)| value)
     }
 
     /// Returns `true` if the port is bound at any address of that family.
@@ -149,6 +227,7 @@ impl<T> BindTable<T> {
         self.ports
             .values()
             .flat_map(|o| o.wildcard.iter().chain(o.exact.iter().map(|(_, v)| v)))
+            .chain(self.any.iter().map(|(_, value)| value))
     }
 }
 
@@ -197,12 +276,56 @@ mod tests {
             ("10.0.0.1:82", None),
         ];
         for (dst, expected) in cases {
-            assert_eq!(t.lookup(addr(dst)).copied(), expected, "{dst}");
+            assert_eq!(t.lookup(addr(dst), || true).copied(), expected, "{dst}");
         }
         assert_eq!(t.unbind(addr("10.0.0.1:80")), Some("10.0.0.1:80"));
-        assert_eq!(t.lookup(addr("10.0.0.1:80")).copied(), Some("0.0.0.0:80"));
+        assert_eq!(
+            t.lookup(addr("10.0.0.1:80"), || true).copied(),
+            Some("0.0.0.0:80")
+        );
         assert_eq!(t.unbind(addr("10.0.0.1:80")), None);
         assert_eq!(t.values().count(), t.len());
+    }
+
+    #[test]
+    fn destinations_take_what_no_other_binding_takes() {
+        let mut t = table(16);
+        let any = |prefixes: &[&str], ports| Destinations {
+            prefixes: prefixes.iter().map(|p| p.parse().expect(p)).collect(),
+            ports,
+        };
+        assert_eq!(t.bind(addr("10.0.0.1:80"), "exact"), Ok(()));
+        assert_eq!(t.bind(addr("0.0.0.0:81"), "wildcard"), Ok(()));
+        let all = any(&["0.0.0.0/0", "::/0"], 1..=u16::MAX);
+        assert_eq!(t.bind_any(all.clone(), "all"), Ok(()));
+        assert_eq!(t.bind_any(all, "again"), Err(BindError::InUse("again")));
+        assert_eq!(t.bind_any(any(&["192.0.2.0/24"], 1..=1_000), "net"), Ok(()));
+        assert_eq!(t.bind_any(any(&["192.0.2.0/24"], 53..=53), "port"), Ok(()));
+        let is_own = |dst: &str| dst.starts_with("10.0.0.1");
+        for (dst, expected) in [
+            ("10.0.0.1:80", "exact"),
+            ("10.0.0.1:81", "wildcard"),
+            ("10.0.0.1:82", "all"),
+            ("10.0.0.2:81", "all"),
+            ("[2001:db8::1]:80", "all"),
+            ("192.0.2.9:81", "net"),
+            ("192.0.2.9:53", "port"),
+            ("192.0.2.9:1001", "all"),
+        ] {
+            let found = t.lookup(addr(dst), || is_own(dst)).copied();
+            assert_eq!(found, Some(expected), "{dst}");
+        }
+        t.unbind_any(|value| *value == "all" || *value == "port");
+        assert_eq!(
+            t.lookup(addr("192.0.2.9:53"), || false).copied(),
+            Some("net")
+        );
+        assert_eq!(
+            t.lookup(addr("10.0.0.2:81"), || false).copied(),
+            Some("wildcard")
+        );
+        assert_eq!(t.lookup(addr("10.0.0.2:82"), || false).copied(), None);
+        assert_eq!((t.len(), t.values().count()), (3, 3));
     }
 
     #[test]

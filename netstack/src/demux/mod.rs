@@ -16,7 +16,7 @@ pub mod flow_queue;
 pub mod ports;
 pub mod udp;
 
-pub use bind::{BindError, BindTable};
+pub use bind::{BindError, BindTable, Destinations};
 pub use flow::{FlowKey, FlowTable, shard_of};
 pub use flow_queue::FlowQueue;
 pub use ports::{NoPort, PortAllocator};

@@ -4,7 +4,7 @@
 
 use core::net::SocketAddr;
 
-use super::bind::{BindError, BindTable};
+use super::bind::{BindError, BindTable, Destinations};
 use super::flow::{FlowError, FlowKey, FlowTable};
 use crate::ip::key::HashKey;
 
@@ -59,14 +59,33 @@ impl<T: Clone> UdpTable<T> {
         self.bound.unbind(local)
     }
 
-    /// Returns the socket that receives datagrams from `src` to `dst`.
-    pub fn lookup(&self, src: SocketAddr, dst: SocketAddr) -> Option<&T> {
+    /// Binds a socket to many destinations at once.
+    ///
+    /// # Errors
+    /// A [`BindError`] with the value; the table is then as it was.
+    pub fn bind_any(&mut self, destinations: Destinations, socket: T) -> Result<(), BindError<T>> {
+        self.bound.bind_any(destinations, socket)
+    }
+
+    /// Removes the bindings to many destinations for which `is_this` holds.
+    pub fn unbind_any(&mut self, is_this: impl FnMut(&T) -> bool) {
+        self.bound.unbind_any(is_this);
+    }
+
+    /// Returns the socket that receives datagrams from `src` to `dst`; `is_own` says whether that is an
+    /// address of the host, as in [`BindTable::lookup`].
+    pub fn lookup(
+        &self,
+        src: SocketAddr,
+        dst: SocketAddr,
+        is_own: impl FnOnce() -> bool,
+    ) -> Option<&T> {
         if !self.connected.is_empty()
             && let Some(socket) = self.connected.get(&FlowKey::new(dst, src))
         {
             return Some(socket);
         }
-        self.bound.lookup(dst)
+        self.bound.lookup(dst, is_own)
     }
 
     /// Returns `true` if the port is bound at any address of that family.
@@ -113,7 +132,7 @@ mod tests {
         ];
         for (src, dst, expected) in cases {
             assert_eq!(
-                t.lookup(addr(src), addr(dst)).copied(),
+                t.lookup(addr(src), addr(dst), || true).copied(),
                 expected,
                 "{src} {dst}"
             );
@@ -127,7 +146,7 @@ mod tests {
             Some("connected")
         );
         assert_eq!(
-            t.lookup(addr("10.0.0.9:1000"), addr("10.0.0.1:53")),
+            t.lookup(addr("10.0.0.9:1000"), addr("10.0.0.1:53"), || true),
             Some(&"bound")
         );
         assert_eq!(t.unbind(addr("10.0.0.1:53")), Some("bound"));

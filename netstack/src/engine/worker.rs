@@ -144,6 +144,7 @@ impl<D: Device + ?Sized> Worker<D> {
         };
         let key = &mut key;
         self.host.clock.advance(now);
+        self.state.renew(&self.host, key);
         // The device first, then what other workers handed over: whatever they handed over before this
         // read is older than what it got, since a flow moves to the queue of the worker that owns it.
         let mut busy = self.read_device(key, now)?;

@@ -41,6 +41,8 @@ pub struct AddressTable {
     v6: Vec<Ipv6Addr>,
     /// Broadcast addresses of the IPv4 subnets, both forms, sorted.
     broadcasts: Vec<Ipv4Addr>,
+    /// Prefixes all of whose addresses the host answers for, longest first.
+    any: Vec<Prefix>,
 }
 
 /// The reason why an address cannot be added.
@@ -59,6 +61,9 @@ pub enum AddressError {
     /// The table has the address already.
     #[error("{0} was given twice: remove one")]
     Duplicate(IpAddr),
+    /// The table has the prefix already.
+    #[error("prefix {0} was given twice: remove one")]
+    DuplicatePrefix(Prefix),
     /// The table is full.
     #[error("more than {MAX_ADDRESSES} addresses: remove some")]
     TooMany,
@@ -67,7 +72,7 @@ pub enum AddressError {
 /// The kind of a destination address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Destination {
-    /// One of the host's unicast addresses.
+    /// One of the host's unicast addresses, or one that it answers for ([`AddressTable::add_any`]).
     Local,
     /// An IPv4 broadcast address that reaches the host.
     Broadcast(Broadcast),
@@ -185,6 +190,43 @@ impl AddressTable {
         self.prefixes.iter()
     }
 
+    /// Makes the host answer for every address of `prefix`, as a route of type "local" does on Linux. The
+    /// addresses do not become the host's own: none is selected as a source unless a caller asks for it.
+    ///
+    /// # Errors
+    /// [`AddressError::DuplicatePrefix`] or [`AddressError::TooMany`]; the table is then unchanged.
+    pub fn add_any(&mut self, prefix: Prefix) -> Result<(), AddressError> {
+        let prefix = prefix.network();
+        if self.any.contains(&prefix) {
+            return Err(AddressError::DuplicatePrefix(prefix));
+        }
+        if self.any.len() >= MAX_ADDRESSES {
+            return Err(AddressError::TooMany);
+        }
+        let at = self
+            .any
+            .partition_point(|other| other.len() >= prefix.len());
+        self.any.insert(at, prefix);
+        Ok(())
+    }
+
+    /// Takes a prefix of [`AddressTable::add_any`] back. Returns `false` if the table does not have it.
+    pub fn remove_any(&mut self, prefix: Prefix) -> bool {
+        let before = self.any.len();
+        self.any.retain(|other| *other != prefix.network());
+        self.any.len() != before
+    }
+
+    /// Returns `true` if the host answers for `address`: it is one of its own, or in a prefix of
+    /// [`AddressTable::add_any`].
+    pub fn answers_for(&self, address: IpAddr) -> bool {
+        self.is_local(address) || self.is_any(address)
+    }
+
+    fn is_any(&self, address: IpAddr) -> bool {
+        self.any.iter().any(|prefix| prefix.contains(address)) && is_single_host(address)
+    }
+
     /// Returns `true` if the table has `address`.
     pub fn is_local(&self, address: IpAddr) -> bool {
         match address {
@@ -219,6 +261,7 @@ impl AddressTable {
                 Destination::Broadcast(Broadcast::Subnet)
             }
             IpAddr::V6(v6) if v6.is_multicast() => self.classify_group(v6),
+            _ if self.is_any(dst) => Destination::Local,
             _ => Destination::NotOurs,
         }
     }

@@ -16,6 +16,9 @@ mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
 
+pub use crate::demux::Destinations;
+pub use crate::ip::prefix::{Prefix, PrefixError};
+pub use crate::stack::addresses::AddressChangeError;
 pub use crate::stack::ending::EndReason;
 pub use crate::stack::events::{ConnectionEvent, HasSubscriber, Subscriber};
 pub use counters::CountersSnapshot;

@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use lockorder::Mutex;
 use packet::buf::Audit;
 
+use crate::ip::prefix::Prefix;
 use crate::stack::Host;
+use crate::stack::addresses::{self, AddressChangeError};
 use crate::stack::ending::EndReason;
 use crate::stack::events::{HasSubscriber, Subscriber};
 use crate::stack::foreign::locked;
@@ -104,6 +106,46 @@ impl Stack {
     pub fn spawn_on(&self, worker: usize, future: impl Future<Output = ()> + Send + 'static) {
         let worker = &self.host.workers[worker % self.workers()];
         worker.mailbox.send(Message::Spawn(Box::pin(future)));
+    }
+
+    /// Returns the stack's addresses with their subnets.
+    pub fn addresses(&self) -> Vec<Prefix> {
+        let addressing = self.host.ip.addressing.get();
+        addressing.addresses.iter().copied().collect()
+    }
+
+    /// Adds an address with its subnet.
+    ///
+    /// # Errors
+    /// The stack has the address already, or no host can have it.
+    pub fn add_address(&self, address: Prefix) -> Result<(), AddressChangeError> {
+        addresses::add(&self.host, address)
+    }
+
+    /// Removes an address, and resets its connections: their sockets report `ConnectionAborted`. Other
+    /// connections are not disturbed.
+    ///
+    /// # Errors
+    /// The stack does not have the address, or no other one.
+    pub fn remove_address(&self, address: Prefix) -> Result<(), AddressChangeError> {
+        addresses::remove(&self.host, address)
+    }
+
+    /// Makes the stack answer for every address of `prefix`: see
+    /// [`StackBuilder::any_address`](super::StackBuilder::any_address).
+    ///
+    /// # Errors
+    /// It does already, or there are 256 prefixes.
+    pub fn add_any_address(&self, prefix: Prefix) -> Result<(), AddressChangeError> {
+        addresses::add_any(&self.host, prefix)
+    }
+
+    /// Takes a prefix back, and resets the connections to its addresses.
+    ///
+    /// # Errors
+    /// The stack does not have the prefix.
+    pub fn remove_any_address(&self, prefix: Prefix) -> Result<(), AddressChangeError> {
+        addresses::remove_any(&self.host, prefix)
     }
 
     /// Returns the number of TCP connections, without those that are half open or in TIME-WAIT.

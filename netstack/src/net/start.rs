@@ -10,6 +10,8 @@ use crate::device::Device;
 use crate::engine::clock::Clock;
 use crate::engine::threads::{self, Spinners};
 use crate::engine::worker::Worker;
+use crate::ip::prefix::Prefix;
+use crate::stack::addresses::{self, AddressChangeError};
 use crate::stack::ending::EndReason;
 use crate::stack::{Host, SetupError, shutdown};
 
@@ -19,6 +21,9 @@ pub enum StartError {
     /// The configuration or an address cannot be used.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// A prefix of [`StackBuilder::any_address`] cannot be used.
+    #[error("start: {0}")]
+    AnyAddress(#[from] AddressChangeError),
     /// No device was given.
     #[error("start: no device queue was given; pass at least one")]
     NoDevice,
@@ -32,6 +37,7 @@ pub enum StartError {
 pub struct StackBuilder {
     config: Config,
     addresses: Vec<(IpAddr, u8)>,
+    any: Vec<Prefix>,
     seed: Option<[u8; 32]>,
 }
 
@@ -70,6 +76,15 @@ impl StackBuilder {
         self
     }
 
+    /// Makes the stack answer for every address of `prefix`, as a route of type "local" does on Linux:
+    /// [`TcpListener::bind_any`](super::TcpListener::bind_any) accepts connections to them, pings are
+    /// answered, and connections to ports without a listener are reset. No address of the prefix is used
+    /// as a source unless a socket asks for it. `0.0.0.0/0` and `::/0` are all addresses.
+    pub fn any_address(mut self, prefix: Prefix) -> Self {
+        self.any.push(prefix);
+        self
+    }
+
     /// Sets the seed of all randomness; the system's entropy if not called.
     pub fn seed(mut self, seed: [u8; 32]) -> Self {
         self.seed = Some(seed);
@@ -92,6 +107,9 @@ impl StackBuilder {
         };
         let workers = devices.len();
         let host = Host::new(self.config, &self.addresses, caps, workers, seed)?;
+        for prefix in self.any {
+            addresses::add_any(&host, prefix)?;
+        }
         let clock = Clock::start();
         host.set_time_source(Box::new(move || clock.now()));
         let spinners = Spinners::for_this_machine();

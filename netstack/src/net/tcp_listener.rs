@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use super::stack::Stack;
 use super::tcp_stream::TcpStream;
+use crate::demux::Destinations;
 use crate::stack::Host;
 use crate::stack::task::TaskFuture;
 use crate::stack::tcp::connection::{Connection, Listener, Service};
@@ -65,6 +66,39 @@ impl TcpListener {
         tracing::debug!(local = %listener.local, "listening");
         Ok(Self {
             listener,
+            host: Arc::clone(&stack.host),
+            serves: false,
+        })
+    }
+
+    /// Listens for the destinations that no other listener takes: every address of some prefixes that the
+    /// stack answers for ([`StackBuilder::any_address`](super::StackBuilder::any_address)), at a range of
+    /// ports. A stream's [`local_addr`](TcpStream::local_addr) is the destination that its peer chose.
+    ///
+    /// An exact listener comes first, then for an address of the stack the unspecified one, then the
+    /// destinations with the longest prefix and among them the fewest ports.
+    ///
+    /// ```no_run
+    /// # async fn example(stack: &netstack::net::Stack) -> Result<(), Box<dyn std::error::Error>> {
+    /// use netstack::net::{Destinations, TcpListener};
+    ///
+    /// let everything = Destinations {
+    ///     prefixes: vec!["0.0.0.0/0".parse()?, "::/0".parse()?],
+    ///     ports: 1..=u16::MAX,
+    /// };
+    /// let listener = TcpListener::bind_any(stack, everything)?;
+    /// let (stream, client) = listener.accept().await?;
+    /// println!("{client} wants {}", stream.local_addr()?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` for no prefix, an empty range or port 0; `AddrInUse` if another listener has exactly
+    /// these destinations.
+    pub fn bind_any(stack: &Stack, destinations: Destinations) -> io::Result<Self> {
+        tracing::debug!(?destinations, "listening");
+        Ok(Self {
+            listener: listen::listen_any(&stack.host, destinations)?,
             host: Arc::clone(&stack.host),
             serves: false,
         })

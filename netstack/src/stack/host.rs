@@ -14,7 +14,7 @@ use super::ending::Ending;
 use super::error::SetupError;
 use super::events::Subscription;
 use super::icmp::limiter::ErrorLimiter;
-use super::ip::addressing::Addressing;
+use super::ip::addressing::{Addressing, CurrentAddressing};
 use super::ip::path::PathCache;
 use super::ip::reassembly::ReassemblyBuffer;
 use super::ports::Ports;
@@ -60,7 +60,7 @@ pub struct Host {
 
 /// The parts of IP.
 pub(crate) struct IpParts {
-    pub(crate) addressing: Addressing,
+    pub(crate) addressing: CurrentAddressing,
     pub(crate) paths: PathCache,
     pub(crate) reassembly: ReassemblyBuffer,
     /// The identifications from which each worker takes a part.
@@ -161,7 +161,7 @@ impl Host {
             },
             udp: SocketTable::new(MAX_BOUND, HashKey::random(rng)),
             ip: IpParts {
-                addressing: Addressing::new(addresses)?,
+                addressing: CurrentAddressing::new(Addressing::new(addresses)?),
                 identification: Identification::new(rng),
                 paths: PathCache::new(
                     link.mtu,

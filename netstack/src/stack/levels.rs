@@ -29,6 +29,8 @@ lockorder::lock_order! {
     level PathMtu;
     /// Fragments of datagrams that are not complete yet.
     level Reassembly;
+    /// The addresses and routes of the stack.
+    level Addressing;
     /// The token bucket of ICMP errors.
     level IcmpLimiter;
     /// The tasks that wait for the stack's end.
@@ -43,6 +45,7 @@ lockorder::lock_order! {
     StackLocks => SynCookies;
     StackLocks => PathMtu;
     StackLocks => Reassembly;
+    StackLocks => Addressing;
     StackLocks => IcmpLimiter;
     StackLocks => Ending;
     StackLocks => Subscription;

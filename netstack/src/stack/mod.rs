@@ -21,6 +21,7 @@
 //! | `turn` | the context of one worker's turn |
 //! | [`ip`], `icmp`, [`udp`], [`tcp`] | a folder for each protocol: packets in, packets out, the application's calls, the parts |
 //! | [`ending`], `shutdown` | the end of a stack, and the ways to it |
+//! | [`addresses`] | changes of the stack's addresses while it runs |
 //! | `ports` | ephemeral ports of both transports |
 //! | [`events`] | events of connections, on their way to a subscriber |
 //! | `mailbox`, `doorbell`, `workers` | the way of work from other threads to a worker |
@@ -31,6 +32,7 @@
 //!
 //! No file imports one that imports it: a test reads the sources and fails on a circle.
 
+pub mod addresses;
 #[cfg(any(test, feature = "invariants"))]
 pub(crate) mod check;
 pub(crate) mod contain;

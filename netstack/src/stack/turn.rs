@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lockorder::Key;
 
 use super::host::Host;
+use super::ip::addressing::Addressing;
 use super::levels::StackLocks;
 use super::tcp::alarms::Alarms;
 use super::tcp::connection::Connection;
@@ -23,6 +24,9 @@ pub struct WorkerState {
     pub counters: Arc<Counters>,
     /// The work of this turn.
     pub work: Worklist,
+    /// The addresses and routes, as of the beginning of the turn.
+    pub(crate) addressing: Arc<Addressing>,
+    addressing_version: u64,
     pub(crate) rng: Rng,
     pub(crate) identification: Identification,
     /// When it looks for handshakes and TIME-WAITs that are due.
@@ -47,6 +51,8 @@ impl WorkerState {
                 },
                 ..Worklist::default()
             },
+            addressing_version: host.ip.addressing.version(),
+            addressing: host.ip.addressing.get(),
             rng: Rng::from_seed(seed),
             alarms: Alarms::default(),
             resend: Vec::new(),
@@ -54,6 +60,16 @@ impl WorkerState {
                 .ip
                 .identification
                 .for_worker(index as u32, host.workers.count() as u32),
+        }
+    }
+
+    /// Takes up changes of the host's addresses.
+    #[inline]
+    pub(crate) fn renew(&mut self, host: &Host, key: &mut Key<StackLocks>) {
+        let version = host.ip.addressing.version();
+        if version != self.addressing_version {
+            self.addressing = host.ip.addressing.read(&mut key.ctx());
+            self.addressing_version = version;
         }
     }
 }

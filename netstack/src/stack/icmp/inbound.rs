@@ -20,7 +20,7 @@ pub(in crate::stack) fn receive<I: Ip>(
     packet: &RxPacket,
 ) {
     let policy = EchoPolicy::default();
-    let addresses = &turn.host.ip.addressing.addresses;
+    let addresses = &turn.worker.addressing.addresses;
     match on_packet(ip, cast, packet.checksum, addresses, policy) {
         Inbound::EchoRequest(request) => {
             let ttl = turn.host.config.ttl;

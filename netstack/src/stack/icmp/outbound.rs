@@ -10,7 +10,7 @@ use crate::icmp::error::{permit, reassembly_time_exceeded};
 
 /// Sends an ICMP error about the packet `offending` if the rules and the rate limit allow it.
 pub(in crate::stack) fn send_error(turn: &mut Turn<'_>, message: IcmpMessage, offending: &Payload) {
-    let addresses = &turn.host.ip.addressing.addresses;
+    let addresses = &turn.worker.addressing.addresses;
     let Ok(permit) = permit(addresses, message, offending) else {
         return;
     };

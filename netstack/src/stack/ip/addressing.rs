@@ -1,12 +1,18 @@
-//! The addresses and routes of this stack. Fixed when the stack starts, so no packet takes a lock to
-//! learn whether it is for us.
+//! The addresses and routes of this stack. Each worker has a copy, so no packet takes a lock to learn
+//! whether it is for us.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lockorder::{LockBefore, LockCtx, RwLock};
 
 use super::super::error::SetupError;
-use crate::ip::addresses::{AddressTable, is_single_host};
-use crate::ip::prefix::Prefix;
+use super::super::foreign::locked;
+use super::super::levels;
+use crate::ip::addresses::{AddressError, AddressTable, is_single_host};
+use crate::ip::prefix::{Prefix, PrefixError};
 use crate::ip::routes::RouteTable;
 
 /// The addresses and routes of this stack.
@@ -26,29 +32,136 @@ fn unspecified_like(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// A change of a host's addresses was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressChangeError {
+    /// The address or prefix cannot be added.
+    #[error(transparent)]
+    Refused(#[from] AddressError),
+    /// The prefix is not valid.
+    #[error(transparent)]
+    Prefix(#[from] PrefixError),
+    /// The host does not have the address or prefix.
+    #[error("{0} is not one of this stack's: nothing was removed")]
+    Unknown(Prefix),
+    /// It is the host's only address.
+    #[error("{0} is the only address of this stack: add another one before it is removed")]
+    Last(Prefix),
+}
+
+/// The addresses and routes of a host that runs. A worker reads its own copy, which it renews at the
+/// beginning of a turn if the version is another one.
+pub(crate) struct CurrentAddressing {
+    current: RwLock<levels::Addressing, Arc<Addressing>>,
+    version: AtomicU64,
+}
+
+impl CurrentAddressing {
+    pub(crate) fn new(addressing: Addressing) -> Self {
+        Self {
+            current: RwLock::new(Arc::new(addressing)),
+            version: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the present state.
+    pub(crate) fn get(&self) -> Arc<Addressing> {
+        locked(|key| self.read(&mut key.ctx()))
+    }
+
+    /// [`CurrentAddressing::get`] with a context at hand.
+    pub(crate) fn read<L>(&self, ctx: &mut LockCtx<'_, L>) -> Arc<Addressing>
+    where
+        L: LockBefore<levels::Addressing>,
+    {
+        self.current
+            .with_read(ctx, |current, _| Arc::clone(current))
+    }
+
+    /// Returns the number of changes so far.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Makes a change, or none if `change` fails.
+    pub(crate) fn change<E>(
+        &self,
+        change: impl FnOnce(&mut Addressing) -> Result<(), E>,
+    ) -> Result<(), E> {
+        locked(|key| {
+            self.current.with_write(&mut key.ctx(), |current, _| {
+                let mut changed = Addressing::clone(current);
+                change(&mut changed)?;
+                *current = Arc::new(changed);
+                self.version.fetch_add(1, Ordering::Release);
+                Ok(())
+            })
+        })
+    }
+}
+
 impl Addressing {
+    /// Adds an address of the host with its subnet.
+    pub(crate) fn add(&mut self, prefix: Prefix) -> Result<(), AddressChangeError> {
+        self.addresses.add(prefix)?;
+        self.add_routes(prefix);
+        Ok(())
+    }
+
+    /// Removes an address of the host. Its subnet is still reached through the link.
+    pub(crate) fn remove(&mut self, prefix: Prefix) -> Result<(), AddressChangeError> {
+        let mut addresses = self.addresses.clone();
+        if !addresses.iter().any(|own| *own == prefix) {
+            return Err(AddressChangeError::Unknown(prefix));
+        }
+        addresses.remove(prefix.address());
+        if addresses.iter().next().is_none() {
+            return Err(AddressChangeError::Last(prefix));
+        }
+        self.addresses = addresses;
+        Ok(())
+    }
+
+    /// Makes the host answer for every address of a prefix.
+    pub(crate) fn add_any(&mut self, prefix: Prefix) -> Result<(), AddressChangeError> {
+        self.addresses.add_any(prefix)?;
+        self.add_routes(prefix);
+        Ok(())
+    }
+
+    /// Takes a prefix of [`Addressing::add_any`] back.
+    pub(crate) fn remove_any(&mut self, prefix: Prefix) -> Result<(), AddressChangeError> {
+        if self.addresses.remove_any(prefix) {
+            Ok(())
+        } else {
+            Err(AddressChangeError::Unknown(prefix))
+        }
+    }
+
+    fn add_routes(&mut self, prefix: Prefix) {
+        // Two addresses of one subnet, or of one family, name the same route twice.
+        let _ = self.routes.add_on_link(prefix.network());
+        if let Ok(default) = Prefix::new(unspecified_like(prefix.address()), 0) {
+            let _ = self.routes.add_on_link(default);
+        }
+    }
+
     /// Builds the tables from addresses with prefix lengths. Each subnet is on the link, and
     /// everything else is reached through the link too, as on any point-to-point device.
     pub(crate) fn new(addresses: &[(IpAddr, u8)]) -> Result<Self, SetupError> {
-        let mut table = AddressTable::new();
-        let mut routes = RouteTable::new();
+        let mut built = Self {
+            addresses: AddressTable::new(),
+            routes: RouteTable::new(),
+        };
         for &(address, len) in addresses {
             let bad = |why: String| SetupError::Address { address, len, why };
             let prefix = Prefix::new(address, len).map_err(|error| bad(error.to_string()))?;
-            table.add(prefix).map_err(|error| bad(error.to_string()))?;
-            // Two addresses of one subnet, or of one family, name the same route twice.
-            let _ = routes.add_on_link(prefix.network());
-            if let Ok(default) = Prefix::new(unspecified_like(address), 0) {
-                let _ = routes.add_on_link(default);
-            }
+            built.add(prefix).map_err(|error| bad(error.to_string()))?;
         }
         if addresses.is_empty() {
             return Err(SetupError::NoAddress);
         }
-        Ok(Self {
-            addresses: table,
-            routes,
-        })
+        Ok(built)
     }
 
     /// Checks that a socket may be bound to this address; `what` names the call in the error.
@@ -62,7 +175,7 @@ impl Addressing {
                 .iter()
                 .any(|prefix| prefix.address().is_ipv4() == local.is_ipv4())
         } else {
-            self.addresses.is_local(local.ip())
+            self.addresses.answers_for(local.ip())
         };
         if ours {
             return Ok(());

@@ -41,7 +41,7 @@ fn receive_ip<I: Ip>(turn: &mut Turn<'_>, packet: RxPacket, handed_over: bool, o
             return;
         }
     };
-    match classify(&ip, &turn.host.ip.addressing.addresses, origin) {
+    match classify(&ip, &turn.worker.addressing.addresses, origin) {
         Delivery::Upper(Upper::Tcp, _) => {
             let arrival = TcpArrival {
                 src: ip.src().into(),

@@ -33,6 +33,15 @@ pub(crate) fn close_all(host: &Host) {
     }
 }
 
+/// Resets the connections whose local address is one for which `is_concerned` holds.
+pub(crate) fn abort_where(host: &Host, is_concerned: impl Fn(SocketAddr) -> bool) {
+    for connection in connections(host) {
+        if is_concerned(connection.flow.local()) {
+            abort(host, &connection);
+        }
+    }
+}
+
 /// Resets every connection, and forgets those in TIME-WAIT. The tasks that wait for them are appended to `wakers`: their owners may
 /// have ended.
 pub(crate) fn end_all(host: &Host, wakers: &mut Vec<Waker>) {

@@ -162,7 +162,11 @@ fn offer(
 /// Returns the listener of a flow's local address and port.
 fn lookup(turn: &mut Turn<'_>, flow: &FlowKey) -> Option<Arc<Listener>> {
     let local: SocketAddr = flow.local();
-    turn.host.tcp.listeners.lookup(&mut turn.key.ctx(), local)
+    let addresses = &turn.worker.addressing.addresses;
+    let listeners = &turn.host.tcp.listeners;
+    listeners.lookup(&mut turn.key.ctx(), local, || {
+        addresses.is_local(local.ip())
+    })
 }
 
 /// RFC 9293 section 3.10.7.1 and 3.10.7.2: there is no connection.

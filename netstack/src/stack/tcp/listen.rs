@@ -12,12 +12,12 @@ use super::super::waiters::{Ticket, Wait, Waiter};
 use super::accept::Accept;
 use super::connection::{Connection, Listener, Service};
 use super::control::abort;
-use crate::demux::BindError;
+use crate::demux::{BindError, Destinations};
 
 /// Opens a listening port.
 pub(crate) fn listen(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>> {
     host.ending.check_open()?;
-    host.ip.addressing.check_bind("listen", &local)?;
+    host.ip.addressing.get().check_bind("listen", &local)?;
     let listener = bind(host, local)?;
     // The end of the stack closes the listeners of the table: it may have missed this one.
     if let Err(ended) = host.ending.check_open() {
@@ -25,6 +25,50 @@ pub(crate) fn listen(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>
         return Err(ended);
     }
     Ok(listener)
+}
+
+/// Opens a listener for the destinations that no other listener takes.
+pub(crate) fn listen_any(host: &Host, destinations: Destinations) -> io::Result<Arc<Listener>> {
+    host.ending.check_open()?;
+    check_destinations("listen", &destinations)?;
+    let local = SocketAddr::from(([0; 4], 0));
+    let listener = Listener::new(local, host.config.tcp.backlog, &host.tcp.syn_places);
+    locked(|key| {
+        let listeners = &host.tcp.listeners;
+        match listeners.bind_any(&mut key.ctx(), destinations, &listener) {
+            Ok(()) => Ok(()),
+            Err(BindError::Full(_)) => Err(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                "listen: too many listeners",
+            )),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "listen: another listener of this stack has exactly these destinations",
+            )),
+        }
+    })?;
+    if let Err(ended) = host.ending.check_open() {
+        unlisten(host, &listener);
+        return Err(ended);
+    }
+    Ok(listener)
+}
+
+/// Checks that packets can have these destinations.
+pub(crate) fn check_destinations(what: &str, destinations: &Destinations) -> io::Result<()> {
+    let why = if destinations.prefixes.is_empty() {
+        "no prefix was given: 0.0.0.0/0 and ::/0 are all addresses"
+    } else if destinations.ports.is_empty() {
+        "the range of ports is empty"
+    } else if *destinations.ports.start() == 0 {
+        "no packet has the destination port 0: begin the range with 1"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{what}: {why}"),
+    ))
 }
 
 /// Enters a new listener in the table.

@@ -7,7 +7,7 @@ use lockorder::{LockBefore, LockCtx, RwLock};
 
 use super::super::levels;
 use super::connection::Listener;
-use crate::demux::{BindError, BindTable};
+use crate::demux::{BindError, BindTable, Destinations};
 use crate::ip::key::HashKey;
 
 /// Every listener of the stack, by its address and port.
@@ -18,17 +18,19 @@ impl Listeners {
         Self(RwLock::new(BindTable::new(limit, secret)))
     }
 
-    /// Returns the listener for segments to `local`, the most specific one first.
+    /// Returns the listener for segments to `local`, the most specific one first; `is_own` says whether
+    /// that is an address of the host.
     pub(crate) fn lookup<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
         local: SocketAddr,
+        is_own: impl FnOnce() -> bool,
     ) -> Option<Arc<Listener>>
     where
         L: LockBefore<levels::Tables>,
     {
         self.0
-            .with_read(ctx, |listeners, _| listeners.lookup(local).cloned())
+            .with_read(ctx, |listeners, _| listeners.lookup(local, is_own).cloned())
     }
 
     /// True if a listener of that family uses the port.
@@ -57,13 +59,34 @@ impl Listeners {
         })
     }
 
+    /// Enters a listener for many destinations.
+    ///
+    /// # Errors
+    /// Another listener has exactly these, or the table is full.
+    pub(crate) fn bind_any<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        destinations: Destinations,
+        listener: &Arc<Listener>,
+    ) -> Result<(), BindError<Arc<Listener>>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.0.with_write(ctx, |listeners, _| {
+            listeners.bind_any(destinations, Arc::clone(listener))
+        })
+    }
+
     /// Removes exactly this listener, not a successor with the same address.
     pub(crate) fn unbind<L>(&self, ctx: &mut LockCtx<'_, L>, listener: &Arc<Listener>)
     where
         L: LockBefore<levels::Tables>,
     {
         self.0.with_write(ctx, |listeners, _| {
-            if listeners
+            if listener.local.port() == 0 {
+                // A listener for many destinations has no port of its own.
+                listeners.unbind_any(|bound| Arc::ptr_eq(bound, listener));
+            } else if listeners
                 .get(listener.local)
                 .is_some_and(|bound| Arc::ptr_eq(bound, listener))
             {
@@ -104,7 +127,9 @@ mod tests {
             assert!(!listeners.is_port_used(ctx, false, 80));
             assert!(listeners.bind(ctx, &new).is_ok());
             listeners.unbind(ctx, &old);
-            let found = listeners.lookup(ctx, local).expect("the successor");
+            let found = listeners
+                .lookup(ctx, local, || true)
+                .expect("the successor");
             assert!(Arc::ptr_eq(&found, &new));
             assert_eq!(listeners.snapshot(ctx).len(), 1);
         });

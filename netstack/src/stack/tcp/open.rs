@@ -27,7 +27,7 @@ pub(crate) fn connect(
     remote: SocketAddr,
 ) -> io::Result<Arc<Connection>> {
     host.ending.check_open()?;
-    let local = host.ip.addressing.choose_local(local, remote)?;
+    let local = host.ip.addressing.get().choose_local(local, remote)?;
     let connection = insert(host, local, remote)?;
     // The end of the stack resets the connections of the table: it may have missed this one.
     if let Err(ended) = host.ending.check_open() {

@@ -30,7 +30,10 @@ pub(super) fn on_segment(
 ) -> Result<(), syn_queue::Elsewhere> {
     let local: SocketAddr = flow.local();
     let host = turn.host;
-    let listener = host.tcp.listeners.lookup(&mut turn.key.ctx(), local);
+    let addresses = &turn.worker.addressing.addresses;
+    let is_own = || addresses.is_local(local.ip());
+    let listeners = &host.tcp.listeners;
+    let listener = listeners.lookup(&mut turn.key.ctx(), local, is_own);
     let (now, wait) = (turn.now, host.tcp.config.time_wait);
     let connections = &host.tcp.connections;
     let taken = connections.with_time_wait(&mut turn.key.ctx(), &flow, |queue, id| {

@@ -38,7 +38,7 @@ pub(crate) fn bind(
     count: usize,
 ) -> io::Result<Vec<Arc<BoundSocket>>> {
     host.ending.check_open()?;
-    host.ip.addressing.check_bind("bind", &local)?;
+    host.ip.addressing.get().check_bind("bind", &local)?;
     locked(|key| {
         let mut local = local;
         if local.port() == 0 {
@@ -106,7 +106,7 @@ pub(crate) fn connect(
 ) -> io::Result<()> {
     host.ending.check_open()?;
     let wanted = Some(socket.local()).filter(|bound| !bound.ip().is_unspecified());
-    let mut local = host.ip.addressing.choose_local(wanted, remote)?;
+    let mut local = host.ip.addressing.get().choose_local(wanted, remote)?;
     local.set_port(socket.local().port());
     let group = SocketGroup::new(std::slice::from_ref(socket));
     let connected = locked(|key| {

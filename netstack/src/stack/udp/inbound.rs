@@ -42,10 +42,13 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     let range = start..start + view.payload().len();
 
     let index = turn.worker.index;
+    let addresses = &turn.worker.addressing.addresses;
+    // The wildcard's socket takes what is sent to a broadcast or multicast address.
+    let is_own = || arrival.cast != Cast::Unicast || addresses.is_local(arrival.dst);
     let found = turn
         .host
         .udp
-        .lookup(&mut turn.key.ctx(), from, to, index)
+        .lookup(&mut turn.key.ctx(), from, to, index, is_own)
         .filter(|socket| !socket.is_closed());
     let Some(found) = found else {
         turn.drop_packet(DropReason::UdpNoSocket);
@@ -78,10 +81,12 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
 /// Takes in an ICMP error about a datagram of ours; false if no socket sent it.
 pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportError) -> bool {
     let index = turn.worker.index;
-    let found = turn
-        .host
+    let addresses = &turn.worker.addressing.addresses;
+    let is_own = || addresses.is_local(error.local.ip());
+    let (host, remote, local) = (turn.host, error.remote, error.local);
+    let found = host
         .udp
-        .lookup(&mut turn.key.ctx(), error.remote, error.local, index);
+        .lookup(&mut turn.key.ctx(), remote, local, index, is_own);
     let Some(found) = found else {
         return false;
     };

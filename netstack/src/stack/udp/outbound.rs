@@ -24,7 +24,7 @@ pub fn send_queued(turn: &mut Turn<'_>) -> bool {
 fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
     let (mut local, remote) = (datagram.flow.local(), datagram.flow.remote());
     if local.ip().is_unspecified() {
-        let addresses = &turn.host.ip.addressing.addresses;
+        let addresses = &turn.worker.addressing.addresses;
         match addresses.select_source(remote.ip()) {
             Some(source) => local.set_ip(source),
             None => {

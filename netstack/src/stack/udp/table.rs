@@ -19,20 +19,21 @@ impl SocketTable {
     }
 
     /// Returns the socket for datagrams from `remote` to `local` that worker `index` received:
-    /// connected before bound before wildcard.
+    /// connected before bound before wildcard. `is_own` says whether `local` is an address of the host.
     pub(crate) fn lookup<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
         remote: SocketAddr,
         local: SocketAddr,
         index: usize,
+        is_own: impl FnOnce() -> bool,
     ) -> Option<Arc<BoundSocket>>
     where
         L: LockBefore<levels::Tables>,
     {
         self.0.with_read(ctx, |table, _| {
             table
-                .lookup(remote, local)
+                .lookup(remote, local, is_own)
                 .and_then(|group| group.of_worker(index))
                 .cloned()
         })

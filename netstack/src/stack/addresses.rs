@@ -1,0 +1,61 @@
+//! Changes of the host's addresses while it runs.
+//!
+//! A worker takes them up at the beginning of its next turn.
+
+use std::net::IpAddr;
+
+use super::host::Host;
+pub use super::ip::addressing::AddressChangeError;
+use super::tcp::control;
+use crate::ip::prefix::Prefix;
+
+/// Adds an address with its subnet.
+///
+/// # Errors
+/// The host has it already, or no host can have it.
+pub fn add(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
+    host.ip
+        .addressing
+        .change(|addressing| addressing.add(prefix))
+}
+
+/// Removes an address, and resets its connections. Connections of other addresses are not disturbed.
+///
+/// # Errors
+/// The host does not have it, or no other one.
+pub fn remove(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
+    host.ip
+        .addressing
+        .change(|addressing| addressing.remove(prefix))?;
+    reset_unanswered(host);
+    Ok(())
+}
+
+/// Makes the host answer for every address of a prefix.
+///
+/// # Errors
+/// It does already, or there are too many prefixes.
+pub fn add_any(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
+    host.ip
+        .addressing
+        .change(|addressing| addressing.add_any(prefix))
+}
+
+/// Takes a prefix of [`add_any`] back, and resets the connections that only it made possible.
+///
+/// # Errors
+/// The host does not have it.
+pub fn remove_any(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
+    host.ip
+        .addressing
+        .change(|addressing| addressing.remove_any(prefix))?;
+    reset_unanswered(host);
+    Ok(())
+}
+
+/// Resets the connections whose local address the host does not answer for any more.
+fn reset_unanswered(host: &Host) {
+    let addressing = host.ip.addressing.get();
+    let answers_for = |address: IpAddr| addressing.addresses.answers_for(address);
+    control::abort_where(host, |local| !answers_for(local.ip()));
+}

@@ -1,0 +1,257 @@
+//! A stack that answers for addresses that are not its own, and whose addresses change while it runs.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use netstack::base::DropReason;
+use netstack::device::channel::{ChannelConfig, PacketPipe, channel};
+use netstack::device::{TunConfig, open};
+use netstack::net::{Destinations, Prefix, Stack, TcpListener, TcpStream};
+use netstackd::probe::ping::Pinger;
+use netstackd::probe::stream::connect_within;
+use tests::world::{in_namespace, ip};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn prefix(text: &str) -> Prefix {
+    text.parse().expect(text)
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect(text)
+}
+
+fn everything(ports: std::ops::RangeInclusive<u16>) -> Destinations {
+    Destinations {
+        prefixes: vec![prefix("0.0.0.0/0"), prefix("::/0")],
+        ports,
+    }
+}
+
+fn stack(addresses: &[&str]) -> (Stack, PacketPipe) {
+    let (device, pipe) = channel(ChannelConfig::default());
+    let mut builder = Stack::builder();
+    for text in addresses {
+        builder = builder.address(prefix(text).address(), prefix(text).len());
+    }
+    let stack = builder.start(vec![Box::new(device)]).expect("a stack");
+    (stack, pipe)
+}
+
+/// Returns a client and a server, and the task that carries their packets.
+fn pair() -> (Stack, Stack, JoinHandle<()>) {
+    let (client, a) = stack(&["10.77.0.1/24", "fd77::1/64"]);
+    let (server, b) = stack(&["10.77.0.2/24", "fd77::2/64"]);
+    let ((mut from_a, mut to_a), (mut from_b, mut to_b)) = (a.into_split(), b.into_split());
+    let carried = tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                Some(packet) = from_a.recv() => { let _ = to_b.send(packet).await; }
+                Some(packet) = from_b.recv() => { let _ = to_a.send(packet).await; }
+                else => return,
+            }
+        }
+    });
+    (client, server, carried)
+}
+
+/// Connects, and sends the name that the server gives itself back.
+async fn connect(client: &Stack, to: &str) -> io::Result<String> {
+    let connected = timeout(LIMIT, TcpStream::connect(client, address(to))).await;
+    let mut stream = connected.expect("an answer")?;
+    let mut text = String::new();
+    timeout(LIMIT, stream.read_to_string(&mut text))
+        .await
+        .expect("the end")?;
+    Ok(text)
+}
+
+/// Answers each connection with `name` and the destination that the client chose.
+fn announce(listener: TcpListener, name: &'static str) {
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let local = stream.local_addr().expect("a destination");
+            let _ = stream.write_all(format!("{name} {local}").as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+}
+
+#[tokio::test]
+async fn the_most_specific_listener_takes_a_connection_and_knows_its_destination() {
+    let (client, server, _carried) = pair();
+    for any in ["192.0.2.0/24", "203.0.113.0/25", "2001:db8::/32"] {
+        server.add_any_address(prefix(any)).expect("a prefix");
+    }
+    let bind = |to: &str| TcpListener::bind_now(&server, address(to)).expect("bind");
+    announce(bind("0.0.0.0:80"), "wildcard");
+    announce(bind("10.77.0.2:81"), "exact");
+    let all = TcpListener::bind_any(&server, everything(1..=1_000)).expect("bind");
+    announce(all, "all");
+    let net = Destinations {
+        prefixes: vec![prefix("192.0.2.0/28")],
+        ports: 1..=1_000,
+    };
+    announce(TcpListener::bind_any(&server, net).expect("bind"), "net");
+    for (to, name) in [
+        ("10.77.0.2:80", "wildcard"),
+        ("10.77.0.2:81", "exact"),
+        ("10.77.0.2:82", "all"),
+        ("192.0.2.200:80", "all"),
+        ("192.0.2.7:80", "net"),
+        ("203.0.113.5:1000", "all"),
+        ("[2001:db8::99]:80", "all"),
+    ] {
+        let text = connect(&client, to).await.expect(to);
+        assert_eq!(text, format!("{name} {to}"));
+    }
+    let refused = connect(&client, "192.0.2.7:1001")
+        .await
+        .expect_err("no listener");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn destinations_that_no_packet_can_have_are_refused() {
+    let (_client, server, _carried) = pair();
+    let none = Destinations {
+        prefixes: Vec::new(),
+        ports: 1..=2,
+    };
+    #[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]
+    let refused = [none, everything(5..=4), everything(0..=4)];
+    for destinations in refused {
+        let error = TcpListener::bind_any(&server, destinations.clone()).expect_err("refused");
+        assert_eq!(
+            error.kind(),
+            io::ErrorKind::InvalidInput,
+            "{destinations:?}: {error}"
+        );
+    }
+    let first = TcpListener::bind_any(&server, everything(1..=9)).expect("bind");
+    let again = TcpListener::bind_any(&server, everything(1..=9)).expect_err("in use");
+    assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
+    drop(first);
+    TcpListener::bind_any(&server, everything(1..=9)).expect("free again");
+}
+
+/// Echoes until the peer closes.
+fn echo(listener: TcpListener) {
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = [0; 64];
+                while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                    if stream.write_all(&buffer[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+}
+
+async fn ask(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(b"there?").await?;
+    let mut answer = [0; 6];
+    timeout(LIMIT, stream.read_exact(&mut answer))
+        .await
+        .expect("an answer or an error")?;
+    assert_eq!(&answer, b"there?");
+    Ok(())
+}
+
+#[tokio::test]
+async fn addresses_come_and_go_and_only_their_own_connections_with_them() {
+    let (client, server, _carried) = pair();
+    echo(TcpListener::bind_now(&server, address("0.0.0.0:7")).expect("bind"));
+    let connect = async |to: &str| {
+        let connecting = TcpStream::connect(&client, address(to));
+        timeout(LIMIT, connecting).await.expect("an answer")
+    };
+    let mut kept = connect("10.77.0.2:7").await.expect("the first address");
+
+    server.add_address(prefix("10.99.0.2/24")).expect("added");
+    let mut moved = connect("10.99.0.2:7").await.expect("the new address");
+    server
+        .add_any_address(prefix("192.0.2.0/24"))
+        .expect("added");
+    let mut any = connect("192.0.2.77:7").await.expect("any address");
+    for stream in [&mut kept, &mut moved, &mut any] {
+        ask(stream).await.expect("echo");
+    }
+    assert_eq!(server.addresses().len(), 3);
+
+    server
+        .remove_address(prefix("10.99.0.2/24"))
+        .expect("removed");
+    server
+        .remove_any_address(prefix("192.0.2.0/24"))
+        .expect("removed");
+    for stream in [&mut moved, &mut any] {
+        let error = ask(stream).await.expect_err("its address is gone");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+    ask(&mut kept).await.expect("not disturbed");
+
+    let unknown = server
+        .remove_address(prefix("10.99.0.2/24"))
+        .expect_err("gone");
+    assert!(unknown.to_string().contains("10.99.0.2/24"), "{unknown}");
+    server
+        .add_address(prefix("127.0.0.1/8"))
+        .expect_err("loopback");
+    server
+        .remove_address(prefix("fd77::2/64"))
+        .expect("another is left");
+    let last = server
+        .remove_address(prefix("10.77.0.2/24"))
+        .expect_err("the last");
+    assert!(last.to_string().contains("only address"), "{last}");
+}
+
+#[test]
+fn the_kernel_reaches_any_address_through_the_device() {
+    in_namespace(|| {
+        let mut tun = TunConfig::new("any0");
+        tun.host_v4 = Some(([10, 77, 0, 1].into(), 24));
+        let devices = open(&tun).expect("a TUN device");
+        let stack = Stack::builder()
+            .address(IpAddr::from([10, 77, 0, 2]), 24)
+            .any_address(prefix("198.18.0.0/15"))
+            .start(devices)
+            .expect("a stack");
+        ip("route add 198.18.0.0/15 dev any0");
+        ip("route add 203.0.113.0/24 dev any0");
+        let listener = TcpListener::bind_any(&stack, everything(1..=u16::MAX)).expect("bind");
+        listener
+            .serve(|mut stream, _| async move {
+                let local = stream.local_addr().expect("a destination");
+                let _ = stream.write_all(local.to_string().as_bytes()).await;
+                let _ = stream.shutdown().await;
+            })
+            .expect("serve");
+        for to in ["198.18.3.4:5", "198.19.255.254:65535", "10.77.0.2:443"] {
+            let mut stream = std::net::TcpStream::connect(to).expect(to);
+            stream.write_all(b"x").expect("written");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("read");
+            assert_eq!(text, to);
+        }
+        let ping = |to: [u8; 4]| {
+            Pinger::new(IpAddr::from(to), 7)
+                .expect("a raw socket")
+                .ping(8)
+        };
+        ping([198, 18, 9, 9]).expect("an answer of any address");
+        let before = stack.counters().dropped(DropReason::IpDestinationNotOurs);
+        let nowhere = address("203.0.113.9:80");
+        connect_within(nowhere, Duration::from_millis(300)).expect_err("not covered by a prefix");
+        assert!(stack.counters().dropped(DropReason::IpDestinationNotOurs) > before);
+        let _ = stack.abort();
+    });
+}
