@@ -119,6 +119,9 @@ pub struct TcpConfig {
     pub timestamps: bool,
     /// Offer selective acknowledgements (RFC 2018).
     pub sack: bool,
+    /// Find losses by time, and probe for those at the end of a flight (RACK-TLP, RFC 8985), where both
+    /// sides agreed on selective acknowledgements.
+    pub rack_tlp: bool,
     /// Offer window scaling (RFC 7323).
     pub window_scaling: bool,
     /// Initial congestion window in segments (RFC 6928).
@@ -152,6 +155,7 @@ impl Default for TcpConfig {
             nagle: true,
             timestamps: true,
             sack: true,
+            rack_tlp: true,
             window_scaling: true,
             initial_window_segments: 10,
             max_reassembly_ranges: 64,

@@ -101,7 +101,9 @@ pub enum LossRule {
     DuplicateAcks,
     /// A partial acknowledgment during a recovery without SACK (RFC 6582 section 3.2).
     PartialAck,
-    /// They were sent again, and enough bytes that were sent later still were SACKed.
+    /// Bytes that were sent later arrived, and the reordering window passed (RFC 8985 section 6.2).
+    Overtaken,
+    /// They were sent again, and then overtaken by what was sent later still.
     RetransmissionLost,
     /// The retransmission timer expired (RFC 6298 section 5.4).
     Timeout,

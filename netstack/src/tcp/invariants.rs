@@ -214,8 +214,12 @@ mod state {
                 if self.flight.outstanding() > 0 {
                     assert!(armed(timers.retransmit), "something in flight has a timer");
                 }
+                if self.flight.reorder_deadline().is_some() {
+                    assert!(armed(timers.loss), "a reordering window has a timer");
+                }
             } else {
                 assert!(!armed(timers.retransmit), "nothing to retransmit");
+                assert!(!armed(timers.loss), "nothing to lose");
             }
             if self.ack.is_owed() && !self.ack.is_due() {
                 assert!(armed(timers.delayed_ack), "a delayed ACK has a timer");

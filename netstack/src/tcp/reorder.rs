@@ -1,76 +1,124 @@
-//! Loss detection: the one decision on which loss recovery rests.
+//! Reordering: how long segments sent later may overtake one before it counts as lost.
 //!
-//! The evidence is order in sequence space (RFC 6675 `IsLost`): bytes sent long before something
-//! that has arrived are lost. "Long before" is the reorder window: a number of segments, three at
-//! first, that grows when the peer shows that segments taken for lost did arrive. Evidence by send
-//! time (RFC 8985) belongs behind this same function and is not here yet.
-//!
-//! This module knows neither how the scoreboard is filled nor what is sent.
+//! Two kinds of evidence make a segment lost. By count (RFC 5681, RFC 6675): three segments that were sent
+//! after it arrived. By time (RFC 8985): one that was sent after it arrived, and the reordering window has
+//! passed. Counts hold until the path is seen to reorder; then time alone decides. Both adapt when the peer
+//! reports that a retransmission was needless.
 
-use super::send::scoreboard::Scoreboard;
+use core::time::Duration;
+
 use super::seq::SeqNum;
 
-/// Duplicate acknowledgments, or SACKed segments above, that make a segment lost (RFC 5681).
+/// Segments sent later that make one lost when they arrive (RFC 5681).
 const DUP_THRESH: u8 = 3;
 
-/// Largest reorder window, in segments.
+/// Largest number of segments after it that are waited for.
 const MAX_DUP_THRESH: u8 = 64;
 
-/// The amount of reordering that the path has shown.
+/// Recoveries without a needless retransmission after which the window shrinks to its first size (RFC 8985
+/// section 6.2).
+const PERSIST: u8 = 16;
+
+/// Reordering window when no round trip was measured.
+const DEFAULT_WINDOW: Duration = Duration::from_millis(250);
+
+/// The reordering that the path has shown.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ReorderWindow {
+pub(super) struct Reordering {
+    /// Segments after one that make it lost.
     segments: u8,
+    /// A segment that was sent once arrived after one that was sent later.
+    seen: bool,
+    /// The window in quarters of the least round-trip time.
+    quarters: u8,
+    /// Recoveries that keep a window of more than one quarter.
+    persist: u8,
+    /// SND.NXT at the last D-SACK: the window grows once a round trip.
+    dsack_round: Option<SeqNum>,
 }
 
-impl Default for ReorderWindow {
+impl Default for Reordering {
     fn default() -> Self {
         Self {
             segments: DUP_THRESH,
+            seen: false,
+            quarters: 1,
+            persist: PERSIST,
+            dsack_round: None,
         }
     }
 }
 
-impl ReorderWindow {
-    /// Returns the number of segments above a hole that make it lost, with `outstanding` segments
-    /// in flight: never more than can arrive above it.
+impl Reordering {
+    /// Returns the number of segments above a hole that make it lost, with `outstanding` segments in
+    /// flight: never more than can arrive above it.
     pub(super) fn dup_thresh(self, outstanding: u32) -> u8 {
         let arrivable = u8::try_from(outstanding.saturating_sub(1)).unwrap_or(u8::MAX);
         self.segments.min(arrivable.max(DUP_THRESH))
     }
 
-    /// Widens the window: the peer reported a duplicate of a retransmission (RFC 2883), so the
-    /// original had only been late.
+    /// Returns true if counts are evidence.
+    pub(super) fn counts(self) -> bool {
+        !self.seen
+    }
+
+    /// Returns the reordering window (RFC 8985 section 6.2 step 4). `eager`: in a recovery, or enough
+    /// segments arrived to begin one.
+    pub(super) fn window(
+        self,
+        eager: bool,
+        min_rtt: Option<Duration>,
+        srtt: Option<Duration>,
+    ) -> Duration {
+        if !self.seen && eager {
+            return Duration::ZERO;
+        }
+        let (Some(least), Some(mean)) = (min_rtt.or(srtt), srtt.or(min_rtt)) else {
+            return DEFAULT_WINDOW;
+        };
+        (least * u32::from(self.quarters) / 4).min(mean)
+    }
+
+    /// Notes that a segment that was sent once arrived after one that was sent later.
+    pub(super) fn on_reordered(&mut self) {
+        self.seen = true;
+    }
+
+    /// Notes that the peer reported a duplicate of a retransmission (RFC 2883) with `una..nxt` in flight:
+    /// the original had only been late.
+    pub(super) fn on_dsack(&mut self, una: SeqNum, nxt: SeqNum) {
+        self.on_spurious_retransmit();
+        self.on_progress(una);
+        if self.dsack_round.is_none() {
+            self.dsack_round = Some(nxt);
+            self.quarters = self.quarters.saturating_add(1);
+            self.persist = PERSIST;
+        }
+    }
+
+    /// Notes that everything before `una` is acknowledged.
+    pub(super) fn on_progress(&mut self, una: SeqNum) {
+        if self.dsack_round.is_some_and(|end| una.at_or_after(end)) {
+            self.dsack_round = None;
+        }
+    }
+
+    /// Notes that a retransmission was needless: more segments are waited for.
     pub(super) fn on_spurious_retransmit(&mut self) {
         self.segments = self.segments.saturating_mul(2).min(MAX_DUP_THRESH);
     }
 
-    /// Resets the window after a retransmission timeout: from here on, an early retransmission is
-    /// better than a late one.
-    pub(super) fn on_timeout(&mut self) {
-        self.segments = DUP_THRESH;
+    /// Notes the end of a recovery.
+    pub(super) fn on_recovered(&mut self) {
+        self.persist = self.persist.saturating_sub(1);
+        if self.persist == 0 {
+            self.quarters = 1;
+        }
     }
 
-    /// Returns the edge below which everything that is not SACKed is lost; `una` if nothing is
-    /// lost.
-    pub(super) fn lost_edge(
-        self,
-        board: &Scoreboard,
-        una: SeqNum,
-        mss: u32,
-        outstanding: u32,
-    ) -> SeqNum {
-        let ranges_needed = u32::from(self.dup_thresh(outstanding));
-        let bytes_needed = (ranges_needed - 1).saturating_mul(mss);
-        let mut ranges = 0u32;
-        let mut bytes = 0u32;
-        for &(left, right) in board.ranges().iter().rev() {
-            ranges += 1;
-            bytes = bytes.saturating_add(right - left);
-            if ranges >= ranges_needed || bytes > bytes_needed {
-                return left;
-            }
-        }
-        una
+    /// Notes a retransmission timeout: from here on, an early retransmission is better than a late one.
+    pub(super) fn on_timeout(&mut self) {
+        self.segments = DUP_THRESH;
     }
 }
 
@@ -78,35 +126,62 @@ impl ReorderWindow {
 mod tests {
     use super::*;
 
+    const MIN: Option<Duration> = Some(Duration::from_millis(40));
+    const MEAN: Option<Duration> = Some(Duration::from_millis(50));
+
     #[test]
-    fn three_ranges_or_more_than_two_segments() {
-        let una = SeqNum(1_000);
-        let window = ReorderWindow::default();
-        let mut board = Scoreboard::default();
-        board.insert(una + 100, una + 200);
-        assert_eq!(window.lost_edge(&board, una, 100, 50), una);
-        board.insert(una + 300, una + 400);
-        assert_eq!(window.lost_edge(&board, una, 100, 50), una);
-        board.insert(una + 500, una + 600);
-        assert_eq!(window.lost_edge(&board, una, 100, 50), una + 100);
-        board.insert(una + 700, una + 1_000);
-        assert_eq!(window.lost_edge(&board, una, 100, 50), una + 700);
+    fn needless_retransmissions_widen_the_count() {
+        let mut reordering = Reordering::default();
+        assert_eq!(reordering.dup_thresh(1_000), 3);
+        reordering.on_spurious_retransmit();
+        assert_eq!(reordering.dup_thresh(1_000), 6);
+        assert_eq!(reordering.dup_thresh(5), 4, "no more than can arrive");
+        for _ in 0..20 {
+            reordering.on_spurious_retransmit();
+        }
+        assert_eq!(reordering.dup_thresh(1_000), MAX_DUP_THRESH);
+        reordering.on_timeout();
+        assert_eq!(reordering.dup_thresh(1_000), 3);
     }
 
     #[test]
-    fn a_wider_window_waits_longer() {
-        let una = SeqNum(0);
-        let mut window = ReorderWindow::default();
-        let mut board = Scoreboard::default();
-        board.insert(una + 100, una + 400);
-        assert_eq!(window.lost_edge(&board, una, 100, 50), una + 100);
-        window.on_spurious_retransmit();
-        assert_eq!(window.lost_edge(&board, una, 100, 50), una);
-        for _ in 0..20 {
-            window.on_spurious_retransmit();
+    fn rfc8985_6_2_the_window_is_a_quarter_of_the_least_round_trip_or_nothing() {
+        let mut reordering = Reordering::default();
+        let millis = Duration::from_millis;
+        assert_eq!(reordering.window(true, MIN, MEAN), Duration::ZERO);
+        assert_eq!(reordering.window(false, MIN, MEAN), millis(10));
+        reordering.on_reordered();
+        assert!(!reordering.counts());
+        assert_eq!(reordering.window(true, MIN, MEAN), millis(10));
+        assert_eq!(reordering.window(true, None, None), DEFAULT_WINDOW);
+    }
+
+    #[test]
+    fn rfc8985_6_2_the_window_grows_once_a_round_trip_and_shrinks_after_16_recoveries() {
+        let mut reordering = Reordering::default();
+        let at = |n: u32| SeqNum(u32::MAX - 50) + n;
+        reordering.on_reordered();
+        for _ in 0..3 {
+            reordering.on_dsack(at(0), at(100));
         }
-        assert_eq!(window.dup_thresh(1_000), MAX_DUP_THRESH);
-        window.on_timeout();
-        assert_eq!(window.dup_thresh(1_000), DUP_THRESH);
+        let millis = Duration::from_millis;
+        assert_eq!(reordering.window(true, MIN, MEAN), millis(20));
+        reordering.on_progress(at(100));
+        reordering.on_dsack(at(100), at(200));
+        assert_eq!(reordering.window(true, MIN, MEAN), millis(30));
+        for round in 2..9 {
+            reordering.on_dsack(at(100 * round), at(100 * round + 100));
+        }
+        assert_eq!(
+            reordering.window(true, MIN, MEAN),
+            millis(50),
+            "at most SRTT"
+        );
+        for _ in 0..15 {
+            reordering.on_recovered();
+        }
+        assert_eq!(reordering.window(true, MIN, MEAN), millis(50));
+        reordering.on_recovered();
+        assert_eq!(reordering.window(true, MIN, MEAN), millis(10));
     }
 }

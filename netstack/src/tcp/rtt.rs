@@ -1,4 +1,4 @@
-//! Round-trip time: the smoothed mean and the mean deviation (RFC 6298 section 2).
+//! Round-trip time: the smoothed mean and the mean deviation (RFC 6298 section 2), and the least.
 //!
 //! The caller decides which samples are valid: the sender times one segment per round trip and
 //! discards the sample when anything is retransmitted (Karn), or takes the echoed timestamp (RFC
@@ -6,11 +6,14 @@
 
 use core::time::Duration;
 
+use crate::base::Instant;
+
 /// The estimate, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RttEstimator {
     srtt_nanos: u64,
     rttvar_nanos: u64,
+    least: MinRtt,
 }
 
 impl RttEstimator {
@@ -31,6 +34,26 @@ impl RttEstimator {
         }
     }
 
+    /// Takes the round trip of a segment whose timeout was spurious: the timer becomes more conservative at
+    /// once (RFC 4015 section 3.2 step 9).
+    pub(super) fn on_spurious_timeout(&mut self, rtt: Duration) {
+        let rtt = u64::try_from(rtt.as_nanos())
+            .unwrap_or(u64::MAX)
+            .clamp(1, 3_600_000_000_000);
+        self.srtt_nanos = self.srtt_nanos.max(rtt);
+        self.rttvar_nanos = self.rttvar_nanos.max(rtt / 2);
+    }
+
+    /// Takes a measurement at `now` for the least round-trip time: of any segment that was sent once.
+    pub(super) fn sample_least(&mut self, rtt: Duration, now: Instant) {
+        self.least.sample(rtt, now);
+    }
+
+    /// Returns the least round-trip time of the last minutes, once there was a sample.
+    pub(super) fn least(&self) -> Option<Duration> {
+        self.least.get()
+    }
+
     /// Returns the smoothed round-trip time, once there was a sample.
     pub(super) fn srtt(&self) -> Option<Duration> {
         (self.srtt_nanos != 0).then(|| Duration::from_nanos(self.srtt_nanos))
@@ -39,6 +62,51 @@ impl RttEstimator {
     /// Returns the mean deviation.
     pub(super) fn rttvar(&self) -> Duration {
         Duration::from_nanos(self.rttvar_nanos)
+    }
+}
+
+/// Half of the time over which the least round trip is remembered. A longer path is known for what it is
+/// after it, at the latest after twice as long.
+const HALF_WINDOW: Duration = Duration::from_secs(150);
+
+/// A minimum over the present and the last half of a window of time (RFC 8985 section 6.2 step 1).
+#[derive(Clone, Copy, Debug)]
+struct MinRtt {
+    /// Microseconds; `u32::MAX`: no sample.
+    present: u32,
+    last: u32,
+    since: Instant,
+}
+
+impl Default for MinRtt {
+    fn default() -> Self {
+        Self {
+            present: u32::MAX,
+            last: u32::MAX,
+            since: Instant::ZERO,
+        }
+    }
+}
+
+impl MinRtt {
+    fn sample(&mut self, rtt: Duration, now: Instant) {
+        let age = now.saturating_since(self.since);
+        if age >= HALF_WINDOW {
+            self.last = if age < 2 * HALF_WINDOW {
+                self.present
+            } else {
+                u32::MAX
+            };
+            self.present = u32::MAX;
+            self.since = now;
+        }
+        let micros = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX - 1);
+        self.present = self.present.min(micros);
+    }
+
+    fn get(self) -> Option<Duration> {
+        let least = self.present.min(self.last);
+        (least != u32::MAX).then(|| Duration::from_micros(u64::from(least)))
     }
 }
 
@@ -66,5 +134,35 @@ mod tests {
             rtt.sample(Duration::ZERO);
         }
         assert!(rtt.srtt().is_some());
+    }
+
+    #[test]
+    fn rfc8985_6_2_the_least_round_trip_is_forgotten_after_a_while() {
+        let mut rtt = RttEstimator::default();
+        let millis = Duration::from_millis;
+        let at = |secs: u64| Instant::from_millis(1_000 * secs);
+        assert_eq!(rtt.least(), None);
+        rtt.sample_least(millis(10), at(0));
+        for secs in (0..140).step_by(10) {
+            rtt.sample_least(millis(30), at(secs));
+        }
+        assert_eq!(rtt.least(), Some(millis(10)));
+        rtt.sample_least(millis(30), at(160));
+        assert_eq!(rtt.least(), Some(millis(10)));
+        rtt.sample_least(millis(30), at(320));
+        assert_eq!(rtt.least(), Some(millis(30)));
+        rtt.sample_least(millis(50), at(2_000));
+        assert_eq!(rtt.least(), Some(millis(50)));
+    }
+
+    #[test]
+    fn rfc4015_3_2_a_spurious_timeout_makes_the_timer_conservative() {
+        let mut rtt = RttEstimator::default();
+        rtt.sample(Duration::from_millis(10));
+        rtt.on_spurious_timeout(Duration::from_millis(300));
+        assert_eq!(rtt.srtt(), Some(Duration::from_millis(300)));
+        assert_eq!(rtt.rttvar(), Duration::from_millis(150));
+        rtt.on_spurious_timeout(Duration::from_millis(20));
+        assert_eq!(rtt.srtt(), Some(Duration::from_millis(300)));
     }
 }

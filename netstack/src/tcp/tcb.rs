@@ -24,7 +24,7 @@ use super::recv::ring::Ring;
 use super::recv::window::RecvWindow;
 use super::rto::{self, Backoff};
 use super::rtt::RttEstimator;
-use super::send::inflight::Inflight;
+use super::send::inflight::{Inflight, PathView};
 use super::send::queue::SendQueue;
 use super::send::window::SendWindow;
 use super::seq::SeqNum;
@@ -60,6 +60,8 @@ bitflags::bitflags! {
         const UNREAD_DROPPED = 1 << 10;
         /// A reset follows the queued bytes, once each of them was sent.
         const RST_QUEUED = 1 << 11;
+        /// Acknowledgments ceased: a tail loss probe must be sent.
+        const TAIL_PROBE_DUE = 1 << 12;
     }
 }
 
@@ -155,7 +157,10 @@ impl Tcb {
         let mut rtt = RttEstimator::default();
         let mut backoff = Backoff::default();
         match measured {
-            Some(measured) => rtt.sample(measured),
+            Some(measured) => {
+                rtt.sample(measured);
+                rtt.sample_least(measured, now);
+            }
             // RFC 6298 section 5.7: after a lost SYN the first timeout is at least 3 s (here 4 s).
             None if lossy => {
                 backoff.grow();
@@ -227,6 +232,16 @@ impl Tcb {
     pub(super) fn payload_mss(&self) -> u32 {
         let options = if self.agreed.timestamps { 12 } else { 0 };
         u32::from(self.agreed.mss).saturating_sub(options).max(1)
+    }
+
+    /// Returns the measurements that loss detection goes by.
+    pub(super) fn path_view(&self) -> PathView {
+        PathView {
+            mss: self.payload_mss(),
+            min_rtt: self.rtt.least(),
+            srtt: self.rtt.srtt(),
+            rack: self.cfg.rack_tlp,
+        }
     }
 
     /// Returns our timestamp clock (TSval).
@@ -368,7 +383,11 @@ impl Tcb {
         self.assembler = None;
         self.timers = Timers::default();
         self.flags.remove(
-            Flags::PROBE_DUE | Flags::KEEPALIVE_DUE | Flags::WANT_WRITE | Flags::RST_QUEUED,
+            Flags::PROBE_DUE
+                | Flags::TAIL_PROBE_DUE
+                | Flags::KEEPALIVE_DUE
+                | Flags::WANT_WRITE
+                | Flags::RST_QUEUED,
         );
     }
 

@@ -4,6 +4,7 @@
 
 use core::time::Duration;
 
+use crate::base::Instant;
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
 use crate::tcp::outcome::Readiness;
@@ -11,12 +12,24 @@ use crate::tcp::phase::{Phase, PhaseEvent};
 use crate::tcp::tcb::{Flags, ORPHAN_RETRIES, Tcb};
 use crate::tcp::timers::take_due;
 
+/// Time by which peers delay the acknowledgment of a single segment.
+const MAX_ACK_DELAY: Duration = Duration::from_millis(50);
+
+/// Shortest wait for a probe: below it an acknowledgment may only wait for the processor.
+const MIN_PROBE_TIMEOUT: Duration = Duration::from_millis(2);
+
+/// Wait for a probe before a round trip was measured.
+const NO_RTT_PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Tcb {
     /// Handles every timer that is due.
     pub(in crate::tcp) fn on_timeout(&mut self, cx: &mut Context<'_>) -> Readiness {
         let mut readiness = Readiness::empty();
         if take_due(&mut self.timers.delayed_ack, cx.now()) && self.ack.is_owed() {
             self.ack.set_due();
+        }
+        if take_due(&mut self.timers.loss, cx.now()) && self.phase.may_transmit() {
+            self.on_loss_timer(cx);
         }
         if take_due(&mut self.timers.retransmit, cx.now()) && self.phase.may_transmit() {
             readiness |= if self.flags.contains(Flags::RST_QUEUED) {
@@ -38,6 +51,49 @@ impl Tcb {
         readiness
     }
 
+    /// Handles the end of the reordering window, or the time for a tail loss probe (RFC 8985 section 8).
+    fn on_loss_timer(&mut self, cx: &mut Context<'_>) {
+        if self.flight.reorder_deadline().is_some() {
+            let flight = self.flight.outstanding().max(self.turn_flight);
+            let path = self.path_view();
+            let progress = self.flight.on_reorder_timer(&path, cx);
+            self.control_congestion(&progress, flight, cx);
+            self.arm_loss_timer(false, cx.now());
+        } else if self.flight.may_probe() {
+            self.flags.insert(Flags::TAIL_PROBE_DUE);
+            // The timeout remains the last resort, if the probe is lost, too.
+            self.timers.retransmit = cx.now() + self.rto();
+        }
+    }
+
+    /// Arms the timer of loss detection: for the end of the reordering window, or else for a tail loss
+    /// probe. `restart`: something was sent for the first time, or acknowledged.
+    pub(in crate::tcp) fn arm_loss_timer(&mut self, restart: bool, now: Instant) {
+        if let Some(at) = self.flight.reorder_deadline() {
+            self.timers.loss = at;
+            return;
+        }
+        let probes = self.cfg.rack_tlp && self.flight.may_probe();
+        if !probes {
+            self.timers.loss = Instant::FAR_FUTURE;
+        } else if restart || self.timers.loss == Instant::FAR_FUTURE {
+            self.timers.loss = (now + self.probe_timeout()).min(self.timers.retransmit);
+        }
+    }
+
+    /// Returns the time after which missing acknowledgments are worth a probe (RFC 8985 section 7.2).
+    fn probe_timeout(&self) -> Duration {
+        let Some(srtt) = self.rtt.srtt() else {
+            return NO_RTT_PROBE_TIMEOUT;
+        };
+        let delayed = if self.flight.outstanding() <= self.payload_mss() {
+            MAX_ACK_DELAY
+        } else {
+            Duration::ZERO
+        };
+        (srtt * 2 + delayed).max(MIN_PROBE_TIMEOUT)
+    }
+
     fn on_retransmit_timer(&mut self, cx: &mut Context<'_>) -> Readiness {
         self.retries = self.retries.saturating_add(1);
         self.stats.timeouts += 1;
@@ -50,7 +106,10 @@ impl Tcb {
         let count = self.retries;
         cx.emit(|| Event::RetransmissionTimeout { count });
         self.cc.on_timeout(flight, mss, self.retries == 1, cx);
-        self.flight.on_timeout(self.retries > 1, cx);
+        let path = self.path_view();
+        self.flight.on_timeout(self.retries > 1, &path, cx);
+        self.flags.remove(Flags::TAIL_PROBE_DUE);
+        self.timers.loss = Instant::FAR_FUTURE;
         self.resent_ts = self.ts_now(cx.now());
         if self.retries == 1 {
             self.begin_episode(cx.now());

@@ -1,6 +1,6 @@
-//! The timers of a synchronised connection: three instants, each with one meaning at a time.
+//! The timers of a synchronised connection: four instants, each with one meaning at a time.
 //!
-//! `tcb` asks which timers are due and acts. A connection with all three at [`Instant::FAR_FUTURE`]
+//! `tcb` asks which timers are due and acts. A connection with all four at [`Instant::FAR_FUTURE`]
 //! has no entry in the timer wheel.
 
 use crate::base::Instant;
@@ -11,6 +11,8 @@ pub(super) struct Timers {
     /// Retransmission (RFC 6298) while something is in flight; persist (RFC 9293 section 3.8.6.1)
     /// while nothing is and something waits for the window.
     pub(super) retransmit: Instant,
+    /// The end of the reordering window, or the time for a tail loss probe (RFC 8985 section 8).
+    pub(super) loss: Instant,
     /// Delayed ACK.
     pub(super) delayed_ack: Instant,
     /// Keepalive while the connection is open; afterwards the end of FIN-WAIT-2 or of TIME-WAIT.
@@ -21,6 +23,7 @@ impl Default for Timers {
     fn default() -> Self {
         Self {
             retransmit: Instant::FAR_FUTURE,
+            loss: Instant::FAR_FUTURE,
             delayed_ack: Instant::FAR_FUTURE,
             life: Instant::FAR_FUTURE,
         }
@@ -30,7 +33,11 @@ impl Default for Timers {
 impl Timers {
     /// Returns the earliest timer, if any is armed.
     pub(super) fn earliest(&self) -> Option<Instant> {
-        let first = self.retransmit.min(self.delayed_ack).min(self.life);
+        let first = self
+            .retransmit
+            .min(self.loss)
+            .min(self.delayed_ack)
+            .min(self.life);
         (first != Instant::FAR_FUTURE).then_some(first)
     }
 }

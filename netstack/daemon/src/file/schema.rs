@@ -49,6 +49,7 @@ limits! {
         nagle: Switch,
         timestamps: Switch,
         sack: Switch,
+        rack_tlp: Switch,
         window_scaling: Switch,
         initial_window_segments: Whole<u32>,
         max_reassembly_ranges: Whole<usize>,

@@ -13,6 +13,7 @@
 //! of two segments holds.
 
 mod cubic;
+mod prr;
 mod reno;
 
 use core::time::Duration;
@@ -22,6 +23,8 @@ use super::event::{Event, WindowChange};
 use super::seq::SeqNum;
 use crate::base::Instant;
 use cubic::Cubic;
+use prr::Prr;
+pub(super) use prr::Recovering;
 use reno::Reno;
 
 /// A congestion control algorithm.
@@ -128,6 +131,8 @@ pub(super) struct Controller {
     usage: Usage,
     /// State before the last reduction.
     before: Option<(Kind, Window)>,
+    /// What may be sent during a fast recovery.
+    prr: Prr,
 }
 
 impl Controller {
@@ -142,6 +147,7 @@ impl Controller {
             initial,
             usage: Usage::none(una),
             before: None,
+            prr: Prr::default(),
         }
     }
 
@@ -158,6 +164,29 @@ impl Controller {
     /// Returns the slow start threshold, in bytes.
     pub(super) fn ssthresh(&self) -> u32 {
         self.window.ssthresh
+    }
+
+    /// Returns how many bytes may be sent now, with `pipe` bytes in flight.
+    pub(super) fn room(&self, pipe: u32) -> u32 {
+        self.prr
+            .allowed()
+            .unwrap_or_else(|| self.window.cwnd.saturating_sub(pipe))
+    }
+
+    /// Notes that `len` bytes were sent, for the first time or again.
+    pub(super) fn on_transmit(&mut self, len: u32) {
+        self.prr.on_sent(len);
+    }
+
+    /// Begins to spread the reduction of [`on_loss`](Self::on_loss) over the bytes that arrive: `flight` of
+    /// them may, in this recovery (RFC 9937 section 6.1).
+    pub(super) fn begin_recovery(&mut self, flight: u32) {
+        self.prr.begin(flight);
+    }
+
+    /// Takes an acknowledgment during a fast recovery.
+    pub(super) fn on_recovering(&mut self, ack: Recovering) {
+        self.prr.on_ack(ack, self.window.ssthresh);
     }
 
     /// Notes that `pipe` bytes are in flight after a transmission, with `una..nxt` outstanding.
@@ -211,6 +240,7 @@ impl Controller {
     /// acknowledged at its end do not become a burst of more than an initial window.
     pub(super) fn on_recovered(&mut self, pipe: u32, cx: &mut Context<'_>) {
         let before = self.window;
+        self.prr.end();
         self.window.cwnd = self.window.cwnd.min(pipe.saturating_add(self.initial));
         self.report(before, WindowChange::Recovered, cx);
     }
@@ -219,6 +249,7 @@ impl Controller {
     /// for this data (RFC 5681 section 3.1, equation 4).
     pub(super) fn on_timeout(&mut self, flight: u32, mss: u32, first: bool, cx: &mut Context<'_>) {
         let window = self.window;
+        self.prr.end();
         if first {
             self.before = Some((self.kind, window));
             let ssthresh = self.kind.get().reduce(&window, flight, mss);
@@ -234,6 +265,7 @@ impl Controller {
     /// Undoes the last reduction after a spurious recovery or timeout (RFC 4015 section 3).
     pub(super) fn undo(&mut self, cx: &mut Context<'_>) {
         let now = self.window;
+        self.prr.end();
         if let Some((kind, window)) = self.before.take() {
             self.kind = kind;
             self.window.cwnd = self.window.cwnd.max(window.cwnd);

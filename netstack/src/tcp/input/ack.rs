@@ -7,14 +7,14 @@ use packet::tcp::TcpFlags;
 
 use super::acceptable::challenge;
 use crate::base::{DropReason, Instant};
-use crate::tcp::cc::Acked;
+use crate::tcp::cc::{Acked, Recovering};
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
 use crate::tcp::handshake::MAX_ECHOED_MILLIS;
 use crate::tcp::outcome::{Readiness, TcpError};
 use crate::tcp::phase::{Phase, PhaseEvent};
 use crate::tcp::segment::Segment;
-use crate::tcp::send::inflight::{Mode, Progress};
+use crate::tcp::send::inflight::{Ack, Mode, Progress};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
 
@@ -37,7 +37,7 @@ pub(super) fn process(
         return Ok(Readiness::empty());
     }
     if seg.ack().after(nxt) {
-        tcb.flight.on_probe_accepted();
+        tcb.flight.on_probe_accepted(now);
     }
     if seg.ack().after(nxt) || tcb.flight.outstanding() > 0 {
         tcb.flags.remove(Flags::PROBE_SENT);
@@ -51,21 +51,22 @@ pub(super) fn process(
     if window_changed {
         report_window(was_closed, tcb.peer.wnd, cx);
     }
-    let duplicate = seg.ack() == una
-        && tcb.flight.outstanding() > 0
-        && seg.payload().is_empty()
-        && !seg.has(TcpFlags::FIN)
-        && !window_changed;
+    let bare =
+        seg.ack() == una && seg.payload().is_empty() && !seg.has(TcpFlags::FIN) && !window_changed;
     let flight = tcb.flight.outstanding().max(tcb.turn_flight);
-    let mss = tcb.payload_mss();
-    let progress = tcb
-        .flight
-        .on_ack(seg.ack(), seg.options().sack.as_slice(), duplicate, mss, cx);
-    measure(tcb, seg, progress, now);
-    if progress.acked > 0 {
-        judge(tcb, seg, progress, cx);
-    }
-    control_congestion(tcb, progress, flight, mss, cx);
+    let was_loss = tcb.flight.mode() == Mode::Loss;
+    let echoed = echoed_age(tcb, seg, now);
+    let input = Ack {
+        ack: seg.ack(),
+        blocks: seg.options().sack.as_slice(),
+        bare,
+        echoed_millis: echoed.map(|age| now.as_millis().saturating_sub(age.as_millis() as u64)),
+        path: tcb.path_view(),
+    };
+    let progress = tcb.flight.on_ack(&input, cx);
+    measure(tcb, seg, &progress, echoed, now);
+    judge(tcb, seg, &progress, echoed.filter(|_| was_loss), cx);
+    tcb.control_congestion(&progress, flight, cx);
 
     if tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 && was_closed {
         // The window opened: the waiting was due to the window, not to the path.
@@ -76,8 +77,11 @@ pub(super) fn process(
         tcb.retries = 0;
     }
     if progress.acked > 0 {
-        return Ok(on_una_advanced(tcb, cx));
+        let readiness = on_una_advanced(tcb, cx);
+        tcb.arm_loss_timer(true, now);
+        return Ok(readiness);
     }
+    tcb.arm_loss_timer(false, now);
     let persists = tcb.timers.retransmit != Instant::FAR_FUTURE;
     if window_changed && persists && tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 {
         // The window opened, and the timer becomes the override of silly window avoidance. It is never
@@ -129,84 +133,126 @@ fn writable(tcb: &mut Tcb) -> Readiness {
     }
 }
 
-/// Takes a round-trip sample from the timed segment, or else from the echoed timestamp. An echo
-/// from before the last recovery or timeout tells when the original was sent, but perhaps not which
-/// copy caused this acknowledgment: if an earlier one was lost, the sample would contain our
-/// timeout.
-fn measure(tcb: &mut Tcb, seg: &Segment, progress: Progress, now: Instant) {
-    let echoed = || {
+/// Returns the age of the timestamp that `seg` echoes, if that is credible.
+fn echoed_age(tcb: &Tcb, seg: &Segment, now: Instant) -> Option<Duration> {
+    let ts = seg.options().timestamps.filter(|_| tcb.agreed.timestamps)?;
+    let millis = tcb.ts_now(now).wrapping_sub(ts.ecr);
+    (millis <= MAX_ECHOED_MILLIS).then(|| Duration::from_millis(u64::from(millis)))
+}
+
+/// Takes a round-trip sample from the send time of what is acknowledged, or else from the echoed timestamp.
+/// An echo from before the last recovery or timeout tells when the original was sent, but perhaps not which
+/// copy caused this acknowledgment: if an earlier one was lost, the sample would contain our timeout.
+fn measure(
+    tcb: &mut Tcb,
+    seg: &Segment,
+    progress: &Progress,
+    echoed: Option<Duration>,
+    now: Instant,
+) {
+    if let Some(rtt) = progress.newest_rtt {
+        tcb.rtt.sample_least(rtt, now);
+        tcb.flight.permit_probe();
+    }
+    let clean = || {
         let ts = seg.options().timestamps?;
-        let usable = tcb.agreed.timestamps && progress.acked > 0 && !tcb.flight.is_timing();
-        let millis = tcb.ts_now(now).wrapping_sub(ts.ecr);
-        let clean = SeqNum(ts.ecr).at_or_after(SeqNum(tcb.resent_ts));
-        (usable && clean && millis <= MAX_ECHOED_MILLIS)
-            .then(|| Duration::from_millis(u64::from(millis)))
+        let is_new = SeqNum(ts.ecr).at_or_after(SeqNum(tcb.resent_ts));
+        echoed.filter(|_| progress.rtt_due && is_new)
     };
-    if let Some(rtt) = progress.rtt.or_else(echoed) {
+    if let Some(rtt) = progress.rtt.or_else(clean) {
         tcb.rtt.sample(rtt);
         tcb.backoff.reset();
+        tcb.flight.permit_probe();
+        tcb.flight.on_timed();
     }
 }
 
-/// Judges a recovery or timeout by the first acknowledgment after it: if its timestamp echoes the
-/// original, nothing had been lost (the Eifel detection of RFC 3522), and the reduction is undone.
-fn judge(tcb: &mut Tcb, seg: &Segment, progress: Progress, cx: &mut Context<'_>) {
-    if !tcb.flags.contains(Flags::UNDECIDED) {
-        return;
-    }
-    tcb.flags.remove(Flags::UNDECIDED);
-    let original = tcb.agreed.timestamps
-        && seg
-            .options()
-            .timestamps
-            .is_some_and(|ts| SeqNum(ts.ecr).before(SeqNum(tcb.episode_ts)));
-    if original {
-        cx.emit(|| Event::Undone);
-        if !progress.entered_recovery {
-            tcb.flight.undo(cx);
-        }
-        tcb.cc.undo(cx);
-        tcb.stats.undone = tcb.stats.undone.wrapping_add(1);
-    }
-}
-
-fn control_congestion(
+/// Judges a recovery or timeout. The first acknowledgment after it shows that nothing had been lost, if its
+/// timestamp echoes the original (the Eifel detection of RFC 3522); what arrives after a timeout does
+/// (RFC 5682), or reports of duplicates do (RFC 3708). Then the reduction is undone. `late`: the age of the
+/// echo, if this may end a timeout.
+fn judge(
     tcb: &mut Tcb,
-    progress: Progress,
-    flight: u32,
-    mss: u32,
+    seg: &Segment,
+    progress: &Progress,
+    late: Option<Duration>,
     cx: &mut Context<'_>,
 ) {
+    let mut spurious = progress.spurious_timeout || progress.all_duplicates;
+    if progress.acked > 0 && tcb.flags.contains(Flags::UNDECIDED) {
+        tcb.flags.remove(Flags::UNDECIDED);
+        spurious |= tcb.agreed.timestamps
+            && seg
+                .options()
+                .timestamps
+                .is_some_and(|ts| SeqNum(ts.ecr).before(SeqNum(tcb.episode_ts)));
+    }
+    if !spurious {
+        return;
+    }
+    cx.emit(|| Event::Undone);
     if progress.entered_recovery {
-        tcb.cc.on_loss(flight, mss, cx);
-        tcb.stats.recoveries += 1;
-        tcb.begin_episode(cx.now());
-        return;
+        tcb.flight.settle_undo();
+    } else {
+        tcb.flight.undo(cx);
     }
-    if progress.left_recovery {
-        let pipe = tcb.flight.pipe();
-        tcb.cc.on_recovered(pipe, cx);
-        return;
+    if let Some(rtt) = progress.newest_rtt.or(late)
+        && late.is_some()
+    {
+        tcb.rtt.on_spurious_timeout(rtt);
     }
-    if progress.acked == 0 {
-        return;
-    }
-    let bytes = match tcb.flight.mode() {
-        Mode::Open => progress.acked,
-        Mode::Recovery => return,
-        Mode::Loss if tcb.agreed.sack => progress.delivered,
-        Mode::Loss => progress.acked.min(2 * mss),
-    };
-    let acked = Acked {
-        bytes,
-        now: cx.now(),
-        srtt: tcb.rtt.srtt().unwrap_or_default(),
-        mss,
-    };
-    tcb.cc.on_ack(acked, cx);
+    tcb.flags.remove(Flags::UNDECIDED);
+    tcb.cc.undo(cx);
+    tcb.stats.undone = tcb.stats.undone.wrapping_add(1);
 }
 
 impl Tcb {
+    /// Lets the congestion window follow an acknowledgment, or the end of a reordering window. `flight` bytes
+    /// were in flight before this turn.
+    pub(in crate::tcp) fn control_congestion(
+        &mut self,
+        progress: &Progress,
+        flight: u32,
+        cx: &mut Context<'_>,
+    ) {
+        let mss = self.payload_mss();
+        let pipe = self.flight.pipe();
+        if progress.entered_recovery {
+            self.cc.on_loss(flight, mss, cx);
+            let outstanding = self.flight.outstanding() - self.flight.sacked();
+            self.cc.begin_recovery(outstanding + progress.delivered);
+            self.stats.recoveries += 1;
+            self.begin_episode(cx.now());
+        } else if progress.probe_repaired {
+            self.cc.on_loss(flight, mss, cx);
+        } else if progress.left_recovery {
+            self.cc.on_recovered(pipe, cx);
+        }
+        let bytes = match self.flight.mode() {
+            Mode::Recovery => {
+                self.cc.on_recovering(Recovering {
+                    arrived: progress.arrived,
+                    pipe,
+                    is_safe: progress.acked > 0 && progress.lost == 0,
+                    mss,
+                });
+                return;
+            }
+            _ if progress.probe_repaired || progress.left_recovery => return,
+            _ if progress.acked == 0 => return,
+            Mode::Open => progress.acked,
+            Mode::Loss if self.agreed.sack => progress.delivered,
+            Mode::Loss => progress.acked.min(2 * mss),
+        };
+        let acked = Acked {
+            bytes,
+            now: cx.now(),
+            srtt: self.rtt.srtt().unwrap_or_default(),
+            mss,
+        };
+        self.cc.on_ack(acked, cx);
+    }
+
     /// Marks the beginning of a recovery or of a series of timeouts: everything sent before now is an
     /// original.
     pub(in crate::tcp) fn begin_episode(&mut self, now: Instant) {

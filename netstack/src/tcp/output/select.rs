@@ -1,7 +1,7 @@
 //! The choice of the next segment to send.
 //!
 //! The order is: a reset; duplicate ACKs and reports of duplicates; lost bytes; new bytes, as far as both windows, the Nagle algorithm and
-//! silly window avoidance allow; bytes that may be lost (RFC 6675 NextSeg rules 3 and 4); a zero
+//! silly window avoidance allow; the last segment of a recovery (RFC 6675 NextSeg rule 4); a zero
 //! window probe; a keepalive probe; an ACK. `select` decides and `apply` carries it out.
 //!
 //! Everything counts bytes. A pick may be as long as `max_payload`, a multiple of the segment size
@@ -23,17 +23,47 @@ use crate::tcp::tcb::{Flags, Tcb};
 /// The next segment to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Pick {
-    /// `len` bytes for the first time, perhaps with our FIN.
-    Fresh { len: u32, fin: bool },
+    /// `len` bytes for the first time, perhaps with our FIN, perhaps as a tail loss probe.
+    Fresh { len: u32, fin: bool, probe: bool },
     /// `len` bytes again, perhaps with our FIN.
     Again {
         seq: SeqNum,
         len: u32,
         fin: bool,
-        rescue: bool,
+        why: Why,
     },
     /// A zero window probe: the next byte, although the window is closed.
     Probe,
+}
+
+/// The reason for sending something again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Why {
+    /// It is lost.
+    Lost,
+    /// The last segment of a recovery may be lost (RFC 6675 NextSeg rule 4).
+    Rescue,
+    /// Acknowledgments ceased (RFC 8985 section 7).
+    TailProbe,
+}
+
+impl Pick {
+    /// Returns the pick of new bytes.
+    fn fresh(len: u32, fin: bool) -> Self {
+        Self::Fresh {
+            len,
+            fin,
+            probe: false,
+        }
+    }
+
+    /// Returns the same bytes, sent again for another reason.
+    fn because(self, why: Why) -> Self {
+        match self {
+            Self::Again { seq, len, fin, .. } => Self::Again { seq, len, fin, why },
+            other => other,
+        }
+    }
 }
 
 /// Segment sizes for one pick.
@@ -89,6 +119,9 @@ impl Tcb {
             if let Some(pick) = self.select(size) {
                 return Some(self.apply(pick, options, size, cx));
             }
+            if !self.has_unsent() && self.flight.pipe() < self.cc.cwnd() {
+                self.flight.on_app_limited();
+            }
             if self.flight.outstanding() == 0
                 && self.has_unsent()
                 && self.timers.retransmit == Instant::FAR_FUTURE
@@ -142,10 +175,24 @@ impl Tcb {
 
     fn select(&mut self, size: Size) -> Option<Pick> {
         let pipe = self.flight.pipe();
-        let room = match self.cc.cwnd().saturating_sub(pipe) {
+        let room = match self.cc.room(pipe) {
             room if pipe == 0 => room.max(size.segment),
             room => room,
         };
+        if self.flags.contains(Flags::TAIL_PROBE_DUE) {
+            self.flags.remove(Flags::TAIL_PROBE_DUE);
+            if self.flight.may_probe() {
+                return self.select_tail_probe(size);
+            }
+        }
+        if self.flight.tests_timeout() {
+            if let Some(pick) = self.select_fresh(room, size) {
+                return Some(pick);
+            }
+            if !self.flight.end_timeout_test() {
+                return None;
+            }
+        }
         if let Some((start, end)) = self.flight.next_lost() {
             if room < end - start {
                 self.note_limited();
@@ -155,29 +202,37 @@ impl Tcb {
         if let Some(pick) = self.select_fresh(room, size) {
             return Some(pick);
         }
-        if self.flight.mode() == Mode::Recovery && room >= size.segment {
-            if let Some((start, end)) = self.flight.next_suspect() {
-                let end = end.min(start + size.segment);
-                return self.select_again(start, end, room, size);
-            }
-            if let Some((start, end)) = self.flight.rescue(size.segment) {
-                return self
-                    .select_again(start, end, room, size)
-                    .map(|pick| match pick {
-                        Pick::Again { seq, len, fin, .. } => Pick::Again {
-                            seq,
-                            len,
-                            fin,
-                            rescue: true,
-                        },
-                        other => other,
-                    });
-            }
+        if self.flight.mode() == Mode::Recovery
+            && room >= size.segment
+            && let Some((start, end)) = self.flight.rescue(size.segment)
+        {
+            return self
+                .select_again(start, end, room, size)
+                .map(|pick| pick.because(Why::Rescue));
         }
         if self.flags.contains(Flags::PROBE_DUE) && self.flight.outstanding() == 0 {
             return Some(self.select_probe(size));
         }
         None
+    }
+
+    /// Picks a tail loss probe: a new segment, whatever the congestion window, or else the last one again
+    /// (RFC 8985 section 7.3).
+    fn select_tail_probe(&mut self, size: Size) -> Option<Pick> {
+        let one = Size {
+            most: size.segment,
+            ..size
+        };
+        if let Some(Pick::Fresh { len, fin, .. }) = self.select_fresh(u32::MAX, one) {
+            return Some(Pick::Fresh {
+                len,
+                fin,
+                probe: true,
+            });
+        }
+        let (start, end) = self.flight.tail(size.segment);
+        self.select_again(start, end, size.segment, one)
+            .map(|pick| pick.because(Why::TailProbe))
     }
 
     /// Notes that the congestion window holds something back.
@@ -216,7 +271,7 @@ impl Tcb {
             seq: start,
             len,
             fin,
-            rescue: false,
+            why: Why::Lost,
         })
     }
 
@@ -230,7 +285,7 @@ impl Tcb {
         let closing = self.flags.contains(Flags::FIN_QUEUED);
         let offered = (self.flight.una() + self.peer.wnd).since(nxt);
         if unsent == 0 {
-            return (closing && offered > 0).then_some(Pick::Fresh { len: 0, fin: true });
+            return (closing && offered > 0).then_some(Pick::fresh(0, true));
         }
         let limit = offered.min(room);
         if room < offered && room < unsent {
@@ -245,13 +300,10 @@ impl Tcb {
             let fin = closing && offered > len;
             let last = closing || self.flags.contains(Flags::RST_QUEUED);
             if len.is_multiple_of(size.segment) || last || self.may_send_small() {
-                return Some(Pick::Fresh { len, fin });
+                return Some(Pick::fresh(len, fin));
             }
             let whole = size.whole(len);
-            return (whole > 0).then_some(Pick::Fresh {
-                len: whole,
-                fin: false,
-            });
+            return (whole > 0).then_some(Pick::fresh(whole, false));
         }
         let whole = size.whole(len);
         if whole == 0 {
@@ -260,15 +312,12 @@ impl Tcb {
             // If the number of slices is the limit, waiting would not help.
             let sliced = len < want;
             let enough = offered <= room && u64::from(len) * 2 >= u64::from(self.peer.max);
-            return (sliced || enough).then_some(Pick::Fresh { len, fin: false });
+            return (sliced || enough).then_some(Pick::fresh(len, false));
         }
         if self.better_later(whole, limit, size) {
             return None;
         }
-        Some(Pick::Fresh {
-            len: whole,
-            fin: false,
-        })
+        Some(Pick::fresh(whole, false))
     }
 
     /// Applies the Nagle algorithm (RFC 9293 section 3.7.4) in Minshall's variant: a small segment
@@ -302,7 +351,7 @@ impl Tcb {
             .queue
             .span(self.flight.nxt(), offered.min(unsent).min(size.segment));
         let fin = len == unsent && self.flags.contains(Flags::FIN_QUEUED) && offered > len;
-        Pick::Fresh { len, fin }
+        Pick::fresh(len, fin)
     }
 
     fn apply(
@@ -317,33 +366,37 @@ impl Tcb {
         self.flags.insert(Flags::SENT);
         self.last_sent = now;
         let (seq, len, fin) = match pick {
-            Pick::Fresh { len, fin } => {
+            Pick::Fresh { len, fin, probe } => {
                 let seq = self.flight.nxt();
                 if self.flight.outstanding() == 0 {
                     self.timers.retransmit = Instant::FAR_FUTURE;
                 }
                 self.flags.remove(Flags::PROBE_SENT);
                 self.flight.on_sent(len + u32::from(fin), now);
+                if probe {
+                    self.flight.on_probed();
+                } else {
+                    self.cc.on_transmit(len);
+                }
                 self.note_sent();
                 if !len.is_multiple_of(size.segment) {
                     self.small_end = self.flight.nxt();
                 }
                 (seq, len, fin)
             }
-            Pick::Again {
-                seq,
-                len,
-                fin,
-                rescue,
-            } => {
+            Pick::Again { seq, len, fin, why } => {
                 self.stats.retransmits = self
                     .stats
                     .retransmits
                     .wrapping_add(len.div_ceil(size.segment).max(1));
-                if rescue {
-                    self.flight.on_rescued();
-                } else {
-                    self.flight.on_resent(seq, len + u32::from(fin));
+                let span = len + u32::from(fin);
+                match why {
+                    Why::Lost => self.flight.on_resent(seq, span, now),
+                    Why::Rescue => self.flight.on_rescued(seq, span, now),
+                    Why::TailProbe => self.flight.on_probe_resent(seq, span, now),
+                }
+                if why != Why::TailProbe {
+                    self.cc.on_transmit(len);
                 }
                 if seq == self.flight.una() {
                     // The timer times the head, which leaves anew now.
@@ -363,6 +416,7 @@ impl Tcb {
         if self.flight.outstanding() > 0 && self.timers.retransmit == Instant::FAR_FUTURE {
             self.timers.retransmit = now + self.rto();
         }
+        self.arm_loss_timer(true, now);
         self.turn_flight = self.turn_flight.max(self.flight.outstanding());
         let last = len > 0 && seq + len == self.queue.end();
         let mut flags = TcpFlags::empty();

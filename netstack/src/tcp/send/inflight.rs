@@ -1,33 +1,46 @@
 //! The bytes in flight, and the recovery of lost ones.
 //!
-//! One picture serves SACK (RFC 6675), NewReno (RFC 6582) and the time after a timeout (RFC 5681):
+//! One picture serves recovery by time and count (RFC 8985), NewReno (RFC 6582) and the time after a
+//! timeout (RFC 5681): the records of what was sent, each with a fate (`send::record`).
 //!
 //! ```text
-//!   una          rtx_next            lost_edge                    nxt
-//!    |  sent again   |   lost, to send   |   believed in flight    |
+//!   una                                                          nxt
+//!    | in flight again |  lost  | SACKed | lost | SACKed | in flight |
 //! ```
 //!
-//! Ranges that the peer SACKed are cut out everywhere. Everything below `lost_edge` is lost. With
-//! SACK, `reorder` finds the edge from the scoreboard; without, it advances by one segment at a
-//! time (fast retransmit); after a timeout everything is lost.
+//! Lost bytes are sent again from left to right; then they are in flight again, with a new time. With SACK,
+//! `rack` decides what is lost; without, it is one segment at a time (fast retransmit); after a timeout it
+//! is everything that has been silent for long enough.
 //!
-//! * **Define.** `una ≤ rtx_next, lost_edge ≤ nxt`, and [`Inflight::pipe`] is the number of bytes
-//!   in the network.
+//! * **Define.** The records cover `una..nxt`, and [`Inflight::pipe`] is the number of bytes in the network.
 //! * **Enforce.** Fields are private; acknowledgments only advance.
 //! * **Consume.** `output::select` sends while `pipe` is below the congestion window.
 //!
+//! The first record of a quiet flight is kept in place. Everything else, [`Busy`], is allocated when a
+//! second one comes or something is lost, and freed when nothing is in flight: an idle connection has
+//! none of it.
+//!
 //! The bytes themselves are in the queue, and the congestion window is in `cc`.
 
+mod busy;
+mod news;
+mod probe;
+mod rack;
 mod recovery;
+mod sack;
 
 use core::time::Duration;
 
-use super::scoreboard::Scoreboard;
+use super::rate::{Rate, RateSample};
+use super::record::{Fate, Record};
 use crate::base::Instant;
 use crate::tcp::context::Context;
-use crate::tcp::event::LossRule;
-use crate::tcp::reorder::ReorderWindow;
+use crate::tcp::reorder::Reordering;
 use crate::tcp::seq::SeqNum;
+use busy::Busy;
+use news::News;
+use probe::Probe;
+use sack::Undo;
 
 /// Largest distance over which a sequence number is kept for a comparison: a quarter of the space.
 const MAX_BEHIND: u32 = 1 << 30;
@@ -43,6 +56,30 @@ pub(crate) enum Mode {
     Loss,
 }
 
+/// An acceptable acknowledgment, and what is known of the path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ack<'a> {
+    pub(crate) ack: SeqNum,
+    /// The SACK option.
+    pub(crate) blocks: &'a [(u32, u32)],
+    /// It is a duplicate ACK in the sense of RFC 5681 section 2, but that something need be outstanding.
+    pub(crate) bare: bool,
+    /// Time that the timestamp of this acknowledgment echoes, in milliseconds.
+    pub(crate) echoed_millis: Option<u64>,
+    pub(crate) path: PathView,
+}
+
+/// The measurements of the path that loss detection goes by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PathView {
+    /// Payload of a full segment, in bytes.
+    pub(crate) mss: u32,
+    pub(crate) min_rtt: Option<Duration>,
+    pub(crate) srtt: Option<Duration>,
+    /// Times are evidence (RFC 8985).
+    pub(crate) rack: bool,
+}
+
 /// The news in an acknowledgment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
@@ -50,12 +87,28 @@ pub(crate) struct Progress {
     pub(crate) acked: u32,
     /// Bytes that arrived since the last acknowledgment: acknowledged or SACKed for the first time.
     pub(crate) delivered: u32,
+    /// The same, with an estimate from duplicate ACKs of a peer without SACK.
+    pub(crate) arrived: u32,
+    /// Bytes that were found to be lost.
+    pub(crate) lost: u32,
     /// A round-trip measurement.
     pub(crate) rtt: Option<Duration>,
+    /// A round-trip measurement is due and there is none: an echoed timestamp may serve.
+    pub(crate) rtt_due: bool,
+    /// The round trip of the segment that was sent last of those that arrived and were sent once.
+    pub(crate) newest_rtt: Option<Duration>,
     /// A loss was found: the congestion window must be reduced.
     pub(crate) entered_recovery: bool,
     /// The recovery is over: everything sent before it is acknowledged.
     pub(crate) left_recovery: bool,
+    /// The last timeout was spurious, by what arrived (RFC 5682).
+    pub(crate) spurious_timeout: bool,
+    /// Each retransmission of the last recovery was needless (RFC 3708).
+    pub(crate) all_duplicates: bool,
+    /// A tail loss probe repaired a loss, which counts as a sign of congestion (RFC 8985 section 7.4.2).
+    pub(crate) probe_repaired: bool,
+    /// A sample of the delivery rate.
+    pub(crate) rate: Option<RateSample>,
 }
 
 /// The sending sequence space.
@@ -65,50 +118,37 @@ pub(crate) struct Inflight {
     nxt: SeqNum,
     /// End of the sequence space of the current, or last, recovery (`recover` of RFC 6582).
     recover: SeqNum,
-    lost_edge: SeqNum,
-    rtx_next: SeqNum,
-    /// SND.NXT at the last retransmission: bytes above were sent later.
-    rtx_mark: SeqNum,
-    /// The last recovery sent bytes within `rtx_from..rtx_to` again.
-    rtx_from: SeqNum,
-    rtx_to: SeqNum,
-    /// The acknowledgment of the byte before this one gives a round-trip time.
+    /// An acknowledgment from here on gives a round-trip time: one sample for each round trip.
     timed_end: SeqNum,
-    timed_at: Instant,
-    board: Scoreboard,
-    /// Bytes that have arrived according to duplicate ACKs of a peer without SACK.
-    dup_bytes: u32,
-    dup_acks: u16,
-    mode: Mode,
-    reorder: ReorderWindow,
+    /// Number of the last transmission.
+    serial: u32,
+    /// The only record, unless there is `busy`.
+    solo: Record,
+    busy: Option<Box<Busy>>,
+    rate: Rate,
+    reorder: Reordering,
+    undo: Undo,
+    probe: Probe,
     sack: bool,
-    /// The first retransmission of a recovery does not wait for the congestion window.
-    urgent: bool,
-    rescued: bool,
 }
 
 impl Inflight {
     /// Creates the state with nothing in flight, from `una` on. `sack`: both sides agreed on it.
     pub(crate) fn new(una: SeqNum, sack: bool) -> Self {
+        let mut rate = Rate::default();
         Self {
             una,
             nxt: una,
             recover: una.back(1),
-            lost_edge: una,
-            rtx_next: una,
-            rtx_mark: una,
-            rtx_from: una,
-            rtx_to: una,
             timed_end: una,
-            timed_at: Instant::FAR_FUTURE,
-            board: Scoreboard::default(),
-            dup_bytes: 0,
-            dup_acks: 0,
-            mode: Mode::Open,
-            reorder: ReorderWindow::default(),
+            serial: 0,
+            solo: rate.on_sent(una, 0, Instant::ZERO, true),
+            busy: None,
+            rate,
+            reorder: Reordering::default(),
+            undo: Undo::none(una),
+            probe: Probe::none(una),
             sack,
-            urgent: false,
-            rescued: false,
         }
     }
 
@@ -129,265 +169,270 @@ impl Inflight {
 
     /// Returns the number of bytes that the peer SACKed.
     pub(crate) fn sacked(&self) -> u32 {
-        self.board.total()
+        self.busy.as_ref().map_or(0, |busy| busy.sacked)
+    }
+
+    /// Returns the number of bytes that are lost and not sent again.
+    pub(crate) fn lost(&self) -> u32 {
+        self.busy.as_ref().map_or(0, |busy| busy.lost)
     }
 
     /// Returns the stage of loss recovery.
     pub(crate) fn mode(&self) -> Mode {
-        self.mode
+        self.busy.as_ref().map_or(Mode::Open, |busy| busy.mode)
     }
 
     /// Returns the estimated number of bytes in the network (RFC 6675 section 4, SetPipe).
     pub(crate) fn pipe(&self) -> u32 {
-        let original = self.board.holes(self.lost_edge, self.nxt);
-        let again = self.board.holes(self.una, self.rtx_next);
-        original
-            .saturating_add(again)
-            .saturating_sub(self.dup_bytes)
+        match &self.busy {
+            None => self.outstanding(),
+            Some(busy) => self
+                .outstanding()
+                .saturating_sub(busy.sacked)
+                .saturating_sub(busy.lost)
+                .saturating_sub(busy.dup_bytes),
+        }
     }
 
     /// Notes that `len` bytes of sequence space were sent for the first time.
     pub(crate) fn on_sent(&mut self, len: u32, now: Instant) {
-        self.nxt += len;
-        // During a recovery the acknowledgment would wait for the holes to be filled.
-        if self.timed_at == Instant::FAR_FUTURE && self.mode != Mode::Recovery {
-            self.timed_end = self.nxt;
-            self.timed_at = now;
+        let idle = self.una == self.nxt;
+        let last = match &self.busy {
+            Some(busy) => busy.records.last().copied(),
+            None => (!idle).then_some(self.solo),
+        };
+        let joins = last.is_some_and(|last| {
+            last.serial == self.serial
+                && last.sent_at == now
+                && last.fate == Fate::InFlight
+                && !last.resent
+        });
+        if !joins {
+            self.serial = self.serial.wrapping_add(1);
         }
+        self.nxt += len;
+        let record = self.rate.on_sent(self.nxt, self.serial, now, idle);
+        if idle {
+            self.solo = record;
+            return;
+        }
+        if self.busy.is_none() && self.solo.continues(&record) {
+            self.solo.end = record.end;
+            return;
+        }
+        self.busy().records.push(record);
+    }
+
+    /// Notes that the application has nothing more to send although it could.
+    pub(crate) fn on_app_limited(&mut self) {
+        let pipe = self.pipe();
+        self.rate.on_app_limited(pipe);
     }
 
     /// Notes that a zero window probe, which did not count as sent, was acknowledged.
-    pub(crate) fn on_probe_accepted(&mut self) {
-        self.nxt += 1;
+    pub(crate) fn on_probe_accepted(&mut self, now: Instant) {
+        self.on_sent(1, now);
+        if self.outstanding() == 1 {
+            // It was sent before, perhaps several times.
+            self.solo.resent = true;
+        }
     }
 
     /// Notes that `len` bytes from `seq` on were sent again.
-    pub(crate) fn on_resent(&mut self, seq: SeqNum, len: u32) {
-        // Karn: the acknowledgment could be of either copy.
-        self.timed_at = Instant::FAR_FUTURE;
-        self.urgent = false;
-        let end = seq + len;
-        self.rtx_next = self.rtx_next.max(end);
-        self.rtx_to = self.rtx_to.max(end);
-        self.rtx_mark = self.nxt;
+    pub(crate) fn on_resent(&mut self, seq: SeqNum, len: u32, now: Instant) {
+        self.undo.on_resent(seq + len, len);
+        self.resend(seq, len, now);
     }
 
     /// Notes that the rescue retransmission was sent (RFC 6675 section 4, NextSeg rule 4).
-    pub(crate) fn on_rescued(&mut self) {
-        self.timed_at = Instant::FAR_FUTURE;
-        self.rescued = true;
-        self.rtx_mark = self.nxt;
+    pub(crate) fn on_rescued(&mut self, seq: SeqNum, len: u32, now: Instant) {
+        self.on_resent(seq, len, now);
+        self.busy().rescued = true;
+    }
+
+    fn resend(&mut self, seq: SeqNum, len: u32, now: Instant) {
+        let end = seq + len;
+        let serial = self.serial;
+        let busy = self.busy();
+        let before = busy.records.index_of(seq).checked_sub(1);
+        let joins = before
+            .and_then(|before| busy.records.get(before))
+            .is_some_and(|before| {
+                before.serial == serial && before.sent_at == now && before.resent
+            });
+        if !joins {
+            self.serial = serial.wrapping_add(1);
+        }
+        let sent = self.rate.on_sent(end, self.serial, now, false);
+        let record = Record {
+            resent: true,
+            ..sent
+        };
+        self.busy().on_resent(seq, record);
     }
 
     /// Returns true if a retransmission must be sent even though the congestion window is full.
     pub(crate) fn is_urgent(&self) -> bool {
-        self.urgent
+        self.busy.as_ref().is_some_and(|busy| busy.urgent)
     }
 
     /// Returns the next lost range that was not sent again yet.
     pub(crate) fn next_lost(&self) -> Option<(SeqNum, SeqNum)> {
-        if self.mode == Mode::Open {
-            return None;
-        }
-        self.board.next_hole(self.rtx_next, self.lost_edge)
-    }
-
-    /// Returns a range that may be lost, to be sent when there is nothing better (NextSeg rule 3).
-    pub(crate) fn next_suspect(&self) -> Option<(SeqNum, SeqNum)> {
-        if self.mode != Mode::Recovery {
-            return None;
-        }
-        let highest = self.board.highest()?;
-        self.board
-            .next_hole(self.rtx_next.max(self.lost_edge), highest)
+        self.busy.as_ref().and_then(|busy| busy.next_lost())
     }
 
     /// Returns the last segment in flight, once per recovery: its retransmission brings an
-    /// acknowledgment if no other segment does (rule 4).
+    /// acknowledgment if no other segment does (RFC 6675 section 4, NextSeg rule 4).
     pub(crate) fn rescue(&self, mss: u32) -> Option<(SeqNum, SeqNum)> {
-        if self.mode != Mode::Recovery || self.rescued || !self.sack {
+        let busy = self.busy.as_ref()?;
+        if busy.mode != Mode::Recovery || busy.rescued || busy.sacked == 0 {
             return None;
         }
-        let highest = self.board.highest()?;
         let start = self
             .nxt
             .back(mss.min(self.outstanding()))
-            .max(highest)
-            .max(self.rtx_next);
+            .max(busy.fack)
+            .max(busy.resent_to);
         start.before(self.nxt).then_some((start, self.nxt))
     }
 
-    /// Takes an acceptable acknowledgment. `blocks` is its SACK option; `duplicate` says that it is
-    /// a duplicate ACK in the sense of RFC 5681 section 2.
-    pub(crate) fn on_ack(
-        &mut self,
-        ack: SeqNum,
-        blocks: &[(u32, u32)],
-        duplicate: bool,
-        mss: u32,
-        cx: &mut Context<'_>,
-    ) -> Progress {
+    /// Returns the last segment in flight.
+    pub(crate) fn tail(&self, mss: u32) -> (SeqNum, SeqNum) {
+        (self.nxt.back(mss.min(self.outstanding())), self.nxt)
+    }
+
+    /// Takes an acceptable acknowledgment.
+    pub(crate) fn on_ack(&mut self, input: &Ack<'_>, cx: &mut Context<'_>) -> Progress {
         let mut progress = Progress::default();
+        let mut news = News::new(input, cx.now());
         let old_una = self.una;
-        if ack.after(self.una) && ack.at_or_before(self.nxt) {
-            progress.acked = ack - self.una;
-            let known = self.board.sacked(self.una, ack);
-            progress.delivered = progress.acked - known;
-            self.una = ack;
-            if self.timed_at != Instant::FAR_FUTURE && self.timed_end.at_or_before(ack) {
-                progress.rtt = Some(cx.now().saturating_since(self.timed_at));
-                self.timed_at = Instant::FAR_FUTURE;
-            }
-            self.board.advance(ack);
-            self.rtx_next = self.rtx_next.max(ack);
-            self.lost_edge = self.lost_edge.max(ack);
-        }
-        let sack_news = if self.sack {
-            self.on_sack(ack, blocks, old_una)
-        } else {
-            0
-        };
-        progress.delivered = progress.delivered.saturating_add(sack_news);
+        let outstanding = self.outstanding() > 0;
+        let dup_bytes = self.dup_bytes();
+        let probe_duplicated = self.sack && self.on_dsack(input, &mut progress);
+        self.acknowledge(input.ack, &mut news);
+        progress.acked = self.una - old_una;
+        let sacked = self.sack && self.on_sack(input, &mut news);
+        progress.delivered = news.bytes;
+        self.take_news(&news, &mut progress);
+        progress.probe_repaired = self.judge_probe(input, probe_duplicated, progress.acked > 0);
 
         if progress.acked > 0 {
-            self.on_advance(progress.acked, mss, cx);
-        } else if duplicate || sack_news > 0 {
-            self.dup_acks = self.dup_acks.saturating_add(1);
-            if !self.sack && self.mode != Mode::Loss {
-                // Limited transmit (RFC 3042): before a recovery two new segments may follow.
-                let most = match self.mode {
-                    Mode::Open => 2 * mss,
-                    _ => u32::MAX,
-                };
-                self.dup_bytes = self
-                    .dup_bytes
-                    .saturating_add(mss)
-                    .min(most)
-                    .min(self.outstanding().saturating_sub(mss));
-            }
+            self.on_advance(progress.acked, input.path.mss, cx);
+        } else if outstanding && if self.sack { sacked } else { input.bare } {
+            self.on_duplicate(input.path.mss);
         }
-        if self.mode != Mode::Open && self.una.at_or_after(self.recover) {
+        self.judge_timeout(&news, input.bare, &mut progress);
+        if self.mode() != Mode::Open && self.una.at_or_after(self.recover) {
+            progress.all_duplicates |= self.undo.is_needless();
+            self.reorder.on_recovered();
             self.reopen(cx);
             progress.left_recovery = true;
         }
-        if self.detect(mss, cx) {
-            progress.entered_recovery = true;
+        if self.una == self.nxt {
+            self.busy = None;
+        } else if self.busy.is_some() && !progress.spurious_timeout {
+            self.detect(&input.path, &mut progress, cx);
         }
+        progress.arrived = if self.sack {
+            news.bytes
+        } else {
+            (progress.acked + self.dup_bytes()).saturating_sub(dup_bytes)
+        };
         progress
     }
 
-    fn on_advance(&mut self, acked: u32, mss: u32, cx: &mut Context<'_>) {
-        match self.mode {
-            Mode::Open => {
-                self.forget_old();
-                self.dup_acks = 0;
-                self.dup_bytes = 0;
-                self.lost_edge = self.una;
-                self.rtx_next = self.una;
-            }
-            Mode::Recovery if !self.sack => {
-                // A partial acknowledgment: the next segment is lost, too (RFC 6582 section 3.2).
-                // All of its bytes but one segment had been counted by duplicates; and however many
-                // those were, the first segment in flight has not arrived.
-                self.dup_bytes = self
-                    .dup_bytes
-                    .saturating_sub(acked.saturating_sub(mss))
-                    .min(self.outstanding().saturating_sub(mss));
-                // Unless it was sent again already.
-                let edge = (self.una + mss).min(self.nxt);
-                self.advance_lost_edge(edge, LossRule::PartialAck, cx);
-                self.urgent = self.rtx_next == self.una;
-            }
-            Mode::Recovery | Mode::Loss => {}
+    /// Returns how many bytes arrived according to duplicate ACKs of a peer without SACK.
+    fn dup_bytes(&self) -> u32 {
+        self.busy.as_ref().map_or(0, |busy| busy.dup_bytes)
+    }
+
+    /// Takes the cumulative acknowledgment.
+    fn acknowledge(&mut self, ack: SeqNum, news: &mut News) {
+        if !ack.after(self.una) || !ack.at_or_before(self.nxt) {
+            return;
         }
+        match &mut self.busy {
+            None => news.take(&self.solo, self.una, ack, self.una, true),
+            Some(busy) => busy.acknowledge(ack, news),
+        }
+        self.una = ack;
+    }
+
+    /// Takes the samples that the news give.
+    fn take_news(&mut self, news: &News, progress: &mut Progress) {
+        if news.bytes == 0 {
+            return;
+        }
+        if news.is_reordered {
+            self.reorder.on_reordered();
+        }
+        if progress.acked > 0 && self.una.at_or_after(self.timed_end) {
+            progress.rtt = news.oldest_acked.map(|at| news.now.saturating_since(at));
+            progress.rtt_due = progress.rtt.is_none();
+        }
+        progress.newest_rtt = news.newest_clean.map(|at| news.now.saturating_since(at));
+        let newest = news.newest.as_ref();
+        progress.rate = self.rate.on_delivered(news.bytes, newest, news.now);
+        if let (Some(newest), Some(busy)) = (newest, &mut self.busy) {
+            busy.on_newest(newest, news.now);
+        }
+    }
+
+    /// Notes that the round trip was measured: the next sample is due when what is sent from now on is
+    /// acknowledged.
+    pub(crate) fn on_timed(&mut self) {
+        self.timed_end = self.nxt;
     }
 
     /// Lets the marks of earlier recoveries follow SND.UNA, before they are so far behind that they
     /// compare as if they were ahead.
     fn forget_old(&mut self) {
         self.recover = self.recover.max(self.una.back(1));
+        self.timed_end = self.timed_end.max(self.una.back(1));
+        self.reorder.on_progress(self.una);
         // Duplicates of what was sent again can be reported for a while.
-        if self.una.since(self.rtx_to) > MAX_BEHIND {
-            self.rtx_from = self.una;
-            self.rtx_to = self.una;
-        }
+        self.undo.forget_old(self.una);
     }
 
-    /// Takes the blocks of a SACK option; returns how many bytes are new.
-    fn on_sack(&mut self, ack: SeqNum, blocks: &[(u32, u32)], old_una: SeqNum) -> u32 {
-        let mut news = 0u32;
-        for (i, &(left, right)) in blocks.iter().enumerate() {
-            let (left, right) = (SeqNum(left), SeqNum(right));
-            if !left.before(right) {
-                continue;
-            }
-            let duplicate = i == 0
-                && (right.at_or_before(ack)
-                    || blocks.get(1).is_some_and(|&(l, r)| {
-                        SeqNum(l).at_or_before(left) && right.at_or_before(SeqNum(r))
-                    }));
-            if duplicate {
-                // RFC 2883: only a duplicate of a retransmission says something about the path.
-                if left.within(self.rtx_from, self.rtx_to) && left.since(old_una) < MAX_BEHIND {
-                    self.reorder.on_spurious_retransmit();
-                }
-                if right.at_or_before(ack) {
-                    continue;
-                }
-            }
-            // Only outstanding bytes can have arrived: any other block is wrong or old. Both ends
-            // are checked, because a range of half the sequence space deceives each check alone.
-            if left.within(self.una + 1, self.nxt) && right.within(left + 1, self.nxt + 1) {
-                news = news.saturating_add(self.board.insert(left, right));
-            }
-        }
-        news
+    /// Returns the part that only a busy connection has, and makes it if there is none.
+    fn busy(&mut self) -> &mut Busy {
+        let (una, solo) = (self.una, self.solo);
+        self.busy
+            .get_or_insert_with(|| Box::new(Busy::new(una, solo)))
     }
 
-    /// Returns true if a round-trip measurement is under way.
-    pub(crate) fn is_timing(&self) -> bool {
-        self.timed_at != Instant::FAR_FUTURE
+    /// Returns true if there is nothing beside the connection's own record.
+    #[cfg(test)]
+    pub(crate) fn is_compact(&self) -> bool {
+        self.busy.is_none()
     }
 
     /// Frees the memory that a closed connection does not need.
     pub(crate) fn release(&mut self, cx: &mut Context<'_>) {
-        self.board.clear();
         self.reopen(cx);
+        self.busy = None;
+        self.solo.end = self.nxt;
+        self.solo.fate = Fate::InFlight;
     }
 
     /// Checks what must hold whatever the peer sends.
     #[cfg(any(test, feature = "invariants"))]
     pub(crate) fn check(&self) {
-        let space = |n: SeqNum| n.at_or_after(self.una) && n.at_or_before(self.nxt);
         assert!(self.una.at_or_before(self.nxt));
-        assert!(space(self.rtx_next) && space(self.lost_edge));
-        self.board.check();
-        assert!(self.sack || self.board.is_empty(), "SACK was not agreed on");
-        for &(left, right) in self.board.ranges() {
-            assert!(left.after(self.una) && right.at_or_before(self.nxt));
-        }
-        // The pipe, hole by hole.
-        let holes = |from: SeqNum, to: SeqNum| {
-            let mut total = 0;
-            let mut at = from;
-            while let Some((start, end)) = self.board.next_hole(at, to) {
-                total += end - start;
-                at = end;
-            }
-            total
+        assert!(!self.undo.is_inverted());
+        let Some(busy) = &self.busy else {
+            let end = if self.una == self.nxt {
+                self.nxt
+            } else {
+                self.solo.end
+            };
+            assert_eq!(end, self.nxt, "the record covers what is in flight");
+            return;
         };
-        let original = holes(self.lost_edge, self.nxt);
-        let again = holes(self.una, self.rtx_next);
-        assert!(self.dup_bytes <= self.outstanding());
-        assert_eq!(
-            self.pipe(),
-            (original + again).saturating_sub(self.dup_bytes)
-        );
-        assert!(!self.rtx_to.before(self.rtx_from));
-        if self.mode == Mode::Open {
-            assert_eq!((self.lost_edge, self.rtx_next), (self.una, self.una));
-            assert_eq!(self.next_lost(), None);
-        } else {
+        assert!(self.outstanding() > 0, "an idle connection has no records");
+        assert!(self.sack || busy.sacked == 0, "SACK was not agreed on");
+        busy.check(self.una, self.nxt);
+        if busy.mode != Mode::Open {
             assert!(self.una.before(self.recover) && self.recover.at_or_before(self.nxt));
         }
     }

@@ -3,5 +3,6 @@
 
 pub(crate) mod inflight;
 pub(crate) mod queue;
-pub(crate) mod scoreboard;
+pub(crate) mod rate;
+pub(crate) mod record;
 pub(crate) mod window;

@@ -18,6 +18,7 @@ fn config(rng: &mut Rng) -> TcpConfig {
         recv_buffer_max: recv_buffer_initial << rng.below(5),
         send_buffer: 2_048 << rng.below(8),
         sack: rng.chance(750_000),
+        rack_tlp: rng.chance(850_000),
         timestamps: rng.chance(750_000),
         window_scaling: rng.chance(750_000),
         nagle: rng.chance(500_000),

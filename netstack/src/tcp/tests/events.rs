@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::rig::{ACK, FIN, RST, Rig, SYN, ours, plain, with_sack};
+use super::rig::{ACK, FIN, RST, Rig, SYN, ours, plain, with_sack, without_rack};
 use crate::base::{DropReason, TcpConfig};
 use crate::tcp::{
     Algorithm, Event, IcmpError, LossRule, Recovery, State, TcpError, Unreachable, WindowChange,
@@ -234,7 +234,7 @@ fn a_loss_found_by_duplicates() {
 
 #[test]
 fn a_timeout_that_was_needed() {
-    let mut rig = ten(with_sack());
+    let mut rig = ten(without_rack());
     rig.recv_sack(1, &[(3_001, 4_001)]);
     let start = rig.now;
     rig.pass(250);
@@ -260,7 +260,7 @@ fn a_timeout_that_was_needed() {
 fn a_timeout_that_was_spurious() {
     let stamped = TcpConfig {
         timestamps: true,
-        ..with_sack()
+        ..without_rack()
     };
     let mut rig = Rig::established(stamped);
     rig.send(500);

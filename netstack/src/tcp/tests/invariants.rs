@@ -28,7 +28,7 @@ fn each_kind_of_damage_is_found() {
             tcb.flight.on_sent(1, Instant::ZERO);
         }),
         ("an acknowledgment from nowhere", |tcb| {
-            tcb.flight.on_resent(tcb.flight.una(), 500);
+            tcb.flight.on_probe_accepted(Instant::ZERO);
         }),
         ("no retransmission timer", |tcb| {
             tcb.timers.retransmit = Instant::FAR_FUTURE;

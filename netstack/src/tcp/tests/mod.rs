@@ -5,6 +5,7 @@
 //! | the order and the outcome of the checks when a segment arrives (RFC 9293 section 3.10.7) | `arrives` |
 //! | flow control, small segments, ACKs, timers, ICMP, memory | `flow` |
 //! | loss recovery, segment by segment, and the congestion window | `recovery` |
+//! | losses found by time, tail loss probes, needless recoveries | `rack` |
 //! | closing with something unread, or with bytes that were not sent yet | `closing` |
 //! | timestamps of the peer | `timestamps` |
 //! | many segments in one turn | `batch` |
@@ -35,6 +36,7 @@ mod goodput;
 mod invariants;
 mod link;
 mod pump;
+mod rack;
 mod recovery;
 mod rig;
 mod timestamps;

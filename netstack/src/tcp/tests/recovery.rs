@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use super::rig::{ACK, Rig, plain, with_sack};
+use super::rig::{ACK, Rig, plain, with_sack, without_rack};
 use crate::base::Instant;
-use crate::tcp::send::inflight::Inflight;
+use crate::tcp::send::inflight::{Ack, Inflight, PathView, Progress};
 use crate::tcp::{Algorithm, SeqNum};
 
 /// Ten segments of 1,000 bytes in flight, sent one by one.
@@ -146,7 +146,7 @@ fn the_last_segment_of_a_flight_is_rescued() {
 
 #[test]
 fn a_timeout_resends_in_slow_start_and_spares_what_was_sacked() {
-    let mut rig = ten(Rig::established(with_sack()));
+    let mut rig = ten(Rig::established(without_rack()));
     rig.recv_sack(1, &[(3_001, 4_001)]);
     let sent = rig.pass(250);
     assert_eq!((sent[0].at_millis, sent[0].seq), (210, 1));
@@ -273,7 +273,7 @@ fn the_congestion_window_is_no_bottleneck_without_loss() {
 fn stamped() -> crate::base::TcpConfig {
     crate::base::TcpConfig {
         timestamps: true,
-        ..with_sack()
+        ..without_rack()
     }
 }
 
@@ -319,7 +319,7 @@ fn a_needed_timeout_is_not() {
 
 #[test]
 fn the_timer_is_restarted_when_the_head_is_sent_again() {
-    let mut rig = Rig::established(with_sack());
+    let mut rig = Rig::established(without_rack());
     rig.send(8_000);
     rig.out();
     // The loss is found just before the timer expires.
@@ -351,12 +351,27 @@ fn one_late_acknowledgment_on_a_steady_long_path_is_no_timeout() {
 
 // Marks of earlier recoveries, when half of the sequence space has gone by
 
+/// Takes an acknowledgment without SACK.
+fn acknowledge(flight: &mut Inflight, ack: SeqNum, bare: bool) -> Progress {
+    let input = Ack {
+        ack,
+        blocks: &[],
+        bare,
+        echoed_millis: None,
+        path: PathView {
+            mss: 1_000,
+            ..PathView::default()
+        },
+    };
+    flight.on_ack(&input, &mut Instant::ZERO.into())
+}
+
 /// Sends and acknowledges 3 GiB.
 fn three_gib(flight: &mut Inflight) {
     for _ in 0..6 {
         flight.on_sent(1 << 29, Instant::ZERO);
         let end = flight.nxt();
-        flight.on_ack(end, &[], false, 1_000, &mut Instant::ZERO.into());
+        acknowledge(flight, end, false);
     }
 }
 
@@ -368,7 +383,7 @@ fn fast_retransmit_without_sack_works_after_two_gib() {
     let una = flight.una();
     let mut entered = false;
     for _ in 0..3 {
-        let progress = flight.on_ack(una, &[], true, 1_000, &mut Instant::ZERO.into());
+        let progress = acknowledge(&mut flight, una, true);
         entered |= progress.entered_recovery;
     }
     assert!(entered);

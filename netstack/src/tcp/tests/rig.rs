@@ -98,6 +98,14 @@ pub(super) fn with_sack() -> TcpConfig {
     }
 }
 
+/// SACK, with losses found by count and by the retransmission timer alone.
+pub(super) fn without_rack() -> TcpConfig {
+    TcpConfig {
+        rack_tlp: false,
+        ..with_sack()
+    }
+}
+
 pub(super) fn open() -> Open {
     Open {
         isn: ISS,

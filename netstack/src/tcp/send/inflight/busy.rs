@@ -1,0 +1,220 @@
+//! The part of the sending state that exists while several records, or losses, are in flight.
+
+use core::time::Duration;
+
+use super::Mode;
+use super::news::News;
+use super::recovery::Frto;
+use crate::base::Instant;
+use crate::tcp::send::record::{Fate, Record, Records};
+use crate::tcp::seq::SeqNum;
+
+/// What is in flight, and the stage of its recovery.
+#[derive(Debug)]
+pub(super) struct Busy {
+    pub(super) records: Records,
+    /// Bytes that the peer SACKed.
+    pub(super) sacked: u32,
+    /// Bytes that are lost and not sent again.
+    pub(super) lost: u32,
+    /// Bytes that have arrived according to duplicate ACKs of a peer without SACK.
+    pub(super) dup_bytes: u32,
+    pub(super) dup_acks: u16,
+    pub(super) mode: Mode,
+    /// The first retransmission of a recovery does not wait for the congestion window.
+    pub(super) urgent: bool,
+    pub(super) rescued: bool,
+    pub(super) frto: Frto,
+    /// Number and end of the last transmission that arrived, and its round trip (RACK.segment).
+    pub(super) newest: Option<(u32, SeqNum)>,
+    pub(super) newest_rtt: Duration,
+    /// End of the highest that arrived (RACK.fack).
+    pub(super) fack: SeqNum,
+    /// What was sent once and lies below is lost, by count.
+    pub(super) counted_edge: SeqNum,
+    /// No lost record begins below.
+    lost_from: SeqNum,
+    /// End of the highest that was sent again.
+    pub(super) resent_to: SeqNum,
+    /// Time at which the reordering window of all that was overtaken is over.
+    pub(super) reorder_at: Instant,
+}
+
+impl Busy {
+    pub(super) fn new(una: SeqNum, first: Record) -> Self {
+        let resent_to = if first.resent { first.end } else { una };
+        Self {
+            records: Records::new(una, first),
+            sacked: 0,
+            lost: 0,
+            dup_bytes: 0,
+            dup_acks: 0,
+            mode: Mode::Open,
+            urgent: false,
+            rescued: false,
+            frto: Frto::Off,
+            newest: None,
+            newest_rtt: Duration::ZERO,
+            fack: una,
+            counted_edge: una,
+            lost_from: una,
+            resent_to,
+            reorder_at: Instant::FAR_FUTURE,
+        }
+    }
+
+    /// Takes the cumulative acknowledgment, which advances.
+    pub(super) fn acknowledge(&mut self, ack: SeqNum, news: &mut News) {
+        while let Some((start, record)) = self.records.pop_acked(ack) {
+            self.on_acked(&record, start, record.end, news);
+        }
+        if let Some((start, record)) = self.records.trim_front(ack) {
+            self.on_acked(&record, start, ack, news);
+        }
+        self.fack = self.fack.max(ack);
+        self.counted_edge = self.counted_edge.max(ack);
+        self.lost_from = self.lost_from.max(ack);
+        self.resent_to = self.resent_to.max(ack);
+        if self.records.get(0).is_some_and(|r| r.fate == Fate::Sacked) {
+            // The peer dropped what it had SACKed (RFC 2018 section 8).
+            self.forget_sacks(ack);
+        }
+    }
+
+    fn on_acked(&mut self, record: &Record, from: SeqNum, to: SeqNum, news: &mut News) {
+        match record.fate {
+            Fate::Sacked => {
+                self.sacked -= to - from;
+                return;
+            }
+            Fate::Lost => self.lost -= to - from,
+            Fate::InFlight => {}
+        }
+        news.take(record, from, to, self.fack, true);
+    }
+
+    /// Returns the end of the first segment in flight, of at most `mss` bytes.
+    pub(super) fn first_segment_end(&self, una: SeqNum, mss: u32) -> SeqNum {
+        let end = una + mss;
+        self.records.get(0).map_or(end, |first| end.min(first.end))
+    }
+
+    /// Treats what the peer SACKed as in flight.
+    pub(super) fn forget_sacks(&mut self, una: SeqNum) {
+        let mut index = 0;
+        while let Some(record) = self.records.get(index) {
+            if record.fate == Fate::Sacked {
+                // Its history is forgotten: no sample comes from it.
+                self.resent_to = self.resent_to.max(record.end);
+                self.records.mark_resent(index);
+                index = self.records.set_fate(index, Fate::InFlight);
+            }
+            index += 1;
+        }
+        self.sacked = 0;
+        self.fack = una;
+        self.newest = None;
+    }
+
+    /// Notes the last transmission that arrived with an acknowledgment.
+    pub(super) fn on_newest(&mut self, newest: &Record, now: Instant) {
+        self.newest_rtt = now.saturating_since(newest.sent_at);
+        let arrived = (newest.serial, newest.end);
+        if self
+            .newest
+            .is_none_or(|known| super::news::is_sent_after(arrived, known))
+        {
+            self.newest = Some(arrived);
+        }
+    }
+
+    /// Notes that `from..record.end` was sent again.
+    pub(super) fn on_resent(&mut self, from: SeqNum, record: Record) {
+        let to = record.end;
+        let mut index = self.records.index_of(from);
+        while let Some(part) = self.records.get(index) {
+            let start = self.records.start_of(index);
+            if !start.before(to) {
+                break;
+            }
+            let len = part.end.min(to) - start.max(from);
+            match part.fate {
+                Fate::Lost => self.lost -= len,
+                Fate::Sacked => self.sacked -= len,
+                Fate::InFlight => {}
+            }
+            index += 1;
+        }
+        self.records.replace(from, to, record);
+        if self.lost_from.within(from, to) {
+            self.lost_from = to;
+        }
+        self.resent_to = self.resent_to.max(to);
+        self.urgent = false;
+    }
+
+    /// Makes record number `index`, which is in flight, lost. Returns the number of the record that it
+    /// is part of then.
+    pub(super) fn set_lost(&mut self, index: usize) -> usize {
+        let start = self.records.start_of(index);
+        let Some(record) = self.records.get(index) else {
+            return index;
+        };
+        if self.lost == 0 || start.before(self.lost_from) {
+            self.lost_from = start;
+        }
+        self.lost += record.end - start;
+        self.records.set_fate(index, Fate::Lost)
+    }
+
+    /// Takes everything lost as in flight: it was not lost.
+    pub(super) fn unmark_lost(&mut self) {
+        let mut index = 0;
+        while self.lost > 0
+            && let Some(record) = self.records.get(index)
+        {
+            if record.fate == Fate::Lost {
+                index = self.records.set_fate(index, Fate::InFlight);
+            }
+            index += 1;
+            if index >= self.records.len() {
+                self.lost = 0;
+            }
+        }
+    }
+
+    /// Returns the first lost range.
+    pub(super) fn next_lost(&self) -> Option<(SeqNum, SeqNum)> {
+        if self.lost == 0 {
+            return None;
+        }
+        let from = self.records.index_of(self.lost_from);
+        (from..self.records.len())
+            .filter_map(|index| Some((index, self.records.get(index)?)))
+            .find(|(_, record)| record.fate == Fate::Lost)
+            .map(|(index, record)| (self.records.start_of(index), record.end))
+    }
+
+    /// Checks what must hold whatever the peer sends.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(super) fn check(&self, una: SeqNum, nxt: SeqNum) {
+        if !crate::tcp::invariants::walk_is_due(self.records.len()) {
+            return;
+        }
+        self.records.check(una, nxt);
+        assert_eq!(self.sacked, self.records.count(Fate::Sacked));
+        assert_eq!(self.lost, self.records.count(Fate::Lost));
+        assert!(self.dup_bytes <= nxt - una);
+        assert!(self.fack.at_or_after(una) && self.fack.at_or_before(nxt));
+        assert!(
+            self.mode != Mode::Open || self.lost == 0,
+            "a loss without a recovery"
+        );
+        let first = self.records.iter().find(|(_, r)| r.fate == Fate::Lost);
+        let first = first.map(|(start, record)| (start, record.end));
+        assert_eq!(self.next_lost(), first, "the first loss is found");
+        if let Some((_, record)) = self.records.iter().find(|(_, r)| r.resent) {
+            assert!(record.end.at_or_before(self.resent_to) || record.fate == Fate::Sacked);
+        }
+    }
+}

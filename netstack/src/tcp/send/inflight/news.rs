@@ -1,0 +1,93 @@
+//! The news of one acknowledgment: what arrived, piece by piece.
+
+use super::Ack;
+use crate::base::Instant;
+use crate::tcp::send::record::Record;
+use crate::tcp::seq::SeqNum;
+use core::time::Duration;
+
+/// What an acknowledgment says to have arrived.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) now: Instant,
+    echoed_millis: Option<u64>,
+    min_rtt: Duration,
+    /// Bytes that arrived.
+    pub(super) bytes: u32,
+    /// What was sent last of it, without retransmissions that could be confused with their originals.
+    pub(super) newest: Option<Record>,
+    /// Send time of the first of what was acknowledged cumulatively and sent once.
+    pub(super) oldest_acked: Option<Instant>,
+    /// Send time of the last of what was sent once.
+    pub(super) newest_clean: Option<Instant>,
+    /// Start of the first piece that was sent once.
+    pub(super) first_original: Option<SeqNum>,
+    /// Something that was sent once arrived after something that was sent later.
+    pub(super) is_reordered: bool,
+}
+
+impl News {
+    pub(super) fn new(input: &Ack<'_>, now: Instant) -> Self {
+        Self {
+            now,
+            echoed_millis: input.echoed_millis,
+            min_rtt: input.path.min_rtt.unwrap_or_default(),
+            bytes: 0,
+            newest: None,
+            oldest_acked: None,
+            newest_clean: None,
+            first_original: None,
+            is_reordered: false,
+        }
+    }
+
+    /// Takes `from..to`, a part of `record` that was not known to have arrived. `fack` is the end of the
+    /// highest that was. `cumulative`: by the acknowledgment number, not by SACK.
+    pub(super) fn take(
+        &mut self,
+        record: &Record,
+        from: SeqNum,
+        to: SeqNum,
+        fack: SeqNum,
+        cumulative: bool,
+    ) {
+        self.bytes += to - from;
+        if record.resent {
+            if self.is_ambiguous(record) {
+                return;
+            }
+        } else {
+            let at = record.sent_at;
+            if cumulative {
+                self.oldest_acked = Some(self.oldest_acked.map_or(at, |oldest| oldest.min(at)));
+            }
+            self.newest_clean = Some(self.newest_clean.map_or(at, |newest| newest.max(at)));
+            self.first_original = Some(self.first_original.map_or(from, |first| first.min(from)));
+            self.is_reordered |= to.before(fack);
+        }
+        let piece = Record { end: to, ..*record };
+        let is_newer = match &self.newest {
+            None => true,
+            Some(newest) => is_sent_after((piece.serial, piece.end), (newest.serial, newest.end)),
+        };
+        if is_newer {
+            self.newest = Some(piece);
+        }
+    }
+
+    /// Returns true if the acknowledgment of a retransmission may be that of an earlier copy (RFC 8985
+    /// section 6.2 step 2).
+    fn is_ambiguous(&self, record: &Record) -> bool {
+        let earlier = self
+            .echoed_millis
+            .is_some_and(|echoed| echoed < record.sent_at.as_millis());
+        earlier || self.now.saturating_since(record.sent_at) < self.min_rtt
+    }
+}
+
+/// Returns true if transmission `a` is later than `b`, by their numbers and ends: what was sent together
+/// was sent in the order of its sequence numbers.
+pub(super) fn is_sent_after(a: (u32, SeqNum), b: (u32, SeqNum)) -> bool {
+    let (later, same) = (SeqNum(a.0).after(SeqNum(b.0)), a.0 == b.0);
+    later || (same && a.1.after(b.1))
+}

@@ -1,0 +1,105 @@
+//! Tail loss probes (TLP, RFC 8985 section 7): when acknowledgments cease, one segment more brings one that
+//! shows what is lost.
+
+use super::{Ack, Inflight, Mode};
+use crate::base::Instant;
+use crate::tcp::seq::SeqNum;
+
+/// The kind of the last probe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// There is none that waits for its acknowledgment.
+    None,
+    /// New bytes.
+    Fresh,
+    /// The last segment again.
+    Resent,
+}
+
+/// The probe in flight (TLP.end_seq and TLP.is_retrans).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probe {
+    end: SeqNum,
+    kind: Kind,
+    /// A round trip was measured since the last probe.
+    permitted: bool,
+}
+
+impl Probe {
+    pub(super) fn none(at: SeqNum) -> Self {
+        Self {
+            end: at,
+            kind: Kind::None,
+            permitted: true,
+        }
+    }
+
+    /// Returns true if the probe sent again what ends at `end`.
+    pub(super) fn is_resent_up_to(&self, end: SeqNum) -> bool {
+        self.kind == Kind::Resent && self.end == end
+    }
+
+    /// Forgets the probe: a recovery begins.
+    pub(super) fn reset(&mut self) {
+        self.kind = Kind::None;
+    }
+}
+
+impl Inflight {
+    /// Returns true if a probe may be sent when acknowledgments cease (RFC 8985 sections 7.2 and 7.3).
+    pub(crate) fn may_probe(&self) -> bool {
+        self.sack
+            && self.outstanding() > 0
+            && self.mode() == Mode::Open
+            && self.sacked() == 0
+            && self.probe.kind == Kind::None
+            && self.probe.permitted
+    }
+
+    /// Notes that a round trip was measured.
+    pub(crate) fn permit_probe(&mut self) {
+        self.probe.permitted = true;
+    }
+
+    /// Notes that the segment that was just sent for the first time is a probe.
+    pub(crate) fn on_probed(&mut self) {
+        self.probe = Probe {
+            end: self.nxt,
+            kind: Kind::Fresh,
+            permitted: false,
+        };
+    }
+
+    /// Notes that the last `len` bytes were sent again as a probe.
+    pub(crate) fn on_probe_resent(&mut self, seq: SeqNum, len: u32, now: Instant) {
+        self.resend(seq, len, now);
+        self.probe = Probe {
+            end: self.nxt,
+            kind: Kind::Resent,
+            permitted: false,
+        };
+    }
+
+    /// Judges the probe by an acknowledgment (RFC 8985 section 7.4.2). `duplicated`: the acknowledgment
+    /// reports a duplicate of it; `advanced`: it advanced SND.UNA. Returns true if it repaired a loss.
+    pub(super) fn judge_probe(
+        &mut self,
+        input: &Ack<'_>,
+        duplicated: bool,
+        advanced: bool,
+    ) -> bool {
+        let Probe { end, kind, .. } = self.probe;
+        if kind == Kind::None || input.ack.before(end) {
+            return false;
+        }
+        let beyond = input.ack.after(end);
+        let answered = kind == Kind::Fresh
+            || duplicated
+            || beyond
+            || (input.bare && input.blocks.is_empty() && !advanced);
+        if answered {
+            self.probe.reset();
+        }
+        answered && kind == Kind::Resent && !duplicated && beyond
+    }
+}
