@@ -42,8 +42,11 @@
 //!
 //! [`engine::worker::Worker::turn`] does everything that can be done at one instant, and returns whether
 //! another turn at once may find more, and when the next timer is due. [`Stack::builder`] starts a thread
-//! for each device queue that turns a worker on the machine's clock; [`engine::sim::Simulation`] turns workers
-//! on virtual time, repeatably from a seed.
+//! for each device queue that turns a worker on the machine's clock
+//! ([`start`](net::StackBuilder::start)), or makes futures for the program's runtime
+//! ([`drive`](net::StackBuilder::drive)), or leaves the turns and the time to a loop of the program's
+//! ([`manual`](net::StackBuilder::manual)). [`engine::sim::Simulation`] turns workers on virtual time, repeatably
+//! from a seed.
 //!
 //! # Features
 //!

@@ -83,6 +83,7 @@ async fn hyper_serves_and_asks_unmodified() {
                     .header("host", SERVER)
                     .body(Full::new(Bytes::from(vec![b'x'; size])))
                     .expect("request");
+                ask.ready().await.expect("ready for a request");
                 let answer = ask.send_request(request).await.expect("answer");
                 let body = answer.into_body().collect().await.expect("body").to_bytes();
                 assert_eq!(body, format!("{path} with {size} bytes"));
@@ -286,6 +287,44 @@ async fn services_run_beside_the_packets() {
     assert_eq!(host.slabs_in_use(), (0, 0), "slabs leaked");
     let audit = host.audit();
     assert!(audit.iter().all(packet::buf::Audit::is_clean), "{audit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_is_taken_back_from_its_service() {
+    let (client, host) = stacks();
+    let ask = async |sent: &'static [u8]| {
+        let connecting = TcpStream::connect(&client, server(7));
+        let mut stream = bounded(connecting).await.expect("connect");
+        stream.write_all(sent).await.expect("write");
+        stream
+    };
+    let answer = async |stream: &mut TcpStream| {
+        let mut got = [0; 6];
+        bounded(stream.read_exact(&mut got)).await.expect("read");
+        got
+    };
+    let listener = TcpListener::bind_now(&host, server(7)).expect("bind");
+    let serving = listener
+        .serve(|stream, _| tests::transfer::echo(stream))
+        .expect("serve");
+    let mut early = ask(b"served").await;
+    assert_eq!(&answer(&mut early).await, b"served");
+
+    let listener = serving.stop();
+    let mut late = ask(b"queued").await;
+    let (mut accepted, _) = bounded(listener.accept()).await.expect("accept");
+    assert_eq!(&answer(&mut accepted).await, b"queued");
+    accepted.write_all(b"by us!").await.expect("write");
+    assert_eq!(&answer(&mut late).await, b"by us!");
+    // What the service has goes on, and the port closes with the listener.
+    early.write_all(b"still!").await.expect("write");
+    assert_eq!(&answer(&mut early).await, b"still!");
+    drop(listener);
+    let refused = bounded(TcpStream::connect(&client, server(7))).await;
+    assert_eq!(
+        refused.expect_err("closed").kind(),
+        io::ErrorKind::ConnectionRefused
+    );
 }
 
 /// A service may own anything, even the stack itself; a waker may own a whole task. The stack must hold no

@@ -17,6 +17,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use packet::Buffers;
@@ -90,6 +91,19 @@ pub trait Device: Send + 'static {
     /// The operating system refused to wait.
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
+    /// Registers the task of `cx`, the only one that waits, to be woken when a packet may be there or
+    /// [`Unpark::unpark`] is called. Ready if that is so already, or was since the last call.
+    ///
+    /// # Errors
+    /// `Unsupported`, as by default: only [`Device::park`] waits for this device.
+    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "only a thread can wait for this device: start the stack with threads of its own",
+        )))
+    }
+
     /// Returns the handle that ends a `park`, the same one from each call.
     fn unparker(&self) -> Arc<dyn Unpark>;
 }
@@ -116,6 +130,10 @@ impl Device for Box<dyn Device> {
 
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         (**self).park(timeout)
+    }
+
+    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_park(cx)
     }
 
     fn unparker(&self) -> Arc<dyn Unpark> {

@@ -23,8 +23,10 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{self, Context};
 use std::time::Duration;
 
+use atomic_waker::AtomicWaker;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -218,17 +220,29 @@ impl Unpark for EpollUnparker {
     }
 }
 
-/// Parks a thread that has no file descriptor to wait for.
+/// Parks a thread, or a task, that has no file descriptor to wait for.
 #[derive(Debug)]
 pub(super) struct MemoryWake {
     state: State,
+    task: AtomicWaker,
 }
 
 impl MemoryWake {
     pub(super) fn new() -> Self {
         Self {
             state: State::new(),
+            task: AtomicWaker::new(),
         }
+    }
+
+    /// Registers the task of `cx` to be woken by `unpark`. Ready if that was called since the last time.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> task::Poll<()> {
+        self.task.register(cx.waker());
+        if self.state.0.swap(PARKED, Ordering::AcqRel) == NOTIFIED {
+            self.state.leave();
+            return task::Poll::Ready(());
+        }
+        task::Poll::Pending
     }
 
     /// Sleeps until `unpark` or `timeout`.
@@ -255,6 +269,7 @@ impl Unpark for MemoryWake {
         if self.state.notify() {
             // Waking no thread is fine: it was about to return on its own.
             let _ = futex::wake(&self.state.0, futex::Flags::PRIVATE, 1);
+            self.task.wake();
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Workers, timers and turns.
 //!
 //! A [`worker::Worker`] owns one device queue, the timers of its connections and the tasks that run
-//! beside them; [`threads`] turns workers on the machine's clock, [`sim`] on virtual time.
+//! beside them; [`threads`] turns workers on the machine's clock, [`future`] inside a program's runtime or loop,
+//! [`sim`] on virtual time.
 
 #[cfg(any(test, feature = "invariants"))]
 mod check;
 pub mod clock;
+pub mod future;
 mod pauses;
 pub mod sim;
 mod tasks;

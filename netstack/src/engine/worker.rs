@@ -9,6 +9,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use lockorder::Key;
 use packet::frame::RxPacket;
@@ -180,6 +181,38 @@ impl<D: Device + ?Sized> Worker<D> {
         let parked = call_device(|| device.park(until.map(|until| until - now)));
         self.mailbox.awake();
         parked
+    }
+
+    /// Registers the task of `cx` to be woken by a packet or a message. Ready if there may be one now.
+    ///
+    /// # Errors
+    /// The device can only be waited for by a thread.
+    pub(super) fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let device = &mut self.device;
+        let polled = catch("a device", || device.poll_park(cx)).unwrap_or_else(|message| {
+            Poll::Ready(Err(io::Error::other(format!(
+                "its code panicked: {message}"
+            ))))
+        });
+        // Said after the device has the waker: whoever leaves work from here on wakes the task.
+        if polled.is_pending() && !self.mailbox.fall_asleep() {
+            return Poll::Ready(Ok(()));
+        }
+        polled
+    }
+
+    /// Announces that the worker does not sleep.
+    pub(super) fn awake(&self) {
+        self.mailbox.awake();
+    }
+
+    /// Ends the whole stack for `reason`, unless it has ended, and returns the reason of its end. Lets go of
+    /// everything that this worker has.
+    pub(super) fn end(self, reason: EndReason) -> EndReason {
+        let host = Arc::clone(&self.host);
+        self.end_stack(reason.clone());
+        self.finish();
+        host.ending.reason().cloned().unwrap_or(reason)
     }
 
     fn next_timer(&self) -> Option<Instant> {

@@ -17,6 +17,8 @@ mod tcp_stream;
 mod udp_socket;
 
 pub use crate::demux::Destinations;
+pub use crate::engine::future::{Driver, Sleep, Timer, Turns};
+pub use crate::engine::worker::Progress;
 pub use crate::ip::prefix::{Prefix, PrefixError};
 pub use crate::stack::addresses::AddressChangeError;
 pub use crate::stack::ending::EndReason;
@@ -26,6 +28,6 @@ pub use shutdown::ShutdownReport;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stack::Stack;
 pub use start::{StackBuilder, StartError};
-pub use tcp_listener::TcpListener;
+pub use tcp_listener::{Serving, TcpListener};
 pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::stack::{Joins, Stack};
-use crate::base::Config;
+use crate::base::{Config, Instant};
 use crate::device::Device;
 use crate::engine::clock::Clock;
+use crate::engine::future::{Driver, Timer, Turns};
 use crate::engine::threads::{self, Spinners};
 use crate::engine::worker::Worker;
 use crate::ip::prefix::Prefix;
@@ -97,26 +98,13 @@ impl StackBuilder {
     /// No device was given, the configuration or an address cannot be used, or a thread could not be
     /// started.
     pub fn start(self, devices: Vec<Box<dyn Device>>) -> Result<Stack, StartError> {
-        let Some(first) = devices.first() else {
-            return Err(StartError::NoDevice);
-        };
-        let caps = first.caps();
-        let seed = match self.seed {
-            Some(seed) => seed,
-            None => entropy()?,
-        };
-        let workers = devices.len();
-        let host = Host::new(self.config, &self.addresses, caps, workers, seed)?;
-        for prefix in self.any {
-            addresses::add_any(&host, prefix)?;
-        }
         let clock = Clock::start();
+        let (host, workers) = self.workers(devices, clock.now())?;
         host.set_time_source(Box::new(move || clock.now()));
         let spinners = Spinners::for_this_machine();
-        let mut joins = Joins::with_capacity(workers);
-        for (index, device) in devices.into_iter().enumerate() {
-            let worker = Worker::new(Arc::clone(&host), index, device, clock.now());
-            let name = format!("netstack-{index}");
+        let mut joins = Joins::with_capacity(workers.len());
+        for worker in workers {
+            let name = format!("netstack-{}", worker.index());
             match threads::start(name, worker, clock, Arc::clone(&spinners)) {
                 Ok(join) => joins.push(join),
                 Err(error) => {
@@ -126,8 +114,92 @@ impl StackBuilder {
                 }
             }
         }
-        tracing::info!(workers, mtu = caps.mtu, addresses = ?self.addresses, "stack started");
         Ok(Stack::new(host, joins))
+    }
+
+    /// Makes one [`Driver`] for each device queue: futures for tokio's runtime, which the program spawns
+    /// or awaits. The stack runs there instead of on threads of its own.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use netstack::device::channel::{ChannelConfig, channel};
+    /// use netstack::net::Stack;
+    ///
+    /// let (device, pipe) = channel(ChannelConfig::default());
+    /// let (stack, drivers) = Stack::builder()
+    ///     .address("10.77.0.2".parse()?, 24)
+    ///     .drive(vec![Box::new(device)])?;
+    /// for driver in drivers {
+    ///     tokio::spawn(driver);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// No device was given, or the configuration or an address cannot be used.
+    pub fn drive(self, devices: Vec<Box<dyn Device>>) -> Result<(Stack, Vec<Driver>), StartError> {
+        self.drive_with(devices, || {
+            Box::new(|pause| Box::pin(tokio::time::sleep(pause)))
+        })
+    }
+
+    /// [`StackBuilder::drive`] for another runtime, whose timers `timer` makes: one for each driver.
+    ///
+    /// # Errors
+    /// As [`StackBuilder::drive`].
+    pub fn drive_with(
+        self,
+        devices: Vec<Box<dyn Device>>,
+        timer: impl Fn() -> Timer,
+    ) -> Result<(Stack, Vec<Driver>), StartError> {
+        let clock = Clock::start();
+        let (host, workers) = self.workers(devices, clock.now())?;
+        host.set_time_source(Box::new(move || clock.now()));
+        let drivers = workers
+            .into_iter()
+            .map(|worker| Driver::new(worker, clock, timer()));
+        let drivers = drivers.collect();
+        Ok((Stack::from_host(host), drivers))
+    }
+
+    /// Makes one [`Turns`] for each device queue: the program turns the workers in a loop of its own, and
+    /// brings the time, which begins at `now`.
+    ///
+    /// # Errors
+    /// As [`StackBuilder::drive`].
+    pub fn manual(
+        self,
+        devices: Vec<Box<dyn Device>>,
+        now: Instant,
+    ) -> Result<(Stack, Vec<Turns>), StartError> {
+        let (host, workers) = self.workers(devices, now)?;
+        let turns = workers.into_iter().map(Turns::new).collect();
+        Ok((Stack::from_host(host), turns))
+    }
+
+    /// Creates the host and its workers.
+    fn workers(
+        self,
+        devices: Vec<Box<dyn Device>>,
+        now: Instant,
+    ) -> Result<(Arc<Host>, Vec<Worker<dyn Device>>), StartError> {
+        let Some(first) = devices.first() else {
+            return Err(StartError::NoDevice);
+        };
+        let caps = first.caps();
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => entropy()?,
+        };
+        let count = devices.len();
+        let host = Host::new(self.config, &self.addresses, caps, count, seed)?;
+        for prefix in self.any {
+            addresses::add_any(&host, prefix)?;
+        }
+        let worker = |(index, device)| Worker::new(Arc::clone(&host), index, device, now);
+        let workers = devices.into_iter().enumerate().map(worker).collect();
+        tracing::info!(workers = count, mtu = caps.mtu, addresses = ?self.addresses, "stack started");
+        Ok((host, workers))
     }
 }
 

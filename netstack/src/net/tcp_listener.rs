@@ -127,7 +127,8 @@ impl TcpListener {
 
     /// Runs `handler` for each connection on the worker that owns it: no thread hands anything to
     /// another, and data that the handler writes leaves in the turn that received what it read. The
-    /// handler must not block. Consumes the listener: it serves until the stack ends.
+    /// handler must not block. Consumes the listener, which serves until the stack ends or
+    /// [`Serving::stop`] takes it back.
     ///
     /// ```no_run
     /// # fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
@@ -147,7 +148,7 @@ impl TcpListener {
     ///
     /// # Errors
     /// Never fails for a listener that is bound; it returns a `Result` for those to come.
-    pub fn serve<H, F>(mut self, handler: H) -> io::Result<()>
+    pub fn serve<H, F>(mut self, handler: H) -> io::Result<Serving>
     where
         H: Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -166,7 +167,8 @@ impl TcpListener {
             }) as TaskFuture
         }));
         self.serves = true;
-        listen::serve(&self.host, &self.listener, service)
+        listen::serve(&self.host, &self.listener, service)?;
+        Ok(Serving(self))
     }
 
     /// Returns the address that it listens on.
@@ -175,6 +177,29 @@ impl TcpListener {
     /// Never fails; it returns a `Result` as tokio does.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.listener.local)
+    }
+}
+
+/// A listener whose connections go to a service. Dropping this changes nothing.
+#[derive(Debug)]
+pub struct Serving(TcpListener);
+
+impl Serving {
+    /// Takes the listener back: the service gets no more connections, and those that it has are not
+    /// disturbed. New ones wait to be accepted; dropping the listener closes the port.
+    pub fn stop(self) -> TcpListener {
+        let Self(mut listener) = self;
+        listen::take_back(&listener.listener);
+        listener.serves = false;
+        listener
+    }
+
+    /// Returns the address that it listens on.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
     }
 }
 

@@ -34,6 +34,11 @@ pub enum EndReason {
         "the last handle of the stack was dropped; keep one for as long as its sockets are used"
     )]
     HandlesDropped,
+    /// The program dropped a driver of the stack.
+    #[error(
+        "a driver of the stack was dropped; await it or keep its task for as long as the stack is used"
+    )]
+    DriverDropped,
     /// A device is gone, or its code panicked.
     #[error("the device of worker {worker} failed, which ended the stack: {error}")]
     DeviceFailed {

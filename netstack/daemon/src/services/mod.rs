@@ -86,7 +86,9 @@ fn tcp<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    TcpListener::bind_now(stack, address)?.serve(move |stream, _peer| handler(stream))
+    TcpListener::bind_now(stack, address)?
+        .serve(move |stream, _peer| handler(stream))
+        .map(drop)
 }
 
 /// Serves `address` by one socket and one future per worker.

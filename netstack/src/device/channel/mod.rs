@@ -13,6 +13,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
@@ -247,6 +248,10 @@ impl Device for ChannelDevice {
 
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.shared.wake.park(timeout)
+    }
+
+    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.wake.poll(cx).map(Ok)
     }
 
     fn unparker(&self) -> Arc<dyn Unpark> {

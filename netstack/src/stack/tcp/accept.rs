@@ -173,6 +173,14 @@ impl<C> AcceptQueue<C> {
         }
     }
 
+    /// Takes connections back from the service: from now on they wait to be accepted. A closed listener
+    /// keeps closed.
+    pub(crate) fn take_back(&mut self) {
+        if let Taker::Service(_) = self.taker {
+            self.taker = Taker::Queue;
+        }
+    }
+
     /// Hands connections to `service` from now on, and returns those that were queued, which it
     /// takes too.
     ///

@@ -121,6 +121,15 @@ pub(crate) fn serve(host: &Host, listener: &Arc<Listener>, service: Service) -> 
     Ok(())
 }
 
+/// Takes the listener back from its service: connections wait to be accepted from now on.
+pub(crate) fn take_back(listener: &Listener) {
+    locked(|key| {
+        listener
+            .queue
+            .with(&mut key.ctx(), |queue, _| queue.take_back());
+    });
+}
+
 /// Takes the next connection that the listener has ready.
 pub(crate) fn poll_accept(
     host: &Host,
