@@ -26,7 +26,9 @@ use packet::frame::{RxPacket, TxPacket};
 use crate::base::{Counters, Instant, LinkCaps};
 
 pub mod channel;
+mod coalesce;
 mod config;
+mod cut;
 mod error;
 mod linear;
 mod link;

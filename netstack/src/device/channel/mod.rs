@@ -4,6 +4,9 @@
 //! [`channel`] creates a [`ChannelDevice`] for the stack and a [`PacketPipe`] for the program. The pipe
 //! has an async interface (`recv`, `send`, `Stream`, `Sink`, `poll_*`) and works with any runtime.
 //!
+//! The program sees packets no longer than the MTU. Inside, TCP works on super-segments: those that the stack
+//! sends are cut into packets as they are copied, and segments of the program that continue each other are merged.
+//!
 //! Each direction is a bounded queue without a lock. A packet that the stack sends into a full queue is
 //! dropped and counted, as on any link. A packet that the program sends into a full queue waits
 //! ([`PacketSender::send`]) or is returned ([`PacketSender::try_send`]). Dropping either end closes the
@@ -21,11 +24,11 @@ use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 use packet::Buffers;
 use packet::buf::{Payload, SMALL_SLAB_BYTES};
-use packet::checksum::RxChecksum;
 use packet::frame::{RxPacket, TxPacket};
 
+use super::coalesce::Train;
 use super::wake::MemoryWake;
-use super::{Device, Unpark, linear};
+use super::{Device, Unpark, cut, linear};
 use crate::base::counters::Counter;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
@@ -154,10 +157,11 @@ impl Device for ChannelDevice {
         LinkCaps {
             mtu: self.shared.mtu,
             max_packet: self.shared.mtu.into(),
+            // Super-segments are cut here, in one pass with the copy that sending takes anyway.
             offload: OffloadCaps {
-                tso: false,
+                tso: true,
                 uso: false,
-                tx_checksum: false,
+                tx_checksum: true,
             },
         }
     }
@@ -174,28 +178,26 @@ impl Device for ChannelDevice {
         let (mut taken, mut bytes) = (0, 0);
         // Loaded before the queue is read: packets sent before the sender was dropped are delivered.
         let sender_dropped = self.shared.sender_dropped.load(Ordering::Acquire);
+        let mut train: Option<Train> = None;
         while taken < max {
             let Some(packet) = self.shared.to_stack.pop() else {
                 break;
             };
             taken += 1;
-            // A small packet is copied, so that it does not keep the program's buffer, which may be large.
-            let data = if packet.len() <= SMALL_SLAB_BYTES {
-                buffers.copy_received(&packet)
-            } else {
-                Some(Payload::from(packet))
-            };
-            let Some(data) = data else {
-                counters.drop_packet(DropReason::NoReceiveBuffer);
+            bytes += packet.len() as u64;
+            let room = (max - taken) * packet.len();
+            if train
+                .as_mut()
+                .is_some_and(|train| train.push(&packet, room))
+            {
                 continue;
-            };
-            bytes += data.len() as u64;
-            out.push(RxPacket {
-                data,
-                checksum: RxChecksum::Unknown,
-                gso_size: 0,
-                arrived_nanos: now.as_nanos(),
-            });
+            }
+            if let Some(train) = train.replace(Train::new(packet)) {
+                receive(train, out, buffers, now, counters);
+            }
+        }
+        if let Some(train) = train {
+            receive(train, out, buffers, now, counters);
         }
         if taken > 0 {
             counters.add(Counter::PacketsIn, taken as u64);
@@ -211,28 +213,28 @@ impl Device for ChannelDevice {
         let (mut sent, mut bytes) = (0, 0);
         let dropped = self.shared.receiver_dropped.load(Ordering::Acquire);
         for packet in batch.drain(..) {
-            if dropped || linear::write(&packet, &mut self.scratch).is_err() {
-                counters.drop_packet(DropReason::TransmitFailed);
-                continue;
-            }
-            if self.scratch.len() > usize::from(self.shared.mtu) {
-                counters.drop_packet(DropReason::TooBig);
-                continue;
-            }
-            let len = self.scratch.len() as u64;
-            match self
-                .shared
-                .from_stack
-                .push(Bytes::copy_from_slice(&self.scratch))
-            {
-                Ok(()) => {
+            let mut push = |packet: Bytes| {
+                let len = packet.len() as u64;
+                if self.shared.from_stack.push(packet).is_ok() {
                     sent += 1;
                     bytes += len;
-                }
-                Err(_full) => {
+                } else {
                     self.shared.dropped.fetch_add(1, Ordering::Relaxed);
                     counters.drop_packet(DropReason::TransmitFailed);
                 }
+            };
+            if dropped {
+                counters.drop_packet(DropReason::TransmitFailed);
+            } else if packet.offload.segment.is_some() {
+                if cut::cut(&packet, push).is_err() {
+                    counters.drop_packet(DropReason::TransmitFailed);
+                }
+            } else if linear::write(&packet, &mut self.scratch).is_err() {
+                counters.drop_packet(DropReason::TransmitFailed);
+            } else if self.scratch.len() > usize::from(self.shared.mtu) {
+                counters.drop_packet(DropReason::TooBig);
+            } else {
+                push(Bytes::copy_from_slice(&self.scratch));
             }
         }
         if sent > 0 {
@@ -256,6 +258,32 @@ impl Device for ChannelDevice {
 
     fn unparker(&self) -> Arc<dyn Unpark> {
         Arc::clone(&self.shared) as Arc<dyn Unpark>
+    }
+}
+
+/// Hands a packet, or several that were merged, to the stack.
+fn receive(
+    train: Train,
+    out: &mut Vec<RxPacket>,
+    buffers: &Buffers,
+    now: Instant,
+    counters: &Counters,
+) {
+    let merged = train.finish();
+    // A small packet is copied, so that it does not keep the program's buffer, which may be large.
+    let data = if merged.data.len() <= SMALL_SLAB_BYTES {
+        buffers.copy_received(&merged.data)
+    } else {
+        Some(Payload::from(merged.data))
+    };
+    match data {
+        Some(data) => out.push(RxPacket {
+            data,
+            checksum: merged.checksum,
+            gso_size: merged.gso_size,
+            arrived_nanos: now.as_nanos(),
+        }),
+        None => counters.drop_packet(DropReason::NoReceiveBuffer),
     }
 }
 

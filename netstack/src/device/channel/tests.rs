@@ -2,6 +2,7 @@
 
 use futures::{SinkExt, StreamExt as _};
 use packet::Payload;
+use packet::checksum::RxChecksum;
 use packet::frame::ChecksumOffload;
 
 use super::*;
