@@ -8,7 +8,7 @@
 //!
 //! The second form needs valgrind, and counts: each case runs in a process of its own under
 //! `callgrind`, once with few rounds and once with more, and what the added rounds cost,
-//! divided by their number, is the answer. It is the same at every run.
+//! divided by their number, is the answer. It is the same at every run of one binary.
 //!
 //! Each peer is used as its documentation says for a thread that locks again and again: keys
 //! and contexts are had once, collections are made once unless the case says otherwise.
@@ -78,11 +78,26 @@ const CASES: &[Case] = &[
             *black_box(&lock).lock() += 1;
         }
     }),
+    ("one lock", "parking_lot 0.12", |rounds| {
+        let lock = parking_lot_012::Mutex::new(0u64);
+        for _ in 0..rounds {
+            *black_box(&lock).lock() += 1;
+        }
+    }),
     ("one lock", "happylock", |rounds| {
         let mut key = happylock::ThreadKey::get().unwrap();
         let lock = happylock::Mutex::new(0u64);
         for _ in 0..rounds {
             black_box(&lock).scoped_lock(&mut key, |value| *value += 1);
+        }
+    }),
+    ("one lock", "happylock guard", |rounds| {
+        let mut key = happylock::ThreadKey::get().unwrap();
+        let lock = happylock::Mutex::new(0u64);
+        for _ in 0..rounds {
+            let mut value = black_box(&lock).lock(key);
+            *value += 1;
+            key = happylock::Mutex::unlock(value);
         }
     }),
     ("one lock", "lock_ordering", |rounds| {
@@ -131,6 +146,12 @@ const CASES: &[Case] = &[
         let lock = Leaf::<Stack, u64>::new(0);
         for _ in 0..rounds {
             black_box(&lock).with(|value| *value += 1).unwrap();
+        }
+    }),
+    ("one lock", "parking_lot try", |rounds| {
+        let lock = parking_lot::Mutex::new(0u64);
+        for _ in 0..rounds {
+            *black_box(&lock).try_lock().unwrap() += 1;
         }
     }),
     ("one lock", "lockorder try, any order", |rounds| {
@@ -220,12 +241,36 @@ const CASES: &[Case] = &[
             *c.lock() += *a + *b;
         }
     }),
+    ("three levels", "parking_lot 0.12", |rounds| {
+        let locks = [const { parking_lot_012::Mutex::new(0u64) }; 3];
+        for _ in 0..rounds {
+            let [a, b, c] = black_box(&locks);
+            let a = a.lock();
+            let b = b.lock();
+            *c.lock() += *a + *b;
+        }
+    }),
     ("three levels", "happylock, all at once", |rounds| {
         let mut key = happylock::ThreadKey::get().unwrap();
         let locks = [const { happylock::Mutex::new(0u64) }; 3];
         let set = OwnedLockCollection::new(locks);
         for _ in 0..rounds {
             black_box(&set).scoped_lock(&mut key, |[a, b, c]| *c += *a + *b);
+        }
+    }),
+    ("three levels", "happylock, by position", |rounds| {
+        let mut key = happylock::ThreadKey::get().unwrap();
+        let [a, b, c] = [const { happylock::Mutex::new(0u64) }; 3];
+        let set = OwnedLockCollection::new((a, b, c));
+        let mut context = set.context();
+        for _ in 0..rounds {
+            let locks = black_box(&mut context).tuple(key);
+            let (a, locks) = locks.lock_0();
+            let (b, locks) = locks.lock_1();
+            let (mut c, _) = locks.lock_2();
+            **c += **a + **b;
+            drop((c, b, a));
+            key = context.unlock().unwrap();
         }
     }),
     ("three levels", "lock_ordering", |rounds| {
