@@ -17,8 +17,8 @@ use crate::file;
 use crate::settings::{MIN_MTU_V6, Parts, Settings};
 use crate::sources::Sources;
 use crate::values::{
-    Queues, Services, TunName, parse_ip4, parse_ip6, parse_mtu, parse_net4, parse_net6,
-    parse_offload,
+    Queues, Services, TunName, parse_ip4, parse_ip6, parse_memory, parse_mtu, parse_net4,
+    parse_net6, parse_offload,
 };
 
 /// A host of its own behind a TUN device: IPv4, IPv6, ICMP, UDP and TCP in user space.
@@ -76,6 +76,10 @@ pub struct RunArgs {
     /// Services, separated by commas: echo 7, discard 9, daytime 13, chargen 19, http 80 [default: all].
     #[arg(long, value_name = "LIST")]
     services: Option<Services>,
+    /// Memory for packets, in bytes, or with K, M or G: at least 1M [default: a sixteenth of the machine's,
+    /// from 32M to 1G].
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    memory: Option<usize>,
     /// Captures every packet of the device to this file.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -110,9 +114,14 @@ impl RunArgs {
         };
         let names = flags.flags();
         let Some(path) = &self.config else {
-            return Settings::from_parts(flags, Config::default(), Sources::new(names, None));
+            let stack = Config {
+                memory_bytes: self.memory,
+                ..Config::default()
+            };
+            return Settings::from_parts(flags, stack, Sources::new(names, None));
         };
-        let (from_file, stack, text) = file::read(path)?;
+        let (from_file, mut stack, text) = file::read(path)?;
+        stack.memory_bytes = self.memory.or(stack.memory_bytes);
         let sources = Sources::new(names, Some(text));
         Settings::from_parts(flags.or(from_file), stack, sources)
     }

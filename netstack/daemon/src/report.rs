@@ -21,12 +21,17 @@ impl Source {
     pub(crate) fn read(&self) -> Vec<(String, u64)> {
         let counters = self.stack.counters();
         let (large, small) = self.stack.slabs_in_use();
+        let memory = self.stack.memory();
         let state = [
             ("connections", self.stack.connections()),
             ("half_open", self.stack.half_open()),
             ("time_waits", self.stack.time_waits()),
             ("large_slabs", large),
             ("small_slabs", small),
+            ("memory_used", memory.used),
+            ("memory_allocated", memory.allocated),
+            ("memory_limit", memory.limit),
+            ("memory_level", memory.level as usize),
         ];
         let state = state.map(|(name, count)| (name.to_owned(), count as u64));
         let events = Counter::ALL

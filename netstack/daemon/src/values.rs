@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use netstack::base::Config;
 use netstack::device::OffloadMode;
 use serde::Deserialize;
 
@@ -255,6 +256,23 @@ pub(crate) fn parse_mtu(text: &str) -> Result<u16, String> {
         .map_err(|_| "use 576 to 65535, at least 1280 with IPv6".to_owned())
 }
 
+/// Parses an amount of memory: bytes, or a number with K, M or G.
+pub(crate) fn parse_memory(text: &str) -> Result<usize, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units
+        .iter()
+        .find_map(|&(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let (number, shift) = unit.unwrap_or((text, 0));
+    number
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|bytes| *bytes >= Config::MIN_MEMORY_BYTES)
+        .ok_or_else(|| {
+            "use at least 1M; write bytes, or a number with K, M or G, as in 15M".to_owned()
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +293,21 @@ mod tests {
             "é",
         ] {
             assert!(bad.parse::<TunName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bytes_or_has_a_unit() {
+        for (text, bytes) in [
+            ("1048576", 1 << 20),
+            ("1024K", 1 << 20),
+            ("15M", 15 << 20),
+            ("2G", 2 << 30),
+        ] {
+            assert_eq!(parse_memory(text), Ok(bytes));
+        }
+        for bad in ["", "M", "1023K", "-1M", "1.5G", "15MB", "99999999999G"] {
+            assert!(parse_memory(bad).is_err(), "{bad}");
         }
     }
 

@@ -30,7 +30,11 @@ pub struct Config {
     pub max_half_open: usize,
     /// Most TCP connections in TIME-WAIT, about 100 bytes each. Beyond it the oldest one ends early.
     pub max_time_wait: usize,
-    /// Most large slabs; each holds one packet of the device's largest size.
+    /// Memory for packets, in bytes: everything that is received, queued or sent. `None`: a sixteenth of the
+    /// machine's memory, from 32 MiB to 1 GiB.
+    pub memory_bytes: Option<usize>,
+    /// Most large slabs, each of which holds one packet of the device's largest size: together with
+    /// `max_small_slabs` another way to say how much memory, for those who count in packets.
     pub max_large_slabs: usize,
     /// Most small slabs, of 2 KiB each.
     pub max_small_slabs: usize,
@@ -65,8 +69,9 @@ impl Default for Config {
             max_connections: 65_536,
             max_half_open: 16_384,
             max_time_wait: 65_536,
-            max_large_slabs: 2_048,
-            max_small_slabs: 65_536,
+            memory_bytes: None,
+            max_large_slabs: usize::MAX,
+            max_small_slabs: usize::MAX,
             udp_queue_datagrams: 4_096,
             udp_queue_bytes: 4 << 20,
             reassembly_slots: 256,
@@ -178,6 +183,11 @@ pub struct ConfigError {
 }
 
 impl Config {
+    /// Least memory for packets, in bytes.
+    pub const MIN_MEMORY_BYTES: usize = 1 << 20;
+    /// Memory for packets of a host that is not told how much, in bytes.
+    pub const DEFAULT_MEMORY_BYTES: usize = 256 << 20;
+
     /// Checks every limit against its bounds and against the others.
     ///
     /// # Errors
@@ -206,6 +216,14 @@ impl Config {
             self.max_connections,
             "set at least 1",
         )?;
+        if let Some(bytes) = self.memory_bytes {
+            need(
+                bytes >= Self::MIN_MEMORY_BYTES,
+                "memory_bytes",
+                bytes,
+                "set at least 1048576",
+            )?;
+        }
         need(
             self.max_half_open > 0,
             "max_half_open",

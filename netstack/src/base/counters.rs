@@ -92,6 +92,14 @@ counters! {
         TcpNoBuffer => "tcp_no_buffer",
         /// Data after the application closed the connection.
         TcpDataAfterClose => "tcp_data_after_close",
+        /// Data that its flow may not add: memory is short, and the flow holds its share of it.
+        MemoryShare => "memory_share",
+        /// Data ahead of a gap, refused because memory is short.
+        MemoryOutOfOrder => "memory_out_of_order",
+        /// Data for which there is no memory at all.
+        MemoryLimit => "memory_limit",
+        /// SYN refused because memory is nearly used up.
+        MemoryNoConnection => "memory_no_connection",
         /// No free buffer to receive into.
         NoReceiveBuffer => "no_receive_buffer",
         /// The owning worker's inbox is full.
@@ -154,6 +162,20 @@ counters! {
         TcpResetsIn => "tcp_resets_in",
         /// Packets handed over from the worker that received them to the one that owns their flow.
         HandedOver => "handed_over",
+        /// Times that memory became short, and flows were held to their share.
+        MemoryPressures => "memory_pressures",
+        /// Times that memory was nearly used up, and holders were given up.
+        MemoryLimits => "memory_limits",
+        /// Bytes copied out of slabs that they did not fill, because memory was short.
+        MemoryCopiedBytes => "memory_copied_bytes",
+        /// Bytes received ahead of a gap and dropped, because memory was nearly used up.
+        MemoryDroppedBytes => "memory_dropped_bytes",
+        /// Connections aborted for their memory that the application had closed.
+        MemoryAbortedOrphans => "memory_aborted_orphans",
+        /// Other connections aborted for their memory.
+        MemoryAborted => "memory_aborted",
+        /// Slabs given back to the system after a peak.
+        SlabsFreed => "slabs_freed",
         /// Panics in the program's code (tasks, services, wakers, subscribers, devices, destructors)
         /// that the stack caught.
         ProgramPanics => "program_panics",

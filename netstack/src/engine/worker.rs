@@ -26,10 +26,8 @@ use crate::stack::mailbox::{Mailbox, Message};
 use crate::stack::task::TaskFuture;
 use crate::stack::tcp::connection::Connection;
 use crate::stack::turn::{Turn, WorkerState};
-use crate::stack::{foreign, ip, shutdown, tcp, udp, worklist};
+use crate::stack::{budget, foreign, ip, shutdown, tcp, udp, worklist};
 
-/// Packets taken in per turn: enough to batch, few enough that acknowledgements do not come in bursts.
-const RECV_BATCH: usize = 32;
 /// Messages, timers and task polls taken up per turn, each: a bound on a turn's length.
 const WORK_BATCH: usize = 512;
 /// Packets after which the transmit batch is sent before the turn's end.
@@ -54,6 +52,8 @@ pub struct Worker<D: Device + ?Sized> {
     pub(super) wheel: Wheel<Arc<Connection>>,
     mailbox: Arc<Mailbox>,
     received: Vec<RxPacket>,
+    /// Packets taken in per turn.
+    batch: usize,
     stopping: bool,
     device: Box<D>,
 }
@@ -70,7 +70,8 @@ impl<D: Device + ?Sized> Worker<D> {
             tasks: Tasks::new(Arc::clone(&mailbox)),
             wheel: Wheel::new(now),
             mailbox,
-            received: Vec::with_capacity(RECV_BATCH),
+            received: Vec::with_capacity(host.receive_batch()),
+            batch: host.receive_batch(),
             stopping: false,
             device,
             host,
@@ -152,6 +153,8 @@ impl<D: Device + ?Sized> Worker<D> {
         busy |= self.take_messages(key, now);
         self.receive(key, now);
         busy |= self.fire_timers(key, now);
+        let mut turn = Self::context(&self.host, key, &mut self.state, now);
+        budget::rounds::tend(&mut turn, busy);
         busy |= self.run_tasks(key);
         busy |= self.drive(key, now)?;
         self.send(key)?;
@@ -218,8 +221,9 @@ impl<D: Device + ?Sized> Worker<D> {
     fn next_timer(&self) -> Option<Instant> {
         let connections = self.wheel.next_deadline();
         let fragments = self.host.ip.reassembly.deadline();
+        let round = budget::rounds::deadline(&self.state);
         let handshakes = self.state.alarms.next();
-        [connections, fragments, handshakes]
+        [connections, fragments, handshakes, round]
             .into_iter()
             .flatten()
             .min()
@@ -244,10 +248,10 @@ impl<D: Device + ?Sized> Worker<D> {
     fn read_device(&mut self, key: &mut Key<StackLocks>, now: Instant) -> io::Result<bool> {
         let counters = &self.state.counters;
         let (device, received) = (&mut self.device, &mut self.received);
-        let buffers = &self.host.buffers;
+        let (buffers, batch) = (&self.host.buffers, self.batch);
         // A device may be the program's: nothing is locked, and the key is free for it.
         key.lend(|| {
-            call_device(|| device.recv_batch(received, RECV_BATCH, buffers, now, counters))
+            call_device(|| device.recv_batch(received, batch, buffers, now, counters))
         })?;
         Ok(!self.received.is_empty())
     }

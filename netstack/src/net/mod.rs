@@ -8,6 +8,7 @@
 
 mod counters;
 mod handle;
+mod machine;
 mod shutdown;
 mod split;
 mod stack;
@@ -24,6 +25,7 @@ pub use crate::stack::addresses::AddressChangeError;
 pub use crate::stack::ending::EndReason;
 pub use crate::stack::events::{ConnectionEvent, HasSubscriber, Subscriber};
 pub use counters::CountersSnapshot;
+pub use packet::buf::{Level, MemoryUse};
 pub use shutdown::ShutdownReport;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stack::Stack;

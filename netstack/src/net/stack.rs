@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use lockorder::Mutex;
-use packet::buf::Audit;
+use packet::buf::{Audit, MemoryUse};
 
 use crate::ip::prefix::Prefix;
 use crate::stack::Host;
@@ -169,9 +169,15 @@ impl Stack {
         (buffers.large().in_use(), buffers.small().in_use())
     }
 
-    /// Returns the verdict of the ledgers of the large slabs, the small slabs and the reserve; see
-    /// [`packet::Pool::audit`]. Programs are built without ledgers: [`Audit::Unsupported`].
-    pub fn audit(&self) -> [Audit; 3] {
+    /// Returns the state of the memory for packets: its limit, how much of it is taken from the system and in
+    /// use, and how short it is.
+    pub fn memory(&self) -> MemoryUse {
+        self.host.buffers.memory_use()
+    }
+
+    /// Returns the verdict of the ledgers of the large slabs, the small slabs, the memory of other lengths and
+    /// the reserve; see [`packet::Pool::audit`]. Programs are built without ledgers: [`Audit::Unsupported`].
+    pub fn audit(&self) -> [Audit; 4] {
         self.host.buffers.audit()
     }
 

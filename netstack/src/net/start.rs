@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::machine;
 use super::stack::{Joins, Stack};
 use crate::base::{Config, Instant};
 use crate::device::Device;
@@ -192,13 +193,19 @@ impl StackBuilder {
             None => entropy()?,
         };
         let count = devices.len();
-        let host = Host::new(self.config, &self.addresses, caps, count, seed)?;
+        let memory = self.config.memory_bytes;
+        let config = Config {
+            memory_bytes: Some(memory.unwrap_or_else(machine::packet_memory)),
+            ..self.config
+        };
+        let host = Host::new(config, &self.addresses, caps, count, seed)?;
         for prefix in self.any {
             addresses::add_any(&host, prefix)?;
         }
         let worker = |(index, device)| Worker::new(Arc::clone(&host), index, device, now);
         let workers = devices.into_iter().enumerate().map(worker).collect();
-        tracing::info!(workers = count, mtu = caps.mtu, addresses = ?self.addresses, "stack started");
+        let memory = host.buffers.memory_use().limit;
+        tracing::info!(workers = count, memory, mtu = caps.mtu, addresses = ?self.addresses, "stack started");
         Ok((host, workers))
     }
 }

@@ -56,7 +56,14 @@ fn check_connections(host: &Host) {
 /// held.
 fn check_buffers(host: &Host) {
     let buffers = &host.buffers;
-    let pools = [buffers.large(), buffers.small(), buffers.reserve()];
+    let memory = buffers.memory_use();
+    assert!(memory.allocated <= memory.limit, "{memory:?}");
+    let pools = [
+        buffers.large(),
+        buffers.small(),
+        buffers.exact(),
+        buffers.reserve(),
+    ];
     assert_eq!(
         buffers.reserve().in_use(),
         0,

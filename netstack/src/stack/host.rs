@@ -10,6 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 use packet::Buffers;
 
+use super::budget::rounds::TrimTime;
+use super::budget::size;
 use super::ending::Ending;
 use super::error::SetupError;
 use super::events::Subscription;
@@ -36,9 +38,6 @@ use crate::tcp::IsnGenerator;
 /// Most listeners, and most UDP sockets: one for each port.
 const MAX_BOUND: usize = 65_536;
 
-/// Slabs of each worker that are set aside for receiving: more than it receives in one turn.
-const RESERVE_SLABS: usize = 64;
-
 /// One host: its addresses, connections, listeners and sockets, shared by its workers.
 pub struct Host {
     pub(crate) config: Config,
@@ -56,6 +55,7 @@ pub struct Host {
     pub(crate) subscription: Subscription,
     pub(crate) ending: Ending,
     pub(crate) seed: [u8; 32],
+    pub(in crate::stack) trim_time: TrimTime,
 }
 
 /// The parts of IP.
@@ -121,6 +121,11 @@ impl Host {
         let _ = self.clock.source.set(source);
     }
 
+    /// Returns how many packets each worker takes in in one turn.
+    pub(crate) fn receive_batch(&self) -> usize {
+        size::batch(&self.config, &self.link, self.workers.count())
+    }
+
     /// Creates a host with these addresses for `workers` workers on a link.
     ///
     /// # Errors
@@ -137,14 +142,9 @@ impl Host {
             offload: link.offload.usable(),
             ..link
         };
+        let buffers = size::buffers(&config, &link, workers)?;
         let rng = &mut Rng::from_seed(seed);
         Ok(Arc::new(Self {
-            buffers: Buffers::new(
-                link.slab_bytes(),
-                config.max_large_slabs,
-                config.max_small_slabs,
-            )
-            .with_reserve(RESERVE_SLABS * workers.max(1)),
             workers: Workers::new(workers),
             // The order of what draws from `rng` is part of what a seed means.
             tcp: TcpParts {
@@ -167,12 +167,15 @@ impl Host {
                     link.mtu,
                     PathMtu::new(config.path_mtu_entries, HashKey::random(rng)),
                 ),
-                reassembly: ReassemblyBuffer::new(Reassembly::new(
-                    config.reassembly_slots,
-                    config.reassembly_bytes,
-                    config.reassembly_timeout,
-                    HashKey::random(rng),
-                )),
+                reassembly: ReassemblyBuffer::new(
+                    Reassembly::new(
+                        config.reassembly_slots,
+                        config.reassembly_bytes,
+                        config.reassembly_timeout,
+                        HashKey::random(rng),
+                    ),
+                    buffers.charge(),
+                ),
             },
             icmp_limiter: ErrorLimiter::new(IcmpLimiter::new(
                 config.icmp_errors_per_second,
@@ -188,6 +191,8 @@ impl Host {
             ending: Ending::default(),
             link,
             seed,
+            trim_time: TrimTime::default(),
+            buffers,
             config,
         }))
     }

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::Waker;
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
+use packet::Buffers;
+use packet::buf::{Account, Held};
 use packet::frame::RxPacket;
 
 use super::doorbell::Doorbell;
@@ -34,14 +36,32 @@ pub enum Message {
     Stop,
 }
 
+/// A packet on its way to another worker, in memory that may be kept beyond the turn.
+struct Arrival {
+    data: Held,
+    /// The packet without its bytes.
+    rest: RxPacket,
+}
+
+/// The reason why a packet was not handed over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HandOverError {
+    /// The queue is full.
+    Full,
+    /// Memory is short, and the packets that wait hold their share; or there is no memory for a copy.
+    NoMemory,
+}
+
 /// The way to one worker.
 pub struct Mailbox {
     id: u64,
     messages: SegQueue<Message>,
     /// Packets that another worker received, for flows that this one owns.
-    arrivals: ArrayQueue<RxPacket>,
+    arrivals: ArrayQueue<Arrival>,
     /// Datagrams to be sent through this worker's device queue.
     departures: ArrayQueue<OutDatagram>,
+    /// The memory of the packets that wait here.
+    account: Account,
     /// Tasks that wait for room in `departures`.
     senders: SegQueue<Waker>,
     doorbell: Doorbell,
@@ -70,6 +90,7 @@ impl Mailbox {
             messages: SegQueue::new(),
             arrivals: ArrayQueue::new(PACKETS),
             departures: ArrayQueue::new(PACKETS),
+            account: Account::default(),
             senders: SegQueue::new(),
             doorbell: Doorbell::default(),
             closed: AtomicBool::new(false),
@@ -114,9 +135,18 @@ impl Mailbox {
         }
     }
 
-    /// Hands over a received packet; gives it back when there is no room.
-    pub fn hand_over(&self, packet: RxPacket) -> Result<(), RxPacket> {
-        self.arrivals.push(packet)?;
+    /// Hands over a received packet.
+    pub fn hand_over(&self, mut packet: RxPacket, buffers: &Buffers) -> Result<(), HandOverError> {
+        let memory = buffers.charging(&self.account);
+        let data = std::mem::take(&mut packet.data);
+        if memory.room(self.account.pinned()) < data.len() {
+            return Err(HandOverError::NoMemory);
+        }
+        let data = memory.keep(data).ok_or(HandOverError::NoMemory)?;
+        let arrival = Arrival { data, rest: packet };
+        self.arrivals
+            .push(arrival)
+            .map_err(|_| HandOverError::Full)?;
         self.doorbell.ring();
         if self.is_closed() {
             while self.arrivals.pop().is_some() {}
@@ -132,6 +162,11 @@ impl Mailbox {
             while self.departures.pop().is_some() {}
         }
         Ok(())
+    }
+
+    /// Returns the account of the packets that wait here.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Wakes `waker` when the worker has taken datagrams out.
@@ -176,7 +211,9 @@ impl Mailbox {
 
     /// Takes the next packet that was handed over.
     pub fn pop_arrival(&self) -> Option<RxPacket> {
-        self.arrivals.pop()
+        let Arrival { data, rest } = self.arrivals.pop()?;
+        let data = data.into_payload();
+        Some(RxPacket { data, ..rest })
     }
 
     /// Takes the next datagram to send.
@@ -255,9 +292,34 @@ mod tests {
     #[test]
     fn packets_beyond_the_bound_come_back() {
         let mailbox = Mailbox::new();
+        let buffers = Buffers::new(2_048, 1, 1);
         for _ in 0..PACKETS {
-            assert!(mailbox.hand_over(RxPacket::default()).is_ok());
+            assert!(mailbox.hand_over(RxPacket::default(), &buffers).is_ok());
         }
-        assert!(mailbox.hand_over(RxPacket::default()).is_err());
+        assert!(mailbox.hand_over(RxPacket::default(), &buffers).is_err());
+    }
+
+    /// A packet that was received into the reserve waits in memory of its own, or not at all.
+    #[test]
+    fn a_packet_that_waits_holds_nothing_of_the_reserve() {
+        let mailbox = Mailbox::new();
+        let buffers = Buffers::with_limit(2_048, 12_000, 1);
+        let received = || RxPacket {
+            data: buffers.reserve().take().expect("free").freeze(0..1_000),
+            ..RxPacket::default()
+        };
+        assert_eq!(mailbox.hand_over(received(), &buffers), Ok(()));
+        assert_eq!(buffers.reserve().in_use(), 0);
+        assert!(mailbox.account().pinned() >= 1_000);
+        let _all: Vec<_> = std::iter::from_fn(|| buffers.copy_exact(&[0; 100])).collect();
+        assert_eq!(
+            mailbox.hand_over(received(), &buffers),
+            Err(HandOverError::NoMemory)
+        );
+        assert_eq!(
+            mailbox.pop_arrival().map(|packet| packet.data.len()),
+            Some(1_000)
+        );
+        assert_eq!(mailbox.account().pinned(), 0);
     }
 }

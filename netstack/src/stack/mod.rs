@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `levels` | the lock order |
 //! | `host` | one stack: a struct of parts, each with its lock inside |
+//! | `budget` | what is done while memory is short |
 //! | `turn` | the context of one worker's turn |
 //! | [`ip`], `icmp`, [`udp`], [`tcp`] | a folder for each protocol: packets in, packets out, the application's calls, the parts |
 //! | [`ending`], `shutdown` | the end of a stack, and the ways to it |
@@ -33,6 +34,7 @@
 //! No file imports one that imports it: a test reads the sources and fails on a circle.
 
 pub mod addresses;
+pub mod budget;
 #[cfg(any(test, feature = "invariants"))]
 pub(crate) mod check;
 pub(crate) mod contain;

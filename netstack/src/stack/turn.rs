@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lockorder::Key;
 
+use super::budget::holders::Holders;
 use super::host::Host;
 use super::ip::addressing::Addressing;
 use super::levels::StackLocks;
@@ -33,6 +34,8 @@ pub struct WorkerState {
     pub(crate) alarms: Alarms,
     /// SYN-ACKs to send again; empty between looks, kept for its allocation.
     pub(crate) resend: Vec<(FlowKey, HalfOpen)>,
+    /// Its connections that hold memory.
+    pub(in crate::stack) holders: Holders,
 }
 
 impl WorkerState {
@@ -56,6 +59,7 @@ impl WorkerState {
             rng: Rng::from_seed(seed),
             alarms: Alarms::default(),
             resend: Vec::new(),
+            holders: Holders::default(),
             identification: host
                 .ip
                 .identification

@@ -99,6 +99,9 @@ pub enum TcpError {
     /// Our side aborted the connection.
     #[error("connection aborted")]
     Aborted,
+    /// The stack was out of memory, of which the connection held much without making progress.
+    #[error("connection aborted because the stack is out of memory")]
+    OutOfMemory,
 }
 
 /// The states of RFC 9293 section 3.3.2, without LISTEN, which is not a connection.

@@ -249,7 +249,7 @@ impl Tcp {
                 return 0;
             };
             let room = tcb.send_room();
-            let taken = tcb.queue.push(data, room, buffers);
+            let taken = tcb.queue.push(data, room, buffers.charging(&tcb.account));
             if taken < data.len() && tcb.may_queue() {
                 tcb.flags.insert(Flags::WANT_WRITE);
             }
@@ -260,7 +260,7 @@ impl Tcp {
     /// Queues `data` without a copy.
     ///
     /// # Errors
-    /// Returns `data` if there is not room for all of it, or if few slabs are left and this connection
+    /// Returns `data` if there is not room for all of it, or if memory is short and this connection
     /// holds its share; [`Readiness::WRITABLE`] says when to try again.
     pub fn send_payload(&mut self, data: Payload, buffers: &Buffers) -> Result<(), Payload> {
         self.checked(|tcp| {
@@ -270,13 +270,12 @@ impl Tcp {
             // A payload longer than the whole buffer is taken when the buffer is empty.
             let fits = data.len() <= tcb.send_room()
                 || (tcb.may_queue() && tcb.queue.len() == 0 && data.len() < 1 << 30);
-            // The slabs that are left are for others: their acknowledgments and requests arrive in them.
-            let fair = tcb.queue.len() < buffers.fair_share();
-            if !fits || !fair {
+            let memory = buffers.charging(&tcb.account);
+            if !fits || memory.room(tcb.queue.len()) == 0 {
                 tcb.flags.insert(Flags::WANT_WRITE);
                 return Err(data);
             }
-            tcb.queue.append(data);
+            tcb.queue.append(data, memory);
             Ok(())
         })
     }
@@ -297,6 +296,48 @@ impl Tcp {
     /// Returns the number of queued bytes that the peer has not acknowledged, sent or not.
     pub fn unacked(&self) -> usize {
         self.tcb().map_or(0, |tcb| tcb.queue.len())
+    }
+}
+
+/// Memory.
+impl Tcp {
+    /// Returns the memory that the connection keeps others from using, in bytes: the slabs of its queues, and
+    /// those that the application took and has not dropped.
+    pub fn pinned(&self) -> usize {
+        self.tcb().map_or(0, |tcb| tcb.account.pinned())
+    }
+
+    /// Moves what the queues hold out of slabs that it does not fill; returns how many bytes were copied.
+    pub fn compact(&mut self, buffers: &Buffers) -> usize {
+        self.checked(|tcp| tcp.tcb_mut().map_or(0, |tcb| tcb.compact(buffers)))
+    }
+
+    /// Drops what arrived ahead of a gap: the peer sends it again (RFC 2018 section 8 lets a receiver do so).
+    /// Returns how many bytes that were.
+    pub fn drop_out_of_order(&mut self) -> usize {
+        self.checked(|tcp| {
+            let board = tcp.tcb_mut().and_then(|tcb| tcb.assembler.take());
+            board.map_or(0, |board| board.len())
+        })
+    }
+
+    /// Returns a number that grows with each byte that the application reads and the peer acknowledges.
+    pub fn progress(&self) -> u64 {
+        self.tcb().map_or(0, |tcb| {
+            let read = tcb.stats.bytes_in.saturating_sub(tcb.ring.len() as u64);
+            tcb.stats.bytes_out.saturating_add(read)
+        })
+    }
+
+    /// Ends the connection, because its memory is needed. The next [`poll_transmit`](Self::poll_transmit)
+    /// returns a reset.
+    pub fn abort_for_memory<'a>(&mut self, cx: impl Into<Context<'a>>) {
+        let cx = &mut cx.into();
+        self.checked(|tcp| {
+            if let Some(tcb) = tcp.tcb_mut() {
+                tcb.abort_with(TcpError::OutOfMemory, cx);
+            }
+        });
     }
 }
 

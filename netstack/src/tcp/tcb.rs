@@ -12,6 +12,9 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use packet::Buffers;
+use packet::buf::Account;
+
 use super::cc::Controller;
 use super::context::Context;
 use super::event::Event;
@@ -126,6 +129,8 @@ pub(super) struct Tcb {
     //
     pub(super) timers: Timers,
     pub(super) stats: Stats,
+    /// The memory that it keeps others from using.
+    pub(super) account: Account,
 }
 
 /// Returns the initial congestion window (RFC 6928; one segment if a SYN was lost, RFC 5681).
@@ -217,6 +222,7 @@ impl Tcb {
             resent_ts: (now.as_millis() as u32).wrapping_add(ts_offset),
             timers: Timers::default(),
             stats: Stats::default(),
+            account: Account::default(),
             cfg,
         };
         tcb.arm_keepalive(now);
@@ -271,6 +277,13 @@ impl Tcb {
             // A payload of 16 KiB may keep a slab of 64.
             pinned: 4 * self.window.capacity() as usize + (256 << 10),
         }
+    }
+
+    /// Moves what it holds out of slabs that it does not fill; returns how many bytes were copied.
+    pub(super) fn compact(&mut self, buffers: &Buffers) -> usize {
+        let memory = buffers.charging(&self.account);
+        let out_of_order = self.assembler.as_mut().map(|board| board.compact(memory));
+        self.ring.compact(memory) + self.queue.compact(memory) + out_of_order.unwrap_or(0)
     }
 
     /// Returns true if the application may queue more.
@@ -349,6 +362,11 @@ impl Tcb {
 
     /// Ends the connection at the application's wish.
     pub(super) fn abort(&mut self, cx: &mut Context<'_>) {
+        self.abort_with(TcpError::Aborted, cx);
+    }
+
+    /// Ends the connection with a reset and this error.
+    pub(super) fn abort_with(&mut self, error: TcpError, cx: &mut Context<'_>) {
         let reset = match self.phase {
             Phase::Established | Phase::FinWait1 | Phase::FinWait2 | Phase::CloseWait => true,
             // The RFC's states begin when the FIN is sent: until then, it is CLOSE-WAIT.
@@ -356,7 +374,7 @@ impl Tcb {
             Phase::TimeWait | Phase::Closed => false,
         };
         if self.phase != Phase::Closed {
-            self.fail(TcpError::Aborted, cx);
+            self.fail(error, cx);
             self.ring.clear();
         }
         if reset {

@@ -9,7 +9,7 @@
 use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use packet::buf::{Account, Held, Memory, SMALL_SLAB_BYTES};
 use packet::{Buffers, Payload};
 
 use super::error::{SendError, SocketError};
@@ -32,6 +32,14 @@ pub struct Datagram {
     pub to: IpAddr,
     /// The payload.
     pub payload: Payload,
+}
+
+/// A datagram in the queue.
+#[derive(Debug)]
+struct Queued {
+    from: SocketAddr,
+    to: IpAddr,
+    payload: Held,
     /// Memory counted for it, in bytes.
     cost: usize,
 }
@@ -67,7 +75,8 @@ pub struct SegmentedDelivery {
 pub struct Socket {
     local: SocketAddr,
     remote: Option<SocketAddr>,
-    queue: VecDeque<Datagram>,
+    queue: VecDeque<Queued>,
+    account: Account,
     /// Memory that the queue holds, in bytes.
     queued_bytes: usize,
     max_datagrams: usize,
@@ -83,6 +92,7 @@ impl Socket {
             local,
             remote: None,
             queue: VecDeque::new(),
+            account: Account::default(),
             queued_bytes: 0,
             max_datagrams: max_datagrams.max(1),
             max_bytes,
@@ -139,12 +149,16 @@ impl Socket {
         if !self.has_room(payload.len()) {
             return Err(DropReason::UdpQueueFull);
         }
-        let Some(payload) = buffers.keep(payload) else {
-            return Err(DropReason::UdpQueueFull);
+        let account = self.account.clone();
+        let memory = buffers.charging(&account);
+        if memory.room(self.queued_bytes) < payload.len() {
+            return Err(DropReason::MemoryShare);
+        }
+        let Some(payload) = copied_out(payload, memory) else {
+            return Err(DropReason::MemoryLimit);
         };
-        let payload = copied_out(payload, buffers);
-        let memory = payload.pinned_bytes();
-        self.enqueue(from, to, payload, memory)
+        let pinned = payload.pinned_bytes();
+        self.enqueue(from, to, payload, pinned)
     }
 
     /// Queues the datagrams that the device coalesced into one (UDP GRO): each has `gso_size` bytes
@@ -162,7 +176,9 @@ impl Socket {
         let size = usize::from(gso_size).max(1);
         // At most 65,535, one per byte.
         let count = payload.len().div_ceil(size).max(1);
-        let shared = (payload.len() >= KEEP_SLAB_BYTES && !payload.is_lent())
+        let account = self.account.clone();
+        let memory = buffers.charging(&account);
+        let shared = (payload.len() >= KEEP_SLAB_BYTES && memory.is_at_ease())
             .then(|| payload.pinned_bytes().div_ceil(count));
         let mut outcome = SegmentedDelivery {
             delivered: 0,
@@ -171,9 +187,10 @@ impl Socket {
         };
         for n in 0..count {
             let datagram = payload.slice(n * size..(n + 1) * size);
-            let result = match shared {
-                Some(memory) if self.accepts_from(from) => self.enqueue(from, to, datagram, memory),
-                _ => self.deliver(from, to, datagram, buffers),
+            let shared = shared.filter(|_| self.accepts_from(from));
+            let result = match shared.zip(memory.hold(datagram.clone()).ok()) {
+                Some((cost, held)) => self.enqueue(from, to, held, cost),
+                None => self.deliver(from, to, datagram, buffers),
             };
             match result {
                 Ok(()) => outcome.delivered += 1,
@@ -203,15 +220,15 @@ impl Socket {
         &mut self,
         from: SocketAddr,
         to: IpAddr,
-        payload: Payload,
-        memory: usize,
+        payload: Held,
+        pinned: usize,
     ) -> Result<(), DropReason> {
-        let cost = memory + size_of::<Datagram>();
+        let cost = pinned + size_of::<Queued>();
         if !self.has_room(cost) {
             return Err(DropReason::UdpQueueFull);
         }
         self.queued_bytes += cost;
-        self.queue.push_back(Datagram {
+        self.queue.push_back(Queued {
             from,
             to,
             payload,
@@ -228,12 +245,49 @@ impl Socket {
             // An idle socket keeps no memory of an earlier burst.
             self.queue.shrink_to(16);
         }
-        Some(datagram)
+        Some(Datagram {
+            from: datagram.from,
+            to: datagram.to,
+            payload: datagram.payload.into_payload(),
+        })
     }
 
-    /// Returns the oldest datagram without removing it.
-    pub fn peek(&self) -> Option<&Datagram> {
-        self.queue.front()
+    /// Moves what the queue holds out of slabs that it does not fill, and drops the newest datagrams beyond
+    /// `share` bytes of memory, but not the first. Returns how many bytes were copied, and how many datagrams
+    /// were dropped.
+    pub fn give_up_memory(&mut self, share: usize, buffers: &Buffers) -> (usize, usize) {
+        let account = self.account.clone();
+        let memory = buffers.charging(&account);
+        let mut copied = 0;
+        for datagram in &mut self.queue {
+            let bytes = memory.compact(&mut datagram.payload);
+            if bytes > 0 {
+                copied += bytes;
+                let cost = datagram.payload.pinned_bytes() + size_of::<Queued>();
+                self.queued_bytes = (self.queued_bytes + cost).saturating_sub(datagram.cost);
+                datagram.cost = cost;
+            }
+        }
+        let mut dropped = 0;
+        while self.queued_bytes > share
+            && self.queue.len() > 1
+            && let Some(newest) = self.queue.pop_back()
+        {
+            self.queued_bytes = self.queued_bytes.saturating_sub(newest.cost);
+            dropped += 1;
+        }
+        (copied, dropped)
+    }
+
+    /// Returns the memory that the socket keeps others from using, in bytes: its queue, and what the
+    /// application took and has not dropped.
+    pub fn pinned(&self) -> usize {
+        self.account.pinned()
+    }
+
+    /// Returns the payload of the oldest datagram without removing it.
+    pub fn peek(&self) -> Option<&[u8]> {
+        self.queue.front().map(|datagram| &*datagram.payload)
     }
 
     /// Returns the number of queued datagrams.
@@ -290,22 +344,25 @@ impl Socket {
     }
 }
 
-/// Copies a short payload from the large slab that it was received in to a small slab, or, if those are
-/// too short or in use, to memory of its own length. Returns a long payload as it is.
-fn copied_out(payload: Payload, buffers: &Buffers) -> Payload {
+/// Copies a short payload from the large slab that it was received in, or all that does not fill its slab while
+/// memory is short. Holds a long payload as it is. Returns `None` if there is no memory for the copy.
+fn copied_out(payload: Payload, memory: Memory<'_>) -> Option<Held> {
     let len = payload.len();
     if len == 0 {
-        return Payload::default();
+        return memory.hold(Payload::default()).ok();
     }
-    if len >= KEEP_SLAB_BYTES || payload.pinned_bytes() <= len.max(buffers.small().slab_bytes()) {
-        return payload;
+    let fits = len >= KEEP_SLAB_BYTES || payload.pinned_bytes() <= len.max(SMALL_SLAB_BYTES);
+    if memory.is_at_ease() && fits && !payload.is_lent() {
+        return memory.hold(payload).ok();
     }
-    if len <= buffers.small().slab_bytes()
-        && let Some(copy) = buffers.copy(&payload)
-    {
-        return copy;
+    if memory.is_at_ease() && len > SMALL_SLAB_BYTES {
+        // A large slab would be as much memory as before.
+        return memory.copy_exact(&payload);
     }
-    Payload::from(Bytes::copy_from_slice(&payload))
+    match memory.copy(&payload) {
+        Some(copy) => Some(copy),
+        None => memory.hold(payload).ok(),
+    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn short_payloads_let_go_of_the_slab() {
         let before = s.queued_bytes();
         s.deliver(addr("10.0.0.9:7"), TO, received(&buffers, len), &buffers)
             .expect("room");
-        let cost = s.queued_bytes() - before - size_of::<Datagram>();
+        let cost = s.queued_bytes() - before - size_of::<Queued>();
         assert_eq!(cost, pinned, "{len}");
     }
     assert_eq!(buffers.large().in_use(), 2);
@@ -70,7 +70,7 @@ fn the_queue_is_bounded_by_datagrams_and_by_memory() {
         let result = s.deliver(from, TO, received(&buffers, 10), &buffers);
         assert_eq!(result.is_ok(), n < 3);
     }
-    let mut s = socket(1_000, 3 * (2_048 + size_of::<Datagram>()));
+    let mut s = socket(1_000, 3 * (2_048 + size_of::<Queued>()));
     for n in 0..5 {
         let result = s.deliver(from, TO, received(&buffers, 10), &buffers);
         let expected = if n < 3 {
@@ -100,7 +100,7 @@ fn the_queue_is_bounded_by_datagrams_and_by_memory() {
 #[test]
 fn segmented_datagrams_share_their_slab() {
     let buffers = Buffers::new(65_600, 4, 64);
-    let (from, overhead) = (addr("10.0.0.9:7"), size_of::<Datagram>());
+    let (from, overhead) = (addr("10.0.0.9:7"), size_of::<Queued>());
     let mut s = socket(100, 1 << 20);
     let bytes: Vec<u8> = (0..60_100u32).map(|n| (n / 1_400) as u8).collect();
     let mut slab = buffers.large().take().expect("slab");
@@ -171,7 +171,7 @@ fn a_connected_socket_hears_only_its_peer() {
     assert!(!s.on_error(peer, SocketError::Refused), "not connected");
     assert_eq!(s.connect(addr("10.0.0.1:53"), peer), 1);
     assert_eq!(s.queued(), 2);
-    assert_eq!(s.queued_bytes(), 2 * (2_048 + size_of::<Datagram>()));
+    assert_eq!(s.queued_bytes(), 2 * (2_048 + size_of::<Queued>()));
     assert_eq!(
         s.deliver(other, TO, received(&buffers, 1), &buffers),
         Err(DropReason::UdpNoSocket)

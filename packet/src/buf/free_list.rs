@@ -27,16 +27,24 @@ const MAX_FREE_LISTS: usize = thread_slot::SLOTS;
 #[derive(Default)]
 #[repr(align(128))]
 pub(super) struct FreeList {
-    slabs: Mutex<Vec<Arc<Slab>>>,
+    slabs: Mutex<Slabs>,
     /// Number of slabs; written under the lock only.
     count: AtomicUsize,
+}
+
+/// The slabs of a free list, the one used last at the end.
+#[derive(Default)]
+struct Slabs {
+    unused: Vec<Arc<Slab>>,
+    /// The smallest number of slabs since the list was trimmed: so many at the front were not needed.
+    least: usize,
 }
 
 impl FreeList {
     fn push(&self, slab: Arc<Slab>) {
         let mut slabs = self.lock();
-        slabs.push(slab);
-        self.count.store(slabs.len(), Ordering::Release);
+        slabs.unused.push(slab);
+        self.count.store(slabs.unused.len(), Ordering::Release);
     }
 
     /// Takes the slab that was pushed last.
@@ -45,16 +53,34 @@ impl FreeList {
             return None;
         }
         let mut slabs = self.lock();
-        let slab = slabs.pop()?;
-        self.count.store(slabs.len(), Ordering::Release);
+        let slab = slabs.unused.pop()?;
+        let left = slabs.unused.len();
+        slabs.least = slabs.least.min(left);
+        self.count.store(left, Ordering::Release);
         Some(slab)
+    }
+
+    /// Frees the slabs that were not needed since the last call, but `floor`; returns how many.
+    fn trim(&self, floor: usize) -> usize {
+        if self.count() == 0 {
+            return 0;
+        }
+        let mut slabs = self.lock();
+        let len = slabs.unused.len();
+        let surplus = slabs.least.min(len.saturating_sub(floor));
+        let freed: Vec<_> = slabs.unused.drain(..surplus).collect();
+        slabs.unused.shrink_to(2 * (len - surplus));
+        slabs.least = len - surplus;
+        self.count.store(len - surplus, Ordering::Release);
+        drop(slabs);
+        freed.len()
     }
 
     fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Slab>>> {
+    fn lock(&self) -> MutexGuard<'_, Slabs> {
         // No code that can panic runs under the lock, so a poisoned list is still whole.
         self.slabs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,6 +129,20 @@ impl FreeLists {
             .map_or(Weak::new(), Arc::downgrade)
     }
 
+    /// Frees what was not needed since the last call, but `floor` slabs of each list; returns how many.
+    pub(super) fn trim(&self, floor: usize) -> usize {
+        self.lists.iter().map(|list| list.trim(floor)).sum()
+    }
+
+    /// Length of the longest list.
+    pub(super) fn longest(&self) -> usize {
+        self.lists
+            .iter()
+            .map(|list| list.count())
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Number of unused slabs.
     pub(super) fn count(&self) -> usize {
         self.lists.iter().map(|list| list.count()).sum()
@@ -139,11 +179,17 @@ mod tests {
     #[test]
     fn slabs_return_to_the_slot_that_took_them() {
         let free_lists = FreeLists::new();
-        let alive = Arc::new(AtomicUsize::new(2));
+        let budget = crate::buf::budget::Budget::new(1_000);
+        assert!(budget.reserve(2 * crate::buf::slab::cost(8)));
+        let alive = Arc::new(crate::buf::slab::Alive {
+            slabs: AtomicUsize::new(2),
+            budget,
+        });
         let ledger = Ledger::new();
         let make = |slot| {
             Arc::new(Slab {
                 lent: false,
+                charged: Mutex::new(None),
                 bytes: vec![0; 8].into(),
                 entry: ledger.new_entry(),
                 free_list: free_lists.own_at(slot),
@@ -167,7 +213,7 @@ mod tests {
         assert_eq!(unused(), [0, 1, 1]);
         drop(free_lists);
         assert_eq!(
-            alive.load(Ordering::Relaxed),
+            alive.slabs.load(Ordering::Relaxed),
             0,
             "unused slabs are freed with their pool"
         );

@@ -24,69 +24,221 @@
 //! assert_eq!(buffers.small().in_use(), 1);
 //! ```
 
+mod account;
+mod budget;
 mod free_list;
 mod ledger;
+mod memory;
 mod payload;
 mod pool;
 mod slab;
 mod thread_slot;
 
+pub use account::{Account, Held, Lent};
+pub use budget::{Charge, FLOOR_BYTES, Level};
 pub use ledger::{Audit, Violation};
+pub use memory::Memory;
 pub use payload::Payload;
 pub use pool::Pool;
 pub use slab::SlabMut;
 
-/// The pools of a stack: large slabs, which hold the largest packet of its device, and small slabs, into
-/// which short payloads are copied so that they do not keep a large slab in use.
+use std::sync::Arc;
+
+use budget::{Budget, UNLIMITED};
+use slab::cost;
+
+/// The memory of a stack: large slabs, which hold the largest packet of its device; small slabs, into which
+/// short payloads are copied; memory of any length, for payloads that are copied while memory is short.
 ///
-/// - **Define:** beside them a *reserve* of large slabs can be set aside for receiving. Packets are
-///   received into it when the pools are exhausted, so a stack always hears the acknowledgments and
-///   resets that free its memory.
+/// - **Define:** all of it is counted against one budget in bytes. A *reserve* of large slabs is set aside for
+///   receiving: packets are received into it when there is nothing else, so a stack always hears the
+///   acknowledgments and resets that free its memory.
 /// - **Enforce:** only the methods that take a slab to receive into reach the reserve, and each payload of it says so:
-///   [`Payload::is_lent`].
-/// - **Consume:** code that would keep a payload beyond the turn in which it was received keeps a copy in
-///   ordinary slabs ([`keep`](Self::keep)), or drops the payload. So the reserve is free again at the end of the
-///   turn, whatever the state of the pools.
+///   [`Payload::is_lent`]. [`Account::hold`] refuses it.
+/// - **Consume:** code that keeps a payload beyond the turn in which it was received holds it through the
+///   [`Memory`] of its flow: as it is, or a copy. So the reserve is free again at the end of the turn, whatever
+///   the state of the memory.
 #[derive(Clone, Debug)]
 pub struct Buffers {
     large: Pool,
     small: Pool,
+    exact: Pool,
     reserve: Pool,
+    budget: Arc<Budget>,
+    reserve_bytes: usize,
+}
+
+/// The state of a stack's memory at one moment, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemoryUse {
+    /// The most that buffers may take, the reserve included.
+    pub limit: usize,
+    /// Taken from the system: in use or free, the reserve included.
+    pub allocated: usize,
+    /// In use, without the reserve.
+    pub used: usize,
+    /// How short memory is.
+    pub level: Level,
 }
 
 /// Length of a small slab, in bytes. It holds a packet of Ethernet's MTU with room to spare.
 pub const SMALL_SLAB_BYTES: usize = 2048;
 
-/// Bytes that a flow may keep queued in one direction while few slabs are left.
-pub const FAIR_SHARE_BYTES: usize = 64 << 10;
-
-/// Bytes that a flow may always keep queued in one direction: a few segments.
-pub const FLOOR_BYTES: usize = 4 << 10;
+/// Unused slabs that each thread keeps after a peak: large ones, small ones.
+const KEPT_SLABS: [usize; 2] = [8, 128];
 
 impl Buffers {
-    /// Returns what the ledgers of the large and the small pool recorded, and that of the reserve: see
-    /// [`Pool::audit`].
-    pub fn audit(&self) -> [Audit; 3] {
-        [self.large.audit(), self.small.audit(), self.reserve.audit()]
+    /// Returns what the ledgers recorded: those of the large and the small slabs, of the memory of other
+    /// lengths, and of the reserve. See [`Pool::audit`].
+    pub fn audit(&self) -> [Audit; 4] {
+        [&self.large, &self.small, &self.exact, &self.reserve].map(Pool::audit)
     }
 
     /// Creates a pool of `max_large` slabs of `large_bytes` and a pool of `max_small` slabs of
-    /// [`SMALL_SLAB_BYTES`].
+    /// [`SMALL_SLAB_BYTES`], without a limit of bytes.
     pub fn new(large_bytes: usize, max_large: usize, max_small: usize) -> Self {
+        Self::counted(large_bytes, max_large, max_small, UNLIMITED)
+    }
+
+    /// Creates buffers that together take at most `limit` bytes, of which `reserve` large slabs are set aside
+    /// for receiving.
+    ///
+    /// ```
+    /// use packet::Buffers;
+    /// use packet::buf::Level;
+    ///
+    /// let buffers = Buffers::with_limit(65_600, 1 << 20, 2);
+    /// let taken: Vec<_> = std::iter::from_fn(|| buffers.copy(&[7; 60_000])).collect();
+    /// assert!(buffers.memory_use().allocated <= 1 << 20);
+    /// assert!(buffers.copy(&[7; 60_000]).is_none());
+    /// assert!(buffers.copy_received(&[7; 60_000]).unwrap().is_lent());
+    /// assert_eq!(buffers.note_level().0, Level::Limit);
+    /// drop(taken);
+    /// assert_eq!(buffers.note_level().0, Level::Ease);
+    /// ```
+    pub fn with_limit(large_bytes: usize, limit: usize, reserve: usize) -> Self {
+        let reserve_bytes = reserve.saturating_mul(cost(large_bytes));
+        let rest = limit.saturating_sub(reserve_bytes);
+        Self::counted(large_bytes, usize::MAX, usize::MAX, rest).with_reserve(reserve)
+    }
+
+    fn counted(large_bytes: usize, max_large: usize, max_small: usize, limit: usize) -> Self {
+        let budget = Budget::new(limit);
         Self {
-            large: Pool::new(large_bytes, max_large),
-            small: Pool::new(SMALL_SLAB_BYTES, max_small),
-            reserve: Pool::lending(large_bytes, 0),
+            large: Pool::counted(large_bytes, max_large, false, &budget),
+            small: Pool::counted(SMALL_SLAB_BYTES, max_small, false, &budget),
+            exact: Pool::counted(0, usize::MAX, false, &budget),
+            reserve: Pool::new(large_bytes, 0),
+            budget,
+            reserve_bytes: 0,
         }
     }
 
     /// Sets `slabs` large slabs aside for receiving when all others are in use.
     #[must_use]
     pub fn with_reserve(self, slabs: usize) -> Self {
+        let large_bytes = self.large.slab_bytes();
+        let reserve_bytes = slabs.saturating_mul(cost(large_bytes));
         Self {
-            reserve: Pool::lending(self.large.slab_bytes(), slabs),
+            reserve: Pool::counted(large_bytes, slabs, true, &Budget::new(reserve_bytes)),
+            reserve_bytes,
             ..self
         }
+    }
+
+    /// Returns the state of the memory.
+    pub fn memory_use(&self) -> MemoryUse {
+        MemoryUse {
+            limit: self.budget.limit().saturating_add(self.reserve_bytes),
+            allocated: self.budget.allocated() + self.reserve_bytes,
+            used: self.used(),
+            level: self.level(),
+        }
+    }
+
+    fn used(&self) -> usize {
+        let free = self.large.free_bytes() + self.small.free_bytes();
+        self.budget.allocated().saturating_sub(free)
+    }
+
+    /// Returns how short memory was when the level was noted last.
+    #[inline]
+    pub fn level(&self) -> Level {
+        self.budget.level()
+    }
+
+    /// Notes how short memory is; returns that, and the level before. Of all threads that note a change at the
+    /// same time, one sees it.
+    pub fn note_level(&self) -> (Level, Level) {
+        if self.level() == Level::Ease && self.budget.is_at_ease() {
+            return (Level::Ease, Level::Ease);
+        }
+        self.budget.note(self.used())
+    }
+
+    /// Returns how many bytes one flow may hold: any number at ease, else a part of what is left. The more
+    /// flows hold their share, the less is left: all get the same, and something remains for the next one.
+    pub fn share(&self) -> usize {
+        if self.budget.is_at_ease() {
+            return usize::MAX;
+        }
+        self.budget.share(self.used())
+    }
+
+    /// Returns how many bytes must go before the [limit](Level::Limit) is left.
+    pub fn excess(&self) -> usize {
+        self.budget.excess(self.used())
+    }
+
+    /// Returns a charge of no bytes against the budget, for memory that is no slab.
+    pub fn charge(&self) -> Charge {
+        Charge::new(&self.budget)
+    }
+
+    /// Frees the slabs that nobody needed since the last call, but a few for each thread. Returns the number
+    /// of slabs freed.
+    pub fn trim(&self) -> usize {
+        let [large, small] = KEPT_SLABS;
+        self.large.trim(large) + self.small.trim(small)
+    }
+
+    /// Returns true if [`trim`](Self::trim) has something to free, now or at its next call.
+    pub fn is_trimmable(&self) -> bool {
+        let [large, small] = KEPT_SLABS;
+        self.large.is_trimmable(large) || self.small.is_trimmable(small)
+    }
+
+    /// Takes a large slab, for which unused small ones may have to be freed.
+    pub(super) fn take_large(&self) -> Option<SlabMut> {
+        let bytes = cost(self.large.slab_bytes());
+        self.large
+            .take()
+            .or_else(|| (self.small.free_unused(bytes) > 0).then(|| self.large.take())?)
+    }
+
+    /// Takes a small slab, for which unused large ones may have to be freed.
+    pub(super) fn take_small(&self) -> Option<SlabMut> {
+        let bytes = cost(SMALL_SLAB_BYTES);
+        self.small
+            .take()
+            .or_else(|| (self.large.free_unused(bytes) > 0).then(|| self.small.take())?)
+    }
+
+    /// Takes memory of `bytes`, for which unused slabs may have to be freed.
+    pub(super) fn take_exact(&self, bytes: usize) -> Option<SlabMut> {
+        let mut missing = cost(bytes);
+        for pool in [&self.large, &self.small] {
+            if let Some(slab) = self.exact.take_exact(bytes) {
+                return Some(slab);
+            }
+            missing = missing.saturating_sub(pool.free_unused(missing));
+        }
+        self.exact.take_exact(bytes)
+    }
+
+    /// Copies `bytes` into memory of their own length. Returns `None` if the budget has no more.
+    pub fn copy_exact(&self, bytes: &[u8]) -> Option<Payload> {
+        filled(self.take_exact(bytes.len())?, bytes)
     }
 
     /// Takes a slab of at least `bytes` to receive a packet into: of the smallest pool that has one, else
@@ -99,12 +251,13 @@ impl Buffers {
     /// let held = buffers.large().take();
     /// let lent = buffers.take_to_receive(65_000).unwrap().freeze(0..3);
     /// assert!(lent.is_lent() && buffers.take_to_receive(1).is_none());
-    /// assert!(buffers.keep(lent).is_none(), "there is no memory to keep a copy in");
+    /// let account = packet::buf::Account::default();
+    /// assert!(account.hold(lent).is_err(), "it is lent for a turn only");
     /// drop(held);
     /// assert!(!buffers.take_to_receive(1).unwrap().freeze(0..1).is_lent());
     /// ```
     pub fn take_to_receive(&self, bytes: usize) -> Option<SlabMut> {
-        let small = (bytes <= self.small.slab_bytes()).then(|| self.small.take());
+        let small = (bytes <= SMALL_SLAB_BYTES).then(|| self.take_small());
         if let Some(Some(slab)) = small {
             return Some(slab);
         }
@@ -117,7 +270,7 @@ impl Buffers {
     /// Takes a large slab to receive a packet into, else one of the reserve. Returns `None` if the reserve is
     /// in use, too.
     pub fn take_large_to_receive(&self) -> Option<SlabMut> {
-        self.large.take().or_else(|| self.reserve.take())
+        self.take_large().or_else(|| self.reserve.take())
     }
 
     /// Copies a received packet into the smallest slab that holds it, else into the reserve. Returns `None`
@@ -125,30 +278,6 @@ impl Buffers {
     pub fn copy_received(&self, bytes: &[u8]) -> Option<Payload> {
         self.take_to_receive(bytes.len())
             .and_then(|slab| filled(slab, bytes))
-    }
-
-    /// Returns `payload` in memory that may be kept: as it is, or a copy if it is lent. Returns `None` if
-    /// there is no slab for the copy.
-    pub fn keep(&self, payload: Payload) -> Option<Payload> {
-        if payload.is_lent() {
-            self.copy(&payload)
-        } else {
-            Some(payload)
-        }
-    }
-
-    /// Returns how many bytes one flow may keep queued in one direction: any number while slabs are
-    /// plenty, [`FAIR_SHARE_BYTES`] while at most a quarter of either pool is left, and
-    /// [`FLOOR_BYTES`] while at most a sixteenth is.
-    pub fn fair_share(&self) -> usize {
-        let either = |parts| self.large.has_at_most(parts) || self.small.has_at_most(parts);
-        if !either(4) {
-            usize::MAX
-        } else if either(16) {
-            FLOOR_BYTES
-        } else {
-            FAIR_SHARE_BYTES
-        }
     }
 
     /// Returns the reserve.
@@ -161,6 +290,11 @@ impl Buffers {
         &self.large
     }
 
+    /// Returns the memory of other lengths: the number of pieces in use, and their ledger.
+    pub fn exact(&self) -> &Pool {
+        &self.exact
+    }
+
     /// Returns the pool of small slabs.
     pub fn small(&self) -> &Pool {
         &self.small
@@ -169,14 +303,13 @@ impl Buffers {
     /// Copies `bytes` into the smallest slab that holds them. Returns `None` if they fit into no slab or
     /// all slabs of that size are in use.
     pub fn copy(&self, bytes: &[u8]) -> Option<Payload> {
-        let pool = if bytes.len() <= self.small.slab_bytes() {
-            &self.small
+        if bytes.len() <= SMALL_SLAB_BYTES {
+            filled(self.take_small()?, bytes)
         } else if bytes.len() <= self.large.slab_bytes() {
-            &self.large
+            filled(self.take_large()?, bytes)
         } else {
-            return None;
-        };
-        filled(pool.take()?, bytes)
+            None
+        }
     }
 }
 
@@ -310,19 +443,66 @@ mod tests {
     }
 
     #[test]
-    fn scarce_is_a_quarter_or_less() {
-        for (max, first_scarce) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (8, 6), (100, 75)] {
-            let pool = Pool::new(1, max);
+    fn memory_of_one_size_is_freed_for_another() {
+        let buffers = Buffers::with_limit(65_536, 300_000, 0);
+        let large: Vec<_> = std::iter::from_fn(|| buffers.take_large()).collect();
+        assert_eq!(large.len(), 4);
+        drop(large);
+        let used = |buffers: &Buffers| (buffers.memory_use().used, buffers.memory_use().allocated);
+        assert_eq!(used(&buffers), (0, 4 * cost(65_536)));
+        let small: Vec<_> = std::iter::from_fn(|| buffers.copy(b"x")).collect();
+        assert_eq!(small.len(), 300_000 / cost(SMALL_SLAB_BYTES));
+        drop(small);
+        let exact = buffers.copy_exact(&[1; 200_000]).expect("freed for it");
+        assert!(used(&buffers).1 <= 300_000);
+        assert!(buffers.copy_exact(&[1; 200_000]).is_none());
+        drop(exact);
+        assert_eq!(buffers.memory_use().used, 0);
+    }
+
+    #[test]
+    fn a_peak_is_given_back_to_the_system() {
+        let buffers = Buffers::with_limit(65_536, 64 << 20, 0);
+        let peak: Vec<_> = (0..200).map_while(|_| buffers.copy(&[1; 60_000])).collect();
+        drop(peak);
+        assert_eq!(buffers.trim(), 0, "all were needed since the last time");
+        assert!(buffers.is_trimmable());
+        // Of the rest, one is needed.
+        drop(buffers.copy(&[1; 60_000]));
+        let [kept, _] = KEPT_SLABS;
+        assert_eq!(buffers.trim(), 200 - kept);
+        assert_eq!(buffers.memory_use().allocated, kept * cost(65_536));
+        assert_eq!((buffers.trim(), buffers.is_trimmable()), (0, false));
+    }
+
+    /// Any number of greedy flows get the same share, and there is something left for the next one.
+    #[test]
+    fn greedy_flows_leave_something_for_the_next_one() {
+        for flows in [1, 10, 100, 1_000] {
+            let buffers = Buffers::with_limit(65_536, 16 << 20, 4);
+            let accounts: Vec<Account> = (0..flows).map(|_| Account::default()).collect();
             let mut held = Vec::new();
-            assert!(!pool.is_scarce(), "{max}");
-            for used in 1..=max {
-                held.push(pool.take().expect("below the cap"));
-                assert_eq!(pool.is_scarce(), used >= first_scarce, "{used} of {max}");
+            for _ in 0..3_000 {
+                for account in &accounts {
+                    let memory = buffers.charging(account);
+                    if memory.room(usize::MAX) >= 1_000 {
+                        held.extend(memory.copy(&[3; 1_000]));
+                    }
+                }
             }
-            held.pop();
-            assert_eq!(pool.is_scarce(), max > first_scarce, "{max}");
+            buffers.note_level();
+            let state = buffers.memory_use();
+            assert!(state.level < Level::Limit, "{flows} flows: {state:?}");
+            let pinned: Vec<usize> = accounts.iter().map(Account::pinned).collect();
+            let (least, most) = (pinned.iter().min(), pinned.iter().max());
+            assert!(
+                most <= least.map(|least| least + 3 * 2_200).as_ref(),
+                "{flows}: {least:?} to {most:?}"
+            );
+            let next = Account::default();
+            assert!(buffers.charging(&next).room(0) >= FLOOR_BYTES);
+            assert!(buffers.charging(&next).copy(&[1; FLOOR_BYTES]).is_some());
         }
-        assert!(Pool::new(1, 0).take().is_none());
     }
 
     /// Threads take, share, append, thaw and drop slabs at random; none is in use at the end.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::account::Account;
 use super::slab::{Slab, SlabMut, release};
 
 /// Two variants keep this as small as a `Bytes`. An empty `Bytes`, which owns no memory, stands for no
@@ -160,6 +161,13 @@ impl Payload {
         let head = self.slice(0..at);
         self.advance(at);
         head
+    }
+
+    /// Charges the slab, if it is one, to `account` instead of the account before.
+    pub(super) fn charge_to(&self, account: &Account) {
+        if let Repr::Slab(slab) = &self.repr {
+            slab.charge_to(account);
+        }
     }
 
     /// Returns true if the memory is lent for one turn only, because it was received into the reserve

@@ -1,12 +1,16 @@
 //! The pool: a capped number of slabs of one size.
 
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+// The charge of a slab is behind a lock that is no part of any stack's lock order.
+#![allow(clippy::disallowed_types)]
 
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use super::budget::{Budget, UNLIMITED};
 use super::free_list::FreeLists;
 use super::ledger::{Audit, Ledger};
-use super::slab::{Slab, SlabMut};
+use super::slab::{Alive, Slab, SlabMut, cost};
 
 struct PoolInner {
     free_lists: FreeLists,
@@ -14,8 +18,8 @@ struct PoolInner {
     max_slabs: usize,
     /// Its slabs are lent for one turn only.
     lends: bool,
-    /// Number of slabs that exist, free or in use.
-    alive: Arc<AtomicUsize>,
+    /// The slabs that exist, free or in use.
+    alive: Arc<Alive>,
     ledger: Ledger,
 }
 
@@ -59,25 +63,30 @@ impl Pool {
     /// Creates a pool of at most `max_slabs` slabs, each `slab_bytes` long (clamped to
     /// [`MAX_SLAB_BYTES`](Self::MAX_SLAB_BYTES)).
     ///
-    /// The pool allocates a slab when it is first needed and keeps it for reuse as long as the pool lives.
+    /// The pool allocates a slab when it is first needed and keeps it for reuse.
     pub fn new(slab_bytes: usize, max_slabs: usize) -> Self {
-        Self::with_lends(slab_bytes, max_slabs, false)
+        Self::counted(slab_bytes, max_slabs, false, &Budget::new(UNLIMITED))
     }
 
-    /// Creates a pool whose slabs are lent for one turn only: payloads of them answer
-    /// [`Payload::is_lent`](super::Payload::is_lent) with true, and nobody may keep one.
-    pub(super) fn lending(slab_bytes: usize, max_slabs: usize) -> Self {
-        Self::with_lends(slab_bytes, max_slabs, true)
-    }
-
-    fn with_lends(slab_bytes: usize, max_slabs: usize, lends: bool) -> Self {
+    /// Creates a pool whose slabs are counted against `budget`. If it `lends` them, it does so for one turn
+    /// only: payloads of them answer [`Payload::is_lent`](super::Payload::is_lent) with true, and nobody may
+    /// keep one.
+    pub(super) fn counted(
+        slab_bytes: usize,
+        max_slabs: usize,
+        lends: bool,
+        budget: &Arc<Budget>,
+    ) -> Self {
         Self {
             inner: Arc::new(PoolInner {
                 lends,
                 free_lists: FreeLists::new(),
                 slab_bytes: slab_bytes.min(Self::MAX_SLAB_BYTES),
                 max_slabs,
-                alive: Arc::default(),
+                alive: Arc::new(Alive {
+                    slabs: AtomicUsize::new(0),
+                    budget: Arc::clone(budget),
+                }),
                 ledger: Ledger::new(),
             }),
         }
@@ -98,19 +107,62 @@ impl Pool {
     }
 
     fn allocate(&self) -> Option<Arc<Slab>> {
-        self.inner
-            .alive
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |alive| {
-                (alive < self.inner.max_slabs).then_some(alive + 1)
+        let slab = self.make(self.inner.slab_bytes, self.inner.free_lists.own())?;
+        Some(Arc::new(slab))
+    }
+
+    /// Takes memory of `bytes`, which is no slab of the pool's size and is freed instead of reused.
+    pub(super) fn take_exact(&self, bytes: usize) -> Option<SlabMut> {
+        let slab = self.make(bytes.min(Self::MAX_SLAB_BYTES), Weak::new())?;
+        Some(SlabMut::take(Arc::new(slab)))
+    }
+
+    fn make(&self, bytes: usize, free_list: Weak<super::free_list::FreeList>) -> Option<Slab> {
+        let alive = &self.inner.alive;
+        alive
+            .slabs
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |slabs| {
+                (slabs < self.inner.max_slabs).then_some(slabs + 1)
             })
             .ok()?;
-        Some(Arc::new(Slab {
-            bytes: vec![0; self.inner.slab_bytes].into_boxed_slice(),
+        if !alive.budget.reserve(cost(bytes)) {
+            alive.slabs.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Slab {
+            bytes: vec![0; bytes].into_boxed_slice(),
             entry: self.inner.ledger.new_entry(),
-            free_list: self.inner.free_lists.own(),
-            alive: Arc::clone(&self.inner.alive),
+            free_list,
+            alive: Arc::clone(alive),
             lent: self.inner.lends,
-        }))
+            charged: Mutex::new(None),
+        })
+    }
+
+    /// Frees unused slabs until at least `bytes` were freed, or none is left; returns how many bytes.
+    pub(super) fn free_unused(&self, bytes: usize) -> usize {
+        let each = cost(self.inner.slab_bytes);
+        let mut freed = 0;
+        while freed < bytes && self.inner.free_lists.take().is_some() {
+            freed += each;
+        }
+        freed
+    }
+
+    /// Frees the slabs that nobody needed since the last call, but leaves each thread `floor` slabs. Returns
+    /// the number of slabs freed.
+    pub(super) fn trim(&self, floor: usize) -> usize {
+        self.inner.free_lists.trim(floor)
+    }
+
+    /// Returns the bytes of the unused slabs.
+    pub(super) fn free_bytes(&self) -> usize {
+        self.inner.free_lists.count() * cost(self.inner.slab_bytes)
+    }
+
+    /// Returns true if [`trim`](Self::trim) has something to free, now or at its next call.
+    pub(super) fn is_trimmable(&self, floor: usize) -> bool {
+        self.inner.free_lists.longest() > floor
     }
 
     /// Returns the length of each slab, in bytes.
@@ -123,29 +175,10 @@ impl Pool {
         self.inner.max_slabs
     }
 
-    /// Returns `true` if at most a quarter of the slabs is left. A stack should then drop data that its
-    /// peers will send again, to be able to receive the data that it needs next.
-    pub fn is_scarce(&self) -> bool {
-        self.has_at_most(4)
-    }
-
-    /// Returns `true` if at most one slab in `parts` is left.
-    pub(super) fn has_at_most(&self, parts: usize) -> bool {
-        let limit = self.max_slabs() / parts.max(1);
-        // Most pools never allocate that many slabs, which spares counting the free lists.
-        let unallocated = self
-            .max_slabs()
-            .saturating_sub(self.inner.alive.load(Ordering::Acquire));
-        if unallocated > limit {
-            return false;
-        }
-        self.max_slabs().saturating_sub(self.in_use()) <= limit
-    }
-
     /// Returns the number of slabs in use. While other threads take and give back slabs, the number may
     /// be off by as many as they moved meanwhile.
     pub fn in_use(&self) -> usize {
-        let alive = self.inner.alive.load(Ordering::Acquire);
+        let alive = self.inner.alive.slabs.load(Ordering::Acquire);
         alive.saturating_sub(self.inner.free_lists.count())
     }
 

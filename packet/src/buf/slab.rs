@@ -1,10 +1,15 @@
 //! Slabs: the allocations of a pool, and the handle that may write to one.
 
+// Not part of any stack's lock order: no other lock is taken while this one is held.
+#![allow(clippy::disallowed_types)]
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::account::Account;
+use super::budget::Budget;
 use super::free_list::{self, FreeList};
 use super::ledger::Entry;
 use super::payload::Payload;
@@ -17,24 +22,69 @@ pub(super) struct Slab {
     /// unused: a slab must not keep its pool alive, and one that outlives its pool is freed when it is
     /// dropped.
     pub(super) free_list: Weak<FreeList>,
-    /// Number of slabs that the pool has allocated.
-    pub(super) alive: Arc<AtomicUsize>,
+    /// The slabs that the pool has allocated.
+    pub(super) alive: Arc<Alive>,
     /// True in a pool whose slabs are lent for one turn only; see [`Pool::lending`](super::Pool).
     pub(super) lent: bool,
+    /// The account of the flow that holds it, if one does.
+    pub(super) charged: Mutex<Option<Account>>,
+}
+
+/// The slabs of a pool that exist, free or in use, and the budget that they are counted against.
+#[derive(Debug)]
+pub(super) struct Alive {
+    pub(super) slabs: AtomicUsize,
+    pub(super) budget: Arc<Budget>,
+}
+
+/// Bytes that a slab takes beside its contents: its record and those of the allocator.
+const OVERHEAD_BYTES: usize = 128;
+
+/// Returns the bytes that a slab of `len` bytes takes.
+pub(super) const fn cost(len: usize) -> usize {
+    len + OVERHEAD_BYTES
+}
+
+impl Slab {
+    /// Moves the charge for this slab to `account`.
+    pub(super) fn charge_to(&self, account: &Account) {
+        let mut charged = self.charged.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*charged {
+            Some(before) if before.is(account) => return,
+            Some(before) => before.remove(cost(self.bytes.len())),
+            None => {}
+        }
+        account.add(cost(self.bytes.len()));
+        *charged = Some(account.clone());
+    }
+
+    /// Ends the charge: nobody holds the slab any more.
+    fn discharge(&mut self) {
+        let charged = self
+            .charged
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = charged.take() {
+            account.remove(cost(self.bytes.len()));
+        }
+    }
 }
 
 impl Drop for Slab {
     fn drop(&mut self) {
-        self.alive.fetch_sub(1, Ordering::AcqRel);
+        self.discharge();
+        self.alive.slabs.fetch_sub(1, Ordering::AcqRel);
+        self.alive.budget.release(cost(self.bytes.len()));
     }
 }
 
 /// Gives a slab back to its pool if this was the last holder.
-pub(super) fn release(slab: Arc<Slab>) {
+pub(super) fn release(mut slab: Arc<Slab>) {
     // There are no weak references to a slab, so a holder that is the only one stays the only one. When
     // the last two holders release it at the same moment, each may still count the other. The slab
     // is then freed instead of reused, and its drop lowers the pool's count.
-    if Arc::strong_count(&slab) == 1 {
+    if let Some(last) = Arc::get_mut(&mut slab) {
+        last.discharge();
         free_list::put_back(slab);
     }
 }

@@ -155,6 +155,12 @@ impl<T> Setting<T> for Whole<T> {
     }
 }
 
+impl<T> Setting<Option<T>> for Whole<T> {
+    fn set(self, slot: &mut Option<T>) {
+        *slot = Some(self.0);
+    }
+}
+
 impl Setting<bool> for Switch {
     fn set(self, slot: &mut bool) {
         *slot = self.0;

@@ -244,6 +244,13 @@ impl Reassembly {
         }
     }
 
+    /// Gives up one datagram, because memory is short: one that was discarded already, else the oldest. Returns
+    /// the number of its fragments that are lost, or `None` if there is no datagram.
+    pub fn evict_first(&mut self) -> Option<u32> {
+        let index = self.oldest()?;
+        Some(self.evict(index))
+    }
+
     fn slot(&self, index: u32) -> Option<&Slot> {
         self.slots.get(index as usize)?.as_ref()
     }

@@ -77,7 +77,11 @@ fn receive_fragment<I: Ip>(turn: &mut Turn<'_>, ip: &IpPacket<'_, I>, packet: &R
         return;
     };
     let reassembly = &turn.host.ip.reassembly;
-    let outcome = reassembly.on_fragment(&mut turn.key.ctx(), &fragment, turn.now);
+    let buffers = &turn.host.buffers;
+    let (outcome, lost) = reassembly.on_fragment(&mut turn.key.ctx(), &fragment, buffers, turn.now);
+    for _ in 0..lost {
+        turn.drop_packet(DropReason::FragmentNoMemory);
+    }
     if let Some(discarded) = outcome.discarded {
         for _ in 0..discarded.fragments {
             turn.drop_packet(discarded.reason);
@@ -87,6 +91,14 @@ fn receive_fragment<I: Ip>(turn: &mut Turn<'_>, ip: &IpPacket<'_, I>, packet: &R
         FragmentStatus::Pending => {}
         FragmentStatus::Complete(whole) => {
             turn.count(Counter::Reassembled, 1);
+            // In a buffer like any other packet, so that whoever keeps it is charged for it.
+            let copy = buffers
+                .copy_received(&whole)
+                .or_else(|| buffers.copy_exact(&whole));
+            let Some(whole) = copy else {
+                turn.drop_packet(DropReason::FragmentNoMemory);
+                return;
+            };
             let whole = RxPacket {
                 data: whole,
                 // The device never saw the whole datagram.
@@ -115,7 +127,7 @@ pub fn on_reassembly_timeout(turn: &mut Turn<'_>) -> bool {
     {
         return false;
     }
-    for timed_out in reassembly.expire(&mut turn.key.ctx(), turn.now) {
+    for timed_out in reassembly.expire(&mut turn.key.ctx(), &turn.host.buffers, turn.now) {
         for _ in 0..timed_out.fragments {
             turn.drop_packet(DropReason::FragmentTimeout);
         }

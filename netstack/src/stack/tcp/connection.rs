@@ -40,6 +40,8 @@ pub struct Connection {
     handles: AtomicU8,
     /// Closing is a reset: the application asked for it, or left something unread.
     reset_on_close: AtomicBool,
+    /// It is in its owner's list of the connections that hold memory.
+    listed: AtomicBool,
     pub(crate) state: Mutex<levels::Connection, ConnectionState>,
 }
 
@@ -59,6 +61,9 @@ pub(crate) struct ConnectionState {
     /// Time to live / hop limit of the packets that it sends.
     pub(crate) ttl: u8,
     pub(crate) traffic_class: u8,
+    /// The application waits to write, and nothing that the peer sends will wake it: there was no memory for
+    /// a first byte.
+    pub(crate) starved: bool,
 }
 
 /// The value of [`Connection::timer`] for no timer.
@@ -74,6 +79,7 @@ impl Connection {
             timer_nanos: AtomicU64::new(0),
             handles: AtomicU8::new(1),
             reset_on_close: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             state: Mutex::new(ConnectionState {
                 tcp,
                 reader: WakerSlot::default(),
@@ -81,6 +87,7 @@ impl Connection {
                 removed: false,
                 ttl,
                 traffic_class: 0,
+                starved: false,
             }),
         })
     }
@@ -114,6 +121,24 @@ impl Connection {
         self.handles.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
+    /// Returns true if the application has let go of the connection.
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.handles.load(Ordering::Acquire) == 0
+    }
+
+    /// Notes that the connection enters its owner's list of holders; false if it is there already. Only the
+    /// owner calls this.
+    pub(crate) fn list(&self) -> bool {
+        let listed = self.listed.load(Ordering::Relaxed);
+        self.listed.store(true, Ordering::Relaxed);
+        !listed
+    }
+
+    /// Notes that the connection left its owner's list of holders.
+    pub(crate) fn unlist(&self) {
+        self.listed.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_reset_on_close(&self, reset: bool) {
         self.reset_on_close.store(reset, Ordering::Release);
     }
@@ -139,6 +164,12 @@ impl Connection {
 }
 
 impl ConnectionState {
+    /// Notes that there was no memory to write a first byte; returns true if so.
+    pub(crate) fn starve(&mut self) -> bool {
+        self.starved = self.tcp.unacked() == 0;
+        self.starved
+    }
+
     /// Lets a task wait until there is room to write again.
     pub(crate) fn wait_for_room(&mut self, waiter: &mut Waiter<'_>) {
         self.tcp.want_write();

@@ -7,10 +7,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use packet::buf::Level;
 use packet::frame::RxPacket;
 use packet::tcp::{TcpFlags, TcpParseError};
 
 use super::super::events::EventLog;
+use super::super::mailbox::HandOverError;
 use super::super::turn::Turn;
 use super::connection::{Connection, Listener};
 use super::open::mss_for;
@@ -60,8 +62,10 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
         turn.count(Counter::HandedOver, 1);
         drop(segment);
         let owner = turn.host.workers.owner(connection);
-        if owner.hand_over(packet).is_err() {
-            turn.drop_packet(DropReason::InboxFull);
+        match owner.hand_over(packet, &turn.host.buffers) {
+            Ok(()) => {}
+            Err(HandOverError::Full) => turn.drop_packet(DropReason::InboxFull),
+            Err(HandOverError::NoMemory) => turn.drop_packet(DropReason::MemoryShare),
         }
         return;
     }
@@ -199,6 +203,8 @@ fn to_listener(
     } else if segment.has(TcpFlags::SYN | TcpFlags::FIN) {
         // No peer that wants a connection ends it with the same segment.
         turn.drop_packet(DropReason::TcpSynFin);
+    } else if segment.has(TcpFlags::SYN) && turn.host.buffers.level() == Level::Limit {
+        turn.drop_packet(DropReason::MemoryNoConnection);
     } else if segment.has(TcpFlags::SYN) {
         syn_queue::on_syn(turn, listener, flow, &segment, None);
     } else {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lockorder::Key;
+use packet::buf::Level;
 
 use super::super::events::EventLog;
 use super::super::foreign::locked;
@@ -27,6 +28,12 @@ pub(crate) fn connect(
     remote: SocketAddr,
 ) -> io::Result<Arc<Connection>> {
     host.ending.check_open()?;
+    if host.buffers.level() == Level::Limit {
+        return Err(io::Error::new(
+            io::ErrorKind::OutOfMemory,
+            "connect: the stack's memory is nearly used up; try again later, or raise memory_bytes",
+        ));
+    }
     let local = host.ip.addressing.get().choose_local(local, remote)?;
     let connection = insert(host, local, remote)?;
     // The end of the stack resets the connections of the table: it may have missed this one.

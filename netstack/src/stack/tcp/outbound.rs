@@ -58,6 +58,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
             push(host, worker, &connection.flow, segment, &params);
         }
         count_losses(worker, before, state.tcp.losses());
+        worker.holders.note(connection, state, now);
         let events = &mut worker.work.events;
         let mut log = EventLog::new(&host.subscription, connection.flow, events);
         let retired = state.tcp.retire(log.context(now));

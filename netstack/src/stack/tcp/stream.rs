@@ -23,6 +23,7 @@ pub(crate) fn io_error(error: TcpError) -> io::Error {
         TcpError::Reset => io::ErrorKind::ConnectionReset,
         TcpError::TimedOut => io::ErrorKind::TimedOut,
         TcpError::Aborted => io::ErrorKind::ConnectionAborted,
+        TcpError::OutOfMemory => io::ErrorKind::OutOfMemory,
         TcpError::Unreachable(Unreachable::Port) => io::ErrorKind::ConnectionRefused,
         TcpError::Unreachable(Unreachable::Network) => io::ErrorKind::NetworkUnreachable,
         TcpError::Unreachable(_) => io::ErrorKind::HostUnreachable,
@@ -117,18 +118,20 @@ pub(crate) fn poll_write(
     if data.is_empty() {
         return Poll::Ready(Ok(0));
     }
+    let mut starved = false;
     let poll = poll_state(connection, cx, Side::Writer, |state, waiter| {
         if let Some(error) = write_error(state) {
             return Poll::Ready(Err(host.ending.explain(error)));
         }
         let taken = state.tcp.send(data, &host.buffers);
         if taken == 0 {
+            starved = state.starve();
             state.wait_for_room(waiter);
             return Poll::Pending;
         }
         Poll::Ready(Ok(taken))
     });
-    if matches!(poll, Poll::Ready(Ok(_))) {
+    if starved || matches!(poll, Poll::Ready(Ok(_))) {
         host.workers.drive(connection);
     }
     poll

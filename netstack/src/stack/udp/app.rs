@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use bytes::Bytes;
 use packet::Payload;
+use packet::buf::Account;
 
 use super::super::foreign::locked;
 use super::super::host::Host;
@@ -179,17 +179,21 @@ pub(crate) fn payload_of(host: &Host, data: &[u8]) -> io::Result<Payload> {
     if data.is_empty() {
         return Ok(Payload::default());
     }
-    if let Some(copy) = host.buffers.copy(data) {
-        return Ok(copy);
-    }
     if data.len() > usize::from(u16::MAX) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("send: {} bytes do not fit in a datagram", data.len()),
         ));
     }
-    // Larger than a slab of this device, or no slab is free: bounded by the packets in flight.
-    Ok(Payload::from(Bytes::copy_from_slice(data)))
+    // In memory of its own length if it is larger than a slab of this device, or no slab is free.
+    let buffers = &host.buffers;
+    let copy = buffers.copy(data).or_else(|| buffers.copy_exact(data));
+    copy.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::OutOfMemory,
+            "send: the stack's memory is used up; try again later",
+        )
+    })
 }
 
 /// Queues a datagram with the worker on this thread, or else with the one that its flow belongs to.
@@ -205,17 +209,20 @@ pub(crate) fn poll_send(
         Ok(flow) => flow,
         Err(error) => return Poll::Ready(Err(error)),
     };
-    let datagram = |payload: &mut Payload| OutDatagram {
-        flow,
-        ttl: socket.ttl(),
-        payload: std::mem::take(payload),
+    let datagram = |payload: &mut Payload, account: &Account| {
+        let payload = account.hold(std::mem::take(payload)).ok()?;
+        Some(OutDatagram {
+            flow,
+            ttl: socket.ttl(),
+            payload,
+        })
     };
     if let Some(index) = host.workers.current() {
-        let id = host.workers[index].mailbox.id();
-        let room = worklist::with(id, |list| {
+        let mailbox = &host.workers[index].mailbox;
+        let room = worklist::with(mailbox.id(), |list| {
             let room = list.datagrams.len() < DATAGRAMS_PER_TURN;
             if room {
-                list.datagrams.push(datagram(payload));
+                list.datagrams.extend(datagram(payload, mailbox.account()));
             }
             room
         });
@@ -230,10 +237,14 @@ pub(crate) fn poll_send(
     }
     let index = usize::from(flow.remote().port() ^ flow.local().port()) % host.workers.count();
     let mailbox = &host.workers[index].mailbox;
-    match mailbox.send_datagram(datagram(payload)) {
+    let Some(datagram) = datagram(payload, mailbox.account()) else {
+        // Memory that is lent for a turn reaches no application.
+        return Poll::Ready(Ok(()));
+    };
+    match mailbox.send_datagram(datagram) {
         Ok(()) => Poll::Ready(Ok(())),
         Err(back) => {
-            *payload = back.payload;
+            *payload = back.payload.into_payload();
             if let Some(waker) = wait.waker() {
                 mailbox.wake_when_drained(waker.clone());
             }

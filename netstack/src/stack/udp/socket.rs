@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use lockorder::Mutex;
-use packet::Payload;
+use packet::buf::Held;
 
 use super::super::levels;
 use super::super::waiters::WakerSlot;
@@ -56,7 +56,7 @@ pub(crate) struct SocketState {
 pub struct OutDatagram {
     pub(crate) flow: FlowKey,
     pub(crate) ttl: u8,
-    pub(crate) payload: Payload,
+    pub(crate) payload: Held,
 }
 
 impl fmt::Debug for BoundSocket {

@@ -4,6 +4,7 @@
 //! cut off. The rest is delivered if it is next, or kept in the out-of-order queue. Urgent data is
 //! data in the stream (RFC 9293 section 3.8.5).
 
+use packet::buf::Memory;
 use packet::{Buffers, Payload};
 
 use crate::base::{DropReason, Instant};
@@ -11,7 +12,6 @@ use crate::tcp::context::Context;
 use crate::tcp::outcome::Readiness;
 use crate::tcp::phase::Phase;
 use crate::tcp::recv::assembler::Assembler;
-use crate::tcp::recv::compact;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
@@ -55,25 +55,15 @@ pub(super) fn process(
         };
         return (readiness, Some(DropReason::TcpDataAfterClose));
     }
-    if must_wait(tcb, start, buffers) {
-        tcb.ack.set_due();
-        return (Readiness::empty(), Some(DropReason::TcpNoBuffer));
-    }
     if start.after(nxt) {
         note_out_of_order(tcb, payload.len(), size);
-        return (Readiness::empty(), keep(tcb, start, &payload, buffers));
+        return (Readiness::empty(), keep(tcb, start, payload, buffers));
     }
-    let len = payload.len() as u32;
-    if payload.is_lent() {
-        // Received into the reserve, because the pools are exhausted: only a copy may be kept.
-        let Some(run) = compact::copy_small(&payload, buffers) else {
-            tcb.ack.set_due();
-            return (Readiness::empty(), Some(DropReason::TcpNoBuffer));
-        };
-        tcb.ring.extend(run);
-    } else {
-        tcb.ring.push(payload, buffers);
-    }
+    let kept = deliver(tcb, payload, buffers);
+    let Ok(len) = kept else {
+        tcb.ack.set_due();
+        return (Readiness::empty(), kept.err());
+    };
     tcb.stats.bytes_in += u64::from(len);
     tcb.window.nxt += len;
     if full > len as usize || tcb.assembler.is_some() {
@@ -81,6 +71,7 @@ pub(super) fn process(
         tcb.ack.set_due();
     }
     collect(tcb);
+    limit_window(tcb, buffers);
     note_advance(tcb);
     if !tcb.ack.on_payload(len, size) && tcb.timers.delayed_ack == Instant::FAR_FUTURE {
         tcb.timers.delayed_ack = cx.now() + tcb.cfg.delayed_ack;
@@ -106,12 +97,26 @@ fn trim(tcb: &mut Tcb, mut start: SeqNum, mut payload: Payload) -> (SeqNum, Payl
     (start, payload)
 }
 
-/// Returns true if payload must be sent again, because few slabs are left: payload ahead of a gap, or
-/// for an application that is slow to read. So slow readers cannot take the slabs in which others'
-/// next segments arrive.
-fn must_wait(tcb: &Tcb, start: SeqNum, buffers: &Buffers) -> bool {
-    let share = buffers.fair_share();
-    share < usize::MAX && (start.after(tcb.window.nxt) || tcb.ring.len() >= share)
+/// Queues the payload that is next for the application; returns how many bytes, at least one. While memory
+/// is short that may be less than all: the peer sends the rest again.
+fn deliver(tcb: &mut Tcb, mut payload: Payload, buffers: &Buffers) -> Result<u32, DropReason> {
+    let memory = buffers.charging(&tcb.account);
+    payload.truncate(memory.room(tcb.ring.len()));
+    if payload.is_empty() {
+        limit_window(tcb, buffers);
+        return Err(DropReason::MemoryShare);
+    }
+    match tcb.ring.push(payload, memory) {
+        0 => Err(DropReason::MemoryLimit),
+        kept => Ok(kept as u32),
+    }
+}
+
+/// Offers no more than the flow's share of the memory, while that is short.
+fn limit_window(tcb: &mut Tcb, buffers: &Buffers) {
+    let unread = tcb.ring.len();
+    let room = buffers.charging(&tcb.account).room(unread);
+    tcb.window.limit_to(room.saturating_add(unread));
 }
 
 /// Owes a duplicate ACK for `len` bytes ahead of a gap. Without SACK the sender counts wire segments of
@@ -136,13 +141,23 @@ fn note_advance(tcb: &mut Tcb) {
 }
 
 /// Keeps payload that is ahead of a gap.
-fn keep(tcb: &mut Tcb, start: SeqNum, payload: &Payload, buffers: &Buffers) -> Option<DropReason> {
+fn keep(
+    tcb: &mut Tcb,
+    start: SeqNum,
+    mut payload: Payload,
+    buffers: &Buffers,
+) -> Option<DropReason> {
     let limits = tcb.assembler_limits();
+    let memory: Memory<'_> = buffers.charging(&tcb.account);
+    payload.truncate(memory.spare_room());
+    if payload.is_empty() {
+        return Some(DropReason::MemoryOutOfOrder);
+    }
     let board = tcb
         .assembler
         .get_or_insert_with(|| Box::new(Assembler::default()));
     let known = board.len();
-    let kept = board.insert(start, payload, limits, buffers);
+    let kept = board.insert(start, &payload, limits, memory);
     if board.is_empty() {
         tcb.assembler = None;
     }

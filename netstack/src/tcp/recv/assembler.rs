@@ -11,7 +11,8 @@
 
 use std::collections::VecDeque;
 
-use packet::{Buffers, Payload};
+use packet::Payload;
+use packet::buf::{Held, Memory};
 
 use super::compact;
 use crate::tcp::seq::SeqNum;
@@ -24,7 +25,7 @@ struct Range {
     touched: u32,
     /// Memory that the range pins, in bytes.
     pinned: usize,
-    data: VecDeque<Payload>,
+    data: VecDeque<Held>,
 }
 
 /// The out-of-order queue.
@@ -74,7 +75,7 @@ impl Assembler {
         seq: SeqNum,
         data: &Payload,
         limits: Limits,
-        buffers: &Buffers,
+        memory: Memory<'_>,
     ) -> usize {
         self.clock = self.clock.wrapping_add(1);
         let end = seq + data.len() as u32;
@@ -92,10 +93,11 @@ impl Assembler {
                 let from = (at - seq) as usize;
                 let piece = data.slice(from..from + (gap_end - at) as usize);
                 let count = piece.len();
-                if !self.place(&mut i, at, piece, limits, buffers) {
+                let placed = self.place(&mut i, at, piece, limits, memory);
+                kept += placed;
+                if placed < count {
                     break;
                 }
-                kept += count;
             }
             match next {
                 Some(range_end) => {
@@ -112,77 +114,85 @@ impl Assembler {
     }
 
     /// Puts `piece` into the gap before range `i` and joins the ranges that have become adjacent.
-    /// Sets `i` to the range after the gap. Returns false if a limit forbids it.
+    /// Sets `i` to the range after the gap. Returns how many bytes were kept: all, unless a limit or a want
+    /// of memory forbids it.
     fn place(
         &mut self,
         i: &mut usize,
         at: SeqNum,
         piece: Payload,
         limits: Limits,
-        buffers: &Buffers,
-    ) -> bool {
-        let end = at + piece.len() as u32;
+        memory: Memory<'_>,
+    ) -> usize {
+        let count = piece.len();
         let before = i
             .checked_sub(1)
             .filter(|p| self.ranges.get(*p).is_some_and(|r| r.end == at));
-        let after = self.ranges.get(*i).is_some_and(|r| r.start == end);
+        let after = self
+            .ranges
+            .get(*i)
+            .is_some_and(|r| r.start == at + count as u32);
         if before.is_none() && !after && self.ranges.len() >= limits.ranges {
-            return false;
+            return 0;
         }
         if self.ranges.iter().map(|r| r.pinned).sum::<usize>() >= limits.pinned {
-            return false;
+            return 0;
         }
-        let touched = self.clock;
-        match before {
-            Some(p) => {
-                if let Some(range) = self.ranges.get_mut(p) {
-                    range.pinned += compact::push(&mut range.data, piece, buffers);
-                    range.end = end;
-                    range.touched = touched;
-                }
-                if after {
-                    // The gap is closed: range `i` joins range `p`.
-                    let next = self.ranges.remove(*i);
-                    if let Some(range) = self.ranges.get_mut(p) {
-                        range.end = next.end;
-                        range.pinned += next.pinned;
-                        join(&mut range.data, next.data);
-                    }
-                    *i = p;
-                }
-            }
-            None => {
-                let mut data = VecDeque::new();
-                let pinned = compact::push(&mut data, piece, buffers);
-                if after {
-                    if let Some(range) = self.ranges.get_mut(*i) {
-                        range.start = at;
-                        range.touched = touched;
-                        range.pinned += pinned;
-                        join(&mut data, core::mem::take(&mut range.data));
-                        range.data = data;
-                    }
-                } else {
-                    self.ranges.insert(
-                        *i,
-                        Range {
-                            start: at,
-                            end,
-                            touched,
-                            pinned,
-                            data,
-                        },
-                    );
-                    *i += 1;
-                }
-            }
+        let mut run = match before.and_then(|p| self.ranges.get_mut(p)) {
+            Some(range) => core::mem::take(&mut range.data),
+            None => VecDeque::new(),
+        };
+        let kept = compact::push(&mut run, piece, memory);
+        let end = at + kept.bytes as u32;
+        let mut range = Range {
+            start: at,
+            end,
+            touched: self.clock,
+            pinned: kept.pinned,
+            data: run,
+        };
+        let joined = before.and_then(|p| self.ranges.get_mut(p));
+        if let Some(range_before) = joined {
+            range.start = range_before.start;
+            range.pinned += range_before.pinned;
+            *range_before = range;
+        } else if kept.bytes > 0 {
+            self.ranges.insert(*i, range);
+            *i += 1;
+        } else {
+            return 0;
         }
-        true
+        // Range `i` is the one after the gap, and `i - 1` the one that grew.
+        if after && kept.bytes == count {
+            let next = self.ranges.remove(*i);
+            if let Some(range) = self.ranges.get_mut(*i - 1) {
+                range.end = next.end;
+                range.pinned += next.pinned;
+                join(&mut range.data, next.data);
+            }
+            *i -= 1;
+        }
+        kept.bytes
+    }
+
+    /// Moves what leaves a part of its slab unused into memory of its own length; returns how many bytes
+    /// were copied.
+    pub(crate) fn compact(&mut self, memory: Memory<'_>) -> usize {
+        let mut copied = 0;
+        for range in &mut self.ranges {
+            copied += range
+                .data
+                .iter_mut()
+                .map(|held| memory.compact(held))
+                .sum::<usize>();
+            range.pinned = range.data.iter().map(Held::pinned_bytes).sum();
+        }
+        copied
     }
 
     /// Takes the run that begins at or below `nxt`, if there is one: its bytes from `nxt` on, and
     /// its end.
-    pub(crate) fn take_from(&mut self, nxt: SeqNum) -> Option<(VecDeque<Payload>, SeqNum)> {
+    pub(crate) fn take_from(&mut self, nxt: SeqNum) -> Option<(VecDeque<Held>, SeqNum)> {
         loop {
             let first = self.ranges.first()?;
             if first.start.after(nxt) {
@@ -251,9 +261,9 @@ impl Assembler {
         }
         for range in &self.ranges {
             assert!(range.start.before(range.end) && range.start.after(nxt));
-            let bytes: usize = range.data.iter().map(Payload::len).sum();
+            let bytes: usize = range.data.iter().map(|held| held.len()).sum();
             assert_eq!(bytes, (range.end - range.start) as usize);
-            let pinned: usize = range.data.iter().map(Payload::pinned_bytes).sum();
+            let pinned: usize = range.data.iter().map(Held::pinned_bytes).sum();
             assert_eq!(pinned, range.pinned, "pinned memory is counted");
         }
         for pair in self.ranges.windows(2) {
@@ -264,7 +274,7 @@ impl Assembler {
 
 /// Appends `back` to `front`. Moves the shorter of the two, so that no sequence of segments makes
 /// every slice move again and again.
-fn join(front: &mut VecDeque<Payload>, mut back: VecDeque<Payload>) {
+fn join(front: &mut VecDeque<Held>, mut back: VecDeque<Held>) {
     if front.len() >= back.len() {
         front.append(&mut back);
     } else {
@@ -277,6 +287,9 @@ fn join(front: &mut VecDeque<Payload>, mut back: VecDeque<Payload>) {
 
 #[cfg(test)]
 mod tests {
+    use packet::Buffers;
+    use packet::buf::Account;
+
     use super::*;
     use crate::base::Rng;
 
@@ -293,6 +306,7 @@ mod tests {
             let base = SeqNum(rng.u32());
             let mut stream = vec![0u8; 4_000];
             rng.fill(&mut stream);
+            let account = Account::default();
             let mut board = Assembler::default();
             let mut have = vec![false; stream.len()];
             let mut nxt = 0usize;
@@ -310,7 +324,12 @@ mod tests {
                 } else {
                     let data = buffers.copy(&stream[from..to]).expect("slab");
                     let news = have[from..to].iter().filter(|h| !**h).count();
-                    let kept = board.insert(base + from as u32, &data, LIMITS, &buffers);
+                    let kept = board.insert(
+                        base + from as u32,
+                        &data,
+                        LIMITS,
+                        buffers.charging(&account),
+                    );
                     assert!(kept <= news, "seed {seed}");
                     if kept == news {
                         have[from..to].fill(true);
@@ -343,10 +362,11 @@ mod tests {
     #[test]
     fn every_second_byte_is_bounded() {
         let buffers = Buffers::new(65_536, 8, 64);
+        let account = Account::default();
         let mut board = Assembler::default();
         let byte = buffers.copy(b"x").expect("slab");
         let kept: usize = (0..10_000u32)
-            .map(|i| board.insert(SeqNum(1 + 2 * i), &byte, LIMITS, &buffers))
+            .map(|i| board.insert(SeqNum(1 + 2 * i), &byte, LIMITS, buffers.charging(&account)))
             .sum();
         assert_eq!(kept, LIMITS.ranges);
         board.check(SeqNum(0), LIMITS);
@@ -355,6 +375,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_even_within_one_range() {
         let buffers = Buffers::new(65_536, 64, 4_096);
+        let account = Account::default();
         let mut board = Assembler::default();
         let limits = Limits {
             ranges: 8,
@@ -363,7 +384,7 @@ mod tests {
         // Backwards, so that no byte can be appended to a slab that is there already.
         for i in (1..5_000u32).rev() {
             let byte = buffers.copy(b"x").expect("slab");
-            board.insert(SeqNum(i), &byte, limits, &buffers);
+            board.insert(SeqNum(i), &byte, limits, buffers.charging(&account));
         }
         assert!(buffers.small().in_use() * 2_048 <= limits.pinned + 4_096);
         assert!(board.len() >= 48);
@@ -372,12 +393,13 @@ mod tests {
     #[test]
     fn the_newest_range_is_reported_first() {
         let buffers = Buffers::new(65_536, 8, 64);
+        let account = Account::default();
         let mut board = Assembler::default();
         let data = buffers.copy(b"0123456789").expect("slab");
         for at in [100u32, 300, 200, 400] {
-            board.insert(SeqNum(at), &data, LIMITS, &buffers);
+            board.insert(SeqNum(at), &data, LIMITS, buffers.charging(&account));
         }
-        board.insert(SeqNum(310), &data, LIMITS, &buffers);
+        board.insert(SeqNum(310), &data, LIMITS, buffers.charging(&account));
         let mut seen = Vec::new();
         board.recent(3, 0, |l, r| seen.push((l.0, r.0)));
         assert_eq!(seen, [(300, 320), (400, 410), (200, 210)]);

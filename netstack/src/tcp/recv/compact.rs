@@ -2,71 +2,74 @@
 //!
 //! A packet arrives in a slab made for the largest packet. A payload that fills a good part of its
 //! slab stays there; a short one is copied behind the previous one, so that a peer that sends byte
-//! by byte cannot pin 64 KiB with each of them.
+//! by byte cannot pin 64 KiB with each of them. While memory is short, all that does not nearly fill
+//! its slab is copied.
 
 use std::collections::VecDeque;
 
-use packet::{Buffers, Payload};
+use packet::Payload;
+use packet::buf::{Held, Memory, SMALL_SLAB_BYTES};
 
-/// Length, in bytes, from which a payload keeps its slab.
-const KEEP_BYTES: usize = 16 << 10;
-
-/// A payload also keeps a slab that is at most this many times as long.
-const KEEP_RATIO: usize = 3;
-
-/// Returns true if `data` keeps its slab when it is queued.
-pub(crate) fn fills_its_slab(data: &Payload) -> bool {
-    data.len() >= KEEP_BYTES || data.len().saturating_mul(KEEP_RATIO) >= data.pinned_bytes()
+/// The part of a payload that was kept.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Kept {
+    /// Its length, in bytes.
+    pub(crate) bytes: usize,
+    /// The memory that it pins in addition, in bytes.
+    pub(crate) pinned: usize,
 }
 
-/// Appends `data` to `queue`, in place or copied; returns the memory that this pins, in bytes.
-/// Never fails: when the small slabs are exhausted, the payload stays in its own slab, whose number
-/// is bounded, too.
-pub(crate) fn push(queue: &mut VecDeque<Payload>, data: Payload, buffers: &Buffers) -> usize {
-    if data.is_empty() {
-        return 0;
+impl Kept {
+    fn add(&mut self, queue: &mut VecDeque<Held>, held: Held) {
+        self.bytes += held.len();
+        self.pinned += held.pinned_bytes();
+        queue.push_back(held);
     }
-    let mut pinned = 0;
-    if fills_its_slab(&data) {
-        pinned += data.pinned_bytes();
-        queue.push_back(data);
-        return pinned;
-    }
+}
+
+/// Appends `data` to `queue`, in place or copied. Keeps less than all of it only if there is no memory for a
+/// copy, and the payload's own memory was lent for a turn.
+pub(crate) fn push(queue: &mut VecDeque<Held>, data: Payload, memory: Memory<'_>) -> Kept {
+    let mut kept = Kept::default();
     let mut rest = data;
-    if let Some(tail) = queue.back_mut() {
-        // A large slab at the tail may have plenty of room, but is worth more to the device.
-        if tail.pinned_bytes() <= buffers.small().slab_bytes() {
-            let taken = tail.try_append(&rest);
-            rest.advance(taken);
-        }
-    }
-    while !rest.is_empty() {
-        let count = rest.len().min(buffers.small().slab_bytes());
-        match buffers.copy(rest.get(..count).unwrap_or(&[])) {
-            Some(copy) if !copy.is_empty() => {
-                rest.advance(copy.len());
-                pinned += copy.pinned_bytes();
-                queue.push_back(copy);
-            }
-            _ => {
-                pinned += rest.pinned_bytes();
-                queue.push_back(rest);
-                break;
+    if memory.is_wasteful(&rest) {
+        if let Some(tail) = queue.back_mut() {
+            // A large slab at the tail may have plenty of room, but is worth more to the device.
+            if tail.pinned_bytes() <= SMALL_SLAB_BYTES {
+                let taken = tail.try_append(&rest);
+                rest.advance(taken);
+                kept.bytes += taken;
             }
         }
+        let longest = if memory.is_at_ease() {
+            SMALL_SLAB_BYTES
+        } else {
+            rest.len()
+        };
+        while !rest.is_empty() {
+            let count = rest.len().min(longest);
+            match memory.copy(rest.get(..count).unwrap_or(&[])) {
+                Some(copy) if !copy.is_empty() => {
+                    rest.advance(copy.len());
+                    kept.add(queue, copy);
+                }
+                _ => break,
+            }
+        }
     }
-    pinned
-}
-
-/// Copies `data` into small slabs, all of it or nothing.
-pub(crate) fn copy_small(data: &[u8], buffers: &Buffers) -> Option<VecDeque<Payload>> {
-    data.chunks(buffers.small().slab_bytes().max(1))
-        .map(|part| buffers.copy(part))
-        .collect()
+    if !rest.is_empty()
+        && let Ok(held) = memory.hold(rest)
+    {
+        kept.add(queue, held);
+    }
+    kept
 }
 
 #[cfg(test)]
 mod tests {
+    use packet::Buffers;
+    use packet::buf::Account;
+
     use super::*;
 
     fn received(buffers: &Buffers, bytes: &[u8]) -> Payload {
@@ -78,18 +81,19 @@ mod tests {
     #[test]
     fn bytes_share_small_slabs_and_large_payloads_stay() {
         let buffers = Buffers::new(65_536, 4, 8);
+        let account = Account::default();
         let mut queue = VecDeque::new();
         for i in 0..3_000u32 {
             let data = received(&buffers, &[i as u8]);
-            push(&mut queue, data, &buffers);
+            push(&mut queue, data, buffers.charging(&account));
         }
         assert_eq!(buffers.large().in_use(), 0);
         assert_eq!(buffers.small().in_use(), 2);
         let data = received(&buffers, &[9; 20_000]);
-        push(&mut queue, data, &buffers);
+        push(&mut queue, data, buffers.charging(&account));
         assert_eq!(buffers.large().in_use(), 1);
         let data = received(&buffers, &[8; 5_000]);
-        push(&mut queue, data, &buffers);
+        push(&mut queue, data, buffers.charging(&account));
         assert_eq!(buffers.large().in_use(), 1);
         let all: Vec<u8> = queue.iter().flat_map(|p| p.iter().copied()).collect();
         assert_eq!(all.len(), 28_000);
@@ -102,9 +106,44 @@ mod tests {
     fn without_small_slabs_nothing_is_lost() {
         let buffers = Buffers::new(65_536, 4, 1);
         let _held = buffers.small().take();
+        let account = Account::default();
         let mut queue = VecDeque::new();
         let data = received(&buffers, b"abc");
-        push(&mut queue, data, &buffers);
+        push(&mut queue, data, buffers.charging(&account));
         assert_eq!(&queue[0][..], b"abc");
+    }
+
+    /// Memory that is short is not spent on the unused part of a slab.
+    #[test]
+    fn under_pressure_all_that_leaves_room_is_copied() {
+        let buffers = Buffers::with_limit(65_536, 1 << 20, 1);
+        let (account, others) = (Account::default(), Account::default());
+        let mut held: Vec<_> = std::iter::from_fn(|| others.hold(received(&buffers, b"x")).ok())
+            .take(11)
+            .collect();
+        buffers.note_level();
+        let memory = buffers.charging(&account);
+        assert!(!memory.is_at_ease());
+        let mut queue = VecDeque::new();
+        let kept = push(&mut queue, received(&buffers, &[5; 20_000]), memory);
+        assert_eq!((kept.bytes, queue.len()), (20_000, 1));
+        assert!(account.pinned() < 21_000, "{account:?}");
+        // What is lent is copied or refused.
+        while let Some(payload) = buffers
+            .copy(&[1; 60_000])
+            .or_else(|| buffers.copy_exact(&[1; 500]))
+        {
+            held.extend(others.hold(payload));
+        }
+        let lent = buffers.copy_received(&[6; 30_000]).expect("the reserve");
+        assert_eq!(push(&mut queue, lent, memory).bytes, 0);
+        drop(held);
+        let lent = buffers
+            .reserve()
+            .take()
+            .expect("the reserve")
+            .freeze(0..30_000);
+        assert_eq!(push(&mut queue, lent, memory).bytes, 30_000);
+        assert_eq!(buffers.reserve().in_use(), 0);
     }
 }

@@ -8,7 +8,8 @@
 
 use std::collections::VecDeque;
 
-use packet::{Buffers, Payload};
+use packet::Payload;
+use packet::buf::{Held, Memory};
 
 use super::compact;
 
@@ -18,7 +19,7 @@ const IDLE_SLOTS: usize = 4;
 /// The queue of received bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
-    chunks: VecDeque<Payload>,
+    chunks: VecDeque<Held>,
     len: usize,
 }
 
@@ -28,15 +29,25 @@ impl Ring {
         self.len
     }
 
-    /// Appends the next bytes in sequence.
-    pub(crate) fn push(&mut self, data: Payload, buffers: &Buffers) {
-        self.len += data.len();
-        compact::push(&mut self.chunks, data, buffers);
+    /// Appends the next bytes in sequence; returns how many, which is all unless there is no memory.
+    pub(crate) fn push(&mut self, data: Payload, memory: Memory<'_>) -> usize {
+        let kept = compact::push(&mut self.chunks, data, memory).bytes;
+        self.len += kept;
+        kept
+    }
+
+    /// Moves what leaves a part of its slab unused into memory of its own length; returns how many bytes
+    /// were copied.
+    pub(crate) fn compact(&mut self, memory: Memory<'_>) -> usize {
+        self.chunks
+            .iter_mut()
+            .map(|chunk| memory.compact(chunk))
+            .sum()
     }
 
     /// Appends the next bytes in sequence, which were compacted before.
-    pub(crate) fn extend(&mut self, mut run: VecDeque<Payload>) {
-        self.len += run.iter().map(Payload::len).sum::<usize>();
+    pub(crate) fn extend(&mut self, mut run: VecDeque<Held>) {
+        self.len += run.iter().map(|held| held.len()).sum::<usize>();
         if self.chunks.is_empty() {
             self.chunks = run;
         } else {
@@ -91,7 +102,7 @@ impl Ring {
         let chunk = self.chunks.pop_front()?;
         self.len -= chunk.len();
         self.trim();
-        Some(chunk)
+        Some(chunk.into_payload())
     }
 
     /// Drops everything.
@@ -107,7 +118,7 @@ impl Ring {
         }
         assert!(self.chunks.iter().all(|chunk| !chunk.is_empty()));
         assert_eq!(
-            self.chunks.iter().map(Payload::len).sum::<usize>(),
+            self.chunks.iter().map(|chunk| chunk.len()).sum::<usize>(),
             self.len
         );
     }
@@ -121,15 +132,19 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use packet::Buffers;
+    use packet::buf::Account;
+
     use super::*;
 
     #[test]
     fn reads_what_was_pushed() {
         let buffers = Buffers::new(65_536, 4, 8);
+        let account = Account::default();
         let mut ring = Ring::default();
         for part in [&b"hello"[..], &[1; 4_000], b"end"] {
             let data = buffers.copy(part).expect("slab");
-            ring.push(data, &buffers);
+            ring.push(data, buffers.charging(&account));
         }
         assert_eq!(ring.len(), 4_008);
         let mut seen = [0; 5_000];

@@ -33,6 +33,8 @@ pub(crate) struct RecvWindow {
     capacity: u32,
     /// Limit of autotuning, in bytes.
     capacity_max: u32,
+    /// Bytes that may wait for the application while memory is short; `u32::MAX` while it is at ease.
+    share: u32,
     /// Shift of the window field.
     scale: u8,
     /// Bytes that the application took since `round_start`.
@@ -55,6 +57,7 @@ impl RecvWindow {
             edge: nxt + offered,
             capacity,
             capacity_max,
+            share: u32::MAX,
             scale,
             taken: 0,
             round_start: now,
@@ -76,18 +79,29 @@ impl RecvWindow {
         self.capacity
     }
 
+    /// Sets the bytes that may wait for the application while memory is short, or `usize::MAX`. What was
+    /// offered stays offered.
+    pub(crate) fn limit_to(&mut self, share: usize) {
+        self.share = u32::try_from(share).unwrap_or(u32::MAX);
+    }
+
+    /// Returns the bytes that may wait for the application now.
+    fn allowed(&self) -> u32 {
+        self.capacity.min(self.share)
+    }
+
     /// Returns how far the edge could move with `unread` bytes in the buffer.
     fn possible_edge(&self, unread: usize) -> SeqNum {
         let unread = u32::try_from(unread).unwrap_or(u32::MAX);
         self.edge
-            .max(self.nxt + self.capacity.saturating_sub(unread))
+            .max(self.nxt + self.allowed().saturating_sub(unread))
     }
 
     /// Moves the edge, and returns the window field of a segment that leaves now.
     pub(crate) fn announce(&mut self, unread: usize, mss: u32) -> u16 {
         let possible = self.possible_edge(unread);
         let step = possible - self.edge;
-        if step >= mss.min(self.capacity / 2).max(1) {
+        if step >= mss.min(self.allowed() / 2).max(1) {
             // No further than the field can say, so that the field announces the whole window.
             let largest = u32::from(u16::MAX) << self.scale;
             let offer = (possible - self.nxt).min(largest) >> self.scale << self.scale;
@@ -99,8 +113,8 @@ impl RecvWindow {
     /// Returns true if a window update is worth a segment of its own.
     pub(crate) fn update_due(&self, unread: usize, mss: u32) -> bool {
         let step = self.possible_edge(unread) - self.edge;
-        let blocked = self.offered() < 2 * mss && step >= mss.min(self.capacity / 2).max(1);
-        blocked || step >= (self.capacity / 4).max(2 * mss)
+        let blocked = self.offered() < 2 * mss && step >= mss.min(self.allowed() / 2).max(1);
+        blocked || step >= (self.allowed() / 4).max(2 * mss)
     }
 
     /// Checks that the buffer is within its bounds.
@@ -120,7 +134,9 @@ impl RecvWindow {
             return;
         }
         let wanted = self.taken.saturating_mul(2).min(self.capacity_max);
-        self.capacity = self.capacity.max(wanted);
+        if self.share == u32::MAX {
+            self.capacity = self.capacity.max(wanted);
+        }
         self.taken = 0;
         self.round_start = now;
     }
@@ -179,5 +195,22 @@ mod tests {
         assert_eq!(w.capacity(), 24_000, "never shrinks");
         w.on_read(1 << 30, rtt, Instant::from_millis(30));
         assert_eq!(w.capacity(), 64_000);
+    }
+
+    #[test]
+    fn while_memory_is_short_the_window_is_the_share() {
+        let mut w = window();
+        w.nxt += 8_000;
+        w.limit_to(2_500);
+        assert_eq!(w.announce(0, MSS), 2_500);
+        assert_eq!(
+            w.announce(2_000, MSS),
+            2_500,
+            "what was offered stays offered"
+        );
+        w.on_read(50_000, None, Instant::from_millis(200));
+        assert_eq!(w.capacity(), 8_000, "it does not grow");
+        w.limit_to(usize::MAX);
+        assert_eq!(w.announce(0, MSS), 8_000);
     }
 }

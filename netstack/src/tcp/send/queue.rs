@@ -10,8 +10,8 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use packet::{Buffers, Payload, Pool, SlabMut};
+use packet::Payload;
+use packet::buf::{Held, Memory};
 
 #[cfg(any(test, feature = "invariants"))]
 use crate::tcp::invariants::walk_is_due;
@@ -34,7 +34,7 @@ const IDLE_SLOTS: usize = 4;
 #[derive(Debug)]
 struct Chunk {
     seq: SeqNum,
-    data: Payload,
+    data: Held,
 }
 
 /// The queue. Its first byte is SND.UNA.
@@ -65,10 +65,9 @@ impl SendQueue {
         self.end
     }
 
-    /// Copies as much of `data` as `room` and the pools allow; returns how much. The last quarter
-    /// of a pool is left for receiving: otherwise no acknowledgment could arrive that frees the
-    /// rest.
-    pub(crate) fn push(&mut self, data: &[u8], room: usize, buffers: &Buffers) -> usize {
+    /// Copies as much of `data` as `room` and the memory of the flow allow; returns how much.
+    pub(crate) fn push(&mut self, data: &[u8], room: usize, memory: Memory<'_>) -> usize {
+        let room = room.min(memory.room(self.len()));
         let mut rest = data.get(..data.len().min(room)).unwrap_or(data);
         let wanted = rest.len();
         if let Some(tail) = self.chunks.back_mut() {
@@ -77,42 +76,31 @@ impl SendQueue {
             rest = rest.get(taken..).unwrap_or(&[]);
         }
         while !rest.is_empty() {
-            let small = rest.len() <= SMALL_WRITE && self.len() < BUSY_QUEUE;
-            let (first, second) = if small {
-                (buffers.small(), buffers.large())
-            } else {
-                (buffers.large(), buffers.small())
+            let long = rest.len() > SMALL_WRITE || self.len() >= BUSY_QUEUE;
+            let slab = long
+                .then(|| memory.take_long(rest.len()))
+                .flatten()
+                .or_else(|| memory.take_small(rest.len()));
+            let Some(mut slab) = slab else {
+                break;
             };
-            let payload = match spare_slab(first).or_else(|| spare_slab(second)) {
-                Some(mut slab) => {
-                    let count = rest.len().min(slab.len());
-                    if let (Some(to), Some(from)) =
-                        (slab.as_mut_slice().get_mut(..count), rest.get(..count))
-                    {
-                        to.copy_from_slice(from);
-                    }
-                    slab.freeze(0..count)
-                }
-                // With an empty queue no acknowledgment would make the application try again, so a
-                // little progress must be possible without a slab.
-                None if self.len() == 0 => {
-                    let count = rest.len().min(SMALL_WRITE);
-                    Payload::from(Bytes::copy_from_slice(rest.get(..count).unwrap_or(&[])))
-                }
-                None => break,
-            };
-            let count = payload.len();
-            if count == 0 {
+            let count = rest.len().min(slab.len());
+            if let (Some(to), Some(from)) =
+                (slab.as_mut_slice().get_mut(..count), rest.get(..count))
+            {
+                to.copy_from_slice(from);
+            }
+            if count == 0 || !self.hold(slab.freeze(0..count), memory) {
                 break;
             }
-            self.append(payload);
             rest = rest.get(count..).unwrap_or(&[]);
         }
         wanted - rest.len()
     }
 
-    /// Appends `data` without a copy, unless it is so short that a slice of its own costs more.
-    pub(crate) fn append(&mut self, mut data: Payload) {
+    /// Appends `data` without a copy, unless it is so short that a slice of its own costs more, or memory is
+    /// short and `data` leaves much of its slab unused.
+    pub(crate) fn append(&mut self, mut data: Payload, memory: Memory<'_>) {
         if data.len() <= SHORT_PAYLOAD
             && let Some(tail) = self.chunks.back_mut()
         {
@@ -123,9 +111,39 @@ impl SendQueue {
         if data.is_empty() {
             return;
         }
+        let is_wasteful = !memory.is_at_ease() && memory.is_wasteful(&data);
+        match is_wasteful.then(|| memory.copy(&data)).flatten() {
+            Some(copy) => self.add(copy),
+            None => {
+                self.hold(data, memory);
+            }
+        }
+    }
+
+    /// Appends `data` as it is; false if it was lent for a turn, which an application's memory never is.
+    fn hold(&mut self, data: Payload, memory: Memory<'_>) -> bool {
+        match memory.hold(data) {
+            Ok(held) => {
+                self.add(held);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn add(&mut self, data: Held) {
         let seq = self.end;
         self.end += data.len() as u32;
         self.chunks.push_back(Chunk { seq, data });
+    }
+
+    /// Moves what leaves a part of its slab unused into memory of its own length; returns how many bytes
+    /// were copied.
+    pub(crate) fn compact(&mut self, memory: Memory<'_>) -> usize {
+        self.chunks
+            .iter_mut()
+            .map(|chunk| memory.compact(&mut chunk.data))
+            .sum()
     }
 
     /// Drops the bytes below `una`.
@@ -225,13 +243,11 @@ impl SendQueue {
     }
 }
 
-/// Takes a slab if receiving can spare it.
-fn spare_slab(pool: &Pool) -> Option<SlabMut> {
-    if pool.is_scarce() { None } else { pool.take() }
-}
-
 #[cfg(test)]
 mod tests {
+    use packet::Buffers;
+    use packet::buf::Account;
+
     use super::*;
     use crate::base::Rng;
 
@@ -242,9 +258,13 @@ mod tests {
     #[test]
     fn small_writes_share_a_slab_and_large_ones_take_large_slabs() {
         let buffers = Buffers::new(65_536, 4, 4);
+        let account = Account::default();
         let mut queue = SendQueue::new(SeqNum(u32::MAX - 10));
         for _ in 0..20 {
-            assert_eq!(queue.push(b"0123456789", 1 << 20, &buffers), 10);
+            assert_eq!(
+                queue.push(b"0123456789", 1 << 20, buffers.charging(&account)),
+                10
+            );
         }
         assert_eq!(buffers.small().in_use(), 1);
         assert_eq!(queue.len(), 200);
@@ -255,7 +275,10 @@ mod tests {
         );
         queue.advance(queue.end());
         assert_eq!((queue.len(), buffers.small().in_use()), (0, 0));
-        assert_eq!(queue.push(&[7; 5_000], 1 << 20, &buffers), 5_000);
+        assert_eq!(
+            queue.push(&[7; 5_000], 1 << 20, buffers.charging(&account)),
+            5_000
+        );
         assert_eq!(buffers.large().in_use(), 1);
         queue.clear();
         assert_eq!(buffers.large().in_use(), 0);
@@ -263,11 +286,19 @@ mod tests {
 
     #[test]
     fn exhausted_pools_still_let_an_empty_queue_move() {
-        let buffers = Buffers::new(4_096, 1, 1);
+        // Room for one large slab, and for two of 2 KiB with what each of them takes beside its contents.
+        let buffers = Buffers::with_limit(4_096, 4_096 + 2 * 2_048 + 3 * 128, 0);
         let _held = (buffers.large().take(), buffers.small().take());
+        let account = Account::default();
         let mut queue = SendQueue::new(SeqNum(0));
-        assert_eq!(queue.push(&[1; 10_000], 1 << 20, &buffers), SMALL_WRITE);
-        assert_eq!(queue.push(&[1; 10_000], 1 << 20, &buffers), 0);
+        assert_eq!(
+            queue.push(&[1; 10_000], 1 << 20, buffers.charging(&account)),
+            SMALL_WRITE
+        );
+        assert_eq!(
+            queue.push(&[1; 10_000], 1 << 20, buffers.charging(&account)),
+            0
+        );
     }
 
     #[test]
@@ -276,6 +307,7 @@ mod tests {
             let mut rng = Rng::from_u64(seed);
             let buffers = Buffers::new(16_384, 64, 64);
             let base = SeqNum(rng.u32());
+            let account = Account::default();
             let mut queue = SendQueue::new(base);
             let mut model: Vec<u8> = Vec::new();
             let mut acked = 0usize;
@@ -283,7 +315,7 @@ mod tests {
                 let mut data = vec![0; 1 + rng.below(6_000) as usize];
                 rng.fill(&mut data);
                 let room = 100_000 - (model.len() - acked);
-                let taken = queue.push(&data, room, &buffers);
+                let taken = queue.push(&data, room, buffers.charging(&account));
                 assert!(taken <= room);
                 model.extend_from_slice(&data[..taken]);
                 let outstanding = (model.len() - acked) as u32;

@@ -1,0 +1,95 @@
+//! From the number in the configuration to the buffers of a host.
+
+use packet::Buffers;
+use packet::buf::SMALL_SLAB_BYTES;
+
+use crate::base::{Config, ConfigError, LinkCaps};
+
+/// Slabs of each worker that are set aside for receiving: at most more than it receives in one turn, at least
+/// two, so that one packet can be received while another is looked at.
+const RESERVE_SLABS: std::ops::RangeInclusive<usize> = 2..=64;
+
+/// The part of the memory that is set aside for receiving.
+const RESERVE_PART: usize = 16;
+
+/// The least that a worker needs, in large slabs.
+const LEAST_SLABS: usize = 7;
+
+/// Packets that a worker takes in in one turn: at most enough to batch, few enough that acknowledgements do not
+/// come in bursts.
+const BATCH: std::ops::RangeInclusive<usize> = 2..=32;
+
+/// Returns the memory of a host, in bytes.
+fn bytes(config: &Config, link: &LinkCaps) -> usize {
+    let large = config.max_large_slabs.saturating_mul(link.slab_bytes());
+    let small = config.max_small_slabs.saturating_mul(SMALL_SLAB_BYTES);
+    let memory = config.memory_bytes.unwrap_or(Config::DEFAULT_MEMORY_BYTES);
+    memory.min(large.saturating_add(small))
+}
+
+/// Creates the buffers of a host with `workers` workers on a link.
+///
+/// # Errors
+/// The memory is too little for so many workers.
+pub(in crate::stack) fn buffers(
+    config: &Config,
+    link: &LinkCaps,
+    workers: usize,
+) -> Result<Buffers, ConfigError> {
+    let (bytes, slab) = (bytes(config, link), link.slab_bytes());
+    let workers = workers.max(1);
+    if bytes / LEAST_SLABS / slab < workers {
+        return Err(ConfigError {
+            key: "memory_bytes",
+            value: format!("{bytes}, for {workers} queues of packets of {slab} bytes"),
+            must: "set at least 7 packets for each queue, or use fewer queues",
+        });
+    }
+    let reserve =
+        (bytes / RESERVE_PART / slab / workers).clamp(*RESERVE_SLABS.start(), *RESERVE_SLABS.end());
+    Ok(Buffers::with_limit(slab, bytes, reserve * workers))
+}
+
+/// Returns how many packets each worker of a host takes in in one turn: all that are on their way through it at
+/// the same time are a small part of the memory.
+pub(in crate::stack) fn batch(config: &Config, link: &LinkCaps, workers: usize) -> usize {
+    (bytes(config, link) / RESERVE_PART / link.slab_bytes() / workers.max(1))
+        .clamp(*BATCH.start(), *BATCH.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::OffloadCaps;
+
+    #[test]
+    fn the_reserve_is_a_small_part_of_any_memory() {
+        let link = LinkCaps {
+            mtu: 1_500,
+            max_packet: 65_535,
+            offload: OffloadCaps::default(),
+        };
+        for (megabytes, workers) in [(1, 1), (1, 2), (15, 1), (15, 8), (256, 2), (1_024, 64)] {
+            let config = Config {
+                memory_bytes: Some(megabytes << 20),
+                ..Config::default()
+            };
+            let buffers = buffers(&config, &link, workers).expect("enough");
+            let reserve = buffers.reserve().max_slabs();
+            assert!(reserve >= 2 * workers);
+            assert!(reserve * link.slab_bytes() <= (megabytes << 20) / 3);
+            assert_eq!(buffers.memory_use().limit, megabytes << 20);
+            let batch = batch(&config, &link, workers);
+            assert!((2..=32).contains(&batch));
+        }
+        let config = Config {
+            memory_bytes: Some(1 << 20),
+            ..Config::default()
+        };
+        let error = buffers(&config, &link, 16).expect_err("too little");
+        assert!(
+            error.to_string().contains("7 packets for each queue"),
+            "{error}"
+        );
+    }
+}
