@@ -45,6 +45,7 @@
 
 pub mod file_graph;
 pub mod forge;
+pub mod hostile;
 pub mod layers;
 pub mod raw_peer;
 pub mod transfer;

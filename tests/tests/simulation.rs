@@ -84,7 +84,7 @@ fn stacks(seed: u64) -> (Simulation, Peer, Peer) {
         config.tcp.recv_buffer_initial = 4_096 << rng.below(7);
         if rng.below(3) == 0 {
             // Little memory: it may be slow, but never stuck.
-            config.max_large_slabs = 16;
+            config.memory_bytes = Some(Config::MIN_MEMORY_BYTES);
         }
         let caps = device.caps();
         let shared = Host::new(config, &[(address, prefix)], caps, 1, stack_seed).expect("stack");

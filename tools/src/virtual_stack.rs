@@ -68,7 +68,7 @@ impl Device for Queues {
             };
             counters.add(Counter::PacketsIn, 1);
             counters.add(Counter::BytesIn, bytes.len() as u64);
-            let Some(mut slab) = buffers.large().take() else {
+            let Some(mut slab) = buffers.take_large_to_receive() else {
                 counters.drop_packet(DropReason::NoReceiveBuffer);
                 continue;
             };
@@ -153,6 +153,11 @@ impl VirtualStack {
     /// Returns the handle that sockets are opened with.
     pub fn stack(&self) -> &Stack {
         &self.stack
+    }
+
+    /// Runs `future` as a task of the stack's worker.
+    pub fn spawn(&mut self, future: impl Future<Output = ()> + Send + 'static) {
+        self.worker.spawn(Box::pin(future));
     }
 
     /// Queues a packet that arrives with the next turn. `gso_size` is 0, or the segment size of a GSO

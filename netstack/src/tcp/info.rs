@@ -50,6 +50,7 @@ impl Tcp {
             recoveries: 0,
             undone: 0,
             out_of_order: 0,
+            memory: self.pinned(),
         };
         match &self.stage {
             Stage::SynSent(SynSent { opening }) => {

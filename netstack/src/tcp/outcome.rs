@@ -179,4 +179,6 @@ pub struct TcpInfo {
     pub undone: u32,
     /// Bytes received out of order that wait for a gap to close.
     pub out_of_order: u32,
+    /// Memory for packets that the connection keeps others from using, in bytes.
+    pub memory: usize,
 }

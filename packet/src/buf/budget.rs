@@ -10,11 +10,11 @@
 //! Taking and returning a slab of a free list does not touch the count, so packets cost nothing here.
 //!
 //! ```text
-//!  0            1/2      5/8                 7/8   15/16   1  of the limit
-//!  ├─────────────┼────────┼───────────────────┼──────┼─────┤
-//!    at ease              │ pressure          │      │ limit
-//!                leave ───┘ enter             │      └ enter
-//!                                       leave ┘ ceiling of the shares
+//!  0            1/2      5/8        3/4        7/8   15/16   1  of the limit
+//!  ├─────────────┼────────┼──────────┼──────────┼──────┼─────┤
+//!    at ease     │        │ pressure │          │      │ limit
+//!          leave ┘  enter ┘  shares ─┘    leave ┘      └ enter
+//!                            end here
 //! ```
 
 use std::sync::Arc;
@@ -58,6 +58,9 @@ pub const FLOOR_BYTES: usize = 4 << 10;
 
 /// The reciprocal of the share of what is left that one flow may hold.
 const SHARES: usize = 4;
+
+/// The reciprocal of the share of all that one flow may hold while memory is at ease.
+const EASE_SHARES: usize = 8;
 
 /// A count of bytes with a limit.
 #[derive(Debug)]
@@ -109,16 +112,25 @@ impl Budget {
     }
 
     /// Returns true if so little exists that memory is at ease, whatever is free of it. Reads no free list.
-    pub(super) fn is_at_ease(&self) -> bool {
+    pub(super) fn is_surely_at_ease(&self) -> bool {
         self.allocated() < self.mark(self.level() > Level::Ease, 1, 2, 5, 8)
     }
 
-    /// Returns the fair share of one flow while `used` bytes are used.
+    /// Returns the most that one flow may hold while memory is at ease.
+    pub(super) fn share_at_ease(&self) -> usize {
+        match self.limit {
+            UNLIMITED => UNLIMITED,
+            limit => limit / EASE_SHARES,
+        }
+    }
+
+    /// Returns the fair share of one flow while `used` bytes are used. What lies between the end of the shares
+    /// and the limit is for the least that each flow may hold.
     pub(super) fn share(&self, used: usize) -> usize {
         if self.level_at(used) == Level::Ease {
-            return usize::MAX;
+            return self.share_at_ease();
         }
-        self.part(7, 8).saturating_sub(used) / SHARES
+        self.part(3, 4).saturating_sub(used) / SHARES
     }
 
     /// Notes the level at `used` bytes. Returns it, and the level before.
@@ -134,7 +146,7 @@ impl Budget {
     }
 
     /// Returns the level at `used` bytes, which depends on the level before: it ends later than it begins.
-    fn level_at(&self, used: usize) -> Level {
+    pub(super) fn level_at(&self, used: usize) -> Level {
         let before = self.level();
         if used >= self.mark(before == Level::Limit, 7, 8, 15, 16) {
             Level::Limit
@@ -234,10 +246,10 @@ mod tests {
     #[test]
     fn shares_shrink_with_what_is_left() {
         let budget = Budget::new(1_600);
-        assert_eq!(budget.share(999), usize::MAX);
-        assert_eq!(budget.share(1_000), 100);
-        assert_eq!(budget.share(1_200), 50);
-        assert_eq!(budget.share(1_400), 0);
+        assert_eq!(budget.share(999), 200);
+        assert_eq!(budget.share(1_000), 50);
+        assert_eq!(budget.share(1_100), 25);
+        assert_eq!(budget.share(1_200), 0);
         assert_eq!(Budget::new(UNLIMITED).share(1 << 40), usize::MAX);
     }
 

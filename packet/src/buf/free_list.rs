@@ -68,6 +68,10 @@ impl FreeList {
         let mut slabs = self.lock();
         let len = slabs.unused.len();
         let surplus = slabs.least.min(len.saturating_sub(floor));
+        if surplus > 0 {
+            // Those that stay are neighbours, so that whole blocks of memory become free.
+            slabs.unused.sort_by_key(|slab| slab.bytes.address());
+        }
         let freed: Vec<_> = slabs.unused.drain(..surplus).collect();
         slabs.unused.shrink_to(2 * (len - surplus));
         slabs.least = len - surplus;
@@ -174,6 +178,7 @@ fn list_count() -> usize {
 mod tests {
     use super::*;
     use crate::buf::ledger::Ledger;
+    use crate::buf::store::Store;
 
     /// Slabs belong to the slot that took them last, no matter who drops them.
     #[test]
@@ -190,7 +195,7 @@ mod tests {
             Arc::new(Slab {
                 lent: false,
                 charged: Mutex::new(None),
-                bytes: vec![0; 8].into(),
+                bytes: Store::single(8).expect("memory"),
                 entry: ledger.new_entry(),
                 free_list: free_lists.own_at(slot),
                 alive: Arc::clone(&alive),

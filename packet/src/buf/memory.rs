@@ -40,29 +40,27 @@ impl Memory<'_> {
 
     /// Returns true while memory is at ease: nobody has to hold less.
     pub fn is_at_ease(&self) -> bool {
-        self.buffers.share() == usize::MAX
+        self.buffers.is_at_ease()
     }
 
-    /// Returns how many bytes the flow may queue in a direction in which it has `queued` bytes queued: any
-    /// number at ease; else up to its share of what is left, and always up to [`FLOOR_BYTES`].
+    /// Returns how many bytes the flow may queue in a direction in which it has `queued` bytes queued: up to its
+    /// share of the memory, and always up to [`FLOOR_BYTES`].
     pub fn room(&self, queued: usize) -> usize {
-        match self.buffers.share() {
-            usize::MAX => usize::MAX,
-            share => {
-                let floor = FLOOR_BYTES.saturating_sub(queued);
-                floor.max(share.saturating_sub(self.account.pinned()))
-            }
-        }
+        let floor = FLOOR_BYTES.saturating_sub(queued);
+        floor.max(self.share_left())
     }
 
-    /// Returns how many bytes the flow may hold that it could do without: its share of what is left, and
+    /// Returns how many bytes the flow may hold that it could do without: up to its share of the memory, and
     /// nothing at the limit.
     pub fn spare_room(&self) -> usize {
-        match self.buffers.share() {
-            usize::MAX => usize::MAX,
-            _ if self.buffers.level() == Level::Limit => 0,
-            share => share.saturating_sub(self.account.pinned()),
+        if self.buffers.level() == Level::Limit {
+            return 0;
         }
+        self.share_left()
+    }
+
+    fn share_left(&self) -> usize {
+        self.buffers.share().saturating_sub(self.account.pinned())
     }
 
     /// Returns true if `payload` should be copied out of its slab rather than held: it leaves most of the

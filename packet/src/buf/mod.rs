@@ -32,6 +32,7 @@ mod memory;
 mod payload;
 mod pool;
 mod slab;
+mod store;
 mod thread_slot;
 
 pub use account::{Account, Held, Lent};
@@ -170,17 +171,23 @@ impl Buffers {
     /// Notes how short memory is; returns that, and the level before. Of all threads that note a change at the
     /// same time, one sees it.
     pub fn note_level(&self) -> (Level, Level) {
-        if self.level() == Level::Ease && self.budget.is_at_ease() {
+        if self.level() == Level::Ease && self.budget.is_surely_at_ease() {
             return (Level::Ease, Level::Ease);
         }
         self.budget.note(self.used())
     }
 
-    /// Returns how many bytes one flow may hold: any number at ease, else a part of what is left. The more
-    /// flows hold their share, the less is left: all get the same, and something remains for the next one.
+    /// Returns true while nobody has to hold less.
+    pub fn is_at_ease(&self) -> bool {
+        self.budget.is_surely_at_ease() || self.budget.level_at(self.used()) == Level::Ease
+    }
+
+    /// Returns how many bytes one flow may hold: a part of all while memory is at ease, else a part of what is
+    /// left. The more flows hold their share, the less is left: all get the same, and something remains for the
+    /// next one.
     pub fn share(&self) -> usize {
-        if self.budget.is_at_ease() {
-            return usize::MAX;
+        if self.budget.is_surely_at_ease() {
+            return self.budget.share_at_ease();
         }
         self.budget.share(self.used())
     }

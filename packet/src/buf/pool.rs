@@ -11,6 +11,7 @@ use super::budget::{Budget, UNLIMITED};
 use super::free_list::FreeLists;
 use super::ledger::{Audit, Ledger};
 use super::slab::{Alive, Slab, SlabMut, cost};
+use super::store::{Cutter, Store};
 
 struct PoolInner {
     free_lists: FreeLists,
@@ -20,6 +21,7 @@ struct PoolInner {
     lends: bool,
     /// The slabs that exist, free or in use.
     alive: Arc<Alive>,
+    cutter: Cutter,
     ledger: Ledger,
 }
 
@@ -87,6 +89,7 @@ impl Pool {
                     slabs: AtomicUsize::new(0),
                     budget: Arc::clone(budget),
                 }),
+                cutter: Cutter::default(),
                 ledger: Ledger::new(),
             }),
         }
@@ -107,17 +110,27 @@ impl Pool {
     }
 
     fn allocate(&self) -> Option<Arc<Slab>> {
-        let slab = self.make(self.inner.slab_bytes, self.inner.free_lists.own())?;
+        let cutter = &self.inner.cutter;
+        let slab = self.make(
+            self.inner.slab_bytes,
+            self.inner.free_lists.own(),
+            |bytes| cutter.cut(bytes),
+        )?;
         Some(Arc::new(slab))
     }
 
     /// Takes memory of `bytes`, which is no slab of the pool's size and is freed instead of reused.
     pub(super) fn take_exact(&self, bytes: usize) -> Option<SlabMut> {
-        let slab = self.make(bytes.min(Self::MAX_SLAB_BYTES), Weak::new())?;
+        let slab = self.make(bytes.min(Self::MAX_SLAB_BYTES), Weak::new(), Store::single)?;
         Some(SlabMut::take(Arc::new(slab)))
     }
 
-    fn make(&self, bytes: usize, free_list: Weak<super::free_list::FreeList>) -> Option<Slab> {
+    fn make(
+        &self,
+        bytes: usize,
+        free_list: Weak<super::free_list::FreeList>,
+        store: impl FnOnce(usize) -> Option<Store>,
+    ) -> Option<Slab> {
         let alive = &self.inner.alive;
         alive
             .slabs
@@ -129,8 +142,13 @@ impl Pool {
             alive.slabs.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
+        let Some(store) = store(bytes) else {
+            alive.slabs.fetch_sub(1, Ordering::AcqRel);
+            alive.budget.release(cost(bytes));
+            return None;
+        };
         Some(Slab {
-            bytes: vec![0; bytes].into_boxed_slice(),
+            bytes: store,
             entry: self.inner.ledger.new_entry(),
             free_list,
             alive: Arc::clone(alive),

@@ -13,10 +13,11 @@ use super::budget::Budget;
 use super::free_list::{self, FreeList};
 use super::ledger::Entry;
 use super::payload::Payload;
+use super::store::Store;
 
 /// One allocation of a pool. Users of the crate hold it as a [`SlabMut`] or a [`Payload`].
 pub(super) struct Slab {
-    pub(super) bytes: Box<[u8]>,
+    pub(super) bytes: Store,
     pub(super) entry: Entry,
     /// The free list that the slab returns to. Weak, because the free list holds the slab while it is
     /// unused: a slab must not keep its pool alive, and one that outlives its pool is freed when it is

@@ -112,7 +112,7 @@ fn deliver(tcb: &mut Tcb, mut payload: Payload, buffers: &Buffers) -> Result<u32
     }
 }
 
-/// Offers no more than the flow's share of the memory, while that is short.
+/// Offers no more than the flow's share of the memory.
 fn limit_window(tcb: &mut Tcb, buffers: &Buffers) {
     let unread = tcb.ring.len();
     let room = buffers.charging(&tcb.account).room(unread);

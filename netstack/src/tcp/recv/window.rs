@@ -33,7 +33,7 @@ pub(crate) struct RecvWindow {
     capacity: u32,
     /// Limit of autotuning, in bytes.
     capacity_max: u32,
-    /// Bytes that may wait for the application while memory is short; `u32::MAX` while it is at ease.
+    /// Bytes that may wait for the application before the connection holds its share of the memory.
     share: u32,
     /// Shift of the window field.
     scale: u8,
@@ -79,8 +79,8 @@ impl RecvWindow {
         self.capacity
     }
 
-    /// Sets the bytes that may wait for the application while memory is short, or `usize::MAX`. What was
-    /// offered stays offered.
+    /// Sets the bytes that may wait for the application before the connection holds its share of the memory.
+    /// What was offered stays offered.
     pub(crate) fn limit_to(&mut self, share: usize) {
         self.share = u32::try_from(share).unwrap_or(u32::MAX);
     }
@@ -134,9 +134,7 @@ impl RecvWindow {
             return;
         }
         let wanted = self.taken.saturating_mul(2).min(self.capacity_max);
-        if self.share == u32::MAX {
-            self.capacity = self.capacity.max(wanted);
-        }
+        self.capacity = self.capacity.max(wanted.min(self.share));
         self.taken = 0;
         self.round_start = now;
     }
