@@ -5,6 +5,7 @@
 //! that a stack that does not answer causes an error, not a hang. Nothing here uses the stack.
 
 pub mod datagram;
+pub mod flood;
 pub mod ping;
 pub mod stream;
 
