@@ -1,4 +1,4 @@
-//! The four-tuple of a connection as a key of 36 bytes, and the table of connections.
+//! The four-tuple of a connection as a key of 36 bytes, and a table by four-tuple.
 //!
 //! IPv4 addresses are stored in IPv4-mapped form. An IPv4-mapped address in an IPv6 header is refused as a
 //! source (`ip::addresses`) and is never one of our own, so no IPv6 flow has the key of an IPv4 flow.
@@ -88,17 +88,7 @@ impl fmt::Debug for FlowKey {
     }
 }
 
-/// Returns the shard of a flow, in `0..shards` (0 if there is at most one).
-///
-/// Uses the middle bits of the keyed hash. The tables of the shards use the lowest ones for their buckets
-/// and the highest seven as tags, so both stay as different within a shard as in one table.
-pub fn shard_of(key: &FlowKey, shards: usize, secret: &HashKey) -> usize {
-    let middle = u64::from((secret.hash(key) >> 24) as u32);
-    // A 32-bit number times the shard count, divided by 2^32: uniform without a division.
-    ((middle * shards as u64) >> 32) as usize
-}
-
-/// A bounded table of connections by four-tuple.
+/// A bounded table by four-tuple.
 ///
 /// ```
 /// use netstack::base::Rng;
@@ -249,23 +239,5 @@ mod tests {
         assert_eq!(table.remove(&key(1)), None);
         assert!(table.is_empty());
         assert!(table.flows.capacity() * 4 < grown);
-    }
-
-    #[test]
-    fn shards_are_even() {
-        let secret = secret();
-        let mut counts = [0u32; 7];
-        for n in 0..70_000u32 {
-            let remote = SocketAddr::new([10, 1, 0, 2].into(), n as u16);
-            let local = SocketAddr::new([10, 0, (n >> 16) as u8, 1].into(), 80);
-            counts[shard_of(&FlowKey::new(local, remote), 7, &secret)] += 1;
-        }
-        assert!(
-            counts.iter().all(|c| (9_500..=10_500).contains(c)),
-            "{counts:?}"
-        );
-        let any = FlowKey::new(addr("1.2.3.4:5"), addr("6.7.8.9:10"));
-        assert_eq!(shard_of(&any, 1, &secret), 0);
-        assert_eq!(shard_of(&any, 0, &secret), 0);
     }
 }

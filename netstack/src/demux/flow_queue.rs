@@ -11,6 +11,7 @@
 use hashbrown::HashTable;
 
 use super::flow::FlowKey;
+use super::flow_set::HashedFlow;
 use crate::base::Instant;
 use crate::ip::key::HashKey;
 
@@ -53,7 +54,8 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
     /// Memory of one entry in the slab, in bytes.
     pub const ENTRY_BYTES: usize = size_of::<Slot<T>>();
 
-    /// Creates an empty queue. Does not allocate before the first entry.
+    /// Creates an empty queue. Does not allocate before the first entry. Four-tuples must be hashed with
+    /// the same secret.
     pub fn new(secret: HashKey) -> Self {
         Self {
             slots: Vec::new(),
@@ -79,15 +81,10 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
 
     /// Returns the entry of a four-tuple.
     #[inline]
-    pub fn find(&self, flow: &FlowKey) -> Option<EntryId> {
-        if self.index.is_empty() {
-            return None;
-        }
+    pub fn find(&self, flow: &HashedFlow) -> Option<EntryId> {
         let slots = &self.slots;
         self.index
-            .find(self.secret.hash(flow), |id| {
-                slots[*id as usize].flow == *flow
-            })
+            .find(flow.hash(), |id| slots[*id as usize].flow == *flow.flow())
             .map(|id| EntryId(*id))
     }
 
@@ -103,19 +100,19 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
     /// The value, if the four-tuple has an entry already.
     pub fn insert(
         &mut self,
-        flow: FlowKey,
+        flow: &HashedFlow,
         list: usize,
         deadline: Instant,
         value: T,
     ) -> Result<EntryId, T> {
-        if self.find(&flow).is_some() {
+        if self.find(flow).is_some() {
             return Err(value);
         }
         let slot = Slot {
             deadline,
             next: NONE,
             prev: NONE,
-            flow,
+            flow: *flow.flow(),
             list: 0,
             value: Some(value),
         };
@@ -132,9 +129,8 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
             }
         };
         let (slots, secret) = (&self.slots, &self.secret);
-        self.index.insert_unique(secret.hash(&flow), id, |id| {
-            secret.hash(&slots[*id as usize].flow)
-        });
+        self.index
+            .insert_unique(flow.hash(), id, |id| secret.hash(&slots[*id as usize].flow));
         self.link(id, list);
         Ok(EntryId(id))
     }
@@ -245,7 +241,8 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
                 let slot = &self.slots[at as usize];
                 assert_eq!((usize::from(slot.list), slot.prev), (number, prev), "links");
                 assert!(slot.value.is_some(), "a free slot in a list");
-                assert_eq!(self.find(&slot.flow), Some(EntryId(at)), "the index");
+                let flow = HashedFlow::new(slot.flow, &self.secret);
+                assert_eq!(self.find(&flow), Some(EntryId(at)), "the index");
                 (prev, at) = (at, slot.next);
                 listed += 1;
             }
@@ -265,6 +262,10 @@ mod tests {
         FlowKey::new(local, ([10, 0, 0, 2], n).into())
     }
 
+    fn hashed(n: u16) -> HashedFlow {
+        HashedFlow::new(flow(n), &HashKey::random(&mut Rng::from_u64(3)))
+    }
+
     fn queue() -> FlowQueue<u32, 3> {
         FlowQueue::new(HashKey::random(&mut Rng::from_u64(3)))
     }
@@ -277,11 +278,11 @@ mod tests {
     fn entries_are_found_by_flow_and_due_by_deadline() {
         let mut queue = queue();
         assert_eq!((queue.first(), queue.next_deadline()), (None, None));
-        let a = queue.insert(flow(1), 0, at(10), 1).expect("new");
-        let b = queue.insert(flow(2), 1, at(5), 2).expect("new");
-        assert_eq!(queue.insert(flow(1), 0, at(11), 3), Err(3));
-        assert_eq!(queue.find(&flow(1)), Some(a));
-        assert_eq!(queue.find(&flow(9)), None);
+        let a = queue.insert(&hashed(1), 0, at(10), 1).expect("new");
+        let b = queue.insert(&hashed(2), 1, at(5), 2).expect("new");
+        assert_eq!(queue.insert(&hashed(1), 0, at(11), 3), Err(3));
+        assert_eq!(queue.find(&hashed(1)), Some(a));
+        assert_eq!(queue.find(&hashed(9)), None);
         assert_eq!(
             (queue.next_deadline(), queue.first()),
             (Some(at(5)), Some(b))
@@ -304,14 +305,18 @@ mod tests {
             let mut model = std::collections::BTreeMap::new();
             for step in 0..400u64 {
                 let n = rng.below(40) as u16;
-                match (rng.below(3), queue.find(&flow(n))) {
+                match (rng.below(3), queue.find(&hashed(n))) {
                     (0, Some(id)) => {
                         assert_eq!(queue.remove(id).map(|(_, v)| v), model.remove(&n));
                     }
                     (1, Some(id)) => queue.relist(id, rng.below(4) as usize, at(step)),
                     (_, None) => {
                         let list = rng.below(3) as usize;
-                        assert!(queue.insert(flow(n), list, at(step), step as u32).is_ok());
+                        assert!(
+                            queue
+                                .insert(&hashed(n), list, at(step), step as u32)
+                                .is_ok()
+                        );
                         model.insert(n, step as u32);
                     }
                     _ => {}
@@ -320,7 +325,7 @@ mod tests {
                 assert_eq!(queue.len(), model.len(), "seed {seed}");
             }
             for (n, value) in model {
-                let id = queue.find(&flow(n)).expect("an entry");
+                let id = queue.find(&hashed(n)).expect("an entry");
                 assert_eq!(queue.get_mut(id), Some((&flow(n), &mut { value })));
             }
         }
@@ -330,7 +335,7 @@ mod tests {
     fn an_empty_queue_holds_no_memory() {
         let mut queue = queue();
         for n in 0..1_000 {
-            assert!(queue.insert(flow(n), 0, at(1), 0).is_ok());
+            assert!(queue.insert(&hashed(n), 0, at(1), 0).is_ok());
         }
         let all = queue.matching(|_| true);
         assert_eq!(all.len(), 1_000);

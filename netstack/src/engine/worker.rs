@@ -250,9 +250,7 @@ impl<D: Device + ?Sized> Worker<D> {
         let (device, received) = (&mut self.device, &mut self.received);
         let (buffers, batch) = (&self.host.buffers, self.batch);
         // A device may be the program's: nothing is locked, and the key is free for it.
-        key.lend(|| {
-            call_device(|| device.recv_batch(received, batch, buffers, now, counters))
-        })?;
+        key.lend(|| call_device(|| device.recv_batch(received, batch, buffers, now, counters)))?;
         Ok(!self.received.is_empty())
     }
 

@@ -11,7 +11,7 @@ use super::tcp::accept::{AcceptQueue, Backlog, Offer, Service};
 use super::tcp::listener::{Listener, SynPlaces};
 use super::tcp::shard::{Found, HalfOpenEntry, Shard};
 use crate::base::{Instant, Rng};
-use crate::demux::FlowKey;
+use crate::demux::{FlowKey, HasFlow, HashedFlow};
 use crate::ip::key::HashKey;
 use crate::tcp::{HalfOpen, SeqNum};
 
@@ -135,14 +135,24 @@ fn a_connection_that_comes_in_while_the_listener_closes_is_reset() {
 
 const ISN: SeqNum = SeqNum(77);
 
+/// A connection of the model: its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Numbered(FlowKey, u32);
+
+impl HasFlow for Numbered {
+    fn flow(&self) -> &FlowKey {
+        &self.0
+    }
+}
+
 /// A listener with one half-open connection, and what its workers share.
 #[derive(Clone)]
 struct Port {
-    flow: FlowKey,
-    listener: std::sync::Arc<Listener<u32>>,
+    flow: HashedFlow,
+    listener: std::sync::Arc<Listener<Numbered>>,
     places: std::sync::Arc<SynPlaces>,
-    shard: Arc<Mutex<Shard<u32>>>,
-    queue: Arc<Mutex<AcceptQueue<u32>>>,
+    shard: Arc<Mutex<Shard<Numbered>>>,
+    queue: Arc<Mutex<AcceptQueue<Numbered>>>,
 }
 
 impl Port {
@@ -151,12 +161,14 @@ impl Port {
         let flow = FlowKey::new(local, ([10, 0, 0, 2], 4_000).into());
         let places = SynPlaces::new(4);
         let listener = Listener::new(local, 4, &places);
-        let mut shard = Shard::new(4, HashKey::random(&mut Rng::from_u64(1)));
+        let secret = HashKey::random(&mut Rng::from_u64(1));
+        let flow = HashedFlow::new(flow, &secret);
+        let mut shard = Shard::new(secret);
         let entry = HalfOpenEntry {
             half: HalfOpen::example(ISN),
             place: listener.admit_syn().expect("a free place"),
         };
-        let inserted = shard.insert_half_open(flow, Instant::from_millis(1), entry);
+        let inserted = shard.insert_half_open(&flow, Instant::from_millis(1), entry);
         assert_eq!(inserted, Ok(false));
         Self {
             flow,
@@ -167,7 +179,7 @@ impl Port {
         }
     }
 
-    fn find(&self) -> Found<u32> {
+    fn find(&self) -> Found<Numbered> {
         self.shard.lock().expect("no panic").find(&self.flow)
     }
 
@@ -177,9 +189,10 @@ impl Port {
         let Found::HalfOpen = self.find() else {
             return None;
         };
+        let connection = Numbered(*self.flow.flow(), connection);
         let place = self.listener.admit().expect("a free place");
         let mut shard = self.shard.lock().expect("no panic");
-        let promoted = shard.promote(self.flow, ISN, connection);
+        let promoted = shard.promote(&self.flow, ISN, connection);
         drop(shard);
         promoted.ok()?;
         let mut queue = self.queue.lock().expect("no panic");
@@ -207,10 +220,8 @@ fn a_handshake_that_two_workers_complete_makes_one_connection() {
             (None, Some(true)) => 2,
             both => panic!("made {both:?}"),
         };
-        assert_eq!(
-            (mine.1, other.1),
-            (Found::Open(winner), Found::Open(winner))
-        );
+        let found = || Found::Open(Numbered(*port.flow.flow(), winner));
+        assert_eq!((mine.1, other.1), (found(), found()));
         assert_eq!(port.queue.lock().expect("no panic").len(), 1);
         assert_eq!((port.listener.places_taken(), port.places.taken()), (1, 0));
     });
@@ -231,7 +242,7 @@ fn a_handshake_that_completes_while_its_listener_closes_leaves_nothing() {
         drop(shard);
         let waiting = port.queue.lock().expect("no panic").close(&mut Vec::new());
         let completed = worker.join().expect("no panic");
-        assert_eq!(waiting.contains(&7), completed == Some(true));
+        assert_eq!(waiting.iter().any(|c| c.1 == 7), completed == Some(true));
         assert_ne!(port.find(), Found::HalfOpen);
         assert_eq!((port.listener.places_taken(), port.places.taken()), (0, 0));
     });

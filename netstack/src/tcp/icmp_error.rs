@@ -28,6 +28,9 @@ impl Tcp {
                     tcb.flight.on_path_mtu(cx);
                 }
             }
+            Stage::Resting(resting) => {
+                resting.agreed.mss = resting.agreed.mss.min(mss);
+            }
             _ => {}
         });
     }
@@ -58,7 +61,8 @@ impl Tcp {
                     Err(DropReason::IcmpUnmatched)
                 };
             }
-            Stage::Closed { .. } => return Err(DropReason::IcmpUnmatched),
+            // Nothing is in flight.
+            Stage::Resting(_) | Stage::Closed { .. } => return Err(DropReason::IcmpUnmatched),
         };
         if seq != iss {
             return Err(DropReason::IcmpUnmatched);

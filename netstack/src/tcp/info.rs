@@ -20,6 +20,7 @@ impl Tcp {
                 (retries, retries)
             }
             Stage::Open(tcb) => (tcb.stats.retransmits, tcb.stats.timeouts),
+            Stage::Resting(resting) => (resting.stats.retransmits, resting.stats.timeouts),
             Stage::Closed { .. } => (0, 0),
         };
         Losses {
@@ -53,6 +54,13 @@ impl Tcp {
             memory: self.pinned(),
         };
         match &self.stage {
+            Stage::Resting(resting) => {
+                let mut awake = Self {
+                    stage: Stage::Resting(resting.clone()),
+                };
+                awake.wake();
+                return awake.info();
+            }
             Stage::SynSent(SynSent { opening }) => {
                 info.mss = opening.mss();
                 info.retransmits = u32::from(opening.retries());

@@ -79,17 +79,21 @@ mod snapshot {
 
     impl Snapshot {
         pub(super) fn of(tcp: &Tcp) -> Self {
-            Self(tcp.tcb().map(Numbers::of))
+            Self(match &tcp.stage {
+                Stage::Resting(resting) => Some(Numbers::of(&resting.clone().wake())),
+                _ => tcp.tcb().map(Numbers::of),
+            })
         }
 
         /// Checks `tcp`, which was in this state before an entry.
         pub(super) fn check(self, tcp: &Tcp) {
             tcp.check();
             let Some(before) = self.0 else { return };
-            let Stage::Open(tcb) = &tcp.stage else {
-                panic!("a synchronised connection went back to a handshake");
+            let after = match &tcp.stage {
+                Stage::Open(tcb) => Numbers::of(tcb),
+                Stage::Resting(resting) => Numbers::of(&resting.clone().wake()),
+                _ => panic!("a synchronised connection went back to a handshake"),
             };
-            let after = Numbers::of(tcb);
             assert!(after.una.at_or_after(before.una), "SND.UNA went back");
             assert!(after.nxt.at_or_after(before.nxt), "SND.NXT went back");
             assert!(

@@ -38,6 +38,8 @@
 //!   segments; they are acknowledged together.
 //! * `on_segment` and `on_timeout` return the [`Readiness`] that concerns the application. A reset in
 //!   [`SegmentOutcome::rst`] is sent as it is.
+//! * A connection that is idle gives memory back if its owner calls [`rest`](Tcp::rest) at the time that
+//!   [`rest_at`](Tcp::rest_at) returns. That is no duty.
 //! * After reading, [`wants_transmit`](Tcp::wants_transmit) says if a turn is worth the effort: only
 //!   some reads make a window update due.
 //! * [`is_gone`](Tcp::is_gone) says that the connection needs no more turns. Segments that still come
@@ -62,7 +64,8 @@
 //! | the Nagle algorithm, silly windows, zero window probes | `output::select` |
 //! | delayed ACKs, the rate limit of challenge ACKs | `output::delayed_ack` |
 //! | retransmission, persist and keepalive timers, the end of TIME-WAIT | `timeout` |
-//! | reuse of a connection in TIME-WAIT | `reuse` |
+//! | TIME-WAIT, and its reuse by a new connection | `time_wait`, `reuse` |
+//! | an idle connection gives its memory back | `rest` |
 //! | ICMP errors, path MTU | `icmp_error` |
 
 mod cc;
@@ -79,6 +82,7 @@ mod output;
 mod phase;
 mod recv;
 mod reorder;
+mod rest;
 mod reuse;
 mod rto;
 mod rtt;
@@ -111,18 +115,21 @@ pub use socket::{Open, Tcp};
 pub use time_wait::{TimeWait, TimeWaitStep};
 
 use handshake::{SynReceived, SynSent};
+use rest::Resting;
 use tcb::Tcb;
 
 /// The stage of a connection: a state of the handshake by value, then `Tcb`.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly every connection is open; a box would cost each of them an allocation"
+    reason = "most connections rest, and a box for that would cost each of them an allocation"
 )]
 enum Stage {
     SynSent(SynSent),
     SynReceived(SynReceived),
-    Open(Tcb),
+    Open(Box<Tcb>),
+    /// Open, and nothing happens.
+    Resting(Resting),
     /// Ended before it was open.
     Closed {
         error: Option<TcpError>,

@@ -74,7 +74,7 @@ impl Tcp {
         });
         let settings = Settings::new(cfg);
         let (tcb, outcome) = handshake::complete(half, cfg, settings, seg, cx, buffers);
-        let stage = Stage::Open(tcb);
+        let stage = Stage::Open(Box::new(tcb));
         (Self { stage }, outcome)
     }
 
@@ -86,9 +86,9 @@ impl Tcp {
         buffers: &Buffers,
     ) -> SegmentOutcome {
         let cx = &mut cx.into();
-        let outcome = self.checked(|tcp| match &mut tcp.stage {
-            Stage::Open(tcb) => tcb.on_segment(seg, cx, buffers),
-            _ => tcp.on_segment_unsynchronised(seg, cx, buffers),
+        let outcome = self.checked(|tcp| match tcp.tcb_mut() {
+            Some(tcb) => tcb.on_segment(seg, cx, buffers),
+            None => tcp.on_segment_unsynchronised(seg, cx, buffers),
         });
         if let Some(reason) = outcome.drop {
             cx.emit(|| Event::SegmentDropped { reason });
@@ -122,7 +122,12 @@ impl Tcp {
     pub fn on_timeout<'a>(&mut self, cx: impl Into<Context<'a>>) -> Readiness {
         let cx = &mut cx.into();
         self.checked(|tcp| {
-            if let Stage::Open(tcb) = &mut tcp.stage {
+            if let Stage::Resting(resting) = &tcp.stage
+                && resting.life > cx.now()
+            {
+                return Readiness::empty();
+            }
+            if let Some(tcb) = tcp.tcb_mut() {
                 return tcb.on_timeout(cx);
             }
             let (stage, readiness) = match tcp.take_stage() {
@@ -141,6 +146,9 @@ impl Tcp {
             Stage::SynSent(state) => Some(state.opening.timer()),
             Stage::SynReceived(state) => Some(state.timer()),
             Stage::Open(tcb) => tcb.timers.earliest(),
+            Stage::Resting(resting) => {
+                (resting.life != Instant::FAR_FUTURE).then_some(resting.life)
+            }
             Stage::Closed { .. } => None,
         }
     }
@@ -157,15 +165,20 @@ impl Tcp {
         self.checked(|tcp| match &mut tcp.stage {
             Stage::SynSent(state) => state.poll_transmit(cx.now()),
             Stage::SynReceived(state) => state.poll_transmit(cx.now()),
-            Stage::Open(tcb) => tcb.poll_transmit(max_payload, cx),
+            Stage::Open(tcb) => {
+                tcb.awake_since.get_or_insert(cx.now());
+                tcb.poll_transmit(max_payload, cx)
+            }
+            Stage::Resting(_) => None,
             Stage::Closed { reset, .. } => reset.take().map(|reset| *reset),
         })
     }
 
-    fn take_stage(&mut self) -> Stage {
+    pub(super) fn take_stage(&mut self) -> Stage {
         core::mem::replace(&mut self.stage, Stage::closed(None, None))
     }
 
+    /// Returns the control block of a connection that is open and does not rest.
     pub(super) fn tcb(&self) -> Option<&Tcb> {
         match &self.stage {
             Stage::Open(tcb) => Some(tcb),
@@ -173,7 +186,9 @@ impl Tcp {
         }
     }
 
+    /// Returns the control block of a connection that is open. It does not rest any more.
     pub(super) fn tcb_mut(&mut self) -> Option<&mut Tcb> {
+        self.wake();
         match &mut self.stage {
             Stage::Open(tcb) => Some(tcb),
             _ => None,
@@ -185,6 +200,7 @@ impl Tcp {
             Stage::SynSent(state) => Some(&mut state.opening.settings),
             Stage::SynReceived(state) => Some(&mut state.settings),
             Stage::Open(tcb) => Some(&mut tcb.settings),
+            Stage::Resting(resting) => Some(&mut resting.settings),
             Stage::Closed { .. } => None,
         }
     }
@@ -206,6 +222,9 @@ impl Tcp {
     /// Removes `count` bytes of those that [`recv_chunk`](Self::recv_chunk) showed (or of several
     /// chunks in turn). The window may grow: see [`wants_transmit`](Self::wants_transmit).
     pub fn recv_consume(&mut self, count: usize, now: Instant) {
+        if self.recv_len() == 0 {
+            return;
+        }
         self.checked(|tcp| {
             if let Some(tcb) = tcp.tcb_mut() {
                 let count = tcb.ring.consume(count);
@@ -217,6 +236,10 @@ impl Tcp {
     /// Takes the first slice of the received bytes, without a copy. The window may grow: see
     /// [`wants_transmit`](Self::wants_transmit).
     pub fn recv_pop(&mut self, now: Instant) -> Option<Payload> {
+        // Most reads of a task that waits find nothing: they end no rest.
+        if self.recv_len() == 0 {
+            return None;
+        }
         self.checked(|tcp| {
             let tcb = tcp.tcb_mut()?;
             let chunk = tcb.ring.pop()?;
@@ -282,7 +305,11 @@ impl Tcp {
 
     /// Returns the number of bytes that [`send`](Self::send) takes now, if the pools have them.
     pub fn send_room(&self) -> usize {
-        self.tcb().map_or(0, Tcb::send_room)
+        match &self.stage {
+            Stage::Open(tcb) => tcb.send_room(),
+            Stage::Resting(resting) => resting.cfg.send_buffer,
+            _ => 0,
+        }
     }
 
     /// Asks for [`Readiness::WRITABLE`] when there is room again, as a `send` that took too little
@@ -346,6 +373,7 @@ impl Tcp {
     /// Closes our half: a FIN follows the queued bytes. Reading goes on.
     pub fn close<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let cx = &mut cx.into();
+        self.wake();
         self.checked(|tcp| match &mut tcp.stage {
             Stage::SynSent(_) => {
                 cx.emit(|| Event::StateChanged {
@@ -356,7 +384,7 @@ impl Tcp {
             }
             Stage::SynReceived(state) => state.closing = true,
             Stage::Open(tcb) => tcb.close(cx),
-            Stage::Closed { .. } => {}
+            Stage::Resting(_) | Stage::Closed { .. } => {}
         });
     }
 
@@ -366,7 +394,7 @@ impl Tcp {
     pub fn close_recv<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let cx = &mut cx.into();
         self.checked(|tcp| {
-            if let Stage::Open(tcb) = &mut tcp.stage {
+            if let Some(tcb) = tcp.tcb_mut() {
                 tcb.close_recv(cx);
             }
         });
@@ -376,13 +404,13 @@ impl Tcp {
     /// FIN does.
     pub fn close_both<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let mut cx = cx.into();
-        if self.tcb().is_none() {
+        if self.tcb_mut().is_none() {
             self.close(cx);
             return;
         }
         let cx = &mut cx;
         self.checked(|tcp| {
-            if let Stage::Open(tcb) = &mut tcp.stage {
+            if let Some(tcb) = tcp.tcb_mut() {
                 tcb.close_both(cx);
             }
         });
@@ -401,12 +429,13 @@ impl Tcp {
     pub fn abort<'a>(&mut self, cx: impl Into<Context<'a>>) {
         let cx = &mut cx.into();
         let from = self.state();
+        self.wake();
         self.checked(|tcp| {
             let reset = match &mut tcp.stage {
                 Stage::SynSent(_) => None,
                 Stage::SynReceived(state) => Some(state.reset(cx.now())),
                 Stage::Open(tcb) => return tcb.abort(cx),
-                Stage::Closed { .. } => return,
+                Stage::Resting(_) | Stage::Closed { .. } => return,
             };
             (tcp.stage, _) = handshake::fail(from, TcpError::Aborted, reset, cx);
         });
@@ -418,6 +447,7 @@ impl Tcp {
             Stage::SynSent(_) => State::SynSent,
             Stage::SynReceived(_) => State::SynReceived,
             Stage::Open(tcb) => tcb.phase.state(),
+            Stage::Resting(_) => State::Established,
             Stage::Closed { .. } => State::Closed,
         }
     }
@@ -462,6 +492,7 @@ impl Tcp {
                     || tcb.flight.next_lost().is_some()
             }
             Stage::Closed { reset, .. } => reset.is_some(),
+            Stage::Resting(_) => false,
             _ => true,
         }
     }

@@ -21,6 +21,7 @@ impl Tcp {
             Stage::SynSent(state) => state.opening.settings.nodelay,
             Stage::SynReceived(state) => state.settings.nodelay,
             Stage::Open(tcb) => tcb.settings.nodelay,
+            Stage::Resting(resting) => resting.settings.nodelay,
             Stage::Closed { .. } => false,
         }
     }

@@ -131,6 +131,8 @@ pub(super) struct Tcb {
     pub(super) stats: Stats,
     /// The memory that it keeps others from using.
     pub(super) account: Account,
+    /// The first turn since the connection was made, or since it rested.
+    pub(super) awake_since: Option<Instant>,
 }
 
 /// Returns the initial congestion window (RFC 6928; one segment if a SYN was lost, RFC 5681).
@@ -223,6 +225,7 @@ impl Tcb {
             timers: Timers::default(),
             stats: Stats::default(),
             account: Account::default(),
+            awake_since: None,
             cfg,
         };
         tcb.arm_keepalive(now);

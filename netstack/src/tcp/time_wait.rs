@@ -9,13 +9,13 @@
 
 use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
-use super::Tcp;
 use super::context::Context;
 use super::input::acceptable::{Reply, Verdict, is_older, judge};
 use super::phase::{Phase, PhaseEvent};
 use super::segment::{Segment, SegmentOut};
 use super::seq::SeqNum;
 use super::tcb::Tcb;
+use super::{Stage, Tcp};
 use crate::base::{DropReason, Instant};
 
 /// A connection in TIME-WAIT.
@@ -173,7 +173,9 @@ impl Tcp {
     pub fn retire<'a>(&mut self, cx: impl Into<Context<'a>>) -> Option<(TimeWait, Instant)> {
         let cx = &mut cx.into();
         self.checked(|tcp| {
-            let tcb = tcp.tcb_mut()?;
+            let Stage::Open(tcb) = &mut tcp.stage else {
+                return None;
+            };
             if tcb.phase != Phase::TimeWait || tcb.ack.is_owed() {
                 return None;
             }

@@ -19,7 +19,7 @@ use super::super::levels;
 use super::super::waiters::{Waiter, WakerSlot};
 use super::{accept, listener};
 use crate::base::Instant;
-use crate::demux::FlowKey;
+use crate::demux::{FlowKey, HasFlow};
 use crate::tcp::{Readiness, Tcp};
 
 /// A listening port.
@@ -50,6 +50,25 @@ impl fmt::Debug for Connection {
         write!(f, "Connection({:?})", self.flow)
     }
 }
+
+impl HasFlow for Connection {
+    fn flow(&self) -> &FlowKey {
+        &self.flow
+    }
+}
+
+/// Resident memory that an open, idle connection may take in all, in bytes.
+const IDLE_BYTES: usize = 512;
+/// The counts of an `Arc`, and what the allocator adds.
+const ALLOCATION_BYTES: usize = 16 + 16;
+/// A slot of the connection table when it has just grown, and the tag of the slot.
+const TABLE_BYTES: usize = 2 * (size_of::<usize>() + 1) * 8 / 7 + 1;
+/// Its timer, if it has one: keepalive.
+const TIMER_BYTES: usize = 32;
+const _: () = assert!(
+    size_of::<Connection>() + ALLOCATION_BYTES + TABLE_BYTES + TIMER_BYTES <= IDLE_BYTES,
+    "what only a busy connection needs belongs into its control block, which it gives back"
+);
 
 /// The state behind a connection's lock.
 pub(crate) struct ConnectionState {

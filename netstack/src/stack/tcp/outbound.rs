@@ -67,7 +67,10 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
             more,
             retired,
             gone: state.tcp.is_gone(),
-            deadline: state.tcp.poll_timeout(),
+            deadline: [state.tcp.poll_timeout(), state.tcp.rest_at()]
+                .into_iter()
+                .flatten()
+                .min(),
         }
     });
     if let Some((time_wait, deadline)) = driven.retired {

@@ -12,7 +12,7 @@
 use super::listener::{Listener, SynPlace};
 use crate::base::{Instant, TcpConfig};
 use crate::demux::flow_queue::EntryId;
-use crate::demux::{FlowKey, FlowQueue, FlowTable};
+use crate::demux::{FlowKey, FlowQueue, FlowSet, HasFlow, HashedFlow};
 use crate::ip::key::HashKey;
 use crate::tcp::{HalfOpen, SeqNum, TimeWait};
 
@@ -36,7 +36,7 @@ const _: () = assert!(TimeWaitQueue::ENTRY_BYTES <= 96);
 
 /// One shard of the table.
 pub(crate) struct Shard<C: 'static> {
-    pub(crate) open: FlowTable<C>,
+    pub(crate) open: FlowSet<C>,
     pub(crate) half_open: HalfOpenQueue<C>,
     pub(crate) time_wait: TimeWaitQueue,
 }
@@ -61,11 +61,11 @@ pub(crate) struct Expired {
     pub(crate) time_waits: usize,
 }
 
-impl<C: Clone> Shard<C> {
-    /// Creates an empty shard for at most `limit` connections.
-    pub(crate) fn new(limit: usize, secret: HashKey) -> Self {
+impl<C: Clone + HasFlow> Shard<C> {
+    /// Creates an empty shard.
+    pub(crate) fn new(secret: HashKey) -> Self {
         Self {
-            open: FlowTable::new(limit, secret),
+            open: FlowSet::new(secret),
             half_open: FlowQueue::new(secret),
             time_wait: FlowQueue::new(secret),
         }
@@ -73,7 +73,7 @@ impl<C: Clone> Shard<C> {
 
     /// Returns the occupant of a four-tuple.
     #[inline]
-    pub(crate) fn find(&self, flow: &FlowKey) -> Found<C> {
+    pub(crate) fn find(&self, flow: &HashedFlow) -> Found<C> {
         if let Some(connection) = self.open.get(flow) {
             Found::Open(connection.clone())
         } else if self.half_open.find(flow).is_some() {
@@ -86,9 +86,9 @@ impl<C: Clone> Shard<C> {
     }
 
     /// Enters a connection in a vacant four-tuple.
-    pub(crate) fn insert_open(&mut self, flow: FlowKey, connection: C) -> Result<(), Occupied> {
-        match self.find(&flow) {
-            Found::Vacant => self.open.insert(flow, connection).map_err(|_| Occupied),
+    pub(crate) fn insert_open(&mut self, flow: &HashedFlow, connection: C) -> Result<(), Occupied> {
+        match self.find(flow) {
+            Found::Vacant => self.open.insert(connection).map_err(|_| Occupied),
             _ => Err(Occupied),
         }
     }
@@ -97,34 +97,34 @@ impl<C: Clone> Shard<C> {
     /// TIME-WAIT: the caller saw that the SYN may succeed that connection. True if it did.
     pub(crate) fn insert_half_open(
         &mut self,
-        flow: FlowKey,
+        flow: &HashedFlow,
         deadline: Instant,
         entry: HalfOpenEntry<C>,
     ) -> Result<bool, Occupied> {
-        if self.open.get(&flow).is_some() {
+        if self.open.get(flow).is_some() {
             return Err(Occupied);
         }
         let inserted = self.half_open.insert(flow, 0, deadline, entry);
         if inserted.is_err() {
             return Err(Occupied);
         }
-        let old = self.time_wait.find(&flow);
+        let old = self.time_wait.find(flow);
         Ok(old.is_some_and(|old| self.time_wait.remove(old).is_some()))
     }
 
     /// Puts a connection in the place of the half-open one with this initial sequence number.
     pub(crate) fn promote(
         &mut self,
-        flow: FlowKey,
+        flow: &HashedFlow,
         iss: SeqNum,
         connection: C,
     ) -> Result<(), Occupied> {
-        let id = self.half_open.find(&flow).ok_or(Occupied)?;
+        let id = self.half_open.find(flow).ok_or(Occupied)?;
         let is_this = self
             .half_open
             .get_mut(id)
             .is_some_and(|(_, entry)| entry.half.iss() == iss);
-        if !is_this || self.open.insert(flow, connection).is_err() {
+        if !is_this || self.open.insert(connection).is_err() {
             return Err(Occupied);
         }
         self.half_open.remove(id);
@@ -135,14 +135,14 @@ impl<C: Clone> Shard<C> {
     /// the table.
     pub(crate) fn retire(
         &mut self,
-        flow: FlowKey,
+        flow: &HashedFlow,
         is_this: impl FnOnce(&C) -> bool,
         time_wait: TimeWait,
         deadline: Instant,
     ) -> bool {
-        let found = self.open.get(&flow).is_some_and(is_this);
+        let found = self.open.get(flow).is_some_and(is_this);
         if found {
-            self.open.remove(&flow);
+            self.open.remove(flow);
             let inserted = self.time_wait.insert(flow, 0, deadline, time_wait);
             debug_assert!(inserted.is_ok(), "one four-tuple in two tables");
         }

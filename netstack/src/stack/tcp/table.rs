@@ -10,7 +10,7 @@ use super::connection::{Connection, Listener};
 use super::shard::{Expired, Found, HalfOpenEntry, HalfOpenQueue, Shard, TimeWaitQueue};
 use crate::base::{Instant, TcpConfig};
 use crate::demux::flow_queue::EntryId;
-use crate::demux::{FlowKey, shard_of};
+use crate::demux::{FlowKey, HashedFlow};
 use crate::ip::key::HashKey;
 use crate::tcp::{HalfOpen, SeqNum, TimeWait};
 
@@ -57,7 +57,7 @@ impl ConnectionTable {
     /// Creates a table for at most `limit` connections, and `time_wait_limit` in TIME-WAIT.
     pub(crate) fn new(secret: HashKey, limit: usize, time_wait_limit: usize) -> Self {
         let locked = |_| Locked {
-            shard: RwLock::new(Shard::new(limit, secret)),
+            shard: RwLock::new(Shard::new(secret)),
             first_time_wait: AtomicU64::new(u64::MAX),
         };
         Self {
@@ -70,12 +70,12 @@ impl ConnectionTable {
         }
     }
 
-    fn index(&self, flow: &FlowKey) -> usize {
-        shard_of(flow, SHARDS, &self.secret)
+    fn hashed(&self, flow: &FlowKey) -> HashedFlow {
+        HashedFlow::new(*flow, &self.secret)
     }
 
-    fn shard(&self, flow: &FlowKey) -> &RwLock<levels::Tables, Shard<Arc<Connection>>> {
-        &self.shards[self.index(flow)].shard
+    fn shard(&self, flow: &HashedFlow) -> &RwLock<levels::Tables, Shard<Arc<Connection>>> {
+        &self.shards[flow.shard(SHARDS)].shard
     }
 
     /// Returns the number of connections: those that are half open or in TIME-WAIT do not count.
@@ -99,7 +99,9 @@ impl ConnectionTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.shard(flow).with_read(ctx, |shard, _| shard.find(flow))
+        let flow = self.hashed(flow);
+        self.shard(&flow)
+            .with_read(ctx, |shard, _| shard.find(&flow))
     }
 
     /// Returns the connection of a four-tuple.
@@ -155,7 +157,7 @@ impl ConnectionTable {
         &self,
         ctx: &mut LockCtx<'_, L>,
         connection: Arc<Connection>,
-        enter: impl FnOnce(&mut Shard<Arc<Connection>>, FlowKey, Arc<Connection>) -> bool,
+        enter: impl FnOnce(&mut Shard<Arc<Connection>>, &HashedFlow, Arc<Connection>) -> bool,
     ) -> Result<(), InsertError>
     where
         L: LockBefore<levels::Tables>,
@@ -165,10 +167,10 @@ impl ConnectionTable {
                 (len < self.limit).then_some(len + 1)
             })
             .map_err(|_| InsertError::Full)?;
-        let flow = connection.flow;
+        let flow = self.hashed(&connection.flow);
         let entered = self
             .shard(&flow)
-            .with_write(ctx, |shard, _| enter(shard, flow, connection));
+            .with_write(ctx, |shard, _| enter(shard, &flow, connection));
         if entered {
             Ok(())
         } else {
@@ -182,11 +184,11 @@ impl ConnectionTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        let flow = &connection.flow;
+        let flow = self.hashed(&connection.flow);
         let removed = self
-            .shard(flow)
-            .with_write(ctx, |shard, _| match shard.open.get(flow) {
-                Some(entry) if Arc::ptr_eq(entry, connection) => shard.open.remove(flow),
+            .shard(&flow)
+            .with_write(ctx, |shard, _| match shard.open.get(&flow) {
+                Some(entry) if Arc::ptr_eq(entry, connection) => shard.open.remove(&flow),
                 _ => None,
             });
         if removed.is_some() {
@@ -207,16 +209,17 @@ impl ConnectionTable {
     where
         L: LockBefore<levels::Tables>,
     {
+        let flow = self.hashed(&flow);
         let succeeds = self
-            .with_shard(ctx, self.index(&flow), |shard| {
-                shard.insert_half_open(flow, deadline, entry)
+            .with_shard(ctx, flow.shard(SHARDS), |shard| {
+                shard.insert_half_open(&flow, deadline, entry)
             })
             .map_err(|_| InsertError::Exists)?;
         if succeeds {
             self.time_waits.fetch_sub(1, Ordering::AcqRel);
         }
         Ok(Placed {
-            shard: self.index(&flow),
+            shard: flow.shard(SHARDS),
             recycled: false,
         })
     }
@@ -231,8 +234,9 @@ impl ConnectionTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.shard(flow).with_write(ctx, |shard, _| {
-            let id = shard.half_open.find(flow)?;
+        let flow = self.hashed(flow);
+        self.shard(&flow).with_write(ctx, |shard, _| {
+            let id = shard.half_open.find(&flow)?;
             Some(f(&mut shard.half_open, id))
         })
     }
@@ -247,8 +251,9 @@ impl ConnectionTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.with_shard(ctx, self.index(flow), |shard| {
-            let id = shard.time_wait.find(flow)?;
+        let flow = self.hashed(flow);
+        self.with_shard(ctx, flow.shard(SHARDS), |shard| {
+            let id = shard.time_wait.find(&flow)?;
             let before = shard.time_wait.len();
             let result = f(&mut shard.time_wait, id);
             let removed = before - shard.time_wait.len();
@@ -269,12 +274,12 @@ impl ConnectionTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        let flow = connection.flow;
-        let shard = self.index(&flow);
+        let flow = self.hashed(&connection.flow);
+        let shard = flow.shard(SHARDS);
         let is_this = |entry: &Arc<Connection>| Arc::ptr_eq(entry, connection);
         let before = self.time_waits.fetch_add(1, Ordering::AcqRel);
         let retired = self.with_shard(ctx, shard, |shard| {
-            shard.retire(flow, is_this, time_wait, deadline)
+            shard.retire(&flow, is_this, time_wait, deadline)
         });
         if !retired {
             self.time_waits.fetch_sub(1, Ordering::AcqRel);
@@ -385,12 +390,7 @@ impl ConnectionTable {
         let mut all = Vec::with_capacity(self.len());
         for locked in &self.shards {
             locked.shard.with_read(ctx, |shard, _| {
-                all.extend(
-                    shard
-                        .open
-                        .iter()
-                        .map(|(_, connection)| Arc::clone(connection)),
-                );
+                all.extend(shard.open.iter().cloned());
             });
         }
         all

@@ -22,6 +22,7 @@ pub fn on_timeout(turn: &mut Turn<'_>, connection: &Arc<Connection>) {
         let readiness = state.tcp.on_timeout(log.context(now));
         count_losses(worker, before, state.tcp.losses());
         state.collect_wakers(readiness, &mut worker.work.wakers);
+        state.tcp.rest(now);
     });
     turn.drive_later(connection);
 }

@@ -135,7 +135,41 @@ pub(super) struct Controller {
     prr: Prr,
 }
 
+/// What a connection that rests keeps of its congestion control: there is no recovery, and nothing to
+/// undo.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RestingController {
+    kind: Kind,
+    window: Window,
+    initial: u32,
+    usage: Usage,
+}
+
+impl RestingController {
+    /// Makes the congestion control anew.
+    pub(super) fn wake(self) -> Controller {
+        Controller {
+            kind: self.kind,
+            window: self.window,
+            initial: self.initial,
+            usage: self.usage,
+            before: None,
+            prr: Prr::default(),
+        }
+    }
+}
+
 impl Controller {
+    /// Returns what is needed while nothing is in flight.
+    pub(super) fn rest(&self) -> RestingController {
+        RestingController {
+            kind: self.kind,
+            window: self.window,
+            initial: self.initial,
+            usage: self.usage,
+        }
+    }
+
     /// Creates a window of `initial` bytes, in slow start, for a stream that begins at `una`.
     pub(super) fn new(algorithm: Algorithm, initial: u32, una: SeqNum) -> Self {
         Self {

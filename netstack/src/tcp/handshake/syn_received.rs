@@ -101,7 +101,7 @@ impl SynReceived {
                     tcb.close(cx);
                 }
                 outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE;
-                (Stage::Open(tcb), outcome)
+                (Stage::Open(Box::new(tcb)), outcome)
             }
             Step::Reset => {
                 let error = if self.active {

@@ -66,7 +66,7 @@ impl SynSent {
             let mut tcb = Tcb::new(done, cx.now());
             tcb.ack.set_due();
             let readiness = Readiness::ESTABLISHED | Readiness::WRITABLE;
-            return (Stage::Open(tcb), SegmentOutcome::of(readiness));
+            return (Stage::Open(Box::new(tcb)), SegmentOutcome::of(readiness));
         }
         // A simultaneous open: our SYN goes out again, as a SYN-ACK.
         let received = SynReceived::simultaneous(self.opening, seg, cx);

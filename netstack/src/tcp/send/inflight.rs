@@ -152,6 +152,19 @@ impl Inflight {
         }
     }
 
+    /// Returns what was learnt about reordering on the path.
+    pub(crate) fn reordering(&self) -> Reordering {
+        self.reorder
+    }
+
+    /// Creates the state after a rest, with nothing in flight.
+    pub(crate) fn after_rest(una: SeqNum, sack: bool, reorder: Reordering) -> Self {
+        Self {
+            reorder,
+            ..Self::new(una, sack)
+        }
+    }
+
     /// Returns SND.UNA.
     pub(crate) fn una(&self) -> SeqNum {
         self.una

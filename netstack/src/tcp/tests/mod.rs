@@ -38,6 +38,7 @@ mod link;
 mod pump;
 mod rack;
 mod recovery;
+mod rest;
 mod rig;
 mod timestamps;
 mod transfer;

@@ -1,0 +1,233 @@
+//! `idle`: how much memory open, idle connections take, and what an echo costs through one of them.
+//!
+//! The stack runs on virtual time; its peers are packets that this program makes, so all memory is that of
+//! one side. Each connection carries a request and its answer, then nothing.
+
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use benches::host;
+use clap::Parser;
+use netstack::base::{Config, OffloadCaps};
+use netstack::ip::pmtu::Path;
+use netstack::ip::send::{TxParams, tcp_packet};
+use netstack::net::{TcpListener, TcpStream};
+use packet::ip::{IpPacket, Ipv4};
+use packet::tcp::{TcpFlags, TcpHeader, TcpOptions, TcpView, Timestamps};
+use packet::{Payload, RxChecksum};
+use tools::virtual_stack::VirtualStack;
+
+const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const REQUEST: &[u8] = b"a request of thirty-two bytes...";
+/// Connections opened in a second of virtual time.
+const RATE: usize = 36_000;
+const ECHOES: u32 = 20_000;
+
+/// Measures the memory of idle connections.
+#[derive(Parser, Debug)]
+#[command(version)]
+struct Options {
+    /// Number of connections.
+    #[arg(long, default_value_t = 1_000_000)]
+    connections: u32,
+}
+
+/// The peer of connection `n`.
+#[derive(Clone, Copy)]
+struct Peer {
+    n: u32,
+    seq: u32,
+    ack: u32,
+    echo: u32,
+}
+
+struct World {
+    stack: VirtualStack,
+    listener: TcpListener,
+    now: Duration,
+    sent: Vec<Vec<u8>>,
+}
+
+impl World {
+    fn new(connections: u32) -> Result<Self> {
+        let config = Config {
+            max_connections: connections as usize + 16,
+            ..Config::default()
+        };
+        let stack = VirtualStack::new(config, &[(OURS, 8)], 1_500, 1)?;
+        let listener = TcpListener::bind_now(stack.stack(), SocketAddr::new(OURS, 7))?;
+        Ok(Self {
+            stack,
+            listener,
+            now: Duration::from_secs(1),
+            sent: Vec::new(),
+        })
+    }
+
+    /// Lets the stack work at this instant; returns the header of the last segment that it sent, and the
+    /// length of its payload.
+    fn settle(&mut self) -> Result<Option<(TcpHeader, u32)>> {
+        self.sent.clear();
+        self.stack.settle(self.now, &mut self.sent)?;
+        let Some(packet) = self.sent.last() else {
+            return Ok(None);
+        };
+        let ip = IpPacket::<Ipv4>::parse(packet).map_err(|e| anyhow!("sent {e:?}"))?;
+        let (src, dst) = (ip.src().into(), ip.dst().into());
+        let tcp = TcpView::parse(src, dst, ip.payload(), RxChecksum::Vouched)
+            .map_err(|e| anyhow!("sent {e:?}"))?;
+        let len = ip.payload().len() - tcp.header_len();
+        Ok(Some((tcp.header(), len as u32)))
+    }
+
+    /// Sends a segment of a peer; the peer takes in the answer.
+    fn send(&mut self, peer: &mut Peer, flags: TcpFlags, payload: &'static [u8]) -> Result<u32> {
+        let packet = segment(peer, self.now, flags, payload)?;
+        let syn = u32::from(flags.contains(TcpFlags::SYN));
+        peer.seq = peer.seq.wrapping_add(payload.len() as u32 + syn);
+        self.stack.deliver(packet, 0);
+        Ok(match self.settle()? {
+            Some((header, len)) => {
+                let syn = u32::from(header.flags.contains(TcpFlags::SYN));
+                peer.ack = header.seq.wrapping_add(len + syn);
+                peer.echo = header.options.timestamps.map_or(0, |ts| ts.val);
+                len
+            }
+            None => 0,
+        })
+    }
+
+    /// A request of the peer and the answer of the application.
+    fn echo(&mut self, peer: &mut Peer, stream: &mut TcpStream) -> Result<()> {
+        let sent = self.send(peer, TcpFlags::ACK, REQUEST)?;
+        ensure!(sent == 0, "an answer before the application gave one");
+        let mut buffer = [0; REQUEST.len()];
+        let read = stream.try_read(&mut buffer)?;
+        ensure!(stream.try_write(&buffer[..read])? == REQUEST.len());
+        let (header, len) = self.settle()?.context("no answer")?;
+        ensure!(len as usize == REQUEST.len(), "{len} bytes of answer");
+        peer.ack = header.seq.wrapping_add(len);
+        self.send(peer, TcpFlags::ACK, b"")?;
+        Ok(())
+    }
+
+    /// Opens connection `n` and exchanges once.
+    fn open(&mut self, n: u32) -> Result<(Peer, TcpStream)> {
+        let mut peer = Peer {
+            n,
+            seq: n.wrapping_mul(7_919),
+            ack: 0,
+            echo: 0,
+        };
+        self.send(&mut peer, TcpFlags::SYN, b"")?;
+        self.send(&mut peer, TcpFlags::ACK, b"")?;
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(accepted) = self.listener.poll_accept(&mut cx) else {
+            return Err(anyhow!("connection {n} was not accepted"));
+        };
+        let (mut stream, _) = accepted?;
+        self.echo(&mut peer, &mut stream)?;
+        Ok((peer, stream))
+    }
+}
+
+fn segment(peer: &Peer, now: Duration, flags: TcpFlags, payload: &'static [u8]) -> Result<Vec<u8>> {
+    let address = Ipv4Addr::from(0x0a01_0000 + peer.n / 50_000);
+    let from = SocketAddr::new(address.into(), (10_000 + peer.n % 50_000) as u16);
+    let to = SocketAddr::new(OURS, 7);
+    let is_syn = flags.contains(TcpFlags::SYN);
+    let header = TcpHeader {
+        src_port: from.port(),
+        dst_port: to.port(),
+        seq: peer.seq,
+        ack: if is_syn { 0 } else { peer.ack },
+        flags,
+        window: 60_000,
+        options: TcpOptions {
+            mss: is_syn.then_some(1_460),
+            window_scale: is_syn.then_some(7),
+            sack_permitted: is_syn,
+            timestamps: Some(Timestamps {
+                val: now.as_millis() as u32,
+                ecr: peer.echo,
+            }),
+            ..TcpOptions::default()
+        },
+        ..TcpHeader::default()
+    };
+    let params = TxParams {
+        path: Path {
+            mtu: 1_500,
+            dont_fragment: true,
+        },
+        ttl: 64,
+        traffic_class: 0,
+        flow_label: 0,
+        offload: OffloadCaps::default(),
+    };
+    let payload = Payload::from(bytes::Bytes::from_static(payload));
+    let packet = tcp_packet(from, to, &header, payload.into(), 1_460, &params, || 0)
+        .map_err(|e| anyhow!("{e:?}"))?;
+    let mut bytes = packet.head.as_slice().to_vec();
+    bytes.extend(packet.payload.to_vec());
+    Ok(bytes)
+}
+
+/// Returns the mean time of an echo through one connection that stays busy.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the machine's clock"
+)]
+fn echo_time(world: &mut World, peer: &mut Peer, stream: &mut TcpStream) -> Result<Duration> {
+    let start = Instant::now();
+    for _ in 0..ECHOES {
+        world.now += Duration::from_micros(100);
+        world.echo(peer, stream)?;
+    }
+    Ok(start.elapsed() / ECHOES)
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let mut world = World::new(options.connections)?;
+    let mut stdout = io::stdout();
+    // The peers' numbers and the handles are this program's: they are there before the measurement.
+    let mut open: Vec<(Peer, TcpStream)> = Vec::with_capacity(options.connections as usize);
+    for n in 0..10.min(options.connections) {
+        open.push(world.open(n)?);
+    }
+    let (first, stream) = open.first_mut().context("at least one connection")?;
+    let with_ten = echo_time(&mut world, first, stream)?;
+    let pid = nix::unistd::Pid::this();
+    let before = host::resident_bytes(pid)?;
+    for n in 10..options.connections {
+        if n as usize % (RATE / 1_000) == 0 {
+            world.now += Duration::from_millis(1);
+            world.settle()?;
+        }
+        open.push(world.open(n)?);
+    }
+    let opened = host::resident_bytes(pid)? - before;
+    for _ in 0..3_000 {
+        world.now += Duration::from_millis(1);
+        world.settle()?;
+    }
+    let handles = open.len() * size_of::<(Peer, TcpStream)>();
+    let idle = (host::resident_bytes(pid)? - before).saturating_sub(handles as u64);
+    let (first, stream) = open.first_mut().context("at least one connection")?;
+    let with_all = echo_time(&mut world, first, stream)?;
+    let count = u64::from(options.connections);
+    writeln!(
+        stdout,
+        "{count} connections: {} resident bytes each when opened, {} when idle, {} MiB in all; \
+         {handles} bytes of handles are the program's\n\
+         an echo takes {with_ten:?} with ten connections, {with_all:?} with all",
+        opened / count,
+        idle / count,
+        idle >> 20,
+    )?;
+    Ok(())
+}

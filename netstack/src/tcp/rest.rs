@@ -1,0 +1,244 @@
+//! Rest: an open connection on which nothing happens keeps only what it cannot do without.
+//!
+//! * **Define.** A [`Resting`] is an established connection with nothing unread, unsent, in flight or out
+//!   of order, no reply owed, and no timer but keepalive.
+//! * **Enforce.** [`Tcp::rest`] takes the numbers out of such a connection and frees the rest of it. The
+//!   pattern there names every field of the control block: a new one does not compile until somebody
+//!   decides if it is kept.
+//! * **Consume.** Any entry that needs the control block makes it anew ([`Tcp::tcb_mut`]); the others
+//!   answer from the few numbers. Nobody outside `tcp` sees the difference, but in memory.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use packet::buf::Account;
+
+use super::cc::RestingController;
+use super::outcome::Unreachable;
+use super::output::delayed_ack::{DelayedAck, ReplyLimit};
+use super::phase::Phase;
+use super::recv::ring::Ring;
+use super::recv::window::RecvWindow;
+use super::reorder::Reordering;
+use super::rto::Backoff;
+use super::rtt::RttEstimator;
+use super::send::inflight::Inflight;
+use super::send::queue::SendQueue;
+use super::send::window::SendWindow;
+use super::seq::SeqNum;
+use super::settings::{Agreed, Settings};
+use super::tcb::{Flags, Stats, Tcb};
+use super::timers::Timers;
+use super::{Stage, Tcp};
+use crate::base::{Instant, TcpConfig};
+
+/// Idle time after which a connection rests: longer than most pauses within a conversation.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
+/// Marks that a connection may have while it rests. All others stand for work.
+const KEPT: Flags = Flags::SENT.union(Flags::UNREAD_DROPPED);
+
+/// What a resting connection keeps.
+#[derive(Clone, Debug)]
+pub(super) struct Resting {
+    pub(super) cfg: Arc<TcpConfig>,
+    pub(super) settings: Settings,
+    pub(super) agreed: Agreed,
+    flags: Flags,
+    soft_error: Option<Unreachable>,
+    una: SeqNum,
+    peer: SendWindow,
+    reorder: Reordering,
+    cc: RestingController,
+    rtt: RttEstimator,
+    backoff: Backoff,
+    small_end: SeqNum,
+    last_sent: Instant,
+    window: RecvWindow,
+    reply_limit: ReplyLimit,
+    last_ack_sent: SeqNum,
+    last_heard: Instant,
+    ts_offset: u32,
+    ts_recent: u32,
+    ts_recent_at: Instant,
+    episode_ts: u32,
+    resent_ts: u32,
+    /// The keepalive timer.
+    pub(super) life: Instant,
+    pub(super) stats: Stats,
+}
+
+impl Resting {
+    fn of(tcb: Tcb) -> Self {
+        let Tcb {
+            cfg,
+            settings,
+            agreed,
+            phase: _,
+            flags,
+            error: _,
+            soft_error,
+            queue: _,
+            flight,
+            peer,
+            cc,
+            rtt,
+            backoff,
+            retries: _,
+            small_end,
+            last_sent,
+            turn_flight: _,
+            ring: _,
+            assembler: _,
+            window,
+            fin_at: _,
+            ack: _,
+            reply_limit,
+            dsack: _,
+            last_ack_sent,
+            last_heard,
+            keepalives: _,
+            ts_offset,
+            ts_recent,
+            ts_recent_at,
+            episode_ts,
+            resent_ts,
+            timers,
+            stats,
+            // Empty: an idle connection keeps no memory from others.
+            account: _,
+            awake_since: _,
+        } = tcb;
+        Self {
+            cfg,
+            settings,
+            agreed,
+            flags: flags & KEPT,
+            soft_error,
+            una: flight.una(),
+            reorder: flight.reordering(),
+            peer,
+            cc: cc.rest(),
+            rtt,
+            backoff,
+            small_end,
+            last_sent,
+            window,
+            reply_limit,
+            last_ack_sent,
+            last_heard,
+            ts_offset,
+            ts_recent,
+            ts_recent_at,
+            episode_ts,
+            resent_ts,
+            life: timers.life,
+            stats,
+        }
+    }
+
+    /// Makes the control block anew.
+    pub(super) fn wake(self) -> Tcb {
+        Tcb {
+            flight: Inflight::after_rest(self.una, self.agreed.sack, self.reorder),
+            queue: SendQueue::new(self.una),
+            phase: Phase::Established,
+            error: None,
+            retries: 0,
+            turn_flight: 0,
+            ring: Ring::default(),
+            assembler: None,
+            fin_at: None,
+            ack: DelayedAck::default(),
+            dsack: None,
+            keepalives: 0,
+            timers: Timers {
+                life: self.life,
+                ..Timers::default()
+            },
+            account: Account::default(),
+            awake_since: None,
+            cfg: self.cfg,
+            settings: self.settings,
+            agreed: self.agreed,
+            flags: self.flags,
+            soft_error: self.soft_error,
+            peer: self.peer,
+            cc: self.cc.wake(),
+            rtt: self.rtt,
+            backoff: self.backoff,
+            small_end: self.small_end,
+            last_sent: self.last_sent,
+            window: self.window,
+            reply_limit: self.reply_limit,
+            last_ack_sent: self.last_ack_sent,
+            last_heard: self.last_heard,
+            ts_offset: self.ts_offset,
+            ts_recent: self.ts_recent,
+            ts_recent_at: self.ts_recent_at,
+            episode_ts: self.episode_ts,
+            resent_ts: self.resent_ts,
+            stats: self.stats,
+        }
+    }
+}
+
+impl Tcb {
+    /// Returns true if nothing would be lost by resting.
+    fn is_idle(&self) -> bool {
+        let keepalive_alone = Timers {
+            life: Instant::FAR_FUTURE,
+            ..self.timers
+        };
+        self.phase == Phase::Established
+            && (KEPT | Flags::UNDECIDED).contains(self.flags)
+            && self.queue.len() == 0
+            && self.flight.outstanding() == 0
+            && self.ring.len() == 0
+            && self.assembler.is_none()
+            && self.account.pinned() == 0
+            && self.fin_at.is_none()
+            && self.dsack.is_none()
+            && !self.ack.is_owed()
+            && self.retries == 0
+            && self.keepalives == 0
+            && keepalive_alone.earliest().is_none()
+    }
+}
+
+/// Rest.
+impl Tcp {
+    /// Returns when [`rest`](Self::rest) should be called, if the connection is idle and does not rest.
+    pub fn rest_at(&self) -> Option<Instant> {
+        let tcb = self.tcb().filter(|tcb| tcb.is_idle())?;
+        let active = tcb.last_heard.max(tcb.last_sent);
+        Some(active.max(tcb.awake_since?) + REST_AFTER)
+    }
+
+    /// Frees what the connection does not need while it is idle, if it has been for a second. The next
+    /// use brings it back.
+    pub fn rest(&mut self, now: Instant) {
+        if self.rest_at().is_none_or(|at| at > now) {
+            return;
+        }
+        self.checked(|tcp| {
+            if let Stage::Open(tcb) = tcp.take_stage() {
+                tcp.stage = Stage::Resting(Resting::of(*tcb));
+            }
+        });
+    }
+
+    /// Returns true if the connection rests.
+    pub fn is_resting(&self) -> bool {
+        matches!(self.stage, Stage::Resting(_))
+    }
+
+    /// Ends a rest.
+    pub(super) fn wake(&mut self) {
+        if self.is_resting()
+            && let Stage::Resting(resting) = self.take_stage()
+        {
+            self.stage = Stage::Open(Box::new(resting.wake()));
+        }
+    }
+}
