@@ -7,9 +7,10 @@ use std::time::Duration;
 use netstack::base::DropReason;
 use netstack::device::channel::{ChannelConfig, PacketPipe, channel};
 use netstack::device::{TunConfig, open};
-use netstack::net::{Destinations, Prefix, Stack, TcpListener, TcpStream};
+use netstack::net::{Destinations, Prefix, Stack, TcpListener, TcpStream, UdpListener, UdpSocket};
 use netstackd::probe::ping::Pinger;
 use netstackd::probe::stream::connect_within;
+use packet::Payload;
 use tests::world::{in_namespace, ip};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
@@ -212,6 +213,139 @@ async fn addresses_come_and_go_and_only_their_own_connections_with_them() {
         .remove_address(prefix("10.77.0.2/24"))
         .expect_err("the last");
     assert!(last.to_string().contains("only address"), "{last}");
+}
+
+async fn question(socket: &UdpSocket, to: &str, text: &'static [u8]) -> SocketAddr {
+    socket.send_to(text, address(to)).await.expect("sent");
+    let mut buffer = [0; 64];
+    let answer = timeout(LIMIT, socket.recv_from(&mut buffer)).await;
+    let (len, from) = answer.expect("an answer").expect("received");
+    assert_eq!(&buffer[..len], text);
+    from
+}
+
+#[tokio::test]
+async fn a_datagram_tells_its_destination_and_is_answered_from_there() {
+    let (client, server, _carried) = pair();
+    server.add_address(prefix("10.77.0.3/24")).expect("added");
+    server
+        .add_any_address(prefix("192.0.2.0/24"))
+        .expect("added");
+    let wildcard = UdpSocket::bind_now(&server, address("0.0.0.0:53")).expect("bind");
+    let any = UdpSocket::bind_any(&server, everything(1..=60)).expect("bind");
+    for socket in [wildcard, any] {
+        tokio::spawn(async move {
+            while let Ok(asked) = socket.recv_datagram().await {
+                let sent = socket.send_payload_from(asked.payload, asked.to, asked.from);
+                sent.await.expect("an address that it was asked at");
+            }
+        });
+    }
+    let socket = UdpSocket::bind_now(&client, address("10.77.0.1:0")).expect("bind");
+    for to in [
+        "10.77.0.2:53",
+        "10.77.0.3:53",
+        "192.0.2.9:53",
+        "192.0.2.9:7",
+        "10.77.0.3:60",
+    ] {
+        assert_eq!(question(&socket, to, b"who?").await, address(to));
+    }
+}
+
+#[tokio::test]
+async fn a_source_at_which_a_socket_receives_nothing_is_refused() {
+    let (_client, server, _carried) = pair();
+    server
+        .add_any_address(prefix("192.0.2.0/24"))
+        .expect("added");
+    let send = async |socket: &UdpSocket, source: &str| {
+        let payload = Payload::from(bytes::Bytes::from_static(b"x"));
+        let sent = socket.send_payload_from(payload, address(source), address("10.77.0.1:9"));
+        sent.await.map_err(|error| error.kind())
+    };
+    let refused = Err(io::ErrorKind::InvalidInput);
+    let exact = UdpSocket::bind_now(&server, address("10.77.0.2:53")).expect("bind");
+    assert_eq!(send(&exact, "10.77.0.2:53").await, Ok(()));
+    for source in ["10.77.0.2:54", "192.0.2.1:53", "0.0.0.0:53", "[fd77::2]:53"] {
+        assert_eq!(send(&exact, source).await, refused, "{source}");
+    }
+    let wildcard = UdpSocket::bind_now(&server, address("0.0.0.0:54")).expect("bind");
+    assert_eq!(send(&wildcard, "192.0.2.1:54").await, Ok(()));
+    assert_eq!(send(&wildcard, "203.0.113.1:54").await, refused);
+    let any = UdpSocket::bind_any(&server, everything(60..=61)).expect("bind");
+    assert_eq!(send(&any, "192.0.2.1:61").await, Ok(()));
+    assert_eq!(send(&any, "192.0.2.1:62").await, refused);
+    let nowhere = any
+        .send_to(b"x", address("10.77.0.1:9"))
+        .await
+        .expect_err("no source");
+    assert_eq!(nowhere.kind(), io::ErrorKind::InvalidInput);
+    any.connect(address("10.77.0.1:9"))
+        .await
+        .expect_err("no address of its own");
+}
+
+#[tokio::test]
+async fn each_flow_has_a_socket_of_its_own() {
+    let (client, server, _carried) = pair();
+    server
+        .add_any_address(prefix("192.0.2.0/24"))
+        .expect("added");
+    let listener = UdpListener::bind_any(&server, everything(1..=u16::MAX)).expect("bind");
+    let ours = |port| {
+        let local = SocketAddr::from(([10, 77, 0, 1], port));
+        UdpSocket::bind_now(&client, local).expect("bind")
+    };
+    let (one, two) = (ours(1_000), ours(2_000));
+    for (socket, to) in [
+        (&one, "192.0.2.1:5"),
+        (&one, "192.0.2.2:5"),
+        (&two, "192.0.2.1:5"),
+    ] {
+        for text in [&b"first"[..], b"second", b"third"] {
+            socket.send_to(text, address(to)).await.expect("sent");
+        }
+    }
+    let mut flows = Vec::new();
+    for _ in 0..3 {
+        let accepted = timeout(LIMIT, listener.accept()).await.expect("a flow");
+        flows.push(accepted.expect("accepted"));
+    }
+    let ends: Vec<_> = flows
+        .iter()
+        .map(|(flow, peer)| (flow.local_addr().expect("local"), peer.port()))
+        .collect();
+    let expected = [
+        ("192.0.2.1:5", 1_000),
+        ("192.0.2.2:5", 1_000),
+        ("192.0.2.1:5", 2_000),
+    ];
+    assert_eq!(ends, expected.map(|(to, port)| (address(to), port)));
+    let mut buffer = [0; 16];
+    for (flow, peer) in &flows {
+        for text in [&b"first"[..], b"second", b"third"] {
+            // Some came before the flow was accepted, in the listener's queue.
+            let more = timeout(Duration::from_millis(20), listener.accept()).await;
+            assert!(more.is_err(), "no other flow");
+            let received = timeout(LIMIT, flow.recv_from(&mut buffer)).await;
+            let (len, from) = received.expect("in time").expect("received");
+            assert_eq!((&buffer[..len], from), (text, *peer));
+        }
+        flow.send(b"answer").await.expect("sent");
+    }
+    // A dropped flow makes room for a new one, and the others go on.
+    drop(flows.remove(0));
+    one.send_to(b"again", address("192.0.2.1:5"))
+        .await
+        .expect("sent");
+    let again = timeout(LIMIT, listener.accept()).await.expect("a flow");
+    assert_eq!(again.expect("accepted").1.port(), 1_000);
+    two.send_to(b"still", address("192.0.2.1:5"))
+        .await
+        .expect("sent");
+    let still = timeout(LIMIT, flows[1].0.recv(&mut buffer)).await;
+    assert_eq!(still.expect("in time").expect("received"), 5);
 }
 
 #[test]

@@ -40,6 +40,27 @@ pub struct Destinations {
 }
 
 impl Destinations {
+    /// Returns true if `dst` is among them.
+    pub fn contains(&self, dst: SocketAddr) -> bool {
+        self.specificity(dst).is_some()
+    }
+
+    /// Checks that packets can have these destinations.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.prefixes.is_empty() {
+            Err("no prefix was given: 0.0.0.0/0 and ::/0 are all addresses")
+        } else if self.ports.is_empty() {
+            Err("the range of ports is empty")
+        } else if *self.ports.start() == 0 {
+            Err("no packet has the destination port 0: begin the range with 1")
+        } else {
+            Ok(())
+        }
+    }
+
     /// Returns the longest prefix length with which `dst` is among these destinations.
     fn specificity(&self, dst: SocketAddr) -> Option<u8> {
         if !self.ports.contains(&dst.port()) {

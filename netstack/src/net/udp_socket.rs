@@ -11,11 +11,13 @@ use tokio::io::ReadBuf;
 
 use super::handle::checked_ttl;
 use super::stack::Stack;
+use crate::demux::Destinations;
 use crate::stack::Host;
 use crate::stack::foreign::releasable;
-use crate::stack::udp::app;
+use crate::stack::udp::app::{self, Ends};
 use crate::stack::udp::socket::BoundSocket;
 use crate::stack::waiters::{Wait, wait};
+use crate::udp::Datagram;
 
 /// Sends and receives datagrams, as `tokio::net::UdpSocket` does.
 ///
@@ -83,6 +85,28 @@ impl UdpSocket {
         Ok(sockets.into_iter().map(socket).collect())
     }
 
+    /// Binds a socket to the destinations that no other socket takes: every address of some prefixes that
+    /// the stack answers for ([`StackBuilder::any_address`](super::StackBuilder::any_address)), at a range
+    /// of ports. [`UdpSocket::recv_datagram`] tells the destination, and
+    /// [`UdpSocket::send_payload_from`] chooses the source. See [`UdpListener`](super::UdpListener) for a
+    /// socket for each flow.
+    ///
+    /// # Errors
+    /// `InvalidInput` for no prefix, an empty range or port 0; `AddrInUse` if another socket has exactly
+    /// these destinations.
+    pub fn bind_any(stack: &Stack, destinations: Destinations) -> io::Result<Self> {
+        let socket = app::bind_any(&stack.host, destinations)?;
+        Ok(Self::of(Arc::clone(&stack.host), socket))
+    }
+
+    pub(super) fn of(host: Arc<Host>, socket: Arc<BoundSocket>) -> Self {
+        Self { host, socket }
+    }
+
+    pub(super) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
     /// Connects the socket: from now on it receives datagrams of `remote` only, and
     /// [`UdpSocket::send`] goes there.
     ///
@@ -114,7 +138,7 @@ impl UdpSocket {
     /// The datagram is too long, or an ICMP error about an earlier one is reported.
     pub async fn send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<usize> {
         let payload = app::payload_of(&self.host, data)?;
-        self.send_whole(payload, Some(remote)).await?;
+        self.send_whole(payload, Ends::to(remote)).await?;
         Ok(data.len())
     }
 
@@ -124,7 +148,7 @@ impl UdpSocket {
     /// As [`UdpSocket::send_to`], or the socket is not connected.
     pub async fn send(&self, data: &[u8]) -> io::Result<usize> {
         let payload = app::payload_of(&self.host, data)?;
-        self.send_whole(payload, None).await?;
+        self.send_whole(payload, Ends::default()).await?;
         Ok(data.len())
     }
 
@@ -133,17 +157,32 @@ impl UdpSocket {
     /// # Errors
     /// As [`UdpSocket::send_to`].
     pub async fn send_payload_to(&self, payload: Payload, remote: SocketAddr) -> io::Result<()> {
-        self.send_whole(releasable(payload), Some(remote)).await
+        self.send_whole(releasable(payload), Ends::to(remote)).await
+    }
+
+    /// Sends `payload` as one datagram from `source`. A socket that is bound to an unspecified address
+    /// answers from the address that was asked by passing [`Datagram::to`]; one of
+    /// [`UdpSocket::bind_any`] must say from which of its destinations it sends.
+    ///
+    /// # Errors
+    /// `InvalidInput` if this socket receives nothing at `source`; otherwise as [`UdpSocket::send_to`].
+    pub async fn send_payload_from(
+        &self,
+        payload: Payload,
+        source: SocketAddr,
+        remote: SocketAddr,
+    ) -> io::Result<()> {
+        let ends = Ends {
+            source: Some(source),
+            to: Some(remote),
+        };
+        self.send_whole(releasable(payload), ends).await
     }
 
     // A plain function: an `async` one would move the payload once more.
-    fn send_whole(
-        &self,
-        mut payload: Payload,
-        to: Option<SocketAddr>,
-    ) -> impl Future<Output = io::Result<()>> {
+    fn send_whole(&self, mut payload: Payload, ends: Ends) -> impl Future<Output = io::Result<()>> {
         std::future::poll_fn(move |cx| {
-            app::poll_send(&self.host, &self.socket, cx.into(), &mut payload, to)
+            app::poll_send(&self.host, &self.socket, cx.into(), &mut payload, ends)
         })
     }
 
@@ -163,6 +202,29 @@ impl UdpSocket {
 
     /// Receives one datagram without a copy, and its sender.
     pub async fn recv_payload_from(&self) -> io::Result<(Payload, SocketAddr)> {
+        let datagram = self.recv_datagram().await?;
+        Ok((datagram.payload, datagram.from))
+    }
+
+    /// Receives one datagram without a copy, with its sender and the destination that the sender chose. As
+    /// many tasks as like may wait.
+    ///
+    /// ```no_run
+    /// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
+    /// use netstack::net::UdpSocket;
+    ///
+    /// // Answers come from the address that was asked, whichever of the stack's that is.
+    /// let socket = UdpSocket::bind(stack, "0.0.0.0:53".parse().unwrap()).await?;
+    /// loop {
+    ///     let question = socket.recv_datagram().await?;
+    ///     socket.send_payload_from(question.payload, question.to, question.from).await?;
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An ICMP error about an earlier datagram, or the stack ended.
+    pub async fn recv_datagram(&self) -> io::Result<Datagram> {
         wait(
             |wait| app::poll_recv(&self.host, &self.socket, wait),
             |ticket| app::forget(&self.socket, ticket),
@@ -177,6 +239,7 @@ impl UdpSocket {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Payload, SocketAddr)>> {
         app::poll_recv(&self.host, &self.socket, cx.into())
+            .map_ok(|datagram| (datagram.payload, datagram.from))
     }
 
     /// Receives one datagram into `out`, for hand-written futures.
@@ -195,10 +258,10 @@ impl UdpSocket {
     /// Receives a datagram that is there; `WouldBlock` if none is.
     pub fn try_recv_from(&self, out: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         match app::poll_recv(&self.host, &self.socket, Wait::Never) {
-            Poll::Ready(result) => result.map(|(payload, from)| {
-                let count = payload.len().min(out.len());
-                out[..count].copy_from_slice(&payload[..count]);
-                (count, from)
+            Poll::Ready(result) => result.map(|datagram| {
+                let count = datagram.payload.len().min(out.len());
+                out[..count].copy_from_slice(&datagram.payload[..count]);
+                (count, datagram.from)
             }),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -215,7 +278,7 @@ impl UdpSocket {
             &self.socket,
             Wait::Never,
             &mut payload,
-            Some(remote),
+            Ends::to(remote),
         );
         match sent {
             Poll::Ready(result) => result.map(|()| data.len()),

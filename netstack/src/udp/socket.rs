@@ -6,7 +6,7 @@
 //!
 //! Sections: RFC 768, RFC 1122 section 4.1.3, RFC 8085 section 5.1.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use std::collections::VecDeque;
 
 use packet::buf::{Account, Held, Memory, SMALL_SLAB_BYTES};
@@ -28,8 +28,8 @@ pub const MAX_PAYLOAD_V6: usize = 65_527;
 pub struct Datagram {
     /// The sender.
     pub from: SocketAddr,
-    /// The destination address, which may be a broadcast or multicast address.
-    pub to: IpAddr,
+    /// The destination, whose address may be a broadcast or multicast address.
+    pub to: SocketAddr,
     /// The payload.
     pub payload: Payload,
 }
@@ -38,7 +38,7 @@ pub struct Datagram {
 #[derive(Debug)]
 struct Queued {
     from: SocketAddr,
-    to: IpAddr,
+    to: SocketAddr,
     payload: Held,
     /// Memory counted for it, in bytes.
     cost: usize,
@@ -64,7 +64,7 @@ pub struct SegmentedDelivery {
 /// let buffers = Buffers::new(2048, 16, 16);
 /// let mut socket = Socket::new("10.0.0.1:53".parse()?, 8, 1 << 20);
 /// let payload = Payload::from(bytes::Bytes::from_static(b"question"));
-/// socket.deliver("10.0.0.9:4000".parse()?, "10.0.0.1".parse()?, payload, &buffers).expect("room");
+/// socket.deliver("10.0.0.9:4000".parse()?, "10.0.0.1:53".parse()?, payload, &buffers).expect("room");
 ///
 /// let datagram = socket.recv().expect("delivered");
 /// assert_eq!(&datagram.payload[..], b"question");
@@ -138,7 +138,7 @@ impl Socket {
     pub fn deliver(
         &mut self,
         from: SocketAddr,
-        to: IpAddr,
+        to: SocketAddr,
         payload: Payload,
         buffers: &Buffers,
     ) -> Result<(), DropReason> {
@@ -168,7 +168,7 @@ impl Socket {
     pub fn deliver_segmented(
         &mut self,
         from: SocketAddr,
-        to: IpAddr,
+        to: SocketAddr,
         payload: Payload,
         gso_size: u16,
         buffers: &Buffers,
@@ -219,7 +219,7 @@ impl Socket {
     fn enqueue(
         &mut self,
         from: SocketAddr,
-        to: IpAddr,
+        to: SocketAddr,
         payload: Held,
         pinned: usize,
     ) -> Result<(), DropReason> {
@@ -325,8 +325,21 @@ impl Socket {
     /// # Errors
     /// A [`SendError`] if the datagram cannot be sent.
     pub fn destination(&self, to: Option<SocketAddr>, len: usize) -> Result<SocketAddr, SendError> {
+        self.destination_from(self.local, to, len)
+    }
+
+    /// [`Socket::destination`] for a datagram whose source is `source` instead of the socket's address.
+    ///
+    /// # Errors
+    /// As [`Socket::destination`].
+    pub fn destination_from(
+        &self,
+        source: SocketAddr,
+        to: Option<SocketAddr>,
+        len: usize,
+    ) -> Result<SocketAddr, SendError> {
         let to = to.or(self.remote).ok_or(SendError::NotConnected)?;
-        if to.is_ipv4() != self.local.is_ipv4() {
+        if to.is_ipv4() != source.is_ipv4() {
             return Err(SendError::Family);
         }
         if to.port() == 0 {

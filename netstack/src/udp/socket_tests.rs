@@ -11,7 +11,10 @@ fn received(buffers: &Buffers, len: usize) -> Payload {
     slab.freeze(0..len)
 }
 
-const TO: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1));
+const TO: SocketAddr = SocketAddr::new(
+    core::net::IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1)),
+    53,
+);
 
 fn socket(max_datagrams: usize, max_bytes: usize) -> Socket {
     Socket::new(addr("10.0.0.1:53"), max_datagrams, max_bytes)
@@ -52,7 +55,7 @@ fn a_datagram_keeps_its_sender_and_destination() {
     let buffers = Buffers::new(65_600, 4, 8);
     let mut s = socket(16, 1 << 20);
     let from = addr("10.0.0.9:7");
-    let broadcast: IpAddr = [10, 0, 0, 255].into();
+    let broadcast = SocketAddr::from(([10, 0, 0, 255], 53));
     for to in [TO, broadcast] {
         s.deliver(from, to, received(&buffers, 10), &buffers)
             .expect("room");

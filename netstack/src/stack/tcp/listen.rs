@@ -30,7 +30,9 @@ pub(crate) fn listen(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>
 /// Opens a listener for the destinations that no other listener takes.
 pub(crate) fn listen_any(host: &Host, destinations: Destinations) -> io::Result<Arc<Listener>> {
     host.ending.check_open()?;
-    check_destinations("listen", &destinations)?;
+    destinations
+        .check()
+        .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, format!("listen: {why}")))?;
     let local = SocketAddr::from(([0; 4], 0));
     let listener = Listener::new(local, host.config.tcp.backlog, &host.tcp.syn_places);
     locked(|key| {
@@ -52,23 +54,6 @@ pub(crate) fn listen_any(host: &Host, destinations: Destinations) -> io::Result<
         return Err(ended);
     }
     Ok(listener)
-}
-
-/// Checks that packets can have these destinations.
-pub(crate) fn check_destinations(what: &str, destinations: &Destinations) -> io::Result<()> {
-    let why = if destinations.prefixes.is_empty() {
-        "no prefix was given: 0.0.0.0/0 and ::/0 are all addresses"
-    } else if destinations.ports.is_empty() {
-        "the range of ports is empty"
-    } else if *destinations.ports.start() == 0 {
-        "no packet has the destination port 0: begin the range with 1"
-    } else {
-        return Ok(());
-    };
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("{what}: {why}"),
-    ))
 }
 
 /// Enters a new listener in the table.

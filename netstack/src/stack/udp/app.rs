@@ -12,9 +12,9 @@ use super::super::foreign::locked;
 use super::super::host::Host;
 use super::super::waiters::{Ticket, Wait, Waiter};
 use super::super::worklist;
-use super::socket::{BoundSocket, Closed, OutDatagram, SocketGroup};
-use crate::demux::{BindError, FlowKey};
-use crate::udp::{Socket, SocketError};
+use super::socket::{Binding, BoundSocket, Closed, OutDatagram, SocketGroup};
+use crate::demux::{BindError, Destinations, FlowKey};
+use crate::udp::{Datagram, Socket, SocketError};
 
 /// Datagrams that the tasks of one turn may queue; then they wait for the next turn.
 const DATAGRAMS_PER_TURN: usize = 512;
@@ -63,6 +63,67 @@ pub(crate) fn bind(
     })
 }
 
+/// Binds a socket to the destinations that no other socket takes.
+pub(crate) fn bind_any(host: &Host, destinations: Destinations) -> io::Result<Arc<BoundSocket>> {
+    host.ending.check_open()?;
+    destinations
+        .check()
+        .map_err(|why| invalid(format!("bind: {why}")))?;
+    let local = SocketAddr::from(([0; 4], 0));
+    let binding = Binding::Destinations(destinations.clone());
+    let socket = BoundSocket::single(local, &binding, &host.config)
+        .ok_or_else(|| io::Error::other("bind: no socket was made"))?;
+    let group = SocketGroup::new(std::slice::from_ref(&socket));
+    locked(
+        |key| match host.udp.bind_any(&mut key.ctx(), destinations, group) {
+            Ok(()) => Ok(socket),
+            Err(BindError::Full(_)) => Err(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                "bind: too many sockets",
+            )),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "bind: another socket of this stack has exactly these destinations",
+            )),
+        },
+    )
+}
+
+/// Makes the socket of the flow that `first` began, with that datagram in its queue. If the flow has a
+/// socket already, that one gets the datagram and the result is `None`.
+pub(crate) fn flow(host: &Host, first: Datagram) -> io::Result<Option<Arc<BoundSocket>>> {
+    host.ending.check_open()?;
+    let (local, remote) = (first.to, first.from);
+    let socket = BoundSocket::single(local, &Binding::Flow, &host.config)
+        .ok_or_else(|| io::Error::other("accept: no socket was made"))?;
+    let group = SocketGroup::new(std::slice::from_ref(&socket));
+    locked(|key| {
+        let (ctx, udp) = (&mut key.ctx(), &host.udp);
+        let entered = socket.state.with(ctx, |state, ctx| {
+            state.socket.connect(local, remote);
+            // Before the flow is entered: what follows it comes behind. A queue that has no room for it loses
+            // it, as any other datagram.
+            let _ = (state.socket).deliver(remote, local, first.payload.clone(), &host.buffers);
+            udp.connect(ctx, None, local, remote, group)
+        });
+        if entered {
+            return Ok(Some(socket));
+        }
+        if let Some(other) = udp.lookup(&mut key.ctx(), remote, local, 0, || false) {
+            let _ = other.state.with(&mut key.ctx(), |state, _| {
+                state
+                    .socket
+                    .deliver(remote, local, first.payload, &host.buffers)
+            });
+        }
+        Ok(None)
+    })
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
 /// Closes a socket; its group's address is free when the last one is closed.
 pub(crate) fn unbind(host: &Host, socket: &Arc<BoundSocket>) {
     let closed = socket.close();
@@ -80,8 +141,12 @@ pub(crate) fn unbind(host: &Host, socket: &Arc<BoundSocket>) {
         });
         drop(readers);
         let connected = queue.remote().map(|remote| (queue.local(), remote));
-        let last = (closed == Closed::LastOfGroup).then(|| socket.local());
+        let is_last = closed == Closed::LastOfGroup && *socket.binding() == Binding::Address;
+        let last = is_last.then(|| socket.local());
         host.udp.remove(&mut key.ctx(), connected, last);
+        if let Binding::Destinations(_) = socket.binding() {
+            host.udp.unbind_any(&mut key.ctx(), socket);
+        }
     });
 }
 
@@ -105,6 +170,12 @@ pub(crate) fn connect(
     remote: SocketAddr,
 ) -> io::Result<()> {
     host.ending.check_open()?;
+    if *socket.binding() != Binding::Address {
+        return Err(invalid(
+            "connect: this socket has no address of its own: bind one for the connection"
+                .to_owned(),
+        ));
+    }
     let wanted = Some(socket.local()).filter(|bound| !bound.ip().is_unspecified());
     let mut local = host.ip.addressing.get().choose_local(wanted, remote)?;
     local.set_port(socket.local().port());
@@ -137,7 +208,7 @@ pub(crate) fn peer(socket: &BoundSocket) -> Option<SocketAddr> {
     })
 }
 
-/// Takes the oldest datagram of a socket, with its sender.
+/// Takes the oldest datagram of a socket.
 ///
 /// # Errors
 /// An ICMP error about an earlier datagram, or the stack ended.
@@ -145,7 +216,7 @@ pub(crate) fn poll_recv(
     host: &Host,
     socket: &BoundSocket,
     wait: Wait<'_>,
-) -> Poll<io::Result<(Payload, SocketAddr)>> {
+) -> Poll<io::Result<Datagram>> {
     Waiter::poll(wait, |waiter| {
         locked(|key| {
             socket.state.with(&mut key.ctx(), |state, _| {
@@ -156,7 +227,7 @@ pub(crate) fn poll_recv(
                     return Poll::Ready(Err(io_error(error)));
                 }
                 if let Some(datagram) = state.socket.recv() {
-                    return Poll::Ready(Ok((datagram.payload, datagram.from)));
+                    return Poll::Ready(Ok(datagram));
                 }
                 state.readers.register(waiter);
                 Poll::Pending
@@ -196,16 +267,62 @@ pub(crate) fn payload_of(host: &Host, data: &[u8]) -> io::Result<Payload> {
     })
 }
 
+/// Checks that a socket may send from `source`.
+fn check_source(host: &Host, socket: &BoundSocket, source: SocketAddr) -> io::Result<()> {
+    let bound = socket.local();
+    let why = match socket.binding() {
+        Binding::Destinations(destinations) if !destinations.contains(source) => {
+            "not one of the destinations that it is bound to"
+        }
+        Binding::Address | Binding::Flow if source.port() != bound.port() => {
+            "not at the port that it is bound to"
+        }
+        _ if source.ip().is_unspecified() => "not one address",
+        _ if bound.ip() != source.ip() && !bound.ip().is_unspecified() => {
+            "not the address that it is bound to"
+        }
+        _ if !host.ip.addressing.get().addresses.answers_for(source.ip()) => {
+            "not an address that this stack answers for"
+        }
+        _ => return Ok(()),
+    };
+    Err(invalid(format!(
+        "send: {source} cannot be the source of this socket: {why}"
+    )))
+}
+
+/// The endpoints that a call gives a datagram.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ends {
+    /// The source; the socket's own address if `None`.
+    pub(crate) source: Option<SocketAddr>,
+    /// The destination; the connected peer if `None`.
+    pub(crate) to: Option<SocketAddr>,
+}
+
+impl Ends {
+    /// Sends to `remote`, from the socket's own address.
+    pub(crate) fn to(remote: SocketAddr) -> Self {
+        Self {
+            source: None,
+            to: Some(remote),
+        }
+    }
+}
+
 /// Queues a datagram with the worker on this thread, or else with the one that its flow belongs to.
 pub(crate) fn poll_send(
     host: &Host,
     socket: &BoundSocket,
     wait: Wait<'_>,
     payload: &mut Payload,
-    to: Option<SocketAddr>,
+    ends: Ends,
 ) -> Poll<io::Result<()>> {
     host.ending.check()?;
-    let flow = match address(socket, payload.len(), to) {
+    if let Some(source) = ends.source {
+        check_source(host, socket, source)?;
+    }
+    let flow = match address(socket, payload.len(), ends) {
         Ok(flow) => flow,
         Err(error) => return Poll::Ready(Err(error)),
     };
@@ -254,17 +371,24 @@ pub(crate) fn poll_send(
 }
 
 /// Returns the addresses of a datagram, or the error that the socket has to report first.
-fn address(socket: &BoundSocket, len: usize, to: Option<SocketAddr>) -> io::Result<FlowKey> {
+fn address(socket: &BoundSocket, len: usize, ends: Ends) -> io::Result<FlowKey> {
     locked(|key| {
         socket.state.with(&mut key.ctx(), |state, _| {
             if let Some(error) = state.socket.take_error() {
                 return Err(io_error(error));
             }
+            let local = ends.source.unwrap_or_else(|| state.socket.local());
+            if local.port() == 0 {
+                return Err(invalid(
+                    "send: this socket has no address of its own: say which one to send from"
+                        .to_owned(),
+                ));
+            }
             let remote = state
                 .socket
-                .destination(to, len)
+                .destination_from(local, ends.to, len)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-            Ok(FlowKey::new(state.socket.local(), remote))
+            Ok(FlowKey::new(local, remote))
         })
     })
 }

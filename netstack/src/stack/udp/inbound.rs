@@ -65,11 +65,11 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     found.state.with(&mut turn.key.ctx(), |state, _| {
         let socket = &mut state.socket;
         if each == 0 || payload.len() <= usize::from(each) {
-            if let Err(reason) = socket.deliver(from, arrival.dst, payload, buffers) {
+            if let Err(reason) = socket.deliver(from, to, payload, buffers) {
                 worker.counters.drop_packet(reason);
             }
         } else {
-            let outcome = socket.deliver_segmented(from, arrival.dst, payload, each, buffers);
+            let outcome = socket.deliver_segmented(from, to, payload, each, buffers);
             for _ in 0..outcome.dropped {
                 worker.counters.drop_packet(outcome.reason);
             }

@@ -11,7 +11,7 @@ use packet::buf::Held;
 use super::super::levels;
 use super::super::waiters::WakerSlot;
 use crate::base::Config;
-use crate::demux::FlowKey;
+use crate::demux::{Destinations, FlowKey};
 use crate::udp::Socket;
 
 /// The sockets of one address, one for each worker, or one for all: a datagram goes to the socket of
@@ -35,9 +35,21 @@ impl SocketGroup {
     }
 }
 
+/// The entries of the table that lead to a socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Binding {
+    /// That of its address.
+    Address,
+    /// Those of many destinations: it has no address of its own.
+    Destinations(Destinations),
+    /// That of one flow, for which it was made.
+    Flow,
+}
+
 /// One UDP socket, shared by the table and the application's handle.
 pub struct BoundSocket {
     bound: SocketAddr,
+    binding: Binding,
     ttl: AtomicU8,
     closed: AtomicBool,
     /// Open sockets of the group.
@@ -68,10 +80,29 @@ impl fmt::Debug for BoundSocket {
 impl BoundSocket {
     /// Creates `count` sockets for one address.
     pub(crate) fn group(local: SocketAddr, count: usize, config: &Config) -> Vec<Arc<Self>> {
+        Self::with_binding(local, &Binding::Address, count, config)
+    }
+
+    /// Creates a socket for many destinations, or for one flow.
+    pub(crate) fn single(
+        local: SocketAddr,
+        binding: &Binding,
+        config: &Config,
+    ) -> Option<Arc<Self>> {
+        Self::with_binding(local, binding, 1, config).pop()
+    }
+
+    fn with_binding(
+        local: SocketAddr,
+        binding: &Binding,
+        count: usize,
+        config: &Config,
+    ) -> Vec<Arc<Self>> {
         let open = Arc::new(AtomicUsize::new(count));
         let socket = |_| {
             Arc::new(Self {
                 bound: local,
+                binding: binding.clone(),
                 ttl: AtomicU8::new(config.ttl),
                 closed: AtomicBool::new(false),
                 open: Arc::clone(&open),
@@ -87,6 +118,11 @@ impl BoundSocket {
     /// Returns the address that it was bound to.
     pub fn local(&self) -> SocketAddr {
         self.bound
+    }
+
+    /// Returns the entries of the table that lead here.
+    pub(crate) fn binding(&self) -> &Binding {
+        &self.binding
     }
 
     /// Sets the time to live of the datagrams that it sends.

@@ -7,7 +7,7 @@ use lockorder::{LockBefore, LockCtx, RwLock};
 
 use super::super::levels;
 use super::socket::{BoundSocket, SocketGroup};
-use crate::demux::{BindError, UdpTable};
+use crate::demux::{BindError, Destinations, UdpTable};
 use crate::ip::key::HashKey;
 
 /// Every UDP socket of the stack, by its addresses.
@@ -62,6 +62,35 @@ impl SocketTable {
         L: LockBefore<levels::Tables>,
     {
         self.0.with_write(ctx, |table, _| table.bind(local, group))
+    }
+
+    /// Enters a group of sockets for many destinations.
+    ///
+    /// # Errors
+    /// Another one has exactly these, or the table is full.
+    pub(crate) fn bind_any<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        destinations: Destinations,
+        group: Arc<SocketGroup>,
+    ) -> Result<(), BindError<Arc<SocketGroup>>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.0
+            .with_write(ctx, |table, _| table.bind_any(destinations, group))
+    }
+
+    /// Removes a socket for many destinations.
+    pub(crate) fn unbind_any<L>(&self, ctx: &mut LockCtx<'_, L>, socket: &Arc<BoundSocket>)
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let is_this = |group: &Arc<SocketGroup>| {
+            let mut sockets = group.sockets();
+            sockets.any(|bound| Arc::ptr_eq(bound, socket))
+        };
+        self.0.with_write(ctx, |table, _| table.unbind_any(is_this));
     }
 
     /// Returns every group of sockets.
