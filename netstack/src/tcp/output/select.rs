@@ -216,7 +216,7 @@ impl Tcb {
         None
     }
 
-    /// Picks a tail loss probe: a new segment, whatever the congestion window, or else the last one again
+    /// Picks a loss probe: a new segment, whatever the congestion window, or else one that was sent
     /// (RFC 8985 section 7.3).
     fn select_tail_probe(&mut self, size: Size) -> Option<Pick> {
         let one = Size {
@@ -230,7 +230,7 @@ impl Tcb {
                 probe: true,
             });
         }
-        let (start, end) = self.flight.tail(size.segment);
+        let (start, end) = self.flight.probe_range(size.segment);
         self.select_again(start, end, size.segment, one)
             .map(|pick| pick.because(Why::TailProbe))
     }

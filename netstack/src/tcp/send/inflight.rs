@@ -264,6 +264,8 @@ impl Inflight {
     }
 
     fn resend(&mut self, seq: SeqNum, len: u32, now: Instant) {
+        // What was being timed may be what is sent again: the next acknowledgment gives a sample, if it can.
+        self.timed_end = self.una;
         let end = seq + len;
         let serial = self.serial;
         let busy = self.busy();
@@ -307,11 +309,6 @@ impl Inflight {
             .max(busy.fack)
             .max(busy.resent_to);
         start.before(self.nxt).then_some((start, self.nxt))
-    }
-
-    /// Returns the last segment in flight.
-    pub(crate) fn tail(&self, mss: u32) -> (SeqNum, SeqNum) {
-        (self.nxt.back(mss.min(self.outstanding())), self.nxt)
     }
 
     /// Takes an acceptable acknowledgment.

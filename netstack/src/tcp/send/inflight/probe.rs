@@ -47,13 +47,30 @@ impl Probe {
 
 impl Inflight {
     /// Returns true if a probe may be sent when acknowledgments cease (RFC 8985 sections 7.2 and 7.3).
+    ///
+    /// During a recovery, too, which the RFC leaves to the retransmission timer: if the retransmission was the
+    /// only segment in flight, and is lost, then nothing that was sent later can show it.
     pub(crate) fn may_probe(&self) -> bool {
+        let silent = match self.mode() {
+            Mode::Open => self.sacked() == 0,
+            Mode::Recovery => self.lost() == 0,
+            Mode::Loss => false,
+        };
         self.sack
+            && silent
             && self.outstanding() > 0
-            && self.mode() == Mode::Open
-            && self.sacked() == 0
             && self.probe.kind == Kind::None
             && self.probe.permitted
+    }
+
+    /// Returns the segment to send again as a probe: the last one, or the first one during a recovery.
+    pub(crate) fn probe_range(&self, mss: u32) -> (SeqNum, SeqNum) {
+        match &self.busy {
+            Some(busy) if busy.mode == Mode::Recovery => {
+                (self.una, busy.first_segment_end(self.una, mss))
+            }
+            _ => (self.nxt.back(mss.min(self.outstanding())), self.nxt),
+        }
     }
 
     /// Notes that a round trip was measured.
@@ -70,12 +87,19 @@ impl Inflight {
         };
     }
 
-    /// Notes that the last `len` bytes were sent again as a probe.
+    /// Notes that `len` bytes from `seq` on were sent again as a probe.
     pub(crate) fn on_probe_resent(&mut self, seq: SeqNum, len: u32, now: Instant) {
+        let kind = if self.mode() == Mode::Open {
+            Kind::Resent
+        } else {
+            // The window was reduced already, whatever the probe repairs.
+            self.undo.on_resent(seq + len, len);
+            Kind::Fresh
+        };
         self.resend(seq, len, now);
         self.probe = Probe {
-            end: self.nxt,
-            kind: Kind::Resent,
+            end: seq + len,
+            kind,
             permitted: false,
         };
     }
