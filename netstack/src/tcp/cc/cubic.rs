@@ -24,6 +24,10 @@ pub(super) struct Cubic {
     k: f32,
     /// Estimate of Reno's window, in segments.
     w_est: f32,
+    /// Window before the last reduction as it was, in segments (`cwnd_prior`).
+    prior: f32,
+    /// Time of the last acknowledgment in this epoch.
+    last: Instant,
     /// Bytes of growth not applied yet.
     rest: f32,
     /// Start of this epoch; far future: it starts with the next acknowledgment.
@@ -37,6 +41,8 @@ impl Default for Cubic {
             w_last_max: 0.0,
             k: 0.0,
             w_est: 0.0,
+            prior: 0.0,
+            last: Instant::ZERO,
             rest: 0.0,
             epoch: Instant::FAR_FUTURE,
         }
@@ -60,9 +66,12 @@ impl CongestionControl for Cubic {
                 self.k = ((f64::from(self.w_max) - cwnd) / C).cbrt() as f32;
             }
         }
+        self.skip_idle(&acked);
         let t = acked.now.saturating_since(self.epoch).as_secs_f64();
         let segments = f64::from(acked.bytes) / mss;
-        self.w_est += (ALPHA * segments / cwnd.max(1.0)) as f32;
+        // Once it has made up for the reduction, it grows as Reno does (section 4.3).
+        let alpha = if self.w_est < self.prior { ALPHA } else { 1.0 };
+        self.w_est += (alpha * segments / cwnd.max(1.0)) as f32;
 
         let ahead = t + acked.srtt.as_secs_f64() - f64::from(self.k);
         // The target is at most 1.5 times the window (section 4.2), however long ago the epoch
@@ -88,6 +97,7 @@ impl CongestionControl for Cubic {
             now
         };
         self.w_last_max = now;
+        self.prior = now;
         self.epoch = Instant::FAR_FUTURE;
         (f64::from(used) * BETA) as u32
     }
@@ -97,6 +107,18 @@ impl CongestionControl for Cubic {
         if timeout {
             self.w_max = 0.0;
         }
+    }
+}
+
+impl Cubic {
+    /// Takes the time in which the window was not the limit out of the epoch: the function must not run
+    /// ahead while nothing tests the path (section 5.8).
+    fn skip_idle(&mut self, acked: &Acked) {
+        let gap = acked.now.saturating_since(self.last);
+        if self.last > self.epoch && gap > 2 * acked.srtt {
+            self.epoch = self.epoch + (gap - acked.srtt);
+        }
+        self.last = acked.now;
     }
 }
 
@@ -117,6 +139,7 @@ mod tests {
                     now,
                     srtt: rtt,
                     mss: MSS,
+                    ..Acked::default()
                 },
             );
         }
@@ -148,6 +171,27 @@ mod tests {
         assert!((950 * MSS..=1_050 * MSS).contains(&at_k), "{at_k}");
         assert!(growths[5] > growths[80], "concave before the plateau");
         assert!(growths[150] > growths[95], "convex after it");
+    }
+
+    #[test]
+    fn rfc9438_5_8_the_curve_does_not_run_ahead_while_the_application_rests() {
+        let rtt = Duration::from_millis(100);
+        let grown = |rest: Duration| {
+            let mut cubic = Cubic::default();
+            let mut window = Window {
+                cwnd: 100 * MSS,
+                ssthresh: 0,
+            };
+            window.cwnd = cubic.reduce(&window, 100 * MSS, MSS);
+            let mut now = Instant::from_millis(1_000);
+            for i in 0..40 {
+                round(&mut cubic, &mut window, now, rtt);
+                now = now + if i == 20 { rest } else { rtt };
+            }
+            window.cwnd
+        };
+        let (steady, rested) = (grown(rtt), grown(Duration::from_secs(60)));
+        assert!(rested.abs_diff(steady) <= 2 * MSS, "{rested} and {steady}");
     }
 
     #[test]

@@ -10,9 +10,10 @@
 //! would make growth linear. The burst that the limit guards against cannot come from ACK division
 //! or a lying peer, since only bytes count that were outstanding and newly delivered. After a
 //! timeout without SACK one ACK can cover many bytes that had arrived long before; there the limit
-//! of two segments holds.
+//! of two segments holds. The first slow start ends by HyStart++ (RFC 9406), before a queue overflows.
 
 mod cubic;
+mod hystart;
 mod prr;
 mod reno;
 
@@ -23,6 +24,7 @@ use super::event::{Event, WindowChange};
 use super::seq::SeqNum;
 use crate::base::Instant;
 use cubic::Cubic;
+use hystart::{Growth, HyStart};
 use prr::Prr;
 pub(super) use prr::Recovering;
 use reno::Reno;
@@ -47,14 +49,19 @@ pub(super) struct Window {
     pub(super) ssthresh: u32,
 }
 
-/// An acknowledgment in congestion avoidance.
-#[derive(Clone, Copy, Debug)]
+/// An acknowledgment outside of a fast recovery.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Acked {
     /// Bytes delivered.
     pub(super) bytes: u32,
     pub(super) now: Instant,
     pub(super) srtt: Duration,
     pub(super) mss: u32,
+    /// The round trip of what was sent last of it.
+    pub(super) rtt: Option<Duration>,
+    /// SND.UNA and SND.NXT after it.
+    pub(super) una: SeqNum,
+    pub(super) nxt: SeqNum,
 }
 
 /// The part in which algorithms differ.
@@ -122,15 +129,17 @@ impl Usage {
 }
 
 /// Congestion control of one connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Controller {
     kind: Kind,
     window: Window,
     initial: u32,
     /// Use of the window in the present round trip.
     usage: Usage,
-    /// State before the last reduction.
-    before: Option<(Kind, Window)>,
+    /// The end of the first slow start.
+    hystart: HyStart,
+    /// State before the last reduction, until the connection was idle.
+    before: Option<Box<(Kind, Window)>>,
     /// What may be sent during a fast recovery.
     prr: Prr,
 }
@@ -153,6 +162,8 @@ impl RestingController {
             window: self.window,
             initial: self.initial,
             usage: self.usage,
+            // A slow start that goes on is measured from here.
+            hystart: HyStart::new(self.usage.end),
             before: None,
             prr: Prr::default(),
         }
@@ -180,6 +191,7 @@ impl Controller {
             },
             initial,
             usage: Usage::none(una),
+            hystart: HyStart::new(una),
             before: None,
             prr: Prr::default(),
         }
@@ -246,7 +258,15 @@ impl Controller {
         let mut reason = WindowChange::SlowStart;
         if slow_start {
             let most = ceiling.min(self.window.ssthresh).min(MAX_CWND);
-            let grow = acked.bytes.min(most.saturating_sub(self.window.cwnd));
+            let grow = match self.growth(&acked) {
+                Growth::Full => acked.bytes,
+                Growth::Divided(divisor) => acked.bytes / divisor,
+                Growth::Over => {
+                    self.window.ssthresh = self.window.cwnd;
+                    0
+                }
+            };
+            let grow = grow.min(most.saturating_sub(self.window.cwnd));
             self.window.cwnd += grow;
             acked.bytes -= grow;
         }
@@ -259,10 +279,18 @@ impl Controller {
         self.report(before, reason, cx);
     }
 
+    /// Returns how slow start grows: by HyStart++ before the threshold is known (RFC 9406 section 4.3).
+    fn growth(&mut self, acked: &Acked) -> Growth {
+        if self.window.ssthresh < MAX_CWND {
+            return Growth::Full;
+        }
+        self.hystart.on_ack(acked.rtt, acked.una, acked.nxt)
+    }
+
     /// Reduces the window when a fast recovery begins.
     pub(super) fn on_loss(&mut self, flight: u32, mss: u32, cx: &mut Context<'_>) {
         let window = self.window;
-        self.before = Some((self.kind, window));
+        self.before = Some(Box::new((self.kind, window)));
         let ssthresh = self.kind.get().reduce(&window, flight, mss);
         self.window.ssthresh = ssthresh.max(2 * mss);
         self.window.cwnd = self.window.ssthresh.min(self.window.cwnd.max(2 * mss));
@@ -285,7 +313,7 @@ impl Controller {
         let window = self.window;
         self.prr.end();
         if first {
-            self.before = Some((self.kind, window));
+            self.before = Some(Box::new((self.kind, window)));
             let ssthresh = self.kind.get().reduce(&window, flight, mss);
             self.window.ssthresh = ssthresh.max(2 * mss);
         }
@@ -300,7 +328,7 @@ impl Controller {
     pub(super) fn undo(&mut self, cx: &mut Context<'_>) {
         let now = self.window;
         self.prr.end();
-        if let Some((kind, window)) = self.before.take() {
+        if let Some((kind, window)) = self.before.take().map(|before| *before) {
             self.kind = kind;
             self.window.cwnd = self.window.cwnd.max(window.cwnd);
             self.window.ssthresh = self.window.ssthresh.max(window.ssthresh);
@@ -320,6 +348,7 @@ impl Controller {
             self.window.cwnd = self.initial;
         }
         self.kind.get().restart(false);
+        self.before = None;
         self.report(before, WindowChange::Idle, cx);
     }
 
@@ -382,6 +411,7 @@ mod tests {
             now: Instant::from_millis(millis),
             srtt: Duration::from_millis(50),
             mss: MSS,
+            ..Acked::default()
         }
     }
 

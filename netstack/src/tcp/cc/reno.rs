@@ -45,6 +45,7 @@ mod tests {
             now: Instant::ZERO,
             srtt: Duration::from_millis(1),
             mss: 1_000,
+            ..Acked::default()
         };
         reno.avoid(&mut window, acked);
         assert_eq!(window.cwnd, 10_000);

@@ -249,6 +249,9 @@ impl Tcb {
             now: cx.now(),
             srtt: self.rtt.srtt().unwrap_or_default(),
             mss,
+            rtt: progress.newest_rtt,
+            una: self.flight.una(),
+            nxt: self.flight.nxt(),
         };
         self.cc.on_ack(acked, cx);
     }
