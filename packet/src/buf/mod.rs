@@ -108,9 +108,9 @@ impl Buffers {
     /// use packet::Buffers;
     /// use packet::buf::Level;
     ///
-    /// let buffers = Buffers::with_limit(65_600, 1 << 20, 2);
+    /// let buffers = Buffers::with_limit(65_600, 4 << 20, 2);
     /// let taken: Vec<_> = std::iter::from_fn(|| buffers.copy(&[7; 60_000])).collect();
-    /// assert!(buffers.memory_use().allocated <= 1 << 20);
+    /// assert!(buffers.memory_use().allocated <= 4 << 20);
     /// assert!(buffers.copy(&[7; 60_000]).is_none());
     /// assert!(buffers.copy_received(&[7; 60_000]).unwrap().is_lent());
     /// assert_eq!(buffers.note_level().0, Level::Limit);
