@@ -35,9 +35,16 @@ fn little() -> Lab {
 fn survives(mut lab: Lab, what: &str) {
     assert!(lab.ping(), "{what}: a ping");
     let served = lab.exchange(50_000, 3_000, Duration::from_secs(1));
-    assert!(served.is_some(), "{what}: a connection\n{}", lab.handle().counters());
+    assert!(
+        served.is_some(),
+        "{what}: a connection\n{}",
+        lab.handle().counters()
+    );
     let (processor, packets) = lab.cost();
-    assert!(processor < MOST_EACH * packets as u32, "{what}: {processor:?} for {packets}");
+    assert!(
+        processor < MOST_EACH * packets as u32,
+        "{what}: {processor:?} for {packets}"
+    );
     lab.report(what);
 }
 
@@ -49,7 +56,12 @@ fn leaves_nothing(mut lab: Lab, peers: &mut [Peer], what: &str) {
     }
     lab.end_deaf();
     lab.wait(Duration::from_secs(1));
-    assert_eq!(lab.buffers_in_use(), 0, "{what}: {}", lab.handle().counters());
+    assert_eq!(
+        lab.buffers_in_use(),
+        0,
+        "{what}: {}",
+        lab.handle().counters()
+    );
     survives(lab, what);
 }
 
@@ -138,7 +150,11 @@ fn blind_resets_syns_and_data() {
             0 => peer.next.wrapping_add(1 + rng.below(60_000)),
             _ => rng.u32() | 1,
         };
-        let ack = if n % 2 == 0 { rng.u32() } else { peer.rcv.wrapping_add(0x4000_0000) };
+        let ack = if n % 2 == 0 {
+            rng.u32()
+        } else {
+            peer.rcv.wrapping_add(0x4000_0000)
+        };
         let (flags, data): (u8, &[u8]) = match n % 4 {
             0 => (flag::RST, &[]),
             1 => (flag::SYN, &[]),
@@ -154,8 +170,15 @@ fn blind_resets_syns_and_data() {
     peer.listen(&mut lab);
     peer.data(&mut lab, b"still here");
     lab.wait(Duration::from_millis(500));
-    let echoed: Vec<u8> = peer.listen(&mut lab).into_iter().flat_map(|s| s.data).collect();
-    assert_eq!(echoed, b"still here", "the connection lives, and nothing was injected");
+    let echoed: Vec<u8> = peer
+        .listen(&mut lab)
+        .into_iter()
+        .flat_map(|s| s.data)
+        .collect();
+    assert_eq!(
+        echoed, b"still here",
+        "the connection lives, and nothing was injected"
+    );
     peer.rcv = peer.rcv.wrapping_add(10);
     leaves_nothing(lab, &mut [peer], "blind segments");
 }
@@ -183,7 +206,11 @@ fn blind_icmp() {
     peer.listen(&mut lab);
     peer.data(&mut lab, b"still here");
     lab.wait(Duration::from_millis(500));
-    let echoed: Vec<u8> = peer.listen(&mut lab).into_iter().flat_map(|s| s.data).collect();
+    let echoed: Vec<u8> = peer
+        .listen(&mut lab)
+        .into_iter()
+        .flat_map(|s| s.data)
+        .collect();
     assert_eq!(echoed, b"still here");
     let mtu = lab.handle().tcp_info()[0].2.mss;
     assert!(mtu > 1_400, "the path MTU is as it was: {mtu}");
@@ -205,10 +232,31 @@ fn overlapping_tiny_and_endless_fragments() {
                 forge::ipv4_fragment(OURS, forge::UDP, n, 32, false, &udp[32..]),
             ],
             // Eight bytes of a TCP header.
-            1 => vec![forge::ipv4_fragment(OURS, forge::TCP, n, 0, true, &[0x11; 8])],
+            1 => vec![forge::ipv4_fragment(
+                OURS,
+                forge::TCP,
+                n,
+                0,
+                true,
+                &[0x11; 8],
+            )],
             // Too far out: more than a datagram can be.
-            2 => vec![forge::ipv4_fragment(OURS, forge::UDP, n, 65_528, false, &[1; 64])],
-            _ => vec![forge::ipv4_fragment(OURS, forge::UDP, n, 8_000, true, &[1; 1_400])],
+            2 => vec![forge::ipv4_fragment(
+                OURS,
+                forge::UDP,
+                n,
+                65_528,
+                false,
+                &[1; 64],
+            )],
+            _ => vec![forge::ipv4_fragment(
+                OURS,
+                forge::UDP,
+                n,
+                8_000,
+                true,
+                &[1; 1_400],
+            )],
         };
         for packet in packets {
             lab.queue(packet);
@@ -220,8 +268,22 @@ fn overlapping_tiny_and_endless_fragments() {
     lab.settle();
     assert_eq!(lab.udp_answers(), before, "no datagram came of it");
     // An honest datagram in fragments still arrives.
-    lab.send(forge::ipv4_fragment(OURS, forge::UDP, 60_001, 0, true, &udp[..40]));
-    lab.send(forge::ipv4_fragment(OURS, forge::UDP, 60_001, 40, false, &udp[40..]));
+    lab.send(forge::ipv4_fragment(
+        OURS,
+        forge::UDP,
+        60_001,
+        0,
+        true,
+        &udp[..40],
+    ));
+    lab.send(forge::ipv4_fragment(
+        OURS,
+        forge::UDP,
+        60_001,
+        40,
+        false,
+        &udp[40..],
+    ));
     assert_eq!(lab.udp_answers(), before + 1, "{}", lab.handle().counters());
     survives(lab, "fragments");
 }
@@ -233,9 +295,21 @@ fn land() {
     let before = lab.packets_out();
     for _ in 0..1_000 {
         let segment = forge::tcp(ECHO, ECHO, 1, 0, flag::SYN, &[]);
-        lab.send(forge::sealed(forge::ipv4_with(OURS, OURS, forge::TCP, &[], &segment)));
+        lab.send(forge::sealed(forge::ipv4_with(
+            OURS,
+            OURS,
+            forge::TCP,
+            &[],
+            &segment,
+        )));
         let datagram = forge::udp(ECHO, ECHO, b"echo to echo");
-        lab.send(forge::sealed(forge::ipv4_with(OURS, OURS, forge::UDP, &[], &datagram)));
+        lab.send(forge::sealed(forge::ipv4_with(
+            OURS,
+            OURS,
+            forge::UDP,
+            &[],
+            &datagram,
+        )));
     }
     assert_eq!(lab.packets_out(), before, "nothing is answered");
     assert_eq!(lab.handle().connections(), 0);
@@ -252,18 +326,31 @@ fn sequence_numbers_and_timestamps_are_not_predicted() {
         let options = [mss(1_460), vec![1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0]].concat();
         peer.syn(&mut lab, &options);
         let answer = peer.listen(&mut lab).pop().expect("a SYN-ACK");
-        let at = answer.options.windows(2).position(|w| w == [8, 10]).expect("timestamps");
+        let at = answer
+            .options
+            .windows(2)
+            .position(|w| w == [8, 10])
+            .expect("timestamps");
         let stamp = &answer.options[at + 2..at + 6];
-        numbers.push((answer.seq, u32::from_be_bytes([stamp[0], stamp[1], stamp[2], stamp[3]])));
+        numbers.push((
+            answer.seq,
+            u32::from_be_bytes([stamp[0], stamp[1], stamp[2], stamp[3]]),
+        ));
         peer.rcv = answer.seq.wrapping_add(1);
         peer.reset(&mut lab);
     }
     for which in [|n: &(u32, u32)| n.0, |n: &(u32, u32)| n.1] {
-        let mut gaps: Vec<u32> = numbers.windows(2).map(|w| which(&w[1]).wrapping_sub(which(&w[0]))).collect();
+        let mut gaps: Vec<u32> = numbers
+            .windows(2)
+            .map(|w| which(&w[1]).wrapping_sub(which(&w[0])))
+            .collect();
         gaps.sort_unstable();
         gaps.dedup();
         assert!(gaps.len() > 60, "differences repeat");
-        let near = gaps.iter().filter(|gap| **gap < 1 << 24 || **gap > u32::MAX - (1 << 24)).count();
+        let near = gaps
+            .iter()
+            .filter(|gap| **gap < 1 << 24 || **gap > u32::MAX - (1 << 24))
+            .count();
         assert!(near < 8, "{near} of 63 are within 2^24 of the one before");
     }
     survives(lab, "prediction");
@@ -285,7 +372,10 @@ fn zero_windows_that_drain_slowly() {
     for round in 0..60u32 {
         for (n, peer) in peers.iter_mut().enumerate() {
             let segments = peer.listen(&mut lab);
-            if segments.iter().any(|segment| segment.flags & flag::RST != 0) {
+            if segments
+                .iter()
+                .any(|segment| segment.flags & flag::RST != 0)
+            {
                 continue;
             }
             // A byte a second from each, so that no timer expires.
@@ -293,7 +383,9 @@ fn zero_windows_that_drain_slowly() {
                 peer.offer = 1;
                 peer.ack(&mut lab);
                 let got: Vec<Heard> = peer.listen(&mut lab);
-                peer.rcv = peer.rcv.wrapping_add(u32::from(got.iter().any(|s| !s.data.is_empty())));
+                peer.rcv = peer
+                    .rcv
+                    .wrapping_add(u32::from(got.iter().any(|s| !s.data.is_empty())));
                 peer.offer = 0;
                 peer.ack(&mut lab);
             }
@@ -302,7 +394,11 @@ fn zero_windows_that_drain_slowly() {
         if round % 10 == 9 {
             assert!(lab.ping(), "round {round}");
             let served = lab.exchange(40_000 + round as u16, 3_000, Duration::from_secs(1));
-            assert!(served.is_some(), "round {round}: {}", lab.handle().counters());
+            assert!(
+                served.is_some(),
+                "round {round}: {}",
+                lab.handle().counters()
+            );
         }
     }
     leaves_nothing(lab, &mut peers, "slow drain");
@@ -322,7 +418,10 @@ fn single_bytes_and_the_smallest_mss() {
             if segment.seq == small.rcv {
                 small.rcv = small.rcv.wrapping_add(segment.data.len() as u32);
             }
-            assert!(segment.data.is_empty() || segment.data.len() >= 8, "no smaller than must be");
+            assert!(
+                segment.data.is_empty() || segment.data.len() >= 8,
+                "no smaller than must be"
+            );
         }
         for segment in bytes.listen(&mut lab) {
             if segment.seq == bytes.rcv {
@@ -343,7 +442,13 @@ fn udp_to_a_slow_reader() {
         let len = rng.below(1_400) as usize;
         let datagram = forge::udp(1_000 + rng.below(60_000) as u16, 99, &vec![7; len]);
         let from = Ipv4Addr::new(10, 77, 9, 1 + rng.below(200) as u8);
-        lab.send(forge::sealed(forge::ipv4_with(from, OURS, forge::UDP, &[], &datagram)));
+        lab.send(forge::sealed(forge::ipv4_with(
+            from,
+            OURS,
+            forge::UDP,
+            &[],
+            &datagram,
+        )));
     }
     assert!(lab.ping());
     drop(unread);
@@ -357,13 +462,21 @@ fn packets_that_provoke_icmp() {
     let mut lab = lab();
     for n in 0..20_000u32 {
         let packet = match n % 3 {
-            0 => forge::sealed(forge::ipv4(OURS, forge::UDP, &forge::udp(1_000, 1, b"nobody"))),
+            0 => forge::sealed(forge::ipv4(
+                OURS,
+                forge::UDP,
+                &forge::udp(1_000, 1, b"nobody"),
+            )),
             1 => forge::ipv4(OURS, 200, b"no such protocol"),
             _ => forge::ipv4_with(ATTACKER, OURS, forge::UDP, &[68, 3, 5, 0], b"a bad option"),
         };
         lab.send(packet);
     }
-    assert!(lab.icmp_errors() <= 100, "{} errors at one instant", lab.icmp_errors());
+    assert!(
+        lab.icmp_errors() <= 100,
+        "{} errors at one instant",
+        lab.icmp_errors()
+    );
     survives(lab, "ICMP-provoking packets");
 }
 
@@ -426,7 +539,12 @@ fn resets_in_every_state() {
     }
     lab.end_deaf();
     lab.wait(Duration::from_secs(130));
-    assert_eq!(lab.handle().connections(), 0, "{:?}", lab.handle().tcp_info());
+    assert_eq!(
+        lab.handle().connections(),
+        0,
+        "{:?}",
+        lab.handle().tcp_info()
+    );
     leaves_nothing(lab, &mut [], "resets in every state");
 }
 
@@ -450,8 +568,14 @@ fn the_holders_that_make_no_progress_go_at_the_limit() {
     }
     lab.wait(Duration::from_secs(3));
     let counters = lab.handle().counters();
-    assert!(counters.count(netstack::Counter::MemoryAborted) > 0, "{counters}");
-    assert!(counters.dropped(DropReason::NoReceiveBuffer) == 0, "{counters}");
+    assert!(
+        counters.count(netstack::Counter::MemoryAborted) > 0,
+        "{counters}"
+    );
+    assert!(
+        counters.dropped(DropReason::NoReceiveBuffer) == 0,
+        "{counters}"
+    );
     assert!(lab.ping());
     leaves_nothing(lab, &mut peers, "more holders than floors");
 }

@@ -302,6 +302,7 @@ impl Config {
             "tcp.initial_window_segments",
             tcp.initial_window_segments,
             "set it between 1 and 10 (RFC 6928)",
-        )
+        )?;
+        super::limits::check(self)
     }
 }

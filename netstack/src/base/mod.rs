@@ -4,7 +4,8 @@
 
 pub mod config;
 pub mod counters;
-pub mod link;
+pub mod limits;
+mod link;
 pub mod rng;
 pub mod time;
 

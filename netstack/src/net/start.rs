@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::machine;
 use super::stack::{Joins, Stack};
-use crate::base::{Config, Instant};
+use crate::base::{Config, Instant, LinkCaps};
 use crate::device::Device;
 use crate::engine::clock::Clock;
 use crate::engine::future::{Driver, Timer, Turns};
@@ -26,6 +26,23 @@ pub enum StartError {
     /// A prefix of [`StackBuilder::any_address`] cannot be used.
     #[error("start: {0}")]
     AnyAddress(#[from] AddressChangeError),
+    /// The queues are not those of one link.
+    #[error(
+        "start: device {index} has an MTU of {mtu} and packets of up to {max_packet} bytes, the first one {first_mtu} \
+         and {first_max_packet}; open all queues with the same settings"
+    )]
+    DifferentDevices {
+        /// The place of the device that differs from the first.
+        index: usize,
+        /// Its MTU.
+        mtu: u16,
+        /// Its largest packet that is received.
+        max_packet: usize,
+        /// The MTU of the first device.
+        first_mtu: u16,
+        /// The largest packet of the first device.
+        first_max_packet: usize,
+    },
     /// No device was given.
     #[error("start: no device queue was given; pass at least one")]
     NoDevice,
@@ -188,6 +205,7 @@ impl StackBuilder {
             return Err(StartError::NoDevice);
         };
         let caps = first.caps();
+        check_same(&caps, &devices)?;
         let seed = match self.seed {
             Some(seed) => seed,
             None => entropy()?,
@@ -208,6 +226,23 @@ impl StackBuilder {
         tracing::info!(workers = count, memory, mtu = caps.mtu, addresses = ?self.addresses, "stack started");
         Ok((host, workers))
     }
+}
+
+/// Checks that all devices are queues of one link.
+fn check_same(first: &LinkCaps, devices: &[Box<dyn Device>]) -> Result<(), StartError> {
+    for (index, device) in devices.iter().enumerate() {
+        let caps = device.caps();
+        if caps != *first {
+            return Err(StartError::DifferentDevices {
+                index,
+                mtu: caps.mtu,
+                max_packet: caps.max_packet,
+                first_mtu: first.mtu,
+                first_max_packet: first.max_packet,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Returns 32 bytes from the kernel.

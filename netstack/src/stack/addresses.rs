@@ -14,6 +14,7 @@ use crate::ip::prefix::Prefix;
 /// # Errors
 /// The host has it already, or no host can have it.
 pub fn add(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
+    host.link.validate(prefix.address().is_ipv6())?;
     host.ip
         .addressing
         .change(|addressing| addressing.add(prefix))
@@ -36,6 +37,7 @@ pub fn remove(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
 /// # Errors
 /// It does already, or there are too many prefixes.
 pub fn add_any(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
+    host.link.validate(prefix.address().is_ipv6())?;
     host.ip
         .addressing
         .change(|addressing| addressing.add_any(prefix))

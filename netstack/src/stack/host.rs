@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 use packet::Buffers;
 
-use super::budget::rounds::TrimTime;
 use super::budget::size;
+use super::budget::trim::TrimTime;
 use super::ending::Ending;
 use super::error::SetupError;
 use super::events::Subscription;
@@ -138,6 +138,7 @@ impl Host {
         seed: [u8; 32],
     ) -> Result<Arc<Self>, SetupError> {
         config.validate()?;
+        link.validate(addresses.iter().any(|(address, _)| address.is_ipv6()))?;
         let link = LinkCaps {
             offload: link.offload.usable(),
             ..link

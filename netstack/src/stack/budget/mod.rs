@@ -18,8 +18,10 @@
 //! |---|---|
 //! | `size` | from the number in the configuration to buffers |
 //! | `holders` | the connections of one worker that hold memory |
+//! | `trim` | when unused slabs are looked at |
 //! | `rounds` | a worker's round over its holders, and the return of memory to the system |
 
 pub(in crate::stack) mod holders;
 pub mod rounds;
 pub(in crate::stack) mod size;
+pub(in crate::stack) mod trim;

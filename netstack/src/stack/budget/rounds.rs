@@ -2,21 +2,19 @@
 //! needs any more goes back to the system.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use packet::buf::{FLOOR_BYTES, Level};
 
 use super::super::events::EventLog;
 use super::super::tcp::connection::Connection;
-use super::super::turn::Turn;
+use super::super::turn::{Turn, WorkerState};
 use super::holders::STALL;
+use super::trim::PERIOD;
 use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
 use crate::tcp::Readiness;
 
-/// Time between two rounds while memory is at ease: they give back what was needed for a peak.
-const EASE: Duration = Duration::from_secs(1);
 /// Time between two rounds under pressure.
 const PRESSURE: Duration = Duration::from_millis(100);
 /// Time between two rounds at the limit.
@@ -24,23 +22,6 @@ const LIMIT: Duration = Duration::from_millis(10);
 
 /// Most bytes that are copied in a round: it must be short, since packets wait.
 const COPY_BYTES: usize = 4 << 20;
-
-/// When unused slabs are looked at next, by whichever worker comes first.
-#[derive(Default)]
-pub(in crate::stack) struct TrimTime(AtomicU64);
-
-impl TrimTime {
-    /// Returns true for one worker each second.
-    fn is_due(&self, now: Instant) -> bool {
-        let due = self.0.load(Ordering::Relaxed);
-        let next = (now + EASE).as_nanos();
-        now.as_nanos() >= due
-            && self
-                .0
-                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-    }
-}
 
 /// Notes how short memory is, and does a round if one is due. Called once each turn; does nothing but compare
 /// two numbers while memory is at ease.
@@ -65,14 +46,14 @@ pub fn tend(turn: &mut Turn<'_>, was_busy: bool) {
 
 fn pause(level: Level) -> Duration {
     match level {
-        Level::Ease => EASE,
+        Level::Ease => PERIOD,
         Level::Pressure => PRESSURE,
         Level::Limit => LIMIT,
     }
 }
 
 /// Returns when this worker must be turned for its next round.
-pub fn deadline(worker: &super::super::turn::WorkerState) -> Option<Instant> {
+pub fn deadline(worker: &WorkerState) -> Option<Instant> {
     worker.holders.deadline()
 }
 

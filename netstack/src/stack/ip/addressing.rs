@@ -11,6 +11,7 @@ use lockorder::{LockBefore, LockCtx, RwLock};
 use super::super::error::SetupError;
 use super::super::foreign::locked;
 use super::super::levels;
+use crate::base::ConfigError;
 use crate::ip::addresses::{AddressError, AddressTable, is_single_host};
 use crate::ip::prefix::{Prefix, PrefixError};
 use crate::ip::routes::RouteTable;
@@ -41,6 +42,9 @@ pub enum AddressChangeError {
     /// The prefix is not valid.
     #[error(transparent)]
     Prefix(#[from] PrefixError),
+    /// The link cannot carry the family.
+    #[error(transparent)]
+    Link(#[from] ConfigError),
     /// The host does not have the address or prefix.
     #[error("{0} is not one of this stack's: nothing was removed")]
     Unknown(Prefix),
