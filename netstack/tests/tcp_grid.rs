@@ -2,7 +2,6 @@
 //! the numbers are the same on every machine.
 
 #[path = "../examples/tcpgrid/cell.rs"]
-#[expect(dead_code, reason = "the table uses more of it")]
 mod cell;
 
 use std::time::Duration;
