@@ -59,7 +59,8 @@ fn sections() -> Vec<(&'static str, Vec<(String, Path)>)> {
             for quarters in [1, 4] {
                 rows.push((
                     format!(
-                        "{} of the round trip late",
+                        "{} % {} of the round trip late",
+                        reorder_ppm / 10_000,
                         ["a quarter", "all"][quarters as usize / 4]
                     ),
                     Path {
