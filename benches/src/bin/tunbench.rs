@@ -239,6 +239,9 @@ fn rounds(options: &Options, families: &[Family], peers: &mut [Peer<'_>], result
     }
 }
 
+/// Time for which connections have been idle when their memory is measured.
+const IDLE: Duration = Duration::from_secs(3);
+
 /// Measures the resident memory that `count` idle connections add to a daemon of their own.
 fn idle_memory(place: Place<'_>, command: Command, family: Family, count: usize) -> Result<Idle> {
     let settle = Duration::from_millis(500);
@@ -249,7 +252,7 @@ fn idle_memory(place: Place<'_>, command: Command, family: Family, count: usize)
     thread::sleep(settle);
     let before = host::resident_bytes(peer.pid())?;
     let connections = peer.as_client(|| idle::open(echo, count))?;
-    thread::sleep(settle);
+    thread::sleep(IDLE);
     let after = host::resident_bytes(peer.pid())?;
     drop((warm, connections));
     Ok(Idle {
