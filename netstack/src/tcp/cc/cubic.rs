@@ -2,6 +2,8 @@
 //!
 //! Windows are in segments and times in seconds here, as in the RFC; `Window` is in bytes.
 
+use core::time::Duration;
+
 use super::{Acked, CongestionControl, Window};
 use crate::base::Instant;
 
@@ -12,6 +14,9 @@ const BETA: f64 = 0.7;
 /// Additive increase α of the Reno-friendly region: as fast as Reno with that decrease (section
 /// 4.3).
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+
+/// Shortest time without acknowledgments that is taken for a rest of the application.
+const LEAST_REST: Duration = Duration::from_millis(100);
 
 /// The state of one congestion avoidance stage: the time between two losses.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +31,8 @@ pub(super) struct Cubic {
     w_est: f32,
     /// Window before the last reduction as it was, in segments (`cwnd_prior`).
     prior: f32,
-    /// Time of the last acknowledgment in this epoch.
-    last: Instant,
+    /// Seconds from the start of the epoch to the last acknowledgment.
+    last: f32,
     /// Bytes of growth not applied yet.
     rest: f32,
     /// Start of this epoch; far future: it starts with the next acknowledgment.
@@ -42,7 +47,7 @@ impl Default for Cubic {
             k: 0.0,
             w_est: 0.0,
             prior: 0.0,
-            last: Instant::ZERO,
+            last: 0.0,
             rest: 0.0,
             epoch: Instant::FAR_FUTURE,
         }
@@ -55,6 +60,7 @@ impl CongestionControl for Cubic {
         let cwnd = f64::from(window.cwnd) / mss;
         if self.epoch == Instant::FAR_FUTURE {
             self.epoch = acked.now;
+            self.last = 0.0;
             self.rest = 0.0;
             self.w_est = cwnd as f32;
             if f64::from(self.w_max) <= cwnd {
@@ -114,18 +120,19 @@ impl Cubic {
     /// Takes the time in which the window was not the limit out of the epoch: the function must not run
     /// ahead while nothing tests the path (section 5.8).
     fn skip_idle(&mut self, acked: &Acked) {
-        let gap = acked.now.saturating_since(self.last);
-        if self.last > self.epoch && gap > 2 * acked.srtt {
+        let t = acked.now.saturating_since(self.epoch);
+        let last = Duration::from_secs_f32(self.last.max(0.0));
+        let gap = t.saturating_sub(last);
+        if gap > (2 * acked.srtt).max(LEAST_REST) {
             self.epoch = self.epoch + (gap - acked.srtt);
         }
-        self.last = acked.now;
+        self.last = acked.now.saturating_since(self.epoch).as_secs_f32();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::time::Duration;
 
     const MSS: u32 = 1_000;
 
