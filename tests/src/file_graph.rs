@@ -231,6 +231,9 @@ impl<'ast> Visit<'ast> for Reader {
         }
     }
 
+    /// `pub(in crate::stack)` names who may use an item, not what it uses.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<String> = path
             .segments

@@ -147,6 +147,13 @@ fn planted_circles_are_found() {
         let circle = [Path::new("stack/a.rs"), Path::new("stack/b.rs")];
         assert_eq!(graph.circles(), [circle.to_vec()], "{back}");
     }
+    // Who may use an item is no use of it.
+    let graph = sources(&[
+        ("stack/mod.rs", "mod a; mod b; pub use b::B;"),
+        ("stack/a.rs", "pub(in crate::stack) struct A;"),
+        ("stack/b.rs", "use super::a::A;"),
+    ]);
+    assert_eq!(graph.circles(), Vec::<Vec<&Path>>::new());
     // Through a folder, and of three files.
     let graph = sources(&[
         ("stack/mod.rs", "mod host; pub use host::Host;"),
