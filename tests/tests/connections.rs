@@ -188,8 +188,8 @@ fn a_peer_that_vanishes_is_given_up() {
 }
 
 #[test]
-fn ten_thousand_connections_in_a_row_leave_nothing() {
-    const TOTAL: u64 = 10_000;
+fn twenty_thousand_connections_in_a_row_leave_nothing() {
+    const TOTAL: u64 = 20_000;
     let scratch = Scratch::new("sequential");
     let config = scratch.write("tcp.toml", "[tcp]\ntime_wait = \"100ms\"\n");
     in_namespace(|| {
@@ -197,6 +197,8 @@ fn ten_thousand_connections_in_a_row_leave_nothing() {
         let [v4, v6] = targets(port::ECHO);
         let state = || {
             wait_until_empty(&daemon);
+            // Slabs that nobody needed for a second go back to the system.
+            std::thread::sleep(std::time::Duration::from_secs(2));
             let counts = daemon.counters().expect("counters");
             let slabs = (counts.get("large_slabs"), counts.get("small_slabs"));
             (
@@ -206,8 +208,8 @@ fn ten_thousand_connections_in_a_row_leave_nothing() {
             )
         };
         // Pools and tables reach their working size before the measurement.
-        stream::connections(v4, TOTAL / 10, 100).expect("to warm up");
-        stream::connections(v6, TOTAL / 10, 100).expect("to warm up");
+        stream::connections(v4, TOTAL / 4, 100).expect("to warm up");
+        stream::connections(v6, TOTAL / 4, 100).expect("to warm up");
         let (slabs, resident, opened) = state();
         stream::connections(v4, TOTAL / 2, 100).expect("each one served");
         stream::connections(v6, TOTAL / 2, 100).expect("each one served");
@@ -218,9 +220,9 @@ fn ten_thousand_connections_in_a_row_leave_nothing() {
         );
         assert_eq!(opened_after - opened, TOTAL);
         assert_eq!(slabs_after, slabs, "buffers are still held");
-        // A leak of 100 bytes per connection would be a mebibyte.
+        // Less than 100 bytes for each connection.
         assert!(
-            resident_after < resident + (1 << 20),
+            resident_after < resident + 100 * TOTAL,
             "memory grew from {resident} to {resident_after}"
         );
     });

@@ -32,8 +32,9 @@ use super::timers::Timers;
 use super::{Stage, Tcp};
 use crate::base::{Instant, TcpConfig};
 
-/// Idle time after which a connection rests: longer than most pauses within a conversation.
-const REST_AFTER: Duration = Duration::from_secs(1);
+/// Idle time after which a connection rests: longer than the round trips of a conversation, and so short that of many
+/// connections that are opened and used one after the other only few are awake at a time.
+const REST_AFTER: Duration = Duration::from_millis(100);
 
 /// Marks that a connection may have while it rests. All others stand for work.
 const KEPT: Flags = Flags::SENT.union(Flags::UNREAD_DROPPED);
@@ -215,7 +216,7 @@ impl Tcp {
         Some(active.max(tcb.awake_since?) + REST_AFTER)
     }
 
-    /// Frees what the connection does not need while it is idle, if it has been for a second. The next
+    /// Frees what the connection does not need while it is idle, if it has been for a moment. The next
     /// use brings it back.
     pub fn rest(&mut self, now: Instant) {
         if self.rest_at().is_none_or(|at| at > now) {

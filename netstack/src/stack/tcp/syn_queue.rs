@@ -43,7 +43,7 @@ pub(super) fn on_syn(
         return;
     }
     if host.tcp.connections.is_full() {
-        turn.drop_packet(DropReason::TcpTableFull);
+        refuse_full(turn);
         return;
     }
     let mut open = open_parameters(host, turn.key, &flow, turn.now);
@@ -221,9 +221,21 @@ fn complete(
             if error == InsertError::Exists {
                 return Err(Elsewhere(copy));
             }
-            turn.drop_packet(DropReason::TcpTableFull);
+            refuse_full(turn);
             Ok(())
         }
+    }
+}
+
+/// Counts a segment for which the table has no room, and says so in the log from time to time.
+fn refuse_full(turn: &Turn<'_>) {
+    turn.drop_packet(DropReason::TcpTableFull);
+    let connections = &turn.host.tcp.connections;
+    if connections.should_log_full(turn.now) {
+        tracing::warn!(
+            max_connections = connections.limit(),
+            "new connections are refused: the table is full"
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use lockorder::{LockBefore, LockCtx, RwLock};
 
@@ -24,6 +25,9 @@ struct Locked {
     first_time_wait: AtomicU64,
 }
 
+/// Time between two lines in the log about a full table: a flood must not fill the log.
+const FULL_LOG_PAUSE: Duration = Duration::from_secs(10);
+
 /// Every connection of the stack, by its four-tuple; and what is half open or in TIME-WAIT.
 pub(crate) struct ConnectionTable {
     secret: HashKey,
@@ -34,6 +38,8 @@ pub(crate) struct ConnectionTable {
     /// The same for TIME-WAIT.
     time_waits: AtomicUsize,
     time_wait_limit: usize,
+    /// When a full table is logged again, in nanoseconds.
+    full_logged: AtomicU64,
 }
 
 /// The reason why a connection could not be inserted.
@@ -67,6 +73,7 @@ impl ConnectionTable {
             limit,
             time_waits: AtomicUsize::new(0),
             time_wait_limit,
+            full_logged: AtomicU64::new(0),
         }
     }
 
@@ -86,6 +93,23 @@ impl ConnectionTable {
     /// True if no connection can be inserted now.
     pub(crate) fn is_full(&self) -> bool {
         self.len() >= self.limit
+    }
+
+    /// Returns true if a refusal because of the limit should be logged: once in [`FULL_LOG_PAUSE`].
+    pub(crate) fn should_log_full(&self, now: Instant) -> bool {
+        let due = self.full_logged.load(Ordering::Relaxed);
+        let next = (now + FULL_LOG_PAUSE).as_nanos();
+        let order = Ordering::Relaxed;
+        now.as_nanos() >= due
+            && self
+                .full_logged
+                .compare_exchange(due, next, order, order)
+                .is_ok()
+    }
+
+    /// Returns the most connections that there may be.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Returns the number of connections in TIME-WAIT.
@@ -442,6 +466,15 @@ mod tests {
 
     fn table(limit: usize) -> ConnectionTable {
         ConnectionTable::new(HashKey::random(&mut Rng::from_seed([7; 32])), limit, 2)
+    }
+
+    #[test]
+    fn a_full_table_is_logged_from_time_to_time() {
+        let table = table(1);
+        let at = Instant::from_millis;
+        let logged =
+            [1_000, 1_001, 10_999, 11_000, 11_001].map(|now| table.should_log_full(at(now)));
+        assert_eq!(logged, [true, false, false, true, false]);
     }
 
     #[test]
