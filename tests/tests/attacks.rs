@@ -383,7 +383,7 @@ fn zero_windows_that_drain_slowly() {
                 continue;
             }
             // A byte a second from each, so that no timer expires.
-            if (round as usize + n) % 4 == 0 {
+            if (round as usize + n).is_multiple_of(4) {
                 peer.offer = 1;
                 peer.ack(&mut lab);
                 let got: Vec<Heard> = peer.listen(&mut lab);

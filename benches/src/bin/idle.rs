@@ -204,7 +204,7 @@ fn main() -> Result<()> {
     let pid = nix::unistd::Pid::this();
     let before = host::resident_bytes(pid)?;
     for n in 10..options.connections {
-        if n as usize % (RATE / 1_000) == 0 {
+        if (n as usize).is_multiple_of(RATE / 1_000) {
             world.now += Duration::from_millis(1);
             world.settle()?;
         }

@@ -262,8 +262,8 @@ macro_rules! through {
             type Order = <$set as Shape>::Order;
         }
 
-        // SAFETY: the locks of the set pointed at.
         $(#[$attribute])*
+        // SAFETY: the locks of the set pointed at.
         unsafe impl<$($generics)*> Locks for $pointer
         where
             $set: Locks,

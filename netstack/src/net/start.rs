@@ -82,6 +82,9 @@ impl Stack {
     }
 }
 
+/// A host, and the workers that nothing turns yet.
+type HostAndWorkers = (Arc<Host>, Vec<Worker<dyn Device>>);
+
 impl StackBuilder {
     /// Sets limits and policies; [`Config::default`] if not called.
     pub fn config(mut self, config: Config) -> Self {
@@ -200,7 +203,7 @@ impl StackBuilder {
         self,
         devices: Vec<Box<dyn Device>>,
         now: Instant,
-    ) -> Result<(Arc<Host>, Vec<Worker<dyn Device>>), StartError> {
+    ) -> Result<HostAndWorkers, StartError> {
         let Some(first) = devices.first() else {
             return Err(StartError::NoDevice);
         };
