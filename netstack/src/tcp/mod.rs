@@ -66,6 +66,7 @@
 //! | retransmission, persist and keepalive timers, the end of TIME-WAIT | `timeout` |
 //! | TIME-WAIT, and its reuse by a new connection | `time_wait`, `reuse` |
 //! | an idle connection gives its memory back | `rest` |
+//! | what a connection gives up when memory is short | `memory` |
 //! | ICMP errors, path MTU | `icmp_error` |
 
 mod cc;
@@ -77,6 +78,7 @@ mod info;
 mod input;
 mod invariants;
 mod isn;
+mod memory;
 mod outcome;
 mod output;
 mod phase;

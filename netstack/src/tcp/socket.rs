@@ -326,48 +326,6 @@ impl Tcp {
     }
 }
 
-/// Memory.
-impl Tcp {
-    /// Returns the memory that the connection keeps others from using, in bytes: the slabs of its queues, and
-    /// those that the application took and has not dropped.
-    pub fn pinned(&self) -> usize {
-        self.tcb().map_or(0, |tcb| tcb.account.pinned())
-    }
-
-    /// Moves what the queues hold out of slabs that it does not fill; returns how many bytes were copied.
-    pub fn compact(&mut self, buffers: &Buffers) -> usize {
-        self.checked(|tcp| tcp.tcb_mut().map_or(0, |tcb| tcb.compact(buffers)))
-    }
-
-    /// Drops what arrived ahead of a gap: the peer sends it again (RFC 2018 section 8 lets a receiver do so).
-    /// Returns how many bytes that were.
-    pub fn drop_out_of_order(&mut self) -> usize {
-        self.checked(|tcp| {
-            let board = tcp.tcb_mut().and_then(|tcb| tcb.assembler.take());
-            board.map_or(0, |board| board.len())
-        })
-    }
-
-    /// Returns a number that grows with each byte that the application reads and the peer acknowledges.
-    pub fn progress(&self) -> u64 {
-        self.tcb().map_or(0, |tcb| {
-            let read = tcb.stats.bytes_in.saturating_sub(tcb.ring.len() as u64);
-            tcb.stats.bytes_out.saturating_add(read)
-        })
-    }
-
-    /// Ends the connection, because its memory is needed. The next [`poll_transmit`](Self::poll_transmit)
-    /// returns a reset.
-    pub fn abort_for_memory<'a>(&mut self, cx: impl Into<Context<'a>>) {
-        let cx = &mut cx.into();
-        self.checked(|tcp| {
-            if let Some(tcb) = tcp.tcb_mut() {
-                tcb.abort_with(TcpError::OutOfMemory, cx);
-            }
-        });
-    }
-}
-
 /// Closing, and the state of the connection.
 impl Tcp {
     /// Closes our half: a FIN follows the queued bytes. Reading goes on.
