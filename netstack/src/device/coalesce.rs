@@ -8,7 +8,9 @@
 //!   sent in this order.
 
 use bytes::Bytes;
-use packet::IpProto;
+use packet::{Buffers, IpProto, Payload};
+
+use crate::base::{Counters, DropReason};
 use packet::checksum::{self, RxChecksum};
 use packet::ip::Outline;
 use packet::tcp::TcpFlags;
@@ -18,6 +20,10 @@ const IPV4_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
 /// Largest IP packet without the header of IPv6, in bytes.
 const MAX_BYTES: usize = 65_535;
+/// Longest headers of a segment, in bytes: IPv6, and TCP with options.
+const MAX_HEADER_BYTES: usize = IPV6_LEN + 60;
+/// Offset of the flags in a TCP header.
+const FLAGS_AT: usize = 13;
 
 /// A TCP segment that may be merged, as offsets and numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +60,7 @@ impl Shape {
         };
         let tcp = packet.get(tcp_at..)?;
         let header_len = tcp_at + usize::from(tcp.get(12)? >> 4) * 4;
-        let flags = TcpFlags::from_bits_retain(*tcp.get(13)?);
+        let flags = TcpFlags::from_bits_retain(*tcp.get(FLAGS_AT)?);
         let plain = flags | TcpFlags::PSH == TcpFlags::ACK | TcpFlags::PSH;
         if !plain || total_len != packet.len() || header_len < tcp_at + TCP_LEN {
             return None;
@@ -100,107 +106,129 @@ fn is_intact(packet: &[u8], shape: &Shape) -> bool {
     ip && checksum::verify_transport(outline.src, outline.dst, IpProto::TCP, tcp)
 }
 
-/// Segments that were merged.
-#[derive(Debug)]
+/// Segments that continue each other, in the order in which they came. Kept from one train to the next, for its
+/// allocation.
+#[derive(Debug, Default)]
 pub(super) struct Train {
-    first: Bytes,
+    segments: Vec<Bytes>,
+    /// The shape of the first one, if others may be merged with it.
     shape: Option<Shape>,
-    /// The merged packet, once there is a second segment.
-    merged: Vec<u8>,
-    /// Nothing can follow.
-    is_complete: bool,
+    /// Length of the merged packet, in bytes.
+    len: usize,
     next_seq: u32,
+    /// No other segment can follow.
+    is_complete: bool,
 }
 
 /// A packet for the stack.
 #[derive(Debug)]
 pub(super) struct Merged {
-    pub(super) data: Bytes,
+    pub(super) data: Payload,
     pub(super) checksum: RxChecksum,
     pub(super) gso_size: u16,
 }
 
 impl Train {
-    /// Begins a train with any packet.
-    pub(super) fn new(first: Bytes) -> Self {
-        let shape = Shape::of(&first);
-        Self {
-            is_complete: shape.is_none_or(|shape| shape.push),
-            next_seq: shape.map_or(0, |shape| shape.seq.wrapping_add(shape.payload_len as u32)),
-            shape,
-            first,
-            merged: Vec::new(),
-        }
-    }
-
-    /// Appends a packet if it continues the train. `room` is how many bytes may still come, to make room for at
-    /// once.
-    pub(super) fn push(&mut self, packet: &[u8], room: usize) -> bool {
-        if self.is_complete {
-            return false;
-        }
-        let (Some(mine), Some(next)) = (self.shape, Shape::of(packet)) else {
-            return false;
+    /// Appends a packet if it continues the train; gives it back otherwise. Any packet begins an empty one.
+    pub(super) fn push(&mut self, packet: Bytes) -> Result<(), Bytes> {
+        let Some(first) = self.segments.first() else {
+            self.begin(packet);
+            return Ok(());
         };
-        let len = self.merged.len().max(self.first.len()) + next.payload_len;
+        if self.is_complete {
+            return Err(packet);
+        }
+        let (Some(mine), Some(next)) = (self.shape, Shape::of(&packet)) else {
+            return Err(packet);
+        };
+        let len = self.len + next.payload_len;
         let continues = (next.tcp_at, next.header_len) == (mine.tcp_at, mine.header_len)
             && next.seq == self.next_seq
             && next.payload_len <= mine.payload_len
             && len <= MAX_BYTES
-            && same_flow(&self.first, packet, &mine)
-            && is_intact(packet, &next);
+            && same_flow(first, &packet, &mine)
+            && is_intact(&packet, &next);
         if !continues {
-            return false;
+            return Err(packet);
         }
-        if self.merged.is_empty() {
-            if !is_intact(&self.first, &mine) {
-                self.is_complete = true;
-                return false;
-            }
-            self.merged
-                .reserve_exact((self.first.len() + room).min(MAX_BYTES));
-            self.merged.extend_from_slice(&self.first);
+        if self.segments.len() == 1 && !is_intact(first, &mine) {
+            self.is_complete = true;
+            return Err(packet);
         }
-        let payload = packet.get(next.header_len..).unwrap_or(&[]);
-        self.merged.extend_from_slice(payload);
+        self.len = len;
         self.next_seq = next.seq.wrapping_add(next.payload_len as u32);
         self.is_complete = next.push || next.payload_len < mine.payload_len;
-        if next.push
-            && let Some(flags) = self.merged.get_mut(mine.tcp_at + 13)
-        {
-            *flags |= TcpFlags::PSH.bits();
-        }
-        true
+        self.segments.push(packet);
+        Ok(())
     }
 
-    /// Returns the packet: the first one as it was, or the merged one with the lengths of all.
-    pub(super) fn finish(self) -> Merged {
-        let (Some(shape), false) = (self.shape, self.merged.is_empty()) else {
-            return Merged {
-                data: self.first,
-                checksum: RxChecksum::Unknown,
-                gso_size: 0,
-            };
-        };
-        let mut merged = self.merged;
-        // At most MAX_BYTES.
-        let len = merged.len();
-        if let Some(ip) = merged.get_mut(..shape.tcp_at) {
-            if shape.tcp_at == IPV4_LEN {
-                ip[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-                ip[10..12].copy_from_slice(&[0, 0]);
-                let sum = checksum::of(ip).to_be_bytes();
-                ip[10..12].copy_from_slice(&sum);
-            } else {
-                ip[4..6].copy_from_slice(&((len - IPV6_LEN) as u16).to_be_bytes());
+    fn begin(&mut self, first: Bytes) {
+        let shape = Shape::of(&first);
+        self.len = first.len();
+        self.is_complete = shape.is_none_or(|shape| shape.push);
+        self.next_seq = shape.map_or(0, |shape| shape.seq.wrapping_add(shape.payload_len as u32));
+        self.shape = shape;
+        self.segments.push(first);
+    }
+
+    /// Empties the train. Passes its segments to `each` as one packet, or, if they are one or there is no memory
+    /// to merge them in, one by one. Packets that no memory holds are counted.
+    pub(super) fn finish(
+        &mut self,
+        buffers: &Buffers,
+        counters: &Counters,
+        mut each: impl FnMut(Merged),
+    ) {
+        if let Some(merged) = self.merge(buffers) {
+            self.segments.clear();
+            each(merged);
+            return;
+        }
+        for segment in self.segments.drain(..) {
+            match buffers.copy_received(&segment) {
+                Some(data) => each(Merged {
+                    data,
+                    checksum: RxChecksum::Unknown,
+                    gso_size: 0,
+                }),
+                None => counters.drop_packet(DropReason::NoReceiveBuffer),
             }
         }
-        Merged {
-            data: Bytes::from(merged),
+    }
+
+    /// Copies several segments into one packet with the lengths of all.
+    fn merge(&self, buffers: &Buffers) -> Option<Merged> {
+        let (shape, [first, .., last]) = (self.shape?, &self.segments[..]) else {
+            return None;
+        };
+        let mut room = [0; MAX_HEADER_BYTES];
+        let header = room.get_mut(..shape.header_len)?;
+        header.copy_from_slice(first.get(..shape.header_len)?);
+        // The last one may have PSH.
+        *header.get_mut(shape.tcp_at + FLAGS_AT)? |= *last.get(shape.tcp_at + FLAGS_AT)?;
+        set_len(header.get_mut(..shape.tcp_at)?, self.len);
+        let payloads = self.segments.iter().map(|segment| {
+            let payload = segment.get(shape.header_len..);
+            payload.unwrap_or(&[])
+        });
+        Some(Merged {
+            data: buffers.gather(std::iter::once(&*header).chain(payloads))?,
             checksum: RxChecksum::Vouched,
             // A segment of a packet that was received is no longer than that.
             gso_size: shape.payload_len as u16,
-        }
+        })
+    }
+}
+
+/// Writes the length of a packet, at most [`MAX_BYTES`], into its IP header.
+fn set_len(ip: &mut [u8], len: usize) {
+    if ip.len() == IPV4_LEN {
+        ip[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        ip[10..12].copy_from_slice(&[0, 0]);
+        let sum = checksum::of(ip).to_be_bytes();
+        ip[10..12].copy_from_slice(&sum);
+    } else {
+        ip[4..6].copy_from_slice(&((len - IPV6_LEN) as u16).to_be_bytes());
     }
 }
 

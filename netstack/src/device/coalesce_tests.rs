@@ -5,8 +5,9 @@ use packet::ip::{IpPacket, Ipv4, Ipv6};
 use packet::tcp::TcpView;
 
 use super::*;
+use crate::base::DropReason;
 
-/// A packet with `payload_len` bytes that begin at `seq`, each of which is its offset in the stream.
+/// Returns a packet with `payload_len` bytes that begin at `seq`, each of which is its offset in the stream.
 fn packet(
     ipv6: bool,
     seq: u32,
@@ -59,6 +60,27 @@ fn plain(ipv6: bool, seq: u32, payload_len: usize) -> Bytes {
     packet(ipv6, seq, payload_len, TcpFlags::ACK, |_| ())
 }
 
+fn begin(first: Bytes) -> Train {
+    let mut train = Train::default();
+    assert!(train.push(first).is_ok(), "an empty train takes any packet");
+    train
+}
+
+/// Ends a train; returns its packets.
+fn all(mut train: Train, buffers: &Buffers) -> Vec<Merged> {
+    let mut all = Vec::new();
+    train.finish(buffers, &Counters::new(), |merged| all.push(merged));
+    assert!(train.segments.is_empty());
+    all
+}
+
+/// Ends a train that is one packet.
+fn finish(train: Train) -> Merged {
+    let mut all = all(train, &Buffers::new(9_000, 64, 64));
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
 /// Returns the flags and the payload of a packet that the stack would accept.
 fn accepted(merged: &Merged) -> (TcpFlags, Vec<u8>) {
     let bytes = &merged.data[..];
@@ -80,8 +102,12 @@ fn accepted(merged: &Merged) -> (TcpFlags, Vec<u8>) {
 fn segments_that_continue_each_other_become_one() {
     for ipv6 in [false, true] {
         let start = u32::MAX - 1_500;
-        let mut train = Train::new(plain(ipv6, start, 1_000));
-        assert!(train.push(&plain(ipv6, start.wrapping_add(1_000), 1_000), 10_000));
+        let mut train = begin(plain(ipv6, start, 1_000));
+        assert!(
+            train
+                .push(plain(ipv6, start.wrapping_add(1_000), 1_000))
+                .is_ok()
+        );
         let last = packet(
             ipv6,
             start.wrapping_add(2_000),
@@ -89,10 +115,10 @@ fn segments_that_continue_each_other_become_one() {
             TcpFlags::ACK | TcpFlags::PSH,
             |_| (),
         );
-        assert!(train.push(&last, 0));
+        assert!(train.push(last).is_ok());
         let after = plain(ipv6, start.wrapping_add(2_300), 100);
-        assert!(!train.push(&after, 0), "behind PSH and a short one");
-        let merged = train.finish();
+        assert!(train.push(after).is_err(), "behind PSH and a short one");
+        let merged = finish(train);
         assert_eq!(
             (merged.gso_size, merged.checksum),
             (1_000, RxChecksum::Vouched)
@@ -113,8 +139,8 @@ fn a_packet_alone_stays_as_it_was() {
         Bytes::from_static(&[0x60; 47]),
         packet(false, 1, 0, TcpFlags::ACK, |_| ()),
     ] {
-        let merged = Train::new(bytes.clone()).finish();
-        assert_eq!((merged.data, merged.gso_size), (bytes, 0));
+        let merged = finish(begin(bytes.clone()));
+        assert_eq!((&merged.data[..], merged.gso_size), (&bytes[..], 0));
         assert_eq!(merged.checksum, RxChecksum::Unknown);
     }
 }
@@ -134,7 +160,7 @@ fn what_differs_in_more_than_its_place_is_not_merged() {
         ("a fragment", |bytes| bytes[6] = 0x20),
     ];
     for (what, change) in changes {
-        let mut train = Train::new(plain(false, 5, 1_000));
+        let mut train = begin(plain(false, 5, 1_000));
         let mut next = packet(false, 1_005, 1_000, ack, change).to_vec();
         if what == "another sender" {
             // Its pseudo-header has changed with it.
@@ -148,8 +174,8 @@ fn what_differs_in_more_than_its_place_is_not_merged() {
             sum.add_bytes(&next[20..]);
             next[36..38].copy_from_slice(&sum.finish().to_be_bytes());
         }
-        assert!(!train.push(&next, 0), "{what}");
-        assert_eq!(train.finish().gso_size, 0);
+        assert!(train.push(Bytes::from(next)).is_err(), "{what}");
+        assert_eq!(finish(train).gso_size, 0);
     }
     for (what, seq, len, flags) in [
         ("a gap", 1_006, 1_000, ack),
@@ -161,9 +187,9 @@ fn what_differs_in_more_than_its_place_is_not_merged() {
         ("no ACK", 1_005, 1_000, TcpFlags::PSH),
         ("no data", 1_005, 0, ack),
     ] {
-        let mut train = Train::new(plain(false, 5, 1_000));
+        let mut train = begin(plain(false, 5, 1_000));
         let next = packet(false, seq, len, flags, |_| ());
-        assert!(!train.push(&next, 0), "{what}");
+        assert!(train.push(next).is_err(), "{what}");
     }
 }
 
@@ -172,12 +198,12 @@ fn a_segment_with_a_wrong_checksum_is_left_to_the_stack() {
     for at in [1_010, 12] {
         let mut bad = plain(false, 1_005, 1_000).to_vec();
         bad[at] ^= 1;
-        let mut train = Train::new(plain(false, 5, 1_000));
-        assert!(!train.push(&bad, 0));
+        let mut train = begin(plain(false, 5, 1_000));
+        assert!(train.push(Bytes::from(bad.clone())).is_err());
         // As the first one it is not merged with a good one, either.
-        let mut train = Train::new(Bytes::from(bad));
-        assert!(!train.push(&plain(false, 2_005, 1_000), 0));
-        let alone = train.finish();
+        let mut train = begin(Bytes::from(bad));
+        assert!(train.push(plain(false, 2_005, 1_000)).is_err());
+        let alone = finish(train);
         assert_eq!((alone.checksum, alone.gso_size), (RxChecksum::Unknown, 0));
     }
 }
@@ -185,12 +211,12 @@ fn a_segment_with_a_wrong_checksum_is_left_to_the_stack() {
 #[test]
 fn a_train_is_no_longer_than_a_packet_can_be() {
     for ipv6 in [false, true] {
-        let mut train = Train::new(plain(ipv6, 0, 1_000));
+        let mut train = begin(plain(ipv6, 0, 1_000));
         let mut seq = 1_000;
-        while train.push(&plain(ipv6, seq, 1_000), 100_000) {
+        while train.push(plain(ipv6, seq, 1_000)).is_ok() {
             seq += 1_000;
         }
-        let merged = train.finish();
+        let merged = finish(train);
         assert!(merged.data.len() <= 65_535 && merged.data.len() > 64_000);
         assert_eq!(accepted(&merged).1.len(), seq as usize);
     }
@@ -215,8 +241,39 @@ fn any_bytes_are_taken_without_a_panic() {
                 one[at] = next() as u8;
             }
         }
-        let mut train = Train::new(Bytes::from(one.clone()));
-        train.push(&one, next());
-        let _ = train.finish();
+        let mut train = begin(Bytes::from(one.clone()));
+        let alone = train.push(Bytes::from(one)).is_err();
+        assert_eq!(all(train, &Buffers::new(9_000, 64, 64)).len(), 1, "{alone}");
     }
+}
+
+#[test]
+fn what_is_merged_counts_against_the_memory_of_the_stack() {
+    let buffers = Buffers::with_limit(2_000, 1 << 20, 4);
+    let mut train = begin(plain(false, 0, 1_000));
+    for seq in [1_000, 2_000, 3_000] {
+        assert!(train.push(plain(false, seq, 1_000)).is_ok());
+    }
+    let before = buffers.memory_use().used;
+    let merged = all(train, &buffers);
+    assert!(buffers.memory_use().used >= before + 4_000);
+    drop(merged);
+    assert_eq!(buffers.memory_use().used, before);
+}
+
+#[test]
+fn without_memory_to_merge_in_segments_come_one_by_one_and_those_without_any_are_counted() {
+    let mut train = begin(plain(false, 0, 1_000));
+    for seq in [1_000, 2_000] {
+        assert!(train.push(plain(false, seq, 1_000)).is_ok());
+    }
+    let few = Buffers::with_limit(2_000, 2 * 2_128, 2);
+    let counters = Counters::new();
+    let mut seqs = Vec::new();
+    train.finish(&few, &counters, |merged| {
+        assert_eq!(merged.checksum, RxChecksum::Unknown);
+        seqs.push(merged.data);
+    });
+    assert_eq!(seqs.len(), 2, "the reserve has two slabs");
+    assert_eq!(counters.dropped(DropReason::NoReceiveBuffer), 1);
 }

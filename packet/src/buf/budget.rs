@@ -20,11 +20,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// How short memory is.
+/// The pressure on a stack's memory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 #[repr(u8)]
 pub enum Level {
-    /// Nobody has to hold less than he likes.
+    /// Flows may hold what they like.
     #[default]
     Ease,
     /// Flows are held to a fair share of what is left, and copy what they hold out of slabs that it does

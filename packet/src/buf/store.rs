@@ -1,4 +1,4 @@
-//! Where the bytes of slabs come from: in pieces that go back to the system when they are freed.
+//! The memory of slabs: pieces that go back to the system when they are freed.
 //!
 //! A general allocator keeps freed blocks of a few kilobytes for itself: one block in use above them is enough. So
 //! a long slab is a mapping of its own, and short slabs of one size are cut out of blocks, each of which

@@ -7,6 +7,9 @@
 //! The program sees packets no longer than the MTU. Inside, TCP works on super-segments: those that the stack
 //! sends are cut into packets as they are copied, and segments of the program that continue each other are merged.
 //!
+//! The stack copies what it takes, so no packet keeps the program's memory, and all that is held counts against the
+//! stack's own.
+//!
 //! Each direction is a bounded queue without a lock. A packet that the stack sends into a full queue is
 //! dropped and counted, as on any link. A packet that the program sends into a full queue waits
 //! ([`PacketSender::send`]) or is returned ([`PacketSender::try_send`]). Dropping either end closes the
@@ -23,10 +26,9 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 use packet::Buffers;
-use packet::buf::{Payload, SMALL_SLAB_BYTES};
 use packet::frame::{RxPacket, TxPacket};
 
-use super::coalesce::Train;
+use super::coalesce::{Merged, Train};
 use super::wake::MemoryWake;
 use super::{Device, Unpark, cut, linear};
 use crate::base::counters::Counter;
@@ -132,6 +134,7 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
         ChannelDevice {
             shared,
             scratch: Vec::new(),
+            train: Train::default(),
         },
         pipe,
     )
@@ -142,6 +145,8 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
 pub struct ChannelDevice {
     shared: Arc<Shared>,
     scratch: Vec<u8>,
+    /// Packets on their way in; empty between two calls.
+    train: Train,
 }
 
 impl Drop for ChannelDevice {
@@ -178,27 +183,27 @@ impl Device for ChannelDevice {
         let (mut taken, mut bytes) = (0, 0);
         // Loaded before the queue is read: packets sent before the sender was dropped are delivered.
         let sender_dropped = self.shared.sender_dropped.load(Ordering::Acquire);
-        let mut train: Option<Train> = None;
+        let mut receive = |merged: Merged| {
+            out.push(RxPacket {
+                data: merged.data,
+                checksum: merged.checksum,
+                gso_size: merged.gso_size,
+                arrived_nanos: now.as_nanos(),
+            });
+        };
         while taken < max {
             let Some(packet) = self.shared.to_stack.pop() else {
                 break;
             };
             taken += 1;
             bytes += packet.len() as u64;
-            let room = (max - taken) * packet.len();
-            if train
-                .as_mut()
-                .is_some_and(|train| train.push(&packet, room))
-            {
-                continue;
-            }
-            if let Some(train) = train.replace(Train::new(packet)) {
-                receive(train, out, buffers, now, counters);
+            if let Err(packet) = self.train.push(packet) {
+                self.train.finish(buffers, counters, &mut receive);
+                // An empty train takes any packet.
+                let _ = self.train.push(packet);
             }
         }
-        if let Some(train) = train {
-            receive(train, out, buffers, now, counters);
-        }
+        self.train.finish(buffers, counters, &mut receive);
         if taken > 0 {
             counters.add(Counter::PacketsIn, taken as u64);
             counters.add(Counter::BytesIn, bytes);
@@ -258,32 +263,6 @@ impl Device for ChannelDevice {
 
     fn unparker(&self) -> Arc<dyn Unpark> {
         Arc::clone(&self.shared) as Arc<dyn Unpark>
-    }
-}
-
-/// Hands a packet, or several that were merged, to the stack.
-fn receive(
-    train: Train,
-    out: &mut Vec<RxPacket>,
-    buffers: &Buffers,
-    now: Instant,
-    counters: &Counters,
-) {
-    let merged = train.finish();
-    // A small packet is copied, so that it does not keep the program's buffer, which may be large.
-    let data = if merged.data.len() <= SMALL_SLAB_BYTES {
-        buffers.copy_received(&merged.data)
-    } else {
-        Some(Payload::from(merged.data))
-    };
-    match data {
-        Some(data) => out.push(RxPacket {
-            data,
-            checksum: merged.checksum,
-            gso_size: merged.gso_size,
-            arrived_nanos: now.as_nanos(),
-        }),
-        None => counters.drop_packet(DropReason::NoReceiveBuffer),
     }
 }
 
