@@ -15,6 +15,7 @@ use netstack::device::memory::{self, LinkConfig};
 use netstack::net::{
     Driver, EndReason, Sleep, Stack, StackBuilder, TcpListener, TcpStream, Turns, UdpSocket,
 };
+use tests::pipes::carry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -31,22 +32,6 @@ fn builder(host: u8) -> StackBuilder {
 fn device() -> (Vec<Box<dyn Device>>, PacketPipe) {
     let (device, pipe): (ChannelDevice, _) = channel(ChannelConfig::default());
     (vec![Box::new(device)], pipe)
-}
-
-/// Carries packets between two stacks until both are gone.
-async fn carry(a: PacketPipe, b: PacketPipe) {
-    let ((mut from_a, mut to_a), (mut from_b, mut to_b)) = (a.into_split(), b.into_split());
-    let one = async move {
-        while let Some(packet) = from_a.recv().await {
-            let _ = to_b.send(packet).await;
-        }
-    };
-    let other = async move {
-        while let Some(packet) = from_b.recv().await {
-            let _ = to_a.send(packet).await;
-        }
-    };
-    futures::join!(one, other);
 }
 
 /// Makes a client and a server with their drivers, and the future that joins them.
@@ -164,7 +149,7 @@ async fn drivers_run_on_a_runtime_with_several_threads() {
     assert!(expected, "{reasons:?}");
 }
 
-/// A timer for any executor: a thread that sleeps.
+/// Returns a timer for any executor: a thread that sleeps.
 fn thread_timer(pause: Duration) -> Sleep {
     let (sender, receiver) = futures::channel::oneshot::channel();
     std::thread::spawn(move || {
@@ -315,6 +300,16 @@ fn a_loop_of_the_program_turns_stacks_and_brings_the_time() {
         program.now > before + Duration::from_secs(60),
         "virtual time"
     );
+    // Once the stack has ended, a turn says why.
+    client.abort().expect("aborted");
+    let ended = loop {
+        if let Err(error) = program.workers[0].turn(program.now) {
+            break error;
+        }
+    };
+    assert!(ended.to_string().contains("aborted"), "{ended}");
+    let again = program.workers[0].turn(program.now).expect_err("ended");
+    assert_eq!(again.to_string(), ended.to_string());
     drop(program);
     let ended = TcpListener::bind_now(&server, address(2, 7)).expect_err("the loop is gone");
     assert!(ended.to_string().contains("driver"), "{ended}");

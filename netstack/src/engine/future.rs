@@ -10,8 +10,8 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -38,17 +38,17 @@ pub type Timer = Box<dyn FnMut(Duration) -> Sleep + Send>;
 /// Devices that can be waited for by a task: the packet channel. A TUN device needs a thread of its own.
 #[must_use = "a driver does nothing unless it is polled"]
 pub struct Driver {
-    worker: Option<Worker<dyn Device>>,
+    turns: Turns,
     clock: Clock,
     timer: Timer,
-    /// The sleep until the earliest time at which a timer was due when it was started.
+    /// A sleep, and when it ends.
     armed: Option<(Instant, Sleep)>,
 }
 
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver")
-            .field("worker", &self.worker.as_ref().map(Worker::index))
+            .field("turns", &self.turns)
             .finish_non_exhaustive()
     }
 }
@@ -57,7 +57,7 @@ impl Driver {
     /// Drives `worker` by `clock` and `timer`.
     pub fn new(worker: Worker<dyn Device>, clock: Clock, timer: Timer) -> Self {
         Self {
-            worker: Some(worker),
+            turns: Turns::new(worker),
             clock,
             timer,
             armed: None,
@@ -65,89 +65,58 @@ impl Driver {
     }
 
     /// Turns the worker until it has nothing left to do and everything that wakes it is registered.
-    fn run(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(worker) = &mut self.worker else {
-            return Poll::Ready(Ok(()));
-        };
-        worker.awake();
+    ///
+    /// # Errors
+    /// The stack ended, for this reason.
+    fn run(&mut self, cx: &mut Context<'_>) -> Result<(), EndReason> {
+        self.turns.awake();
         for _ in 0..TURNS_PER_POLL {
             let now = self.clock.now();
-            let turn = worker.turn(now)?;
-            if turn.stop {
-                return Poll::Ready(Ok(()));
-            }
+            let turn = self.turns.turn_once(now)?;
             if turn.busy {
                 continue;
             }
-            if worker.poll_park(cx)?.is_pending() {
-                let armed = &mut self.armed;
-                if sleep_until(armed, &mut self.timer, now, turn.next_timer, cx).is_pending() {
-                    return Poll::Pending;
+            if self.turns.poll_park(cx)?.is_pending() {
+                if self.poll_timer(now, turn.next_timer, cx).is_pending() {
+                    return Ok(());
                 }
-                worker.awake();
+                self.turns.awake();
             }
         }
         cx.waker().wake_by_ref();
-        Poll::Pending
+        Ok(())
     }
 
-    fn end(&mut self, reason: EndReason) -> EndReason {
-        match self.worker.take() {
-            Some(worker) => worker.end(reason),
-            None => reason,
+    /// Polls a sleep until `deadline`. One that ends earlier is kept: it wakes the task once too often.
+    fn poll_timer(
+        &mut self,
+        now: Instant,
+        deadline: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let Some(deadline) = deadline else {
+            return Poll::Pending;
+        };
+        let (at, mut sleep) = match self.armed.take() {
+            Some(armed) if armed.0 <= deadline => armed,
+            _ => (deadline, (self.timer)(deadline.saturating_since(now))),
+        };
+        let slept = sleep.as_mut().poll(cx);
+        if slept.is_pending() {
+            self.armed = Some((at, sleep));
         }
+        slept
     }
-}
-
-/// Polls a sleep until `deadline`. One that ends earlier is kept: it wakes the task once too often.
-fn sleep_until(
-    armed: &mut Option<(Instant, Sleep)>,
-    timer: &mut Timer,
-    now: Instant,
-    deadline: Option<Instant>,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let Some(deadline) = deadline else {
-        return Poll::Pending;
-    };
-    let late = armed.as_ref().is_none_or(|(at, _)| *at > deadline);
-    if late {
-        *armed = Some((deadline, timer(deadline.saturating_since(now))));
-    }
-    let Some((_, sleep)) = armed else {
-        return Poll::Pending;
-    };
-    let slept = sleep.as_mut().poll(cx);
-    if slept.is_ready() {
-        *armed = None;
-    }
-    slept
 }
 
 impl Future for Driver {
     type Output = EndReason;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<EndReason> {
-        let driver = self.get_mut();
-        let index = driver.worker.as_ref().map_or(0, Worker::index);
-        let ended = std::task::ready!(driver.run(cx));
-        Poll::Ready(match ended {
-            Ok(()) => driver.end(EndReason::HandlesDropped),
-            Err(error) => {
-                let reason = EndReason::DeviceFailed {
-                    worker: index,
-                    error: Arc::new(error),
-                };
-                tracing::error!(%reason, "the stack ends");
-                driver.end(reason)
-            }
-        })
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.end(EndReason::DriverDropped);
+        match self.get_mut().run(cx) {
+            Ok(()) => Poll::Pending,
+            Err(reason) => Poll::Ready(reason),
+        }
     }
 }
 
@@ -181,54 +150,79 @@ impl Drop for Driver {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Turns {
-    worker: Option<Worker<dyn Device>>,
+    /// The worker, or the reason for which its stack ended.
+    worker: Result<Worker<dyn Device>, EndReason>,
 }
 
 impl fmt::Debug for Turns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Turns")
             .field("worker", &self.worker.as_ref().map(Worker::index))
-            .finish_non_exhaustive()
+            .finish()
     }
 }
 
 impl Turns {
     /// Turns `worker` by the program's loop.
     pub fn new(worker: Worker<dyn Device>) -> Self {
-        Self {
-            worker: Some(worker),
-        }
+        Self { worker: Ok(worker) }
     }
 
     /// Does everything that can be done at `now`.
     ///
     /// # Errors
-    /// The device failed, which ends the stack, or the stack has ended.
+    /// The stack ended: the error says why.
     pub fn turn(&mut self, now: Instant) -> io::Result<Progress> {
-        let Some(worker) = &mut self.worker else {
-            return Err(EndReason::Shutdown.into());
-        };
-        let index = worker.index();
-        let turned = worker.turn(now);
-        let reason = match &turned {
-            Ok(turn) if turn.stop => EndReason::HandlesDropped,
-            Ok(_) => return turned,
-            Err(error) => EndReason::DeviceFailed {
-                worker: index,
-                error: Arc::new(io::Error::new(error.kind(), error.to_string())),
-            },
-        };
-        if let Some(worker) = self.worker.take() {
-            worker.end(reason);
+        Ok(self.turn_once(now)?)
+    }
+
+    fn turn_once(&mut self, now: Instant) -> Result<Progress, EndReason> {
+        let turn = self.call(|worker| worker.turn(now))?;
+        if turn.stop {
+            return Err(self.end(EndReason::HandlesDropped));
         }
-        turned
+        Ok(turn)
+    }
+
+    fn poll_park(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, EndReason> {
+        self.call(|worker| match worker.poll_park(cx) {
+            Poll::Ready(waited) => waited.map(Poll::Ready),
+            Poll::Pending => Ok(Poll::Pending),
+        })
+    }
+
+    fn awake(&self) {
+        if let Ok(worker) = &self.worker {
+            worker.awake();
+        }
+    }
+
+    /// Calls the worker. If it fails or panics, the whole stack ends for that reason.
+    fn call<R>(
+        &mut self,
+        f: impl FnOnce(&mut Worker<dyn Device>) -> io::Result<R>,
+    ) -> Result<R, EndReason> {
+        let worker = self.worker.as_mut().map_err(|reason| reason.clone())?;
+        let called = catch_unwind(AssertUnwindSafe(|| f(worker)));
+        match worker.outcome(called) {
+            Ok(result) => Ok(result),
+            Err(reason) => Err(self.end(reason)),
+        }
+    }
+
+    /// Ends the stack for `reason`, unless it has ended; returns the reason of its end.
+    fn end(&mut self, reason: EndReason) -> EndReason {
+        let ended = match std::mem::replace(&mut self.worker, Err(reason.clone())) {
+            Ok(worker) => worker.end(reason),
+            Err(earlier) => earlier,
+        };
+        self.worker = Err(ended.clone());
+        ended
     }
 }
 
 impl Drop for Turns {
     fn drop(&mut self) {
-        if let Some(worker) = self.worker.take() {
-            worker.end(EndReason::DriverDropped);
-        }
+        self.end(EndReason::DriverDropped);
     }
 }

@@ -47,7 +47,7 @@ impl Pauses {
         }
     }
 
-    /// True if the worker should spin in the next pause.
+    /// Returns true if the worker should spin in the next pause.
     pub(super) fn spin(&self) -> bool {
         self.idle < 8 && self.spin != self.trying_other
     }

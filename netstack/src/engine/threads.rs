@@ -15,8 +15,6 @@ use super::pauses::Pauses;
 use super::worker::Worker;
 use crate::base::time::Duration;
 use crate::device::Device;
-use crate::stack::contain::message_of;
-use crate::stack::ending::EndReason;
 
 /// Longest pause that a worker spins through.
 const SPIN: Duration = Duration::from_micros(60);
@@ -65,21 +63,9 @@ pub fn start<D: Device + ?Sized>(
     spinners: Arc<Spinners>,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name).spawn(move || {
-        let index = worker.index();
         let run = AssertUnwindSafe(|| run(&mut worker, clock, &spinners));
-        let reason = match catch_unwind(run) {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(EndReason::DeviceFailed {
-                worker: index,
-                error: Arc::new(error),
-            }),
-            Err(panic) => Some(EndReason::WorkerPanicked {
-                worker: index,
-                message: message_of(panic),
-            }),
-        };
-        if let Some(reason) = reason {
-            tracing::error!(%reason, "the stack ends");
+        let ran = catch_unwind(run);
+        if let Err(reason) = worker.outcome(ran) {
             worker.end_stack(reason);
         }
         worker.finish();

@@ -78,7 +78,7 @@ impl<T> Wheel<T> {
         self.armed
     }
 
-    /// True if no timer is armed.
+    /// Returns true if no timer is armed.
     pub fn is_empty(&self) -> bool {
         self.armed == 0
     }

@@ -19,7 +19,7 @@ use super::wheel::{TimerId, Wheel};
 use crate::base::Instant;
 use crate::device::Device;
 use crate::stack::Host;
-use crate::stack::contain::{catch, contain};
+use crate::stack::contain::{catch, contain, message_of};
 use crate::stack::ending::EndReason;
 use crate::stack::levels::StackLocks;
 use crate::stack::mailbox::{Mailbox, Message};
@@ -106,6 +106,27 @@ impl<D: Device + ?Sized> Worker<D> {
     /// Returns the number of this worker.
     pub fn index(&self) -> usize {
         self.state.index
+    }
+
+    /// Converts the outcome of calls of this worker: a failure or a panic is the reason for which the stack ends.
+    pub(super) fn outcome<R>(
+        &self,
+        called: std::thread::Result<io::Result<R>>,
+    ) -> Result<R, EndReason> {
+        let worker = self.state.index;
+        let reason = match called {
+            Ok(Ok(result)) => return Ok(result),
+            Ok(Err(error)) => EndReason::DeviceFailed {
+                worker,
+                error: Arc::new(error),
+            },
+            Err(panic) => EndReason::WorkerPanicked {
+                worker,
+                message: message_of(panic),
+            },
+        };
+        tracing::error!(%reason, "the stack ends");
+        Err(reason)
     }
 
     /// Ends the whole stack: this worker cannot go on.
