@@ -456,7 +456,7 @@ fn set_retrying<const N: usize>(rounds: u64) {
 /// The case and its rounds, for the process that runs under valgrind.
 const CASE: &str = "LOCKORDER_INSTRUCTIONS_CASE";
 
-/// The instructions that a process executes for that many rounds of a case.
+/// Returns the instructions that a process executes for that many rounds of a case.
 fn count(case: usize, rounds: u64) -> u64 {
     let output = std::process::Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])

@@ -47,6 +47,7 @@ pub mod file_graph;
 pub mod forge;
 pub mod hostile;
 pub mod layers;
+pub mod pipes;
 pub mod raw_peer;
 pub mod transfer;
 pub mod world;

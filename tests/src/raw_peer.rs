@@ -3,14 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use netstack::base::{Config, OffloadCaps};
-use netstack::ip::pmtu::Path;
-use netstack::ip::send::{TxParams, tcp_packet};
+use netstack::base::Config;
 use netstack::net::Stack;
+use packet::RxChecksum;
 use packet::ip::{IpPacket, Ipv4};
 use packet::tcp::{TcpFlags, TcpHeader, TcpOptions, TcpView};
-use packet::{Payload, RxChecksum};
-use tools::virtual_stack::VirtualStack;
+use tools::virtual_stack::{VirtualStack, bytes_of, segment};
 
 /// SYN.
 pub const SYN: TcpFlags = TcpFlags::SYN;
@@ -211,27 +209,11 @@ impl Peer {
     }
 }
 
-/// Builds an IPv4 packet with a TCP segment.
+/// Builds a packet with a TCP segment.
+///
+/// # Panics
+///
+/// Panics if it does not fit an MTU of 1,500 bytes.
 pub fn build(from: SocketAddr, to: SocketAddr, header: &TcpHeader, payload: &[u8]) -> Vec<u8> {
-    let params = TxParams {
-        path: Path {
-            mtu: 1_500,
-            dont_fragment: true,
-        },
-        ttl: 64,
-        traffic_class: 0,
-        flow_label: 0,
-        offload: OffloadCaps::default(),
-    };
-    let header = TcpHeader {
-        src_port: from.port(),
-        dst_port: to.port(),
-        ..*header
-    };
-    let payload = Payload::from(bytes::Bytes::copy_from_slice(payload));
-    let packet = tcp_packet(from, to, &header, payload.into(), 1_460, &params, || 0);
-    let packet = packet.expect("a packet");
-    let mut bytes = packet.head.as_slice().to_vec();
-    bytes.extend(packet.payload.to_vec());
-    bytes
+    bytes_of(&segment(from, to, header, payload).expect("a packet"))
 }

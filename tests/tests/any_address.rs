@@ -5,12 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use netstack::base::DropReason;
-use netstack::device::channel::{ChannelConfig, PacketPipe, channel};
+use netstack::device::channel::{ChannelConfig, PacketPipe};
 use netstack::device::{TunConfig, open};
 use netstack::net::{Destinations, Prefix, Stack, TcpListener, TcpStream, UdpListener, UdpSocket};
 use netstackd::probe::ping::Pinger;
 use netstackd::probe::stream::connect_within;
 use packet::Payload;
+use tests::forge;
+use tests::hostile::flag;
+use tests::pipes;
 use tests::world::{in_namespace, ip};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
@@ -34,30 +37,14 @@ fn everything(ports: std::ops::RangeInclusive<u16>) -> Destinations {
 }
 
 fn stack(addresses: &[&str]) -> (Stack, PacketPipe) {
-    let (device, pipe) = channel(ChannelConfig::default());
-    let mut builder = Stack::builder();
-    for text in addresses {
-        builder = builder.address(prefix(text).address(), prefix(text).len());
-    }
-    let stack = builder.start(vec![Box::new(device)]).expect("a stack");
-    (stack, pipe)
+    pipes::stack(addresses, ChannelConfig::default())
 }
 
 /// Returns a client and a server, and the task that carries their packets.
 fn pair() -> (Stack, Stack, JoinHandle<()>) {
     let (client, a) = stack(&["10.77.0.1/24", "fd77::1/64"]);
     let (server, b) = stack(&["10.77.0.2/24", "fd77::2/64"]);
-    let ((mut from_a, mut to_a), (mut from_b, mut to_b)) = (a.into_split(), b.into_split());
-    let carried = tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                Some(packet) = from_a.recv() => { let _ = to_b.send(packet).await; }
-                Some(packet) = from_b.recv() => { let _ = to_a.send(packet).await; }
-                else => return,
-            }
-        }
-    });
-    (client, server, carried)
+    (client, server, tokio::spawn(pipes::carry(a, b)))
 }
 
 /// Connects, and sends the name that the server gives itself back.
@@ -138,6 +125,33 @@ async fn destinations_that_no_packet_can_have_are_refused() {
     assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
     drop(first);
     TcpListener::bind_any(&server, everything(1..=9)).expect("free again");
+}
+
+/// The LAND attack: a packet from an address to itself, which the stack answers for without owning it.
+#[tokio::test]
+async fn a_packet_from_a_destination_to_itself_is_dropped() {
+    let (stack, mut pipe) = stack(&["10.77.0.2/24"]);
+    stack.add_any_address(prefix("0.0.0.0/0")).expect("added");
+    let _listener = TcpListener::bind_any(&stack, everything(1..=u16::MAX)).expect("bind");
+    let syn = |from: [u8; 4]| {
+        let tcp = forge::tcp(80, 80, 1, 0, flag::SYN, &[]);
+        forge::sealed(forge::ipv4_with(
+            from.into(),
+            [192, 0, 2, 1].into(),
+            forge::TCP,
+            &[],
+            &tcp,
+        ))
+    };
+    pipe.send(syn([192, 0, 2, 1])).await.expect("sent");
+    pipe.send(syn([198, 51, 100, 1])).await.expect("sent");
+    let answer = timeout(LIMIT, pipe.recv()).await.expect("an answer");
+    assert_eq!(
+        answer.expect("a packet")[16..20],
+        [198, 51, 100, 1],
+        "to the other sender"
+    );
+    assert_eq!(stack.counters().dropped(DropReason::IpSourceInvalid), 1);
 }
 
 /// Echoes until the peer closes.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use netstack::device::channel::{ChannelConfig, PacketPipe, channel};
+use netstack::device::channel::{ChannelConfig, PacketPipe};
 use netstack::net::{EndReason, ShutdownReport, Stack, TcpListener, TcpStream, UdpSocket};
 use netstackd::probe::now;
+use tests::pipes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -20,34 +21,16 @@ const LIMIT: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_millis(100);
 
 fn stack(address: &str) -> (Stack, PacketPipe) {
-    let (device, pipe) = channel(ChannelConfig {
+    let config = ChannelConfig {
         mtu: 9_000,
         ..ChannelConfig::default()
-    });
-    let stack = Stack::builder()
-        .address(address.parse().expect("an address"), 24)
-        .start(vec![Box::new(device)])
-        .expect("a stack");
-    (stack, pipe)
-}
-
-/// Carries packets between two stacks in a task of this runtime.
-fn join(a: PacketPipe, b: PacketPipe) -> JoinHandle<()> {
-    let ((mut from_a, mut to_a), (mut from_b, mut to_b)) = (a.into_split(), b.into_split());
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                Some(packet) = from_a.recv() => { let _ = to_b.send(packet).await; }
-                Some(packet) = from_b.recv() => { let _ = to_a.send(packet).await; }
-                else => return,
-            }
-        }
-    })
+    };
+    pipes::stack(&[address], config)
 }
 
 fn pair() -> (Stack, Stack, JoinHandle<()>) {
-    let ((client, a), (server, b)) = (stack("10.77.0.1"), stack("10.77.0.2"));
-    (client, server, join(a, b))
+    let ((client, a), (server, b)) = (stack("10.77.0.1/24"), stack("10.77.0.2/24"));
+    (client, server, tokio::spawn(pipes::carry(a, b)))
 }
 
 fn server(port: u16) -> SocketAddr {

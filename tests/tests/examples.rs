@@ -2,10 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 
-use tests::world::{in_namespace, ip};
+use tests::world::{Running, in_namespace, ip};
 
 /// Runs a program to its end; returns what it prints.
 fn output_of(program: &str) -> String {
@@ -26,16 +26,6 @@ fn a_run_on_virtual_time_repeats() {
     let first = run();
     assert!(first.starts_with("100 answers in "), "{first}");
     assert_eq!(run(), first);
-}
-
-/// The example as a process, killed when the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

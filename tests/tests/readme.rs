@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use netstackd::probe::now;
 use netstackd::probe::ping::Pinger;
-use tests::world::in_namespace;
+use tests::world::{Running, in_namespace};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// The example's source, relative to the workspace. The README names it, too.
@@ -20,16 +20,6 @@ const START_WITHIN: Duration = Duration::from_secs(20);
 fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-
-/// The example as a process, killed when the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -7,16 +7,15 @@ use netstack::base::{Config, Counters, Instant};
 use netstack::device::Device as _;
 use netstack::device::memory::{self, LinkConfig};
 use netstack::engine::sim::Simulation;
-use netstack::ip::pmtu::Path;
-use netstack::ip::send::{TxParams, tcp_packet};
 use netstack::net::{Stack, TcpListener};
 use netstack::stack::Host;
-use packet::frame::{Chunks, TxPacket};
+use packet::frame::TxPacket;
 use packet::ip::{IpPacket, Ipv4};
 use packet::tcp::{TcpFlags, TcpHeader, TcpView};
 use packet::{Buffers, RxChecksum};
+use tools::virtual_stack::segment;
 
-fn segment(seq: u32, ack: u32, flags: TcpFlags) -> TxPacket {
+fn from_client(seq: u32, ack: u32, flags: TcpFlags) -> TxPacket {
     let from: SocketAddr = "10.77.0.1:4000".parse().expect("address");
     let to: SocketAddr = "10.77.0.2:7".parse().expect("address");
     let header = TcpHeader {
@@ -26,17 +25,7 @@ fn segment(seq: u32, ack: u32, flags: TcpFlags) -> TxPacket {
         window: 65_535,
         ..TcpHeader::default()
     };
-    let params = TxParams {
-        path: Path {
-            mtu: 1_500,
-            dont_fragment: true,
-        },
-        ttl: 64,
-        traffic_class: 0,
-        flow_label: 0,
-        offload: netstack::base::OffloadCaps::default(),
-    };
-    tcp_packet(from, to, &header, Chunks::new(), 1_460, &params, || 0).expect("packet")
+    segment(from, to, &header, &[]).expect("a packet")
 }
 
 #[test]
@@ -72,16 +61,16 @@ fn a_port_reused_in_the_turn_that_freed_it() {
             .collect::<Vec<_>>()
     };
 
-    let answers = exchange(vec![segment(100, 0, TcpFlags::SYN)]);
+    let answers = exchange(vec![from_client(100, 0, TcpFlags::SYN)]);
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(answers[0].flags, TcpFlags::SYN | TcpFlags::ACK);
     let ours = answers[0].seq.wrapping_add(1);
-    let answers = exchange(vec![segment(101, ours, TcpFlags::ACK)]);
+    let answers = exchange(vec![from_client(101, ours, TcpFlags::ACK)]);
     assert!(answers.is_empty(), "{answers:?}");
 
     let answers = exchange(vec![
-        segment(101, ours, TcpFlags::RST | TcpFlags::ACK),
-        segment(90_000, 0, TcpFlags::SYN),
+        from_client(101, ours, TcpFlags::RST | TcpFlags::ACK),
+        from_client(90_000, 0, TcpFlags::SYN),
     ]);
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(

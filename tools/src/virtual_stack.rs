@@ -6,19 +6,23 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use netstack::base::counters::{Counter, DropReason};
 use netstack::base::{Config, Counters, Instant, LinkCaps, OffloadCaps};
 use netstack::device::{Device, Unpark};
 use netstack::engine::worker::Worker;
+use netstack::ip::pmtu::Path;
+use netstack::ip::send::{SendError, TxParams, tcp_packet};
 use netstack::net::Stack;
 use netstack::stack::Host;
 use netstack::stack::SetupError;
 use packet::frame::{RxPacket, TxPacket};
-use packet::{Buffers, RxChecksum};
+use packet::tcp::TcpHeader;
+use packet::{Buffers, Payload, RxChecksum};
 
 /// Turns at one instant after which the stack counts as never idle.
 const TURNS_PER_INSTANT: usize = 100_000;
@@ -90,8 +94,7 @@ impl Device for Queues {
 
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
         for packet in batch.drain(..) {
-            let mut bytes = packet.head.as_slice().to_vec();
-            bytes.extend(packet.payload.to_vec());
+            let bytes = bytes_of(&packet);
             counters.add(Counter::PacketsOut, 1);
             counters.add(Counter::BytesOut, bytes.len() as u64);
             self.sent.push(bytes);
@@ -106,6 +109,43 @@ impl Device for Queues {
     fn unparker(&self) -> Arc<dyn Unpark> {
         Arc::new(Awake)
     }
+}
+
+/// Returns a packet as it is on the link.
+pub fn bytes_of(packet: &TxPacket) -> Vec<u8> {
+    let mut bytes = packet.head.as_slice().to_vec();
+    bytes.extend(packet.payload.to_vec());
+    bytes
+}
+
+/// Builds the packet of a peer with a TCP segment, whose header needs no ports.
+///
+/// # Errors
+///
+/// The headers cannot be written, or the packet does not fit an MTU of 1,500 bytes.
+pub fn segment(
+    from: SocketAddr,
+    to: SocketAddr,
+    header: &TcpHeader,
+    payload: &[u8],
+) -> Result<TxPacket, SendError> {
+    let params = TxParams {
+        path: Path {
+            mtu: 1_500,
+            dont_fragment: true,
+        },
+        ttl: 64,
+        traffic_class: 0,
+        flow_label: 0,
+        offload: OffloadCaps::default(),
+    };
+    let header = TcpHeader {
+        src_port: from.port(),
+        dst_port: to.port(),
+        ..*header
+    };
+    let payload = Payload::from(Bytes::copy_from_slice(payload));
+    tcp_packet(from, to, &header, payload.into(), 1_460, &params, || 0)
 }
 
 /// A stack with one worker.

@@ -92,7 +92,7 @@ fn with_tcp(header: &TcpHeader, total: usize, edit: impl Fn(&mut [u8])) -> Vec<u
     [head.as_slice(), &segment].concat()
 }
 
-/// An IPv4/TCP packet of `total` bytes.
+/// Returns an IPv4/TCP packet of `total` bytes.
 pub(crate) fn ipv4_tcp(total: usize, timestamps: bool) -> Vec<u8> {
     with_tcp(&tcp_header(timestamps), total, |_| ())
 }
@@ -111,7 +111,7 @@ pub(crate) fn ipv4_tcp_sack(total: usize) -> Vec<u8> {
     with_tcp(&header, total, |_| ())
 }
 
-/// An IPv6/UDP packet of `total` bytes, with `extensions` (which begin with `first`) in between.
+/// Returns an IPv6/UDP packet of `total` bytes, with `extensions` (which begin with `first`) in between.
 pub(crate) fn ipv6_udp(total: usize, first: IpProto, extensions: &[u8]) -> Vec<u8> {
     let fields = fields(true, first);
     let data = payload(total - 48 - extensions.len());

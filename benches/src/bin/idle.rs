@@ -11,14 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use benches::host;
 use clap::Parser;
-use netstack::base::{Config, OffloadCaps};
-use netstack::ip::pmtu::Path;
-use netstack::ip::send::{TxParams, tcp_packet};
+use netstack::base::Config;
 use netstack::net::{TcpListener, TcpStream};
+use packet::RxChecksum;
 use packet::ip::{IpPacket, Ipv4};
 use packet::tcp::{TcpFlags, TcpHeader, TcpOptions, TcpView, Timestamps};
-use packet::{Payload, RxChecksum};
-use tools::virtual_stack::VirtualStack;
+use tools::virtual_stack::{VirtualStack, bytes_of};
 
 const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const REQUEST: &[u8] = b"a request of thirty-two bytes...";
@@ -140,8 +138,6 @@ fn segment(peer: &Peer, now: Duration, flags: TcpFlags, payload: &'static [u8]) 
     let to = SocketAddr::new(OURS, 7);
     let is_syn = flags.contains(TcpFlags::SYN);
     let header = TcpHeader {
-        src_port: from.port(),
-        dst_port: to.port(),
         seq: peer.seq,
         ack: if is_syn { 0 } else { peer.ack },
         flags,
@@ -158,22 +154,8 @@ fn segment(peer: &Peer, now: Duration, flags: TcpFlags, payload: &'static [u8]) 
         },
         ..TcpHeader::default()
     };
-    let params = TxParams {
-        path: Path {
-            mtu: 1_500,
-            dont_fragment: true,
-        },
-        ttl: 64,
-        traffic_class: 0,
-        flow_label: 0,
-        offload: OffloadCaps::default(),
-    };
-    let payload = Payload::from(bytes::Bytes::from_static(payload));
-    let packet = tcp_packet(from, to, &header, payload.into(), 1_460, &params, || 0)
-        .map_err(|e| anyhow!("{e:?}"))?;
-    let mut bytes = packet.head.as_slice().to_vec();
-    bytes.extend(packet.payload.to_vec());
-    Ok(bytes)
+    let packet = tools::virtual_stack::segment(from, to, &header, payload)?;
+    Ok(bytes_of(&packet))
 }
 
 /// Returns the mean time of an echo through one connection that stays busy.

@@ -41,7 +41,7 @@ impl Moved {
     }
 }
 
-/// A connection with CUBIC (whatever the default of the host is), no Nagle, and time limits.
+/// Returns a connection with CUBIC (whatever the default of the host is), no Nagle, and time limits.
 pub fn connect(to: SocketAddr) -> Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket

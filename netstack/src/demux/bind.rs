@@ -48,7 +48,7 @@ impl Destinations {
     /// Checks that packets can have these destinations.
     ///
     /// # Errors
-    /// What is wrong, and what to do.
+    /// No packet can have these destinations: the error says why, and what to do.
     pub fn check(&self) -> Result<(), &'static str> {
         if self.prefixes.is_empty() {
             Err("no prefix was given: 0.0.0.0/0 and ::/0 are all addresses")
@@ -200,7 +200,6 @@ impl<T> BindTable<T> {
         self.any_owner(dst).or(wildcard)
     }
 
-    #[cold]
     fn any_owner(&self, dst: SocketAddr) -> Option<&T> {
         let matching = self.any.iter().filter_map(|(destinations, value)| {
             let len = destinations.specificity(dst)?;

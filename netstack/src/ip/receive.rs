@@ -80,6 +80,10 @@ pub fn classify<I: Ip>(
     if let Err(reason) = addresses.check_source(src) {
         return Delivery::Drop(reason);
     }
+    // The LAND attack, at an address that the host answers for without owning it.
+    if src == dst {
+        return Delivery::Drop(DropReason::IpSourceInvalid);
+    }
     if packet.header_len() > I::FIXED_HEADER_LEN && is_source_routed(packet) {
         return Delivery::Drop(DropReason::IpSourceRouted);
     }

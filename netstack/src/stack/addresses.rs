@@ -20,7 +20,8 @@ pub fn add(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
         .change(|addressing| addressing.add(prefix))
 }
 
-/// Removes an address, and resets its connections. Connections of other addresses are not disturbed.
+/// Removes an address, and resets its connections. Connections of other addresses are not disturbed, and sockets
+/// that are bound to the address stay bound: they receive again if it comes back.
 ///
 /// # Errors
 /// The host does not have it, or no other one.

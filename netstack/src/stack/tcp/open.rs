@@ -41,6 +41,12 @@ pub(crate) fn connect(
         abort(host, &connection);
         return Err(ended);
     }
+    // So does the removal of an address.
+    let addressing = host.ip.addressing.get();
+    if let Err(removed) = addressing.check_bind("connect", &local) {
+        abort(host, &connection);
+        return Err(removed);
+    }
     Ok(connection)
 }
 
