@@ -1,6 +1,6 @@
 //! Echo requests of many sizes, whole and in fragments.
 
-use netstackd::child::Counts;
+use netstackd::child::{Counts, Daemon};
 use netstackd::probe::ping::{MAX_PING_BYTES, Pinger};
 use tests::program;
 use tests::world::{BOTH, in_namespace, serve};
@@ -43,6 +43,30 @@ fn pings(flags: &[&str]) {
 #[test]
 fn ping_with_offload() {
     pings(&["--offload", "auto", "--queues", "2"]);
+}
+
+#[test]
+fn an_address_without_a_subnet_is_pinged_from_its_peer() {
+    in_namespace(|| {
+        let flags = [
+            "--tun",
+            "t0",
+            "--addr",
+            "10.50.0.2/32",
+            "--host-addr",
+            "172.16.9.1",
+        ];
+        let flags_v6 = ["--addr6", "fd50::2/128", "--host-addr6", "fd51::9"];
+        let daemon = Daemon::start(program!(), &[&flags[..], &flags_v6].concat());
+        let _daemon = daemon.unwrap_or_else(|failure| panic!("{failure}"));
+        for target in ["10.50.0.2", "fd50::2"] {
+            let target = target.parse().expect("an address");
+            let mut pinger = Pinger::new(target, 0x7003).expect("a raw socket");
+            pinger
+                .ping(56)
+                .unwrap_or_else(|why| panic!("{target}: {why}"));
+        }
+    });
 }
 
 #[test]

@@ -128,24 +128,21 @@ fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
 type Opened = (Vec<Box<dyn Device>>, Option<Capture>);
 
 fn open_devices(settings: &Settings) -> Result<Opened, Failure> {
-    let config = TunConfig {
-        name: settings.tun.to_string(),
-        mtu: settings.mtu,
-        host_v4: settings.v4.map(|link| (link.host, link.ours.prefix_len())),
-        host_v6: settings.v6.map(|link| (link.host, link.ours.prefix_len())),
-        // Without a subnet, the kernel needs a route to the stack's address.
-        peer_v4: settings
-            .v4
-            .filter(|link| link.ours.prefix_len() == 32)
-            .map(|link| link.ours.addr()),
-        peer_v6: settings
-            .v6
-            .filter(|link| link.ours.prefix_len() == 128)
-            .map(|link| link.ours.addr()),
-        queues: settings.queues.get(),
-        offload: settings.offload,
-        ..TunConfig::new("")
-    };
+    let mut config = TunConfig::new(settings.tun.to_string());
+    config.mtu = settings.mtu;
+    config.queues = settings.queues.get();
+    config.offload = settings.offload;
+    // Without a subnet, the kernel needs a route to the stack's address.
+    if let Some(link) = settings.v4 {
+        let (ours, prefix) = (link.ours.addr(), link.ours.prefix_len());
+        config.host_v4 = Some((link.host, prefix));
+        config.peer_v4 = (prefix == 32).then_some(ours);
+    }
+    if let Some(link) = settings.v6 {
+        let (ours, prefix) = (link.ours.addr(), link.ours.prefix_len());
+        config.host_v6 = Some((link.host, prefix));
+        config.peer_v6 = (prefix == 128).then_some(ours);
+    }
     let devices = device::open(&config).map_err(|error| device_failure(error, settings))?;
     let Some(path) = &settings.pcap else {
         return Ok((devices, None));
