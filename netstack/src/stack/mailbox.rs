@@ -43,6 +43,13 @@ struct Arrival {
     rest: RxPacket,
 }
 
+/// A datagram on its way to another worker, in memory that may be kept beyond the turn.
+struct Departure {
+    payload: Held,
+    /// The datagram without its bytes.
+    rest: OutDatagram,
+}
+
 /// The reason why a packet was not handed over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HandOverError {
@@ -52,6 +59,16 @@ pub enum HandOverError {
     NoMemory,
 }
 
+impl Departure {
+    fn into_datagram(self) -> OutDatagram {
+        let payload = self.payload.into_payload();
+        OutDatagram {
+            payload,
+            ..self.rest
+        }
+    }
+}
+
 /// The way to one worker.
 pub struct Mailbox {
     id: u64,
@@ -59,7 +76,7 @@ pub struct Mailbox {
     /// Packets that another worker received, for flows that this one owns.
     arrivals: ArrayQueue<Arrival>,
     /// Datagrams to be sent through this worker's device queue.
-    departures: ArrayQueue<OutDatagram>,
+    departures: ArrayQueue<Departure>,
     /// The memory of the packets that wait here.
     account: Account,
     /// Tasks that wait for room in `departures`.
@@ -155,18 +172,20 @@ impl Mailbox {
     }
 
     /// Queues a datagram to be built and sent; gives it back when there is no room.
-    pub(crate) fn send_datagram(&self, datagram: OutDatagram) -> Result<(), OutDatagram> {
-        self.departures.push(datagram)?;
+    pub(crate) fn send_datagram(&self, mut datagram: OutDatagram) -> Result<(), OutDatagram> {
+        let Ok(payload) = self.account.hold(std::mem::take(&mut datagram.payload)) else {
+            // Memory that is lent for a turn reaches no application.
+            return Ok(());
+        };
+        let rest = datagram;
+        self.departures
+            .push(Departure { payload, rest })
+            .map_err(Departure::into_datagram)?;
         self.doorbell.ring();
         if self.is_closed() {
             while self.departures.pop().is_some() {}
         }
         Ok(())
-    }
-
-    /// Returns the account of the packets that wait here.
-    pub(crate) fn account(&self) -> &Account {
-        &self.account
     }
 
     /// Wakes `waker` when the worker has taken datagrams out.
@@ -218,7 +237,7 @@ impl Mailbox {
 
     /// Takes the next datagram to send.
     pub fn pop_departure(&self) -> Option<OutDatagram> {
-        self.departures.pop()
+        self.departures.pop().map(Departure::into_datagram)
     }
 
     /// Takes the next task that waits for room.
@@ -226,7 +245,7 @@ impl Mailbox {
         self.senders.pop()
     }
 
-    /// True if all queues are empty.
+    /// Returns true if all queues are empty.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
             && self.arrivals.is_empty()
@@ -310,7 +329,7 @@ mod tests {
         };
         assert_eq!(mailbox.hand_over(received(), &buffers), Ok(()));
         assert_eq!(buffers.reserve().in_use(), 0);
-        assert!(mailbox.account().pinned() >= 1_000);
+        assert!(mailbox.account.pinned() >= 1_000);
         let _all: Vec<_> = std::iter::from_fn(|| buffers.copy_exact(&[0; 100])).collect();
         assert_eq!(
             mailbox.hand_over(received(), &buffers),
@@ -320,6 +339,6 @@ mod tests {
             mailbox.pop_arrival().map(|packet| packet.data.len()),
             Some(1_000)
         );
-        assert_eq!(mailbox.account().pinned(), 0);
+        assert_eq!(mailbox.account.pinned(), 0);
     }
 }

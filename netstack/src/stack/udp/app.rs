@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use packet::Payload;
-use packet::buf::Account;
 
 use super::super::foreign::locked;
 use super::super::host::Host;
@@ -326,20 +325,17 @@ pub(crate) fn poll_send(
         Ok(flow) => flow,
         Err(error) => return Poll::Ready(Err(error)),
     };
-    let datagram = |payload: &mut Payload, account: &Account| {
-        let payload = account.hold(std::mem::take(payload)).ok()?;
-        Some(OutDatagram {
-            flow,
-            ttl: socket.ttl(),
-            payload,
-        })
+    let datagram = |payload: &mut Payload| OutDatagram {
+        flow,
+        ttl: socket.ttl(),
+        payload: std::mem::take(payload),
     };
     if let Some(index) = host.workers.current() {
         let mailbox = &host.workers[index].mailbox;
         let room = worklist::with(mailbox.id(), |list| {
             let room = list.datagrams.len() < DATAGRAMS_PER_TURN;
             if room {
-                list.datagrams.extend(datagram(payload, mailbox.account()));
+                list.datagrams.push(datagram(payload));
             }
             room
         });
@@ -354,14 +350,10 @@ pub(crate) fn poll_send(
     }
     let index = usize::from(flow.remote().port() ^ flow.local().port()) % host.workers.count();
     let mailbox = &host.workers[index].mailbox;
-    let Some(datagram) = datagram(payload, mailbox.account()) else {
-        // Memory that is lent for a turn reaches no application.
-        return Poll::Ready(Ok(()));
-    };
-    match mailbox.send_datagram(datagram) {
+    match mailbox.send_datagram(datagram(payload)) {
         Ok(()) => Poll::Ready(Ok(())),
         Err(back) => {
-            *payload = back.payload.into_payload();
+            *payload = back.payload;
             if let Some(waker) = wait.waker() {
                 mailbox.wake_when_drained(waker.clone());
             }

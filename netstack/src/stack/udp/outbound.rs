@@ -34,9 +34,8 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
         }
     }
     let params = tx_params(turn, remote.ip(), datagram.ttl, 0);
-    let payload = datagram.payload.into_payload();
     let identification = &mut turn.worker.identification;
-    let packets = udp_packets(local, remote, payload.into(), &params, || {
+    let packets = udp_packets(local, remote, datagram.payload.into(), &params, || {
         identification.next(local.ip(), remote.ip(), IpProto::UDP.0)
     });
     match packets {

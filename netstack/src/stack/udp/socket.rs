@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use lockorder::Mutex;
-use packet::buf::Held;
+use packet::Payload;
 
 use super::super::levels;
 use super::super::waiters::WakerSlot;
@@ -68,7 +68,7 @@ pub(crate) struct SocketState {
 pub struct OutDatagram {
     pub(crate) flow: FlowKey,
     pub(crate) ttl: u8,
-    pub(crate) payload: Held,
+    pub(crate) payload: Payload,
 }
 
 impl fmt::Debug for BoundSocket {

@@ -39,7 +39,7 @@ impl SocketTable {
         })
     }
 
-    /// True if a socket of that family uses the port.
+    /// Returns true if a socket of that family uses the port.
     pub(crate) fn is_port_used<L>(&self, ctx: &mut LockCtx<'_, L>, ipv6: bool, port: u16) -> bool
     where
         L: LockBefore<levels::Tables>,
