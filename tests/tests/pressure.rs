@@ -110,6 +110,8 @@ fn clients_that_never_read(memory: &Memory<'_>, count: usize, mss: u32) {
             full.get("memory_level"),
         );
         assert!(full.get("memory_allocated") <= full.get("memory_limit"));
+        // Each has its share: nobody had to be given up.
+        assert_eq!(hogs.len(), count, "clients that are left");
         others_are_served();
         // Those that hold may still write and be heard; their ends are heard, too.
         drop(hogs);
