@@ -117,7 +117,7 @@ fn ordered_nested(
     *b
 }
 
-/// The instructions of a function of this example, without what says only where it lies.
+/// Returns the instructions of a function of this example, without what says only where it lies.
 fn instructions(listing: &str, function: &str) -> Vec<String> {
     let begin = format!("<same_code::{function}>:");
     listing

@@ -216,7 +216,7 @@ fn remember<L: Level>(last: Entry, at: At) {
     }
 }
 
-/// The message for a level that is waited for under one that it does not come after.
+/// Returns the message for a level that is waited for under one that it does not come after.
 fn out_of_order<L: Level>(bad: Entry, chain: &[Entry], at: At) -> String {
     let graph = L::Domain::GRAPH;
     let name = |level: u16| {
@@ -267,7 +267,7 @@ fn out_of_order<L: Level>(bad: Entry, chain: &[Entry], at: At) -> String {
     text
 }
 
-/// The shortest way from one level to another along the pairs that `step` knows.
+/// Returns the shortest way from one level to another along the pairs that `step` knows.
 fn way<S>(
     from: u16,
     to: u16,
@@ -365,7 +365,7 @@ impl Seen {
         None
     }
 
-    /// The pairs that lead from one domain to another.
+    /// Returns the pairs that lead from one domain to another.
     fn chain(&self, from: TypeId, to: TypeId) -> Option<Vec<(Begun, Begun)>> {
         let mut parent: BTreeMap<TypeId, (Begun, Begun)> = BTreeMap::new();
         let mut queue = std::collections::VecDeque::from([from]);

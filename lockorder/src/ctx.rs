@@ -64,7 +64,7 @@ impl<C: Context> Context for &mut C {
 }
 
 impl<'k, L> LockCtx<'k, L> {
-    /// A context, where an acquisition (or the key) has established what it says.
+    /// Returns a context, where an acquisition (or the key) has established what it says.
     #[inline]
     pub(crate) const fn mint() -> Self {
         LockCtx {
@@ -167,7 +167,7 @@ impl<'k, L> LockCtx<'k, L> {
     }
 }
 
-/// The context below an acquisition of level `M`.
+/// Returns the context below an acquisition of level `M`.
 #[inline]
 pub(crate) fn child<'k, C: Context, M>(_ctx: &'k mut C) -> LockCtx<'k, M>
 where
@@ -176,7 +176,7 @@ where
     LockCtx::mint()
 }
 
-/// The right to acquire several locks of one later level, while the context is borrowed.
+/// Returns the right to acquire several locks of one later level, while the context is borrowed.
 ///
 /// The permit itself does not keep the borrow: the caller must borrow the context for as long as
 /// the locks acquired with it are held.

@@ -118,26 +118,26 @@ impl Graph {
         }
     }
 
-    /// The path of the domain's type, such as `app::levels::App`.
+    /// Returns the path of the domain's type, such as `app::levels::App`.
     #[must_use]
     pub const fn path(&self) -> &'static str {
         self.path
     }
 
-    /// The edges to and from other domains, closed over the levels of this one.
+    /// Returns the edges to and from other domains, closed over the levels of this one.
     #[must_use]
     pub const fn externs(&self) -> &'static [Extern] {
         self.externs
     }
 
-    /// The levels in a topological order, the root (the domain) first. A level's
+    /// Returns the levels in a topological order, the root (the domain) first. A level's
     /// [`INDEX`](crate::Place::INDEX) is its place here.
     #[must_use]
     pub const fn levels(&self) -> &'static [LevelInfo] {
         self.levels
     }
 
-    /// The edges as written, groups multiplied out, not closed.
+    /// Returns the edges as written, groups multiplied out, not closed.
     #[must_use]
     pub const fn edges(&self) -> &'static [Edge] {
         self.edges
@@ -163,7 +163,7 @@ impl Graph {
                 .is_some_and(|word| word >> (before % 64) & 1 == 1)
     }
 
-    /// The graph in Graphviz's language.
+    /// Returns the graph in Graphviz's language.
     ///
     /// ```
     /// # mod levels { lockorder::lock_order! { pub domain D; level A; D => A; } }

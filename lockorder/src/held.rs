@@ -119,7 +119,7 @@ impl Held {
         self.unordered.get()
     }
 
-    /// The listed ones, in the order of their acquisition.
+    /// Returns the listed ones, in the order of their acquisition.
     pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> {
         self.entries[..self.listed.get()].iter().map(Cell::get)
     }

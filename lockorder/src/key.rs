@@ -29,7 +29,7 @@ pub struct Key<D: Domain> {
 unsafe impl<D: Domain + crate::ctx::sealed::OnAnyThread> Send for Key<D> {}
 
 impl<D: Domain> Key<D> {
-    /// The value, once its uniqueness is established.
+    /// Returns the value, once its uniqueness is established.
     #[inline]
     const fn mint() -> Self {
         Key {

@@ -161,7 +161,7 @@ impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
 }
 
 impl<L: Level, T: ?Sized, R: RawMutex> Mutex<L, T, R> {
-    /// The raw library's mutex.
+    /// Returns the raw library's mutex.
     #[inline]
     pub(crate) fn raw(&self) -> &lock_api::Mutex<R, T> {
         &self.inner
@@ -256,7 +256,7 @@ impl<'k, L: Level, T: ?Sized, R: RawMutex> MutexGuard<'k, L, T, R> {
         }
     }
 
-    /// The raw library's guard. It must stay a hold of the same lock.
+    /// Returns the raw library's guard. It must stay a hold of the same lock.
     #[inline]
     pub(crate) fn raw_mut(&mut self) -> &mut lock_api::MutexGuard<'k, R, T> {
         &mut self.inner

@@ -251,7 +251,7 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
 }
 
 impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
-    /// The raw library's lock.
+    /// Returns the raw library's lock.
     #[inline]
     pub(crate) fn raw(&self) -> &lock_api::RwLock<R, T> {
         &self.inner

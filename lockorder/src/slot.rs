@@ -31,7 +31,7 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// A free slot.
+    /// Returns a free slot.
     #[doc(hidden)]
     #[must_use]
     #[allow(clippy::new_without_default)]

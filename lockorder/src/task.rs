@@ -74,7 +74,7 @@ pub struct TaskCtx<'t, L> {
 }
 
 impl<L> TaskCtx<'_, L> {
-    /// The context of another level, in the same scope.
+    /// Returns the context of another level, in the same scope.
     #[inline]
     fn child<M>(&self) -> TaskCtx<'_, M> {
         TaskCtx {

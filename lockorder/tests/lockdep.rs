@@ -27,7 +27,7 @@ fn panic_in<R>(f: impl FnOnce() -> R) -> String {
     }
 }
 
-/// The lines of a message, without the positions.
+/// Returns the lines of a message, without the positions.
 fn words(message: &str) -> Vec<String> {
     message
         .lines()

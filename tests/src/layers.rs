@@ -123,7 +123,7 @@ pub fn check(root: &Path) -> (Vec<Violation>, usize, usize) {
     (violations, files, paths)
 }
 
-/// The violations in `text`, read as if it were the module `module` (`netstack::ip::route`).
+/// Returns the violations in `text`, read as if it were the module `module` (`netstack::ip::route`).
 pub fn check_text(module: &str, text: &str) -> Vec<Violation> {
     let module: Segments = module.split("::").map(str::to_owned).collect();
     judge(Path::new("planted.rs"), &module, &paths_in(text, &module))
@@ -307,7 +307,7 @@ fn is_colons(tokens: &[TokenTree]) -> bool {
     colon(0) && colon(1)
 }
 
-/// True if the token at `at` continues a path (`… :: name`); a leading `::name` does not.
+/// Returns true if the token at `at` continues a path (`… :: name`); a leading `::name` does not.
 fn follows_path(tokens: &[TokenTree], at: usize) -> bool {
     at >= 3 && is_colons(&tokens[at - 2..]) && is_name(&tokens[at - 3])
 }

@@ -69,7 +69,7 @@ fn sack_permitted() -> Vec<u8> {
     [mss(48), vec![1, 1, 4, 2, 1, 3, 3, 7]].concat()
 }
 
-/// A SACK option of these blocks.
+/// Returns a SACK option of these blocks.
 fn sack(blocks: &[(u32, u32)]) -> Vec<u8> {
     let mut option = vec![1, 1, 5, 2 + 8 * blocks.len() as u8];
     for (left, right) in blocks {

@@ -51,7 +51,7 @@ fn emit_type(template: &Template, node: &Node) -> TokenStream {
     )
 }
 
-/// The whole expansion of a checked order.
+/// Returns the whole expansion of a checked order.
 pub(crate) fn emit(declaration: &Declaration, order: &Order) -> TokenStream {
     let mut tokens = emit_types(declaration);
     tokens.extend(emit_unsafe(declaration));
@@ -93,7 +93,7 @@ pub(crate) fn emit(declaration: &Declaration, order: &Order) -> TokenStream {
     tokens
 }
 
-/// An empty block of the caller's word `unsafe` alone. The implementations have spans of the
+/// Returns an empty block of the caller's word `unsafe` alone. The implementations have spans of the
 /// expansion, which lints do not look at; this one has the caller's, so that a call by hand does
 /// not get past `forbid(unsafe_code)`.
 fn emit_unsafe(declaration: &Declaration) -> TokenStream {
@@ -147,7 +147,7 @@ fn emit_domain(declaration: &Declaration, order: &Order, position: &[usize]) -> 
     )
 }
 
-/// The levels of the graph, in its order.
+/// Returns the levels of the graph, in its order.
 fn graph_levels(declaration: &Declaration, order: &Order) -> Vec<TokenTree> {
     let krate = ("__krate", declaration.krate.as_slice());
     let level = Template::new("__krate::graph::LevelInfo::__new(__name, __doc, __rank),");
@@ -170,7 +170,7 @@ fn graph_levels(declaration: &Declaration, order: &Order) -> Vec<TokenTree> {
         .collect()
 }
 
-/// The edges of the graph as written, without those to other domains.
+/// Returns the edges of the graph as written, without those to other domains.
 fn graph_edges(declaration: &Declaration, order: &Order, position: &[usize]) -> Vec<TokenTree> {
     let krate = ("__krate", declaration.krate.as_slice());
     let places = order.places();
@@ -187,7 +187,7 @@ fn graph_edges(declaration: &Declaration, order: &Order, position: &[usize]) -> 
         .collect()
 }
 
-/// The closure as rows of bits, each in words of 64.
+/// Returns the closure as rows of bits, each in words of 64.
 fn closure(order: &Order) -> Vec<TokenTree> {
     let mut words = Vec::new();
     for after in &order.sorted {
@@ -204,7 +204,7 @@ fn closure(order: &Order) -> Vec<TokenTree> {
     list.into_iter().collect()
 }
 
-/// The edges that lead to another domain, or from one, closed over the levels of this one.
+/// Returns the edges that lead to another domain, or from one, closed over the levels of this one.
 fn externs(declaration: &Declaration, order: &Order, position: &[usize]) -> Vec<TokenTree> {
     let after = Template::new(
         "__krate::graph::Extern::__after(__place, <__path as __krate::Domain>::GRAPH),",

@@ -29,7 +29,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// The number of nodes that are places of this domain.
+    /// Returns the number of nodes that are places of this domain.
     pub(crate) fn places(&self) -> usize {
         self.before.len() - self.externs.len()
     }
@@ -237,7 +237,7 @@ fn unknown(name: &Ident, declaration: &Declaration) -> String {
     format!("unknown lock level `{name}` in domain `{domain}`: declare it with `level {name};`")
 }
 
-/// The cycle that `from => to` would close, as `from → to → … → from`.
+/// Returns the cycle that `from => to` would close, as `from → to → … → from`.
 fn cycle(names: &[String], edges: &[(usize, usize)], from: usize, to: usize) -> String {
     // The shortest path from `to` back to `from`, by breadth.
     let mut parent = vec![usize::MAX; names.len()];
@@ -262,7 +262,7 @@ fn cycle(names: &[String], edges: &[(usize, usize)], from: usize, to: usize) -> 
     names.join(" → ")
 }
 
-/// A topological order that keeps to the order written where it may, and the ranks.
+/// Returns a topological order that keeps to the order written where it may, and the ranks.
 fn sort(before: &[Bits], edges: &[(usize, usize)]) -> (Vec<usize>, Vec<usize>) {
     let count = before.len();
     let predecessors = |node: usize| (0..count).filter(|n| before[node].contains(*n)).count();

@@ -39,7 +39,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// The text of the doc comments, lines joined by `\n`.
+    /// Returns the text of the doc comments, lines joined by `\n`.
     pub(crate) fn doc(&self) -> String {
         let mut lines = Vec::new();
         for attribute in &self.attributes {

@@ -82,7 +82,7 @@ impl Cursor {
         token
     }
 
-    /// The span of the next token.
+    /// Returns the span of the next token.
     pub(crate) fn span(&self) -> Span {
         self.peek().map_or(self.end, TokenTree::span)
     }
@@ -163,13 +163,13 @@ fn flatten(stream: TokenStream, tokens: &mut Vec<TokenTree>) {
     }
 }
 
-/// The name without the `r#` of a raw identifier.
+/// Returns the name without the `r#` of a raw identifier.
 pub(crate) fn unraw(ident: &Ident) -> String {
     let text = ident.to_string();
     text.strip_prefix("r#").map(str::to_owned).unwrap_or(text)
 }
 
-/// The value of a string literal.
+/// Returns the value of a string literal.
 pub(crate) fn unescape(literal: &Literal) -> Option<String> {
     let text = literal.to_string();
     if let Some(raw) = text.strip_prefix('r') {
@@ -223,7 +223,7 @@ impl Template {
         Template(stream.into_iter().collect())
     }
 
-    /// The tokens, with `values` in their places; those of the template itself get `span`.
+    /// Returns the tokens, with `values` in their places; those of the template itself get `span`.
     pub(crate) fn fill(&self, span: Option<Span>, values: &[(&str, &[TokenTree])]) -> TokenStream {
         fill(&self.0, span, values)
     }
@@ -259,17 +259,17 @@ fn fill(tokens: &[TokenTree], span: Option<Span>, values: &[(&str, &[TokenTree])
     filled.into_iter().collect()
 }
 
-/// A string literal as a value for a template.
+/// Returns a string literal as a value for a template.
 pub(crate) fn string(text: &str) -> [TokenTree; 1] {
     [TokenTree::Literal(Literal::string(text))]
 }
 
-/// A number without a suffix as a value for a template.
+/// Returns a number without a suffix as a value for a template.
 pub(crate) fn number(value: usize) -> [TokenTree; 1] {
     [TokenTree::Literal(Literal::usize_unsuffixed(value))]
 }
 
-/// An identifier as a value for a template.
+/// Returns an identifier as a value for a template.
 pub(crate) fn word(ident: &Ident) -> [TokenTree; 1] {
     [TokenTree::Ident(ident.clone())]
 }

@@ -39,7 +39,7 @@ pub struct DomainCycle {
 }
 
 impl DomainCycle {
-    /// The paths of the domains: each comes before the next one, and the last before the first.
+    /// Returns the paths of the domains: each comes before the next one, and the last before the first.
     #[must_use]
     pub fn domains(&self) -> &[&'static str] {
         &self.domains[..self.length]
@@ -165,7 +165,7 @@ impl Domains {
         }
     }
 
-    /// The index of the domain, added if it is new; `None` if there is no room.
+    /// Returns the index of the domain, added if it is new; `None` if there is no room.
     const fn add(&mut self, graph: &'static Graph) -> Option<usize> {
         let mut index = 0;
         while index < self.count {

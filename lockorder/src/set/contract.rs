@@ -82,7 +82,7 @@ pub unsafe trait OneLock {
     /// True if the lock lies inside the value.
     const INLINE: bool;
 
-    /// The address of the lock.
+    /// Returns the address of the lock.
     fn address(&self) -> usize;
 }
 
@@ -179,7 +179,7 @@ pub unsafe trait Locks: Shape {
     /// Returns the number of locks.
     fn count(&self) -> usize;
 
-    /// The address of the lock at that index.
+    /// Returns the address of the lock at that index.
     fn address(&self, index: usize) -> usize;
 
     /// Sorts by address.
@@ -240,7 +240,7 @@ pub unsafe trait Lockable<M>: Locks + for<'d> Data<'d, M> {
         permit: Permit<'k, Self::Level>,
     ) -> bool;
 
-    /// The guards, all of which must have been acquired.
+    /// Returns the guards, all of which must have been acquired.
     fn finish<'k>(slots: Self::Slots<'k>) -> Self::Guard<'k>
     where
         Self: 'k;

@@ -59,7 +59,7 @@ impl Order {
         self.after.len()
     }
 
-    /// The levels that may be taken under `held`, or those that may not.
+    /// Returns the levels that may be taken under `held`, or those that may not.
     fn next(&self, held: usize, legal: bool) -> Vec<usize> {
         (1..self.count())
             .filter(|level| self.after[*level][held] == legal)
@@ -129,7 +129,7 @@ fn acquisition(level: usize, random: &mut Random) -> (String, &'static str) {
     }
 }
 
-/// A module with an order, its locks, and walks down the order as functions.
+/// Returns a module with an order, its locks, and walks down the order as functions.
 pub(crate) fn legal(seed: u64) -> String {
     let mut random = Random::new(seed);
     let order = Order::new(&mut random);
@@ -167,7 +167,7 @@ pub(crate) fn legal(seed: u64) -> String {
     text
 }
 
-/// A program with legal ways to some level and one step from there that is not: the lines
+/// Returns a program with legal ways to some level and one step from there that is not: the lines
 /// that must be refused end in [`REFUSED`].
 pub(crate) fn illegal(seed: u64) -> String {
     let mut random = Random::new(seed ^ 0xdead);

@@ -74,7 +74,7 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
         self.index.len()
     }
 
-    /// True if there are no entries.
+    /// Returns true if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }

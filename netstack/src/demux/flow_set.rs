@@ -124,7 +124,7 @@ impl<T: HasFlow> FlowSet<T> {
         self.values.len()
     }
 
-    /// True if there are no values.
+    /// Returns true if there are no values.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }

@@ -25,7 +25,7 @@ fn unicast(bytes: &[u8]) -> Inbound {
     read(bytes, Cast::Unicast, EchoPolicy::default())
 }
 
-/// A TCP segment from `src` to `dst` with sequence number 0x01020304.
+/// Returns a TCP segment from `src` to `dst` with sequence number 0x01020304.
 fn segment(src: &str, dst: &str) -> Payload {
     let header = TcpHeader {
         src_port: 5000,

@@ -117,7 +117,7 @@ impl TcpStream {
         Ok(())
     }
 
-    /// True if Nagle's algorithm is off.
+    /// Returns true if Nagle's algorithm is off.
     ///
     /// # Errors
     /// Never fails; it returns a `Result` as tokio does.

@@ -58,14 +58,14 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// True if the program asked for the end.
+    /// Returns true if the program asked for the end.
     pub fn is_wanted(&self) -> bool {
         matches!(self, Self::Shutdown | Self::Aborted | Self::HandlesDropped)
     }
 }
 
 impl From<EndReason> for io::Error {
-    /// The kind is `NetworkDown` if a device failed, and `ConnectionAborted` otherwise.
+    /// Converts a reason to an error of the kind `NetworkDown` if a device failed, else `ConnectionAborted`.
     fn from(reason: EndReason) -> Self {
         let kind = match reason {
             EndReason::DeviceFailed { .. } => io::ErrorKind::NetworkDown,

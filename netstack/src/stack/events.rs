@@ -115,7 +115,7 @@ impl Subscription {
         drop(subscriber);
     }
 
-    /// True if there is a subscriber.
+    /// Returns true if there is a subscriber.
     #[inline]
     pub(crate) fn is_some(&self) -> bool {
         self.is_some.load(Ordering::Acquire)

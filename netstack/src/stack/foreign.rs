@@ -117,7 +117,7 @@ impl<T: ForeignValue> Drop for Foreign<T> {
     }
 }
 
-/// True if something was dropped inside the stack on this thread and not let go yet.
+/// Returns true if something was dropped inside the stack on this thread and not let go yet.
 #[inline]
 pub(crate) fn has_deferred() -> bool {
     ANY_DROPPED.get()

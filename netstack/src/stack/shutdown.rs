@@ -83,7 +83,7 @@ impl Draining {
     }
 }
 
-/// True if the connection is open, everything written was acknowledged, and everything received was
+/// Returns true if the connection is open, everything written was acknowledged, and everything received was
 /// read.
 fn is_quiet(connection: &Arc<Connection>) -> bool {
     connection.with_state(|state| {

@@ -15,7 +15,7 @@ pub fn declare_own(waker: &Waker) {
     OWN_VTABLE.get_or_init(|| waker.vtable());
 }
 
-/// True if `waker` is that of a worker's task. Cloning it increments a count, and runs no code of the
+/// Returns true if `waker` is that of a worker's task. Cloning it increments a count, and runs no code of the
 /// program.
 #[inline]
 pub(crate) fn is_own(waker: &Waker) -> bool {

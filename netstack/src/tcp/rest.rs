@@ -39,7 +39,7 @@ const REST_AFTER: Duration = Duration::from_millis(100);
 /// Marks that a connection may have while it rests. All others stand for work.
 const KEPT: Flags = Flags::SENT.union(Flags::UNREAD_DROPPED);
 
-/// What a resting connection keeps.
+/// Holds the state that a connection keeps while it rests.
 #[derive(Clone, Debug)]
 pub(super) struct Resting {
     pub(super) cfg: Arc<TcpConfig>,

@@ -247,7 +247,7 @@ mod tests {
     const SRC: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     const DST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 
-    /// A packet whose segment begins at byte 20 and ends 3 bytes before the packet's end.
+    /// Returns a packet whose segment begins at byte 20 and ends 3 bytes before the packet's end.
     fn packet(payload: &[u8]) -> (RxPacket, Range<usize>) {
         let header = TcpHeader {
             src_port: 4_000,

@@ -77,7 +77,7 @@ fn no_source_cites_a_replaced_rfc() {
     report(&obsolete::check(&others.map(read).collect::<Vec<_>>()));
 }
 
-/// A small workspace: one type, one module, one enum that a macro makes, two tests, a file of tests.
+/// Returns a small workspace: one type, one module, one enum that a macro makes, two tests, a file of tests.
 fn planted() -> Sources {
     let mut sources = Sources::default();
     sources.add_file(

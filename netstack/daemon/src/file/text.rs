@@ -55,7 +55,7 @@ impl Text {
         Failure::Config(format!("{path}, line {line}: {key}{message}"))
     }
 
-    /// The dotted key whose name or value covers `span`.
+    /// Returns the dotted key whose name or value covers `span`.
     fn key_at(&self, span: &Range<usize>) -> Option<String> {
         let covers = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
         keys(&self.text)

@@ -280,7 +280,7 @@ fn datagrams_of_every_length_arrive() {
     }
 }
 
-/// The IP payload that arrives, and whether its checksum is still to be finished.
+/// Returns the IP payload that arrives, and whether its checksum is still to be finished.
 fn put_together(sent: Packets, params: &TxParams, label: &str) -> (Vec<u8>, bool) {
     let count = sent.remaining();
     let fragmented = sent.is_fragmented();

@@ -108,7 +108,7 @@ struct Victim {
 }
 
 impl Victim {
-    /// The greater, the sooner it is given up.
+    /// Returns a rank: the greater it is, the sooner the holder is given up.
     fn rank(&self) -> (bool, u128) {
         let cost = self.pinned as u128 * self.stalled.as_millis();
         (self.connection.is_orphan(), cost)

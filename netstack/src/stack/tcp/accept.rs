@@ -48,7 +48,7 @@ impl Backlog {
             .map(|_| Place(Arc::clone(self)))
     }
 
-    /// True if all places are taken.
+    /// Returns true if all places are taken.
     pub(crate) fn is_full(&self) -> bool {
         self.taken.load(Ordering::Acquire) >= self.limit
     }

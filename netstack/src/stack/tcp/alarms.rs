@@ -1,4 +1,4 @@
-//! When a worker looks at the shards of the connection table for entries that are due.
+//! Times at which a worker looks at the shards of the connection table for entries that are due.
 //!
 //! * **Define.** For each shard, the time at which this worker looks at it next.
 //! * **Enforce.** A worker that adds an entry notes its deadline here, and after a look it notes what is

@@ -65,7 +65,7 @@ impl Cookies {
         })
     }
 
-    /// True if a cookie may be on its way back.
+    /// Returns true if a cookie may be on its way back.
     pub(crate) fn may_return(&self, now: Instant) -> bool {
         now.as_nanos() < self.valid_until.load(Ordering::Relaxed)
     }

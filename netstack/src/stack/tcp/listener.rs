@@ -81,7 +81,7 @@ impl<C> Listener<C> {
         self.backlog.admit()
     }
 
-    /// True if no connection can be admitted now.
+    /// Returns true if no connection can be admitted now.
     pub(crate) fn is_backlog_full(&self) -> bool {
         self.backlog.is_full()
     }
@@ -106,7 +106,7 @@ impl<C> Listener<C> {
         SynPlace::counted(self)
     }
 
-    /// True if the listener has taken more than half of the places that it can have now.
+    /// Returns true if the listener has taken more than half of the places that it can have now.
     fn is_pressed(&self) -> bool {
         self.half_open() > self.places.free() / 2
     }

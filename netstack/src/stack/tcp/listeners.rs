@@ -33,7 +33,7 @@ impl Listeners {
             .with_read(ctx, |listeners, _| listeners.lookup(local, is_own).cloned())
     }
 
-    /// True if a listener of that family uses the port.
+    /// Returns true if a listener of that family uses the port.
     pub(crate) fn is_port_used<L>(&self, ctx: &mut LockCtx<'_, L>, ipv6: bool, port: u16) -> bool
     where
         L: LockBefore<levels::Tables>,

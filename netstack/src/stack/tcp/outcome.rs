@@ -1,4 +1,4 @@
-//! What a segment did to a connection, as far as it concerns the stack: counters, a reset, a turn.
+//! Applies the outcome of a segment to the stack: counts it, sends its reset, and queues its connection.
 
 use std::sync::Arc;
 

@@ -116,7 +116,7 @@ mod tests {
 
     const UNA: SeqNum = SeqNum(u32::MAX - 5_000);
 
-    /// A round of `acks` acknowledgments, each with this round trip.
+    /// Returns a round of `acks` acknowledgments, each with this round trip.
     fn round(hystart: &mut HyStart, at: &mut SeqNum, acks: u32, millis: u64) -> Growth {
         let end = *at + 2 * acks;
         let mut growth = Growth::Full;

@@ -271,7 +271,7 @@ mod tests {
         }
     }
 
-    /// The third segment of a handshake whose SYN-ACK was `syn_ack`.
+    /// Returns the third segment of a handshake whose SYN-ACK was `syn_ack`.
     fn answer(syn_ack: &SegmentOut) -> SegmentParts {
         SegmentParts {
             seq: syn_ack.ack,
@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    /// What a cookie keeps: the options of the SYN that `recall` gives back.
+    /// Returns the handshake that a cookie restores after a SYN with these options.
     fn kept(options: TcpOptions, now: Instant) -> Option<HalfOpen> {
         let cfg = TcpConfig::default();
         let (secrets, _) = secrets(now);

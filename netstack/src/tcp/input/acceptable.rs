@@ -57,7 +57,7 @@ pub(in crate::tcp) enum Reply {
     Challenge,
 }
 
-/// The four cases of the acceptability test (RFC 9293 section 3.4, table 6): false if the segment is
+/// Applies the four cases of the acceptability test (RFC 9293 section 3.4, table 6): false if the segment is
 /// out of window.
 pub(in crate::tcp) fn in_window(seq: SeqNum, len: u32, nxt: SeqNum, window: u32) -> bool {
     if window == 0 {

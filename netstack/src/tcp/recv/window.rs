@@ -80,7 +80,7 @@ impl RecvWindow {
     }
 
     /// Sets the bytes that may wait for the application before the connection holds its share of the memory.
-    /// What was offered stays offered.
+    /// The edge that was advertised does not move back.
     pub(crate) fn limit_to(&mut self, share: usize) {
         self.share = u32::try_from(share).unwrap_or(u32::MAX);
     }

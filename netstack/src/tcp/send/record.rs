@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    /// The fates and serials of a flight, byte by byte.
+    /// Returns the fates and serials of a flight, byte by byte.
     fn bytes(records: &Records) -> Vec<(Fate, u32)> {
         records
             .iter()

@@ -46,7 +46,7 @@ fn each_acknowledgment_of_a_turn_grows_the_window() {
     assert_eq!(rig.tcp.info().cwnd, 20_000);
 }
 
-/// The SACK blocks of a segment, relative to the peer's SYN.
+/// Returns the SACK blocks of a segment, relative to the peer's SYN.
 fn blocks(seg: &SegmentOut) -> Vec<(u32, u32)> {
     let sack = seg.options.sack.as_slice().iter();
     sack.map(|&(l, r)| (l.wrapping_sub(theirs(0).0), r.wrapping_sub(theirs(0).0)))

@@ -6,7 +6,7 @@ use super::rig::{ACK, FIN, RST, Rig, ours, plain, theirs};
 use crate::base::DropReason;
 use crate::tcp::State;
 
-/// A connection on which the peer sent six bytes that were not read.
+/// Returns a connection on which the peer sent six bytes that were not read.
 fn with_unread() -> Rig {
     let mut rig = Rig::established(plain());
     rig.recv(1, 1, ACK, b"unread");

@@ -9,7 +9,7 @@ use crate::tcp::segment::SegmentParts;
 use crate::tcp::{SeqNum, State};
 use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
 
-/// A number near something that matters, or anywhere.
+/// Returns a number near something that matters, or anywhere.
 fn near(rng: &mut Rng, base: SeqNum) -> SeqNum {
     match rng.below(10) {
         0 => SeqNum(rng.u32()),

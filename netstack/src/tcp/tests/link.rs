@@ -88,7 +88,7 @@ pub(super) struct End {
     edge: Option<SeqNum>,
 }
 
-/// The byte at `position` of stream `stream`.
+/// Returns the byte at `position` of stream `stream`.
 pub(super) fn byte_at(stream: u64, position: u64) -> u8 {
     let x = (position ^ stream).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (x >> 56) as u8 ^ (x >> 24) as u8

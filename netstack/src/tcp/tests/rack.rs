@@ -7,7 +7,7 @@ use super::rig::{ACK, FIN, Rig, ours, plain, with_sack, without_rack};
 use crate::base::TcpConfig;
 use crate::tcp::{Algorithm, Event, LossRule};
 
-/// A connection with a round trip of 10 ms and ten segments of 1,000 bytes in flight, sent one by one.
+/// Returns a connection with a round trip of 10 ms and ten segments of 1,000 bytes in flight, sent one by one.
 fn ten(cfg: TcpConfig) -> Rig {
     let mut rig = Rig::established(cfg);
     rig.max_payload = 1_000;
@@ -21,7 +21,7 @@ fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// The losses since the last call.
+/// Returns the losses since the last call.
 fn losses(rig: &mut Rig) -> Vec<(u32, u32, LossRule)> {
     let lost = |event| match event {
         Event::SegmentLost { seq, len, rule } => Some((seq - ours(0), len, rule)),

@@ -8,7 +8,7 @@ use super::rig::{ACK, FIN, RST, Rig, SYN, plain};
 use crate::base::{Rng, TcpConfig};
 use crate::tcp::{IcmpError, State, TcpError, Unreachable};
 
-/// An open connection that has carried data both ways and rests.
+/// Returns an open connection that has carried data both ways and rests.
 fn resting(cfg: TcpConfig) -> Rig {
     let mut rig = Rig::established(cfg);
     rig.recv(1, 1, ACK, b"request");

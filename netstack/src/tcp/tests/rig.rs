@@ -114,7 +114,7 @@ pub(super) fn open() -> Open {
     }
 }
 
-/// The options of the peer's SYN: everything, with an MSS of 1,000.
+/// Returns the options of the peer's SYN: everything, with an MSS of 1,000.
 pub(super) fn syn_options(ts: Option<u32>) -> TcpOptions {
     TcpOptions {
         mss: Some(1_000),
@@ -236,7 +236,7 @@ impl Rig {
         }
     }
 
-    /// The peer sends `seq`, `ack`, `flags` and `payload`.
+    /// Sends `seq`, `ack`, `flags` and `payload` as the peer.
     pub(super) fn recv(
         &mut self,
         seq: u32,
@@ -248,7 +248,7 @@ impl Rig {
         self.give(seg)
     }
 
-    /// The peer acknowledges, with a SACK option.
+    /// Acknowledges as the peer, with a SACK option.
     pub(super) fn recv_sack(&mut self, ack: u32, blocks: &[(u32, u32)]) -> SegmentOutcome {
         let mut seg = self.segment(1, ack, ACK, b"");
         let mut sack = SackBlocks::default();

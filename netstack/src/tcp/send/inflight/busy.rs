@@ -9,7 +9,7 @@ use crate::base::Instant;
 use crate::tcp::send::record::{Fate, Record, Records};
 use crate::tcp::seq::SeqNum;
 
-/// What is in flight, and the stage of its recovery.
+/// The segments in flight, and the stage of their recovery.
 #[derive(Debug)]
 pub(super) struct Busy {
     pub(super) records: Records,
@@ -30,7 +30,7 @@ pub(super) struct Busy {
     pub(super) newest_rtt: Duration,
     /// End of the highest that arrived (RACK.fack).
     pub(super) fack: SeqNum,
-    /// What was sent once and lies below is lost, by count.
+    /// End of the bytes that are lost by count, if they were sent only once.
     pub(super) counted_edge: SeqNum,
     /// No lost record begins below.
     lost_from: SeqNum,

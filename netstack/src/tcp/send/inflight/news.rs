@@ -6,7 +6,7 @@ use crate::tcp::send::record::Record;
 use crate::tcp::seq::SeqNum;
 use core::time::Duration;
 
-/// What an acknowledgment says to have arrived.
+/// The bytes that an acknowledgment newly reports as received.
 #[derive(Debug)]
 pub(super) struct News {
     pub(super) now: Instant,
@@ -14,11 +14,11 @@ pub(super) struct News {
     min_rtt: Duration,
     /// Bytes that arrived.
     pub(super) bytes: u32,
-    /// What was sent last of it, without retransmissions that could be confused with their originals.
+    /// The latest transmission among them, without retransmissions that could be confused with their originals.
     pub(super) newest: Option<Record>,
-    /// Send time of the first of what was acknowledged cumulatively and sent once.
+    /// Send time of the first bytes that were acknowledged cumulatively and sent once.
     pub(super) oldest_acked: Option<Instant>,
-    /// Send time of the last of what was sent once.
+    /// Send time of the last bytes that were sent once.
     pub(super) newest_clean: Option<Instant>,
     /// Start of the first piece that was sent once.
     pub(super) first_original: Option<SeqNum>,

@@ -12,7 +12,7 @@ const MAX_BLOCKS: usize = 4;
 /// bytes can cost.
 const SPARE_CUTS: usize = 128;
 
-/// What the present, or last, recovery sent again: if all of it was needless, so was the recovery.
+/// The retransmissions of the present or last recovery: if all were needless, so was the recovery.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Undo {
     from: SeqNum,
