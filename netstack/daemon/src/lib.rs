@@ -4,6 +4,43 @@
 //! use the same kernel-side clients. This crate owns the command line, the configuration file, the
 //! classic services over the stack's own sockets, the signals, and the demo. It never looks into a
 //! packet.
+//!
+//! # From the command line to a running host
+//!
+//! | module | |
+//! |---|---|
+//! | [`cli`], `file` | the flags and the configuration file; each value is parsed by [`values`] |
+//! | [`sources`] | where each setting came from, so that a message blames the right place |
+//! | [`settings`] | the two merged and checked: the only form that the rest accepts |
+//! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
+//! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
+//! | [`failure`] | the sentence and the exit code with which the program ends |
+//!
+//! For tests and benchmarks:
+//!
+//! | module | |
+//! |---|---|
+//! | [`namespace`] | a network namespace of the program's own |
+//! | [`child`] | the daemon as a child process |
+//! | [`probe`] | clients on kernel sockets: streams, datagrams, ping, a SYN flood |
+//!
+//! ```no_run
+//! use std::net::SocketAddr;
+//!
+//! use netstackd::child::Daemon;
+//! use netstackd::probe::datagram;
+//!
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! // In a network namespace of its own: the daemon is 10.77.0.2 behind t0, the kernel 10.77.0.1.
+//! let arguments = ["--tun=t0", "--addr=10.77.0.2/24", "--host-addr=10.77.0.1"];
+//! let mut daemon = Daemon::start("target/release/netstackd".as_ref(), &arguments)?;
+//! let echo: SocketAddr = "10.77.0.2:7".parse()?;
+//! let echoed = datagram::echo(echo, [1, 100, 1_472].into_iter())?;
+//! println!("{echoed} datagrams came back");
+//! daemon.terminate()?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod child;
 pub mod cli;
