@@ -36,9 +36,9 @@ fn make(host: u8, driven: bool) -> (Stack, PacketPipe) {
 }
 
 fn carry(a: PacketPipe, b: PacketPipe) {
-    for (from, to) in join(a, b) {
+    let ((from_a, to_a), (from_b, to_b)) = (a.into_split(), b.into_split());
+    for (mut from, mut to) in [(from_a, to_b), (from_b, to_a)] {
         tokio::spawn(async move {
-            let (mut from, mut to) = (from, to);
             while let Some(packet) = from.recv().await {
                 if to.send(packet).await.is_err() {
                     return;
@@ -46,16 +46,6 @@ fn carry(a: PacketPipe, b: PacketPipe) {
             }
         });
     }
-}
-
-type Way = (
-    netstack::device::channel::PacketReceiver,
-    netstack::device::channel::PacketSender,
-);
-
-fn join(a: PacketPipe, b: PacketPipe) -> [Way; 2] {
-    let ((from_a, to_a), (from_b, to_b)) = (a.into_split(), b.into_split());
-    [(from_a, to_b), (from_b, to_a)]
 }
 
 /// Returns the time since the clock was started.
