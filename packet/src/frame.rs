@@ -24,9 +24,28 @@ pub const MAX_CHUNKS: usize = 6;
 /// A list of up to [`MAX_CHUNKS`] payload pieces, stored inline.
 #[derive(Clone, Default)]
 pub struct Chunks {
-    pieces: [Payload; MAX_CHUNKS],
-    count: u8,
+    pieces: Pieces,
     bytes: usize,
+}
+
+/// Most packets have one piece or none: they neither make nor drop the other places.
+// A box for the longer form would allocate for each packet that has it.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone)]
+enum Pieces {
+    /// One piece, or none if it is empty.
+    One(Payload),
+    /// The first `count` of `all`.
+    Many {
+        all: [Payload; MAX_CHUNKS],
+        count: u8,
+    },
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self::One(Payload::default())
+    }
 }
 
 impl Chunks {
@@ -45,21 +64,36 @@ impl Chunks {
         if piece.is_empty() {
             return Ok(());
         }
-        match self.pieces.get_mut(usize::from(self.count)) {
-            Some(slot) => {
-                self.bytes += piece.len();
-                self.count += 1;
-                *slot = piece;
-                Ok(())
+        let len = piece.len();
+        match &mut self.pieces {
+            Pieces::One(only) if only.is_empty() => *only = piece,
+            Pieces::One(only) => {
+                let mut all: [Payload; MAX_CHUNKS] = Default::default();
+                for (slot, piece) in all.iter_mut().zip([core::mem::take(only), piece]) {
+                    *slot = piece;
+                }
+                self.pieces = Pieces::Many { all, count: 2 };
             }
-            None => Err(piece),
+            Pieces::Many { all, count } => match all.get_mut(usize::from(*count)) {
+                Some(slot) => {
+                    *slot = piece;
+                    *count += 1;
+                }
+                None => return Err(piece),
+            },
         }
+        self.bytes += len;
+        Ok(())
     }
 
     /// Returns the pieces, in order.
     #[inline]
     pub fn as_slice(&self) -> &[Payload] {
-        self.pieces.get(..usize::from(self.count)).unwrap_or(&[])
+        match &self.pieces {
+            Pieces::One(only) if only.is_empty() => &[],
+            Pieces::One(only) => core::slice::from_ref(only),
+            Pieces::Many { all, count } => all.get(..usize::from(*count)).unwrap_or(&[]),
+        }
     }
 
     /// Iterates over the pieces, in order.
@@ -84,19 +118,19 @@ impl Chunks {
     /// Returns the number of pieces.
     #[inline]
     pub fn len(&self) -> usize {
-        usize::from(self.count)
+        self.as_slice().len()
     }
 
     /// Returns `true` if there are no bytes.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.bytes == 0
     }
 
     /// Returns `true` if the list has no place for another piece.
     #[inline]
     pub fn is_full(&self) -> bool {
-        usize::from(self.count) == MAX_CHUNKS
+        self.len() == MAX_CHUNKS
     }
 
     /// Removes all pieces.
@@ -115,11 +149,15 @@ impl Chunks {
 }
 
 impl From<Payload> for Chunks {
+    #[inline]
     fn from(piece: Payload) -> Self {
-        let mut chunks = Self::new();
-        // An empty list has a place.
-        let _ = chunks.push(piece);
-        chunks
+        if piece.is_empty() {
+            return Self::default();
+        }
+        Self {
+            bytes: piece.len(),
+            pieces: Pieces::One(piece),
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Worker<D: Device + ?Sized> {
     /// Packets taken in per turn.
     batch: usize,
     stopping: bool,
+    /// The earliest deadline at the end of the last turn.
+    next_timer: Option<Instant>,
     device: Box<D>,
 }
 
@@ -73,6 +75,7 @@ impl<D: Device + ?Sized> Worker<D> {
             received: Vec::with_capacity(host.receive_batch()),
             batch: host.receive_batch(),
             stopping: false,
+            next_timer: None,
             device,
             host,
         }
@@ -173,7 +176,10 @@ impl<D: Device + ?Sized> Worker<D> {
         let mut busy = self.read_device(key, now)?;
         busy |= self.take_messages(key, now);
         self.receive(key, now);
-        busy |= self.fire_timers(key, now);
+        // What was armed in this turn is not due in it.
+        if self.next_timer.is_some_and(|due| due <= now) {
+            busy |= self.fire_timers(key, now);
+        }
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         budget::rounds::tend(&mut turn, busy);
         busy |= self.run_tasks(key);
@@ -183,9 +189,10 @@ impl<D: Device + ?Sized> Worker<D> {
             key.lend(foreign::drop_deferred);
         }
         self.host.workers.count_panics_of(self.state.index);
+        self.next_timer = self.next_deadline();
         let progress = Progress {
             busy,
-            next_timer: self.next_timer(),
+            next_timer: self.next_timer,
             stop: self.stopping,
         };
         #[cfg(any(test, feature = "invariants"))]
@@ -239,15 +246,14 @@ impl<D: Device + ?Sized> Worker<D> {
         host.ending.reason().cloned().unwrap_or(reason)
     }
 
-    fn next_timer(&self) -> Option<Instant> {
+    /// Returns the earliest deadline of this worker's connections, handshakes and memory rounds, and of the
+    /// stack's reassembly.
+    fn next_deadline(&self) -> Option<Instant> {
         let connections = self.wheel.next_deadline();
         let fragments = self.host.ip.reassembly.deadline();
         let round = budget::rounds::deadline(&self.state);
         let handshakes = self.state.alarms.next();
-        [connections, fragments, handshakes, round]
-            .into_iter()
-            .flatten()
-            .min()
+        earlier(earlier(connections, fragments), earlier(handshakes, round))
     }
 
     /// Returns the context of this turn.
@@ -426,6 +432,14 @@ impl<D: Device + ?Sized> Worker<D> {
 fn call_device<R>(f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
     catch("a device", f)
         .unwrap_or_else(|message| Err(io::Error::other(format!("its code panicked: {message}"))))
+}
+
+/// Returns the earlier of two deadlines.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 /// Puts an emptied list back for its allocation, unless new entries came in meanwhile.
