@@ -8,4 +8,4 @@ pub mod error;
 pub mod socket;
 
 pub use error::{SendError, SocketError};
-pub use socket::{Datagram, SegmentedDelivery, Socket};
+pub use socket::{Datagram, SegmentedDelivery, Socket, check_destination};

@@ -149,8 +149,7 @@ impl Socket {
         if !self.has_room(payload.len()) {
             return Err(DropReason::UdpQueueFull);
         }
-        let account = self.account.clone();
-        let memory = buffers.charging(&account);
+        let memory = buffers.charging(&self.account);
         if memory.room(self.queued_bytes) < payload.len() {
             return Err(DropReason::MemoryShare);
         }
@@ -325,36 +324,36 @@ impl Socket {
     /// # Errors
     /// A [`SendError`] if the datagram cannot be sent.
     pub fn destination(&self, to: Option<SocketAddr>, len: usize) -> Result<SocketAddr, SendError> {
-        self.destination_from(self.local, to, len)
+        check_destination(self.local, to.or(self.remote), len)
     }
+}
 
-    /// [`Socket::destination`] for a datagram whose source is `source` instead of the socket's address.
-    ///
-    /// # Errors
-    /// As [`Socket::destination`].
-    pub fn destination_from(
-        &self,
-        source: SocketAddr,
-        to: Option<SocketAddr>,
-        len: usize,
-    ) -> Result<SocketAddr, SendError> {
-        let to = to.or(self.remote).ok_or(SendError::NotConnected)?;
-        if to.is_ipv4() != source.is_ipv4() {
-            return Err(SendError::Family);
-        }
-        if to.port() == 0 {
-            return Err(SendError::PortZero);
-        }
-        let max = if to.is_ipv4() {
-            MAX_PAYLOAD_V4
-        } else {
+/// Checks that a datagram of `len` bytes of payload may be sent from `source`, and returns its destination.
+///
+/// # Errors
+/// A [`SendError`] if it may not: there is no destination, it is of another family or has no port, or the datagram
+/// is too long.
+pub fn check_destination(
+    source: SocketAddr,
+    to: Option<SocketAddr>,
+    len: usize,
+) -> Result<SocketAddr, SendError> {
+    let to = to.ok_or(SendError::NotConnected)?;
+    let max = match (source, to) {
+        (SocketAddr::V4(_), SocketAddr::V4(_)) => MAX_PAYLOAD_V4,
+        // An IPv4 address in IPv6 form is no destination of an IPv6 packet.
+        (SocketAddr::V6(_), SocketAddr::V6(to)) if to.ip().to_ipv4_mapped().is_none() => {
             MAX_PAYLOAD_V6
-        };
-        if len > max {
-            return Err(SendError::TooLong { len, max });
         }
-        Ok(to)
+        _ => return Err(SendError::Family),
+    };
+    if to.port() == 0 {
+        return Err(SendError::PortZero);
     }
+    if len > max {
+        return Err(SendError::TooLong { len, max });
+    }
+    Ok(to)
 }
 
 /// Copies a short payload from the large slab that it was received in, or all that does not fill its slab while

@@ -223,4 +223,9 @@ fn destinations() {
         Ok(addr("[fd77::2]:7"))
     );
     assert!(v6.destination(Some(addr("[fd77::2]:7")), 65_528).is_err());
+    assert_eq!(
+        v6.destination(Some(addr("[::ffff:10.0.0.9]:7")), 1),
+        Err(SendError::Family),
+        "an IPv4 address in IPv6 form is no destination of an IPv6 packet"
+    );
 }

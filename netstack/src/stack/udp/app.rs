@@ -12,8 +12,8 @@ use super::super::host::Host;
 use super::super::waiters::{Ticket, Wait, Waiter};
 use super::super::worklist;
 use super::socket::{Binding, BoundSocket, Closed, OutDatagram, SocketGroup};
-use crate::demux::{BindError, Destinations, FlowKey};
-use crate::udp::{Datagram, Socket, SocketError};
+use crate::demux::{BindError, Destinations};
+use crate::udp::{Datagram, Socket, SocketError, check_destination};
 
 /// Datagrams that the tasks of one turn may queue; then they wait for the next turn.
 const DATAGRAMS_PER_TURN: usize = 512;
@@ -99,7 +99,7 @@ pub(crate) fn flow(host: &Host, first: Datagram) -> io::Result<Option<Arc<BoundS
     locked(|key| {
         let (ctx, udp) = (&mut key.ctx(), &host.udp);
         let entered = socket.state.with(ctx, |state, ctx| {
-            state.socket.connect(local, remote);
+            socket.connect(state, local, remote);
             // Before the flow is entered: what follows it comes behind. A queue that has no room for it loses
             // it, as any other datagram.
             let _ = (state.socket).deliver(remote, local, first.payload.clone(), &host.buffers);
@@ -184,7 +184,7 @@ pub(crate) fn connect(
             let before = state.socket.remote().map(|old| (state.socket.local(), old));
             let connected = host.udp.connect(ctx, before, local, remote, group);
             if connected {
-                state.socket.connect(local, remote);
+                socket.connect(state, local, remote);
             }
             connected
         })
@@ -321,12 +321,13 @@ pub(crate) fn poll_send(
     if let Some(source) = ends.source {
         check_source(host, socket, source)?;
     }
-    let flow = match address(socket, payload.len(), ends) {
-        Ok(flow) => flow,
+    let (local, remote) = match addresses(socket, payload.len(), ends) {
+        Ok(addresses) => addresses,
         Err(error) => return Poll::Ready(Err(error)),
     };
     let datagram = |payload: &mut Payload| OutDatagram {
-        flow,
+        local,
+        remote,
         ttl: socket.ttl(),
         payload: std::mem::take(payload),
     };
@@ -348,7 +349,7 @@ pub(crate) fn poll_send(
         }
         return Poll::Pending;
     }
-    let index = usize::from(flow.remote().port() ^ flow.local().port()) % host.workers.count();
+    let index = usize::from(remote.port() ^ local.port()) % host.workers.count();
     let mailbox = &host.workers[index].mailbox;
     match mailbox.send_datagram(datagram(payload)) {
         Ok(()) => Poll::Ready(Ok(())),
@@ -362,25 +363,33 @@ pub(crate) fn poll_send(
     }
 }
 
-/// Returns the addresses of a datagram, or the error that the socket has to report first.
-fn address(socket: &BoundSocket, len: usize, ends: Ends) -> io::Result<FlowKey> {
+/// Returns the source and destination of a datagram, or the error that the socket has to report first.
+fn addresses(socket: &BoundSocket, len: usize, ends: Ends) -> io::Result<(SocketAddr, SocketAddr)> {
+    if !socket.was_connected() {
+        return checked_addresses(ends.source.unwrap_or(socket.local()), ends.to, len);
+    }
     locked(|key| {
         socket.state.with(&mut key.ctx(), |state, _| {
             if let Some(error) = state.socket.take_error() {
                 return Err(io_error(error));
             }
             let local = ends.source.unwrap_or_else(|| state.socket.local());
-            if local.port() == 0 {
-                return Err(invalid(
-                    "send: this socket has no address of its own: say which one to send from"
-                        .to_owned(),
-                ));
-            }
-            let remote = state
-                .socket
-                .destination_from(local, ends.to, len)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-            Ok(FlowKey::new(local, remote))
+            checked_addresses(local, ends.to.or(state.socket.remote()), len)
         })
     })
+}
+
+fn checked_addresses(
+    local: SocketAddr,
+    to: Option<SocketAddr>,
+    len: usize,
+) -> io::Result<(SocketAddr, SocketAddr)> {
+    if local.port() == 0 {
+        return Err(invalid(
+            "send: this socket has no address of its own: say which one to send from".to_owned(),
+        ));
+    }
+    let remote = check_destination(local, to, len)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    Ok((local, remote))
 }

@@ -22,7 +22,7 @@ pub fn send_queued(turn: &mut Turn<'_>) -> bool {
 }
 
 fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
-    let (mut local, remote) = (datagram.flow.local(), datagram.flow.remote());
+    let (mut local, remote) = (datagram.local, datagram.remote);
     if local.ip().is_unspecified() {
         let addresses = &turn.worker.addressing.addresses;
         match addresses.select_source(remote.ip()) {

@@ -11,7 +11,7 @@ use packet::Payload;
 use super::super::levels;
 use super::super::waiters::WakerSlot;
 use crate::base::Config;
-use crate::demux::{Destinations, FlowKey};
+use crate::demux::Destinations;
 use crate::udp::Socket;
 
 /// The sockets of one address, one for each worker, or one for all: a datagram goes to the socket of
@@ -52,6 +52,9 @@ pub struct BoundSocket {
     binding: Binding,
     ttl: AtomicU8,
     closed: AtomicBool,
+    /// True once the socket was connected. Until then its address is the bound one and no error is reported
+    /// to it: a send needs no lock.
+    connected: AtomicBool,
     /// Open sockets of the group.
     open: Arc<AtomicUsize>,
     pub(crate) state: Mutex<levels::UdpSocket, SocketState>,
@@ -66,7 +69,8 @@ pub(crate) struct SocketState {
 /// A datagram to be built and sent by a worker.
 #[derive(Debug)]
 pub struct OutDatagram {
-    pub(crate) flow: FlowKey,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
     pub(crate) ttl: u8,
     pub(crate) payload: Payload,
 }
@@ -105,6 +109,7 @@ impl BoundSocket {
                 binding: binding.clone(),
                 ttl: AtomicU8::new(config.ttl),
                 closed: AtomicBool::new(false),
+                connected: AtomicBool::new(false),
                 open: Arc::clone(&open),
                 state: Mutex::new(SocketState {
                     socket: Socket::new(local, config.udp_queue_datagrams, config.udp_queue_bytes),
@@ -133,6 +138,17 @@ impl BoundSocket {
     /// Returns the time to live of the datagrams that it sends.
     pub fn ttl(&self) -> u8 {
         self.ttl.load(Ordering::Relaxed)
+    }
+
+    /// Returns true once the socket was connected.
+    pub(crate) fn was_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    /// Connects the socket, whose `state` is locked.
+    pub(crate) fn connect(&self, state: &mut SocketState, local: SocketAddr, remote: SocketAddr) {
+        state.socket.connect(local, remote);
+        self.connected.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
