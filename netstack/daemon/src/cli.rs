@@ -14,7 +14,7 @@ use netstack::device::OffloadMode;
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::file;
-use crate::settings::{MIN_MTU_V6, Parts, Settings};
+use crate::settings::{MIN_MTU_V6, Parts, Settings, default_config};
 use crate::sources::Sources;
 use crate::values::{
     Queues, Services, TunName, parse_ip4, parse_ip6, parse_memory, parse_mtu, parse_net4,
@@ -116,7 +116,7 @@ impl RunArgs {
         let Some(path) = &self.config else {
             let stack = Config {
                 memory_bytes: self.memory,
-                ..Config::default()
+                ..default_config()
             };
             return Settings::from_parts(flags, stack, Sources::new(names, None));
         };

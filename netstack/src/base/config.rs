@@ -112,6 +112,13 @@ pub struct TcpConfig {
     pub time_wait: Duration,
     /// Time in FIN-WAIT-2 after the application closed both directions.
     pub fin_wait_2: Duration,
+    /// Time in which the peer must acknowledge what was queued before the connection is aborted (the user timeout
+    /// of RFC 9293 section 3.9.1.1). `None` means off: a peer that keeps its window closed and answers probes stays
+    /// connected for as long as memory is at ease.
+    pub user_timeout: Option<Duration>,
+    /// Time in which the peer must acknowledge a sixteenth of what is queued once the application has let go of
+    /// the connection.
+    pub orphan_timeout: Duration,
     /// Idle time before the first keepalive probe; `None` means off (RFC 9293 section 3.8.4).
     pub keepalive_idle: Option<Duration>,
     /// Time between keepalive probes.
@@ -154,6 +161,8 @@ impl Default for TcpConfig {
             data_retries: 15,
             time_wait: Duration::from_secs(60),
             fin_wait_2: Duration::from_secs(60),
+            user_timeout: None,
+            orphan_timeout: Duration::from_secs(60),
             keepalive_idle: None,
             keepalive_interval: Duration::from_secs(75),
             keepalive_probes: 9,

@@ -86,6 +86,12 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
         ("tcp.rto_max", tcp.rto_max, SHORTEST),
         ("tcp.time_wait", tcp.time_wait, SHORTEST),
         ("tcp.fin_wait_2", tcp.fin_wait_2, SHORTEST),
+        ("tcp.orphan_timeout", tcp.orphan_timeout, SHORTEST),
+        (
+            "tcp.user_timeout",
+            tcp.user_timeout.unwrap_or(SHORTEST),
+            SHORTEST,
+        ),
         (
             "tcp.keepalive_idle",
             tcp.keepalive_idle.unwrap_or(no_keepalive),
@@ -168,6 +174,12 @@ mod tests {
             ("tcp.rto_max", |c| c.tcp.rto_max = Duration::MAX),
             ("tcp.time_wait", |c| c.tcp.time_wait = Duration::ZERO),
             ("tcp.fin_wait_2", |c| c.tcp.fin_wait_2 = Duration::MAX),
+            ("tcp.user_timeout", |c| {
+                c.tcp.user_timeout = Some(Duration::ZERO)
+            }),
+            ("tcp.orphan_timeout", |c| {
+                c.tcp.orphan_timeout = Duration::ZERO
+            }),
             ("tcp.keepalive_idle", |c| {
                 c.tcp.keepalive_idle = Some(Duration::ZERO)
             }),

@@ -162,6 +162,34 @@ impl TcpStream {
         Ok(())
     }
 
+    /// Aborts the connection if the peer does not acknowledge within `timeout` what was written before; `None`:
+    /// never for that reason. As on Linux (`TCP_USER_TIMEOUT`), it also ends a connection whose peer keeps its window
+    /// closed and answers probes. The connection ends between one and two timeouts after the write.
+    ///
+    /// ```no_run
+    /// # fn example(stream: &netstack::net::TcpStream) -> std::io::Result<()> {
+    /// stream.set_user_timeout(Some(std::time::Duration::from_secs(300)))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as the other options do.
+    pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.handle()
+            .with_state(|state| state.tcp.set_user_timeout(timeout));
+        self.handle().drive();
+        Ok(())
+    }
+
+    /// Returns the user timeout: see [`set_user_timeout`](Self::set_user_timeout).
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as the other options do.
+    pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.handle().with_state(|state| state.tcp.user_timeout()))
+    }
+
     /// With zero, dropping the stream resets the connection and discards data that was not
     /// delivered; with `None`, dropping closes it in the background.
     ///

@@ -98,6 +98,7 @@ mod tcb;
 mod time_wait;
 mod timeout;
 mod timers;
+mod user_timeout;
 
 #[cfg(test)]
 mod tests;

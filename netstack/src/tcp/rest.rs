@@ -105,6 +105,7 @@ impl Resting {
             episode_ts,
             resent_ts,
             timers,
+            deliver_to: _,
             stats,
             // Empty: an idle connection keeps no memory from others.
             account: _,
@@ -157,6 +158,7 @@ impl Resting {
                 life: self.life,
                 ..Timers::default()
             },
+            deliver_to: self.una,
             account: Account::default(),
             awake_since: None,
             cfg: self.cfg,
@@ -187,8 +189,10 @@ impl Resting {
 impl Tcb {
     /// Returns true if nothing would be lost by resting.
     fn is_idle(&self) -> bool {
-        let keepalive_alone = Timers {
+        // The user timeout watches what is queued.
+        let others = Timers {
             life: Instant::FAR_FUTURE,
+            user: Instant::FAR_FUTURE,
             ..self.timers
         };
         self.phase == Phase::Established
@@ -203,7 +207,7 @@ impl Tcb {
             && !self.ack.is_owed()
             && self.retries == 0
             && self.keepalives == 0
-            && keepalive_alone.earliest().is_none()
+            && others.earliest().is_none()
     }
 }
 

@@ -14,27 +14,46 @@ pub(super) struct Settings {
     pub(super) algorithm: Algorithm,
     /// Idle time before keepalive probes, in milliseconds; zero: none.
     keepalive_millis: u32,
+    /// User timeout, in milliseconds; zero: none.
+    user_timeout_millis: u32,
+}
+
+/// Returns a duration in milliseconds, rounded to what fits; zero for none.
+fn millis(time: Option<Duration>) -> u32 {
+    time.map_or(0, |time| {
+        u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
+    })
+}
+
+/// Returns the duration that [`millis`] made a number of.
+fn duration(millis: u32) -> Option<Duration> {
+    (millis > 0).then(|| Duration::from_millis(u64::from(millis)))
 }
 
 impl Settings {
     pub(super) fn new(cfg: &TcpConfig) -> Self {
-        let mut settings = Self {
+        Self {
             nodelay: !cfg.nagle,
             algorithm: Algorithm::default(),
-            keepalive_millis: 0,
-        };
-        settings.set_keepalive(cfg.keepalive_idle);
-        settings
+            keepalive_millis: millis(cfg.keepalive_idle),
+            user_timeout_millis: millis(cfg.user_timeout),
+        }
     }
 
     pub(super) fn keepalive(&self) -> Option<Duration> {
-        (self.keepalive_millis > 0).then(|| Duration::from_millis(u64::from(self.keepalive_millis)))
+        duration(self.keepalive_millis)
     }
 
     pub(super) fn set_keepalive(&mut self, idle: Option<Duration>) {
-        self.keepalive_millis = idle.map_or(0, |idle| {
-            u32::try_from(idle.as_millis()).unwrap_or(u32::MAX).max(1)
-        });
+        self.keepalive_millis = millis(idle);
+    }
+
+    pub(super) fn user_timeout(&self) -> Option<Duration> {
+        duration(self.user_timeout_millis)
+    }
+
+    pub(super) fn set_user_timeout(&mut self, timeout: Option<Duration>) {
+        self.user_timeout_millis = millis(timeout);
     }
 }
 

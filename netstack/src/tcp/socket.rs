@@ -195,6 +195,16 @@ impl Tcp {
         }
     }
 
+    pub(super) fn settings(&self) -> Option<&Settings> {
+        match &self.stage {
+            Stage::SynSent(state) => Some(&state.opening.settings),
+            Stage::SynReceived(state) => Some(&state.settings),
+            Stage::Open(tcb) => Some(&tcb.settings),
+            Stage::Resting(resting) => Some(&resting.settings),
+            Stage::Closed { .. } => None,
+        }
+    }
+
     pub(super) fn settings_mut(&mut self) -> Option<&mut Settings> {
         match &mut self.stage {
             Stage::SynSent(state) => Some(&mut state.opening.settings),

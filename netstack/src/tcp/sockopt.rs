@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
+use super::Tcp;
 use super::cc::Algorithm;
-use super::{Stage, Tcp};
 use crate::base::Instant;
 
 /// Socket options.
@@ -17,13 +17,7 @@ impl Tcp {
 
     /// Returns true if Nagle's algorithm is off.
     pub fn nodelay(&self) -> bool {
-        match &self.stage {
-            Stage::SynSent(state) => state.opening.settings.nodelay,
-            Stage::SynReceived(state) => state.settings.nodelay,
-            Stage::Open(tcb) => tcb.settings.nodelay,
-            Stage::Resting(resting) => resting.settings.nodelay,
-            Stage::Closed { .. } => false,
-        }
+        self.settings().is_some_and(|settings| settings.nodelay)
     }
 
     /// Turns keepalive probes on, after `idle` without a segment from the peer, or off (`None`, RFC

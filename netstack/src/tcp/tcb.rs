@@ -128,6 +128,8 @@ pub(super) struct Tcb {
     pub(super) resent_ts: u32,
     //
     pub(super) timers: Timers,
+    /// Acknowledgment that is due when the user timeout expires.
+    pub(super) deliver_to: SeqNum,
     pub(super) stats: Stats,
     /// The memory that it keeps others from using.
     pub(super) account: Account,
@@ -223,6 +225,7 @@ impl Tcb {
             episode_ts: (now.as_millis() as u32).wrapping_add(ts_offset),
             resent_ts: (now.as_millis() as u32).wrapping_add(ts_offset),
             timers: Timers::default(),
+            deliver_to: una,
             stats: Stats::default(),
             account: Account::default(),
             awake_since: None,
@@ -309,6 +312,7 @@ impl Tcb {
             return;
         }
         self.flags.insert(Flags::FIN_QUEUED);
+        self.restart_user_timer();
         self.transition(PhaseEvent::Close, cx);
     }
 
@@ -319,6 +323,7 @@ impl Tcb {
         }
         let unread = self.has_unread();
         self.flags.insert(Flags::RECV_CLOSED);
+        self.restart_user_timer();
         self.ring.clear();
         self.assembler = None;
         if unread && self.phase != Phase::TimeWait && self.phase != Phase::Closed {

@@ -45,6 +45,9 @@ impl Tcb {
                 Readiness::empty()
             };
         }
+        if self.phase != Phase::Closed && take_due(&mut self.timers.user, cx.now()) {
+            readiness |= self.on_user_timer(cx);
+        }
         if self.phase != Phase::Closed && take_due(&mut self.timers.life, cx.now()) {
             readiness |= self.on_life_timer(cx);
         }

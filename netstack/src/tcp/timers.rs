@@ -1,6 +1,6 @@
-//! The timers of a synchronised connection: four instants, each with one meaning at a time.
+//! The timers of a synchronised connection: five instants, each with one meaning at a time.
 //!
-//! `tcb` asks which timers are due and acts. A connection with all four at [`Instant::FAR_FUTURE`]
+//! `tcb` asks which timers are due and acts. A connection with all of them at [`Instant::FAR_FUTURE`]
 //! has no entry in the timer wheel.
 
 use crate::base::Instant;
@@ -17,6 +17,8 @@ pub(super) struct Timers {
     pub(super) delayed_ack: Instant,
     /// Keepalive while the connection is open; afterwards the end of FIN-WAIT-2 or of TIME-WAIT.
     pub(super) life: Instant,
+    /// The user timeout: by then the peer must have taken what was queued when it was armed.
+    pub(super) user: Instant,
 }
 
 impl Default for Timers {
@@ -26,6 +28,7 @@ impl Default for Timers {
             loss: Instant::FAR_FUTURE,
             delayed_ack: Instant::FAR_FUTURE,
             life: Instant::FAR_FUTURE,
+            user: Instant::FAR_FUTURE,
         }
     }
 }
@@ -37,7 +40,8 @@ impl Timers {
             .retransmit
             .min(self.loss)
             .min(self.delayed_ack)
-            .min(self.life);
+            .min(self.life)
+            .min(self.user);
         (first != Instant::FAR_FUTURE).then_some(first)
     }
 }

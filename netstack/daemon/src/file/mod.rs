@@ -98,7 +98,7 @@ mod tests {
     use netstack::device::OffloadMode;
 
     use super::*;
-    use crate::settings::Settings;
+    use crate::settings::{Settings, default_config};
     use crate::sources::Sources;
     use crate::values::{Queues, TunName};
 
@@ -277,7 +277,7 @@ mod tests {
             })
         };
         let (top_keys, tcp_keys) = (known_keys("nokey = 1"), known_keys("[tcp]\nnokey = 1"));
-        assert_eq!((top_keys.len(), tcp_keys.len()), (29, 23));
+        assert_eq!((top_keys.len(), tcp_keys.len()), (29, 25));
         for key in top_keys.iter().filter(|key| *key != "tcp") {
             assert!(sets(top, key), "{key} is not in the example");
         }
@@ -285,7 +285,7 @@ mod tests {
             assert!(sets(tcp, key), "tcp.{key} is not in the example");
         }
 
-        let defaults = format!("{:?}", Config::default());
+        let defaults = format!("{:?}", default_config());
         let (_, config, _) = parse_text(EXAMPLE).expect("the example as it is");
         assert_eq!(format!("{config:?}"), defaults);
         // A comment is "# text", a default "#key = value".
@@ -303,7 +303,7 @@ mod tests {
         assert!(text.has("tcp.min_mss") && text.has("ttl") && text.has("grace"));
         let given = Settings::from_parts(parts, config, Sources::default()).expect("settings");
         let (least, ..) = parse_text(EXAMPLE).expect("the example as it is");
-        let filled = Settings::from_parts(least, Config::default(), Sources::default());
+        let filled = Settings::from_parts(least, default_config(), Sources::default());
         let filled = filled.expect("settings");
         assert_eq!(
             (

@@ -9,7 +9,7 @@ use netstack::device::OffloadMode;
 use serde::Deserialize;
 
 use super::value::{Setting, Span, Switch, Whole, ip4, ip6, net4, net6, offload};
-use crate::settings::Parts;
+use crate::settings::{Parts, default_config};
 use crate::values::{Queues, Services, TunName};
 
 /// Declares a table of the file whose keys are fields of a configuration struct.
@@ -43,6 +43,8 @@ limits! {
         data_retries: Whole<u8>,
         time_wait: Span,
         fin_wait_2: Span,
+        user_timeout: Span,
+        orphan_timeout: Span,
         keepalive_idle: Span,
         keepalive_interval: Span,
         keepalive_probes: Whole<u8>,
@@ -102,7 +104,7 @@ pub(super) struct File {
 impl File {
     /// Separates what flags can say, too, from the stack's limits.
     pub(super) fn split(self) -> (Parts, Config) {
-        let mut config = Config::default();
+        let mut config = default_config();
         macro_rules! apply {
             ($($key:ident),+ $(,)?) => {
                 $(if let Some(value) = self.$key { Setting::set(value, &mut config.$key); })+

@@ -30,6 +30,17 @@ const DEFAULT_MTU: u16 = 1500;
 /// Time that SIGTERM gives the connections to close, unless the file sets another.
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
+/// Time that a peer has to take what a service wrote, unless the file sets another: the global default of RFC
+/// 9293 section 3.9.1.1. None of the services has a reason to wait longer.
+const DEFAULT_USER_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Returns the limits of a stack for which nothing is configured.
+pub(crate) fn default_config() -> Config {
+    let mut config = Config::default();
+    config.tcp.user_timeout = Some(DEFAULT_USER_TIMEOUT);
+    config
+}
+
 /// The values that the flags or the file give; `None` for those that they leave out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {

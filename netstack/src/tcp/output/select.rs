@@ -116,6 +116,7 @@ impl Tcb {
             let most = u32::try_from(max_payload).unwrap_or(u32::MAX).max(segment);
             let size = Size { segment, most };
             self.restart_after_idle(cx);
+            self.arm_user_timer(now);
             if let Some(pick) = self.select(size) {
                 return Some(self.apply(pick, options, size, cx));
             }

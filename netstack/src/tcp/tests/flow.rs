@@ -486,3 +486,110 @@ fn tiny_slices_do_not_stall() {
     let total: usize = rig.payloads().iter().map(|p| p.len).sum();
     assert_eq!(total, 1_000);
 }
+
+// The user timeout (RFC 9293 sections 3.9.1.1 and 3.10.8, RFC 6429)
+
+/// A peer with a closed window that takes `bytes` each second, and answers all that it gets.
+struct Miser {
+    bytes: u16,
+    /// The bytes that it took.
+    una: u32,
+}
+
+impl Miser {
+    fn new(bytes: u16) -> Self {
+        Self { bytes, una: 1 }
+    }
+
+    /// Takes what the connection sends now if the window is open, and answers.
+    fn answer(&mut self, rig: &mut Rig) {
+        let sent = rig.payloads();
+        if sent.is_empty() {
+            return;
+        }
+        if rig.window > 0 {
+            let taken: usize = sent.iter().map(|sent| sent.len).sum();
+            self.una += taken as u32;
+        }
+        rig.window = 0;
+        rig.recv(1, self.una, ACK, b"");
+    }
+
+    /// Lets time pass; returns when the connection ended, in seconds.
+    fn live(&mut self, rig: &mut Rig, seconds: u64) -> Option<u64> {
+        let start = rig.now;
+        for second in 1..=seconds {
+            let end = start + Duration::from_secs(second);
+            while let Some(at) = rig.tcp.poll_timeout().filter(|at| *at <= end) {
+                rig.now = at;
+                rig.tcp.on_timeout(at);
+                self.answer(rig);
+            }
+            rig.now = end;
+            if rig.tcp.is_gone() {
+                return Some(second);
+            }
+            rig.window = self.bytes;
+            rig.recv(1, self.una, ACK, b"");
+            self.answer(rig);
+        }
+        None
+    }
+}
+
+fn with_closed_window(cfg: TcpConfig) -> Rig {
+    let mut rig = Rig::established(cfg);
+    rig.window = 0;
+    rig.recv(1, 1, ACK, b"");
+    rig.send(20_000);
+    assert!(rig.out().is_empty());
+    rig
+}
+
+#[test]
+fn a_user_timeout_ends_a_connection_whose_peer_takes_nothing_or_a_byte_now_and_then() {
+    let limit = Some(Duration::from_secs(30));
+    for bytes in [0, 1] {
+        let mut rig = with_closed_window(TcpConfig {
+            user_timeout: limit,
+            ..plain()
+        });
+        let mut peer = Miser::new(bytes);
+        let ended = peer.live(&mut rig, 600).expect("it ends");
+        assert!((29..=60).contains(&ended), "{bytes} bytes: {ended} s");
+        assert_eq!(rig.tcp.error(), Some(TcpError::TimedOut));
+        // Set later, it counts from then.
+        let mut rig = with_closed_window(plain());
+        let mut peer = Miser::new(bytes);
+        assert_eq!(peer.live(&mut rig, 3_600), None, "MUST-37");
+        rig.tcp.set_user_timeout(limit);
+        assert_eq!(rig.tcp.user_timeout(), limit);
+        let ended = peer.live(&mut rig, 600).expect("it ends");
+        assert!((29..=60).contains(&ended), "{bytes} bytes: {ended} s");
+    }
+}
+
+#[test]
+fn a_user_timeout_does_not_end_a_connection_that_moves() {
+    let mut rig = with_closed_window(TcpConfig {
+        user_timeout: Some(Duration::from_secs(30)),
+        ..plain()
+    });
+    // 1,000 bytes a second: each byte is taken within 20 s of its write.
+    let mut peer = Miser::new(1_000);
+    for _ in 0..8 {
+        assert_eq!(peer.live(&mut rig, 15), None);
+        let room = 20_000 - rig.tcp.unacked();
+        rig.send(room);
+    }
+}
+
+#[test]
+fn an_orphan_that_is_drained_slowly_is_given_up() {
+    for (bytes, ends) in [(0, true), (1, true), (100, false)] {
+        let mut rig = with_closed_window(plain());
+        rig.tcp.close_both(rig.now);
+        let ended = Miser::new(bytes).live(&mut rig, 150);
+        assert_eq!(ended.is_some(), ends, "{bytes} bytes a second: {ended:?}");
+    }
+}
