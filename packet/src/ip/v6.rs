@@ -1,7 +1,5 @@
 //! The IPv6 parser: the fixed header and the chain of extension headers (RFC 8200 section 4).
 
-use core::ops::ControlFlow;
-
 use zerocopy::FromBytes;
 
 use super::error::Problem;
@@ -85,113 +83,114 @@ fn parse_chain<'a>(
     packet: &'a [u8],
     header: &'a Ipv6Header,
 ) -> Result<IpPacket<'a, Ipv6>, IpParseError<Ipv6>> {
-    let start = Walk {
-        proto: header.first_proto(),
-        next_header_at: NEXT_HEADER_AT,
-        at: Ipv6::FIXED_HEADER_LEN,
-        count: 0,
-        fragment: None,
-    };
-    let end = walk(packet, start).map_err(|problem| problem.of(header, packet))?;
-    let (fragment_link_at, fragment) = end.fragment.unzip();
+    let end = walk(packet, header.first_proto()).map_err(|problem| problem.of(header, packet))?;
     Ok(IpPacket {
         header,
         bytes: packet,
         payload: packet.get(end.at..).unwrap_or(&[]),
         next_header_at: end.next_header_at as u32,
-        fragment_link_at: fragment_link_at.unwrap_or(0),
-        fragment,
+        fragment_link_at: end.fragment_link_at,
+        fragment: end.fragment,
         proto: end.proto,
     })
 }
 
-/// The position in the header chain.
-#[derive(Clone, Copy)]
-struct Walk {
-    /// Protocol of the header at `at`.
+/// The end of the header chain.
+struct End {
+    /// Protocol of what is at `at`.
     proto: IpProto,
     /// Offset of the field that names this protocol.
     next_header_at: usize,
     at: usize,
-    /// Number of extension headers before `at`.
-    count: usize,
-    /// For a fragment that is not atomic: offset of the field that names the fragment header, and the
-    /// fragment's position.
-    fragment: Option<(u32, FragmentInfo)>,
+    /// For a fragment that is not atomic: offset of the field that names the fragment header.
+    fragment_link_at: u32,
+    fragment: Option<FragmentInfo>,
 }
 
-/// Advances to the upper-layer header, or to the payload of a fragment.
-fn walk(packet: &[u8], mut walk: Walk) -> Result<Walk, Problem<Ipv6>> {
-    while walk.proto.is_extension_header() {
-        if step(packet, &mut walk)?.is_break() {
+/// Checks the extension headers up to the upper-layer header, or to the payload of a fragment.
+fn walk(packet: &[u8], first: IpProto) -> Result<End, Problem<Ipv6>> {
+    let (mut proto, mut next_header_at, mut at) = (first, NEXT_HEADER_AT, Ipv6::FIXED_HEADER_LEN);
+    for count in 0.. {
+        if !proto.is_extension_header() {
             break;
         }
+        if proto == IpProto::HOP_BY_HOP {
+            check_hop_by_hop(packet, next_header_at, at)?;
+        }
+        if count == MAX_EXTENSION_HEADERS {
+            return Err(Problem::at(Code::TooManyExtensionHeaders, at));
+        }
+        let rest = packet.get(at..).unwrap_or(&[]);
+        // The shortest header has 8 bytes, and so have nearly all.
+        let Some(&[next, units, ..]) = rest.first_chunk::<8>() else {
+            return Err(cut_off(rest, proto, next_header_at, at));
+        };
+        let (next, link_at) = (IpProto(next), next_header_at);
+        next_header_at = at;
+        if proto == IpProto::FRAGMENT {
+            let behind = at + size_of::<Ipv6FragmentHeader>();
+            if let Some(fragment) = fragment(packet, rest, at)? {
+                if fragment.offset_bytes == 0 {
+                    check_first_fragment(packet, next, behind, count + 1)?;
+                }
+                if fragment.more && behind == packet.len() {
+                    return Err(Problem::silent(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
+                }
+                return Ok(End {
+                    proto: next,
+                    next_header_at,
+                    at: behind,
+                    fragment_link_at: link_at as u32,
+                    fragment: Some(fragment),
+                });
+            }
+            at = behind;
+        } else {
+            let Some(header) = rest.get(..8 + usize::from(units) * 8) else {
+                return Err(cut_off(rest, proto, link_at, at));
+            };
+            match proto {
+                IpProto::ROUTING => check_routing(header, at)?,
+                _ => v6_ext::check_options(header, at)?,
+            }
+            at += header.len();
+        }
+        proto = next;
     }
-    Ok(walk)
+    Ok(End {
+        proto,
+        next_header_at,
+        at,
+        fragment_link_at: 0,
+        fragment: None,
+    })
 }
 
-/// Checks one extension header and advances past it. Breaks at the payload of a fragment.
+/// Checks the place of a hop-by-hop options header: the first, in a packet that is not a jumbogram.
 #[inline]
-fn step(packet: &[u8], walk: &mut Walk) -> Result<ControlFlow<()>, Problem<Ipv6>> {
-    let (proto, at) = (walk.proto, walk.at);
-    if proto == IpProto::HOP_BY_HOP && at != Ipv6::FIXED_HEADER_LEN {
-        return Err(Problem::at(
-            Code::UnrecognizedNextHeader,
-            walk.next_header_at,
-        ));
+fn check_hop_by_hop(packet: &[u8], next_header_at: usize, at: usize) -> Result<(), Problem<Ipv6>> {
+    if at != Ipv6::FIXED_HEADER_LEN {
+        return Err(Problem::at(Code::UnrecognizedNextHeader, next_header_at));
     }
-    if proto == IpProto::HOP_BY_HOP && packet.len() == Ipv6::FIXED_HEADER_LEN {
+    if packet.len() == Ipv6::FIXED_HEADER_LEN {
         // A jumbogram, which the supported MTUs do not allow (RFC 2675 section 3).
         return Err(Problem::at(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
     }
-    if walk.count == MAX_EXTENSION_HEADERS {
-        return Err(Problem::at(Code::TooManyExtensionHeaders, at));
-    }
-    walk.count += 1;
-    let header = extension(packet, walk)?;
-    let next = IpProto(header.first().copied().unwrap_or(IpProto::NO_NEXT.0));
-    match proto {
-        IpProto::HOP_BY_HOP | IpProto::DEST_OPTS => v6_ext::check_options(header, at)?,
-        IpProto::ROUTING => check_routing(header, at)?,
-        _ => {
-            if let Some(fragment) = fragment(packet, header, at)? {
-                walk.fragment = Some((walk.next_header_at as u32, fragment));
-                if fragment.offset_bytes == 0 {
-                    check_first_fragment(packet, next, at + header.len(), walk.count)?;
-                }
-                if fragment.more && at + header.len() == packet.len() {
-                    return Err(Problem::silent(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
-                }
-                walk.proto = next;
-                walk.next_header_at = at;
-                walk.at = at + header.len();
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-    }
-    walk.proto = next;
-    walk.next_header_at = at;
-    walk.at = at + header.len();
-    Ok(ControlFlow::Continue(()))
+    Ok(())
 }
 
-/// Returns the whole extension header at `walk.at`.
+/// Returns the problem of an extension header at `at` that is longer than the `rest` of the packet.
 ///
 /// If the packet ends before the length field, the pointer names the field that announced the header;
-/// if it ends later, the pointer names the length field.
-#[inline]
-fn extension<'a>(packet: &'a [u8], walk: &Walk) -> Result<&'a [u8], Problem<Ipv6>> {
-    let rest = packet.get(walk.at..).unwrap_or(&[]);
-    let [_, units, ..] = *rest else {
-        return Err(Problem::at(Code::ErroneousHeaderField, walk.next_header_at));
+/// if it ends later, the pointer names the length field. The fragment header has a reserved byte in its place.
+#[cold]
+fn cut_off(rest: &[u8], proto: IpProto, next_header_at: usize, at: usize) -> Problem<Ipv6> {
+    let wrong_at = if rest.len() < 2 || proto == IpProto::FRAGMENT {
+        next_header_at
+    } else {
+        at + 1
     };
-    // The fragment header has a reserved byte in place of the length.
-    let (units, wrong_at) = match walk.proto {
-        IpProto::FRAGMENT => (0, walk.next_header_at),
-        _ => (units, walk.at + 1),
-    };
-    rest.get(..8 + usize::from(units) * 8)
-        .ok_or_else(|| Problem::at(Code::ErroneousHeaderField, wrong_at))
+    Problem::at(Code::ErroneousHeaderField, wrong_at)
 }
 
 /// Accepts a routing header with no segments left. Others ask this host to forward the packet, which it
