@@ -13,7 +13,6 @@ use super::handle::checked_ttl;
 use super::stack::Stack;
 use crate::demux::Destinations;
 use crate::stack::Host;
-use crate::stack::foreign::releasable;
 use crate::stack::udp::app::{self, Ends};
 use crate::stack::udp::socket::BoundSocket;
 use crate::stack::waiters::{Wait, wait};
@@ -157,7 +156,8 @@ impl UdpSocket {
     /// # Errors
     /// As [`UdpSocket::send_to`].
     pub async fn send_payload_to(&self, payload: Payload, remote: SocketAddr) -> io::Result<()> {
-        self.send_whole(releasable(payload), Ends::to(remote)).await
+        let payload = app::own_payload(&self.host, payload)?;
+        self.send_whole(payload, Ends::to(remote)).await
     }
 
     /// Sends `payload` as one datagram from `source`. A socket that is bound to an unspecified address
@@ -176,7 +176,8 @@ impl UdpSocket {
             source: Some(source),
             to: Some(remote),
         };
-        self.send_whole(releasable(payload), ends).await
+        let payload = app::own_payload(&self.host, payload)?;
+        self.send_whole(payload, ends).await
     }
 
     // A plain function: an `async` one would move the payload once more.

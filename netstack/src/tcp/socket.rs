@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use packet::buf::FLOOR_BYTES;
 use packet::{Buffers, Payload};
 
 use super::Stage;
@@ -308,8 +309,11 @@ impl Tcp {
                 tcb.flags.insert(Flags::WANT_WRITE);
                 return Err(data);
             }
-            tcb.queue.append(data, memory);
-            Ok(())
+            let appended = tcb.queue.append(data, memory);
+            if appended.is_err() {
+                tcb.flags.insert(Flags::WANT_WRITE);
+            }
+            appended
         })
     }
 
@@ -320,6 +324,16 @@ impl Tcp {
             Stage::Resting(resting) => resting.cfg.send_buffer,
             _ => 0,
         }
+    }
+
+    /// Returns the number of bytes of the application's own memory that [`send_payload`](Self::send_payload) may be
+    /// given now: what it keeps counts against the share of the connection.
+    pub fn own_memory_room(&self, buffers: &Buffers) -> usize {
+        let room = match self.tcb() {
+            Some(tcb) => buffers.charging(&tcb.account).room(tcb.queue.len()),
+            None => buffers.share().max(FLOOR_BYTES),
+        };
+        room.min(self.send_room())
     }
 
     /// Asks for [`Readiness::WRITABLE`] when there is room again, as a `send` that took too little

@@ -25,9 +25,9 @@ impl fmt::Debug for Account {
     }
 }
 
-/// The payload is in memory that is lent for one turn: it cannot be held.
+/// The payload cannot be held: its memory is lent for one turn, or it is the program's and the budget has no more.
 #[derive(Clone, Debug)]
-pub struct Lent(pub Payload);
+pub struct Refused(pub Payload);
 
 impl Account {
     /// Returns the number of bytes that are charged: the whole length of each slab, with its overhead.
@@ -35,14 +35,14 @@ impl Account {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Holds `payload`, and moves the charge for its slab to this account. Memory of the program is held
-    /// without a charge.
+    /// Holds `payload`, and moves the charge for its slab to this account. Memory of the program is charged by
+    /// [`Memory::hold`](super::Memory::hold), which knows the budget.
     ///
     /// # Errors
-    /// [`Lent`] if the memory is lent for one turn: hold a copy.
-    pub fn hold(&self, payload: Payload) -> Result<Held, Lent> {
+    /// The memory is lent for one turn: hold a copy.
+    pub fn hold(&self, payload: Payload) -> Result<Held, Refused> {
         if payload.is_lent() {
-            return Err(Lent(payload));
+            return Err(Refused(payload));
         }
         payload.charge_to(self);
         Ok(Held(payload))

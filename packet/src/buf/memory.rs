@@ -1,6 +1,6 @@
 //! The memory of one flow: what it takes, and what it may keep.
 
-use super::account::{Account, Held, Lent};
+use super::account::{Account, Held, Refused};
 use super::budget::{FLOOR_BYTES, Level};
 use super::payload::Payload;
 use super::slab::SlabMut;
@@ -80,11 +80,15 @@ impl Memory<'_> {
         }
     }
 
-    /// Holds `payload` as it is.
+    /// Holds `payload` as it is. Memory of the program is counted from now on.
     ///
     /// # Errors
-    /// [`Lent`] if it must be copied.
-    pub fn hold(&self, payload: Payload) -> Result<Held, Lent> {
+    /// The memory is lent and must be copied, or it is the program's and the budget has no more.
+    pub fn hold(&self, payload: Payload) -> Result<Held, Refused> {
+        let payload = self
+            .buffers
+            .count_own(payload, Some(self.account))
+            .map_err(Refused)?;
         self.account.hold(payload)
     }
 

@@ -29,13 +29,14 @@ mod budget;
 mod free_list;
 mod ledger;
 mod memory;
+mod own;
 mod payload;
 mod pool;
 mod slab;
 mod store;
 mod thread_slot;
 
-pub use account::{Account, Held, Lent};
+pub use account::{Account, Held, Refused};
 pub use budget::{Charge, FLOOR_BYTES, Level};
 pub use ledger::{Audit, Violation};
 pub use memory::Memory;

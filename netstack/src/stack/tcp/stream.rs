@@ -144,13 +144,17 @@ pub(crate) fn poll_write_payload(
     cx: Wait<'_>,
     payload: &mut Payload,
 ) -> Poll<io::Result<()>> {
-    let mut queued = false;
+    let (mut queued, mut starved) = (false, false);
     let poll = poll_state(connection, cx, Side::Writer, |state, waiter| {
         while !payload.is_empty() {
             if let Some(error) = write_error(state) {
                 return Poll::Ready(Err(host.ending.explain(error)));
             }
-            let room = state.tcp.send_room();
+            let room = if payload.is_pooled() {
+                state.tcp.send_room()
+            } else {
+                state.tcp.own_memory_room(&host.buffers)
+            };
             if room == 0 {
                 state.wait_for_room(waiter);
                 return Poll::Pending;
@@ -160,6 +164,7 @@ pub(crate) fn poll_write_payload(
             if state.tcp.send_payload(part, &host.buffers).is_err() {
                 // Nothing is lost: it waits for the next call.
                 *payload = whole;
+                starved = state.starve();
                 state.wait_for_room(waiter);
                 return Poll::Pending;
             }
@@ -167,7 +172,7 @@ pub(crate) fn poll_write_payload(
         }
         Poll::Ready(Ok(()))
     });
-    if queued {
+    if queued || starved {
         host.workers.drive(connection);
     }
     poll

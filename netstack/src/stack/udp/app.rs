@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use packet::Payload;
 
-use super::super::foreign::locked;
+use super::super::foreign::{locked, releasable};
 use super::super::host::Host;
 use super::super::waiters::{Ticket, Wait, Waiter};
 use super::super::worklist;
@@ -258,12 +258,21 @@ pub(crate) fn payload_of(host: &Host, data: &[u8]) -> io::Result<Payload> {
     // In memory of its own length if it is larger than a slab of this device, or no slab is free.
     let buffers = &host.buffers;
     let copy = buffers.copy(data).or_else(|| buffers.copy_exact(data));
-    copy.ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::OutOfMemory,
-            "send: the stack's memory is used up; try again later",
-        )
-    })
+    copy.ok_or_else(out_of_memory)
+}
+
+/// Counts memory that the application brings, until it has left.
+pub(crate) fn own_payload(host: &Host, payload: Payload) -> io::Result<Payload> {
+    host.buffers
+        .count_own(releasable(payload), None)
+        .map_err(|_| out_of_memory())
+}
+
+fn out_of_memory() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::OutOfMemory,
+        "send: the stack's memory is used up; try again later",
+    )
 }
 
 /// Checks that a socket may send from `source`.

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use packet::Payload;
-use packet::buf::{Held, Memory};
+use packet::buf::{Held, Memory, Refused};
 
 #[cfg(any(test, feature = "invariants"))]
 use crate::tcp::invariants::walk_is_due;
@@ -100,27 +100,32 @@ impl SendQueue {
 
     /// Appends `data` without a copy, unless it is so short that a slice of its own costs more, or memory is
     /// short and `data` leaves much of its slab unused.
-    pub(crate) fn append(&mut self, mut data: Payload, memory: Memory<'_>) {
-        if data.len() <= SHORT_PAYLOAD
-            && let Some(tail) = self.chunks.back_mut()
-        {
-            let taken = tail.data.try_append(&data);
-            data.advance(taken);
-            self.end += taken as u32;
-        }
+    ///
+    /// # Errors
+    /// All of `data`, if it is memory of the program and there is no more for it.
+    pub(crate) fn append(&mut self, data: Payload, memory: Memory<'_>) -> Result<(), Payload> {
         if data.is_empty() {
-            return;
+            return Ok(());
         }
         let is_wasteful = !memory.is_at_ease() && memory.is_wasteful(&data);
-        match is_wasteful.then(|| memory.copy(&data)).flatten() {
-            Some(copy) => self.add(copy),
-            None => {
-                self.hold(data, memory);
-            }
+        let mut held = match is_wasteful.then(|| memory.copy(&data)).flatten() {
+            Some(copy) => copy,
+            None => memory.hold(data).map_err(|Refused(data)| data)?,
+        };
+        if held.len() <= SHORT_PAYLOAD
+            && let Some(tail) = self.chunks.back_mut()
+        {
+            let taken = tail.data.try_append(&held);
+            held.advance(taken);
+            self.end += taken as u32;
         }
+        if !held.is_empty() {
+            self.add(held);
+        }
+        Ok(())
     }
 
-    /// Appends `data` as it is; false if it was lent for a turn, which an application's memory never is.
+    /// Appends `data` as it is; false if it was lent for a turn, which memory that was taken to be written never is.
     fn hold(&mut self, data: Payload, memory: Memory<'_>) -> bool {
         match memory.hold(data) {
             Ok(held) => {
