@@ -68,6 +68,8 @@ counters! {
         UdpNoSocket => "udp_no_socket",
         /// The UDP socket's queue is full.
         UdpQueueFull => "udp_queue_full",
+        /// Datagram of the sender that had most in a full queue, which made room for another sender.
+        UdpDisplaced => "udp_displaced",
         /// TCP too short, data offset or options malformed.
         TcpMalformed => "tcp_malformed",
         /// TCP checksum wrong.
@@ -148,6 +150,15 @@ counters! {
         TcpHandshakesExpired => "tcp_handshakes_expired",
         /// SYN cookies sent.
         TcpSynCookiesSent => "tcp_syn_cookies_sent",
+        /// Handshakes that made room in the full queue for one of another peer, which had fewer there.
+        TcpHandshakesDisplaced => "tcp_handshakes_displaced",
+        /// Connections reset before they were accepted, to make room in the full backlog for one of another peer,
+        /// which had fewer there.
+        TcpUnacceptedDisplaced => "tcp_unaccepted_displaced",
+        /// Connections of the peer that had most, reset to make room in the full table for one of another peer.
+        TcpDisplaced => "tcp_displaced",
+        /// Idle connections reset to make room in the full table, in which no peer had much more than others.
+        TcpIdleDisplaced => "tcp_idle_displaced",
         /// Valid SYN cookies that came back.
         TcpSynCookiesReturned => "tcp_syn_cookies_returned",
         /// TIME-WAITs that ended early, to make room for another.

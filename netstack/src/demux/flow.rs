@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::ip::key::HashKey;
+use crate::ip::peer::PeerNet;
 
 /// Local and remote address and port of one flow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +61,11 @@ impl FlowKey {
     /// Returns the remote address and port.
     pub fn remote(&self) -> SocketAddr {
         socket_addr(self.remote, self.remote_port)
+    }
+
+    /// Returns the peer that limits count the flow for.
+    pub fn peer(&self) -> PeerNet {
+        PeerNet::of(Ipv6Addr::from(self.remote).into())
     }
 
     /// Returns both ports in one number.

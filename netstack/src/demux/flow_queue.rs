@@ -166,6 +166,14 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
         Some((flow, value))
     }
 
+    /// Returns an entry in a random slot, with its four-tuple; `None` if the slot is free.
+    pub fn sample(&self, random: u64) -> Option<(EntryId, &FlowKey)> {
+        let at = (u128::from(random) * self.slots.len() as u128) >> 64;
+        let slot = self.slots.get(at as usize)?;
+        slot.value.as_ref()?;
+        Some((EntryId(at as u32), &slot.flow))
+    }
+
     /// Returns when the entry that waits least is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.heads().map(|(deadline, _)| deadline).min()

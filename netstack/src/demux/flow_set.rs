@@ -119,6 +119,15 @@ impl<T: HasFlow> FlowSet<T> {
         Some(value)
     }
 
+    /// Returns a value near a random place; `None` if there is none near it.
+    pub fn sample(&self, random: u64) -> Option<&T> {
+        /// The table is at least an eighth full, so a value is hardly ever farther away.
+        const NEAR: usize = 64;
+        let buckets = self.values.num_buckets();
+        let first = ((u128::from(random) * buckets as u128) >> 64) as usize;
+        (first..first + NEAR.min(buckets)).find_map(|at| self.values.get_bucket(at % buckets))
+    }
+
     /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -175,6 +184,22 @@ mod tests {
         }
         assert_eq!(set.remove(&hashed(1)), None);
         assert!(set.is_empty() && set.values.capacity() * 64 < grown);
+    }
+
+    #[test]
+    fn a_sample_is_of_everything() {
+        let mut set = FlowSet::new(secret());
+        let mut rng = Rng::from_u64(4);
+        assert_eq!(set.sample(rng.u64()), None);
+        for n in 0..100 {
+            assert_eq!(set.insert(Value(flow(n), n)), Ok(()));
+        }
+        let mut seen = [0; 100];
+        for _ in 0..10_000 {
+            let Value(_, n) = set.sample(rng.u64()).expect("a value");
+            seen[*n as usize] += 1;
+        }
+        assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
     }
 
     #[test]

@@ -16,11 +16,13 @@
 //! | [`fragment`], [`reassembly`] | datagrams larger than the MTU, sent and received |
 //! | [`receive`] | the decision about a received packet |
 //! | [`send`] | packets from transport headers and payload |
+//! | [`peer`] | peers as far as limits are concerned, and who makes room for whom |
 //! | [`key`] | the keyed hash for tables and sequences that a peer could attack |
 
 pub mod addresses;
 pub mod fragment;
 pub mod key;
+pub mod peer;
 pub mod pmtu;
 pub mod prefix;
 pub mod reassembly;

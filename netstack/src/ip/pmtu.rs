@@ -16,6 +16,7 @@
 use core::net::IpAddr;
 
 use super::key::HashKey;
+use super::peer::PeerNet;
 use crate::base::Instant;
 use crate::base::time::Duration;
 
@@ -33,6 +34,9 @@ pub const IPV6_MIN_MTU: u16 = 1280;
 
 /// Entries in a set: how many destinations share one hash slot before the oldest goes.
 const WAYS: usize = 4;
+
+/// Sets in which the addresses of one IPv6 /64 may be: it cannot fill the cache, whatever its addresses are.
+const PEER_SETS: u64 = 4;
 
 /// Sizes of links that exist, for routers too old to report theirs (RFC 1191 section 7.1).
 const PLATEAUS: [u16; 10] = [
@@ -97,7 +101,14 @@ impl PathMtu {
     }
 
     fn set_of(&self, dst: IpAddr) -> core::ops::Range<usize> {
-        let set = (self.key.hash(&dst) % self.sets as u64) as usize;
+        let hash = match dst {
+            IpAddr::V4(_) => self.key.hash(&dst),
+            IpAddr::V6(_) => {
+                let spread = self.key.hash(&dst) % PEER_SETS;
+                self.key.hash(&(PeerNet::of(dst), spread))
+            }
+        };
+        let set = (hash % self.sets as u64) as usize;
         set * WAYS..(set + 1) * WAYS
     }
 
@@ -279,6 +290,29 @@ mod tests {
         assert_eq!(c.get(dst, 1500, later + PATH_MTU_AGE), 1500);
         c.clear();
         assert_eq!(c.get(dst, 1500, later), 1500);
+    }
+
+    #[test]
+    fn one_ipv6_network_has_a_share_of_the_cache() {
+        let mut c = cache(4_096);
+        let others: Vec<IpAddr> = (0..200)
+            .map(|n| ip(&format!("2001:db8:0:{n:x}::1")))
+            .collect();
+        for dst in &others {
+            assert_eq!(c.on_packet_too_big(*dst, 1400, 1500, 1500, NOW), Some(1400));
+        }
+        for n in 0..20_000 {
+            let dst = ip(&format!("fd77::{n:x}"));
+            let later = NOW + Duration::from_secs(1);
+            assert_eq!(
+                c.on_packet_too_big(dst, 1300, 1500, 1500, later),
+                Some(1300)
+            );
+        }
+        let own = c.entries.iter().flatten().filter(|e| e.mtu == 1300).count();
+        assert!(own <= WAYS * PEER_SETS as usize, "{own}");
+        let kept = others.iter().filter(|dst| c.get(**dst, 1500, NOW) == 1400);
+        assert!(kept.count() >= 190);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::ip::addressing::Addressing;
 use super::levels::StackLocks;
 use super::tcp::alarms::Alarms;
 use super::tcp::connection::Connection;
+use super::tcp::displace::Crowd;
 use super::worklist::{TaskWork, Worklist};
 use crate::base::counters::{Counter, DropReason};
 use crate::base::{Counters, Instant, Rng};
@@ -34,6 +35,8 @@ pub struct WorkerState {
     pub(crate) alarms: Alarms,
     /// SYN-ACKs to send again; empty between looks, kept for its allocation.
     pub(crate) resend: Vec<(FlowKey, HalfOpen)>,
+    /// What it saw last in a full table of connections.
+    pub(crate) crowd: Crowd,
     /// Its connections that hold memory.
     pub(in crate::stack) holders: Holders,
 }
@@ -59,6 +62,7 @@ impl WorkerState {
             rng: Rng::from_seed(seed),
             alarms: Alarms::default(),
             resend: Vec::new(),
+            crowd: Crowd::default(),
             holders: Holders::default(),
             identification: host
                 .ip

@@ -2,9 +2,10 @@
 
 use packet::Buffers;
 
-use super::Tcp;
 use super::context::Context;
 use super::outcome::TcpError;
+use super::{Stage, Tcp};
+use crate::base::Instant;
 
 impl Tcp {
     /// Returns the memory that the connection keeps others from using, in bytes: the slabs of its queues, and
@@ -38,11 +39,30 @@ impl Tcp {
     /// Ends the connection, because its memory is needed. The next [`poll_transmit`](Self::poll_transmit)
     /// returns a reset.
     pub fn abort_for_memory<'a>(&mut self, cx: impl Into<Context<'a>>) {
-        let cx = &mut cx.into();
+        self.abort_for(TcpError::OutOfMemory, &mut cx.into());
+    }
+
+    /// Ends the connection, because its place is needed. The next [`poll_transmit`](Self::poll_transmit) returns a
+    /// reset.
+    pub fn abort_for_room<'a>(&mut self, cx: impl Into<Context<'a>>) {
+        self.abort_for(TcpError::Displaced, &mut cx.into());
+    }
+
+    fn abort_for(&mut self, error: TcpError, cx: &mut Context<'_>) {
+        self.wake();
         self.checked(|tcp| {
             if let Some(tcb) = tcp.tcb_mut() {
-                tcb.abort_with(TcpError::OutOfMemory, cx);
+                tcb.abort_with(error, cx);
             }
         });
+    }
+
+    /// Returns when the connection sent or heard something last; `None` during the handshake and after the end.
+    pub fn last_active(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Open(tcb) => Some(tcb.last_heard.max(tcb.last_sent)),
+            Stage::Resting(resting) => Some(resting.last_active()),
+            _ => None,
+        }
     }
 }

@@ -102,6 +102,12 @@ pub enum TcpError {
     /// The stack was out of memory, of which the connection held much without making progress.
     #[error("connection aborted because the stack is out of memory")]
     OutOfMemory,
+    /// There were as many connections as there may be, and another peer needed the place.
+    #[error(
+        "connection aborted to make room for another: max_connections is reached, and its peer has many, or it was \
+         idle"
+    )]
+    Displaced,
 }
 
 /// The states of RFC 9293 section 3.3.2, without LISTEN, which is not a connection.

@@ -139,6 +139,10 @@ impl Resting {
         }
     }
 
+    pub(super) fn last_active(&self) -> Instant {
+        self.last_heard.max(self.last_sent)
+    }
+
     /// Makes the control block anew.
     pub(super) fn wake(self) -> Tcb {
         Tcb {

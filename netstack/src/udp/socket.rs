@@ -14,6 +14,7 @@ use packet::{Buffers, Payload};
 
 use super::error::{SendError, SocketError};
 use crate::base::DropReason;
+use crate::ip::peer::{PeerNet, draw_crowding};
 
 /// Payloads of at least this length keep the slab that they were received in; shorter ones are copied.
 pub const KEEP_SLAB_BYTES: usize = 16 << 10;
@@ -82,6 +83,10 @@ pub struct Socket {
     max_datagrams: usize,
     max_bytes: usize,
     error: Option<SocketError>,
+    /// Datagrams displaced by those of other senders, not yet counted.
+    displaced: u32,
+    /// State of the draw of a sample.
+    draw: u64,
 }
 
 impl Socket {
@@ -97,6 +102,8 @@ impl Socket {
             max_datagrams: max_datagrams.max(1),
             max_bytes,
             error: None,
+            displaced: 0,
+            draw: u64::from(local.port()),
         }
     }
 
@@ -146,13 +153,13 @@ impl Socket {
             return Err(DropReason::UdpNoSocket);
         }
         // Checked before the copy, so that a full socket costs little.
-        if !self.has_room(payload.len()) {
-            return Err(DropReason::UdpQueueFull);
+        if let Some(reason) = self.refusal(payload.len(), buffers) {
+            self.displace_for(from);
+            if self.refusal(payload.len(), buffers).is_some() {
+                return Err(reason);
+            }
         }
         let memory = buffers.charging(&self.account);
-        if memory.room(self.queued_bytes) < payload.len() {
-            return Err(DropReason::MemoryShare);
-        }
         let Some(payload) = copied_out(payload, memory) else {
             return Err(DropReason::MemoryLimit);
         };
@@ -204,6 +211,42 @@ impl Socket {
         outcome
     }
 
+    /// Returns the reason why a datagram of `len` bytes is refused, if it is.
+    fn refusal(&self, len: usize, buffers: &Buffers) -> Option<DropReason> {
+        if !self.has_room(len) {
+            Some(DropReason::UdpQueueFull)
+        } else if buffers.charging(&self.account).room(self.queued_bytes) < len {
+            Some(DropReason::MemoryShare)
+        } else {
+            None
+        }
+    }
+
+    /// Drops the newest datagram that a sample shows of the sender that crowds others out, if there is one, to make
+    /// room for one of `from`.
+    fn displace_for(&mut self, from: SocketAddr) {
+        let (queue, random) = (&self.queue, &mut self.draw);
+        let crowding = draw_crowding(PeerNet::of(from.ip()), || {
+            // Knuth's MMIX generator; the upper bits are the good ones.
+            *random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let at = ((u128::from(*random) * queue.len() as u128) >> 64) as usize;
+            let datagram = queue.get(at)?;
+            Some((at, PeerNet::of(datagram.from.ip())))
+        });
+        let newest = crowding.into_iter().max();
+        if let Some(displaced) = newest.and_then(|at| self.queue.remove(at)) {
+            self.queued_bytes = self.queued_bytes.saturating_sub(displaced.cost);
+            self.displaced += 1;
+        }
+    }
+
+    /// Returns how many queued datagrams made room for those of other senders since the last call.
+    pub fn take_displaced(&mut self) -> u32 {
+        core::mem::take(&mut self.displaced)
+    }
+
     /// Returns `true` if the socket accepts datagrams from `from`.
     fn accepts_from(&self, from: SocketAddr) -> bool {
         self.remote.is_none_or(|remote| remote == from)
@@ -223,6 +266,9 @@ impl Socket {
         pinned: usize,
     ) -> Result<(), DropReason> {
         let cost = pinned + size_of::<Queued>();
+        if !self.has_room(cost) {
+            self.displace_for(from);
+        }
         if !self.has_room(cost) {
             return Err(DropReason::UdpQueueFull);
         }

@@ -37,6 +37,7 @@ use std::collections::HashMap;
 use self::datagram::{Datagram, Insert};
 pub use self::report::{Discarded, FragmentIn, FragmentOutcome, FragmentStatus, TimedOut};
 use super::key::HashKey;
+use super::peer::PeerNet;
 use crate::base::time::Duration;
 use crate::base::{DropReason, Instant};
 
@@ -71,11 +72,8 @@ impl Key {
     }
 
     /// Returns the source that the limits apply to: an IPv4 address or an IPv6 /64.
-    fn source(&self) -> u64 {
-        match self.src {
-            IpAddr::V4(v4) => u64::from(v4.to_bits()),
-            IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
-        }
+    fn source(&self) -> PeerNet {
+        PeerNet::of(self.src)
     }
 }
 
@@ -98,7 +96,7 @@ pub struct Reassembly {
     slots: Vec<Option<Slot>>,
     by_key: HashMap<Key, u32, HashKey>,
     /// The shares of the sources that hold slots, so never more entries than slots.
-    by_source: HashMap<u64, Share, HashKey>,
+    by_source: HashMap<PeerNet, Share, HashKey>,
     /// Indices of the slots in use, oldest datagram first. All have the same timeout, so this is also the
     /// order of expiry.
     order: Vec<u32>,
@@ -278,12 +276,12 @@ impl Reassembly {
         discarded
     }
 
-    fn share_of(&self, source: u64) -> Share {
+    fn share_of(&self, source: PeerNet) -> Share {
         self.by_source.get(&source).copied().unwrap_or_default()
     }
 
     /// Returns the oldest slot of one source, other than `keep`.
-    fn oldest_of(&self, source: u64, keep: Option<u32>) -> Option<u32> {
+    fn oldest_of(&self, source: PeerNet, keep: Option<u32>) -> Option<u32> {
         self.order.iter().copied().find(|index| {
             Some(*index) != keep && self.slot(*index).is_some_and(|s| s.key.source() == source)
         })

@@ -1,6 +1,7 @@
 //! A worker's rounds: what is queued is made smaller or given up while memory is short, and memory that nobody
 //! needs any more goes back to the system.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::holders::STALL;
 use super::trim::PERIOD;
 use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
+use crate::ip::peer::PeerNet;
 use crate::tcp::Readiness;
 
 /// Time between two rounds under pressure.
@@ -108,11 +110,26 @@ struct Victim {
 }
 
 impl Victim {
-    /// Returns a rank: the greater it is, the sooner the holder is given up.
-    fn rank(&self) -> (bool, u128) {
-        let cost = self.pinned as u128 * self.stalled.as_millis();
+    /// Returns a rank: the greater it is, the sooner the holder is given up. `peer_pinned`: the memory that all
+    /// victims of its peer hold. A peer with many connections goes before one with the same memory in a single
+    /// one of them.
+    fn rank(&self, peer_pinned: usize) -> (bool, u128) {
+        let cost = peer_pinned as u128 * self.stalled.as_millis();
         (self.connection.is_orphan(), cost)
     }
+}
+
+/// Sorts victims so that the first is to be given up first.
+fn sort(victims: &mut [Victim]) {
+    let mut by_peer: BTreeMap<PeerNet, usize> = BTreeMap::new();
+    for victim in victims.iter() {
+        *by_peer.entry(victim.connection.flow.peer()).or_default() += victim.pinned;
+    }
+    victims.sort_by_cached_key(|victim| {
+        let pinned = by_peer.get(&victim.connection.flow.peer());
+        let rank = victim.rank(pinned.copied().unwrap_or(victim.pinned));
+        std::cmp::Reverse((rank, victim.pinned))
+    });
 }
 
 /// Copies what leaves slabs unused, wakes writers that found no memory, at the limit drops what arrived ahead of
@@ -200,7 +217,7 @@ fn look_at_datagrams(turn: &mut Turn<'_>, level: Level) {
 fn give_up(turn: &mut Turn<'_>, mut victims: Vec<Victim>) {
     let host = turn.host;
     let mut excess = host.buffers.excess().div_ceil(host.workers.count());
-    victims.sort_by_key(|victim| std::cmp::Reverse(victim.rank()));
+    sort(&mut victims);
     for victim in victims {
         if excess == 0 {
             break;

@@ -21,6 +21,9 @@ use super::super::contain::contain;
 use super::super::foreign::{Deferred, DeferredValue, Foreign, ForeignValue};
 use super::super::task::TaskFuture;
 use super::super::waiters::{Ticket, Waiter, WakerSlot};
+use crate::base::Rng;
+use crate::demux::{FlowKey, HasFlow};
+use crate::ip::peer::draw_crowding;
 
 /// A bound on connections that are not accepted yet.
 #[derive(Debug)]
@@ -235,6 +238,26 @@ impl<C> AcceptQueue<C> {
             .drain(..)
             .map(|(connection, _)| connection)
             .collect()
+    }
+}
+
+impl<C: HasFlow> AcceptQueue<C> {
+    /// Takes out a connection of the peer that crowds the others out, if there is one. Its place is free.
+    pub(crate) fn displace(&mut self, newcomer: &FlowKey, rng: &mut Rng) -> Option<C> {
+        let at = self.crowding(newcomer, rng)?;
+        self.ready.remove(at).map(|(connection, _)| connection)
+    }
+
+    /// Returns the place of a connection of the peer that crowds the others out, if there is one: the newest that
+    /// a sample shows, since it has waited least.
+    pub(crate) fn crowding(&self, newcomer: &FlowKey, rng: &mut Rng) -> Option<usize> {
+        let len = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
+        let crowding = draw_crowding(newcomer.peer(), || {
+            let at = rng.below(len) as usize;
+            let (connection, _) = self.ready.get(at)?;
+            Some((at, connection.flow().peer()))
+        });
+        crowding.into_iter().max()
     }
 }
 

@@ -13,6 +13,7 @@ use super::super::host::Host;
 use super::super::levels::StackLocks;
 use super::connection::Connection;
 use super::control::abort;
+use super::displace::make_room_to_connect;
 use super::table::InsertError;
 use crate::base::Instant;
 use crate::demux::FlowKey;
@@ -53,12 +54,15 @@ pub(crate) fn connect(
 /// Enters a new connection in the table.
 fn insert(host: &Host, local: SocketAddr, remote: SocketAddr) -> io::Result<Arc<Connection>> {
     let attempts = if local.port() == 0 { PORT_ATTEMPTS } else { 1 };
-    locked(|key| {
-        for _ in 0..attempts {
-            match try_connect(host, key, local, remote)? {
-                Ok(connection) => return Ok(connection),
-                Err(InsertError::Exists) => {}
-                Err(InsertError::Full) => {
+    let mut may_make_room = true;
+    for _ in 0..=attempts {
+        match locked(|key| try_connect(host, key, local, remote))? {
+            Ok(connection) => return Ok(connection),
+            Err(InsertError::Exists) if local.port() == 0 => {}
+            Err(InsertError::Exists) => break,
+            Err(InsertError::Full) => {
+                let flow = FlowKey::new(local, remote);
+                if !std::mem::take(&mut may_make_room) || !make_room_to_connect(host, &flow) {
                     return Err(io::Error::new(
                         io::ErrorKind::OutOfMemory,
                         "connect: max_connections reached; raise it in the configuration",
@@ -66,11 +70,11 @@ fn insert(host: &Host, local: SocketAddr, remote: SocketAddr) -> io::Result<Arc<
                 }
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            format!("connect: {local} to {remote} is in use by another connection"),
-        ))
-    })
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AddrInUse,
+        format!("connect: {local} to {remote} is in use by another connection"),
+    ))
 }
 
 fn try_connect(

@@ -10,10 +10,11 @@
 //! Generic over the connection `C`, so that a model checker can run it with numbers.
 
 use super::listener::{Listener, SynPlace};
-use crate::base::{Instant, TcpConfig};
+use crate::base::{Instant, Rng, TcpConfig};
 use crate::demux::flow_queue::EntryId;
 use crate::demux::{FlowKey, FlowQueue, FlowSet, HasFlow, HashedFlow};
 use crate::ip::key::HashKey;
+use crate::ip::peer::draw_crowding;
 use crate::tcp::{HalfOpen, SeqNum, TimeWait};
 
 /// Lists of half-open connections: one for each number of retransmissions, which decides how long they
@@ -129,6 +130,20 @@ impl<C: Clone + HasFlow> Shard<C> {
         }
         self.half_open.remove(id);
         Ok(())
+    }
+
+    /// Removes a half-open connection of the peer that crowds the others out, if there is one.
+    pub(crate) fn displace_half_open(
+        &mut self,
+        newcomer: &FlowKey,
+        rng: &mut Rng,
+    ) -> Option<HalfOpenEntry<C>> {
+        let queue = &mut self.half_open;
+        let crowding = draw_crowding(newcomer.peer(), || {
+            let (id, flow) = queue.sample(rng.u64())?;
+            Some((id, flow.peer()))
+        });
+        queue.remove(*crowding.first()?).map(|(_, entry)| entry)
     }
 
     /// Puts a TIME-WAIT in the place of the connection for which `is_this` holds; false if it is not in

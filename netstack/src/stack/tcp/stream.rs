@@ -22,7 +22,7 @@ pub(crate) fn io_error(error: TcpError) -> io::Error {
         TcpError::Refused => io::ErrorKind::ConnectionRefused,
         TcpError::Reset => io::ErrorKind::ConnectionReset,
         TcpError::TimedOut => io::ErrorKind::TimedOut,
-        TcpError::Aborted => io::ErrorKind::ConnectionAborted,
+        TcpError::Aborted | TcpError::Displaced => io::ErrorKind::ConnectionAborted,
         TcpError::OutOfMemory => io::ErrorKind::OutOfMemory,
         TcpError::Unreachable(Unreachable::Port) => io::ErrorKind::ConnectionRefused,
         TcpError::Unreachable(Unreachable::Network) => io::ErrorKind::NetworkUnreachable,

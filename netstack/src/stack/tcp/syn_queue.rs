@@ -12,6 +12,7 @@ use super::super::events::EventLog;
 use super::super::turn::Turn;
 use super::accept::{Offer, Place};
 use super::connection::{Connection, Listener};
+use super::displace;
 use super::open::open_parameters;
 use super::outbound::send_alone;
 use super::outcome::finish;
@@ -38,11 +39,11 @@ pub(super) fn on_syn(
         turn.drop_packet(DropReason::TcpNotAcceptable);
         return;
     }
-    if listener.is_backlog_full() {
+    if listener.is_backlog_full() && !displace::may_join_backlog(turn, listener, &flow) {
         turn.drop_packet(DropReason::TcpBacklogFull);
         return;
     }
-    if host.tcp.connections.is_full() {
+    if !displace::may_make_room(turn, &flow) {
         refuse_full(turn);
         return;
     }
@@ -54,7 +55,13 @@ pub(super) fn on_syn(
             }
             Some(listener.admit_successor())
         }
-        None => listener.admit_syn(),
+        None => listener.admit_syn().or_else(|| {
+            let connections = &host.tcp.connections;
+            let (ctx, rng) = (&mut turn.key.ctx(), &mut turn.worker.rng);
+            let displaced = connections.displace_half_open(ctx, &flow, rng);
+            turn.count(Counter::TcpHandshakesDisplaced, u64::from(displaced));
+            displaced.then(|| listener.admit_syn()).flatten()
+        }),
     };
     let cfg = &host.tcp.config;
     let Some(place) = place else {
@@ -191,11 +198,20 @@ fn complete(
     segment: Segment,
     origin: Origin,
 ) -> Result<(), Elsewhere> {
-    let Some(place) = listener.admit() else {
+    let place = listener.admit().or_else(|| {
+        displace::make_room_in_backlog(turn, listener, &flow)
+            .then(|| listener.admit())
+            .flatten()
+    });
+    let Some(place) = place else {
         turn.drop_packet(DropReason::TcpBacklogFull);
         return Ok(());
     };
     let host = turn.host;
+    if host.tcp.connections.is_full() && !displace::make_room(turn, &flow) {
+        refuse_full(turn);
+        return Ok(());
+    }
     let copy = segment.clone();
     let events = &mut turn.worker.work.events;
     let events_before = events.len();
@@ -255,14 +271,7 @@ fn hand_out(
         Offer::Queued => {}
         Offer::Serve(service, connection) => worker.work.serve.push((service, connection)),
         // The listener closed meanwhile.
-        Offer::Refused(connection) => {
-            let events = &mut worker.work.events;
-            let mut log = EventLog::new(&turn.host.subscription, connection.flow, events);
-            let cx = log.context(turn.now);
-            connection
-                .state
-                .with(&mut turn.key.ctx(), |state, _| state.tcp.abort(cx));
-        }
+        Offer::Refused(connection) => displace::reset(turn, &connection),
     }
 }
 

@@ -9,10 +9,11 @@ use lockorder::{LockBefore, LockCtx, RwLock};
 use super::super::levels;
 use super::connection::{Connection, Listener};
 use super::shard::{Expired, Found, HalfOpenEntry, HalfOpenQueue, Shard, TimeWaitQueue};
-use crate::base::{Instant, TcpConfig};
+use crate::base::{Instant, Rng, TcpConfig};
 use crate::demux::flow_queue::EntryId;
 use crate::demux::{FlowKey, HashedFlow};
 use crate::ip::key::HashKey;
+use crate::ip::peer::SAMPLE;
 use crate::tcp::{HalfOpen, SeqNum, TimeWait};
 
 /// The number of shards.
@@ -201,6 +202,45 @@ impl ConnectionTable {
             self.len.fetch_sub(1, Ordering::AcqRel);
             Err(InsertError::Exists)
         }
+    }
+
+    /// Returns different connections from random places of the table, at most [`SAMPLE`].
+    pub(crate) fn sample<L>(&self, ctx: &mut LockCtx<'_, L>, rng: &mut Rng) -> Vec<Arc<Connection>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let mut sample: Vec<Arc<Connection>> = Vec::with_capacity(SAMPLE);
+        for _ in 0..SAMPLE {
+            let (shard, place) = (rng.below(SHARDS as u32) as usize, rng.u64());
+            let drawn = self.shards[shard]
+                .shard
+                .with_read(ctx, |shard, _| shard.open.sample(place).cloned());
+            if let Some(drawn) = drawn
+                && !sample.iter().any(|other| Arc::ptr_eq(other, &drawn))
+            {
+                sample.push(drawn);
+            }
+        }
+        sample
+    }
+
+    /// Removes a half-open connection of the peer that has most in the flow's shard, if it has much more than the
+    /// peer of `flow`; true if there was one.
+    pub(crate) fn displace_half_open<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        flow: &FlowKey,
+        rng: &mut Rng,
+    ) -> bool
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let flow = self.hashed(flow);
+        // The entry is dropped when nothing is locked.
+        let removed = self
+            .shard(&flow)
+            .with_write(ctx, |shard, _| shard.displace_half_open(flow.flow(), rng));
+        removed.is_some()
     }
 
     /// Removes exactly this connection, not a successor with the same four-tuple.

@@ -74,6 +74,9 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
                 worker.counters.drop_packet(outcome.reason);
             }
         }
+        for _ in 0..socket.take_displaced() {
+            worker.counters.drop_packet(DropReason::UdpDisplaced);
+        }
         state.readers.drain_into(&mut worker.work.wakers);
     });
 }

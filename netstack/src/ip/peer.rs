@@ -1,0 +1,189 @@
+//! Peers as far as limits are concerned, and the rule by which one of them makes room for another.
+//!
+//! * **Define.** A [`PeerNet`] is an IPv4 address, or an IPv6 /64: whoever has one address of a /64 usually has
+//!   all of them.
+//! * **Enforce.** There is no other way to make one than from an address.
+//! * **Consume.** Tables that are full ask [`crowding`], with a random sample of what they hold.
+//!
+//! Nothing is counted for each peer: that would cost every connection some memory and every handshake some
+//! time, for tables that are hardly ever full. A sample of a full table shows who has most of it, and the more
+//! somebody has, the surer. A peer that is not in the sample twice has little.
+
+use core::net::IpAddr;
+
+/// An address or network that limits count as one peer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PeerNet(u64);
+
+impl PeerNet {
+    /// The peer of the unspecified addresses, which has nothing.
+    pub const NOBODY: Self = Self(0);
+
+    /// Returns the peer that an address belongs to.
+    pub fn of(address: IpAddr) -> Self {
+        // The numbers of IPv4 addresses are those of networks in ::/32, which no host has.
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
+            IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// Entries of a full table that are looked at to find who has most of it.
+pub const SAMPLE: usize = 32;
+
+/// Returns the peer that must make room for one more entry of `newcomer` in a full table, of which `sample` is a
+/// random part: the one with most entries, if it has at least two and more than twice as many as the newcomer.
+/// Sorts the sample.
+///
+/// ```
+/// use netstack::ip::peer::{PeerNet, crowding};
+///
+/// let peer = |n| PeerNet::of([10, 0, 0, n].into());
+/// let mut sample = [peer(1), peer(2), peer(1), peer(1), peer(1)];
+/// assert_eq!(crowding(&mut sample, peer(9)), Some(peer(1)));
+/// assert_eq!(crowding(&mut sample, peer(1)), None);
+/// ```
+pub fn crowding(sample: &mut [PeerNet], newcomer: PeerNet) -> Option<PeerNet> {
+    sample.sort_unstable();
+    let runs = || sample.chunk_by(|a, b| a == b);
+    let own = runs()
+        .find(|run| run.first() == Some(&newcomer))
+        .map_or(0, <[PeerNet]>::len);
+    let most = runs().max_by_key(|run| run.len())?;
+    (most.len() >= 2 && most.len() > 2 * own).then_some(*most.first()?)
+}
+
+/// Draws random entries of a full table, and returns those of the peer that must make room for one more entry of
+/// `newcomer`: see [`crowding`]. Draws few if these show nothing: a flood from many sources must not cost much.
+pub fn draw_crowding<K: Copy + PartialEq>(
+    newcomer: PeerNet,
+    mut draw: impl FnMut() -> Option<(K, PeerNet)>,
+) -> Vec<K> {
+    /// Entries after which a sample in which no peer is twice, or the newcomer always, is given up.
+    const LOOK: usize = 4;
+    let mut sample: [Option<(K, PeerNet)>; SAMPLE] = [None; SAMPLE];
+    let mut len = 0;
+    for number in 0..SAMPLE {
+        let drawn = draw();
+        let seen = sample.get(..len).unwrap_or(&[]);
+        let is_new = |(key, _): &(K, PeerNet)| seen.iter().flatten().all(|(other, _)| other != key);
+        if let Some((place, drawn)) = sample.get_mut(len).zip(drawn.filter(is_new)) {
+            *place = Some(drawn);
+            len += 1;
+        }
+        if number + 1 == LOOK && !is_promising(sample.get(..len).unwrap_or(&[]), newcomer) {
+            return Vec::new();
+        }
+    }
+    let entries = || sample.iter().flatten();
+    let mut peers = [PeerNet::NOBODY; SAMPLE];
+    for (peer, (_, drawn)) in peers.iter_mut().zip(entries()) {
+        *peer = *drawn;
+    }
+    let peers = peers.get_mut(..len).unwrap_or(&mut []);
+    let Some(crowding) = crowding(peers, newcomer) else {
+        return Vec::new();
+    };
+    let of_peer = entries().filter(|(_, peer)| *peer == crowding);
+    of_peer.map(|(key, _)| *key).collect()
+}
+
+/// Returns true if some peer is there twice, and not only the newcomer is.
+fn is_promising<K>(sample: &[Option<(K, PeerNet)>], newcomer: PeerNet) -> bool {
+    let peers = || sample.iter().flatten().map(|(_, peer)| *peer);
+    peers()
+        .enumerate()
+        .any(|(at, peer)| peer != newcomer && peers().skip(at + 1).any(|other| other == peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+
+    fn peer(text: &str) -> PeerNet {
+        PeerNet::of(text.parse().expect(text))
+    }
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_is_one_peer() {
+        assert_eq!(peer("2001:db8:1:2::1"), peer("2001:db8:1:2:ffff::9"));
+        assert_ne!(peer("2001:db8:1:2::1"), peer("2001:db8:1:3::1"));
+        assert_ne!(peer("10.0.0.1"), peer("10.0.0.2"));
+        assert_eq!(peer("10.0.0.1"), peer("::ffff:10.0.0.1"));
+    }
+
+    #[test]
+    fn who_has_most_makes_room_for_who_has_much_less() {
+        let [a, b, c] = ["10.0.0.1", "10.0.0.2", "fd77::1"].map(peer);
+        let cases: [(&[PeerNet], PeerNet, Option<PeerNet>); 7] = [
+            (&[], a, None),
+            (&[a], b, None),
+            (&[a, b], c, None),
+            (&[a, a], b, Some(a)),
+            (&[a, a, b], b, None),
+            (&[b, a, a, a, b, b], c, Some(a)),
+            (&[a, a, a, b], b, Some(a)),
+        ];
+        for (sample, newcomer, expected) in cases {
+            let mut sorted = sample.to_vec();
+            let found = crowding(&mut sorted, newcomer);
+            // Of two that have the same number, either makes room.
+            assert_eq!(found.is_some(), expected.is_some(), "{sample:?}");
+            if sample.len() != 6 {
+                assert_eq!(found, expected, "{sample:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sample_is_given_up_if_it_shows_nothing() {
+        let mut rng = Rng::from_u64(1);
+        let own = peer("10.9.9.9");
+        // (number of peers among 1,000 entries, or the newcomer's alone) → at most this many draws
+        for (peers, most) in [(Some(1_000), 8), (Some(1), SAMPLE), (None, 4)] {
+            let mut draws = 0;
+            let entries = draw_crowding(own, || {
+                draws += 1;
+                let at = rng.below(1_000);
+                let peer = peers.map_or(own, |peers| PeerNet(u64::from(at % peers)));
+                Some((at, peer))
+            });
+            assert!(draws <= most, "{peers:?}: {draws}");
+            assert_eq!(entries.is_empty(), peers != Some(1), "{peers:?}");
+        }
+        assert!(draw_crowding(own, || None::<(u32, PeerNet)>).is_empty());
+    }
+
+    /// Peers that each want as many places as they can get share them: none has more than a few times as many as
+    /// another that wants as much.
+    #[test]
+    fn peers_that_want_everything_share_it() {
+        for seed in 0..20 {
+            let mut rng = Rng::from_u64(seed);
+            let peers: Vec<PeerNet> = (0..2 + rng.below(6) as u8)
+                .map(|n| PeerNet::of([10, 0, 0, n].into()))
+                .collect();
+            // The first was there before the others came.
+            let mut table = vec![peers[0]; 1_000];
+            for _ in 0..20_000 {
+                let newcomer = peers[rng.below(peers.len() as u32) as usize];
+                let mut draw = || table[rng.below(1_000) as usize];
+                let mut sample: [PeerNet; SAMPLE] = core::array::from_fn(|_| draw());
+                if let Some(crowding) = crowding(&mut sample, newcomer) {
+                    let at = table.iter().position(|peer| *peer == crowding);
+                    table[at.expect("it was sampled")] = newcomer;
+                }
+            }
+            let fair = 1_000 / peers.len();
+            for peer in &peers {
+                let count = table.iter().filter(|other| *other == peer).count();
+                assert!(
+                    (fair / 4..=fair * 3).contains(&count),
+                    "seed {seed}: {count} of {fair}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Room in what is full: the peer that has most makes it for one that has little, and who is idle for who comes.
+//!
+//! * **Define.** A place in the table of connections, in a listener's backlog or in its queue of handshakes is
+//!   taken from the peer that has most of them ([`crowding`]), for a peer that has fewer than half as many in a
+//!   random sample. If no peer of the table has much more than others, the connection of the sample that has been
+//!   idle longest makes room, if that is long.
+//! * **Enforce.** A connection is displaced by a peer whose handshake is done, or by the application: nobody can do
+//!   it in another's name. A SYN displaces at most another SYN.
+//! * **Consume.** One client that opens as many connections as it can keeps nobody else out. While nothing is
+//!   full, one peer may have everything, and none of this costs anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockorder::Key;
+
+use super::super::events::EventLog;
+use super::super::foreign::{locked, wake_all};
+use super::super::host::Host;
+use super::super::levels::StackLocks;
+use super::super::turn::Turn;
+use super::connection::{Connection, Listener};
+use super::entry::enter;
+use super::removal::remove;
+use crate::base::counters::Counter;
+use crate::base::{Instant, Rng};
+use crate::demux::FlowKey;
+use crate::ip::peer::{PeerNet, crowding};
+use crate::tcp::Readiness;
+
+/// Idle time after which a connection makes room in a full table although its peer has no more than others.
+const LONG_IDLE: Duration = Duration::from_secs(60);
+
+/// Time for which a worker keeps the answer to [`may_make_room`]: a flood of SYNs costs a sample now and then.
+const ANSWER_LIFE: Duration = Duration::from_millis(10);
+
+/// What a worker saw last in a full table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd {
+    seen: Instant,
+    /// The peer that has most connections, if it has many.
+    peer: Option<PeerNet>,
+    /// A connection was idle for long.
+    is_idle: bool,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self {
+            seen: Instant::ZERO,
+            peer: None,
+            is_idle: false,
+        }
+    }
+}
+
+/// A connection that makes room for another one.
+struct Displaced {
+    connection: Arc<Connection>,
+    counter: Counter,
+}
+
+/// Returns true if there is room in the table for a connection of `flow`, or if it may be made when the handshake
+/// is done.
+pub(super) fn may_make_room(turn: &mut Turn<'_>, flow: &FlowKey) -> bool {
+    let (host, now) = (turn.host, turn.now);
+    let connections = &host.tcp.connections;
+    if !connections.is_full() {
+        return true;
+    }
+    let crowd = &mut turn.worker.crowd;
+    if crowd.seen == Instant::ZERO || now.saturating_since(crowd.seen) > ANSWER_LIFE {
+        let sample = connections.sample(&mut turn.key.ctx(), &mut turn.worker.rng);
+        let mut peers: Vec<PeerNet> = sample.iter().map(|other| other.flow.peer()).collect();
+        let most = crowding(&mut peers, PeerNet::NOBODY);
+        *crowd = Crowd {
+            seen: now,
+            peer: most,
+            is_idle: most.is_none() && longest_idle(turn.key, sample, now, LONG_IDLE).is_some(),
+        };
+    }
+    crowd.is_idle || crowd.peer.is_some_and(|peer| peer != flow.peer())
+}
+
+/// Makes room in a full table for a connection of `flow`, whose handshake is done; false if nobody has to make
+/// room for its peer.
+pub(super) fn make_room(turn: &mut Turn<'_>, flow: &FlowKey) -> bool {
+    let host = turn.host;
+    let displaced = choose(host, turn.key, &mut turn.worker.rng, flow, turn.now);
+    let Some(Displaced {
+        connection,
+        counter,
+    }) = displaced
+    else {
+        return false;
+    };
+    turn.count(counter, 1);
+    let work = &mut turn.worker.work;
+    let mut log = EventLog::new(&host.subscription, connection.flow, &mut work.events);
+    let wakers = &mut work.wakers;
+    connection.state.with(&mut turn.key.ctx(), |state, _| {
+        state.tcp.abort_for_room(log.context(turn.now));
+        state.collect_wakers(Readiness::ERROR | Readiness::CLOSED, wakers);
+    });
+    // Its place is free at once; its reset leaves with the owner's turn.
+    remove(turn, &connection);
+    turn.drive_later(&connection);
+    true
+}
+
+/// Makes room in a full table for a connection that the application opens; false if nobody has to.
+pub(super) fn make_room_to_connect(host: &Host, flow: &FlowKey) -> bool {
+    let now = host.clock.now();
+    let displaced = locked(|key| {
+        let mut rng = Rng::from_u64(host.tcp.isn.isn(now, flow.local(), flow.remote()).0.into());
+        choose(host, key, &mut rng, flow, now)
+    });
+    let Some(Displaced {
+        connection,
+        counter,
+    }) = displaced
+    else {
+        return false;
+    };
+    let counters = &host.workers[usize::from(connection.owner)].counters;
+    counters.add(counter, 1);
+    let mut wakers = Vec::new();
+    let first = enter(host, &connection, |state, cx| {
+        state.tcp.abort_for_room(cx);
+        state.collect_wakers(Readiness::ERROR | Readiness::CLOSED, &mut wakers);
+        !std::mem::replace(&mut state.removed, true)
+    });
+    if first && locked(|key| host.tcp.connections.remove(&mut key.ctx(), &connection)) {
+        counters.add(Counter::TcpClosed, 1);
+    }
+    wake_all(wakers);
+    host.workers.drive(&connection);
+    true
+}
+
+/// Returns the connection that makes room for one of `flow`, if one must.
+fn choose(
+    host: &Host,
+    key: &mut Key<StackLocks>,
+    rng: &mut Rng,
+    flow: &FlowKey,
+    now: Instant,
+) -> Option<Displaced> {
+    let mut sample = host.tcp.connections.sample(&mut key.ctx(), rng);
+    let mut peers: Vec<PeerNet> = sample.iter().map(|other| other.flow.peer()).collect();
+    let (counter, least) = match crowding(&mut peers, flow.peer()) {
+        Some(peer) => {
+            sample.retain(|other| other.flow.peer() == peer);
+            (Counter::TcpDisplaced, Duration::ZERO)
+        }
+        None => {
+            // A peer does not end connections of others to have more than they have.
+            let own = |other: &Arc<Connection>| other.flow.peer() == flow.peer();
+            if sample.iter().filter(|other| own(other)).count() > 1 {
+                sample.retain(own);
+            }
+            (Counter::TcpIdleDisplaced, LONG_IDLE)
+        }
+    };
+    let connection = longest_idle(key, sample, now, least)?;
+    Some(Displaced {
+        connection,
+        counter,
+    })
+}
+
+/// Returns the connection that the application has let go of, or else the one that has been idle longest, of those
+/// that have been idle for `least`.
+fn longest_idle(
+    key: &mut Key<StackLocks>,
+    sample: Vec<Arc<Connection>>,
+    now: Instant,
+    least: Duration,
+) -> Option<Arc<Connection>> {
+    let mut idle = |connection: &Arc<Connection>| {
+        let active = connection
+            .state
+            .with(&mut key.ctx(), |state, _| state.tcp.last_active())?;
+        let time = now.saturating_since(active);
+        (time >= least).then_some((connection.is_orphan(), time))
+    };
+    sample
+        .into_iter()
+        .filter_map(|connection| Some((idle(&connection)?, connection)))
+        .max_by_key(|(rank, _)| *rank)
+        .map(|(_, connection)| connection)
+}
+
+/// Returns true if a connection of `flow` would have room in a listener's full backlog when its handshake is done.
+pub(super) fn may_join_backlog(
+    turn: &mut Turn<'_>,
+    listener: &Arc<Listener>,
+    flow: &FlowKey,
+) -> bool {
+    let rng = &mut turn.worker.rng;
+    let crowding = listener
+        .queue
+        .with(&mut turn.key.ctx(), |queue, _| queue.crowding(flow, rng));
+    crowding.is_some()
+}
+
+/// Makes room in a listener's full backlog for a connection of `flow`, whose handshake is done; false if nobody
+/// has to make room for its peer.
+pub(super) fn make_room_in_backlog(
+    turn: &mut Turn<'_>,
+    listener: &Arc<Listener>,
+    flow: &FlowKey,
+) -> bool {
+    let rng = &mut turn.worker.rng;
+    let displaced = listener
+        .queue
+        .with(&mut turn.key.ctx(), |queue, _| queue.displace(flow, rng));
+    let Some(connection) = displaced else {
+        return false;
+    };
+    turn.count(Counter::TcpUnacceptedDisplaced, 1);
+    reset(turn, &connection);
+    true
+}
+
+/// Resets a connection that nobody has accepted.
+pub(super) fn reset(turn: &mut Turn<'_>, connection: &Arc<Connection>) {
+    let events = &mut turn.worker.work.events;
+    let mut log = EventLog::new(&turn.host.subscription, connection.flow, events);
+    let cx = log.context(turn.now);
+    connection
+        .state
+        .with(&mut turn.key.ctx(), |state, _| state.tcp.abort(cx));
+    turn.drive_later(connection);
+}
