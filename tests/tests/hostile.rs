@@ -3,12 +3,13 @@
 //!
 //! `NETSTACK_SEED=n` runs one seed, `NETSTACK_SEEDS=n` that many from 0.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use netstack::base::{Config, Rng};
 use tests::forge;
-use tests::hostile::{CHARGEN, DEAF, ECHO, Lab, OURS, Peer, bind_udp, mss};
+use tests::hostile::{
+    BLOBS, CHARGEN, DEAF, DISCARD, ECHO, FILE, Family, Lab, Peer, bind_udp, flag, mss,
+};
 
 /// The way in which a peer is hostile.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +28,17 @@ enum Kind {
     Bytes,
     /// Announces the smallest MSS.
     SmallMss,
+    /// Asks for memory of the application, and never reads it.
+    AsksForBlobs,
+    /// Asks for data, and takes one segment of it now and then.
+    Drips,
+    /// Lets the service finish and let go, and takes nothing.
+    Orphans,
+    /// Opens connections that stay idle.
+    Swarms,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 11] = [
     Kind::NeverAcknowledges,
     Kind::NeverReads,
     Kind::FillsTheDeaf,
@@ -37,6 +46,10 @@ const KINDS: [Kind; 7] = [
     Kind::Gaps,
     Kind::Bytes,
     Kind::SmallMss,
+    Kind::AsksForBlobs,
+    Kind::Drips,
+    Kind::Orphans,
+    Kind::Swarms,
 ];
 
 struct Hostile {
@@ -44,16 +57,20 @@ struct Hostile {
     peer: Peer,
     len: usize,
     is_open: bool,
+    bursts: u16,
+    swarm: Vec<Peer>,
 }
 
 impl Hostile {
-    fn new(kind: Kind, n: u16, rng: &mut Rng) -> Self {
+    fn new(kind: Kind, n: u16, family: Family, rng: &mut Rng) -> Self {
         let to = match kind {
             Kind::FillsTheDeaf => DEAF,
-            Kind::Asks => CHARGEN,
+            Kind::Asks | Kind::Drips => CHARGEN,
+            Kind::AsksForBlobs => BLOBS,
+            Kind::Orphans => FILE,
             _ => ECHO,
         };
-        let address = Ipv4Addr::new(10, 77, 1 + (n >> 8) as u8, n as u8);
+        let address = family.host(0x100 + n);
         let len = match kind {
             Kind::Bytes => 1,
             Kind::SmallMss => 40,
@@ -64,6 +81,8 @@ impl Hostile {
             peer: Peer::new(address, 20_000 + n, to),
             len,
             is_open: false,
+            bursts: 0,
+            swarm: Vec::new(),
         }
     }
 
@@ -76,18 +95,21 @@ impl Hostile {
         let mut options = mss(size);
         options.extend_from_slice(&[1, 3, 3, 7]);
         self.is_open = self.peer.open(lab, &options);
-        if let Kind::NeverReads | Kind::Asks = self.kind {
-            self.peer.offer = if matches!(self.kind, Kind::Asks) {
-                2_000
-            } else {
-                0
-            };
-            self.peer.ack(lab);
-        }
+        self.peer.offer = match self.kind {
+            Kind::Asks | Kind::AsksForBlobs => 2_000,
+            Kind::NeverReads | Kind::Drips | Kind::Orphans => 0,
+            _ => return,
+        };
+        self.peer.ack(lab);
     }
 
     /// Sends a burst of what this peer sends.
     fn act(&mut self, lab: &mut Lab) {
+        match self.kind {
+            Kind::Drips => return self.drip(lab),
+            Kind::Swarms => return self.swarm(lab),
+            _ => {}
+        }
         lab.ignore((self.peer.address, self.peer.port));
         if !self.is_open {
             return;
@@ -95,7 +117,7 @@ impl Hostile {
         let data = [0x41; 1_400];
         for _ in 0..8 {
             match self.kind {
-                Kind::Asks => self.peer.ack(lab),
+                Kind::Asks | Kind::AsksForBlobs | Kind::Orphans => self.peer.ack(lab),
                 Kind::Gaps => {
                     self.peer.next = self.peer.next.wrapping_add(self.len as u32);
                     self.peer.data(lab, &data[..self.len]);
@@ -106,29 +128,67 @@ impl Hostile {
     }
 }
 
+impl Hostile {
+    /// Takes one segment in ten bursts.
+    fn drip(&mut self, lab: &mut Lab) {
+        self.bursts += 1;
+        self.peer.offer = if self.bursts.is_multiple_of(10) {
+            1_400
+        } else {
+            0
+        };
+        let heard = self.peer.listen(lab);
+        if heard.iter().any(|segment| segment.flags & flag::RST != 0) {
+            self.is_open = false;
+        }
+        let next = heard.iter().find(|segment| segment.seq == self.peer.rcv);
+        if let Some(next) = next {
+            self.peer.rcv = self.peer.rcv.wrapping_add(next.data.len() as u32);
+        }
+        if self.is_open {
+            self.peer.ack(lab);
+        }
+    }
+
+    /// Opens three connections more.
+    fn swarm(&mut self, lab: &mut Lab) {
+        for _ in 0..3 {
+            self.bursts += 1;
+            let port = 1_000 + self.bursts;
+            let mut idle = Peer::new(self.peer.address, port, DISCARD);
+            idle.open(lab, &mss(1_400));
+            lab.ignore((idle.address, idle.port));
+            self.swarm.push(idle);
+        }
+    }
+
+    /// Ends what it has open.
+    fn end(&mut self, lab: &mut Lab) {
+        self.peer.listen(lab);
+        self.peer.reset(lab);
+        for idle in &self.swarm {
+            idle.reset(lab);
+        }
+    }
+}
+
 fn udp_flood(lab: &mut Lab, rng: &mut Rng, port: u16) {
     for _ in 0..20 {
         let len = rng.below(1_400) as usize;
-        let datagram = forge::udp(1_000 + rng.below(60_000) as u16, port, &vec![7; len]);
-        let from = Ipv4Addr::new(10, 77, 9, 1 + rng.below(200) as u8);
-        let packet = forge::ipv4_with(from, OURS, forge::UDP, &[], &datagram);
-        lab.queue(forge::sealed(packet));
+        let from = lab.family().host(0x901 + rng.below(200) as u16);
+        let source = 1_000 + rng.below(60_000) as u16;
+        lab.queue(forge::datagram(from, source, port, &vec![7; len]));
     }
     lab.settle();
 }
 
 fn fragments(lab: &mut Lab, rng: &mut Rng) {
+    let from = lab.family().host(99);
     for _ in 0..20 {
         let offset = 8 * (1 + rng.below(1_000) as u16);
         let ident = rng.below(60_000) as u16;
-        lab.queue(forge::ipv4_fragment(
-            OURS,
-            forge::UDP,
-            ident,
-            offset,
-            true,
-            &[9; 1_400],
-        ));
+        let part = forge::fragment(from, forge::UDP, ident, offset, true, &[9; 1_400]);
+        lab.queue(part);
     }
     lab.settle();
 }
@@ -153,19 +213,20 @@ fn run(seed: u64) {
     println!("seed {seed}");
     let mut rng = Rng::from_u64(seed);
     let megabytes = [1, 2, 4, 15][rng.below(4) as usize];
+    let family = Family::BOTH[rng.below(2) as usize];
     let config = Config {
         memory_bytes: Some(megabytes << 20),
         ..Config::default()
     };
-    let mut lab = Lab::new(config, seed);
-    let unread = bind_udp(lab.handle(), 99);
+    let mut lab = Lab::new(config, seed, family);
+    let unread = bind_udp(lab.handle(), family.ours(), 99);
     let count = 5 + rng.below(120) as u16;
-    // One kind alone in a third of the runs, else a mix.
+    // One kind alone in a third of the runs, else all of them at once.
     let only = (rng.below(3) == 0).then(|| KINDS[rng.below(KINDS.len() as u32) as usize]);
     let mut peers: Vec<Hostile> = (0..count)
         .map(|n| {
             let kind = only.unwrap_or_else(|| KINDS[rng.below(KINDS.len() as u32) as usize]);
-            Hostile::new(kind, n, &mut rng)
+            Hostile::new(kind, n, family, &mut rng)
         })
         .collect();
     for peer in &mut peers {
@@ -192,18 +253,19 @@ fn run(seed: u64) {
         }
     }
     lab.report(&format!(
-        "seed {seed}: {count} peers ({only:?}), {megabytes} MiB"
+        "seed {seed}: {count} peers ({only:?}), {family:?}, {megabytes} MiB"
     ));
     println!("{}", lab.handle().counters());
     for hostile in &mut peers {
-        hostile.peer.listen(&mut lab);
-        hostile.peer.reset(&mut lab);
+        hostile.end(&mut lab);
     }
     drop(unread);
     lab.end_deaf();
     lab.wait(Duration::from_secs(5));
     let counters = lab.handle().counters();
     assert_eq!(lab.buffers_in_use(), 0, "seed {seed}: {counters}");
+    let left = lab.handle().tcp_info();
+    assert!(left.is_empty(), "seed {seed}: {left:?}");
     let memory = lab.handle().memory();
     let most = 4 << 20;
     assert!(
@@ -235,8 +297,8 @@ fn one_connection_does_not_stop_the_stack() {
         max_small_slabs: 64,
         ..Config::default()
     };
-    let mut lab = Lab::new(config, 1);
-    let address = Ipv4Addr::new(10, 77, 0, 99);
+    let mut lab = Lab::new(config, 1, Family::V4);
+    let address = Family::V4.host(99);
     let mut peer = Peer::new(address, 20_000, ECHO);
     let mut options = mss(1_460);
     options.extend_from_slice(&[1, 3, 3, 7]);

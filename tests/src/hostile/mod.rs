@@ -3,69 +3,73 @@
 //! No kernel is between: a test says what each packet is, and a run repeats exactly from its seed. The
 //! stack's own time on the processor is measured, so that a test can say what a packet costs.
 
+mod peer;
+mod services;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use futures::channel::oneshot;
 use futures::executor::block_on;
 use netstack::base::Config;
-use netstack::net::{Stack, TcpListener, UdpSocket};
+use netstack::net::{Stack, UdpSocket};
 use rustix::time::{ClockId, clock_gettime};
 use tools::virtual_stack::VirtualStack;
 
 use crate::forge;
+pub use peer::{Heard, Peer, flag, mss};
+pub use services::{BLOBS, CHARGEN, DEAF, DISCARD, ECHO, FILE, FILE_BYTES};
 
-/// The stack's address.
-pub const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-/// The port of the echo service.
-pub const ECHO: u16 = 7;
-/// The port of the discard service, on TCP; a UDP socket there is never read.
-pub const DISCARD: u16 = 9;
-/// The port of a service that accepts and never reads.
-pub const DEAF: u16 = 11;
-/// The port of a service that writes without end.
-pub const CHARGEN: u16 = 19;
-
-/// Flags of the TCP header.
-pub mod flag {
-    /// No more data.
-    pub const FIN: u8 = 1;
-    /// Synchronise.
-    pub const SYN: u8 = 2;
-    /// Reset.
-    pub const RST: u8 = 4;
-    /// Acknowledgment.
-    pub const ACK: u8 = 16;
+/// A version of IP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
 }
 
-/// A segment that the stack sent.
-#[derive(Clone, Debug)]
-pub struct Heard {
-    /// Port of the stack.
-    pub from: u16,
-    /// Sequence number.
-    pub seq: u32,
-    /// Acknowledgment number.
-    pub ack: u32,
-    /// Flags.
-    pub flags: u8,
-    /// Window, unscaled.
-    pub window: u16,
-    /// Options, as bytes.
-    pub options: Vec<u8>,
-    /// Payload.
-    pub data: Vec<u8>,
+impl Family {
+    /// Both of them.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// Returns the stack's address.
+    pub fn ours(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::new(10, 77, 0, 2).into(),
+            Self::V6 => Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2).into(),
+        }
+    }
+
+    /// Returns the address of host number `n`: each is a peer of its own for limits, an address or a /64.
+    pub fn host(self, n: u16) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::from_bits(0x0a4d_0000 | u32::from(n)).into(),
+            Self::V6 => Ipv6Addr::new(0xfd77, 0, 0, n, 0, 0, 0, 0x99).into(),
+        }
+    }
+
+    /// Returns address number `n` of host number 99: with IPv6 another address of its /64, with IPv4 there is only
+    /// one.
+    pub fn attacker(self, n: u16) -> IpAddr {
+        match self {
+            Self::V4 => self.host(99),
+            Self::V6 => Ipv6Addr::new(0xfd77, 0, 0, 99, 0, 0, 0, n | 0x1000).into(),
+        }
+    }
 }
 
 /// A stack on virtual time with services, and what it sent.
 #[derive(Debug)]
 pub struct Lab {
+    /// The family of its pings and polite peers.
+    family: Family,
     stack: VirtualStack,
+    next_timer: Option<Duration>,
     now: Duration,
     /// Segments by the peer's address and port, not looked at yet.
-    heard: BTreeMap<(Ipv4Addr, u16), VecDeque<Heard>>,
+    heard: BTreeMap<(IpAddr, u16), VecDeque<Heard>>,
     echo_replies: u64,
     icmp_errors: u64,
     udp_answers: u64,
@@ -79,50 +83,19 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Creates a stack with the services of the constants above.
+    /// Creates a stack with the services of the constants above, to be attacked over this family.
     ///
     /// # Panics
     ///
     /// Panics if the stack cannot be made.
-    pub fn new(config: Config, seed: u64) -> Self {
-        let addresses = [(IpAddr::V4(OURS), 24)];
+    pub fn new(config: Config, seed: u64, family: Family) -> Self {
+        let addresses = [(Family::V4.ours(), 24), (Family::V6.ours(), 64)];
         let mut stack = VirtualStack::new(config, &addresses, 1_500, seed).expect("a stack");
-        let handle = stack.stack().clone();
-        serve(&handle, ECHO, |mut stream| async move {
-            while let Ok(Some(payload)) = stream.recv_payload().await {
-                if stream.send_payload(payload).await.is_err() {
-                    return;
-                }
-            }
-            let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
-        });
-        serve(&handle, DISCARD, |mut stream| async move {
-            while let Ok(Some(_)) = stream.recv_payload().await {}
-        });
-        let (end_deaf, ended) = oneshot::channel::<()>();
-        let ended = ended.shared();
-        serve(&handle, DEAF, move |stream| {
-            let ended = ended.clone();
-            async move {
-                let _ = ended.await;
-                drop(stream);
-            }
-        });
-        serve(&handle, CHARGEN, |mut stream| async move {
-            let block = [b'c'; 8_192];
-            while tokio::io::AsyncWriteExt::write_all(&mut stream, &block)
-                .await
-                .is_ok()
-            {}
-        });
-        let echo = bind_udp(&handle, ECHO);
-        stack.spawn(async move {
-            while let Ok((payload, from)) = echo.recv_payload_from().await {
-                let _ = echo.send_payload_to(payload, from).await;
-            }
-        });
+        let end_deaf = services::start(&mut stack);
         let mut lab = Self {
+            family,
             stack,
+            next_timer: None,
             now: Duration::ZERO,
             heard: BTreeMap::new(),
             echo_replies: 0,
@@ -143,6 +116,16 @@ impl Lab {
     /// Returns the stack's handle.
     pub fn handle(&self) -> &Stack {
         self.stack.stack()
+    }
+
+    /// Returns the family that is attacked.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Returns when the next timer of the stack expires.
+    pub fn next_timer(&self) -> Option<Duration> {
+        self.next_timer
     }
 
     /// Returns the virtual time since the start.
@@ -191,7 +174,8 @@ impl Lab {
     pub fn settle(&mut self) {
         let mut sent = Vec::new();
         let before = processor_time();
-        self.stack
+        self.next_timer = self
+            .stack
             .settle(self.now, &mut sent)
             .expect("the stack comes to rest");
         self.processor += processor_time().saturating_sub(before);
@@ -215,14 +199,12 @@ impl Lab {
     }
 
     fn hear(&mut self, packet: &[u8]) {
-        if packet.first().is_none_or(|byte| byte >> 4 != 4) || packet[6] & 0x3f != 0 {
+        let Some((to, proto, body)) = forge::parts(packet) else {
             return;
-        }
-        let to = Ipv4Addr::new(packet[16], packet[17], packet[18], packet[19]);
-        let body = &packet[20..];
+        };
         let word = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
         let long = |at: usize| (u32::from(word(at)) << 16) | u32::from(word(at + 2));
-        match packet[9] {
+        match proto {
             forge::TCP => {
                 let header = usize::from(body[12] >> 4) * 4;
                 let segment = Heard {
@@ -241,14 +223,15 @@ impl Lab {
                 }
             }
             forge::UDP => self.udp_answers += 1,
-            forge::ICMP if body[0] == 0 => self.echo_replies += 1,
-            forge::ICMP => self.icmp_errors += 1,
+            forge::ICMP if body[0] == forge::ECHO_REPLY_V4 => self.echo_replies += 1,
+            forge::ICMPV6 if body[0] == forge::ECHO_REPLY_V6 => self.echo_replies += 1,
+            forge::ICMP | forge::ICMPV6 => self.icmp_errors += 1,
             _ => {}
         }
     }
 
     /// Takes the next segment that the stack sent to that address and port.
-    pub fn heard(&mut self, peer: (Ipv4Addr, u16)) -> Option<Heard> {
+    pub fn heard(&mut self, peer: (IpAddr, u16)) -> Option<Heard> {
         let queue = self.heard.get_mut(&peer)?;
         let segment = queue.pop_front();
         if queue.is_empty() {
@@ -258,7 +241,7 @@ impl Lab {
     }
 
     /// Forgets what the stack sent to that address and port.
-    pub fn ignore(&mut self, peer: (Ipv4Addr, u16)) {
+    pub fn ignore(&mut self, peer: (IpAddr, u16)) {
         self.heard.remove(&peer);
     }
 
@@ -267,8 +250,9 @@ impl Lab {
         self.echoes = self.echoes.wrapping_add(1);
         let before = self.echo_replies;
         let [high, low] = self.echoes.to_be_bytes();
-        let request = forge::icmp(8, 0, [0x77, 0x77, high, low], &[0x55; 1_000]);
-        self.send(forge::sealed(forge::ipv4(OURS, forge::ICMP, &request)));
+        let from = self.family.host(99);
+        let request = forge::echo_request(from, [0x77, 0x77, high, low], &[0x55; 1_000]);
+        self.send(request);
         self.echo_replies > before
     }
 
@@ -276,7 +260,7 @@ impl Lab {
     /// how long that took on virtual time, or `None` if it took longer than `limit`.
     pub fn exchange(&mut self, port: u16, len: usize, limit: Duration) -> Option<Duration> {
         let start = self.now;
-        let address = Ipv4Addr::new(10, 77, 0, 98);
+        let address = self.family.host(98);
         let mut peer = Peer::new(address, port, ECHO);
         let data: Vec<u8> = (0..len)
             .map(|at| (at * 7 + usize::from(port)) as u8)
@@ -361,166 +345,17 @@ impl Lab {
     }
 }
 
-fn serve<F>(
-    stack: &Stack,
-    port: u16,
-    service: impl Fn(netstack::TcpStream) -> F + Send + Sync + 'static,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let listener = block_on(TcpListener::bind(stack, (OURS, port).into())).expect("a listener");
-    listener
-        .serve(move |stream, _| service(stream))
-        .expect("a service");
-}
-
 /// Binds a UDP socket of the stack.
 ///
 /// # Panics
 ///
 /// Panics if the port is in use.
-pub fn bind_udp(stack: &Stack, port: u16) -> UdpSocket {
-    block_on(UdpSocket::bind(stack, (OURS, port).into())).expect("a UDP socket")
+pub fn bind_udp(stack: &Stack, address: IpAddr, port: u16) -> UdpSocket {
+    block_on(UdpSocket::bind(stack, (address, port).into())).expect("a UDP socket")
 }
 
 /// Returns the processor time of this thread.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// Returns the option for a maximum segment size.
-pub fn mss(bytes: u16) -> Vec<u8> {
-    let [high, low] = bytes.to_be_bytes();
-    vec![2, 4, high, low]
-}
-
-/// A TCP endpoint by hand: it sends what a test says and keeps count.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Its port.
-    pub port: u16,
-    /// The stack's port.
-    pub to: u16,
-    /// Its initial sequence number.
-    pub iss: u32,
-    /// Its next sequence number.
-    pub next: u32,
-    /// The stack's next sequence number, as far as it was received in order.
-    pub rcv: u32,
-    /// The last acknowledgment of the stack.
-    pub una: u32,
-    /// The window that the stack offered last.
-    pub window: u16,
-    /// The window that this side offers.
-    pub offer: u16,
-}
-
-impl Peer {
-    /// Creates a closed endpoint.
-    pub fn new(address: Ipv4Addr, port: u16, to: u16) -> Self {
-        let iss = u32::from(port).wrapping_mul(0x9E37_79B9) ^ address.to_bits();
-        Self {
-            address,
-            port,
-            to,
-            iss,
-            next: iss.wrapping_add(1),
-            rcv: 0,
-            una: iss,
-            window: 0,
-            offer: u16::MAX,
-        }
-    }
-
-    /// Opens a connection; true if the stack answered.
-    pub fn open(&mut self, lab: &mut Lab, options: &[u8]) -> bool {
-        self.syn(lab, options);
-        while let Some(segment) = lab.heard((self.address, self.port)) {
-            if segment.flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK {
-                self.on_syn_ack(&segment);
-                self.ack(lab);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Returns how many of `len` bytes after the SYN the stack acknowledged.
-    fn acked(&self, len: usize) -> usize {
-        let acked = self.una.wrapping_sub(self.iss.wrapping_add(1)) as usize;
-        if acked <= len { acked } else { 0 }
-    }
-
-    /// Sends a SYN with these options, a multiple of four bytes.
-    pub fn syn(&self, lab: &mut Lab, options: &[u8]) {
-        lab.send(self.segment(self.iss, 0, flag::SYN, options, &[]));
-    }
-
-    /// Notes the answer to the SYN.
-    pub fn on_syn_ack(&mut self, segment: &Heard) {
-        self.rcv = segment.seq.wrapping_add(1);
-        self.una = segment.ack;
-        self.window = segment.window;
-    }
-
-    /// Acknowledges what was received in order.
-    pub fn ack(&self, lab: &mut Lab) {
-        lab.send(self.segment(self.next, self.rcv, flag::ACK, &[], &[]));
-    }
-
-    /// Sends data that is next.
-    pub fn data(&mut self, lab: &mut Lab, data: &[u8]) {
-        let seq = self.next;
-        self.next = self.next.wrapping_add(data.len() as u32);
-        self.send_at(lab, seq, data);
-    }
-
-    /// Sends data at a sequence number.
-    pub fn send_at(&self, lab: &mut Lab, seq: u32, data: &[u8]) {
-        lab.send(self.segment(seq, self.rcv, flag::ACK, &[], data));
-    }
-
-    /// Resets the connection.
-    pub fn reset(&self, lab: &mut Lab) {
-        // Where the stack expects it, so that it needs no challenge.
-        let seq = if self.una == self.iss {
-            self.next
-        } else {
-            self.una
-        };
-        lab.send(self.segment(seq, self.rcv, flag::RST | flag::ACK, &[], &[]));
-    }
-
-    /// Builds a segment of this endpoint; `options` is a multiple of four bytes.
-    pub fn segment(&self, seq: u32, ack: u32, flags: u8, options: &[u8], data: &[u8]) -> Vec<u8> {
-        let mut bytes = forge::tcp(self.port, self.to, seq, ack, flags, &[]);
-        bytes[14..16].copy_from_slice(&self.offer.to_be_bytes());
-        bytes[12] = (5 + options.len() as u8 / 4) << 4;
-        bytes.extend_from_slice(options);
-        bytes.extend_from_slice(data);
-        forge::sealed(forge::ipv4_with(
-            self.address,
-            OURS,
-            forge::TCP,
-            &[],
-            &bytes,
-        ))
-    }
-
-    /// Takes everything that the stack sent to this endpoint, notes acknowledgment and window, and returns
-    /// the segments.
-    pub fn listen(&mut self, lab: &mut Lab) -> Vec<Heard> {
-        let mut all = Vec::new();
-        while let Some(segment) = lab.heard((self.address, self.port)) {
-            if segment.flags & flag::ACK != 0 {
-                self.una = segment.ack;
-                self.window = segment.window;
-            }
-            all.push(segment);
-        }
-        all
-    }
 }
