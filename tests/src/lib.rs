@@ -49,5 +49,6 @@ pub mod hostile;
 pub mod layers;
 pub mod pipes;
 pub mod raw_peer;
+pub mod soak;
 pub mod transfer;
 pub mod world;

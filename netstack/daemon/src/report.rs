@@ -26,6 +26,7 @@ impl Source {
             ("connections", self.stack.connections()),
             ("half_open", self.stack.half_open()),
             ("time_waits", self.stack.time_waits()),
+            ("timers", self.stack.timers()),
             ("large_slabs", large),
             ("small_slabs", small),
             ("memory_used", memory.used),

@@ -201,6 +201,8 @@ const COUNTERS: usize = Counter::ALL.len();
 pub struct Counters {
     drops: [AtomicU64; DROPS],
     counts: [AtomicU64; COUNTERS],
+    /// Timers of connections that are armed now.
+    timers: AtomicU64,
 }
 
 impl Default for Counters {
@@ -208,6 +210,7 @@ impl Default for Counters {
         Self {
             drops: [const { AtomicU64::new(0) }; DROPS],
             counts: [const { AtomicU64::new(0) }; COUNTERS],
+            timers: AtomicU64::new(0),
         }
     }
 }
@@ -226,6 +229,16 @@ impl Counters {
     /// Adds `count` to `counter`.
     pub fn add(&self, counter: Counter, count: u64) {
         self.counts[counter as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Notes how many timers of connections are armed now.
+    pub fn set_timers(&self, timers: usize) {
+        self.timers.store(timers as u64, Ordering::Relaxed);
+    }
+
+    /// Returns how many timers of connections were armed at the end of the last turn.
+    pub fn timers(&self) -> u64 {
+        self.timers.load(Ordering::Relaxed)
     }
 
     /// Returns the number of packets that were discarded for `reason`.

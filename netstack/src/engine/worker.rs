@@ -190,6 +190,7 @@ impl<D: Device + ?Sized> Worker<D> {
         }
         self.host.workers.count_panics_of(self.state.index);
         self.next_timer = self.next_deadline();
+        self.state.counters.set_timers(self.wheel.len());
         let progress = Progress {
             busy,
             next_timer: self.next_timer,

@@ -163,6 +163,12 @@ impl Stack {
         self.host.tcp.connections.time_waits()
     }
 
+    /// Returns how many timers of connections are armed: an idle connection has none, unless it uses keepalive.
+    pub fn timers(&self) -> usize {
+        let counters = self.host.workers.counters();
+        counters.map(|worker| worker.timers() as usize).sum()
+    }
+
     /// Returns the number of slabs in use: large ones, small ones.
     pub fn slabs_in_use(&self) -> (usize, usize) {
         let buffers = &self.host.buffers;
