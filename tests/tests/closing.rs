@@ -1,12 +1,20 @@
 //! Closing and the end of a stream, as kernel clients of the daemon and tasks on tokio see them: what was
 //! written arrives, although not everything was read, and reads end as on tokio's own sockets.
 
+use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream as KernelStream};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use netstack::device::memory::{self, LinkConfig};
 use netstack::net::{Stack, TcpListener, TcpStream};
 use tests::program;
@@ -139,6 +147,41 @@ async fn an_answer_arrives_although_the_request_was_read_in_part() {
 }
 
 /// Connects a stream of each stack to the other.
+/// hyper answers a request whose body it does not read, and drops the connection: the answer arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hyper_answers_a_request_without_reading_its_body() {
+    let (client, host) = stacks();
+    let listener = TcpListener::bind(&host, server(80)).await.expect("bind");
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let refuse = service_fn(|_: Request<Incoming>| async {
+                    let mut answer = Response::new(Full::new(Bytes::from_static(b"no")));
+                    *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+                    Ok::<_, Infallible>(answer)
+                });
+                let io = TokioIo::new(stream);
+                // It ends with an error: the client sends more than was read.
+                let _ = http1::Builder::new().serve_connection(io, refuse).await;
+            });
+        }
+    });
+    let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n";
+    let request = [&head[..], &[b'z'; 100_000]].concat();
+    for round in 0..40 {
+        let mut stream = TcpStream::connect(&client, server(80))
+            .await
+            .expect("connect");
+        // The server may reset the connection before it has everything.
+        let _ = stream.write_all(&request).await;
+        let mut line = [0; 12];
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut line));
+        read.await.expect("in time").expect("an answer");
+        assert_eq!(&line, b"HTTP/1.1 405", "round {round}");
+    }
+    serving.abort();
+}
+
 async fn pair(client: &Stack, host: &Stack) -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(host, server(9)).await.expect("bind");
     let near = TcpStream::connect(client, server(9))
