@@ -11,8 +11,11 @@ pub use compose::{__assert_no_cycle, DomainCycle, check};
 /// A domain's levels and edges, in [`Domain::GRAPH`](crate::Domain::GRAPH).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Graph {
-    /// The path of the domain's type, by which graphs are told apart.
+    /// The path of the domain's type.
     path: &'static str,
+    /// Where it is declared. Graphs are told apart by both: the path of a type that is declared in
+    /// a function is that of the module, and two versions of one crate have the same paths.
+    place: &'static str,
     levels: &'static [LevelInfo],
     edges: &'static [Edge],
     /// The closure: `levels.len()` rows of as many bits, in words of 64; bit `before` of row
@@ -97,13 +100,14 @@ impl Graph {
         edges: &'static [Edge],
         closure: &'static [u64],
     ) -> Self {
-        Self::__composed("", levels, edges, closure, &[])
+        Self::__composed("", "", levels, edges, closure, &[])
     }
 
     #[doc(hidden)]
     #[must_use]
     pub const fn __composed(
         path: &'static str,
+        place: &'static str,
         levels: &'static [LevelInfo],
         edges: &'static [Edge],
         closure: &'static [u64],
@@ -111,6 +115,7 @@ impl Graph {
     ) -> Self {
         Graph {
             path,
+            place,
             levels,
             edges,
             closure,

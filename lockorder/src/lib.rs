@@ -243,7 +243,9 @@ pub struct Readme;
 /// The names that the macros' expansions use. Not part of the interface.
 #[doc(hidden)]
 pub mod __private {
+    // By this crate's path: `extern crate other as core` would give `::core` another meaning.
     pub use core::ops::FnOnce;
+    pub use core::{column, concat, file, line, module_path};
     #[cfg(feature = "std")]
     pub use std::thread_local;
 

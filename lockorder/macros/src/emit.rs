@@ -120,7 +120,12 @@ fn emit_domain(declaration: &Declaration, order: &Order, position: &[usize]) -> 
     let template = Template::new(
         "__unsafe impl __krate::Domain for __domain {
             const GRAPH: &'static __krate::graph::Graph = &__krate::graph::Graph::__composed(
-                ::core::concat!(::core::module_path!(), \"::\", __text),
+                __krate::__private::concat!(__krate::__private::module_path!(), \"::\", __text),
+                __krate::__private::concat!(
+                    __krate::__private::file!(), \":\",
+                    __krate::__private::line!(), \":\",
+                    __krate::__private::column!()
+                ),
                 &[__levels],
                 &[__edges],
                 &[__closure],

@@ -154,6 +154,8 @@ struct Domains {
     count: usize,
     /// Bit `after` of word `before`.
     edges: [u32; MOST],
+    /// Bit `inner` of word `outer`: the levels of `outer` lie on both sides of `inner`.
+    around: [u32; MOST],
 }
 
 impl Domains {
@@ -162,6 +164,7 @@ impl Domains {
             graphs: [None; MOST],
             count: 0,
             edges: [0; MOST],
+            around: [0; MOST],
         }
     }
 
@@ -169,7 +172,9 @@ impl Domains {
     const fn add(&mut self, graph: &'static Graph) -> Option<usize> {
         let mut index = 0;
         while index < self.count {
-            if same(self.path(index), graph.path) {
+            if let Some(known) = self.graphs[index]
+                && known.is(graph)
+            {
                 return Some(index);
             }
             index += 1;
@@ -197,7 +202,7 @@ impl Domains {
 
     /// Adds the edges of a domain's declaration. A domain that is named as coming
     /// both before and after its namer lies between the namer's levels: the namer's own check,
-    /// level by level, has accepted that, and the pair is left out here.
+    /// level by level, has accepted that. No other declaration may order such a pair.
     const fn add_edges_of(&mut self, owner: usize) -> Result<(), DomainCycle> {
         let Some(graph) = self.graphs[owner] else {
             return Ok(());
@@ -216,9 +221,10 @@ impl Domains {
                 } else {
                     after
                 };
-                if self.add(other).is_none() {
+                let Some(inner) = self.add(other) else {
                     return Err(self.cycle_of(other));
-                }
+                };
+                self.around[owner] |= 1 << inner;
                 continue;
             }
             let (Some(from), Some(to)) = (self.add(before), self.add(after)) else {
@@ -236,9 +242,29 @@ impl Domains {
             if let Some(cycle) = self.cycle_through(start) {
                 return Err(cycle);
             }
+            if let Some(cycle) = self.ordered_around(start) {
+                return Err(cycle);
+            }
             start += 1;
         }
         Ok(())
+    }
+
+    /// Looks for a domain that lies between the levels of `outer`, and that another declaration
+    /// puts before or after all of them.
+    const fn ordered_around(&self, outer: usize) -> Option<DomainCycle> {
+        let mut inner = 0;
+        while inner < self.count {
+            let between = self.around[outer] >> inner & 1 == 1;
+            if between && (self.edges[outer] >> inner | self.edges[inner] >> outer) & 1 == 1 {
+                let mut domains = [""; MOST];
+                domains[0] = self.path(outer);
+                domains[1] = self.path(inner);
+                return Some(DomainCycle { domains, length: 2 });
+            }
+            inner += 1;
+        }
+        None
     }
 
     const fn cycle_through(&self, start: usize) -> Option<DomainCycle> {
@@ -302,14 +328,19 @@ const fn same(one: &str, other: &str) -> bool {
 }
 
 impl Graph {
+    /// Returns whether both are the graph of one domain.
+    const fn is(&self, other: &Graph) -> bool {
+        same(self.path, other.path) && same(self.place, other.place)
+    }
+
     /// Returns whether the declaration puts that domain both before and after levels of its own.
     const fn interleaves(&self, other: &Graph) -> bool {
         let (mut before, mut after) = (false, false);
         let mut index = 0;
         while index < self.externs.len() {
             match self.externs[index] {
-                Extern::After(_, named) => after |= same(named.path, other.path),
-                Extern::Before(named, _) => before |= same(named.path, other.path),
+                Extern::After(_, named) => after |= named.is(other),
+                Extern::Before(named, _) => before |= named.is(other),
                 Extern::Between(..) => {}
             }
             index += 1;
@@ -327,7 +358,7 @@ impl Graph {
                 Extern::Before(other, _) => (*other, self),
                 Extern::Between(from, to) => (*from, *to),
             };
-            from.path == before.path && to.path == after.path
+            from.is(before) && to.is(after)
         })
     }
 }
