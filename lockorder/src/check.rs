@@ -129,9 +129,21 @@ pub(crate) fn end<D: Domain>() {
     });
 }
 
-/// The closure of a leaf lock begins.
-pub(crate) fn enter_leaf() {
-    THREAD.with(|thread| thread.leaves.set(thread.leaves.get() + 1));
+/// The closure of a leaf lock begins. In every case [`leave_leaf`] must be called.
+///
+/// # Panics
+///
+/// In the closure of a leaf of another domain: its thread waits for nothing, say those who wait
+/// for it.
+pub(crate) fn enter_leaf<D: Domain>(at: At) {
+    let outer = THREAD.with(|thread| thread.leaves.replace(thread.leaves.get() + 1));
+    if outer > 0 && !MODELS {
+        panic!(
+            "a leaf lock of domain `{}` is waited for at {at} in the closure of a leaf lock: \
+             nothing may be acquired there",
+            D::GRAPH.path(),
+        );
+    }
 }
 
 /// The closure of a leaf lock ends.

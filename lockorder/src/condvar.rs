@@ -214,6 +214,7 @@ impl Condvar {
     {
         #[cfg(any(debug_assertions, feature = "lockdep"))]
         crate::check::alone::<P>();
+        crate::hold::before_waiting::<L, false>();
         let gate = self.close_gate();
         HeldMutex::unlocked_for(held, || sleep(gate))
     }

@@ -64,13 +64,13 @@ impl<L: Level, const UNORDERED: bool> Hold<L, UNORDERED> {
 fn begin_listed<L: Level, const UNORDERED: bool>(
     #[cfg(any(debug_assertions, feature = "lockdep"))] at: &'static core::panic::Location<'static>,
 ) {
-    let entry = crate::held::Entry {
-        level: u16::try_from(L::INDEX).unwrap_or(u16::MAX),
+    let entry = crate::held::Entry::new(
+        L::INDEX,
         #[cfg(any(debug_assertions, feature = "lockdep"))]
-        unordered: UNORDERED,
+        UNORDERED,
         #[cfg(any(debug_assertions, feature = "lockdep"))]
-        at: Some(at),
-    };
+        at,
+    );
     <L::Domain as crate::Domain>::__slot(|slot| slot.held.push(entry));
     #[cfg(any(debug_assertions, feature = "lockdep"))]
     crate::check::begin::<L::Domain>(at);

@@ -6,7 +6,7 @@
 //!   and contexts, keys and guards are not. The thread's slot says that a leaf is held: no key can
 //!   be taken then, a key that lies in a thread-local gives no context, a task's context gives no
 //!   section, and no other leaf can be entered.
-//!   Debug builds also refuse to wait for a lock of another domain there.
+//!   Debug builds also refuse to wait for a lock or a leaf of another domain there.
 //! - **Consume:** a thread that waits for a leaf waits for one that waits for nothing. So a leaf
 //!   comes after every level, without being one.
 
@@ -81,7 +81,12 @@ impl<D: Domain, T: ?Sized, R: RawMutex> Leaf<D, T, R> {
     ///
     /// [`InLeaf`], without running `f`, in the closure of a leaf of the same domain (a panic hook
     /// that runs while a leaf is held, say).
+    ///
+    /// # Panics
+    ///
+    /// In a checked build, in the closure of a leaf of another domain.
     #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
     pub fn with<Ret>(&self, f: impl FnOnce(&mut T) -> Ret + Send) -> Result<Ret, InLeaf> {
         struct Leave<D: Domain>(PhantomData<fn() -> D>);
         impl<D: Domain> Drop for Leave<D> {
@@ -96,9 +101,9 @@ impl<D: Domain, T: ?Sized, R: RawMutex> Leaf<D, T, R> {
         if !D::__slot(|slot| slot.enter_leaf()) {
             return Err(InLeaf);
         }
-        #[cfg(any(debug_assertions, feature = "lockdep"))]
-        crate::check::enter_leaf();
         let _leave = Leave::<D>(PhantomData);
+        #[cfg(any(debug_assertions, feature = "lockdep"))]
+        crate::check::enter_leaf::<D>(core::panic::Location::caller());
         let mut guard = self.inner.lock();
         Ok(f(&mut guard))
     }

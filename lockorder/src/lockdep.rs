@@ -15,6 +15,8 @@
 //!
 //! A path that no test walks is not checked: where a context can be passed, the typed locks are
 //! better.
+//! A thread that holds locks of more than eight domains, or of one domain in more than thirty turns
+//! from one level to another, is compared with the first of them only.
 //!
 //! ```
 //! # mod levels { lockorder::lock_order! {

@@ -163,7 +163,7 @@ pub(crate) fn acquired<L: Level>(waited: Option<Duration>) -> Since {
             let mut longest = stats.chain();
             if held > usize::from(longest.len) {
                 longest.len = 0;
-                for (place, entry) in slot.held.entries().enumerate() {
+                for (place, entry) in slot.held.entries().take(MOST).enumerate() {
                     longest.levels[place] = entry.level;
                     longest.len += 1;
                 }

@@ -169,10 +169,12 @@ impl<'k, P, L: Level, T: ?Sized, R: RawMutex> HeldMutex<'k, P, L, T, R> {
 
     /// Lets a thread that waits for the lock have it, and acquires it again.
     #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
     pub fn bump(held: &mut Self)
     where
         R: RawMutexFair,
     {
+        before_waiting::<L, false>();
         lock_api::MutexGuard::bump(held.guard.raw_mut());
     }
 
@@ -183,6 +185,7 @@ impl<'k, P, L: Level, T: ?Sized, R: RawMutex> HeldMutex<'k, P, L, T, R> {
     #[inline]
     #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
     pub fn unlocked<U>(held: &mut Self, f: impl FnOnce(&mut LockCtx<'_, P>) -> U) -> U {
+        before_waiting::<L, false>();
         let ctx = &mut held.ctx;
         held.guard.unlocked(|| {
             let result = f(ctx);
@@ -191,7 +194,7 @@ impl<'k, P, L: Level, T: ?Sized, R: RawMutex> HeldMutex<'k, P, L, T, R> {
         })
     }
 
-    /// Releases the lock while `f` runs.
+    /// Releases the lock while `f` runs. The caller has checked that it can be acquired again.
     #[cfg(feature = "std")]
     pub(crate) fn unlocked_for<U>(held: &mut Self, f: impl FnOnce() -> U) -> U {
         held.guard.unlocked(f)

@@ -166,6 +166,7 @@ macro_rules! held {
             #[inline]
             #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
             pub fn unlocked<U>(held: &mut Self, f: impl FnOnce(&mut LockCtx<'_, P>) -> U) -> U {
+                before_waiting::<L, false>();
                 let ctx = &mut held.ctx;
                 held.guard.unlocked(|| {
                     let result = f(ctx);
@@ -277,7 +278,9 @@ impl<'k, P, L: Level, T: ?Sized, R: RawRwLockUpgrade> HeldUpgradable<'k, P, L, T
     /// The thread holds nothing of a later level, which would borrow `held`. The readers that are waited for
     /// can only wait for later levels, so they leave.
     #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
     pub fn upgrade(held: Self) -> HeldWrite<'k, P, L, T, R> {
+        before_waiting::<L, false>();
         let HeldUpgradable { guard, hold, ctx } = held;
         let guard = lock_api::RwLockUpgradableReadGuard::upgrade(guard);
         HeldWrite {
