@@ -56,6 +56,9 @@ pub use locks::{AsyncMutex, AsyncMutexGuard, AsyncReadGuard, AsyncRwLock, AsyncW
 
 use crate::{Domain, LockBefore, LockCtx, Place};
 
+/// A place in the caller's code, for messages.
+type At = &'static core::panic::Location<'static>;
+
 /// A scope's identity: the address of a value that lies in its future, which does not move while
 /// it is pinned, and which every context of the scope borrows.
 struct Token(#[allow(dead_code)] u8);
@@ -116,16 +119,16 @@ impl<L: Place> TaskCtx<'_, L> {
     }
 }
 
-/// Waits for `acquire` in polls of the context's own scope.
+/// Waits for `acquire` in polls of the context's own scope. `at` is where the caller acquires.
 ///
 /// # Panics
 ///
 /// In any other poll.
-async fn wait<L: Place, F: Future>(ctx: &TaskCtx<'_, L>, acquire: F) -> F::Output {
+async fn wait<L: Place, F: Future>(ctx: &TaskCtx<'_, L>, at: At, acquire: F) -> F::Output {
     let mut acquire = pin!(acquire);
     poll_fn(|cx| {
         if !ctx.is_polled() {
-            foreign(<L::Domain as Place>::NAME);
+            foreign(<L::Domain as Place>::NAME, at);
         }
         acquire.as_mut().poll(cx)
     })
@@ -134,9 +137,9 @@ async fn wait<L: Place, F: Future>(ctx: &TaskCtx<'_, L>, acquire: F) -> F::Outpu
 
 #[cold]
 #[inline(never)]
-fn foreign(domain: &str) -> ! {
+fn foreign(domain: &str, at: At) -> ! {
     panic!(
-        "a context of lock domain `{domain}` was used outside of its scope: acquire in the body of the scope that the context comes from, not in another scope, under a key, or on another thread"
+        "a context of lock domain `{domain}` was used outside of its scope, at {at}: acquire in the body of the scope that the context comes from, not in another scope, under a key, or on another thread"
     );
 }
 

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
+use core::panic::Location;
 
 use super::{TaskCtx, wait};
 use crate::{Level, LockBefore, Place};
@@ -43,20 +44,26 @@ impl<L: Level, T: ?Sized> AsyncMutex<L, T> {
     /// # Panics
     ///
     /// If the future is polled outside of the scope that the context comes from: in another
-    /// scope, under a key, or on a thread that the context was lent to.
-    pub async fn lock<'k, P>(
+    /// scope, under a key, or on a thread that the context was lent to. The message has the place
+    /// of this call. A context has to be `Send`, for runtimes that move tasks between threads, so
+    /// the compiler cannot keep it in its scope.
+    #[track_caller]
+    pub fn lock<'k, P>(
         &'k self,
         ctx: &'k mut TaskCtx<'_, P>,
-    ) -> (AsyncMutexGuard<'k, L, T>, TaskCtx<'k, L>)
+    ) -> impl Future<Output = (AsyncMutexGuard<'k, L, T>, TaskCtx<'k, L>)>
     where
         P: LockBefore<L> + Place,
     {
-        let inner = wait(ctx, self.inner.lock()).await;
-        let guard = AsyncMutexGuard {
-            inner,
-            level: PhantomData,
-        };
-        (guard, ctx.child())
+        let at = Location::caller();
+        async move {
+            let inner = wait(ctx, at, self.inner.lock()).await;
+            let guard = AsyncMutexGuard {
+                inner,
+                level: PhantomData,
+            };
+            (guard, ctx.child())
+        }
     }
 
     /// Acquires the lock if it is free now and the context's own scope is being polled.
@@ -147,19 +154,23 @@ impl<L: Level, T: ?Sized> AsyncRwLock<L, T> {
     /// # Panics
     ///
     /// As [`AsyncMutex::lock`].
-    pub async fn read<'k, P>(
+    #[track_caller]
+    pub fn read<'k, P>(
         &'k self,
         ctx: &'k mut TaskCtx<'_, P>,
-    ) -> (AsyncReadGuard<'k, L, T>, TaskCtx<'k, L>)
+    ) -> impl Future<Output = (AsyncReadGuard<'k, L, T>, TaskCtx<'k, L>)>
     where
         P: LockBefore<L> + Place,
     {
-        let inner = wait(ctx, self.inner.read()).await;
-        let guard = AsyncReadGuard {
-            inner,
-            level: PhantomData,
-        };
-        (guard, ctx.child())
+        let at = Location::caller();
+        async move {
+            let inner = wait(ctx, at, self.inner.read()).await;
+            let guard = AsyncReadGuard {
+                inner,
+                level: PhantomData,
+            };
+            (guard, ctx.child())
+        }
     }
 
     /// Acquires the lock exclusively.
@@ -167,19 +178,23 @@ impl<L: Level, T: ?Sized> AsyncRwLock<L, T> {
     /// # Panics
     ///
     /// As [`AsyncMutex::lock`].
-    pub async fn write<'k, P>(
+    #[track_caller]
+    pub fn write<'k, P>(
         &'k self,
         ctx: &'k mut TaskCtx<'_, P>,
-    ) -> (AsyncWriteGuard<'k, L, T>, TaskCtx<'k, L>)
+    ) -> impl Future<Output = (AsyncWriteGuard<'k, L, T>, TaskCtx<'k, L>)>
     where
         P: LockBefore<L> + Place,
     {
-        let inner = wait(ctx, self.inner.write()).await;
-        let guard = AsyncWriteGuard {
-            inner,
-            level: PhantomData,
-        };
-        (guard, ctx.child())
+        let at = Location::caller();
+        async move {
+            let inner = wait(ctx, at, self.inner.write()).await;
+            let guard = AsyncWriteGuard {
+                inner,
+                level: PhantomData,
+            };
+            (guard, ctx.child())
+        }
     }
 
     /// Returns the value. The exclusive borrow proves that the lock is free.
