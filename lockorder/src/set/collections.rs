@@ -2,6 +2,9 @@
 
 #[cfg(feature = "alloc")]
 use alloc::{boxed::Box, vec::Vec};
+// Inlined wherever it is used. `[T; N]::map` is not: whether its loop becomes a call for each lock
+// depends on how the program is divided into codegen units.
+use core::array::from_fn;
 
 use super::{
     Anchored, Data, Distinct, Lockable, Locks, Member, MemberData, OneLock, Order, Owned, Permit,
@@ -44,7 +47,7 @@ unsafe impl<X: OneLock, const N: usize> Locks for [X; N] {
 
     #[inline]
     fn order(&self) -> [usize; N] {
-        let mut order = core::array::from_fn(|index| index);
+        let mut order = from_fn(|index| index);
         sort(&mut order, X::INLINE, |index| self[index].address());
         order
     }
@@ -67,7 +70,7 @@ unsafe impl<M, X: Member<M>, const N: usize> Lockable<M> for [X; N] {
 
     #[inline]
     fn acquire_by_index<'k>(&'k self, permit: Permit<'k, X::Level>) -> Self::Guard<'k> {
-        self.each_ref().map(|member| member.acquire(permit))
+        from_fn(|index| self[index].acquire(permit))
     }
 
     #[inline]
@@ -101,7 +104,8 @@ unsafe impl<M, X: Member<M>, const N: usize> Lockable<M> for [X; N] {
     where
         Self: 'k,
     {
-        slots.map(|slot| slot.unwrap_or_else(|| missing()))
+        let mut slots = slots.into_iter();
+        from_fn(|_| slots.next().flatten().unwrap_or_else(|| missing()))
     }
 
     #[inline]
@@ -110,9 +114,9 @@ unsafe impl<M, X: Member<M>, const N: usize> Lockable<M> for [X; N] {
         Self: 'k,
     {
         let mut guards = guard.iter_mut();
-        self.each_ref().map(|member| {
+        from_fn(|index| {
             let guard = guards.next().unwrap_or_else(|| missing());
-            member.data(guard)
+            self[index].data(guard)
         })
     }
 }
