@@ -208,14 +208,34 @@ fn parse_attributes(input: &mut Cursor) -> Vec<TokenTree> {
     attributes
 }
 
+/// Returns whether an attribute is `#[cfg(…)]`, or may turn into one.
 fn has_cfg(attributes: &[TokenTree]) -> bool {
     attributes.iter().any(|token| match token {
-        TokenTree::Group(group) => group
-            .stream()
-            .into_iter()
-            .next()
-            .is_some_and(|first| first.to_string() == "cfg"),
+        TokenTree::Group(group) => {
+            let mut tokens = group.stream().into_iter();
+            let first = tokens.next().map(|first| first.to_string());
+            match first.as_deref() {
+                Some("cfg") => true,
+                Some("cfg_attr") => tokens.any(|token| applies_cfg(&token)),
+                _ => false,
+            }
+        }
         _ => false,
+    })
+}
+
+/// Returns whether the arguments of a `cfg_attr` have a `cfg(…)` among the attributes, which come
+/// after the first comma.
+fn applies_cfg(arguments: &TokenTree) -> bool {
+    let TokenTree::Group(group) = arguments else {
+        return false;
+    };
+    let mut attributes = group
+        .stream()
+        .into_iter()
+        .skip_while(|token| token.to_string() != ",");
+    attributes.any(|token| {
+        matches!(token.to_string().as_str(), "cfg" | "cfg_attr") || applies_cfg(&token)
     })
 }
 
