@@ -1,9 +1,8 @@
 //! Values whose destructors need locks, dropped later.
 //!
-//! - **Define:** a value in a [`Deferred`] is dropped at a moment when the dropping thread holds
-//!   nothing of the domain.
-//! - **Enforce:** [`drop_all`](Deferred::drop_all) takes `&mut Key<D>` and lends the key to the
-//!   destructors.
+//! - **Define:** the values that [`drop_all`](Deferred::drop_all) drops are dropped by a thread that
+//!   holds nothing of the domain.
+//! - **Enforce:** it takes `&mut Key<D>` and lends the key to the destructors.
 //! - **Consume:** a destructor takes the thread's key and locks as any other code. To put a value
 //!   in takes no lock, so it is possible anywhere.
 
@@ -16,6 +15,9 @@ use std::boxed::Box;
 use crate::{Domain, Key};
 
 /// A list of values that are to be dropped while nothing of the domain `D` is held.
+///
+/// Let it live where no lock protects it, in a `static` for instance: values that are still in the
+/// list when the list itself is dropped are dropped there, whatever is held.
 ///
 /// ```
 /// # mod levels { lockorder::lock_order! {
@@ -99,7 +101,8 @@ impl<D, T> Deferred<D, T> {
         self.head.load(Ordering::Relaxed).is_null()
     }
 
-    /// Takes all values out, the one put in last first.
+    /// Takes all values out, the one put in last first. Where they are dropped is the caller's choice;
+    /// those that the iterator still has are dropped with it.
     pub fn take_all(&self) -> impl Iterator<Item = T> + use<D, T> {
         Taken {
             next: self.head.swap(ptr::null_mut(), Ordering::Acquire),
