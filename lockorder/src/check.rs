@@ -10,7 +10,10 @@
 //!   later violation.
 //!
 //! The acquisitions of the typed locks are in order by their types; here they are compared with
-//! those of the module `lockdep`, with other domains, and with leaf locks.
+//! those of the module `lockdep`, with other domains, and with leaf locks. A leaf in the closure of
+//! another domain's leaf is compared with what any thread has done so far, too.
+
+mod domains;
 
 use core::any::TypeId;
 use core::cell::Cell;
@@ -21,19 +24,13 @@ use std::string::String;
 use std::sync::PoisonError;
 use std::vec::Vec;
 
+use domains::{Begun, Pairs};
+
 use crate::graph::Graph;
 use crate::held::Entry;
 use crate::{Domain, Level};
 
 type At = &'static Location<'static>;
-
-/// A domain of which the thread holds something.
-#[derive(Clone, Copy)]
-struct Begun {
-    domain: TypeId,
-    graph: &'static Graph,
-    at: At,
-}
 
 /// In a model all threads are one of the operating system's, so [`THREAD`] says nothing.
 const MODELS: bool = cfg!(feature = "loom");
@@ -47,9 +44,12 @@ const KNOWN: usize = 32;
 /// destructors of other thread-locals.
 struct Thread {
     total: Cell<usize>,
-    /// Leaf locks held, of any domain.
-    leaves: Cell<usize>,
     domains: [Cell<Option<Begun>>; DOMAINS],
+    /// How many leaf locks are held, and of which domains, the outermost first.
+    leaves: Cell<usize>,
+    leaf_domains: [Cell<Option<Begun>>; DOMAINS],
+    /// This thread is comparing. An allocator that locks is called then, and is not compared.
+    busy: Cell<bool>,
     /// Addresses of places in graphs: of the earlier one and of the later one.
     known: [Cell<(usize, usize)>; KNOWN],
     next: Cell<usize>,
@@ -59,8 +59,10 @@ std::thread_local! {
     static THREAD: Thread = const {
         Thread {
             total: Cell::new(0),
-            leaves: Cell::new(0),
             domains: [const { Cell::new(None) }; DOMAINS],
+            leaves: Cell::new(0),
+            leaf_domains: [const { Cell::new(None) }; DOMAINS],
+            busy: Cell::new(false),
             known: [const { Cell::new((0, 0)) }; KNOWN],
             next: Cell::new(0),
         }
@@ -78,23 +80,49 @@ impl Thread {
         self.next.set(next.wrapping_add(1));
         false
     }
+
+    /// Forgets the pair that was looked for last: it is to be told again at the next attempt.
+    fn forget_last(&self) {
+        self.known[self.next.get().wrapping_sub(1) % KNOWN].set((0, 0));
+    }
 }
 
 /// The pairs that were acquired one under the other, with the places in the code.
 struct Seen {
     levels: BTreeMap<(TypeId, u16, u16), (At, At)>,
-    domains: Vec<(Begun, Begun)>,
+    domains: Pairs,
 }
 
 // Not a lock of this crate: it is taken below everything, and nothing is taken under it.
 #[allow(clippy::disallowed_types)]
 static SEEN: std::sync::Mutex<Seen> = std::sync::Mutex::new(Seen {
     levels: BTreeMap::new(),
-    domains: Vec::new(),
+    domains: Pairs::new(),
 });
 
 fn seen<R>(f: impl FnOnce(&mut Seen) -> R) -> R {
+    let _busy = Busy::begin();
     f(&mut SEEN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The thread is busy comparing until this is dropped.
+struct Busy;
+
+impl Busy {
+    fn begin() -> Self {
+        THREAD.with(|thread| thread.busy.set(true));
+        Busy
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        THREAD.with(|thread| thread.busy.set(false));
+    }
+}
+
+fn is_busy() -> bool {
+    THREAD.with(|thread| thread.busy.get())
 }
 
 /// A guard of the domain has been listed in the slot.
@@ -133,16 +161,38 @@ pub(crate) fn end<D: Domain>() {
 ///
 /// # Panics
 ///
-/// In the closure of a leaf of another domain: its thread waits for nothing, say those who wait
-/// for it.
+/// In the closure of a leaf of another domain, if a thread has taken the two the other way round.
 pub(crate) fn enter_leaf<D: Domain>(at: At) {
-    let outer = THREAD.with(|thread| thread.leaves.replace(thread.leaves.get() + 1));
-    if outer > 0 && !MODELS {
-        panic!(
-            "a leaf lock of domain `{}` is waited for at {at} in the closure of a leaf lock: \
-             nothing may be acquired there",
-            D::GRAPH.path(),
-        );
+    let wanted = Begun {
+        domain: TypeId::of::<D>(),
+        graph: D::GRAPH,
+        at,
+    };
+    let problem = THREAD.with(|thread| {
+        let outer = thread.leaves.replace(thread.leaves.get() + 1);
+        if let Some(place) = thread.leaf_domains.get(outer) {
+            place.set(Some(wanted));
+        }
+        if MODELS || thread.busy.get() {
+            return None;
+        }
+        let held = thread.leaf_domains.iter().take(outer);
+        held.filter_map(Cell::get).find_map(|held| {
+            // Beside the pairs of domains, which are pairs of these addresses.
+            let leaf = |graph| core::ptr::from_ref::<Graph>(graph).addr() + 1;
+            let known = (leaf(held.graph), leaf(wanted.graph));
+            if thread.knows(known) {
+                return None;
+            }
+            let problem = seen(|seen| seen.domains.add_leaf(held, wanted));
+            if problem.is_some() {
+                thread.forget_last();
+            }
+            problem
+        })
+    });
+    if let Some(problem) = problem {
+        panic!("{problem}");
     }
 }
 
@@ -157,6 +207,9 @@ pub(crate) fn leave_leaf() {
 ///
 /// If it is out of order.
 pub(crate) fn before_waiting<L: Level>(unordered: bool, at: At) {
+    if is_busy() {
+        return;
+    }
     let problem = L::Domain::__slot(|slot| {
         // Of this domain only by a leak; of another one the slot does not know.
         let other = !MODELS && THREAD.with(|thread| thread.leaves.get()) > 0;
@@ -324,82 +377,11 @@ fn between_domains<D: Domain>(thread: &Thread, at: At) -> Option<String> {
         if held.domain == wanted.domain || thread.knows(pair) {
             continue;
         }
-        let cycle = seen(|seen| seen.add(held, wanted));
+        let cycle = seen(|seen| seen.domains.add(held, wanted));
         if let Some(cycle) = cycle {
-            // To be told again at the next attempt.
-            thread.known[thread.next.get().wrapping_sub(1) % KNOWN].set((0, 0));
+            thread.forget_last();
             return Some(cycle);
         }
     }
     None
-}
-
-impl Seen {
-    fn add(&mut self, held: Begun, wanted: Begun) -> Option<String> {
-        let (one, other) = (held.graph, wanted.graph);
-        let declared = one.declares(one, other) || other.declares(one, other);
-        let reverse = one.declares(other, one) || other.declares(other, one);
-        let mut text = format!(
-            "locks of the domains `{}` and `{}` are held in both orders\n  this thread:\n    \
-             holds `{}`, acquired at {}\n    waits for `{}` at {}",
-            one.path(),
-            other.path(),
-            one.path(),
-            held.at,
-            other.path(),
-            wanted.at
-        );
-        if reverse && !declared {
-            text.push_str(&format!(
-                "\n  the declared order is:\n    extern `{}` => `{}`",
-                other.path(),
-                one.path()
-            ));
-            return Some(text);
-        }
-        if declared {
-            return None;
-        }
-        if let Some(steps) = self.chain(wanted.domain, held.domain) {
-            text.push_str("\n  the other way round, threads have:");
-            for (before, after) in steps {
-                text.push_str(&format!(
-                    "\n    waited for `{}` at {}, holding `{}` acquired at {}",
-                    after.graph.path(),
-                    after.at,
-                    before.graph.path(),
-                    before.at
-                ));
-            }
-            return Some(text);
-        }
-        self.domains.push((held, wanted));
-        None
-    }
-
-    /// Returns the pairs that lead from one domain to another.
-    fn chain(&self, from: TypeId, to: TypeId) -> Option<Vec<(Begun, Begun)>> {
-        let mut parent: BTreeMap<TypeId, (Begun, Begun)> = BTreeMap::new();
-        let mut queue = std::collections::VecDeque::from([from]);
-        while let Some(node) = queue.pop_front() {
-            for (before, after) in &self.domains {
-                if before.domain == node
-                    && after.domain != from
-                    && !parent.contains_key(&after.domain)
-                {
-                    parent.insert(after.domain, (*before, *after));
-                    queue.push_back(after.domain);
-                }
-            }
-        }
-        let mut steps = Vec::new();
-        let mut node = to;
-        while node != from {
-            let step = *parent.get(&node)?;
-            node = step.0.domain;
-            steps.push(step);
-        }
-        steps.reverse();
-        Some(steps)
-    }
 }

@@ -6,7 +6,8 @@
 //!   and contexts, keys and guards are not. The thread's slot says that a leaf is held: no key can
 //!   be taken then, a key that lies in a thread-local gives no context, a task's context gives no
 //!   section, and no other leaf can be entered.
-//!   Debug builds also refuse to wait for a lock or a leaf of another domain there.
+//!   Debug builds also refuse to wait for a lock of another domain there, and for a leaf of another
+//!   domain if the two have been taken the other way round.
 //! - **Consume:** a thread that waits for a leaf waits for one that waits for nothing. So a leaf
 //!   comes after every level, without being one.
 
@@ -84,7 +85,8 @@ impl<D: Domain, T: ?Sized, R: RawMutex> Leaf<D, T, R> {
     ///
     /// # Panics
     ///
-    /// In a checked build, in the closure of a leaf of another domain.
+    /// In a checked build, in the closure of a leaf of another domain, if threads have taken the two
+    /// the other way round.
     #[inline]
     #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
     pub fn with<Ret>(&self, f: impl FnOnce(&mut T) -> Ret + Send) -> Result<Ret, InLeaf> {
