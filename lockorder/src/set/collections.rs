@@ -100,12 +100,13 @@ unsafe impl<M, X: Member<M>, const N: usize> Lockable<M> for [X; N] {
     }
 
     #[inline]
-    fn finish<'k>(slots: Self::Slots<'k>) -> Self::Guard<'k>
+    fn finish<'k>(slots: &mut Self::Slots<'k>) -> Self::Guard<'k>
     where
         Self: 'k,
     {
-        let mut slots = slots.into_iter();
-        from_fn(|_| slots.next().flatten().unwrap_or_else(|| missing()))
+        // One by one: to move the array is to load in one piece what was stored in several, which
+        // the processor waits for.
+        from_fn(|index| slots[index].take().unwrap_or_else(|| missing()))
     }
 
     #[inline]
@@ -229,12 +230,12 @@ unsafe impl<M, X: Member<M>> Lockable<M> for [X] {
         slots[index].is_some()
     }
 
-    fn finish<'k>(slots: Self::Slots<'k>) -> Self::Guard<'k>
+    fn finish<'k>(slots: &mut Self::Slots<'k>) -> Self::Guard<'k>
     where
         Self: 'k,
     {
         slots
-            .into_iter()
+            .drain(..)
             .map(|slot| slot.unwrap_or_else(|| missing()))
             .collect()
     }
@@ -339,7 +340,7 @@ macro_rules! through {
             }
 
             #[inline]
-            fn finish<'k>(slots: Self::Slots<'k>) -> Self::Guard<'k>
+            fn finish<'k>(slots: &mut Self::Slots<'k>) -> Self::Guard<'k>
             where
                 Self: 'k,
             {

@@ -240,8 +240,8 @@ pub unsafe trait Lockable<M>: Locks + for<'d> Data<'d, M> {
         permit: Permit<'k, Self::Level>,
     ) -> bool;
 
-    /// Returns the guards, all of which must have been acquired.
-    fn finish<'k>(slots: Self::Slots<'k>) -> Self::Guard<'k>
+    /// Takes the guards out, all of which must have been acquired.
+    fn finish<'k>(slots: &mut Self::Slots<'k>) -> Self::Guard<'k>
     where
         Self: 'k;
 

@@ -75,7 +75,7 @@ impl<S: Locks + Owned> OwnedSet<S> {
                 return None;
             }
         }
-        Some(S::finish(slots))
+        Some(S::finish(&mut slots))
     }
 }
 

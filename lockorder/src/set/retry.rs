@@ -71,7 +71,7 @@ impl<S: Locks> RetrySet<S> {
                     continue 'retry;
                 }
             }
-            return S::finish(slots);
+            return S::finish(&mut slots);
         }
     }
 
@@ -86,7 +86,7 @@ impl<S: Locks> RetrySet<S> {
                 return None;
             }
         }
-        Some(S::finish(slots))
+        Some(S::finish(&mut slots))
     }
 }
 

@@ -92,7 +92,7 @@ impl<S: Locks> LockSet<S> {
         for turn in 0..self.locks.count() {
             self.locks.acquire(self.order.at(turn), &mut slots, permit);
         }
-        S::finish(slots)
+        S::finish(&mut slots)
     }
 
     #[inline]
@@ -107,7 +107,7 @@ impl<S: Locks> LockSet<S> {
                 return None;
             }
         }
-        Some(S::finish(slots))
+        Some(S::finish(&mut slots))
     }
 }
 

@@ -104,13 +104,13 @@ macro_rules! tuple {
             }
 
             #[inline]
-            fn finish<'k>(slots: Self::Slots<'k>) -> Self::Guard<'k>
+            fn finish<'k>(slots: &mut Self::Slots<'k>) -> Self::Guard<'k>
             where
                 Self: 'k,
             {
                 (
-                    slots.$first_index.unwrap_or_else(|| missing()),
-                    $(slots.$index.unwrap_or_else(|| missing()),)*
+                    slots.$first_index.take().unwrap_or_else(|| missing()),
+                    $(slots.$index.take().unwrap_or_else(|| missing()),)*
                 )
             }
 
