@@ -152,6 +152,30 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
             thread: PhantomData,
         }
     }
+
+    /// Acquires the lock shared if that is possible now. In any order: it does not wait.
+    #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, L, T, R>> {
+        let (inner, hold) = acquire_now(self.inner.try_read())?;
+        Some(RwLockReadGuard {
+            inner,
+            hold,
+            thread: PhantomData,
+        })
+    }
+
+    /// Acquires the lock exclusively if it is free now. In any order: it does not wait.
+    #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, L, T, R>> {
+        let (inner, hold) = acquire_now(self.inner.try_write())?;
+        Some(RwLockWriteGuard {
+            inner,
+            hold,
+            thread: PhantomData,
+        })
+    }
 }
 
 macro_rules! guards {
