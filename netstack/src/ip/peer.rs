@@ -65,10 +65,10 @@ pub fn draw_crowding<K: Copy + PartialEq>(
     let mut sample: [Option<(K, PeerNet)>; SAMPLE] = [None; SAMPLE];
     let mut len = 0;
     for number in 0..SAMPLE {
-        let drawn = draw();
         let seen = sample.get(..len).unwrap_or(&[]);
         let is_new = |(key, _): &(K, PeerNet)| seen.iter().flatten().all(|(other, _)| other != key);
-        if let Some((place, drawn)) = sample.get_mut(len).zip(drawn.filter(is_new)) {
+        let drawn = draw().filter(is_new);
+        if let Some((place, drawn)) = sample.get_mut(len).zip(drawn) {
             *place = Some(drawn);
             len += 1;
         }

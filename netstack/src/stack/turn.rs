@@ -10,7 +10,7 @@ use super::ip::addressing::Addressing;
 use super::levels::StackLocks;
 use super::tcp::alarms::Alarms;
 use super::tcp::connection::Connection;
-use super::tcp::displace::Crowd;
+use super::tcp::crowd::Crowd;
 use super::worklist::{TaskWork, Worklist};
 use crate::base::counters::{Counter, DropReason};
 use crate::base::{Counters, Instant, Rng};

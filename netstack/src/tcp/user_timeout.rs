@@ -4,7 +4,7 @@
 //! A peer that answers zero window probes keeps a connection open for as long as it likes (RFC 9293 section
 //! 3.8.6.1, MUST-37), and one that takes a byte now and then keeps every other timer from expiring. Both are right
 //! as far as TCP is concerned; that they hold memory is the concern of the application, which can set a user
-//! timeout, or of whoever manages the host's resources (RFC 6429 section 4). For a connection that the application
+//! timeout, or of whoever manages the host's resources (the same section). For a connection that the application
 //! has let go of there is nobody else to decide, so the stack sets a limit of its own.
 //!
 //! The timer is armed when something is queued and remembers how far the queue reached. When it expires, the peer

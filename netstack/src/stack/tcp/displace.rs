@@ -20,6 +20,7 @@ use super::super::host::Host;
 use super::super::levels::StackLocks;
 use super::super::turn::Turn;
 use super::connection::{Connection, Listener};
+use super::crowd::Crowd;
 use super::entry::enter;
 use super::removal::remove;
 use crate::base::counters::Counter;
@@ -33,26 +34,6 @@ const LONG_IDLE: Duration = Duration::from_secs(60);
 
 /// Time for which a worker keeps the answer to [`may_make_room`]: a flood of SYNs costs a sample now and then.
 const ANSWER_LIFE: Duration = Duration::from_millis(10);
-
-/// What a worker saw last in a full table.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Crowd {
-    seen: Instant,
-    /// The peer that has most connections, if it has many.
-    peer: Option<PeerNet>,
-    /// A connection was idle for long.
-    is_idle: bool,
-}
-
-impl Default for Crowd {
-    fn default() -> Self {
-        Self {
-            seen: Instant::ZERO,
-            peer: None,
-            is_idle: false,
-        }
-    }
-}
 
 /// A connection that makes room for another one.
 struct Displaced {

@@ -8,7 +8,7 @@
 //! | `outcome` | what a segment did, as far as it concerns the stack |
 //! | `outbound` | a connection's state, to segments |
 //! | `timers`, `alarms` | timers that are due (RFC 9293 section 3.10.8) |
-//! | `displace` | who makes room for whom in a full table, backlog or queue of handshakes |
+//! | `displace`, `crowd` | who makes room for whom in a full table, backlog or queue of handshakes |
 //! | `removal` | the end of a connection: out of the table |
 //! | `open`, `listen`, `stream` | the application's calls (RFC 9293 sections 3.10.1 to 3.10.6) |
 //! | `control` | all connections at once: close, abort, information |
@@ -22,6 +22,7 @@ pub(crate) mod alarms;
 pub mod connection;
 pub(crate) mod control;
 pub(in crate::stack) mod cookie;
+pub(in crate::stack) mod crowd;
 pub(in crate::stack) mod displace;
 pub(in crate::stack) mod entry;
 pub(in crate::stack) mod inbound;

@@ -487,7 +487,7 @@ fn tiny_slices_do_not_stall() {
     assert_eq!(total, 1_000);
 }
 
-// The user timeout (RFC 9293 sections 3.9.1.1 and 3.10.8, RFC 6429)
+// The user timeout (RFC 9293 sections 3.8.6.1, 3.9.1.1 and 3.10.8)
 
 /// A peer with a closed window that takes `bytes` each second, and answers all that it gets.
 struct Miser {
