@@ -159,6 +159,8 @@ counters! {
         TcpDisplaced => "tcp_displaced",
         /// Idle connections reset to make room in the full table, in which no peer had much more than others.
         TcpIdleDisplaced => "tcp_idle_displaced",
+        /// UDP flows of the peer that had most, ended to make room for one of another peer.
+        UdpFlowsDisplaced => "udp_flows_displaced",
         /// Valid SYN cookies that came back.
         TcpSynCookiesReturned => "tcp_syn_cookies_returned",
         /// TIME-WAITs that ended early, to make room for another.

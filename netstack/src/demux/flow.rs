@@ -10,9 +10,10 @@
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
+use hashbrown::HashTable;
+
+use super::flow_set::near;
 use crate::ip::key::HashKey;
 use crate::ip::peer::PeerNet;
 
@@ -110,7 +111,8 @@ impl fmt::Debug for FlowKey {
 /// ```
 #[derive(Debug)]
 pub struct FlowTable<T> {
-    flows: HashMap<FlowKey, T, HashKey>,
+    flows: HashTable<(FlowKey, T)>,
+    secret: HashKey,
     max_flows: usize,
 }
 
@@ -127,14 +129,18 @@ impl<T> FlowTable<T> {
     /// Creates a table of at most `max_flows` flows. Does not allocate before the first.
     pub fn new(max_flows: usize, secret: HashKey) -> Self {
         Self {
-            flows: HashMap::with_hasher(secret),
+            flows: HashTable::new(),
+            secret,
             max_flows,
         }
     }
 
     /// Returns the value of a four-tuple.
     pub fn get(&self, key: &FlowKey) -> Option<&T> {
-        self.flows.get(key)
+        let found = self
+            .flows
+            .find(self.secret.hash(key), |(flow, _)| flow == key);
+        found.map(|(_, value)| value)
     }
 
     /// Adds a flow.
@@ -142,26 +148,38 @@ impl<T> FlowTable<T> {
     /// # Errors
     /// A [`FlowError`] with the value if the table has the four-tuple already or is full.
     pub fn insert(&mut self, key: FlowKey, value: T) -> Result<(), FlowError<T>> {
-        let full = self.flows.len() >= self.max_flows;
-        match self.flows.entry(key) {
-            Entry::Occupied(_) => Err(FlowError::Taken(value)),
-            Entry::Vacant(_) if full => Err(FlowError::Full(value)),
-            Entry::Vacant(vacant) => {
-                vacant.insert(value);
-                Ok(())
-            }
+        if self.get(&key).is_some() {
+            return Err(FlowError::Taken(value));
         }
+        if self.flows.len() >= self.max_flows {
+            return Err(FlowError::Full(value));
+        }
+        let secret = &self.secret;
+        self.flows
+            .insert_unique(secret.hash(&key), (key, value), |(flow, _)| {
+                secret.hash(flow)
+            });
+        Ok(())
     }
 
     /// Removes a flow and returns its value. Frees memory once seven eighths of it are unused, so that a
     /// flood of connections leaves no memory allocated.
     pub fn remove(&mut self, key: &FlowKey) -> Option<T> {
-        let removed = self.flows.remove(key);
+        let hash = self.secret.hash(key);
+        let entry = self.flows.find_entry(hash, |(flow, _)| flow == key).ok()?;
+        let ((_, value), _) = entry.remove();
         let capacity = self.flows.capacity();
         if capacity > 1024 && self.flows.len() < capacity / 8 {
-            self.flows.shrink_to(capacity / 2);
+            let secret = &self.secret;
+            self.flows
+                .shrink_to(capacity / 2, |(flow, _)| secret.hash(flow));
         }
-        removed
+        Some(value)
+    }
+
+    /// Returns a flow near a random place; `None` if there is none near it.
+    pub fn sample(&self, random: u64) -> Option<(&FlowKey, &T)> {
+        near(&self.flows, random).map(|(flow, value)| (flow, value))
     }
 
     /// Returns the number of flows.
@@ -176,7 +194,7 @@ impl<T> FlowTable<T> {
 
     /// Returns all flows, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&FlowKey, &T)> {
-        self.flows.iter()
+        self.flows.iter().map(|(flow, value)| (flow, value))
     }
 }
 

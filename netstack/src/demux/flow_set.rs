@@ -121,11 +121,7 @@ impl<T: HasFlow> FlowSet<T> {
 
     /// Returns a value near a random place; `None` if there is none near it.
     pub fn sample(&self, random: u64) -> Option<&T> {
-        /// The table is at least an eighth full, so a value is hardly ever farther away.
-        const NEAR: usize = 64;
-        let buckets = self.values.num_buckets();
-        let first = ((u128::from(random) * buckets as u128) >> 64) as usize;
-        (first..first + NEAR.min(buckets)).find_map(|at| self.values.get_bucket(at % buckets))
+        near(&self.values, random)
     }
 
     /// Returns the number of values.
@@ -142,6 +138,15 @@ impl<T: HasFlow> FlowSet<T> {
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.values.iter()
     }
+}
+
+/// Returns a value near a random place of a table; `None` if there is none near it.
+pub(super) fn near<T>(values: &HashTable<T>, random: u64) -> Option<&T> {
+    /// The tables are at least an eighth full, so a value is hardly ever farther away.
+    const NEAR: usize = 64;
+    let buckets = values.num_buckets();
+    let first = ((u128::from(random) * buckets as u128) >> 64) as usize;
+    (first..first + NEAR.min(buckets)).find_map(|at| values.get_bucket(at % buckets))
 }
 
 #[cfg(test)]

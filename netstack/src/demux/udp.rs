@@ -7,6 +7,7 @@ use core::net::SocketAddr;
 use super::bind::{BindError, BindTable, Destinations};
 use super::flow::{FlowError, FlowKey, FlowTable};
 use crate::ip::key::HashKey;
+use crate::ip::peer::{PeerNet, draw_crowding};
 
 /// A table of UDP sockets by local and remote address.
 ///
@@ -52,6 +53,21 @@ impl<T: Clone> UdpTable<T> {
     /// Removes a connection, but not the binding.
     pub fn disconnect(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<T> {
         self.connected.remove(&FlowKey::new(local, remote))
+    }
+
+    /// Returns a connection of the peer that crowds others out of a table that is full, for one of `newcomer`: see
+    /// [`draw_crowding`]. `random` draws the sample.
+    pub fn crowding(
+        &self,
+        newcomer: PeerNet,
+        mut random: impl FnMut() -> u64,
+    ) -> Option<(FlowKey, &T)> {
+        let crowding = draw_crowding(newcomer, || {
+            let (flow, _) = self.connected.sample(random())?;
+            Some((*flow, flow.peer()))
+        });
+        let flow = *crowding.first()?;
+        Some((flow, self.connected.get(&flow)?))
     }
 
     /// Removes a binding.

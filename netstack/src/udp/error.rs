@@ -28,6 +28,11 @@ pub enum SocketError {
     /// A router or the peer did not understand a header field.
     #[error("parameter problem")]
     Protocol,
+    /// There were as many flows as there may be, and another peer needed the place: no ICMP error.
+    #[error(
+        "this flow made room for another: there are as many as there may be, and its peer has many"
+    )]
+    Displaced,
 }
 
 /// The reason why a datagram cannot be sent.

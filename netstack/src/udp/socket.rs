@@ -350,6 +350,12 @@ impl Socket {
         !self.queue.is_empty() || self.error.is_some()
     }
 
+    /// Ends a flow whose place is needed: the socket has no peer any more, and reports it.
+    pub fn displace(&mut self) {
+        self.remote = None;
+        self.error = Some(SocketError::Displaced);
+    }
+
     /// Records an ICMP error about a datagram sent to `remote`, and returns `true` if the socket reports
     /// it. Only a socket connected to `remote` does: to the user of another it would not name the peer.
     pub fn on_error(&mut self, remote: SocketAddr, error: SocketError) -> bool {

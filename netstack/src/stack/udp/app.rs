@@ -7,12 +7,15 @@ use std::task::{Poll, Waker};
 
 use packet::Payload;
 
-use super::super::foreign::{locked, releasable};
+use super::super::foreign::{locked, releasable, wake_all as wake};
 use super::super::host::Host;
 use super::super::waiters::{Ticket, Wait, Waiter};
 use super::super::worklist;
 use super::socket::{Binding, BoundSocket, Closed, OutDatagram, SocketGroup};
+use crate::base::Rng;
+use crate::base::counters::Counter;
 use crate::demux::{BindError, Destinations};
+use crate::ip::peer::PeerNet;
 use crate::udp::{Datagram, Socket, SocketError, check_destination};
 
 /// Datagrams that the tasks of one turn may queue; then they wait for the next turn.
@@ -26,6 +29,7 @@ fn io_error(error: SocketError) -> io::Error {
         SocketError::Prohibited => io::ErrorKind::PermissionDenied,
         SocketError::TooBig { .. } => io::ErrorKind::InvalidInput,
         SocketError::Protocol => io::ErrorKind::Other,
+        SocketError::Displaced => io::ErrorKind::ConnectionAborted,
     };
     io::Error::new(kind, error)
 }
@@ -89,34 +93,63 @@ pub(crate) fn bind_any(host: &Host, destinations: Destinations) -> io::Result<Ar
 }
 
 /// Makes the socket of the flow that `first` began, with that datagram in its queue. If the flow has a
-/// socket already, that one gets the datagram and the result is `None`.
+/// socket already, that one gets the datagram and the result is `None`. If there are as many flows as there may be,
+/// one of the peer that has most makes room; if none must, the datagram is lost, and the result is `None`, too.
 pub(crate) fn flow(host: &Host, first: Datagram) -> io::Result<Option<Arc<BoundSocket>>> {
     host.ending.check_open()?;
     let (local, remote) = (first.to, first.from);
     let socket = BoundSocket::single(local, &Binding::Flow, &host.config)
         .ok_or_else(|| io::Error::other("accept: no socket was made"))?;
     let group = SocketGroup::new(std::slice::from_ref(&socket));
-    locked(|key| {
+    let mut wakers = Vec::new();
+    let made = locked(|key| {
         let (ctx, udp) = (&mut key.ctx(), &host.udp);
+        let (enter, again) = (Arc::clone(&group), group);
         let entered = socket.state.with(ctx, |state, ctx| {
             socket.connect(state, local, remote);
             // Before the flow is entered: what follows it comes behind. A queue that has no room for it loses
             // it, as any other datagram.
             let _ = (state.socket).deliver(remote, local, first.payload.clone(), &host.buffers);
-            udp.connect(ctx, None, local, remote, group)
+            udp.connect(ctx, None, local, remote, enter)
         });
         if entered {
-            return Ok(Some(socket));
+            return Some(socket);
         }
         if let Some(other) = udp.lookup(&mut key.ctx(), remote, local, 0, || false) {
             let _ = other.state.with(&mut key.ctx(), |state, _| {
                 state
                     .socket
-                    .deliver(remote, local, first.payload, &host.buffers)
+                    .deliver(remote, local, first.payload.clone(), &host.buffers)
+            });
+            return None;
+        }
+        // There are as many as there may be.
+        let displaced = udp.displace(
+            &mut key.ctx(),
+            PeerNet::of(remote.ip()),
+            &mut draws(host, &first),
+        );
+        for ended in displaced?.sockets() {
+            ended.state.with(&mut key.ctx(), |state, _| {
+                state.socket.displace();
+                state.readers.drain_into(&mut wakers);
             });
         }
-        Ok(None)
-    })
+        let worker = host.workers.current().unwrap_or(0);
+        host.workers[worker]
+            .counters
+            .add(Counter::UdpFlowsDisplaced, 1);
+        let entered = udp.connect(&mut key.ctx(), None, local, remote, again);
+        entered.then_some(socket)
+    });
+    wake(wakers);
+    Ok(made)
+}
+
+/// Returns a generator that draws a sample for one decision.
+fn draws(host: &Host, first: &Datagram) -> Rng {
+    let number = host.tcp.isn.isn(host.clock.now(), first.to, first.from);
+    Rng::from_u64(number.0.into())
 }
 
 fn invalid(why: String) -> io::Error {

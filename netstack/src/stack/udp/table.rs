@@ -7,8 +7,10 @@ use lockorder::{LockBefore, LockCtx, RwLock};
 
 use super::super::levels;
 use super::socket::{BoundSocket, SocketGroup};
+use crate::base::Rng;
 use crate::demux::{BindError, Destinations, UdpTable};
 use crate::ip::key::HashKey;
+use crate::ip::peer::PeerNet;
 
 /// Every UDP socket of the stack, by its addresses.
 pub(crate) struct SocketTable(RwLock<levels::Tables, UdpTable<Arc<SocketGroup>>>);
@@ -100,6 +102,22 @@ impl SocketTable {
     {
         self.0
             .with_read(ctx, |table, _| table.values().cloned().collect())
+    }
+
+    /// Removes a connection of the peer that crowds others out, to make room for one of `newcomer`, and returns it.
+    pub(crate) fn displace<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        newcomer: PeerNet,
+        rng: &mut Rng,
+    ) -> Option<Arc<SocketGroup>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.0.with_write(ctx, |table, _| {
+            let (flow, _) = table.crowding(newcomer, || rng.u64())?;
+            table.disconnect(flow.local(), flow.remote())
+        })
     }
 
     /// Enters a connected socket in place of its entry for `before`; false if the pair of addresses
