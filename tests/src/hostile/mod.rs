@@ -245,6 +245,11 @@ impl Lab {
         self.heard.remove(&peer);
     }
 
+    /// Forgets everything that the stack sent.
+    pub fn ignore_all(&mut self) {
+        self.heard.clear();
+    }
+
     /// Pings; true if the answer comes at once.
     pub fn ping(&mut self) -> bool {
         self.echoes = self.echoes.wrapping_add(1);

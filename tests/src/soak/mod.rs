@@ -12,7 +12,6 @@ mod ordinary;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -172,7 +171,7 @@ impl Epoch {
         let start = now();
         let mut daemon = serve(&options.program, &flags);
         let (stop_ordinary, stop_hostile) = (AtomicBool::new(false), AtomicBool::new(false));
-        let faults = Mutex::new(Vec::new());
+        let mut faults = Vec::new();
         let (tally, peak) = thread::scope(|scope| {
             for attack in &self.attacks {
                 let (seed, stop) = (rng.u64(), &stop_hostile);
@@ -180,15 +179,21 @@ impl Epoch {
             }
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|_| {
-                    let (seed, stop, faults) = (rng.u64(), &stop_ordinary, &faults);
-                    scope.spawn(move || ordinary::run(seed, stop, faults))
+                    let (seed, stop) = (rng.u64(), &stop_ordinary);
+                    scope.spawn(move || ordinary::run(seed, stop))
                 })
                 .collect();
-            let peak = self.watch(&daemon, &faults);
+            let peak = self.watch(&daemon, &mut faults);
             stop_ordinary.store(true, Ordering::Relaxed);
             let mut tally = ordinary::Tally::default();
             for client in clients {
-                tally += client.join().unwrap_or_default();
+                match client.join() {
+                    Ok((own, wrong)) => {
+                        tally += own;
+                        faults.extend(wrong);
+                    }
+                    Err(_) => faults.push("an ordinary client panicked".to_owned()),
+                }
             }
             if self.is_killed {
                 daemon.signal(Signal::SIGKILL);
@@ -197,7 +202,6 @@ impl Epoch {
             (tally, peak)
         });
         report.ordinary += tally;
-        let mut faults = faults.into_inner().unwrap_or_default();
         let rest = if self.is_killed {
             report.kills += 1;
             daemon.wait(Duration::from_secs(20)).err().map_or_else(
@@ -225,20 +229,20 @@ impl Epoch {
     }
 
     /// Waits for the end of the attacks; returns the greatest numbers that were seen.
-    fn watch(&self, daemon: &Daemon, faults: &Mutex<Vec<String>>) -> Peak {
+    fn watch(&self, daemon: &Daemon, faults: &mut Vec<String>) -> Peak {
         let mut peak = Peak::default();
         while now() < self.end {
             thread::sleep(Duration::from_millis(250));
             match daemon.counters() {
                 Ok(counts) => peak.note(&counts, daemon.resident_bytes()),
                 Err(error) => {
-                    push(faults, error);
+                    faults.push(error);
                     break;
                 }
             }
         }
         if peak.allocated > peak.limit {
-            push(faults, format!("memory beyond the limit: {peak}"));
+            faults.push(format!("memory beyond the limit: {peak}"));
         }
         peak
     }
@@ -282,12 +286,6 @@ impl Epoch {
             Err(error) => faults.push(error),
         }
         format!("all gone after {:.1} s", took.as_secs_f64())
-    }
-}
-
-fn push(faults: &Mutex<Vec<String>>, fault: String) {
-    if let Ok(mut faults) = faults.lock() {
-        faults.push(fault);
     }
 }
 

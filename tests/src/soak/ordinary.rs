@@ -4,7 +4,6 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::AddAssign;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -46,11 +45,14 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Exchanges with the daemon until `stop`; what is wrong is appended to `faults`.
-pub(super) fn run(seed: u64, stop: &AtomicBool, faults: &Mutex<Vec<String>>) -> Tally {
+/// Most faults of one client before it stops.
+const MOST_FAULTS: usize = 5;
+
+/// Exchanges with the daemon until `stop`; returns what was done, and what was wrong.
+pub(super) fn run(seed: u64, stop: &AtomicBool) -> (Tally, Vec<String>) {
     let mut rng = Rng::from_u64(seed);
-    let mut tally = Tally::default();
-    while !stop.load(Ordering::Relaxed) {
+    let (mut tally, mut faults) = (Tally::default(), Vec::new());
+    while !stop.load(Ordering::Relaxed) && faults.len() < MOST_FAULTS {
         let address = BOTH[rng.below(2) as usize];
         match act(address, &mut rng) {
             Ok(Some(bytes)) => {
@@ -58,10 +60,10 @@ pub(super) fn run(seed: u64, stop: &AtomicBool, faults: &Mutex<Vec<String>>) -> 
                 tally.bytes += bytes;
             }
             Ok(None) => tally.lost += 1,
-            Err(fault) => super::push(faults, format!("ordinary client of {address}: {fault}")),
+            Err(fault) => faults.push(format!("ordinary client of {address}: {fault}")),
         }
     }
-    tally
+    (tally, faults)
 }
 
 /// Does one thing; returns how many bytes were compared, or `None` if a datagram was lost.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use netstack::DropReason;
-use netstack::base::Config;
+use netstack::base::{Config, Rng};
+use netstack::{Counter, DropReason};
 use tests::hostile::{BLOBS, CHARGEN, ECHO, FILE, Family, Heard, Lab, Peer, flag, mss};
 
 use super::{lab, leaves_nothing, little, survives};
@@ -14,6 +14,7 @@ attacks!(
     orphans_behind_zero_windows_end,
     blobs_of_the_application_are_charged,
     connection_swarms,
+    a_flood_of_syns,
     the_holders_that_make_no_progress_go_at_the_limit,
 );
 
@@ -192,4 +193,34 @@ fn the_holders_that_make_no_progress_go_at_the_limit(family: Family) {
     );
     assert!(lab.ping());
     leaves_nothing(lab, &mut peers, "more holders than floors");
+}
+
+/// SYNs from random sources, which never answer: entries of the queue, then cookies, and nothing that grows.
+fn a_flood_of_syns(family: Family) {
+    let mut lab = lab(family);
+    let mut rng = Rng::from_u64(9);
+    for n in 0..60_000u32 {
+        let peer = Peer::new(
+            family.host(rng.u32() as u16 | 0x100),
+            rng.u32() as u16 | 1,
+            ECHO,
+        );
+        lab.queue(peer.segment(rng.u32(), 0, flag::SYN, &mss(1_400), &[]));
+        if n % 32 == 31 {
+            lab.settle();
+            lab.ignore_all();
+        }
+        if n % 10_000 == 9_999 {
+            let served = lab.exchange(30_000 + (n / 10_000) as u16, 500, Duration::from_secs(1));
+            assert!(served.is_some(), "{n}: {}", lab.handle().counters());
+        }
+    }
+    let counters = lab.handle().counters();
+    assert!(
+        counters.count(Counter::TcpSynCookiesSent) > 40_000,
+        "{counters}"
+    );
+    assert!(lab.handle().half_open() <= 16_384);
+    assert_eq!(lab.handle().connections(), 0);
+    survives(lab, "a flood of SYNs");
 }

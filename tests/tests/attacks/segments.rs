@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use netstack::TcpStream;
 use netstack::base::Rng;
-use tests::hostile::{CHARGEN, DEAF, DISCARD, ECHO, Family, Heard, Peer, flag, mss};
+use netstack::tcp::State;
+use tests::hostile::{CHARGEN, DEAF, DISCARD, ECHO, FILE, Family, Heard, Lab, Peer, flag, mss};
 
 use super::{lab, leaves_nothing, survives};
 
@@ -15,6 +18,9 @@ attacks!(
     sequence_numbers_and_timestamps_are_not_predicted,
     single_bytes_and_the_smallest_mss,
     resets_in_every_state,
+    resets_while_the_stack_closes,
+    resets_of_connections_that_the_stack_opens,
+    ports_are_not_predicted,
 );
 
 fn sack_permitted() -> Vec<u8> {
@@ -255,4 +261,125 @@ fn resets_in_every_state(family: Family) {
         lab.handle().tcp_info()
     );
     leaves_nothing(lab, &mut [], "resets in every state");
+}
+
+/// Takes in order what the stack sends, and acknowledges it, until its FIN is there.
+fn receive_all(lab: &mut Lab, peer: &mut Peer) {
+    for _ in 0..200 {
+        let segments = peer.listen(lab);
+        for segment in segments {
+            if segment.seq == peer.rcv {
+                peer.rcv = peer.rcv.wrapping_add(segment.data.len() as u32);
+                if segment.flags & flag::FIN != 0 {
+                    return;
+                }
+            }
+        }
+        peer.ack(lab);
+        lab.wait(Duration::from_millis(10));
+    }
+    panic!("no FIN: {peer:?}");
+}
+
+/// A service that closes first brings the connection to FIN-WAIT-1, FIN-WAIT-2, CLOSING and TIME-WAIT.
+fn resets_while_the_stack_closes(family: Family) {
+    let mut lab = lab(family);
+    for steps in 0..4u16 {
+        let mut peer = Peer::new(family.host(99), 21_000 + steps, FILE);
+        assert!(peer.open(&mut lab, &mss(1_400)));
+        receive_all(&mut lab, &mut peer);
+        let fin = flag::FIN | flag::ACK;
+        let expected = match steps {
+            // Our FIN is not acknowledged.
+            0 => State::FinWait1,
+            1 => {
+                peer.rcv = peer.rcv.wrapping_add(1);
+                peer.ack(&mut lab);
+                State::FinWait2
+            }
+            // The peer's FIN crosses ours.
+            2 => {
+                lab.send(peer.segment(peer.next, peer.rcv, fin, &[], &[]));
+                peer.next = peer.next.wrapping_add(1);
+                State::Closing
+            }
+            _ => {
+                peer.rcv = peer.rcv.wrapping_add(1);
+                lab.send(peer.segment(peer.next, peer.rcv, fin, &[], &[]));
+                peer.next = peer.next.wrapping_add(1);
+                State::TimeWait
+            }
+        };
+        let states: Vec<State> = lab.handle().tcp_info().iter().map(|i| i.2.state).collect();
+        match expected {
+            State::TimeWait => assert_eq!(lab.handle().time_waits(), 1),
+            state => assert_eq!(states, [state], "{steps}"),
+        }
+        let reset = flag::RST | flag::ACK;
+        lab.send(peer.segment(peer.next, peer.rcv, reset, &[], &[]));
+        assert_eq!(
+            lab.handle().connections(),
+            0,
+            "{expected:?} ends with a reset"
+        );
+        // RFC 1337: TIME-WAIT does not.
+        let waits = usize::from(expected == State::TimeWait);
+        assert_eq!(lab.handle().time_waits(), waits);
+    }
+    leaves_nothing(lab, &mut [], "resets while the stack closes");
+}
+
+/// SYN-SENT: a reset must acknowledge our SYN exactly.
+fn resets_of_connections_that_the_stack_opens(family: Family) {
+    let mut lab = lab(family);
+    let stack = lab.handle().clone();
+    for n in 0..50u16 {
+        let to = (family.host(99), 22_000 + n).into();
+        let mut connecting = Box::pin(TcpStream::connect(&stack, to));
+        assert!(connecting.as_mut().now_or_never().is_none());
+        lab.settle();
+        let syn = lab.heard((family.host(99), 22_000 + n)).expect("a SYN");
+        assert_eq!(syn.flags, flag::SYN);
+        let peer = Peer::new(family.host(99), 22_000 + n, syn.from);
+        let reset = flag::RST | flag::ACK;
+        for guess in [syn.seq, syn.seq.wrapping_add(2), syn.seq ^ 0x8000_0000] {
+            lab.send(peer.segment(0, guess, reset, &[], &[]));
+        }
+        assert!(
+            connecting.as_mut().now_or_never().is_none(),
+            "blind resets are ignored"
+        );
+        lab.send(peer.segment(0, syn.seq.wrapping_add(1), reset, &[], &[]));
+        let end = connecting.as_mut().now_or_never().expect("it ended");
+        let error = end.expect_err("refused");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+    assert_eq!(lab.handle().connections(), 0);
+    leaves_nothing(lab, &mut [], "resets in SYN-SENT");
+}
+
+/// RFC 6056: the ports of connections that the stack opens to one peer tell nothing about the next one.
+fn ports_are_not_predicted(family: Family) {
+    let mut lab = lab(family);
+    let stack = lab.handle().clone();
+    let mut ports = Vec::new();
+    let mut open = Vec::new();
+    for n in 0..200u16 {
+        let to = (family.host(0x500 + n), 80).into();
+        let mut connecting = Box::pin(TcpStream::connect(&stack, to));
+        assert!(connecting.as_mut().now_or_never().is_none());
+        open.push(connecting);
+        lab.settle();
+        let syn = lab.heard((family.host(0x500 + n), 80)).expect("a SYN");
+        ports.push(syn.from);
+    }
+    let near = ports
+        .windows(2)
+        .filter(|pair| pair[1].abs_diff(pair[0]) < 256)
+        .count();
+    println!("{near} of 199 ports are within 256 of the one before");
+    assert!(near < 20, "{ports:?}");
+    drop(open);
+    lab.wait(Duration::from_secs(1));
+    survives(lab, "ports");
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use netstack::base::{Config, Rng};
-use netstack::net::TcpListener;
+use netstack::net::{TcpListener, UdpListener, UdpSocket};
 use netstack::{Counter, DropReason};
 use tests::forge;
 use tests::hostile::{DEAF, DISCARD, ECHO, Family, Lab, Peer, bind_udp, flag, mss};
@@ -18,6 +19,7 @@ attacks!(
     connections_that_nobody_accepts_leave_room_for_other_peers,
     handshakes_of_one_peer_leave_room_for_other_peers,
     datagrams_of_one_sender_leave_room_for_other_senders,
+    flows_of_one_sender_leave_room_for_other_senders,
 );
 
 /// Opens connections of one peer, from all of its addresses, until `count` are open.
@@ -255,4 +257,65 @@ fn datagrams_of_one_sender_leave_room_for_other_senders(family: Family) {
     assert_eq!(honest, 200, "{}", lab.handle().counters());
     drop(socket);
     survives(lab, "datagrams of one sender");
+}
+
+/// Takes the flow that a datagram began.
+fn accept(listener: &UdpListener) -> Option<UdpSocket> {
+    let (flow, _) = listener.accept().now_or_never()?.expect("the stack lives");
+    Some(flow)
+}
+
+/// As many flows of UDP as there may be, all of one sender: those of others begin, at its expense, and the ends are
+/// reported.
+fn flows_of_one_sender_leave_room_for_other_senders(family: Family) {
+    let mut lab = Lab::new(Config::default(), 1, family);
+    let bind = |port| UdpListener::bind(lab.handle(), (family.ours(), port).into());
+    let listeners = [6_000, 6_001].map(|port| bind(port).expect("a listener"));
+    let mut flows = Vec::new();
+    for n in 0..65_536u32 {
+        let (port, at) = if n < 60_000 { (6_000, 0) } else { (6_001, 1) };
+        let source = 1 + (n % 60_000) as u16;
+        lab.send(forge::datagram(
+            family.attacker((n % 7) as u16),
+            source,
+            port,
+            b"a flow",
+        ));
+        flows.extend(accept(&listeners[at]));
+    }
+    assert_eq!(flows.len(), 65_536);
+    // More of its own are lost.
+    lab.send(forge::datagram(
+        family.attacker(1),
+        65_000,
+        6_000,
+        b"one more",
+    ));
+    assert!(accept(&listeners[0]).is_none());
+    let mut others = Vec::new();
+    for n in 0..20 {
+        lab.send(forge::datagram(
+            family.host(0x600 + n),
+            5_000,
+            6_000,
+            b"honest",
+        ));
+        let flow = accept(&listeners[0]).expect("a flow of another sender");
+        let mut buffer = [0; 16];
+        let (len, _) = flow.try_recv_from(&mut buffer).expect("its datagram");
+        assert_eq!(&buffer[..len], b"honest");
+        others.push(flow);
+    }
+    let counters = lab.handle().counters();
+    assert_eq!(counters.count(Counter::UdpFlowsDisplaced), 20, "{counters}");
+    let ended = flows
+        .iter()
+        .filter(|flow| {
+            let error = flow.try_recv_from(&mut [0; 16]).err();
+            error.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionAborted)
+        })
+        .count();
+    assert_eq!(ended, 20);
+    drop((flows, others, listeners));
+    survives(lab, "flows of one sender");
 }
