@@ -4,6 +4,7 @@
 //! constructor that takes a [`Config`] calls [`Config::validate`], which checks the limits against each
 //! other.
 
+use super::congestion::Algorithm;
 use super::time::Duration;
 
 /// Limits and policies of a whole stack.
@@ -138,6 +139,11 @@ pub struct TcpConfig {
     pub window_scaling: bool,
     /// Initial congestion window in segments (RFC 6928).
     pub initial_window_segments: u32,
+    /// The congestion control algorithm, unless a listener or a socket chooses another one.
+    pub congestion: Algorithm,
+    /// Spread what is sent over the round trip, instead of sending it in bursts. Algorithms with a rate of
+    /// their own always do.
+    pub pacing: bool,
     /// Most out-of-order ranges that a connection keeps, which bounds the work per segment
     /// (CVE-2018-5390).
     pub max_reassembly_ranges: usize,
@@ -172,7 +178,9 @@ impl Default for TcpConfig {
             rack_tlp: true,
             window_scaling: true,
             initial_window_segments: 10,
-            max_reassembly_ranges: 64,
+            congestion: Algorithm::default(),
+            pacing: true,
+            max_reassembly_ranges: 512,
             backlog: 1_024,
             min_mss: 88,
         }

@@ -3,6 +3,7 @@
 //! Imports no other module, reads no clock and uses no global random generator.
 
 pub mod config;
+pub mod congestion;
 pub mod counters;
 pub mod limits;
 mod link;

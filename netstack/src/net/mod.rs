@@ -6,6 +6,7 @@
 //!
 //! Owns no protocol: each call is one call into the locked stack.
 
+mod congestion;
 mod counters;
 mod handle;
 mod machine;

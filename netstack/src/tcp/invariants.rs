@@ -228,6 +228,9 @@ mod state {
             if self.ack.is_owed() && !self.ack.is_due() {
                 assert!(armed(timers.delayed_ack), "a delayed ACK has a timer");
             }
+            if armed(timers.pace) {
+                assert!(self.phase.may_transmit(), "a departure of nothing");
+            }
             if armed(timers.delayed_ack) {
                 assert!(self.ack.is_owed(), "a timer for no ACK");
             }
@@ -242,7 +245,8 @@ mod state {
         pub(in crate::tcp) fn check_nothing_to_send(&self) {
             assert!(!self.flags.contains(Flags::RST_DUE) && !self.ack.is_due());
             if self.phase.may_transmit() && self.has_unsent() {
-                let waits = self.timers.retransmit != Instant::FAR_FUTURE;
+                let timers = [self.timers.retransmit, self.timers.pace];
+                let waits = timers.iter().any(|at| *at != Instant::FAR_FUTURE);
                 assert!(waits, "what waits for the window has a timer");
             }
         }

@@ -103,7 +103,9 @@ mod user_timeout;
 #[cfg(test)]
 mod tests;
 
-pub use cc::Algorithm;
+pub use crate::base::congestion;
+pub use crate::base::congestion::Algorithm;
+pub use cc::UnknownAlgorithm;
 pub use context::Context;
 pub use event::{Event, LossRule, Recovery, Subscriber, WindowChange};
 pub use handshake::{Answer, COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, Step};

@@ -27,9 +27,11 @@ use super::send::queue::SendQueue;
 use super::send::window::SendWindow;
 use super::seq::SeqNum;
 use super::settings::{Agreed, Settings};
+use super::sockopt::seed;
 use super::tcb::{Flags, Stats, Tcb};
 use super::timers::Timers;
 use super::{Stage, Tcp};
+use crate::base::congestion::Start;
 use crate::base::{Instant, TcpConfig};
 
 /// Idle time after which a connection rests: longer than the round trips of a conversation, and so short that of many
@@ -145,6 +147,9 @@ impl Resting {
 
     /// Makes the control block anew.
     pub(super) fn wake(self) -> Tcb {
+        let pacing = self.cfg.pacing;
+        let seed = seed(self.una, self.ts_offset);
+        let start = Start::new(u32::from(self.agreed.mss), 0, self.rtt.srtt(), seed);
         Tcb {
             flight: Inflight::after_rest(self.una, self.agreed.sack, self.reorder),
             queue: SendQueue::new(self.una),
@@ -171,7 +176,7 @@ impl Resting {
             flags: self.flags,
             soft_error: self.soft_error,
             peer: self.peer,
-            cc: self.cc.wake(),
+            cc: self.cc.wake(self.settings.algorithm, start, pacing),
             rtt: self.rtt,
             backoff: self.backoff,
             small_end: self.small_end,

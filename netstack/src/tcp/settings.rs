@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use super::cc::Algorithm;
 use crate::base::TcpConfig;
+use crate::base::congestion::Algorithm;
 use packet::tcp::TcpOptions;
 
 /// Socket options; they are kept when the handshake ends.
@@ -34,7 +34,7 @@ impl Settings {
     pub(super) fn new(cfg: &TcpConfig) -> Self {
         Self {
             nodelay: !cfg.nagle,
-            algorithm: Algorithm::default(),
+            algorithm: cfg.congestion,
             keepalive_millis: millis(cfg.keepalive_idle),
             user_timeout_millis: millis(cfg.user_timeout),
         }

@@ -3,8 +3,10 @@
 use core::time::Duration;
 
 use super::Tcp;
-use super::cc::Algorithm;
+use super::seq::SeqNum;
+use super::tcb::Tcb;
 use crate::base::Instant;
+use crate::base::congestion::{Algorithm, Start};
 
 /// Socket options.
 impl Tcp {
@@ -33,11 +35,32 @@ impl Tcp {
 
     /// Changes the congestion control algorithm; the congestion window stays.
     pub fn set_congestion(&mut self, algorithm: Algorithm) {
+        // What a resting connection saved is in the words of the algorithm that it had.
+        self.wake();
         if let Some(settings) = self.settings_mut() {
             settings.algorithm = algorithm;
         }
         if let Some(tcb) = self.tcb_mut() {
-            tcb.cc.switch(algorithm);
+            let start = tcb.controller_start();
+            tcb.cc.switch(algorithm, start);
         }
+    }
+
+    /// Returns the congestion control algorithm; `None` for a connection that never opened.
+    pub fn congestion(&self) -> Option<Algorithm> {
+        self.settings().map(|settings| settings.algorithm)
+    }
+}
+
+/// Returns a number that a peer cannot predict.
+pub(super) fn seed(una: SeqNum, ts_offset: u32) -> u64 {
+    u64::from(una.0) << 32 | u64::from(ts_offset)
+}
+
+impl Tcb {
+    /// Returns the circumstances in which another controller begins.
+    fn controller_start(&self) -> Start {
+        let seed = seed(self.flight.una(), self.ts_offset);
+        Start::new(self.payload_mss(), 0, self.rtt.srtt(), seed)
     }
 }

@@ -32,7 +32,9 @@ use super::send::queue::SendQueue;
 use super::send::window::SendWindow;
 use super::seq::SeqNum;
 use super::settings::{Agreed, Settings};
+use super::sockopt::seed;
 use super::timers::Timers;
+use crate::base::congestion::Start;
 use crate::base::{Instant, TcpConfig};
 
 bitflags::bitflags! {
@@ -195,7 +197,17 @@ impl Tcb {
             queue: SendQueue::new(una),
             flight: Inflight::new(una, agreed.sack),
             peer: SendWindow::new(peer_window, peer_seq, una),
-            cc: Controller::new(settings.algorithm, initial, una),
+            cc: Controller::new(
+                settings.algorithm,
+                &Start::new(
+                    u32::from(agreed.mss),
+                    initial,
+                    measured,
+                    seed(una, ts_offset),
+                ),
+                una,
+                cfg.pacing,
+            ),
             rtt,
             backoff,
             retries: 0,
@@ -434,6 +446,9 @@ impl Tcb {
 
     /// Starts the timer of the new phase, and frees what the phase does not need.
     fn on_phase_changed(&mut self, cx: &mut Context<'_>) -> Readiness {
+        if !self.phase.may_transmit() {
+            self.timers.pace = Instant::FAR_FUTURE;
+        }
         match self.phase {
             Phase::TimeWait => {
                 let owed = self.ack;

@@ -5,6 +5,7 @@
 use core::time::Duration;
 
 use crate::base::Instant;
+use crate::base::congestion::Loss;
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
 use crate::tcp::outcome::Readiness;
@@ -18,6 +19,9 @@ const MAX_ACK_DELAY: Duration = Duration::from_millis(50);
 /// Shortest wait for a probe: below it an acknowledgment may only wait for the processor.
 const MIN_PROBE_TIMEOUT: Duration = Duration::from_millis(2);
 
+/// Round trips within the least retransmission timeout that make a path short.
+const SHORT_PATH_DIVISOR: u32 = 32;
+
 /// Wait for a probe before a round trip was measured.
 const NO_RTT_PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -28,6 +32,8 @@ impl Tcb {
         if take_due(&mut self.timers.delayed_ack, cx.now()) && self.ack.is_owed() {
             self.ack.set_due();
         }
+        // What waited for its departure leaves when the connection is asked for segments.
+        take_due(&mut self.timers.pace, cx.now());
         if take_due(&mut self.timers.loss, cx.now()) && self.phase.may_transmit() {
             self.on_loss_timer(cx);
         }
@@ -62,10 +68,12 @@ impl Tcb {
             let progress = self.flight.on_reorder_timer(&path, cx);
             self.control_congestion(&progress, flight, cx);
             self.arm_loss_timer(false, cx.now());
-        } else if self.flight.may_probe() {
+        } else if self.may_probe() {
             self.flags.insert(Flags::TAIL_PROBE_DUE);
-            // The timeout remains the last resort, if the probe is lost, too.
-            self.timers.retransmit = cx.now() + self.rto();
+            if self.flight.probe_backoff() == 0 {
+                // The timeout remains the last resort, if the probe is lost, too.
+                self.timers.retransmit = cx.now() + self.rto();
+            }
         }
     }
 
@@ -76,12 +84,19 @@ impl Tcb {
             self.timers.loss = at;
             return;
         }
-        let probes = self.cfg.rack_tlp && self.flight.may_probe();
+        let probes = self.cfg.rack_tlp && self.may_probe();
         if !probes {
             self.timers.loss = Instant::FAR_FUTURE;
         } else if restart || self.timers.loss == Instant::FAR_FUTURE {
             self.timers.loss = (now + self.probe_timeout()).min(self.timers.retransmit);
         }
+    }
+
+    /// Returns true if a probe may be sent when acknowledgments cease.
+    pub(in crate::tcp) fn may_probe(&self) -> bool {
+        let many_round_trips = self.cfg.rto_min / SHORT_PATH_DIVISOR;
+        let is_short = self.rtt.srtt().is_some_and(|srtt| srtt < many_round_trips);
+        self.flight.may_probe(is_short)
     }
 
     /// Returns the time after which missing acknowledgments are worth a probe (RFC 8985 section 7.2).
@@ -94,7 +109,7 @@ impl Tcb {
         } else {
             Duration::ZERO
         };
-        (srtt * 2 + delayed).max(MIN_PROBE_TIMEOUT)
+        (srtt * 2 + delayed).max(MIN_PROBE_TIMEOUT) * (1 << self.flight.probe_backoff().min(8))
     }
 
     fn on_retransmit_timer(&mut self, cx: &mut Context<'_>) -> Readiness {
@@ -108,11 +123,19 @@ impl Tcb {
         let mss = self.payload_mss();
         let count = self.retries;
         cx.emit(|| Event::RetransmissionTimeout { count });
-        self.cc.on_timeout(flight, mss, self.retries == 1, cx);
+        let loss = Loss {
+            in_flight: 0,
+            first: self.retries == 1,
+            ..Loss::new(flight, mss)
+        };
+        self.cc.on_timeout(&loss, cx);
         let path = self.path_view();
         self.flight.on_timeout(self.retries > 1, &path, cx);
+        self.report_lost(cx);
         self.flags.remove(Flags::TAIL_PROBE_DUE);
-        self.timers.loss = Instant::FAR_FUTURE;
+        // What was sent lately is not lost yet.
+        let reorder = self.flight.reorder_deadline();
+        self.timers.loss = reorder.unwrap_or(Instant::FAR_FUTURE);
         self.resent_ts = self.ts_now(cx.now());
         if self.retries == 1 {
             self.begin_episode(cx.now());

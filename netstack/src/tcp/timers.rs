@@ -1,4 +1,4 @@
-//! The timers of a synchronised connection: five instants, each with one meaning at a time.
+//! The timers of a synchronised connection: six instants, each with one meaning at a time.
 //!
 //! `tcb` asks which timers are due and acts. A connection with all of them at [`Instant::FAR_FUTURE`]
 //! has no entry in the timer wheel.
@@ -13,6 +13,8 @@ pub(super) struct Timers {
     pub(super) retransmit: Instant,
     /// The end of the reordering window, or the time for a tail loss probe (RFC 8985 section 8).
     pub(super) loss: Instant,
+    /// The departure of the next segment, if it is paced and must wait.
+    pub(super) pace: Instant,
     /// Delayed ACK.
     pub(super) delayed_ack: Instant,
     /// Keepalive while the connection is open; afterwards the end of FIN-WAIT-2 or of TIME-WAIT.
@@ -26,6 +28,7 @@ impl Default for Timers {
         Self {
             retransmit: Instant::FAR_FUTURE,
             loss: Instant::FAR_FUTURE,
+            pace: Instant::FAR_FUTURE,
             delayed_ack: Instant::FAR_FUTURE,
             life: Instant::FAR_FUTURE,
             user: Instant::FAR_FUTURE,
@@ -39,6 +42,7 @@ impl Timers {
         let first = self
             .retransmit
             .min(self.loss)
+            .min(self.pace)
             .min(self.delayed_ack)
             .min(self.life)
             .min(self.user);

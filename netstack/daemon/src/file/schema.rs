@@ -8,7 +8,7 @@ use netstack::base::{Config, TcpConfig};
 use netstack::device::OffloadMode;
 use serde::Deserialize;
 
-use super::value::{Setting, Span, Switch, Whole, ip4, ip6, net4, net6, offload};
+use super::value::{Congestion, Setting, Span, Switch, Whole, ip4, ip6, net4, net6, offload};
 use crate::settings::{Parts, default_config};
 use crate::values::{Queues, Services, TunName};
 
@@ -54,6 +54,8 @@ limits! {
         rack_tlp: Switch,
         window_scaling: Switch,
         initial_window_segments: Whole<u32>,
+        congestion: Congestion,
+        pacing: Switch,
         max_reassembly_ranges: Whole<usize>,
         backlog: Whole<usize>,
         min_mss: Whole<u16>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use netstack::device::OffloadMode;
+use netstack::tcp::Algorithm;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::values::{self, Queues};
@@ -124,6 +125,17 @@ impl<'de> Deserialize<'de> for Switch {
     }
 }
 
+/// The name of a congestion control algorithm.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Congestion(Algorithm);
+
+impl<'de> Deserialize<'de> for Congestion {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        name.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
 /// Declares a `deserialize_with` function that parses a string as the flag of the same name does.
 macro_rules! as_flag {
     ($($name:ident: $kind:ty = $parse:path,)+) => {$(
@@ -158,6 +170,12 @@ impl<T> Setting<T> for Whole<T> {
 impl<T> Setting<Option<T>> for Whole<T> {
     fn set(self, slot: &mut Option<T>) {
         *slot = Some(self.0);
+    }
+}
+
+impl Setting<Algorithm> for Congestion {
+    fn set(self, slot: &mut Algorithm) {
+        *slot = self.0;
     }
 }
 

@@ -9,13 +9,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use lockorder::Mutex;
 
 use super::super::levels;
 use super::accept::{AcceptQueue, Backlog, Place};
+use crate::tcp::Algorithm;
 
 /// Places that a listener can have in any case, beyond the limit if need be.
 const FLOOR: usize = 8;
@@ -53,6 +54,8 @@ pub(crate) struct Listener<C: 'static> {
     backlog: Arc<Backlog>,
     pub(crate) queue: Mutex<levels::AcceptQueue, AcceptQueue<C>>,
     places: Arc<SynPlaces>,
+    /// The congestion control algorithm of its connections, if it is not the stack's.
+    pub(crate) congestion: OnceLock<Algorithm>,
     /// Places that this listener has taken.
     half_open: AtomicUsize,
 }
@@ -72,6 +75,7 @@ impl<C> Listener<C> {
             backlog: Backlog::new(backlog),
             queue: Mutex::new(AcceptQueue::default()),
             places: Arc::clone(places),
+            congestion: OnceLock::new(),
             half_open: AtomicUsize::new(0),
         })
     }

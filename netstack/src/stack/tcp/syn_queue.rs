@@ -217,7 +217,10 @@ fn complete(
     let events_before = events.len();
     let mut log = EventLog::new(&host.subscription, flow, events);
     let cx = log.context(turn.now);
-    let (tcp, outcome) = Tcp::complete(half, &host.tcp.config, segment, cx, &host.buffers);
+    let (mut tcp, outcome) = Tcp::complete(half, &host.tcp.config, segment, cx, &host.buffers);
+    if let Some(&algorithm) = listener.congestion.get() {
+        tcp.set_congestion(algorithm);
+    }
     let owner = turn.worker.index as u16;
     let connection = Connection::new(flow, owner, tcp, host.config.ttl);
     let (connections, ctx) = (&host.tcp.connections, &mut turn.key.ctx());

@@ -4,8 +4,9 @@
 
 use core::time::Duration;
 
-use super::{Acked, CongestionControl, Window};
+use super::window::Avoidance;
 use crate::base::Instant;
+use crate::base::congestion::{Acked, Saved, Window};
 
 /// The constant C, which sets how aggressive the growth is (RFC 9438 section 5).
 const C: f64 = 0.4;
@@ -54,7 +55,11 @@ impl Default for Cubic {
     }
 }
 
-impl CongestionControl for Cubic {
+impl Avoidance for Cubic {
+    fn new(saved: Option<&Saved>) -> Self {
+        saved.map_or_else(Self::default, Self::restored)
+    }
+
     fn avoid(&mut self, window: &mut Window, acked: Acked) {
         let mss = f64::from(acked.mss.max(1));
         let cwnd = f64::from(window.cwnd) / mss;
@@ -114,9 +119,38 @@ impl CongestionControl for Cubic {
             self.w_max = 0.0;
         }
     }
+
+    fn save(&self) -> Saved {
+        let nanos = self.epoch.as_nanos();
+        Saved([
+            self.w_max.to_bits(),
+            self.w_last_max.to_bits(),
+            self.k.to_bits(),
+            self.w_est.to_bits(),
+            self.prior.to_bits(),
+            self.last.to_bits(),
+            (nanos >> 32) as u32,
+            nanos as u32,
+        ])
+    }
 }
 
 impl Cubic {
+    /// Returns the state that [`Avoidance::save`] saved.
+    fn restored(&Saved(words): &Saved) -> Self {
+        let [w_max, w_last_max, k, w_est, prior, last, high, low] = words;
+        Self {
+            w_max: f32::from_bits(w_max),
+            w_last_max: f32::from_bits(w_last_max),
+            k: f32::from_bits(k),
+            w_est: f32::from_bits(w_est),
+            prior: f32::from_bits(prior),
+            last: f32::from_bits(last),
+            rest: 0.0,
+            epoch: Instant::from_nanos(u64::from(high) << 32 | u64::from(low)),
+        }
+    }
+
     /// Takes the time in which the window was not the limit out of the epoch: the function must not run
     /// ahead while nothing tests the path (section 5.8).
     fn skip_idle(&mut self, acked: &Acked) {

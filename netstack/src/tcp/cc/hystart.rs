@@ -6,8 +6,6 @@
 
 use core::time::Duration;
 
-use crate::tcp::seq::SeqNum;
-
 /// Least growth of the round trip that counts.
 const MIN_RTT_THRESH: Duration = Duration::from_millis(4);
 /// Growth of the round trip that always counts.
@@ -38,8 +36,6 @@ pub(super) enum Growth {
 /// The state of the first slow start. Times are in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HyStart {
-    /// End of the present round (`windowEnd`).
-    round_end: SeqNum,
     last_min: u32,
     present_min: u32,
     /// Least round trip when CSS began; infinite outside of it.
@@ -49,11 +45,9 @@ pub(super) struct HyStart {
     rounds: u8,
 }
 
-impl HyStart {
-    /// Creates the state of a connection whose stream begins at `una`.
-    pub(super) fn new(una: SeqNum) -> Self {
+impl Default for HyStart {
+    fn default() -> Self {
         Self {
-            round_end: una,
             last_min: INFINITY,
             present_min: INFINITY,
             baseline: INFINITY,
@@ -61,17 +55,19 @@ impl HyStart {
             rounds: 0,
         }
     }
+}
 
-    /// Takes an acknowledgment in slow start, with `una..nxt` in flight after it.
-    pub(super) fn on_ack(&mut self, rtt: Option<Duration>, una: SeqNum, nxt: SeqNum) -> Growth {
+impl HyStart {
+    /// Takes an acknowledgment in slow start. `round_start`: it ends a round, and the next one begins
+    /// (`windowEnd`).
+    pub(super) fn on_ack(&mut self, rtt: Option<Duration>, round_start: bool) -> Growth {
         if let Some(rtt) = rtt {
             let micros = u32::try_from(rtt.as_micros()).unwrap_or(INFINITY - 1);
             self.present_min = self.present_min.min(micros);
             self.samples = self.samples.saturating_add(1);
             self.judge();
         }
-        if una.at_or_after(self.round_end) {
-            self.round_end = nxt;
+        if round_start {
             self.last_min = self.present_min;
             self.present_min = INFINITY;
             self.samples = 0;
@@ -114,31 +110,27 @@ impl HyStart {
 mod tests {
     use super::*;
 
-    const UNA: SeqNum = SeqNum(u32::MAX - 5_000);
-
-    /// Returns a round of `acks` acknowledgments, each with this round trip.
-    fn round(hystart: &mut HyStart, at: &mut SeqNum, acks: u32, millis: u64) -> Growth {
-        let end = *at + 2 * acks;
+    /// Returns how slow start grows after a round of `acks` acknowledgments, each with this round trip.
+    fn round(hystart: &mut HyStart, acks: u32, millis: u64) -> Growth {
         let mut growth = Growth::Full;
-        for _ in 0..acks {
-            *at += 1;
-            growth = hystart.on_ack(Some(Duration::from_millis(millis)), *at, end);
+        for i in 0..acks {
+            growth = hystart.on_ack(Some(Duration::from_millis(millis)), i == 0);
         }
         growth
     }
 
     #[test]
     fn rfc9406_4_2_a_longer_round_trip_slows_growth_and_then_ends_it() {
-        let (mut hystart, mut at) = (HyStart::new(UNA), UNA);
-        assert_eq!(round(&mut hystart, &mut at, 10, 40), Growth::Full);
+        let mut hystart = HyStart::default();
+        assert_eq!(round(&mut hystart, 10, 40), Growth::Full);
         assert_eq!(
-            round(&mut hystart, &mut at, 20, 44),
+            round(&mut hystart, 20, 44),
             Growth::Full,
             "an eighth is 5 ms"
         );
-        assert_eq!(round(&mut hystart, &mut at, 40, 50), Growth::Divided(4));
+        assert_eq!(round(&mut hystart, 40, 50), Growth::Divided(4));
         let mut rounds = 1;
-        while round(&mut hystart, &mut at, 40, 60) != Growth::Over {
+        while round(&mut hystart, 40, 60) != Growth::Over {
             rounds += 1;
             assert!(rounds < 20);
         }
@@ -147,24 +139,24 @@ mod tests {
 
     #[test]
     fn rfc9406_4_2_a_false_alarm_resumes_slow_start() {
-        let (mut hystart, mut at) = (HyStart::new(UNA), UNA);
-        round(&mut hystart, &mut at, 10, 40);
-        assert_eq!(round(&mut hystart, &mut at, 20, 50), Growth::Divided(4));
-        assert_eq!(round(&mut hystart, &mut at, 20, 41), Growth::Full);
+        let mut hystart = HyStart::default();
+        round(&mut hystart, 10, 40);
+        assert_eq!(round(&mut hystart, 20, 50), Growth::Divided(4));
+        assert_eq!(round(&mut hystart, 20, 41), Growth::Full);
     }
 
     #[test]
     fn rfc9406_4_3_few_samples_and_short_round_trips_prove_nothing() {
-        let (mut hystart, mut at) = (HyStart::new(UNA), UNA);
-        round(&mut hystart, &mut at, 10, 40);
-        assert_eq!(round(&mut hystart, &mut at, 7, 90), Growth::Full);
-        let (mut hystart, mut at) = (HyStart::new(UNA), UNA);
-        round(&mut hystart, &mut at, 10, 1);
+        let mut hystart = HyStart::default();
+        round(&mut hystart, 10, 40);
+        assert_eq!(round(&mut hystart, 7, 90), Growth::Full);
+        let mut hystart = HyStart::default();
+        round(&mut hystart, 10, 1);
         assert_eq!(
-            round(&mut hystart, &mut at, 10, 4),
+            round(&mut hystart, 10, 4),
             Growth::Full,
             "less than 4 ms more"
         );
-        assert_eq!(round(&mut hystart, &mut at, 10, 8), Growth::Divided(4));
+        assert_eq!(round(&mut hystart, 10, 8), Growth::Divided(4));
     }
 }

@@ -1,21 +1,23 @@
-//! Congestion control: the number of bytes that may be in the network (RFC 5681).
+//! Congestion control: the number of bytes that may be in the network (RFC 5681), and their pace.
 //!
 //! * **Define.** A [`Window`] is the congestion window and the slow start threshold, in bytes.
-//! * **Enforce.** It changes only through [`Controller`], which does what all algorithms share (slow
-//!   start, floors, validation) and asks one [`CongestionControl`] for the rest.
-//! * **Consume.** `output::select` keeps the pipe below [`Controller::cwnd`].
+//! * **Enforce.** It changes only through [`Controller`], which asks the connection's
+//!   [`CongestionControl`] and keeps the floors; it also notes the use of the window and limits a
+//!   recovery (PRR).
+//! * **Consume.** `output::select` keeps the pipe below [`Controller::cwnd`], and sends no earlier than
+//!   [`Controller::paced_until`] says.
 //!
-//! Loss detection is elsewhere (`reorder`). Slow start counts bytes (RFC 3465) with no limit per
-//! ACK: one ACK stands for a super-segment of up to 44 segments here, and a limit of two segments
-//! would make growth linear. The burst that the limit guards against cannot come from ACK division
-//! or a lying peer, since only bytes count that were outstanding and newly delivered. After a
-//! timeout without SACK one ACK can cover many bytes that had arrived long before; there the limit
-//! of two segments holds. The first slow start ends by HyStart++ (RFC 9406), before a queue overflows.
+//! Loss detection is elsewhere (`reorder`). `window` has what CUBIC and NewReno share, `bbr` is a model of the
+//! path. The interface is in `base::congestion`, so that the configuration can name an algorithm.
 
+mod algorithms;
+mod bbr;
 mod cubic;
 mod hystart;
+mod pacing;
 mod prr;
 mod reno;
+mod window;
 
 use core::time::Duration;
 
@@ -23,62 +25,16 @@ use super::context::Context;
 use super::event::{Event, WindowChange};
 use super::seq::SeqNum;
 use crate::base::Instant;
-use cubic::Cubic;
-use hystart::{Growth, HyStart};
+use crate::base::congestion::{
+    Acked, Algorithm, CongestionControl, Idle, Loss, Lost, Saved, Start, Window,
+};
+pub use algorithms::UnknownAlgorithm;
+use pacing::Pacer;
 use prr::Prr;
 pub(super) use prr::Recovering;
-use reno::Reno;
-
-/// A congestion control algorithm.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
-pub enum Algorithm {
-    /// CUBIC (RFC 9438).
-    #[default]
-    Cubic,
-    /// Reno (RFC 5681).
-    Reno,
-}
 
 /// Largest congestion window: beyond the largest window that a peer can offer.
 const MAX_CWND: u32 = 1 << 30;
-
-/// Congestion window and slow start threshold, in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Window {
-    pub(super) cwnd: u32,
-    pub(super) ssthresh: u32,
-}
-
-/// An acknowledgment outside of a fast recovery.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Acked {
-    /// Bytes delivered.
-    pub(super) bytes: u32,
-    pub(super) now: Instant,
-    pub(super) srtt: Duration,
-    pub(super) mss: u32,
-    /// The round trip of what was sent last of it.
-    pub(super) rtt: Option<Duration>,
-    /// SND.UNA and SND.NXT after it.
-    pub(super) una: SeqNum,
-    pub(super) nxt: SeqNum,
-}
-
-/// The part in which algorithms differ.
-trait CongestionControl {
-    /// Grows the window in congestion avoidance.
-    fn avoid(&mut self, window: &mut Window, acked: Acked);
-    /// Returns the slow start threshold after a loss, with `flight` bytes in the network.
-    fn reduce(&mut self, window: &Window, flight: u32, mss: u32) -> u32;
-    /// Ends the epoch, after a timeout or idle time.
-    fn restart(&mut self, timeout: bool);
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Cubic(Cubic),
-    Reno(Reno),
-}
 
 /// The use that was made of the window in one round trip: a window that was not used must not grow
 /// (congestion window validation, RFC 7661 section 4.4 in its simplest form).
@@ -115,56 +71,51 @@ impl Usage {
             };
         }
     }
-
-    /// Returns how far a window of `cwnd` bytes may grow.
-    fn ceiling(&self, slow_start: bool) -> u32 {
-        if self.limited {
-            MAX_CWND
-        } else if slow_start {
-            self.flight.saturating_mul(2)
-        } else {
-            0
-        }
-    }
 }
 
 /// Congestion control of one connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Controller {
-    kind: Kind,
+    algorithm: Box<dyn CongestionControl>,
     window: Window,
     initial: u32,
     /// Use of the window in the present round trip.
     usage: Usage,
-    /// The end of the first slow start.
-    hystart: HyStart,
-    /// State before the last reduction, until the connection was idle.
-    before: Option<Box<(Kind, Window)>>,
+    /// End of the present round trip.
+    round_end: SeqNum,
     /// Limits transmissions during a fast recovery.
     prr: Prr,
+    pacer: Pacer,
+    /// An algorithm without a rate of its own is paced, too.
+    paces_windows: bool,
 }
 
 /// Holds the congestion control of a connection that rests: without a recovery, and with nothing to undo.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RestingController {
-    kind: Kind,
+    saved: Saved,
     window: Window,
     initial: u32,
     usage: Usage,
 }
 
 impl RestingController {
-    /// Makes the congestion control anew.
-    pub(super) fn wake(self) -> Controller {
+    /// Makes the congestion control anew. `start` says how.
+    pub(super) fn wake(self, algorithm: Algorithm, start: Start, pacing: bool) -> Controller {
+        let start = Start {
+            initial: self.initial,
+            saved: Some(self.saved),
+            ..start
+        };
         Controller {
-            kind: self.kind,
+            algorithm: algorithm.make(&start),
             window: self.window,
             initial: self.initial,
             usage: self.usage,
-            // A slow start that goes on is measured from here.
-            hystart: HyStart::new(self.usage.end),
-            before: None,
+            round_end: self.usage.end,
             prr: Prr::default(),
+            pacer: Pacer::default(),
+            paces_windows: pacing,
         }
     }
 }
@@ -173,32 +124,36 @@ impl Controller {
     /// Returns what is needed while nothing is in flight.
     pub(super) fn rest(&self) -> RestingController {
         RestingController {
-            kind: self.kind,
+            saved: self.algorithm.save(),
             window: self.window,
             initial: self.initial,
             usage: self.usage,
         }
     }
 
-    /// Creates a window of `initial` bytes, in slow start, for a stream that begins at `una`.
-    pub(super) fn new(algorithm: Algorithm, initial: u32, una: SeqNum) -> Self {
+    /// Creates the window of a connection, in slow start, for a stream that begins at `una`.
+    pub(super) fn new(algorithm: Algorithm, start: &Start, una: SeqNum, pacing: bool) -> Self {
         Self {
-            kind: Kind::of(algorithm),
+            algorithm: algorithm.make(start),
             window: Window {
-                cwnd: initial,
+                cwnd: start.initial,
                 ssthresh: MAX_CWND,
             },
-            initial,
+            initial: start.initial,
             usage: Usage::none(una),
-            hystart: HyStart::new(una),
-            before: None,
+            round_end: una,
             prr: Prr::default(),
+            pacer: Pacer::default(),
+            paces_windows: pacing,
         }
     }
 
     /// Changes the algorithm; the window stays.
-    pub(super) fn switch(&mut self, algorithm: Algorithm) {
-        self.kind = Kind::of(algorithm);
+    pub(super) fn switch(&mut self, algorithm: Algorithm, start: Start) {
+        self.algorithm = algorithm.make(&Start {
+            initial: self.initial,
+            ..start
+        });
     }
 
     /// Returns the congestion window, in bytes.
@@ -223,10 +178,61 @@ impl Controller {
         self.prr.on_sent(len);
     }
 
+    /// Returns the pacing rate in bytes a second, if there is one: the algorithm's own, or else one that sends
+    /// the window in the first quarter of the round trip in slow start, and in five sixths of it later. During a
+    /// recovery, what arrives sets the pace, and half an initial window is no burst.
+    pub(super) fn pacing_rate(&self, srtt: Option<Duration>) -> Option<u64> {
+        if let Some(rate) = self.algorithm.pacing_rate() {
+            return Some(rate.get());
+        }
+        let Window { cwnd, ssthresh } = self.window;
+        let is_small = cwnd <= self.initial / 2;
+        if !self.paces_windows || is_small || self.prr.allowed().is_some() {
+            return None;
+        }
+        let nanos = srtt?.as_nanos();
+        let percent = if cwnd < ssthresh / 2 { 400 } else { 120 };
+        let rate = u128::from(cwnd) * percent * 10_000_000 / nanos.max(1);
+        u64::try_from(rate).ok().filter(|rate| *rate > 0)
+    }
+
+    /// Returns the most bytes that should leave together at this rate.
+    pub(super) fn quantum(&self, rate: Option<u64>, mss: u32) -> u32 {
+        rate.map_or(u32::MAX, |rate| pacing::quantum(rate, mss))
+    }
+
+    /// Returns the time for which the next segment must wait; `None` if it may leave now.
+    pub(super) fn paced_until(&mut self, srtt: Option<Duration>, now: Instant) -> Option<Instant> {
+        self.pacing_rate(srtt)?;
+        self.pacer.wait(now)
+    }
+
+    /// Notes that `len` bytes leave at `now`. `alone`: nothing was in flight.
+    pub(super) fn on_paced(&mut self, len: u32, alone: bool, srtt: Option<Duration>, now: Instant) {
+        let Some(rate) = self.pacing_rate(srtt) else {
+            return;
+        };
+        if alone && self.algorithm.pacing_rate().is_none() {
+            self.pacer.allow_burst(self.initial, rate, now);
+        }
+        self.pacer.on_sent(len, rate);
+    }
+
+    /// Handles the first transmission after nothing was in flight and nothing to be sent.
+    pub(super) fn on_restart(&mut self, mss: u32, cx: &mut Context<'_>) {
+        let now = cx.now();
+        self.change(mss, cx, |algorithm, window| {
+            algorithm.on_restart(window, now);
+            WindowChange::Idle
+        });
+    }
+
     /// Begins to spread the reduction of [`on_loss`](Self::on_loss) over the bytes that arrive: `flight` of
     /// them may, in this recovery (RFC 9937 section 6.1).
     pub(super) fn begin_recovery(&mut self, flight: u32) {
-        self.prr.begin(flight);
+        if self.algorithm.reduces_proportionally() {
+            self.prr.begin(flight);
+        }
     }
 
     /// Takes an acknowledgment during a fast recovery.
@@ -245,110 +251,129 @@ impl Controller {
         self.usage.note(true, pipe, una, nxt);
     }
 
-    /// Grows the window: bytes were delivered outside of a fast recovery.
-    pub(super) fn on_ack(&mut self, acked: Acked, cx: &mut Context<'_>) {
-        let slow_start = self.window.cwnd < self.window.ssthresh;
-        let ceiling = self.usage.ceiling(slow_start);
-        if self.window.cwnd >= ceiling || acked.bytes == 0 {
-            return;
+    /// Notes an acknowledgment after which `una..nxt` is outstanding. Returns true if a round trip begins with
+    /// it: the first of what was sent since the last one began was acknowledged.
+    pub(super) fn starts_round(&mut self, una: SeqNum, nxt: SeqNum) -> bool {
+        let starts = una.at_or_after(self.round_end);
+        if starts {
+            self.round_end = nxt;
         }
-        let before = self.window;
-        let mut acked = acked;
-        let mut reason = WindowChange::SlowStart;
-        if slow_start {
-            let most = ceiling.min(self.window.ssthresh).min(MAX_CWND);
-            let grow = match self.growth(&acked) {
-                Growth::Full => acked.bytes,
-                Growth::Divided(divisor) => acked.bytes / divisor,
-                Growth::Over => {
-                    self.window.ssthresh = self.window.cwnd;
-                    0
-                }
-            };
-            let grow = grow.min(most.saturating_sub(self.window.cwnd));
-            self.window.cwnd += grow;
-            acked.bytes -= grow;
-        }
-        let avoids = self.window.cwnd >= self.window.ssthresh && self.usage.limited;
-        if avoids && acked.bytes > 0 && self.window.cwnd < MAX_CWND {
-            self.kind.get().avoid(&mut self.window, acked);
-            self.window.cwnd = self.window.cwnd.clamp(acked.mss, MAX_CWND);
-            reason = WindowChange::CongestionAvoidance;
-        }
-        self.report(before, reason, cx);
+        starts
     }
 
-    /// Returns how slow start grows: by HyStart++ before the threshold is known (RFC 9406 section 4.3).
-    fn growth(&mut self, acked: &Acked) -> Growth {
-        if self.window.ssthresh < MAX_CWND {
-            return Growth::Full;
-        }
-        self.hystart.on_ack(acked.rtt, acked.una, acked.nxt)
+    /// Lets the window follow an acknowledgment that delivered something.
+    pub(super) fn on_ack(&mut self, acked: Acked, cx: &mut Context<'_>) {
+        let acked = Acked {
+            is_limited: self.usage.limited,
+            used: self.usage.flight,
+            ..acked
+        };
+        self.change(acked.mss, cx, |algorithm, window| {
+            let slow_start = window.cwnd < window.ssthresh;
+            algorithm.on_ack(window, &acked);
+            match slow_start && window.cwnd < window.ssthresh {
+                true => WindowChange::SlowStart,
+                false => WindowChange::CongestionAvoidance,
+            }
+        });
+    }
+
+    /// Takes a run of bytes that was found to be lost.
+    pub(super) fn on_lost(&mut self, lost: &Lost, cx: &mut Context<'_>) {
+        self.change(lost.mss, cx, |algorithm, window| {
+            algorithm.on_lost(window, lost);
+            WindowChange::Loss
+        });
     }
 
     /// Reduces the window when a fast recovery begins.
-    pub(super) fn on_loss(&mut self, flight: u32, mss: u32, cx: &mut Context<'_>) {
-        let window = self.window;
-        self.before = Some(Box::new((self.kind, window)));
-        let ssthresh = self.kind.get().reduce(&window, flight, mss);
-        self.window.ssthresh = ssthresh.max(2 * mss);
-        self.window.cwnd = self.window.ssthresh.min(self.window.cwnd.max(2 * mss));
+    pub(super) fn on_loss(&mut self, loss: &Loss, cx: &mut Context<'_>) {
         self.usage.limited = false;
-        self.report(window, WindowChange::Loss, cx);
+        self.change(loss.mss, cx, |algorithm, window| {
+            algorithm.on_loss(window, loss);
+            WindowChange::Loss
+        });
     }
 
     /// Bounds the window at the end of a recovery with `pipe` bytes in flight, so that the bytes
     /// acknowledged at its end do not become a burst of more than an initial window.
-    pub(super) fn on_recovered(&mut self, pipe: u32, cx: &mut Context<'_>) {
-        let before = self.window;
+    pub(super) fn on_recovered(&mut self, pipe: u32, mss: u32, cx: &mut Context<'_>) {
+        let initial = self.initial;
         self.prr.end();
-        self.window.cwnd = self.window.cwnd.min(pipe.saturating_add(self.initial));
-        self.report(before, WindowChange::Recovered, cx);
+        self.change(mss, cx, |algorithm, window| {
+            algorithm.on_recovered(window, pipe, initial);
+            WindowChange::Recovered
+        });
     }
 
-    /// Reduces the window to one segment after a retransmission timeout. `first`: the first timeout
-    /// for this data (RFC 5681 section 3.1, equation 4).
-    pub(super) fn on_timeout(&mut self, flight: u32, mss: u32, first: bool, cx: &mut Context<'_>) {
-        let window = self.window;
+    /// Reduces the window after a retransmission timeout.
+    pub(super) fn on_timeout(&mut self, loss: &Loss, cx: &mut Context<'_>) {
         self.prr.end();
-        if first {
-            self.before = Some(Box::new((self.kind, window)));
-            let ssthresh = self.kind.get().reduce(&window, flight, mss);
-            self.window.ssthresh = ssthresh.max(2 * mss);
-        }
-        self.kind.get().restart(true);
-        self.window.cwnd = mss;
         self.usage.limited = false;
         self.usage.flight = 0;
-        self.report(window, WindowChange::Timeout, cx);
+        self.change(loss.mss, cx, |algorithm, window| {
+            algorithm.on_timeout(window, loss);
+            WindowChange::Timeout
+        });
     }
 
     /// Undoes the last reduction after a spurious recovery or timeout (RFC 4015 section 3).
-    pub(super) fn undo(&mut self, cx: &mut Context<'_>) {
-        let now = self.window;
+    pub(super) fn undo(&mut self, mss: u32, cx: &mut Context<'_>) {
         self.prr.end();
-        if let Some((kind, window)) = self.before.take().map(|before| *before) {
-            self.kind = kind;
-            self.window.cwnd = self.window.cwnd.max(window.cwnd);
-            self.window.ssthresh = self.window.ssthresh.max(window.ssthresh);
-        }
-        self.report(now, WindowChange::Undone, cx);
+        self.change(mss, cx, |algorithm, window| {
+            algorithm.on_undo(window);
+            WindowChange::Undone
+        });
     }
 
-    /// Returns to the initial window after a retransmission timeout without transmission: the
-    /// window is stale (RFC 5681 section 4.1).
-    pub(super) fn on_idle(&mut self, cx: &mut Context<'_>) {
+    /// Returns true if what is sent now must not count as a sample of what the path can carry.
+    pub(super) fn is_holding_back(&self) -> bool {
+        self.algorithm.is_holding_back()
+    }
+
+    /// Adapts the window to `time` without a transmission, which was more than `rto`.
+    pub(super) fn on_idle(
+        &mut self,
+        time: Duration,
+        rto: Duration,
+        mss: u32,
+        cx: &mut Context<'_>,
+    ) {
+        let is_paced = self.paces_windows || self.algorithm.pacing_rate().is_some();
+        let idle = Idle::new(time, rto, self.initial, is_paced);
+        self.change(mss, cx, |algorithm, window| {
+            algorithm.on_idle(window, &idle);
+            WindowChange::Idle
+        });
+    }
+
+    /// Lets the algorithm change the window, keeps it within its bounds for segments of `mss` bytes, and tells
+    /// the subscriber if it is another one than before.
+    #[inline]
+    fn change(
+        &mut self,
+        mss: u32,
+        cx: &mut Context<'_>,
+        call: impl FnOnce(&mut dyn CongestionControl, &mut Window) -> WindowChange,
+    ) {
         let before = self.window;
-        if self.window.cwnd > self.initial {
-            self.window.ssthresh = self
-                .window
-                .ssthresh
-                .max(self.window.cwnd - self.window.cwnd / 4);
-            self.window.cwnd = self.initial;
+        let reason = call(&mut *self.algorithm, &mut self.window);
+        if self.window == before {
+            return;
         }
-        self.kind.get().restart(false);
-        self.before = None;
-        self.report(before, WindowChange::Idle, cx);
+        let Window { cwnd, ssthresh } = self.window;
+        let least = mss.min(MAX_CWND / 2);
+        let bounded = Window {
+            cwnd: cwnd.clamp(least, MAX_CWND.max(self.initial)),
+            ssthresh: ssthresh.max(2 * least),
+        };
+        self.window = bounded;
+        let Window { cwnd, ssthresh } = bounded;
+        cx.emit(|| Event::CongestionWindow {
+            cwnd,
+            ssthresh,
+            reason,
+        });
     }
 
     /// Checks the bounds of the window, for segments of `mss` bytes.
@@ -361,35 +386,6 @@ impl Controller {
             ssthresh >= 2 * mss,
             "ssthresh {ssthresh} (RFC 5681 section 3.1)"
         );
-    }
-
-    /// Tells the subscriber if the window is not `before` any more.
-    #[inline]
-    fn report(&self, before: Window, reason: WindowChange, cx: &mut Context<'_>) {
-        let Window { cwnd, ssthresh } = self.window;
-        if self.window != before {
-            cx.emit(|| Event::CongestionWindow {
-                cwnd,
-                ssthresh,
-                reason,
-            });
-        }
-    }
-}
-
-impl Kind {
-    fn of(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Cubic => Self::Cubic(Cubic::default()),
-            Algorithm::Reno => Self::Reno(Reno::default()),
-        }
-    }
-
-    fn get(&mut self) -> &mut dyn CongestionControl {
-        match self {
-            Self::Cubic(cubic) => cubic,
-            Self::Reno(reno) => reno,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reno: one more segment per round trip, half the window after a loss (RFC 5681 section 3.1).
 
-use super::{Acked, CongestionControl, Window};
+use super::window::Avoidance;
+use crate::base::congestion::{Acked, Saved, Window};
 
 /// Bytes acknowledged towards the next segment of growth (RFC 3465).
 #[derive(Clone, Copy, Debug, Default)]
@@ -8,7 +9,11 @@ pub(super) struct Reno {
     counted: u32,
 }
 
-impl CongestionControl for Reno {
+impl Avoidance for Reno {
+    fn new(_saved: Option<&Saved>) -> Self {
+        Self::default()
+    }
+
     fn avoid(&mut self, window: &mut Window, acked: Acked) {
         self.counted = self.counted.saturating_add(acked.bytes);
         while self.counted >= window.cwnd.max(1) {
@@ -24,6 +29,10 @@ impl CongestionControl for Reno {
 
     fn restart(&mut self, _timeout: bool) {
         self.counted = 0;
+    }
+
+    fn save(&self) -> Saved {
+        Saved::default()
     }
 }
 

@@ -1,10 +1,15 @@
 use super::*;
+use crate::base::Instant;
 
 const MSS: u32 = 1_460;
 const UNA: SeqNum = SeqNum(u32::MAX - 9);
 
 fn cx() -> Context<'static> {
     Context::new(Instant::ZERO)
+}
+
+fn controller(algorithm: Algorithm) -> Controller {
+    Controller::new(algorithm, &Start::new(MSS, 10 * MSS, None, 0), UNA, false)
 }
 
 fn ack(bytes: u32, millis: u64) -> Acked {
@@ -19,7 +24,7 @@ fn ack(bytes: u32, millis: u64) -> Acked {
 
 #[test]
 fn slow_start_doubles_per_round_trip_with_one_ack() {
-    let mut cc = Controller::new(Algorithm::Cubic, 10 * MSS, UNA);
+    let mut cc = controller(Algorithm::CUBIC);
     for round in 1..6 {
         let cwnd = cc.cwnd();
         cc.on_sent(cwnd, UNA, UNA + 1);
@@ -31,8 +36,8 @@ fn slow_start_doubles_per_round_trip_with_one_ack() {
 
 #[test]
 fn an_unused_window_does_not_grow() {
-    for algorithm in [Algorithm::Cubic, Algorithm::Reno] {
-        let mut cc = Controller::new(algorithm, 10 * MSS, UNA);
+    for algorithm in [Algorithm::CUBIC, Algorithm::NEW_RENO] {
+        let mut cc = controller(algorithm);
         for i in 0..1_000 {
             cc.on_sent(MSS, UNA, UNA + 1);
             cc.on_ack(ack(MSS, i), &mut cx());
@@ -43,49 +48,50 @@ fn an_unused_window_does_not_grow() {
 
 #[test]
 fn loss_and_timeout_have_floors() {
-    for algorithm in [Algorithm::Cubic, Algorithm::Reno] {
-        let mut cc = Controller::new(algorithm, 10 * MSS, UNA);
-        cc.on_loss(10 * MSS, MSS, &mut cx());
+    for algorithm in [Algorithm::CUBIC, Algorithm::NEW_RENO] {
+        let mut cc = controller(algorithm);
+        cc.on_loss(&Loss::new(10 * MSS, MSS), &mut cx());
         assert!(cc.cwnd() < 10 * MSS && cc.cwnd() >= 5 * MSS);
         for _ in 0..50 {
-            cc.on_loss(MSS, MSS, &mut cx());
+            cc.on_loss(&Loss::new(MSS, MSS), &mut cx());
         }
         assert_eq!(cc.ssthresh(), 2 * MSS);
         assert_eq!(cc.cwnd(), 2 * MSS);
-        cc.on_timeout(MSS, MSS, true, &mut cx());
+        cc.on_timeout(&Loss::new(MSS, MSS), &mut cx());
         assert_eq!((cc.cwnd(), cc.ssthresh()), (MSS, 2 * MSS));
     }
 }
 
 #[test]
 fn a_recovery_does_not_end_in_a_burst() {
-    let mut cc = Controller::new(Algorithm::Reno, 10 * MSS, UNA);
+    let mut cc = controller(Algorithm::NEW_RENO);
     cc.on_sent(10 * MSS, UNA, UNA + 1);
     cc.on_limited(0, UNA, UNA + 1);
     cc.on_ack(ack(90 * MSS, 1), &mut cx());
-    cc.on_loss(100 * MSS, MSS, &mut cx());
+    cc.on_loss(&Loss::new(100 * MSS, MSS), &mut cx());
     assert_eq!(cc.cwnd(), 50 * MSS);
-    cc.on_recovered(45 * MSS, &mut cx());
+    cc.on_recovered(45 * MSS, MSS, &mut cx());
     assert_eq!(cc.cwnd(), 50 * MSS);
-    cc.on_recovered(5 * MSS, &mut cx());
+    cc.on_recovered(5 * MSS, MSS, &mut cx());
     assert_eq!((cc.cwnd(), cc.ssthresh()), (15 * MSS, 50 * MSS));
 }
 
 #[test]
 fn idle_restarts_from_the_initial_window_and_remembers() {
-    let mut cc = Controller::new(Algorithm::Reno, 10 * MSS, UNA);
+    let mut cc = controller(Algorithm::NEW_RENO);
     cc.on_sent(10 * MSS, UNA, UNA + 1);
     cc.on_limited(0, UNA, UNA + 1);
     cc.on_ack(ack(90 * MSS, 1), &mut cx());
     assert_eq!(cc.cwnd(), 100 * MSS);
-    cc.on_idle(&mut cx());
+    let (idle, rto) = (Duration::from_secs(60), Duration::from_millis(200));
+    cc.on_idle(idle, rto, MSS, &mut cx());
     assert_eq!(cc.cwnd(), 10 * MSS);
     assert!(cc.ssthresh() >= 75 * MSS);
 }
 
 #[test]
 fn each_acknowledgment_of_a_round_trip_grows_the_window() {
-    let mut cc = Controller::new(Algorithm::Cubic, 10 * MSS, UNA);
+    let mut cc = controller(Algorithm::CUBIC);
     let mut una = UNA;
     let end = una + 10 * MSS;
     cc.on_sent(10 * MSS, una, end);
@@ -104,7 +110,7 @@ fn each_acknowledgment_of_a_round_trip_grows_the_window() {
 
 #[test]
 fn slow_start_of_a_slow_application_ends_at_twice_its_flight() {
-    let mut cc = Controller::new(Algorithm::Cubic, 10 * MSS, UNA);
+    let mut cc = controller(Algorithm::CUBIC);
     let mut una = UNA;
     for round in 1..10 {
         cc.on_sent(8 * MSS, una, una + 8 * MSS);

@@ -6,8 +6,9 @@ use core::time::Duration;
 use packet::tcp::TcpFlags;
 
 use super::acceptable::challenge;
+use crate::base::congestion::{Acked, Loss, Lost};
 use crate::base::{DropReason, Instant};
-use crate::tcp::cc::{Acked, Recovering};
+use crate::tcp::cc::Recovering;
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
 use crate::tcp::handshake::MAX_ECHOED_MILLIS;
@@ -81,7 +82,8 @@ pub(super) fn process(
         tcb.arm_loss_timer(true, now);
         return Ok(readiness);
     }
-    tcb.arm_loss_timer(false, now);
+    let recovers = tcb.flight.mode() != Mode::Open && progress.delivered > 0;
+    tcb.arm_loss_timer(recovers, now);
     let persists = tcb.timers.retransmit != Instant::FAR_FUTURE;
     if window_changed && persists && tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 {
         // The window opened, and the timer becomes the override of silly window avoidance. It is never
@@ -181,11 +183,17 @@ fn judge(
     let mut spurious = progress.spurious_timeout || progress.all_duplicates;
     if progress.acked > 0 && tcb.flags.contains(Flags::UNDECIDED) {
         tcb.flags.remove(Flags::UNDECIDED);
+        let episode = SeqNum(tcb.episode_ts);
+        // A copy that an earlier recovery sent may be what is echoed.
+        let was_resent_before = progress
+            .head_resent_at
+            .is_some_and(|at| SeqNum(tcb.ts_now(at)).before(episode));
         spurious |= tcb.agreed.timestamps
+            && !was_resent_before
             && seg
                 .options()
                 .timestamps
-                .is_some_and(|ts| SeqNum(ts.ecr).before(SeqNum(tcb.episode_ts)));
+                .is_some_and(|ts| SeqNum(ts.ecr).before(episode));
     }
     if !spurious {
         return;
@@ -202,7 +210,7 @@ fn judge(
         tcb.rtt.on_spurious_timeout(rtt);
     }
     tcb.flags.remove(Flags::UNDECIDED);
-    tcb.cc.undo(cx);
+    tcb.cc.undo(tcb.payload_mss(), cx);
     tcb.stats.undone = tcb.stats.undone.wrapping_add(1);
 }
 
@@ -217,43 +225,81 @@ impl Tcb {
     ) {
         let mss = self.payload_mss();
         let pipe = self.flight.pipe();
+        let loss = Loss {
+            in_flight: pipe,
+            ..Loss::new(flight, mss)
+        };
+        self.report_lost(cx);
         if progress.entered_recovery {
-            self.cc.on_loss(flight, mss, cx);
+            self.cc.on_loss(&loss, cx);
             let outstanding = self.flight.outstanding() - self.flight.sacked();
             self.cc.begin_recovery(outstanding + progress.delivered);
             self.stats.recoveries += 1;
             self.begin_episode(cx.now());
         } else if progress.probe_repaired {
-            self.cc.on_loss(flight, mss, cx);
+            self.cc.on_loss(&loss, cx);
         } else if progress.left_recovery {
-            self.cc.on_recovered(pipe, cx);
+            self.cc.on_recovered(pipe, mss, cx);
         }
-        let bytes = match self.flight.mode() {
-            Mode::Recovery => {
-                self.cc.on_recovering(Recovering {
-                    arrived: progress.arrived,
-                    pipe,
-                    is_safe: progress.acked > 0 && progress.lost == 0,
-                    mss,
-                });
-                return;
-            }
-            _ if progress.probe_repaired || progress.left_recovery => return,
-            _ if progress.acked == 0 => return,
+        let round_start =
+            progress.acked > 0 && self.cc.starts_round(self.flight.una(), self.flight.nxt());
+        let mode = self.flight.mode();
+        if mode == Mode::Recovery {
+            self.cc.on_recovering(Recovering {
+                arrived: progress.arrived,
+                pipe,
+                is_safe: progress.acked > 0 && progress.lost == 0,
+                mss,
+            });
+        }
+        if progress.delivered == 0 {
+            return;
+        }
+        let ends = progress.probe_repaired || progress.left_recovery;
+        let bytes = match mode {
+            Mode::Recovery => 0,
+            _ if ends || progress.acked == 0 => 0,
             Mode::Open => progress.acked,
             Mode::Loss if self.agreed.sack => progress.delivered,
+            // One acknowledgment can cover many bytes that had arrived long before (RFC 5681 section 3.1).
             Mode::Loss => progress.acked.min(2 * mss),
         };
         let acked = Acked {
-            bytes,
             now: cx.now(),
-            srtt: self.rtt.srtt().unwrap_or_default(),
+            bytes,
+            delivered: progress.delivered,
+            delivered_total: self.flight.delivered(),
+            lost: progress.lost,
+            in_flight: pipe,
             mss,
+            srtt: self.rtt.srtt().unwrap_or_default(),
             rtt: progress.newest_rtt,
-            una: self.flight.una(),
-            nxt: self.flight.nxt(),
+            min_rtt: self.rtt.least(),
+            rate: progress.rate,
+            round_start,
+            selective: self.agreed.sack,
+            in_recovery: mode == Mode::Recovery,
+            ..Acked::default()
         };
         self.cc.on_ack(acked, cx);
+        if self.cc.is_holding_back() {
+            self.flight.on_app_limited();
+        }
+    }
+
+    /// Tells the congestion control which bytes were found to be lost since the last call.
+    pub(in crate::tcp) fn report_lost(&mut self, cx: &mut Context<'_>) {
+        let mut runs = self.flight.take_lost_runs();
+        for run in runs.drain(..) {
+            let lost = Lost {
+                delivered_total: self.flight.delivered(),
+                mss: self.payload_mss(),
+                selective: self.agreed.sack,
+                ..run
+            };
+            self.cc.on_lost(&lost, cx);
+        }
+        self.flight.put_lost_runs(runs);
     }
 
     /// Marks the beginning of a recovery or of a series of timeouts: everything sent before now is an

@@ -57,6 +57,15 @@ impl Pick {
         }
     }
 
+    /// Returns true if it waits for its departure: a probe that ends a silence does not.
+    fn is_paced(self) -> bool {
+        match self {
+            Self::Fresh { probe, .. } => !probe,
+            Self::Again { why, .. } => why != Why::TailProbe,
+            Self::Probe => false,
+        }
+    }
+
     /// Returns the same bytes, sent again for another reason.
     fn because(self, why: Why) -> Self {
         match self {
@@ -73,6 +82,8 @@ struct Size {
     segment: u32,
     /// Maximum payload of a pick.
     most: u32,
+    /// Pacing makes it as short as that.
+    is_paced: bool,
 }
 
 impl Size {
@@ -114,16 +125,32 @@ impl Tcb {
             let segment = u32::from(self.agreed.mss).saturating_sub(header).max(1);
             // A device that cuts nothing allows less than a segment: then one segment at a time.
             let most = u32::try_from(max_payload).unwrap_or(u32::MAX).max(segment);
-            let size = Size { segment, most };
+            let srtt = self.rtt.srtt();
+            let quantum = self.cc.quantum(self.cc.pacing_rate(srtt), segment);
+            let size = Size {
+                segment,
+                most: most.min(quantum.max(segment)),
+                is_paced: quantum < most,
+            };
             self.restart_after_idle(cx);
             self.arm_user_timer(now);
-            if let Some(pick) = self.select(size) {
+            let pick = self.select(size);
+            self.timers.pace = pick
+                .filter(|pick| pick.is_paced())
+                .and_then(|_| self.cc.paced_until(srtt, now))
+                .unwrap_or(Instant::FAR_FUTURE);
+            let waits = self.timers.pace != Instant::FAR_FUTURE;
+            if let Some(pick) = pick
+                && !waits
+            {
                 return Some(self.apply(pick, options, size, cx));
             }
-            if !self.has_unsent() && self.flight.pipe() < self.cc.cwnd() {
+            let idle = !self.has_unsent() && self.flight.lost() == 0;
+            if idle && self.flight.pipe() < self.cc.cwnd() {
                 self.flight.on_app_limited();
             }
-            if self.flight.outstanding() == 0
+            if !waits
+                && self.flight.outstanding() == 0
                 && self.has_unsent()
                 && self.timers.retransmit == Instant::FAR_FUTURE
             {
@@ -161,7 +188,7 @@ impl Tcb {
         }
     }
 
-    /// Restarts from the initial window after idle time (RFC 5681 section 4.1).
+    /// Adapts the congestion window to idle time (RFC 5681 section 4.1, RFC 7661).
     fn restart_after_idle(&mut self, cx: &mut Context<'_>) {
         let now = cx.now();
         if self.flags.contains(Flags::SENT)
@@ -169,7 +196,8 @@ impl Tcb {
             && self.has_unsent()
             && now.saturating_since(self.last_sent) > self.rto()
         {
-            self.cc.on_idle(cx);
+            let idle = now.saturating_since(self.last_sent);
+            self.cc.on_idle(idle, self.rto(), self.payload_mss(), cx);
             self.last_sent = now;
         }
     }
@@ -182,7 +210,7 @@ impl Tcb {
         };
         if self.flags.contains(Flags::TAIL_PROBE_DUE) {
             self.flags.remove(Flags::TAIL_PROBE_DUE);
-            if self.flight.may_probe() {
+            if self.may_probe() {
                 return self.select_tail_probe(size);
             }
         }
@@ -334,6 +362,7 @@ impl Tcb {
     fn better_later(&self, len: u32, limit: u32, size: Size) -> bool {
         let window = self.cc.cwnd().min(self.peer.wnd);
         self.flight.mode() == Mode::Open
+            && !size.is_paced
             && self.flight.outstanding() >= 2 * size.segment
             && len < size.whole(size.most)
             && limit < self.unsent()
@@ -363,6 +392,7 @@ impl Tcb {
         cx: &mut Context<'_>,
     ) -> SegmentOut {
         let now = cx.now();
+        let alone = self.flight.outstanding() == 0;
         self.flags.remove(Flags::PROBE_DUE);
         self.flags.insert(Flags::SENT);
         self.last_sent = now;
@@ -371,6 +401,9 @@ impl Tcb {
                 let seq = self.flight.nxt();
                 if self.flight.outstanding() == 0 {
                     self.timers.retransmit = Instant::FAR_FUTURE;
+                    if self.flight.is_app_limited() {
+                        self.cc.on_restart(size.segment, cx);
+                    }
                 }
                 self.flags.remove(Flags::PROBE_SENT);
                 self.flight.on_sent(len + u32::from(fin), now);
@@ -414,6 +447,7 @@ impl Tcb {
                 (self.flight.nxt(), len, len == 0)
             }
         };
+        self.cc.on_paced(len, alone, self.rtt.srtt(), now);
         if self.flight.outstanding() > 0 && self.timers.retransmit == Instant::FAR_FUTURE {
             self.timers.retransmit = now + self.rto();
         }

@@ -31,9 +31,10 @@ mod sack;
 
 use core::time::Duration;
 
-use super::rate::{Rate, RateSample};
+use super::rate::Rate;
 use super::record::{Fate, Record};
 use crate::base::Instant;
+use crate::base::congestion::{Lost, RateSample};
 use crate::tcp::context::Context;
 use crate::tcp::reorder::Reordering;
 use crate::tcp::seq::SeqNum;
@@ -97,6 +98,8 @@ pub(crate) struct Progress {
     pub(crate) rtt_due: bool,
     /// The round trip of the segment that was sent last of those that arrived and were sent once.
     pub(crate) newest_rtt: Option<Duration>,
+    /// Time at which the first of the acknowledged bytes was sent again, if it was.
+    pub(crate) head_resent_at: Option<Instant>,
     /// A loss was found: the congestion window must be reduced.
     pub(crate) entered_recovery: bool,
     /// The recovery is over: everything sent before it is acknowledged.
@@ -142,7 +145,7 @@ impl Inflight {
             recover: una.back(1),
             timed_end: una,
             serial: 0,
-            solo: rate.on_sent(una, 0, Instant::ZERO, true),
+            solo: rate.on_sent(una, 0, 0, Instant::ZERO, true),
             busy: None,
             rate,
             reorder: Reordering::default(),
@@ -224,13 +227,17 @@ impl Inflight {
             self.serial = self.serial.wrapping_add(1);
         }
         self.nxt += len;
-        let record = self.rate.on_sent(self.nxt, self.serial, now, idle);
+        let in_flight = self.pipe();
+        let record = self
+            .rate
+            .on_sent(self.nxt, self.serial, in_flight, now, idle);
         if idle {
             self.solo = record;
             return;
         }
         if self.busy.is_none() && self.solo.continues(&record) {
             self.solo.end = record.end;
+            self.solo.in_flight = record.in_flight;
             return;
         }
         self.busy().records.push(record);
@@ -240,6 +247,31 @@ impl Inflight {
     pub(crate) fn on_app_limited(&mut self) {
         let pipe = self.pipe();
         self.rate.on_app_limited(pipe);
+    }
+
+    /// Returns true if nothing limits what is sent but the application.
+    pub(crate) fn is_app_limited(&self) -> bool {
+        self.rate.is_app_limited()
+    }
+
+    /// Returns how many bytes were delivered since the connection began, modulo 2^32.
+    pub(crate) fn delivered(&self) -> u32 {
+        self.rate.delivered()
+    }
+
+    /// Takes the runs of bytes that were found to be lost since the last call.
+    pub(crate) fn take_lost_runs(&mut self) -> Vec<Lost> {
+        self.busy
+            .as_mut()
+            .map(|busy| core::mem::take(&mut busy.lost_runs))
+            .unwrap_or_default()
+    }
+
+    /// Gives the memory of those runs back, for the next ones.
+    pub(crate) fn put_lost_runs(&mut self, runs: Vec<Lost>) {
+        if let Some(busy) = &mut self.busy {
+            busy.lost_runs = runs;
+        }
     }
 
     /// Notes that a zero window probe, which did not count as sent, was acknowledged.
@@ -278,7 +310,8 @@ impl Inflight {
         if !joins {
             self.serial = serial.wrapping_add(1);
         }
-        let sent = self.rate.on_sent(end, self.serial, now, false);
+        let in_flight = self.pipe() + len;
+        let sent = self.rate.on_sent(end, self.serial, in_flight, now, false);
         let record = Record {
             resent: true,
             ..sent
@@ -323,6 +356,7 @@ impl Inflight {
         progress.acked = self.una - old_una;
         let sacked = self.sack && self.on_sack(input, &mut news);
         progress.delivered = news.bytes;
+        progress.head_resent_at = news.head_resent_at;
         self.take_news(&news, &mut progress);
         progress.probe_repaired = self.judge_probe(input, probe_duplicated, progress.acked > 0);
 
@@ -373,6 +407,7 @@ impl Inflight {
         if news.bytes == 0 {
             return;
         }
+        self.probe.on_delivered();
         if news.is_reordered {
             self.reorder.on_reordered();
         }
@@ -409,6 +444,18 @@ impl Inflight {
         let (una, solo) = (self.una, self.solo);
         self.busy
             .get_or_insert_with(|| Box::new(Busy::new(una, solo)))
+    }
+
+    /// Returns the number of records.
+    #[cfg(test)]
+    pub(crate) fn records(&self) -> usize {
+        self.busy.as_ref().map_or(1, |busy| busy.records.len())
+    }
+
+    /// Returns the number of lost runs that the congestion control has not taken.
+    #[cfg(test)]
+    pub(crate) fn kept_lost_runs(&self) -> usize {
+        self.busy.as_ref().map_or(0, |busy| busy.lost_runs.len())
     }
 
     /// Returns true if there is nothing beside the connection's own record.

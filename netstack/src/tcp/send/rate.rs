@@ -1,4 +1,4 @@
-//! Delivery rate samples (draft-cheng-iccrg-delivery-rate-estimation-02).
+//! Delivery rate samples (draft-ietf-ccwg-bbr-06 section 4.1).
 //!
 //! Each transmission records how much had been delivered by then, and when. Its acknowledgment shows how
 //! much was delivered since: that over the time it took is a sample of the bandwidth. The time is the longer
@@ -9,23 +9,16 @@ use core::time::Duration;
 
 use super::record::{Fate, Record};
 use crate::base::Instant;
+use crate::base::congestion::{Lost, RateSample};
 use crate::tcp::seq::SeqNum;
-
-/// One sample of the delivery rate.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct RateSample {
-    /// Bytes delivered in the interval.
-    pub(crate) bytes: u32,
-    pub(crate) interval: Duration,
-    /// The application had nothing more to send when the interval began: the path may be faster.
-    pub(crate) app_limited: bool,
-}
 
 /// The counters of deliveries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     /// Bytes delivered in all, modulo 2^32.
     delivered: u32,
+    /// Bytes lost in all, modulo 2^32.
+    lost: u32,
     /// Time of the last delivery.
     delivered_at: Instant,
     /// Time at which the segment that was delivered last was sent.
@@ -38,6 +31,7 @@ impl Default for Rate {
     fn default() -> Self {
         Self {
             delivered: 0,
+            lost: 0,
             delivered_at: Instant::ZERO,
             first_sent_at: Instant::ZERO,
             app_limited_until: None,
@@ -50,8 +44,38 @@ fn micros(from: Instant, to: Instant) -> u32 {
 }
 
 impl Rate {
-    /// Returns the record of a transmission at `now`. `idle`: nothing else is in flight.
-    pub(crate) fn on_sent(&mut self, end: SeqNum, serial: u32, now: Instant, idle: bool) -> Record {
+    /// Returns how many bytes were delivered in all, modulo 2^32.
+    pub(crate) fn delivered(&self) -> u32 {
+        self.delivered
+    }
+
+    /// Returns true if the samples are limited by the application now.
+    pub(crate) fn is_app_limited(&self) -> bool {
+        self.app_limited_until.is_some()
+    }
+
+    /// Counts a run of `bytes` that is lost, and describes it by its record.
+    pub(crate) fn on_lost(&mut self, bytes: u32, record: &Record) -> Lost {
+        self.lost = self.lost.wrapping_add(bytes);
+        Lost {
+            bytes,
+            sent_in_flight: record.in_flight,
+            lost_since: self.lost.wrapping_sub(record.lost),
+            app_limited: record.app_limited,
+            ..Lost::default()
+        }
+    }
+
+    /// Returns the record of a transmission at `now` that makes it `in_flight` bytes in the network. `idle`:
+    /// nothing else is.
+    pub(crate) fn on_sent(
+        &mut self,
+        end: SeqNum,
+        serial: u32,
+        in_flight: u32,
+        now: Instant,
+        idle: bool,
+    ) -> Record {
         if idle {
             self.first_sent_at = now;
             self.delivered_at = now;
@@ -61,6 +85,8 @@ impl Rate {
             serial,
             sent_at: now,
             delivered: self.delivered,
+            lost: self.lost,
+            in_flight,
             since_delivery_micros: micros(self.delivered_at, now),
             send_elapsed_micros: micros(self.first_sent_at, now),
             fate: Fate::InFlight,
@@ -74,8 +100,7 @@ impl Rate {
         self.app_limited_until = Some(self.delivered.wrapping_add(pipe));
     }
 
-    /// Takes the delivery of `bytes`, of which `newest` was sent last, if that is certain. Returns a sample
-    /// unless the time was too short to say anything.
+    /// Takes the delivery of `bytes`, of which `newest` was sent last. Returns a sample if that is certain.
     pub(crate) fn on_delivered(
         &mut self,
         bytes: u32,
@@ -94,10 +119,13 @@ impl Rate {
         let since_send = micros(newest.sent_at, now);
         let acknowledging = newest.since_delivery_micros.saturating_add(since_send);
         let interval = newest.send_elapsed_micros.max(acknowledging);
-        (interval > 0).then(|| RateSample {
+        Some(RateSample {
             bytes: self.delivered.wrapping_sub(newest.delivered),
             interval: Duration::from_micros(u64::from(interval)),
             app_limited: newest.app_limited,
+            prior_delivered: newest.delivered,
+            sent_in_flight: newest.in_flight,
+            lost: self.lost.wrapping_sub(newest.lost),
         })
     }
 }
@@ -110,8 +138,8 @@ mod tests {
     fn a_sample_is_what_was_delivered_in_a_round_trip() {
         let at = Instant::from_millis;
         let mut rate = Rate::default();
-        let first = rate.on_sent(SeqNum(1_000), 1, at(0), true);
-        let second = rate.on_sent(SeqNum(2_000), 2, at(5), false);
+        let first = rate.on_sent(SeqNum(1_000), 1, 1_000, at(0), true);
+        let second = rate.on_sent(SeqNum(2_000), 2, 1_000, at(5), false);
         let sample = rate
             .on_delivered(1_000, Some(&first), at(20))
             .expect("a sample");
@@ -123,13 +151,13 @@ mod tests {
         assert_eq!((sample.bytes, sample.interval), (2_000, at(21) - at(0)));
         assert!(!sample.app_limited);
         rate.on_app_limited(0);
-        let third = rate.on_sent(SeqNum(3_000), 3, at(30), true);
+        let third = rate.on_sent(SeqNum(3_000), 3, 1_000, at(30), true);
         let sample = rate
             .on_delivered(1_000, Some(&third), at(50))
             .expect("a sample");
         assert_eq!((sample.bytes, sample.interval), (1_000, at(20) - at(0)));
         assert!(sample.app_limited);
-        let fourth = rate.on_sent(SeqNum(4_000), 4, at(50), true);
+        let fourth = rate.on_sent(SeqNum(4_000), 4, 1_000, at(50), true);
         assert!(!fourth.app_limited);
     }
 }

@@ -45,6 +45,10 @@ pub(crate) struct Record {
     pub(crate) since_delivery_micros: u32,
     /// Microseconds over which what was in flight before it had been sent, up to its transmission.
     pub(crate) send_elapsed_micros: u32,
+    /// Bytes lost in all when it was sent.
+    pub(crate) lost: u32,
+    /// Bytes in the network when it was sent, itself included.
+    pub(crate) in_flight: u32,
     pub(crate) fate: Fate,
     /// It was sent more than once.
     pub(crate) resent: bool,
@@ -123,6 +127,7 @@ impl Records {
         if let Some(last) = self.ring.back_mut() {
             if last.continues(&record) {
                 last.end = record.end;
+                last.in_flight = record.in_flight;
                 return;
             }
             if full && last.fate == Fate::InFlight {
@@ -313,6 +318,8 @@ mod tests {
             delivered: 0,
             since_delivery_micros: 0,
             send_elapsed_micros: 0,
+            lost: 0,
+            in_flight: 0,
             fate: Fate::InFlight,
             resent: false,
             app_limited: false,

@@ -4,6 +4,7 @@
 
 use core::time::Duration;
 
+use super::fuzz::any_algorithm;
 use super::link::{App, Impairment, Sim};
 use crate::base::{Instant, Rng, TcpConfig};
 
@@ -29,6 +30,8 @@ fn config(rng: &mut Rng) -> TcpConfig {
         data_retries: 60,
         rto_max: Duration::from_secs(5),
         time_wait: Duration::from_secs(60),
+        congestion: any_algorithm(rng),
+        pacing: rng.chance(500_000),
         ..TcpConfig::default()
     }
 }

@@ -35,7 +35,7 @@ fn dropped(reason: DropReason) -> Event {
 /// Ten segments of 1,000 bytes in flight with a congestion window of 10,000, under Reno.
 fn ten(cfg: TcpConfig) -> Rig {
     let mut rig = Rig::established(cfg);
-    rig.tcp.set_congestion(Algorithm::Reno);
+    rig.tcp.set_congestion(Algorithm::NEW_RENO);
     rig.max_payload = 1_000;
     rig.send(10_000);
     assert_eq!(rig.payloads().len(), 10);

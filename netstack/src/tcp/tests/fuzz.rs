@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::rig::{Rig, ours, plain, syn_options, theirs};
 use crate::base::{Rng, TcpConfig};
 use crate::tcp::segment::SegmentParts;
-use crate::tcp::{SeqNum, State};
+use crate::tcp::{Algorithm, SeqNum, State};
 use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
 
 /// Returns a number near something that matters, or anywhere.
@@ -75,6 +75,12 @@ fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> Segmen
     }
 }
 
+/// Returns one of the algorithms.
+pub(super) fn any_algorithm(rng: &mut Rng) -> Algorithm {
+    let number = rng.below(Algorithm::ALL.len() as u32) as usize;
+    Algorithm::ALL[number]
+}
+
 fn start(rng: &mut Rng) -> Rig {
     let cfg = TcpConfig {
         timestamps: rng.chance(500_000),
@@ -85,6 +91,8 @@ fn start(rng: &mut Rng) -> Rig {
         send_buffer: 50_000,
         max_reassembly_ranges: 1 + rng.below(10) as usize,
         data_retries: 30,
+        congestion: any_algorithm(rng),
+        pacing: rng.chance(500_000),
         ..plain()
     };
     let mut rig = match rng.below(6) {

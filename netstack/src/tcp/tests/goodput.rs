@@ -82,7 +82,7 @@ fn mathis(loss_per_million: u32) -> f64 {
 
 #[test]
 fn loss_costs_no_more_than_it_must() {
-    for algorithm in [Algorithm::Cubic, Algorithm::Reno] {
+    for algorithm in [Algorithm::CUBIC, Algorithm::NEW_RENO] {
         for loss in [1_000, 10_000, 30_000] {
             let (rate, timeouts) = mean(&TcpConfig::default(), algorithm, 3 << 20, lossy(loss));
             let best = mathis(loss);
@@ -98,7 +98,7 @@ fn loss_without_sack_still_moves() {
         sack: false,
         ..TcpConfig::default()
     };
-    let (rate, timeouts) = mean(&cfg, Algorithm::Reno, 3 << 20, lossy(10_000));
+    let (rate, timeouts) = mean(&cfg, Algorithm::NEW_RENO, 3 << 20, lossy(10_000));
     assert!(rate > mathis(10_000) / 3.0, "{rate}");
     assert!(timeouts <= 8, "{timeouts}");
 }
@@ -108,7 +108,7 @@ fn a_clean_path_is_filled_by_slow_start_alone() {
     let r = run(
         1,
         &TcpConfig::default(),
-        Algorithm::Cubic,
+        Algorithm::CUBIC,
         20 << 20,
         lossy(0),
     );
@@ -125,7 +125,7 @@ fn reordering_is_not_taken_for_congestion() {
         ..lossy(0)
     };
     let cfg = TcpConfig::default();
-    let (rate, timeouts) = mean(&cfg, Algorithm::Cubic, 10 << 20, reordering);
+    let (rate, timeouts) = mean(&cfg, Algorithm::CUBIC, 10 << 20, reordering);
     assert!(rate > 100.0, "{rate}");
     assert_eq!(timeouts, 0);
 }
@@ -134,7 +134,7 @@ fn reordering_is_not_taken_for_congestion() {
 #[ignore = "a table, run by hand"]
 fn table() {
     for sack in [true, false] {
-        for algorithm in [Algorithm::Cubic, Algorithm::Reno] {
+        for algorithm in [Algorithm::CUBIC, Algorithm::NEW_RENO] {
             for loss in [0, 100, 1_000, 10_000, 30_000, 100_000] {
                 let cfg = TcpConfig {
                     sack,
@@ -159,7 +159,7 @@ fn table() {
             reorder_by: Duration::from_millis(by),
             ..lossy(0)
         };
-        let r = run(7, &TcpConfig::default(), Algorithm::Cubic, 20 << 20, impair);
+        let r = run(7, &TcpConfig::default(), Algorithm::CUBIC, 20 << 20, impair);
         println!(
             "reordering by up to {by} ms: {:.1} Mb/s, {} timeouts, {} recoveries, {} resent, {} undone",
             r.megabits_per_second, r.timeouts, r.recoveries, r.retransmits, r.undone

@@ -13,6 +13,8 @@
 //! | the events that a subscriber gets | `events` |
 //! | the checks of the invariants themselves | `invariants` |
 //! | segments that no sane peer sends | `fuzz` |
+//! | a peer that lies about what it received, under each congestion control | `lies` |
+//! | the times at which paced segments leave, the algorithm of a socket | `pacing` |
 //! | a stream over a good or a bad link | `transfer` |
 //! | thousands of seeded lives under every mixture of options and impairments | `chaos` |
 //! | connections that are aborted or cut off at any moment | `ends` |
@@ -34,7 +36,9 @@ mod flow;
 mod fuzz;
 mod goodput;
 mod invariants;
+mod lies;
 mod link;
+mod pacing;
 mod pump;
 mod rack;
 mod recovery;

@@ -357,7 +357,7 @@ fn rfc3042_2_sacked_segments_let_new_ones_out_before_a_recovery() {
 #[test]
 fn rfc9937_6_2_every_second_acknowledgment_of_a_recovery_sends_a_segment() {
     let mut rig = Rig::established(with_sack());
-    rig.tcp.set_congestion(Algorithm::Reno);
+    rig.tcp.set_congestion(Algorithm::NEW_RENO);
     rig.max_payload = 1_000;
     rig.send(10_000);
     rig.out();
@@ -398,4 +398,44 @@ fn an_idle_connection_has_no_records() {
     rig.send(3_000);
     rig.out();
     assert!(rig.tcp.tcb().expect("open").flight.is_compact());
+}
+
+/// A path of 100 µs, on which the retransmission timer takes two thousand round trips.
+fn short_path() -> Rig {
+    let mut rig = Rig::established(with_sack());
+    for i in 0..60 {
+        rig.send(1_000);
+        rig.out();
+        rig.now = rig.now + Duration::from_micros(100);
+        rig.recv(1, 1 + 1_000 * (i + 1), ACK, b"");
+    }
+    rig
+}
+
+#[test]
+fn rfc9002_6_2_on_a_short_path_a_recovery_probes_again_and_again_before_the_timeout() {
+    let mut rig = short_path();
+    rig.max_payload = 1_000;
+    rig.send(5_000);
+    rig.out();
+    rig.now = rig.now + Duration::from_micros(100);
+    rig.recv_sack(60_001, &[(61_001, 65_001)]);
+    assert_eq!(rig.payloads(), [(60_001, 1_000)]);
+    // The retransmission is lost, and so are the probes for it.
+    let sent = rig.pass(150);
+    assert!(sent.iter().all(|s| *s == (60_001, 1_000)), "{sent:?}");
+    let gaps: Vec<u64> = sent
+        .windows(2)
+        .map(|pair| pair[1].at_millis - pair[0].at_millis)
+        .collect();
+    assert!(sent.len() >= 4 && sent.len() <= 6, "{sent:?}");
+    assert!(
+        gaps.windows(2).all(|pair| pair[1] >= 2 * pair[0] - 1),
+        "{gaps:?}"
+    );
+    let info = rig.tcp.info();
+    assert_eq!((info.timeouts, info.recoveries), (0, 1));
+    // Whatever arrives ends the series, and the window was reduced once.
+    rig.recv(1, 65_001, ACK, b"");
+    assert_eq!(rig.tcp.info().in_flight, 0);
 }

@@ -18,7 +18,7 @@ fn ten(mut rig: Rig) -> Rig {
 #[test]
 fn three_duplicates_resend_the_first_segment() {
     let mut rig = ten(Rig::established(plain()));
-    rig.tcp.set_congestion(Algorithm::Reno);
+    rig.tcp.set_congestion(Algorithm::NEW_RENO);
     rig.send(20_000);
     rig.recv(1, 1, ACK, b"");
     assert_eq!(rig.payloads(), [(10_001, 1_000)], "limited transmit");

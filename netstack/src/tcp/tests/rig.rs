@@ -85,6 +85,7 @@ pub(super) fn plain() -> TcpConfig {
         timestamps: false,
         sack: false,
         window_scaling: false,
+        pacing: false,
         recv_buffer_initial: 65_535,
         recv_buffer_max: 65_535,
         ..TcpConfig::default()

@@ -6,8 +6,12 @@ use super::Mode;
 use super::news::News;
 use super::recovery::Frto;
 use crate::base::Instant;
+use crate::base::congestion::Lost;
 use crate::tcp::send::record::{Fate, Record, Records};
 use crate::tcp::seq::SeqNum;
+
+/// Runs of lost bytes that are kept apart until the congestion control takes them.
+const MAX_LOST_RUNS: usize = 64;
 
 /// The segments in flight, and the stage of their recovery.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(super) struct Busy {
     lost_from: SeqNum,
     /// End of the highest that was sent again.
     pub(super) resent_to: SeqNum,
+    /// Runs of bytes that were found to be lost, for the congestion control.
+    pub(super) lost_runs: Vec<Lost>,
     /// Time at which the reordering window of all that was overtaken is over.
     pub(super) reorder_at: Instant,
 }
@@ -59,6 +65,7 @@ impl Busy {
             counted_edge: una,
             lost_from: una,
             resent_to,
+            lost_runs: Vec::new(),
             reorder_at: Instant::FAR_FUTURE,
         }
     }
@@ -165,6 +172,21 @@ impl Busy {
         }
         self.lost += record.end - start;
         self.records.set_fate(index, Fate::Lost)
+    }
+
+    /// Keeps the description of a run of lost bytes until the congestion control takes it. When there are
+    /// [`MAX_LOST_RUNS`], the last two become one.
+    pub(super) fn note_lost(&mut self, lost: Lost) {
+        let full = self.lost_runs.len() >= MAX_LOST_RUNS;
+        match self.lost_runs.last_mut() {
+            Some(last) if full => {
+                *last = Lost {
+                    bytes: last.bytes.saturating_add(lost.bytes),
+                    ..lost
+                };
+            }
+            _ => self.lost_runs.push(lost),
+        }
     }
 
     /// Takes everything lost as in flight: it was not lost.

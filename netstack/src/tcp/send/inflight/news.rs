@@ -22,6 +22,8 @@ pub(super) struct News {
     pub(super) newest_clean: Option<Instant>,
     /// Start of the first piece that was sent once.
     pub(super) first_original: Option<SeqNum>,
+    /// Time at which the bytes at SND.UNA were sent again, if they were.
+    pub(super) head_resent_at: Option<Instant>,
     /// Something that was sent once arrived after something that was sent later.
     pub(super) is_reordered: bool,
 }
@@ -37,6 +39,7 @@ impl News {
             oldest_acked: None,
             newest_clean: None,
             first_original: None,
+            head_resent_at: None,
             is_reordered: false,
         }
     }
@@ -51,6 +54,9 @@ impl News {
         fack: SeqNum,
         cumulative: bool,
     ) {
+        if cumulative && self.bytes == 0 && record.resent {
+            self.head_resent_at = Some(record.sent_at);
+        }
         self.bytes += to - from;
         if record.resent {
             if self.is_ambiguous(record) {

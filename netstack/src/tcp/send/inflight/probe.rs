@@ -23,7 +23,13 @@ pub(super) struct Probe {
     kind: Kind,
     /// A round trip was measured since the last probe.
     permitted: bool,
+    /// Probes since something arrived.
+    unanswered: u8,
 }
+
+/// Probes of a recovery in a row before the retransmission timer is waited for: the last wait is
+/// 32 times the first one.
+const MAX_UNANSWERED: u8 = 6;
 
 impl Probe {
     pub(super) fn none(at: SeqNum) -> Self {
@@ -31,6 +37,7 @@ impl Probe {
             end: at,
             kind: Kind::None,
             permitted: true,
+            unanswered: 0,
         }
     }
 
@@ -43,30 +50,50 @@ impl Probe {
     pub(super) fn reset(&mut self) {
         self.kind = Kind::None;
     }
+
+    /// Notes that something arrived.
+    pub(super) fn on_delivered(&mut self) {
+        self.unanswered = 0;
+    }
+
+    /// Returns the state after another probe.
+    fn next(self, end: SeqNum, kind: Kind) -> Self {
+        Self {
+            end,
+            kind,
+            permitted: false,
+            unanswered: self.unanswered.saturating_add(1),
+        }
+    }
 }
 
 impl Inflight {
     /// Returns true if a probe may be sent when acknowledgments cease (RFC 8985 sections 7.2 and 7.3).
     ///
     /// During a recovery, too, which the RFC leaves to the retransmission timer: if the retransmission was the
-    /// only segment in flight, and is lost, then nothing that was sent later can show it.
-    pub(crate) fn may_probe(&self) -> bool {
-        let silent = match self.mode() {
-            Mode::Open => self.sacked() == 0,
-            Mode::Recovery => self.lost() == 0,
+    /// only segment in flight, and is lost, then nothing that was sent later can show it. `short`: the least value of
+    /// that timer is many round trips. Then several probes of a recovery may follow each other, each after twice the time
+    /// of the one before, as in RFC 9002 section 6.2.
+    pub(crate) fn may_probe(&self, short: bool) -> bool {
+        let first = self.probe.kind == Kind::None && self.probe.permitted;
+        let may = match self.mode() {
+            Mode::Open => first && self.sacked() == 0,
+            Mode::Recovery | Mode::Loss if short => self.probe.unanswered < MAX_UNANSWERED,
+            Mode::Recovery => first && self.lost() == 0,
             Mode::Loss => false,
         };
-        self.sack
-            && silent
-            && self.outstanding() > 0
-            && self.probe.kind == Kind::None
-            && self.probe.permitted
+        self.sack && may && self.outstanding() > 0
+    }
+
+    /// Returns how often the time for a probe doubles.
+    pub(crate) fn probe_backoff(&self) -> u8 {
+        self.probe.unanswered
     }
 
     /// Returns the segment to send again as a probe: the last one, or the first one during a recovery.
     pub(crate) fn probe_range(&self, mss: u32) -> (SeqNum, SeqNum) {
         match &self.busy {
-            Some(busy) if busy.mode == Mode::Recovery => {
+            Some(busy) if busy.mode != Mode::Open => {
                 (self.una, busy.first_segment_end(self.una, mss))
             }
             _ => (self.nxt.back(mss.min(self.outstanding())), self.nxt),
@@ -80,11 +107,7 @@ impl Inflight {
 
     /// Notes that the segment that was just sent for the first time is a probe.
     pub(crate) fn on_probed(&mut self) {
-        self.probe = Probe {
-            end: self.nxt,
-            kind: Kind::Fresh,
-            permitted: false,
-        };
+        self.probe = self.probe.next(self.nxt, Kind::Fresh);
     }
 
     /// Notes that `len` bytes from `seq` on were sent again as a probe.
@@ -97,11 +120,7 @@ impl Inflight {
             Kind::Fresh
         };
         self.resend(seq, len, now);
-        self.probe = Probe {
-            end: seq + len,
-            kind,
-            permitted: false,
-        };
+        self.probe = self.probe.next(seq + len, kind);
     }
 
     /// Judges the probe by an acknowledgment (RFC 8985 section 7.4.2). `duplicated`: the acknowledgment

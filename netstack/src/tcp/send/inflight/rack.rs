@@ -171,6 +171,11 @@ impl Inflight {
         let Some(&record) = busy.records.get(index) else {
             return index;
         };
+        let lost = self.rate.on_lost(record.end - seq, &record);
+        let busy = self.busy();
+        if rule != LossRule::PathMtu {
+            busy.note_lost(lost);
+        }
         let again = record.resent && matches!(rule, LossRule::Sacked | LossRule::Overtaken);
         let rule = if again {
             LossRule::RetransmissionLost

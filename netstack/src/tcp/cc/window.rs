@@ -1,0 +1,193 @@
+//! What the algorithms share that have a window and no rate: slow start, HyStart++, the undoing of a reduction,
+//! and the window after idle time.
+//!
+//! Slow start counts bytes (RFC 3465) with no limit per ACK: one ACK stands for a super-segment of up to 44 segments here, and a
+//! limit of two segments would make growth linear. The burst that the limit guards against cannot come from ACK
+//! division or a lying peer, since only bytes count that were outstanding and newly delivered.
+//!
+//! A window that was not used does not grow: the path is not known to carry it (RFC 5681, RFC 9438 section
+//! 5.8). In slow start it grows to twice what was in flight.
+
+use core::time::Duration;
+
+use super::MAX_CWND;
+use super::hystart::{Growth, HyStart};
+use crate::base::congestion::{Acked, CongestionControl, Idle, Loss, Saved, Start, Window};
+
+/// The part in which the algorithms differ.
+pub(super) trait Avoidance: Copy + core::fmt::Debug + Send {
+    /// Creates the state of a connection, with what was saved when it became idle.
+    fn new(saved: Option<&Saved>) -> Self;
+    /// Grows the window in congestion avoidance.
+    fn avoid(&mut self, window: &mut Window, acked: Acked);
+    /// Returns the slow start threshold after a loss, with `flight` bytes in the network.
+    fn reduce(&mut self, window: &Window, flight: u32, mss: u32) -> u32;
+    /// Ends the epoch, after a timeout or idle time.
+    fn restart(&mut self, timeout: bool);
+    /// Returns what is worth keeping while the connection is idle.
+    fn save(&self) -> Saved;
+}
+
+/// Time without use after which a window is worth nothing (RFC 7661 section 4.4, the non-validated phase).
+const NON_VALIDATED_PERIOD: Duration = Duration::from_secs(300);
+
+/// An algorithm with a window, slow start and congestion avoidance.
+#[derive(Debug)]
+pub(super) struct WindowBased<A> {
+    avoidance: A,
+    /// The end of the first slow start.
+    hystart: HyStart,
+    /// A round trip began, and `hystart` has not learnt of it yet.
+    round_started: bool,
+    /// State before the last reduction, until the connection was idle.
+    before: Option<(A, Window)>,
+}
+
+impl<A: Avoidance> WindowBased<A> {
+    pub(super) fn new(start: &Start) -> Self {
+        Self {
+            avoidance: A::new(start.saved.as_ref()),
+            hystart: HyStart::default(),
+            round_started: false,
+            before: None,
+        }
+    }
+
+    /// Returns how slow start grows: by HyStart++ before the threshold is known (RFC 9406 section 4.3).
+    fn growth(&mut self, window: &Window, acked: &Acked) -> Growth {
+        if window.ssthresh < MAX_CWND {
+            return Growth::Full;
+        }
+        let round_start = core::mem::take(&mut self.round_started);
+        self.hystart.on_ack(acked.rtt, round_start)
+    }
+
+    fn reduce(&mut self, window: &mut Window, loss: &Loss) {
+        self.before = Some((self.avoidance, *window));
+        let ssthresh = self.avoidance.reduce(window, loss.flight, loss.mss);
+        window.ssthresh = ssthresh.max(2 * loss.mss);
+    }
+}
+
+/// Returns how far the window may grow.
+fn ceiling(acked: &Acked, slow_start: bool) -> u32 {
+    if acked.is_limited {
+        MAX_CWND
+    } else if slow_start {
+        acked.used.saturating_mul(2)
+    } else {
+        0
+    }
+}
+
+impl<A: Avoidance> CongestionControl for WindowBased<A> {
+    fn on_ack(&mut self, window: &mut Window, acked: &Acked) {
+        self.round_started |= acked.round_start;
+        let slow_start = window.cwnd < window.ssthresh;
+        let ceiling = ceiling(acked, slow_start);
+        if window.cwnd >= ceiling || acked.bytes == 0 {
+            return;
+        }
+        let mut acked = *acked;
+        if slow_start {
+            let most = ceiling.min(window.ssthresh).min(MAX_CWND);
+            let grow = match self.growth(window, &acked) {
+                Growth::Full => acked.bytes,
+                Growth::Divided(divisor) => acked.bytes / divisor,
+                Growth::Over => {
+                    window.ssthresh = window.cwnd;
+                    0
+                }
+            };
+            let grow = grow.min(most.saturating_sub(window.cwnd));
+            window.cwnd += grow;
+            acked.bytes -= grow;
+        }
+        let avoids = window.cwnd >= window.ssthresh && acked.is_limited;
+        if avoids && acked.bytes > 0 && window.cwnd < MAX_CWND {
+            self.avoidance.avoid(window, acked);
+        }
+    }
+
+    fn on_loss(&mut self, window: &mut Window, loss: &Loss) {
+        self.reduce(window, loss);
+        window.cwnd = window.ssthresh.min(window.cwnd.max(2 * loss.mss));
+    }
+
+    fn on_timeout(&mut self, window: &mut Window, loss: &Loss) {
+        if loss.first {
+            self.reduce(window, loss);
+        }
+        self.avoidance.restart(true);
+        window.cwnd = loss.mss;
+    }
+
+    fn on_undo(&mut self, window: &mut Window) {
+        if let Some((avoidance, before)) = self.before.take() {
+            self.avoidance = avoidance;
+            window.cwnd = window.cwnd.max(before.cwnd);
+            window.ssthresh = window.ssthresh.max(before.ssthresh);
+        }
+    }
+
+    /// Keeps a window for some minutes if its use is paced (RFC 7661 section 4.4), and halves it otherwise with
+    /// each timeout that passes (RFC 2861). The threshold remembers it.
+    fn on_idle(&mut self, window: &mut Window, idle: &Idle) {
+        self.before = None;
+        self.avoidance.restart(false);
+        let halvings = if !idle.is_paced {
+            idle.time.as_nanos() / idle.rto.as_nanos().max(1)
+        } else {
+            u128::from(idle.time >= NON_VALIDATED_PERIOD)
+        };
+        if window.cwnd <= idle.initial || halvings == 0 {
+            return;
+        }
+        window.ssthresh = window.ssthresh.max(window.cwnd - window.cwnd / 4);
+        window.cwnd = window
+            .cwnd
+            .checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX))
+            .unwrap_or(0)
+            .max(idle.initial);
+    }
+
+    fn save(&self) -> Saved {
+        self.avoidance.save()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reno::Reno;
+    use super::*;
+
+    const MSS: u32 = 1_460;
+    const RTO: Duration = Duration::from_millis(200);
+
+    fn after_idle(time: Duration, is_paced: bool) -> Window {
+        let mut algorithm = WindowBased::<Reno>::new(&Start::default());
+        let mut window = Window {
+            cwnd: 100 * MSS,
+            ssthresh: 50 * MSS,
+        };
+        algorithm.on_idle(&mut window, &Idle::new(time, RTO, 10 * MSS, is_paced));
+        window
+    }
+
+    #[test]
+    fn rfc2861_3_1_the_window_halves_with_each_timeout_of_idle_time() {
+        for (timeouts, cwnd) in [(1, 50), (2, 25), (3, 12), (4, 10), (1_000, 10)] {
+            let window = after_idle(RTO * timeouts, false);
+            assert_eq!(window.cwnd / MSS, cwnd, "{timeouts}");
+            assert_eq!(window.ssthresh, 75 * MSS);
+        }
+    }
+
+    #[test]
+    fn rfc7661_4_4_a_paced_sender_keeps_the_window_for_five_minutes() {
+        let kept = after_idle(Duration::from_secs(299), true);
+        assert_eq!((kept.cwnd, kept.ssthresh), (100 * MSS, 50 * MSS));
+        let over = after_idle(Duration::from_secs(300), true);
+        assert_eq!((over.cwnd, over.ssthresh), (50 * MSS, 75 * MSS));
+    }
+}
