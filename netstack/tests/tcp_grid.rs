@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cell::{Bottleneck, Outcome, Path};
 use netstack::base::Config;
+use netstack::tcp::Algorithm;
 
 const MIB: u64 = 1 << 20;
 
@@ -100,4 +101,80 @@ fn a_bottleneck_is_filled() {
         );
         assert_eq!(outcome.info.timeouts, 0);
     }
+}
+
+fn run_with(algorithm: Algorithm, path: &Path, most_bytes: u64) -> Outcome {
+    let mut config = Config::default();
+    config.tcp.congestion = algorithm;
+    cell::run(path, &config, 1, Duration::from_secs(30), most_bytes)
+}
+
+#[test]
+fn bbr_is_ten_times_as_fast_as_cubic_on_a_long_path_that_loses() {
+    let path = lossy(300_000, 10_000);
+    let bbr = run_with(Algorithm::BBR, &path, 32 * MIB);
+    let cubic = run_with(Algorithm::CUBIC, &path, 32 * MIB);
+    let ratio = bbr.megabits_per_second / cubic.megabits_per_second;
+    assert!(ratio >= 10.0, "{ratio:.1}");
+}
+
+#[test]
+fn bbr_fills_a_bottleneck_and_undoes_nothing_where_nothing_is_reordered() {
+    for queue_tenths in [5, 10, 40] {
+        let path = Path {
+            bottleneck: Some(Bottleneck {
+                bits_per_second: 10_000_000,
+                queue_tenths,
+            }),
+            ..lossy(20_000, 1_000)
+        };
+        let outcome = run_with(Algorithm::BBR, &path, 16 * MIB);
+        let rate = outcome.megabits_per_second;
+        assert!(rate > 9.0, "queue {queue_tenths}: {rate:.2}");
+        assert_eq!(outcome.info.timeouts, 0);
+    }
+    let outcome = run_with(Algorithm::BBR, &lossy(20_000, 10_000), 16 * MIB);
+    assert_eq!(outcome.info.undone, 0, "copies of an earlier recovery");
+}
+
+#[test]
+fn pacing_costs_nothing_on_a_path_that_has_no_queue_of_its_own() {
+    for tso in [false, true] {
+        let path = Path {
+            tso,
+            ..lossy(100, 0)
+        };
+        let rate = |pacing| {
+            let mut config = Config::default();
+            config.tcp.pacing = pacing;
+            let time = Duration::from_secs(30);
+            cell::run(&path, &config, 1, time, 32 * MIB).megabits_per_second
+        };
+        assert_eq!(rate(true), rate(false), "tso {tso}");
+        let bbr = run_with(Algorithm::BBR, &path, 32 * MIB).megabits_per_second;
+        let share = bbr / rate(false);
+        assert!(share > 0.95, "BBR, tso {tso}: {share:.2}");
+    }
+}
+
+#[test]
+fn paced_windows_fit_into_a_short_queue() {
+    let path = Path {
+        bottleneck: Some(Bottleneck {
+            bits_per_second: 10_000_000,
+            queue_tenths: 1,
+        }),
+        ..lossy(20_000, 0)
+    };
+    let rate = run_with(Algorithm::CUBIC, &path, 16 * MIB).megabits_per_second;
+    assert!(rate > 6.0, "{rate:.2}");
+}
+
+#[test]
+fn losses_on_a_short_path_are_repaired_without_the_retransmission_timer() {
+    let path = lossy(1_000, 30_000);
+    let outcome = run(&path, 8 * MIB);
+    assert_eq!(outcome.info.timeouts, 0);
+    let pause = outcome.longest_pause;
+    assert!(pause < Duration::from_millis(60), "{pause:?}");
 }

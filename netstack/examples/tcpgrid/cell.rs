@@ -11,7 +11,7 @@ use netstack::device::memory::{self, Impairment, LinkConfig, LinkDevice};
 use netstack::engine::sim::Simulation;
 use netstack::net::{Stack, TcpListener, TcpStream};
 use netstack::stack::Host;
-use netstack::tcp::TcpInfo;
+use netstack::tcp::{Algorithm, TcpInfo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Payload of a full segment: an MTU of 1,500 less the headers and the timestamps.
@@ -124,6 +124,68 @@ fn peer(sim: &mut Simulation, device: LinkDevice, number: u8, config: &Config) -
         place,
         address,
     }
+}
+
+/// Lets two connections with these algorithms share `path` for `time`; returns the goodput of each in its second
+/// half, in Mb/s.
+#[allow(
+    dead_code,
+    reason = "the test that shares this file measures one stream at a time"
+)]
+pub(crate) fn share(
+    path: &Path,
+    algorithms: [Algorithm; 2],
+    seed: u64,
+    time: Duration,
+) -> [f64; 2] {
+    const PORT: u16 = 4_000;
+    let (a, b) = memory::pair(&path.link(seed));
+    let mut sim = Simulation::new(Instant::from_millis(1_000));
+    let config = Config::default();
+    let a = peer(&mut sim, a, 1, &config);
+    let b = peer(&mut sim, b, 2, &config);
+    let mut counts = Vec::new();
+    for (number, algorithm) in algorithms.into_iter().enumerate() {
+        let to = SocketAddr::new(b.address, PORT + number as u16);
+        let listener = TcpListener::bind_now(&b.stack, to).expect("bind");
+        let received = Arc::new(AtomicU64::new(0));
+        counts.push(Arc::clone(&received));
+        sim.spawn(
+            b.place,
+            Box::pin(async move {
+                let Ok((mut stream, _)) = listener.accept().await else {
+                    return;
+                };
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok(len @ 1..) = stream.read(&mut buffer).await {
+                    received.fetch_add(len as u64, Ordering::Relaxed);
+                }
+            }),
+        );
+        let stack = a.stack.clone();
+        sim.spawn(
+            a.place,
+            Box::pin(async move {
+                let Ok(mut stream) = TcpStream::connect(&stack, to).await else {
+                    return;
+                };
+                stream.set_congestion(algorithm);
+                let data = vec![7; 1 << 16];
+                while stream.write_all(&data).await.is_ok() {}
+            }),
+        );
+    }
+    let half = sim.now() + time / 2;
+    sim.run_until(half, |_| false)
+        .expect("the simulation goes on");
+    let at_half: Vec<u64> = counts.iter().map(|c| c.load(Ordering::Relaxed)).collect();
+    sim.run_until(half + time / 2, |_| false)
+        .expect("the simulation goes on");
+    let rate = |number: usize| {
+        let bytes = counts[number].load(Ordering::Relaxed) - at_half[number];
+        bytes as f64 * 8.0 / 1e6 / (time / 2).as_secs_f64()
+    };
+    [rate(0), rate(1)]
 }
 
 /// Sends over `path` until `most_bytes` have arrived or `time` has passed.

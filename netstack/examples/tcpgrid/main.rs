@@ -1,8 +1,8 @@
 //! Prints the goodput of one TCP stream over a grid of paths, on virtual time, as a table in Markdown.
 //!
 //! The same seeds give the same numbers on every machine. Run it with
-//! `cargo run --release -p netstack --example tcpgrid`. An argument selects the sections whose title contains
-//! it.
+//! `cargo run --release -p netstack --example tcpgrid`. A first argument selects the sections whose title contains
+//! it, a second one the algorithms, separated by commas.
 
 mod cell;
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use cell::{Bottleneck, Path};
 use netstack::base::Config;
+use netstack::tcp::Algorithm;
 
 const SEEDS: u64 = 3;
 
@@ -20,6 +21,30 @@ fn micros(n: u64) -> Duration {
 /// The round trips of the grid, in microseconds.
 const RTTS: [u64; 5] = [100, 1_000, 20_000, 100_000, 300_000];
 const LOSSES: [u32; 5] = [0, 1_000, 10_000, 30_000, 100_000];
+
+/// Returns paths on which a packet is overtaken by that many that follow it.
+fn reordering_by_segments() -> Vec<(String, Path)> {
+    let segment = micros(1_200);
+    let mut rows = Vec::new();
+    for reorder_ppm in [10_000, 100_000] {
+        for segments in [1, 5, 20, 50] {
+            let percent = reorder_ppm / 10_000;
+            rows.push((
+                format!("{percent} % by {segments} segments"),
+                Path {
+                    reorder_ppm,
+                    reorder_by: segment * segments,
+                    bottleneck: Some(Bottleneck {
+                        bits_per_second: 10_000_000,
+                        queue_tenths: 20,
+                    }),
+                    ..Path::clean(micros(40_000))
+                },
+            ));
+        }
+    }
+    rows
+}
 
 fn sections() -> Vec<(&'static str, Vec<(String, Path)>)> {
     let named = |path: Path| (String::new(), path);
@@ -73,6 +98,7 @@ fn sections() -> Vec<(&'static str, Vec<(String, Path)>)> {
         }
     }
     sections.push(("Reordering, no rate limit", rows));
+    sections.push(("Reordering by segments, 10 Mb/s", reordering_by_segments()));
     for (title, bits_per_second) in [
         ("A bottleneck of 10 Mb/s", 10_000_000),
         ("A bottleneck of 1 Gb/s", 1_000_000_000),
@@ -105,49 +131,124 @@ fn time(path: &Path) -> Duration {
     (path.rtt * 400).clamp(Duration::from_secs(10), Duration::from_secs(60))
 }
 
-fn main() {
-    let only = std::env::args().nth(1).unwrap_or_default();
+/// Means over the seeds.
+struct Mean {
+    megabits_per_second: f64,
+    timeouts: f64,
+    resent: f64,
+    undone: f64,
+    longest_pause: Duration,
+}
+
+fn measure(path: &Path, algorithm: Algorithm) -> Mean {
+    let mut config = Config::default();
+    config.tcp.congestion = algorithm;
+    let outcomes: Vec<_> = (1..=SEEDS)
+        .map(|seed| cell::run(path, &config, seed, time(path), 32 << 20))
+        .collect();
+    let mean = |f: &dyn Fn(&cell::Outcome) -> f64| {
+        outcomes.iter().map(f).sum::<f64>() / outcomes.len() as f64
+    };
+    Mean {
+        megabits_per_second: mean(&|o| o.megabits_per_second),
+        timeouts: mean(&|o| f64::from(o.info.timeouts)),
+        resent: mean(&|o| f64::from(o.info.retransmits)),
+        undone: mean(&|o| f64::from(o.info.undone)),
+        longest_pause: outcomes
+            .iter()
+            .map(|o| o.longest_pause)
+            .max()
+            .unwrap_or_default(),
+    }
+}
+
+fn print_row(name: &str, path: &Path, algorithms: &[Algorithm]) {
     let config = Config::default();
     let window = config.tcp.send_buffer.min(config.tcp.recv_buffer_max) as f64;
+    let bound = path.bound(window);
+    let loss = f64::from(path.loss_ppm) / 1e4;
+    let burst = if path.burst_ppm > 0 { ", bursts" } else { "" };
+    print!("| {:?} | {loss}{burst} | {name} | {bound:.1} |", path.rtt);
+    for &algorithm in algorithms {
+        let mean = measure(path, algorithm);
+        print!(
+            " {:.1} | {:.2} | {:.0}, {:.0}, {:.0}, {:.1?} |",
+            mean.megabits_per_second,
+            mean.megabits_per_second / bound,
+            mean.timeouts,
+            mean.resent,
+            mean.undone,
+            mean.longest_pause,
+        );
+    }
+    println!();
+}
+
+/// Prints how two flows share a bottleneck.
+fn print_fairness() {
+    println!("\n### Two flows over one bottleneck, one BDP of queue unless said\n");
+    println!("| rate | RTT | queue | flows | Mb/s | ratio |");
+    println!("|--:|--:|--:|---|--:|--:|");
+    let pairs = [
+        [Algorithm::CUBIC, Algorithm::CUBIC],
+        [Algorithm::NEW_RENO, Algorithm::CUBIC],
+        [Algorithm::BBR, Algorithm::CUBIC],
+        [Algorithm::BBR, Algorithm::BBR],
+    ];
+    for (bits_per_second, millis, queue_tenths) in [
+        (10_000_000, 20, 10),
+        (10_000_000, 20, 40),
+        (50_000_000, 20, 10),
+        (50_000_000, 100, 10),
+    ] {
+        for pair in pairs {
+            let path = Path {
+                bottleneck: Some(Bottleneck {
+                    bits_per_second,
+                    queue_tenths,
+                }),
+                ..Path::clean(micros(millis * 1_000))
+            };
+            let [one, other] = cell::share(&path, pair, 1, Duration::from_secs(120));
+            println!(
+                "| {} Mb/s | {millis}ms | {:.1} | {}, {} | {one:.1}, {other:.1} | {:.2} |",
+                bits_per_second / 1_000_000,
+                queue_tenths as f64 / 10.0,
+                pair[0],
+                pair[1],
+                one / other,
+            );
+        }
+    }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+
+    let only = arguments.next().unwrap_or_default();
+    let algorithms: Vec<Algorithm> = match arguments.next() {
+        Some(names) => names
+            .split(',')
+            .map(|name| name.parse().expect("cubic, newreno or bbr"))
+            .collect(),
+        None => Algorithm::ALL.to_vec(),
+    };
     for (title, rows) in sections() {
         if !title.contains(&only) {
             continue;
         }
         println!("\n### {title}\n");
-        println!(
-            "| RTT | loss % | path | Mb/s | bound | share | timeouts | recoveries | resent | undone | longest pause |"
-        );
-        println!("|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|");
-        for (name, path) in rows {
-            let outcomes: Vec<_> = (1..=SEEDS)
-                .map(|seed| cell::run(&path, &config, seed, time(&path), 32 << 20))
-                .collect();
-            let mean = |f: &dyn Fn(&cell::Outcome) -> f64| {
-                outcomes.iter().map(f).sum::<f64>() / outcomes.len() as f64
-            };
-            let rate = mean(&|o| o.megabits_per_second);
-            let bound = path.bound(window);
-            let pause = outcomes
-                .iter()
-                .map(|o| o.longest_pause)
-                .max()
-                .unwrap_or_default();
-            let loss = f64::from(path.loss_ppm) / 1e4;
-            let burst = if path.burst_ppm > 0 { ", bursts" } else { "" };
-            let (share, bound) = if bound.is_finite() {
-                (format!("{:.2}", rate / bound), format!("{bound:.1}"))
-            } else {
-                ("–".into(), "–".into())
-            };
-            println!(
-                "| {:?} | {loss}{burst} | {name} | {rate:.1} | {bound} | {share} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1?} |",
-                path.rtt,
-                mean(&|o| f64::from(o.info.timeouts)),
-                mean(&|o| f64::from(o.info.recoveries)),
-                mean(&|o| f64::from(o.info.retransmits)),
-                mean(&|o| f64::from(o.info.undone)),
-                pause,
-            );
+        print!("| RTT | loss % | path | bound |");
+        for algorithm in &algorithms {
+            print!(" {algorithm} | share | timeouts, resent, undone, longest pause |");
         }
+        print!("\n|--:|--:|---|--:|");
+        println!("{}", "--:|--:|--:|".repeat(algorithms.len()));
+        for (name, path) in rows {
+            print_row(&name, &path, &algorithms);
+        }
+    }
+    if "Two flows".contains(&only) {
+        print_fairness();
     }
 }
