@@ -82,6 +82,11 @@ impl Namespace {
         })
     }
 
+    /// Gives `addresses` to the link `name` of this namespace, and brings it up.
+    pub fn up(&self, name: &str, addresses: &[(IpAddr, u8)]) -> Result<()> {
+        self.run(|| netlink(async |handle| link_up(&handle, name, Some(addresses)).await))?
+    }
+
     /// Joins this namespace and `other` by a veth pair, given the name and addresses of each end.
     pub fn veth(
         &self,

@@ -1,0 +1,159 @@
+//! Compares the stack with Linux over the same emulated path: goodput of one TCP stream from Linux to Linux, from the
+//! stack to Linux, and from Linux to the stack, with the same congestion control, in one run.
+//!
+//! A relay carries the packets, delays them, limits their rate and loses some. Two of its ends are kernels, each in a
+//! network namespace behind a TUN device; two are stacks in this process behind packet channels. Every run uses the same
+//! relay, so what it costs is the same for all.
+//!
+//! ```text
+//!   Linux 10.9.0.1 ──┐             ┌── Linux 10.9.0.2
+//!                    ├──> relay ──>┤        data
+//!   stack 10.9.0.3 ──┘             └── stack 10.9.0.4
+//! ```
+//!
+//! Run it as root, or as root of a user namespace: `cargo run --release -p benches --bin tcppath`.
+
+mod relay;
+mod runs;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+
+use relay::PathSpec;
+use runs::{Algorithm, Host, World};
+
+/// Compares the stack with Linux over emulated paths.
+#[derive(Parser)]
+struct Options {
+    /// Seconds of each run.
+    #[arg(long, default_value_t = 6.0)]
+    seconds: f64,
+    /// Seeds of each cell; the median of the runs counts.
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Only paths whose description contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Only these algorithms.
+    #[arg(long, value_delimiter = ',', default_value = "cubic,bbr")]
+    algorithms: Vec<Algorithm>,
+    /// Share a bottleneck between the stack and Linux instead.
+    #[arg(long)]
+    fairness: bool,
+}
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// The paths: a part of the grid that a relay can carry in real time.
+fn paths() -> Vec<PathSpec> {
+    let mut paths = Vec::new();
+    let rates = [10_000_000, 100_000_000];
+    for bits_per_second in rates {
+        for rtt in [millis(2), millis(20), millis(100)] {
+            for loss_ppm in [0, 1_000, 10_000, 30_000, 100_000] {
+                paths.push(PathSpec {
+                    rtt,
+                    bits_per_second,
+                    loss_ppm,
+                    ..PathSpec::default()
+                });
+            }
+        }
+    }
+    for queue_tenths in [1, 5, 40] {
+        paths.push(PathSpec {
+            bits_per_second: 10_000_000,
+            queue_tenths,
+            ..PathSpec::default()
+        });
+    }
+    for (reorder_ppm, quarters) in [(10_000, 1), (10_000, 4), (100_000, 1), (100_000, 4)] {
+        paths.push(PathSpec {
+            bits_per_second: 100_000_000,
+            reorder_ppm,
+            reorder_by: millis(20) * quarters / 4,
+            ..PathSpec::default()
+        });
+    }
+    paths.push(PathSpec {
+        rtt: millis(300),
+        bits_per_second: 50_000_000,
+        loss_ppm: 10_000,
+        ..PathSpec::default()
+    });
+    paths
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn compare(world: &World, options: &Options) -> Result<()> {
+    let time = Duration::from_secs_f64(options.seconds);
+    println!("| path | algorithm | Linux, Mb/s | we send | ratio | we receive | ratio |");
+    println!("|---|---|--:|--:|--:|--:|--:|");
+    for path in paths() {
+        if !path.to_string().contains(&options.only) {
+            continue;
+        }
+        for &algorithm in &options.algorithms {
+            let goodput = |from, to| -> Result<f64> {
+                let runs = (1..=options.seeds)
+                    .map(|seed| world.stream(&path, seed, from, to, algorithm, time))
+                    .collect::<Result<Vec<_>>>()?;
+                Ok(median(runs))
+            };
+            let linux = goodput(Host::Linux, Host::Linux)?;
+            let sent = goodput(Host::Stack, Host::Linux)?;
+            let received = goodput(Host::Linux, Host::Stack)?;
+            println!(
+                "| {path} | {algorithm} | {linux:.2} | {sent:.2} | {:.2} | {received:.2} | {:.2} |",
+                sent / linux,
+                received / linux
+            );
+        }
+    }
+    Ok(())
+}
+
+fn compare_shares(world: &World, options: &Options) -> Result<()> {
+    let time = Duration::from_secs_f64(options.seconds);
+    println!("| path | ours, Linux's | ours, Mb/s | Linux's, Mb/s | ratio |");
+    println!("|---|---|--:|--:|--:|");
+    for (bits_per_second, rtt, queue_tenths) in [
+        (10_000_000, millis(20), 10),
+        (10_000_000, millis(20), 40),
+        (50_000_000, millis(20), 10),
+        (20_000_000, millis(100), 10),
+    ] {
+        let path = PathSpec {
+            rtt,
+            bits_per_second,
+            queue_tenths,
+            ..PathSpec::default()
+        };
+        for &algorithm in &options.algorithms {
+            let [ours, theirs] = world.share(&path, [algorithm, Algorithm::Cubic], time)?;
+            println!(
+                "| {path} | {algorithm}, cubic | {ours:.2} | {theirs:.2} | {:.2} |",
+                ours / theirs
+            );
+        }
+    }
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let world = World::new()?;
+    if options.fairness {
+        compare_shares(&world, &options)
+    } else {
+        compare(&world, &options)
+    }
+}
