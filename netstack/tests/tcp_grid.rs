@@ -178,3 +178,18 @@ fn losses_on_a_short_path_are_repaired_without_the_retransmission_timer() {
     let pause = outcome.longest_pause;
     assert!(pause < Duration::from_millis(60), "{pause:?}");
 }
+
+#[test]
+fn a_second_connection_begins_where_the_first_one_had_to_slow_down() {
+    let path = Path {
+        bottleneck: Some(Bottleneck {
+            bits_per_second: 10_000_000,
+            queue_tenths: 10,
+        }),
+        ..lossy(20_000, 0)
+    };
+    // The first one loses something; the second one sends too little for that.
+    let thresholds = cell::thresholds_of_two(&path, [4 << 20, 20_000]);
+    assert_eq!(thresholds.len(), 2);
+    assert!(thresholds.iter().all(|t| *t < 1 << 20), "{thresholds:?}");
+}

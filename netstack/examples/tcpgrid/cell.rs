@@ -188,6 +188,50 @@ pub(crate) fn share(
     [rate(0), rate(1)]
 }
 
+/// Sends over each of two connections that many bytes, one after the other; returns their slow start thresholds when
+/// everything was written.
+#[allow(dead_code, reason = "only the test that shares this file asks")]
+pub(crate) fn thresholds_of_two(path: &Path, bytes: [usize; 2]) -> Vec<u32> {
+    const PORT: u16 = 4_000;
+    let (a, b) = memory::pair(&path.link(1));
+    let mut sim = Simulation::new(Instant::from_millis(1_000));
+    let config = Config::default();
+    let a = peer(&mut sim, a, 1, &config);
+    let b = peer(&mut sim, b, 2, &config);
+    let to = SocketAddr::new(b.address, PORT);
+    let listener = TcpListener::bind_now(&b.stack, to).expect("bind");
+    sim.spawn(
+        b.place,
+        Box::pin(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok(1..) = stream.read(&mut buffer).await {}
+            }
+        }),
+    );
+    let (report, thresholds) = std::sync::mpsc::channel();
+    let stack = a.stack.clone();
+    sim.spawn(
+        a.place,
+        Box::pin(async move {
+            for bytes in bytes {
+                let Ok(mut stream) = TcpStream::connect(&stack, to).await else {
+                    return;
+                };
+                let data = vec![7; bytes];
+                let _ = stream.write_all(&data).await;
+                let _ = report.send(stream.info().ssthresh);
+                let _ = stream.shutdown().await;
+                let _ = stream.read(&mut [0]).await;
+            }
+        }),
+    );
+    let limit = sim.now() + Duration::from_secs(60);
+    sim.run_until(limit, |_| false)
+        .expect("the simulation goes on");
+    thresholds.try_iter().collect()
+}
+
 /// Sends over `path` until `most_bytes` have arrived or `time` has passed.
 pub(crate) fn run(
     path: &Path,

@@ -141,6 +141,8 @@ pub struct TcpConfig {
     pub initial_window_segments: u32,
     /// The congestion control algorithm, unless a listener or a socket chooses another one.
     pub congestion: Algorithm,
+    /// Begin with what earlier connections to the same host found out about the path (RFC 9040).
+    pub path_metrics: bool,
     /// Spread what is sent over the round trip, instead of sending it in bursts. Algorithms with a rate of
     /// their own always do.
     pub pacing: bool,
@@ -179,6 +181,7 @@ impl Default for TcpConfig {
             window_scaling: true,
             initial_window_segments: 10,
             congestion: Algorithm::default(),
+            path_metrics: true,
             pacing: true,
             max_reassembly_ranges: 512,
             backlog: 1_024,

@@ -16,7 +16,7 @@ use crate::base::counters::{Counter, DropReason};
 use crate::base::{Counters, Instant, Rng};
 use crate::demux::FlowKey;
 use crate::ip::fragment::Identification;
-use crate::tcp::HalfOpen;
+use crate::tcp::{HalfOpen, MetricsCache};
 
 /// The state that one worker has to itself: no lock, no sharing.
 pub struct WorkerState {
@@ -37,6 +37,8 @@ pub struct WorkerState {
     pub(crate) resend: Vec<(FlowKey, HalfOpen)>,
     /// What it saw last in a full table of connections.
     pub(crate) crowd: Crowd,
+    /// What its connections found out about their paths.
+    pub(in crate::stack) metrics: MetricsCache,
     /// Its connections that hold memory.
     pub(in crate::stack) holders: Holders,
 }
@@ -47,8 +49,10 @@ impl WorkerState {
         let mut seed = host.seed;
         seed[0] ^= index as u8 + 1;
         seed[1] ^= (index >> 8) as u8;
+        let mut rng = Rng::from_seed(seed);
         Self {
             index,
+            metrics: MetricsCache::new(rng.u64()),
             counters: Arc::clone(&host.workers[index].counters),
             work: Worklist {
                 tasks: TaskWork {
@@ -59,7 +63,7 @@ impl WorkerState {
             },
             addressing_version: host.ip.addressing.version(),
             addressing: host.ip.addressing.get(),
-            rng: Rng::from_seed(seed),
+            rng,
             alarms: Alarms::default(),
             resend: Vec::new(),
             crowd: Crowd::default(),

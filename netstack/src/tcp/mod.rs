@@ -68,6 +68,7 @@
 //! | an idle connection gives its memory back | `rest` |
 //! | what a connection gives up when memory is short | `memory` |
 //! | ICMP errors, path MTU | `icmp_error` |
+//! | what is remembered of a path for the next connection | `metrics` |
 
 mod cc;
 mod context;
@@ -79,6 +80,7 @@ mod input;
 mod invariants;
 mod isn;
 mod memory;
+mod metrics;
 mod outcome;
 mod output;
 mod phase;
@@ -110,6 +112,7 @@ pub use context::Context;
 pub use event::{Event, LossRule, Recovery, Subscriber, WindowChange};
 pub use handshake::{Answer, COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, Step};
 pub use isn::IsnGenerator;
+pub use metrics::{MetricsCache, PathMetrics};
 pub use outcome::{
     IcmpError, Losses, Readiness, SegmentOutcome, State, TcpError, TcpInfo, Unreachable,
 };

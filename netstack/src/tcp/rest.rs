@@ -112,6 +112,7 @@ impl Resting {
             // Empty: an idle connection keeps no memory from others.
             account: _,
             awake_since: _,
+            wants_path_metrics: _,
         } = tcb;
         Self {
             cfg,
@@ -170,6 +171,7 @@ impl Resting {
             deliver_to: self.una,
             account: Account::default(),
             awake_since: None,
+            wants_path_metrics: false,
             cfg: self.cfg,
             settings: self.settings,
             agreed: self.agreed,

@@ -137,6 +137,8 @@ pub(super) struct Tcb {
     pub(super) account: Account,
     /// The first turn since the connection was made, or since it rested.
     pub(super) awake_since: Option<Instant>,
+    /// It has sent nothing yet, and may adopt what is known of the path.
+    pub(super) wants_path_metrics: bool,
 }
 
 /// Returns the initial congestion window (RFC 6928; one segment if a SYN was lost, RFC 5681).
@@ -241,6 +243,7 @@ impl Tcb {
             stats: Stats::default(),
             account: Account::default(),
             awake_since: None,
+            wants_path_metrics: true,
             cfg,
         };
         tcb.arm_keepalive(now);

@@ -55,6 +55,7 @@ limits! {
         window_scaling: Switch,
         initial_window_segments: Whole<u32>,
         congestion: Congestion,
+        path_metrics: Switch,
         pacing: Switch,
         max_reassembly_ranges: Whole<usize>,
         backlog: Whole<usize>,

@@ -46,6 +46,11 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
             traffic_class: state.traffic_class,
             ..params
         };
+        if state.tcp.wants_path_metrics() {
+            state
+                .tcp
+                .adopt_path_metrics(worker.metrics.get(remote, now));
+        }
         let before = state.tcp.losses();
         let mut more = true;
         for _ in 0..SEGMENTS_PER_DRIVE {
@@ -61,8 +66,14 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         worker.holders.note(connection, state, now);
         let events = &mut worker.work.events;
         let mut log = EventLog::new(&host.subscription, connection.flow, events);
+        let found = state.tcp.path_metrics();
         let retired = state.tcp.retire(log.context(now));
         state.removed |= retired.is_some();
+        if let Some(found) = found
+            && (retired.is_some() || state.tcp.is_gone())
+        {
+            worker.metrics.note(remote, found, now);
+        }
         Driven {
             more,
             retired,

@@ -166,6 +166,20 @@ impl Controller {
         self.window.ssthresh
     }
 
+    /// Takes the threshold that an earlier connection found on this path for a hint: slow start ends there. One
+    /// below the initial window is none.
+    pub(super) fn expect_ssthresh(&mut self, ssthresh: u32) {
+        if self.window.ssthresh == MAX_CWND && ssthresh >= self.initial {
+            self.window.ssthresh = ssthresh.min(MAX_CWND);
+        }
+    }
+
+    /// Returns the threshold that losses, or HyStart++, found: at least half of the window that was reached.
+    pub(super) fn found_ssthresh(&self) -> Option<u32> {
+        let Window { cwnd, ssthresh } = self.window;
+        (ssthresh < MAX_CWND).then(|| ssthresh.max(cwnd / 2))
+    }
+
     /// Returns how many bytes may be sent now, with `pipe` bytes in flight.
     pub(super) fn room(&self, pipe: u32) -> u32 {
         self.prr

@@ -160,6 +160,11 @@ impl Inflight {
         self.reorder
     }
 
+    /// Notes that an earlier connection saw reordering on this path.
+    pub(crate) fn expect_reordering(&mut self) {
+        self.reorder.on_reordered();
+    }
+
     /// Creates the state after a rest, with nothing in flight.
     pub(crate) fn after_rest(una: SeqNum, sack: bool, reorder: Reordering) -> Self {
         Self {

@@ -150,3 +150,40 @@ fn a_socket_changes_its_algorithm_while_it_rests_and_while_it_sends() {
         assert_eq!(rig.tcp.congestion(), Some(algorithm));
     }
 }
+
+#[test]
+fn rfc9040_a_connection_begins_with_what_the_last_one_found() {
+    let mut first = Rig::established(with_sack());
+    assert_eq!(first.tcp.path_metrics(), None, "it sent nothing");
+    first.max_payload = 1_000;
+    first.send(40_000);
+    first.out();
+    first.recv(1, 10_001, ACK, b"");
+    first.out();
+    first.recv_sack(10_001, &[(11_001, 15_001)]);
+    first.out();
+    let found = first.tcp.path_metrics().expect("metrics");
+    let ssthresh = found.ssthresh.expect("a loss");
+    assert_eq!(ssthresh, first.tcp.info().ssthresh);
+
+    let mut second = Rig::established(with_sack());
+    assert!(second.tcp.wants_path_metrics());
+    second.tcp.adopt_path_metrics(Some(found));
+    assert_eq!(second.tcp.info().ssthresh, ssthresh);
+    // Once is enough, and what is below the initial window is no news.
+    second.tcp.adopt_path_metrics(None);
+    assert!(!second.tcp.wants_path_metrics());
+    let mut third = Rig::established(with_sack());
+    let tiny = crate::tcp::PathMetrics {
+        ssthresh: Some(2_000),
+        ..found
+    };
+    third.tcp.adopt_path_metrics(Some(tiny));
+    assert!(third.tcp.info().ssthresh > 1 << 20);
+    let mut without = Rig::established(TcpConfig {
+        path_metrics: false,
+        ..with_sack()
+    });
+    without.tcp.adopt_path_metrics(Some(found));
+    assert!(without.tcp.info().ssthresh > 1 << 20);
+}
