@@ -188,8 +188,8 @@ pub(crate) fn share(
     [rate(0), rate(1)]
 }
 
-/// Sends over each of two connections that many bytes, one after the other; returns their slow start thresholds when
-/// everything was written.
+/// Sends over each of two connections that many bytes, one after the other; returns their slow start thresholds at
+/// their ends.
 #[allow(dead_code, reason = "only the test that shares this file asks")]
 pub(crate) fn thresholds_of_two(path: &Path, bytes: [usize; 2]) -> Vec<u32> {
     const PORT: u16 = 4_000;
@@ -220,9 +220,9 @@ pub(crate) fn thresholds_of_two(path: &Path, bytes: [usize; 2]) -> Vec<u32> {
                 };
                 let data = vec![7; bytes];
                 let _ = stream.write_all(&data).await;
-                let _ = report.send(stream.info().ssthresh);
                 let _ = stream.shutdown().await;
                 let _ = stream.read(&mut [0]).await;
+                let _ = report.send(stream.info().ssthresh);
             }
         }),
     );

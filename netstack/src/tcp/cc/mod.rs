@@ -218,7 +218,7 @@ impl Controller {
     /// Returns the time for which the next segment must wait; `None` if it may leave now.
     pub(super) fn paced_until(&mut self, srtt: Option<Duration>, now: Instant) -> Option<Instant> {
         self.pacing_rate(srtt)?;
-        self.pacer.wait(now)
+        self.pacer.wait(srtt, now)
     }
 
     /// Notes that `len` bytes leave at `now`. `alone`: nothing was in flight.

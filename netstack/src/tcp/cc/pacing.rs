@@ -2,7 +2,7 @@
 //!
 //! A segment of `n` bytes at a rate of `r` takes `n / r`, and the next one leaves after that: it is due at
 //! `next`, and may leave a millisecond earlier. The wheel of timers ticks each millisecond, so what is due within a tick
-//! leaves together, and being late by a tick costs no rate.
+//! leaves together. Being late costs no rate, up to a quarter of the round trip: what was due meanwhile leaves then.
 //!
 //! ```text
 //!         quantum    quantum    quantum
@@ -19,8 +19,10 @@ use crate::base::Instant;
 
 /// Time whose worth leaves together, and a tick of the timers.
 const TICK: Duration = Duration::from_millis(1);
-/// Lateness of the timers that costs no rate: a tick, and the time to wake up.
-const MAX_LATENESS: Duration = Duration::from_micros(1_500);
+/// Lateness that costs no rate on any path: a tick, and the time to wake up.
+const LEAST_CREDIT: Duration = Duration::from_micros(1_500);
+/// Lateness that costs no rate on a path whose round trip is four times as long: a busy machine lets threads wait.
+const MOST_CREDIT: Duration = Duration::from_millis(10);
 /// Longest super-segment, in bytes.
 const MAX_QUANTUM: u32 = 64 << 10;
 
@@ -45,11 +47,11 @@ pub(super) struct Pacer {
 
 impl Pacer {
     /// Returns the time for which the next segment must wait; `None` if it may leave at `now`.
-    pub(super) fn wait(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn wait(&mut self, srtt: Option<Duration>, now: Instant) -> Option<Instant> {
         if now > self.looked_at {
             self.looked_at = now;
             let lateness = match core::mem::take(&mut self.waited) {
-                true => MAX_LATENESS,
+                true => (srtt.unwrap_or_default() / 4).clamp(LEAST_CREDIT, MOST_CREDIT),
                 false => Duration::ZERO,
             };
             self.next = self.next.max(before(now, lateness));
@@ -92,6 +94,7 @@ mod tests {
     const MSS: u32 = 1_000;
     /// A segment each millisecond.
     const RATE: u64 = 1_000_000;
+    const SRTT: Option<Duration> = Some(Duration::from_millis(20));
 
     fn micros(n: u64) -> Instant {
         Instant::from_micros(1_000_000 + n)
@@ -100,7 +103,7 @@ mod tests {
     /// Sends segments at `now` until one must wait; returns how many and until when.
     fn send(pacer: &mut Pacer, now: Instant) -> (u32, Instant) {
         for sent in 0.. {
-            if let Some(until) = pacer.wait(now) {
+            if let Some(until) = pacer.wait(SRTT, now) {
                 return (sent, until);
             }
             pacer.on_sent(MSS, RATE);
@@ -115,7 +118,7 @@ mod tests {
         assert_eq!(first, 2, "one, and one that is due within a tick");
         assert!(until >= micros(1_000) && until <= micros(2_000));
         let mut sent = 0;
-        for late in [0, 300, 900, 0, 1_000, 20] {
+        for late in [0, 300, 900, 0, 1_000, 4_900, 20] {
             let now = until + Duration::from_micros(late);
             let (count, next) = send(&mut pacer, now);
             sent += count;
@@ -132,7 +135,7 @@ mod tests {
         let mut pacer = Pacer::default();
         send(&mut pacer, micros(0));
         let (burst, _) = send(&mut pacer, micros(1_000_000));
-        assert!(burst <= 4, "{burst}");
+        assert!(burst <= 7, "a quarter of the round trip: {burst}");
     }
 
     #[test]
@@ -150,7 +153,7 @@ mod tests {
         for _ in 0..1_000 {
             // Up to a millisecond's worth ahead.
             let now = before(pacer.next, Duration::from_micros(950));
-            assert_eq!(pacer.wait(now), None);
+            assert_eq!(pacer.wait(Some(Duration::from_micros(50)), now), None);
             pacer.on_sent(MSS / 20, RATE);
         }
     }
