@@ -60,14 +60,14 @@ prop_compose! {
     fn options()(mss: Option<u16>, window_scale: Option<u8>, sack_permitted: bool,
                  stamps: Option<(u32, u32)>, sack in sack_blocks()) -> TcpOptions {
         let timestamps = stamps.map(|(val, ecr)| Timestamps { val, ecr });
-        TcpOptions { mss, window_scale, sack_permitted, timestamps, sack }
+        TcpOptions { mss, window_scale, sack_permitted, timestamps, sack, ..TcpOptions::default() }
     }
 }
 
 prop_compose! {
     fn tcp_header()((src_port, dst_port, seq, ack) in any::<(u16, u16, u32, u32)>(), flags: u8,
                     window: u16, urgent: u16, options in options()) -> TcpHeader {
-        let flags = TcpFlags::from_bits_retain(flags);
+        let flags = TcpFlags::from_bits_retain(flags.into());
         TcpHeader { src_port, dst_port, seq, ack, flags, window, urgent, options }
     }
 }

@@ -405,7 +405,7 @@ fn what_anybody_sends_in_a_handshake_neither_grows_nor_panics() {
             .collect();
         for _ in 0..2_000 {
             let peer = &mut peers[rng.below(30) as usize];
-            let flags = TcpFlags::from_bits_retain(rng.u32() as u8 & 0x17);
+            let flags = TcpFlags::from_bits_retain(rng.u32() as u16 & 0x17);
             let near = |rng: &mut Rng| rng.below(3).wrapping_sub(1);
             let mut sender = peer.clone();
             sender.seq = sender.seq.wrapping_add(near(&mut rng));

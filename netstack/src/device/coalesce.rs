@@ -36,10 +36,13 @@ struct Shape {
     payload_len: usize,
     /// It has PSH: nothing is merged behind it.
     push: bool,
+    /// The flags of ECN but AE.
+    ecn: TcpFlags,
 }
 
 impl Shape {
-    /// Returns the shape of a data segment without IP options, extension headers, or flags beyond ACK and PSH.
+    /// Returns the shape of a data segment without IP options, extension headers, or flags beyond ACK, PSH and those
+    /// of ECN.
     fn of(packet: &[u8]) -> Option<Self> {
         let (tcp_at, proto_at) = match packet.first()? {
             0x45 => (IPV4_LEN, 9),
@@ -60,8 +63,10 @@ impl Shape {
         };
         let tcp = packet.get(tcp_at..)?;
         let header_len = tcp_at + usize::from(tcp.get(12)? >> 4) * 4;
-        let flags = TcpFlags::from_bits_retain(*tcp.get(FLAGS_AT)?);
-        let plain = flags | TcpFlags::PSH == TcpFlags::ACK | TcpFlags::PSH;
+        let flags = TcpFlags::from_bits_retain((*tcp.get(FLAGS_AT)?).into());
+        // The flags of ECN must be those of the segments before; so RFC 9768 wants it.
+        let any = TcpFlags::PSH | TcpFlags::ECE | TcpFlags::CWR;
+        let plain = flags.difference(any) == TcpFlags::ACK;
         if !plain || total_len != packet.len() || header_len < tcp_at + TCP_LEN {
             return None;
         }
@@ -72,6 +77,7 @@ impl Shape {
             seq: u32::from_be_bytes(tcp.get(4..8)?.try_into().ok()?),
             payload_len,
             push: flags.contains(TcpFlags::PSH),
+            ecn: flags & (TcpFlags::ECE | TcpFlags::CWR),
         })
         .filter(|shape| shape.payload_len > 0)
     }
@@ -144,6 +150,7 @@ impl Train {
         let len = self.len + next.payload_len;
         let continues = (next.tcp_at, next.header_len) == (mine.tcp_at, mine.header_len)
             && next.seq == self.next_seq
+            && next.ecn == mine.ecn
             && next.payload_len <= mine.payload_len
             && len <= MAX_BYTES
             && same_flow(first, &packet, &mine)

@@ -35,7 +35,7 @@ fn packet(
     let tcp = &mut bytes[tcp_at..];
     tcp[..4].copy_from_slice(&[0x10, 1, 0x20, 2]);
     tcp[4..8].copy_from_slice(&seq.to_be_bytes());
-    (tcp[12], tcp[13]) = (0x80, flags.bits());
+    (tcp[12], tcp[13]) = (0x80, flags.bits() as u8);
     tcp[14..16].copy_from_slice(&[1, 0]);
     tcp[20..24].copy_from_slice(&[1, 1, 8, 10]);
     for (at, byte) in tcp[32..].iter_mut().enumerate() {

@@ -96,10 +96,10 @@ impl Template<'_> {
         seq.copy_from_slice(&first.wrapping_add(place.offset as u32).to_be_bytes());
         let flags = tcp.get_mut(FLAGS_AT)?;
         if !place.is_last {
-            *flags &= !(TcpFlags::PSH | TcpFlags::FIN).bits();
+            *flags &= !((TcpFlags::PSH | TcpFlags::FIN).bits() as u8);
         }
         if place.index > 0 {
-            *flags &= !TcpFlags::CWR.bits();
+            *flags &= !(TcpFlags::CWR.bits() as u8);
         }
         let field = tcp.get_mut(CHECKSUM_AT..CHECKSUM_AT + 2)?;
         field.copy_from_slice(&[0, 0]);
@@ -187,7 +187,7 @@ mod tests {
         tcp[..4].copy_from_slice(&[0x10, 0x01, 0x20, 0x02]);
         tcp[4..8].copy_from_slice(&0xffff_fff0_u32.to_be_bytes());
         tcp[12] = (HEADER_LEN as u8 / 4) << 4;
-        tcp[13] = flags.bits();
+        tcp[13] = flags.bits() as u8;
         // Two NOPs and a timestamp.
         tcp[20..24].copy_from_slice(&[1, 1, 8, 10]);
         let mut payload = Chunks::new();

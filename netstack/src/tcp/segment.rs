@@ -76,7 +76,7 @@ impl Segment {
         let segment = Self {
             seq: SeqNum(wire.seq.get()),
             ack: SeqNum(wire.ack.get()),
-            flags: TcpFlags::from_bits_retain(wire.flags),
+            flags: wire.control(),
             window: wire.window.get(),
             ecn,
             gso_size: packet.gso_size,
@@ -133,6 +133,15 @@ impl Segment {
     #[inline]
     pub fn payload(&self) -> &Payload {
         &self.payload
+    }
+
+    /// Returns what follows the SYN of the segment, which is known: payload and FIN.
+    pub(super) fn behind_syn(self) -> Self {
+        Self {
+            seq: self.seq + 1,
+            flags: self.flags.difference(TcpFlags::SYN),
+            ..self
+        }
     }
 
     /// Takes the payload out of the segment.

@@ -87,9 +87,10 @@ pub fn prepend_tcp<'a>(
             head_sum.add_u16(header.dst_port);
             head_sum.add_u32(header.seq);
             head_sum.add_u32(header.ack);
+            let (high, low) = header.flags.to_wire();
             head_sum.add_u16(u16::from_be_bytes([
-                (header_len as u8 / 4) << 4,
-                header.flags.bits(),
+                (header_len as u8 / 4) << 4 | high,
+                low,
             ]));
             head_sum.add_u16(header.window);
             head_sum.add_u16(header.urgent);

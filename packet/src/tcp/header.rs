@@ -7,9 +7,10 @@ use super::view::WireHeader;
 use super::{MAX_HEADER_LEN, MIN_HEADER_LEN};
 
 bitflags::bitflags! {
-    /// Control bits (RFC 9293 section 3.1, RFC 3168), as they are in the header's fourteenth byte.
+    /// Control bits (RFC 9293 section 3.1, RFC 3168, RFC 9768): those of the header's fourteenth byte, and the
+    /// last bit of the thirteenth.
     #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-    pub struct TcpFlags: u8 {
+    pub struct TcpFlags: u16 {
         /// The sender has no more data.
         const FIN = 0x01;
         /// Synchronise sequence numbers.
@@ -26,6 +27,17 @@ bitflags::bitflags! {
         const ECE = 0x40;
         /// The congestion window was reduced.
         const CWR = 0x80;
+        /// Accurate ECN; with CWR and ECE a field of three bits (RFC 9768 section 3.2.2).
+        const AE = 0x100;
+    }
+}
+
+impl TcpFlags {
+    /// Returns the part of the thirteenth byte and the fourteenth byte of a header.
+    #[inline]
+    pub(crate) fn to_wire(self) -> (u8, u8) {
+        let [high, low] = self.bits().to_be_bytes();
+        (high & 1, low)
     }
 }
 
@@ -67,13 +79,14 @@ impl TcpHeader {
         let Some(out) = out.get_mut(..len) else {
             return 0;
         };
+        let (high, low) = self.flags.to_wire();
         let fixed = WireHeader {
             src_port: self.src_port.into(),
             dst_port: self.dst_port.into(),
             seq: self.seq.into(),
             ack: self.ack.into(),
-            data_offset: (len as u8 / 4) << 4,
-            flags: self.flags.bits(),
+            data_offset: (len as u8 / 4) << 4 | high,
+            flags: low,
             window: self.window.into(),
             checksum: 0.into(),
             urgent: self.urgent.into(),

@@ -34,11 +34,13 @@
 
 mod header;
 mod options;
+mod rare;
 mod raw;
 mod view;
 
 pub use header::{TcpFlags, TcpHeader};
 pub use options::{SackBlocks, TcpOptions, Timestamps};
+pub use rare::{AccEcn, Authentication, FastOpen, UserTimeout};
 pub use raw::{TcpOption, TcpOptionIter, write_option};
 pub use view::{TcpParseError, TcpUnverified, TcpView, WireHeader};
 

@@ -1,7 +1,8 @@
 //! The options that connections use: MSS (RFC 9293), window scale and timestamps (RFC 7323), SACK
-//! (RFC 2018). [`TcpOptionIter`](super::TcpOptionIter) reads all others.
+//! (RFC 2018), and those of [`rare`](super::rare). [`TcpOptionIter`](super::TcpOptionIter) reads all others.
 
-use super::raw::{kind, next};
+use super::rare::{AccEcn, Authentication, FastOpen, UserTimeout};
+use super::raw::{TcpOption, kind, next};
 
 /// The timestamps option (RFC 7323 section 3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -92,6 +93,14 @@ pub struct TcpOptions {
     pub timestamps: Option<Timestamps>,
     /// SACK blocks (kind 5). Only as many are written as fit beside the other options.
     pub sack: SackBlocks,
+    /// User timeout (kind 28).
+    pub user_timeout: Option<UserTimeout>,
+    /// Fast Open (kind 34); only on a SYN.
+    pub fast_open: Option<FastOpen>,
+    /// Accurate ECN (kinds 172 and 174). Written only if it fits beside the other options.
+    pub acc_ecn: Option<AccEcn>,
+    /// Authentication (kind 29).
+    pub auth: Option<Authentication>,
 }
 
 /// Returns `true` if `len` is the length of a SACK option with one to four blocks, and `behind`, the
@@ -171,7 +180,10 @@ impl TcpOptions {
                 _ => {
                     let at = options.len() - rest.len();
                     match next(rest).map_err(|within| at + within)? {
-                        Some((_, behind)) => behind,
+                        Some((option, behind)) => {
+                            found.take_rare(option);
+                            behind
+                        }
                         None => return Ok(found),
                     }
                 }
@@ -179,16 +191,77 @@ impl TcpOptions {
         }
     }
 
+    /// Keeps an option that few segments carry.
+    fn take_rare(&mut self, option: TcpOption<'_>) {
+        match option {
+            TcpOption::UserTimeout { minutes, value } => {
+                self.user_timeout = Some(UserTimeout { minutes, value });
+            }
+            TcpOption::FastOpen(cookie) => self.fast_open = FastOpen::new(cookie),
+            TcpOption::AccEcn(counters) => self.acc_ecn = Some(counters),
+            TcpOption::Authentication {
+                key_id,
+                next_key_id,
+                code,
+            } => self.auth = Authentication::new(key_id, next_key_id, code),
+            _ => {}
+        }
+    }
+
     /// Returns the length of the options on the wire, in bytes: 0 to 40, a multiple of 4.
     #[inline]
     pub fn encoded_len(&self) -> usize {
         let fixed = self.fixed_len();
-        fixed + self.sack_len(fixed)
+        let fixed = fixed + self.sack_len(fixed);
+        fixed + self.acc_ecn_len(fixed)
     }
 
-    /// Returns the length of all options but SACK blocks, in bytes.
+    /// Returns the length of all options but SACK blocks and Accurate ECN, in bytes.
     #[inline]
     fn fixed_len(&self) -> usize {
+        let usual = self.usual_len();
+        let is_rare =
+            self.auth.is_some() || self.fast_open.is_some() || self.user_timeout.is_some();
+        if is_rare {
+            usual + self.rare_len(usual).iter().sum::<usize>()
+        } else {
+            usual
+        }
+    }
+
+    /// Returns the lengths of authentication, Fast Open and user timeout, with the no-operations in front of
+    /// them, beside `used` bytes; 0 for what does not fit.
+    fn rare_len(&self, used: usize) -> [usize; 3] {
+        let wanted = [
+            self.auth.map_or(0, |auth| auth.len().next_multiple_of(4)),
+            self.fast_open
+                .map_or(0, |cookie| cookie.len().next_multiple_of(4)),
+            self.user_timeout.map_or(0, |_| 4),
+        ];
+        let mut room = super::MAX_OPTIONS_LEN - used;
+        wanted.map(|len| {
+            let len = if len <= room { len } else { 0 };
+            room -= len;
+            len
+        })
+    }
+
+    /// Returns the length of the Accurate ECN option beside `used` bytes, with the no-operations in front of it.
+    #[inline]
+    fn acc_ecn_len(&self, used: usize) -> usize {
+        let Some(counters) = &self.acc_ecn else {
+            return 0;
+        };
+        let len = counters.len().next_multiple_of(4);
+        if used + len <= super::MAX_OPTIONS_LEN {
+            len
+        } else {
+            0
+        }
+    }
+
+    #[inline]
+    fn usual_len(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
         let scale = if self.window_scale.is_some() { 4 } else { 0 };
         // SACK permitted replaces the two no-operations in front of the timestamps.
@@ -248,13 +321,44 @@ impl TcpOptions {
         if let Some(shift) = self.window_scale {
             put(&[kind::NOP, kind::WINDOW_SCALE, 3, shift]);
         }
-        let count = self.sack_fitting(self.fixed_len());
+        let mut single = [0; super::MAX_OPTIONS_LEN];
+        let mut pad = |len: usize, option: TcpOption<'_>, put: &mut dyn FnMut(&[u8])| {
+            if len == 0 {
+                return;
+            }
+            let written = super::raw::write_option(option, &mut single).unwrap_or(0);
+            const NOPS: [u8; 4] = [kind::NOP; 4];
+            put(NOPS.get(..len.saturating_sub(written)).unwrap_or(&NOPS));
+            put(single.get(..written).unwrap_or(&[]));
+        };
+        if self.auth.is_some() || self.fast_open.is_some() || self.user_timeout.is_some() {
+            let [auth_len, cookie_len, timeout_len] = self.rare_len(self.usual_len());
+            if let Some(auth) = &self.auth {
+                pad(auth_len, auth.option(), &mut put);
+            }
+            if let Some(cookie) = &self.fast_open {
+                pad(cookie_len, TcpOption::FastOpen(cookie.cookie()), &mut put);
+            }
+            if let Some(UserTimeout { minutes, value }) = self.user_timeout {
+                pad(
+                    timeout_len,
+                    TcpOption::UserTimeout { minutes, value },
+                    &mut put,
+                );
+            }
+        }
+        let fixed = self.fixed_len();
+        let count = self.sack_fitting(fixed);
         if count > 0 {
             put(&[kind::NOP, kind::NOP, kind::SACK, 2 + 8 * count as u8]);
             for (left, right) in self.sack.as_slice().iter().take(count) {
                 put(&left.to_be_bytes());
                 put(&right.to_be_bytes());
             }
+        }
+        if let Some(counters) = self.acc_ecn {
+            let len = self.acc_ecn_len(fixed + self.sack_len(fixed));
+            pad(len, TcpOption::AccEcn(counters), &mut put);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reads and writes single TCP options (IANA "TCP Option Kind Numbers").
 
 use super::options::{SackBlocks, Timestamps};
+use super::rare::AccEcn;
 
 /// Option kinds.
 pub(super) mod kind {
@@ -15,6 +16,8 @@ pub(super) mod kind {
     pub(crate) const USER_TIMEOUT: u8 = 28;
     pub(crate) const AUTHENTICATION: u8 = 29;
     pub(crate) const FAST_OPEN: u8 = 34;
+    pub(crate) const ACC_ECN_0: u8 = 172;
+    pub(crate) const ACC_ECN_1: u8 = 174;
 }
 
 /// A TCP option.
@@ -42,6 +45,8 @@ pub enum TcpOption<'a> {
     },
     /// Fast Open: a request for a cookie (empty) or the cookie, 4 to 16 bytes (kind 34, RFC 7413).
     FastOpen(&'a [u8]),
+    /// Accurate ECN (kinds 172 and 174, RFC 9768).
+    AccEcn(AccEcn),
     /// MD5 signature, 16 bytes (kind 19, RFC 2385): recognised, not verified.
     Md5(&'a [u8]),
     /// Authentication (kind 29, RFC 5925): recognised, not verified.
@@ -162,6 +167,8 @@ pub(super) fn next(options: &[u8]) -> Result<Option<(TcpOption<'_>, &[u8])>, usi
         // (RFC 9293 section 3.1, MUST-6). Cookies are 4 to 16 bytes long, an even number (RFC 7413
         // section 4.1.1).
         (kind::FAST_OPEN, _) if data.is_empty() || is_cookie(data) => TcpOption::FastOpen(data),
+        (kind::ACC_ECN_0, _) => TcpOption::AccEcn(AccEcn::parse(false, data)),
+        (kind::ACC_ECN_1, _) => TcpOption::AccEcn(AccEcn::parse(true, data)),
         (kind::MD5, _) if data.len() == 16 => TcpOption::Md5(data),
         (kind::AUTHENTICATION, &[key_id, next_key_id, ref code @ ..]) => {
             TcpOption::Authentication {
@@ -241,6 +248,18 @@ pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
         TcpOption::FastOpen(cookie) => {
             put(&[kind::FAST_OPEN, option_len(cookie.len())?])?;
             put(cookie)?;
+        }
+        TcpOption::AccEcn(counters) => {
+            let kind = if counters.is_ect1_first() {
+                kind::ACC_ECN_1
+            } else {
+                kind::ACC_ECN_0
+            };
+            put(&[kind, counters.len() as u8])?;
+            for field in counters.fields() {
+                let [_, high, middle, low] = field.to_be_bytes();
+                put(&[high, middle, low])?;
+            }
         }
         TcpOption::Md5(digest) => {
             put(&[kind::MD5, option_len(digest.len())?])?;

@@ -24,7 +24,7 @@ use crate::checksum::{self, RxChecksum};
 /// +---------------------------------------------------------------+
 /// |                              ack                              |
 /// +-------+-------+---------------+-------------------------------+
-/// | offset|   0   |     flags     |            window             |
+/// | offset|  0  |AE|    flags     |            window             |
 /// +-------+-------+---------------+-------------------------------+
 /// |           checksum            |            urgent             |
 /// +-------------------------------+-------------------------------+
@@ -42,9 +42,9 @@ pub struct WireHeader {
     pub seq: U32,
     /// Acknowledgement number.
     pub ack: U32,
-    /// Header length in units of 4 bytes (high 4 bits), reserved bits.
+    /// Header length in units of 4 bytes (high 4 bits), reserved bits, AE.
     pub data_offset: u8,
-    /// Control bits.
+    /// Control bits but AE.
     pub flags: u8,
     /// Window.
     pub window: U16,
@@ -52,6 +52,14 @@ pub struct WireHeader {
     pub checksum: U16,
     /// Urgent pointer.
     pub urgent: U16,
+}
+
+impl WireHeader {
+    /// Returns the control bits.
+    #[inline]
+    pub fn control(&self) -> TcpFlags {
+        TcpFlags::from_bits_retain(u16::from_be_bytes([self.data_offset & 1, self.flags]))
+    }
 }
 
 /// The reason to discard a segment.
@@ -170,7 +178,7 @@ impl<'a> TcpView<'a> {
             dst_port: wire.dst_port.get(),
             seq: wire.seq.get(),
             ack: wire.ack.get(),
-            flags: TcpFlags::from_bits_retain(wire.flags),
+            flags: wire.control(),
             window: wire.window.get(),
             urgent: wire.urgent.get(),
             options: self.options,
