@@ -159,6 +159,19 @@ fn late_segments_are_answered_and_only_a_reset_in_place_ends_it() {
 }
 
 #[test]
+fn after_the_peers_reset_there_is_nothing_left_but_resets() {
+    let mut wire = Wire::new(Config::default());
+    let listener = bind(&wire);
+    let (mut peer, _stream) = close(&mut wire, &listener, 4_000, b"");
+    assert_eq!(wire.stack().time_waits(), 1);
+    assert!(wire.send(peer.packet(RST, b"")).is_empty());
+    assert_eq!(wire.stack().time_waits(), 0);
+    let answer = wire.send(peer.packet(FIN | ACK, b""));
+    assert_eq!(answer.len(), 1, "{answer:?}");
+    assert_eq!(answer[0].header.flags, RST);
+}
+
+#[test]
 fn a_newer_syn_opens_a_connection_in_its_place() {
     let mut wire = Wire::new(Config::default());
     let listener = bind(&wire);

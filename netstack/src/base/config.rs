@@ -105,6 +105,9 @@ pub struct TcpConfig {
     pub rto_max: Duration,
     /// Longest delay of an ACK (RFC 9293 section 3.8.6.3: less than 500 ms).
     pub delayed_ack: Duration,
+    /// ACKs that are sent at once, without delay, at the start of a connection and after a pause, so that the
+    /// sender's window grows; as on Linux.
+    pub quick_acks: u8,
     /// Retransmissions of a SYN or SYN-ACK before the connection is aborted.
     pub syn_retries: u8,
     /// Retransmissions of data before the connection is aborted (RFC 9293 section 3.8.3, R2).
@@ -126,6 +129,8 @@ pub struct TcpConfig {
     pub keepalive_interval: Duration,
     /// Unanswered probes before the connection is aborted.
     pub keepalive_probes: u8,
+    /// Tell the peer the user timeout, and follow the peer's unless a socket sets its own (RFC 5482).
+    pub user_timeout_option: bool,
     /// Use Nagle's algorithm unless a socket turns it off (RFC 9293 section 3.7.4).
     pub nagle: bool,
     /// Offer timestamps (RFC 7323).
@@ -135,6 +140,12 @@ pub struct TcpConfig {
     /// Find losses by time, and probe for those at the end of a flight (RACK-TLP, RFC 8985), where both
     /// sides agreed on selective acknowledgements.
     pub rack_tlp: bool,
+    /// Use explicit congestion notification (RFC 3168) with peers that offer it, and where `ecn_offer` is set.
+    pub ecn: bool,
+    /// Offer explicit congestion notification when connecting.
+    pub ecn_offer: bool,
+    /// Prefer accurate feedback (RFC 9768) to the classic one.
+    pub accurate_ecn: bool,
     /// Offer window scaling (RFC 7323).
     pub window_scaling: bool,
     /// Initial congestion window in segments (RFC 6928).
@@ -153,6 +164,8 @@ pub struct TcpConfig {
     pub backlog: usize,
     /// Smallest MSS that a peer may impose (CVE-2019-11479).
     pub min_mss: u16,
+    /// Largest MSS that is announced and used, for paths that carry less than their links say.
+    pub max_mss: u16,
 }
 
 impl Default for TcpConfig {
@@ -165,6 +178,7 @@ impl Default for TcpConfig {
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(120),
             delayed_ack: Duration::from_millis(40),
+            quick_acks: 16,
             syn_retries: 6,
             data_retries: 15,
             time_wait: Duration::from_secs(60),
@@ -174,10 +188,14 @@ impl Default for TcpConfig {
             keepalive_idle: None,
             keepalive_interval: Duration::from_secs(75),
             keepalive_probes: 9,
+            user_timeout_option: false,
             nagle: true,
             timestamps: true,
             sack: true,
             rack_tlp: true,
+            ecn: true,
+            ecn_offer: true,
+            accurate_ecn: true,
             window_scaling: true,
             initial_window_segments: 10,
             congestion: Algorithm::default(),
@@ -186,6 +204,7 @@ impl Default for TcpConfig {
             max_reassembly_ranges: 512,
             backlog: 1_024,
             min_mss: 88,
+            max_mss: u16::MAX,
         }
     }
 }

@@ -122,6 +122,15 @@ pub trait CongestionControl: fmt::Debug + Send {
     /// for all the losses of a flight, after [`on_lost`](Self::on_lost) for those known so far.
     fn on_loss(&mut self, window: &mut Window, loss: &Loss);
 
+    /// Returns true if the algorithm answers congestion marks. What is sent says that it may be marked only then.
+    fn answers_marks(&self) -> bool {
+        false
+    }
+
+    /// Handles congestion marks (RFC 3168), at most once a round trip, and not in one in which there was a loss. The
+    /// answer may be milder than that to a loss (RFC 8511).
+    fn on_marks(&mut self, _window: &mut Window, _loss: &Loss) {}
+
     /// Handles a retransmission timeout.
     fn on_timeout(&mut self, window: &mut Window, loss: &Loss);
 

@@ -70,6 +70,10 @@ fn check_sizes(config: &Config) -> Result<(), ConfigError> {
         let must = "set at most 1220, so that a peer of any IPv6 link can be heard";
         return Err(refused("tcp.min_mss", tcp.min_mss.into(), must));
     }
+    if tcp.max_mss < tcp.min_mss {
+        let must = "set it to tcp.min_mss at least";
+        return Err(refused("tcp.max_mss", tcp.max_mss.into(), must));
+    }
     if tcp.keepalive_probes == 0 {
         return Err(refused("tcp.keepalive_probes", 0, "set at least 1"));
     }
@@ -192,6 +196,7 @@ mod tests {
             }),
             ("tcp.min_mss", |c| c.tcp.min_mss = 0),
             ("tcp.min_mss", |c| c.tcp.min_mss = 9_000),
+            ("tcp.max_mss", |c| c.tcp.max_mss = 87),
             ("tcp.backlog", |c| c.tcp.backlog = 0),
         ];
         for (key, change) in changes {

@@ -162,6 +162,34 @@ impl TcpStream {
         Ok(())
     }
 
+    /// Sets the time between keepalive probes, and how many may remain unanswered before the connection is aborted
+    /// (RFC 9293 section 3.8.4).
+    ///
+    /// # Errors
+    /// `InvalidInput` if `interval` or `probes` is zero.
+    pub fn set_keepalive_probes(&self, interval: Duration, probes: u8) -> io::Result<()> {
+        if interval.is_zero() || probes == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "set_keepalive_probes: the interval and the number of probes must not be zero",
+            ));
+        }
+        self.handle().with_state(|state| {
+            state.tcp.set_keepalive_interval(interval);
+            state.tcp.set_keepalive_probes(probes);
+        });
+        Ok(())
+    }
+
+    /// Limits the segments that are sent to `mss` bytes, TCP options included; a smaller limit stays.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as other options do.
+    pub fn set_max_mss(&self, mss: u16) -> io::Result<()> {
+        self.handle().with_state(|state| state.tcp.set_max_mss(mss));
+        Ok(())
+    }
+
     /// Aborts the connection if the peer does not acknowledge within `timeout` what was written before; `None`:
     /// never for that reason. As on Linux (`TCP_USER_TIMEOUT`), it also ends a connection whose peer keeps its window
     /// closed and answers probes. The connection ends between one and two timeouts after the write.

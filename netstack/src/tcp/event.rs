@@ -71,6 +71,11 @@ pub enum Event {
         /// The cause.
         reason: WindowChange,
     },
+    /// The peer says that packets of ours were marked by congestion (RFC 3168, RFC 9768).
+    CongestionMarks {
+        /// Packets, as far as the feedback tells: classic feedback says only that there are some.
+        packets: u32,
+    },
     /// The peer's window became zero.
     PeerWindowClosed,
     /// The peer's window is no longer zero.
@@ -139,4 +144,6 @@ pub enum WindowChange {
     Undone,
     /// The connection was idle (RFC 5681 section 4.1).
     Idle,
+    /// Packets were marked by congestion (RFC 8511).
+    Marks,
 }

@@ -20,8 +20,8 @@ impl Tcp {
         let mss = mss.max(MIN_SEGMENT);
         let cx = &mut cx.into();
         self.checked(|tcp| match &mut tcp.stage {
-            Stage::SynSent(state) => state.opening.set_mss(mss),
-            Stage::SynReceived(state) => state.half.set_mss(mss),
+            Stage::SynSent(state) => state.opening.set_path_mss(mss),
+            Stage::SynReceived(state) => state.path_mss = state.path_mss.min(mss),
             Stage::Open(tcb) if mss < tcb.agreed.mss => {
                 tcb.agreed.mss = mss;
                 if tcb.phase.may_transmit() {

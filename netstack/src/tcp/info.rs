@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::ecn::EcnMode;
 use super::handshake::{SynReceived, SynSent};
 use super::outcome::{Losses, TcpInfo};
 use super::{Stage, Tcp};
@@ -50,6 +51,12 @@ impl Tcp {
             timeouts: 0,
             recoveries: 0,
             undone: 0,
+            ecn: EcnMode::Off,
+            received_ce: 0,
+            delivered_ce: 0,
+            delivered_ect0_bytes: 0,
+            delivered_ce_bytes: 0,
+            delivered_ect1_bytes: 0,
             out_of_order: 0,
             memory: self.pinned(),
         };
@@ -89,6 +96,13 @@ impl Tcp {
                 info.timeouts = tcb.stats.timeouts;
                 info.recoveries = tcb.stats.recoveries;
                 info.undone = tcb.stats.undone;
+                let (received, echoed) = tcb.ecn.counters();
+                info.ecn = tcb.ecn.mode();
+                info.received_ce = received.packets;
+                info.delivered_ce = echoed.packets;
+                info.delivered_ect0_bytes = echoed.ect0;
+                info.delivered_ce_bytes = echoed.ce;
+                info.delivered_ect1_bytes = echoed.ect1;
                 info.out_of_order = tcb
                     .assembler
                     .as_ref()

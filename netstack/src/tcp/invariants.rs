@@ -134,6 +134,7 @@ mod state {
             self.check_flags();
             self.check_timers();
             self.cc.check(self.payload_mss());
+            self.ecn.check();
             let rto = self.rto();
             assert!(self.cfg.rto_min.min(self.cfg.rto_initial) <= rto && rto <= self.cfg.rto_max);
         }
@@ -179,9 +180,7 @@ mod state {
             if let Some(fin_at) = self.fin_at {
                 assert!(fin_at.after(window.nxt) && fin_at.at_or_before(window.edge()));
             }
-            if let Some((left, right)) = self.dsack {
-                assert!(left.before(right), "an empty D-SACK block");
-            }
+            self.duplicates.check();
         }
 
         fn check_flags(&self) {

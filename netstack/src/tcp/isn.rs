@@ -49,12 +49,12 @@ impl IsnGenerator {
         SeqNum(clock.wrapping_add(hasher.finish() as u32))
     }
 
-    /// Returns the offset of the millisecond clock in timestamps sent to `remote`. It is the same
-    /// for all ports of a pair of addresses, so timestamps also order the connections that follow
-    /// one another in TIME-WAIT (RFC 6191), and it hides the uptime.
+    /// Returns the offset of the millisecond clock in the timestamps of a connection. It hides the uptime, and
+    /// tells nobody that two connections are of one host. The connections that follow one another on the same
+    /// ports have the same one, so that timestamps order them in TIME-WAIT (RFC 6191).
     pub fn ts_offset(&self, local: SocketAddr, remote: SocketAddr) -> u32 {
         let mut hasher = SipHasher13::new_with_key(&self.timestamp_key);
-        (local.ip(), remote.ip()).hash(&mut hasher);
+        (local, remote).hash(&mut hasher);
         hasher.finish() as u32
     }
 }
@@ -73,7 +73,8 @@ mod tests {
         let later = isns.isn(Instant::from_millis(1), local, remote);
         assert_eq!(later - first, 250);
         assert_ne!(first, isns.isn(Instant::ZERO, local, other));
-        assert_eq!(isns.ts_offset(local, remote), isns.ts_offset(local, other));
+        assert_eq!(isns.ts_offset(local, remote), isns.ts_offset(local, remote));
+        assert_ne!(isns.ts_offset(local, remote), isns.ts_offset(local, other));
         let secret = IsnGenerator::new(&mut Rng::from_u64(2));
         assert_ne!(first, secret.isn(Instant::ZERO, local, remote));
     }

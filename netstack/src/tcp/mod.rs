@@ -61,6 +61,7 @@
 //! | payload and the out-of-order queue | `input::data`, `recv::assembler` |
 //! | fast retransmit, limited transmit, SACK recovery | `send::inflight`, `reorder` |
 //! | congestion control | `cc` |
+//! | explicit congestion notification | `ecn` |
 //! | the Nagle algorithm, silly windows, zero window probes | `output::select` |
 //! | delayed ACKs, the rate limit of challenge ACKs | `output::delayed_ack` |
 //! | retransmission, persist and keepalive timers, the end of TIME-WAIT | `timeout` |
@@ -72,6 +73,7 @@
 
 mod cc;
 mod context;
+mod ecn;
 mod event;
 mod handshake;
 mod icmp_error;
@@ -109,6 +111,7 @@ pub use crate::base::congestion;
 pub use crate::base::congestion::Algorithm;
 pub use cc::UnknownAlgorithm;
 pub use context::Context;
+pub use ecn::EcnMode;
 pub use event::{Event, LossRule, Recovery, Subscriber, WindowChange};
 pub use handshake::{Answer, COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, Step};
 pub use isn::IsnGenerator;

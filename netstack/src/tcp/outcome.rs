@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::ecn::EcnMode;
 use super::segment::SegmentOut;
 use crate::base::DropReason;
 
@@ -183,6 +184,18 @@ pub struct TcpInfo {
     pub recoveries: u32,
     /// Spurious recoveries and timeouts, which were undone.
     pub undone: u32,
+    /// Language of the feedback about congestion marks.
+    pub ecn: EcnMode,
+    /// Packets that arrived with a congestion mark.
+    pub received_ce: u32,
+    /// Packets of ours that were marked, as far as the peer's feedback tells.
+    pub delivered_ce: u32,
+    /// Bytes of ours that arrived with ECT(0), with a mark and with ECT(1), if the peer's option tells.
+    pub delivered_ect0_bytes: u32,
+    /// See `delivered_ect0_bytes`.
+    pub delivered_ce_bytes: u32,
+    /// See `delivered_ect0_bytes`.
+    pub delivered_ect1_bytes: u32,
     /// Bytes received out of order that wait for a gap to close.
     pub out_of_order: u32,
     /// Memory for packets that the connection keeps others from using, in bytes.

@@ -14,9 +14,11 @@ use std::sync::Arc;
 use packet::buf::Account;
 
 use super::cc::RestingController;
+use super::ecn::RestingEcn;
 use super::outcome::Unreachable;
-use super::output::delayed_ack::{DelayedAck, ReplyLimit};
+use super::output::delayed_ack::{DelayedAck, PAUSE, ReplyLimit};
 use super::phase::Phase;
+use super::recv::dsack::Duplicates;
 use super::recv::ring::Ring;
 use super::recv::window::RecvWindow;
 use super::reorder::Reordering;
@@ -37,9 +39,12 @@ use crate::base::{Instant, TcpConfig};
 /// Idle time after which a connection rests: longer than the round trips of a conversation, and so short that of many
 /// connections that are opened and used one after the other only few are awake at a time.
 const REST_AFTER: Duration = Duration::from_millis(100);
+const _: () = assert!(REST_AFTER.as_millis() >= PAUSE.as_millis());
 
 /// Marks that a connection may have while it rests. All others stand for work.
-const KEPT: Flags = Flags::SENT.union(Flags::UNREAD_DROPPED);
+const KEPT: Flags = Flags::SENT
+    .union(Flags::UNREAD_DROPPED)
+    .union(Flags::INTERACTIVE);
 
 /// Holds the state that a connection keeps while it rests.
 #[derive(Clone, Debug)]
@@ -53,19 +58,16 @@ pub(super) struct Resting {
     peer: SendWindow,
     reorder: Reordering,
     cc: RestingController,
+    ecn: RestingEcn,
     rtt: RttEstimator,
     backoff: Backoff,
-    small_end: SeqNum,
     last_sent: Instant,
     window: RecvWindow,
     reply_limit: ReplyLimit,
-    last_ack_sent: SeqNum,
     last_heard: Instant,
     ts_offset: u32,
     ts_recent: u32,
-    ts_recent_at: Instant,
-    episode_ts: u32,
-    resent_ts: u32,
+    ts_recent_at_secs: u32,
     /// The keepalive timer.
     pub(super) life: Instant,
     pub(super) stats: Stats,
@@ -85,10 +87,11 @@ impl Resting {
             flight,
             peer,
             cc,
+            ecn,
             rtt,
             backoff,
             retries: _,
-            small_end,
+            small_end: _,
             last_sent,
             turn_flight: _,
             ring: _,
@@ -97,15 +100,15 @@ impl Resting {
             fin_at: _,
             ack: _,
             reply_limit,
-            dsack: _,
-            last_ack_sent,
+            duplicates: _,
+            last_ack_sent: _,
             last_heard,
             keepalives: _,
             ts_offset,
             ts_recent,
             ts_recent_at,
-            episode_ts,
-            resent_ts,
+            episode_at: _,
+            resent_at: _,
             timers,
             deliver_to: _,
             stats,
@@ -124,19 +127,16 @@ impl Resting {
             reorder: flight.reordering(),
             peer,
             cc: cc.rest(),
+            ecn: ecn.rest(),
             rtt,
             backoff,
-            small_end,
             last_sent,
             window,
             reply_limit,
-            last_ack_sent,
             last_heard,
             ts_offset,
             ts_recent,
-            ts_recent_at,
-            episode_ts,
-            resent_ts,
+            ts_recent_at_secs: (ts_recent_at.as_millis() / 1_000) as u32,
             life: timers.life,
             stats,
         }
@@ -162,7 +162,7 @@ impl Resting {
             assembler: None,
             fin_at: None,
             ack: DelayedAck::default(),
-            dsack: None,
+            duplicates: Duplicates::default(),
             keepalives: 0,
             timers: Timers {
                 life: self.life,
@@ -179,19 +179,22 @@ impl Resting {
             soft_error: self.soft_error,
             peer: self.peer,
             cc: self.cc.wake(self.settings.algorithm, start, pacing),
+            ecn: self.ecn.wake(self.una),
             rtt: self.rtt,
             backoff: self.backoff,
-            small_end: self.small_end,
+            // Everything is acknowledged, in both directions.
+            small_end: self.una,
+            last_ack_sent: self.window.nxt,
             last_sent: self.last_sent,
             window: self.window,
             reply_limit: self.reply_limit,
-            last_ack_sent: self.last_ack_sent,
             last_heard: self.last_heard,
             ts_offset: self.ts_offset,
             ts_recent: self.ts_recent,
-            ts_recent_at: self.ts_recent_at,
-            episode_ts: self.episode_ts,
-            resent_ts: self.resent_ts,
+            ts_recent_at: Instant::from_millis(u64::from(self.ts_recent_at_secs) * 1_000),
+            // Nothing is in flight that was sent before an earlier recovery.
+            episode_at: Instant::ZERO,
+            resent_at: Instant::ZERO,
             stats: self.stats,
         }
     }
@@ -214,7 +217,7 @@ impl Tcb {
             && self.assembler.is_none()
             && self.account.pinned() == 0
             && self.fin_at.is_none()
-            && self.dsack.is_none()
+            && self.duplicates.is_empty()
             && !self.ack.is_owed()
             && self.retries == 0
             && self.keepalives == 0

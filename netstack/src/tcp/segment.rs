@@ -104,6 +104,12 @@ impl Segment {
         self.flags.contains(flags)
     }
 
+    /// Returns the control bits.
+    #[inline]
+    pub(super) fn flags(&self) -> TcpFlags {
+        self.flags
+    }
+
     /// Returns the window field as on the wire, not scaled.
     #[inline]
     pub fn window(&self) -> u16 {
@@ -222,6 +228,8 @@ pub struct SegmentOut {
     pub payload: Chunks,
     /// Payload bytes of each wire segment, if `payload` is longer than that.
     pub mss: u16,
+    /// ECN bits of the IP header, of each wire segment.
+    pub ecn: u8,
 }
 
 /// Builds the reset that answers a segment for which there is no connection (RFC 9293 section

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::base::TcpConfig;
 use crate::base::congestion::Algorithm;
-use packet::tcp::TcpOptions;
+use packet::tcp::{TcpOptions, UserTimeout};
 
 /// Socket options; they are kept when the handshake ends.
 #[derive(Clone, Copy, Debug)]
@@ -12,48 +12,98 @@ pub(super) struct Settings {
     /// Nagle's algorithm is off.
     pub(super) nodelay: bool,
     pub(super) algorithm: Algorithm,
+    /// Unanswered keepalive probes before the connection is aborted.
+    pub(super) keepalive_probes: u8,
+    /// The user timeout follows the peer's (CHANGEABLE and ENABLED of RFC 5482 section 3).
+    follows_user_timeout: bool,
+    /// The user timeout is told to the peer (ENABLED).
+    pub(super) tells_user_timeout: bool,
     /// Idle time before keepalive probes, in milliseconds; zero: none.
     keepalive_millis: u32,
+    keepalive_interval_millis: u32,
     /// User timeout, in milliseconds; zero: none.
     user_timeout_millis: u32,
 }
 
-/// Returns a duration in milliseconds, rounded to what fits; zero for none.
-fn millis(time: Option<Duration>) -> u32 {
+/// Returns a time as milliseconds, at least one; zero stands for none.
+fn millis_of(time: Option<Duration>) -> u32 {
     time.map_or(0, |time| {
         u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
     })
 }
 
-/// Returns the duration that [`millis`] made a number of.
-fn duration(millis: u32) -> Option<Duration> {
+fn time_of(millis: u32) -> Option<Duration> {
     (millis > 0).then(|| Duration::from_millis(u64::from(millis)))
 }
+
+/// Bounds of a user timeout that a peer asks for (L_LIMIT and U_LIMIT of RFC 5482 section 3.1).
+const LEAST_USER_TIMEOUT: Duration = Duration::from_secs(100);
+const LARGEST_USER_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 
 impl Settings {
     pub(super) fn new(cfg: &TcpConfig) -> Self {
         Self {
             nodelay: !cfg.nagle,
             algorithm: cfg.congestion,
-            keepalive_millis: millis(cfg.keepalive_idle),
-            user_timeout_millis: millis(cfg.user_timeout),
+            keepalive_probes: cfg.keepalive_probes,
+            follows_user_timeout: cfg.user_timeout_option,
+            tells_user_timeout: cfg.user_timeout_option,
+            keepalive_millis: millis_of(cfg.keepalive_idle),
+            keepalive_interval_millis: millis_of(Some(cfg.keepalive_interval)),
+            user_timeout_millis: millis_of(cfg.user_timeout),
         }
     }
 
     pub(super) fn keepalive(&self) -> Option<Duration> {
-        duration(self.keepalive_millis)
+        time_of(self.keepalive_millis)
     }
 
     pub(super) fn set_keepalive(&mut self, idle: Option<Duration>) {
-        self.keepalive_millis = millis(idle);
+        self.keepalive_millis = millis_of(idle);
+    }
+
+    /// Returns the time between keepalive probes.
+    pub(super) fn keepalive_interval(&self) -> Duration {
+        Duration::from_millis(u64::from(self.keepalive_interval_millis))
+    }
+
+    pub(super) fn set_keepalive_interval(&mut self, interval: Duration) {
+        self.keepalive_interval_millis = millis_of(Some(interval));
     }
 
     pub(super) fn user_timeout(&self) -> Option<Duration> {
-        duration(self.user_timeout_millis)
+        time_of(self.user_timeout_millis)
     }
 
+    /// Sets the user timeout that the application wants: the peer's is not followed any more.
     pub(super) fn set_user_timeout(&mut self, timeout: Option<Duration>) {
-        self.user_timeout_millis = millis(timeout);
+        self.user_timeout_millis = millis_of(timeout);
+        self.follows_user_timeout = false;
+    }
+
+    /// Follows the user timeout of the peer, if it may (RFC 5482 section 3.1). `rto`: the retransmission timeout,
+    /// below which no timeout is followed.
+    pub(super) fn on_user_timeout(&mut self, remote: UserTimeout, rto: Duration) {
+        let seconds = u64::from(remote.value) * if remote.minutes { 60 } else { 1 };
+        if !self.follows_user_timeout || seconds == 0 {
+            return;
+        }
+        let least = LEAST_USER_TIMEOUT.max(rto * 2);
+        let mine = self.user_timeout().unwrap_or_default();
+        let wanted = mine.max(Duration::from_secs(seconds)).max(least);
+        self.user_timeout_millis = millis_of(Some(wanted.min(LARGEST_USER_TIMEOUT.max(least))));
+    }
+
+    /// Returns the option that tells the user timeout, if the peer is told.
+    pub(super) fn user_timeout_option(&self) -> Option<UserTimeout> {
+        const LARGEST: u64 = 0x7fff;
+        let seconds = self.user_timeout()?.as_secs().max(1);
+        let minutes = seconds > LARGEST;
+        let value = if minutes { seconds / 60 } else { seconds };
+        self.tells_user_timeout.then(|| UserTimeout {
+            minutes,
+            value: value.min(LARGEST) as u16,
+        })
     }
 }
 
@@ -84,12 +134,13 @@ pub(super) fn scale_for(cfg: &TcpConfig) -> u8 {
 }
 
 impl Agreed {
-    /// Combines our configuration with the peer's SYN.
-    pub(super) fn new(cfg: &TcpConfig, local_mss: u16, peer: &TcpOptions) -> Self {
+    /// Combines our configuration with the peer's SYN. `path_mss`: the largest segment that the path to the peer
+    /// carries.
+    pub(super) fn new(cfg: &TcpConfig, path_mss: u16, peer: &TcpOptions) -> Self {
         let scaling = cfg.window_scaling && peer.window_scale.is_some();
         let peer_mss = peer.mss.unwrap_or(DEFAULT_MSS).max(cfg.min_mss);
         Self {
-            mss: peer_mss.min(local_mss).max(MIN_SEGMENT),
+            mss: peer_mss.min(path_mss).min(cfg.max_mss).max(MIN_SEGMENT),
             send_scale: match peer.window_scale {
                 Some(shift) if scaling => shift.min(MAX_SCALE),
                 _ => 0,
@@ -125,6 +176,55 @@ mod tests {
         assert_eq!(Agreed::new(&cfg, 1_460, &peer).mss, cfg.min_mss);
         let none = Agreed::new(&cfg, 1_460, &TcpOptions::default());
         assert_eq!((none.mss, none.send_scale, none.recv_scale), (536, 0, 0));
+    }
+
+    #[test]
+    fn rfc5482_3_1_the_peers_user_timeout_is_followed_within_limits() {
+        let after = |cfg: &TcpConfig, minutes, value| {
+            let mut settings = Settings::new(cfg);
+            let rto = Duration::from_secs(1);
+            settings.on_user_timeout(UserTimeout { minutes, value }, rto);
+            settings.user_timeout().map(|timeout| timeout.as_secs())
+        };
+        let mut cfg = TcpConfig::default();
+        assert_eq!(after(&cfg, false, 300), None, "not enabled");
+        cfg.user_timeout_option = true;
+        assert_eq!(after(&cfg, false, 300), Some(300));
+        assert_eq!(after(&cfg, true, 10), Some(600));
+        assert_eq!(after(&cfg, false, 1), Some(100), "L_LIMIT");
+        assert_eq!(after(&cfg, true, 0x7fff), Some(86_400), "U_LIMIT");
+        assert_eq!(after(&cfg, true, 0), None, "reserved (section 3.4)");
+        cfg.user_timeout = Some(Duration::from_secs(400));
+        assert_eq!(after(&cfg, false, 300), Some(400), "ADV_UTO");
+        let mut settings = Settings::new(&cfg);
+        settings.set_user_timeout(Some(Duration::from_secs(5)));
+        let remote = UserTimeout {
+            minutes: false,
+            value: 300,
+        };
+        settings.on_user_timeout(remote, Duration::from_secs(1));
+        assert_eq!(settings.user_timeout(), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn rfc5482_3_3_a_user_timeout_is_told_in_seconds_or_minutes() {
+        let told = |seconds| {
+            let cfg = TcpConfig {
+                user_timeout_option: true,
+                user_timeout: Some(Duration::from_secs(seconds)),
+                ..TcpConfig::default()
+            };
+            let option = Settings::new(&cfg).user_timeout_option();
+            option.map(|option| (option.minutes, option.value))
+        };
+        assert_eq!(told(90), Some((false, 90)));
+        assert_eq!(told(0x7fff), Some((false, 0x7fff)));
+        assert_eq!(told(40_000), Some((true, 666)));
+        assert_eq!(told(1 << 40), Some((true, 0x7fff)));
+        assert_eq!(
+            Settings::new(&TcpConfig::default()).user_timeout_option(),
+            None
+        );
     }
 
     #[test]

@@ -27,9 +27,12 @@ pub struct Open {
     pub isn: SeqNum,
     /// Offset of our timestamps, from [`IsnGenerator::ts_offset`](super::IsnGenerator::ts_offset).
     pub ts_offset: u32,
-    /// Largest segment that we can receive and that the path to the peer carries: its MTU less the
-    /// fixed IP and TCP headers (RFC 9293 section 3.7.1).
+    /// Largest segment that we can receive: the MTU of the link less the fixed IP and TCP headers (RFC 9293
+    /// section 3.7.1). It is announced.
     pub mss: u16,
+    /// Largest segment that the path to the peer carries: its MTU less the fixed headers. It says nothing about
+    /// what the peer may send.
+    pub path_mss: u16,
 }
 
 /// One connection, in any state.
@@ -60,9 +63,11 @@ impl Tcp {
     }
 
     /// Makes the connection of a passive open that `seg` completes, and takes the rest of the segment:
-    /// [`HalfOpen::on_segment`] judged it [`Step::Complete`](super::Step::Complete).
+    /// [`HalfOpen::on_segment`] judged it [`Step::Complete`](super::Step::Complete). `path_mss` is the largest
+    /// segment that the path to the peer carries.
     pub fn complete<'a>(
         half: &HalfOpen,
+        path_mss: u16,
         cfg: &Arc<TcpConfig>,
         seg: Segment,
         cx: impl Into<Context<'a>>,
@@ -74,7 +79,8 @@ impl Tcp {
             to: State::SynReceived,
         });
         let settings = Settings::new(cfg);
-        let (tcb, outcome) = handshake::complete(half, cfg, settings, seg, cx, buffers);
+        let done = half.establish(path_mss, cfg, settings, &seg, cx);
+        let (tcb, outcome) = handshake::complete(done, seg, cx, buffers);
         let stage = Stage::Open(Box::new(tcb));
         (Self { stage }, outcome)
     }
@@ -105,7 +111,7 @@ impl Tcp {
         buffers: &Buffers,
     ) -> SegmentOutcome {
         let (stage, outcome) = match self.take_stage() {
-            Stage::SynSent(state) => state.on_segment(&seg, cx),
+            Stage::SynSent(state) => state.on_segment(seg, cx, buffers),
             Stage::SynReceived(state) => state.on_segment(seg, cx, buffers),
             stage => {
                 let outcome = SegmentOutcome {

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use super::Tcp;
 use super::seq::SeqNum;
+use super::settings::MIN_SEGMENT;
 use super::tcb::Tcb;
+use super::{Stage, Tcp};
 use crate::base::Instant;
 use crate::base::congestion::{Algorithm, Start};
 
@@ -30,6 +31,32 @@ impl Tcp {
         }
         if let Some(tcb) = self.tcb_mut() {
             tcb.arm_keepalive(now);
+        }
+    }
+
+    /// Sets the time between keepalive probes.
+    pub fn set_keepalive_interval(&mut self, interval: Duration) {
+        if let Some(settings) = self.settings_mut() {
+            settings.set_keepalive_interval(interval);
+        }
+    }
+
+    /// Sets the number of unanswered keepalive probes after which the connection is aborted, at least one.
+    pub fn set_keepalive_probes(&mut self, probes: u8) {
+        if let Some(settings) = self.settings_mut() {
+            settings.keepalive_probes = probes.max(1);
+        }
+    }
+
+    /// Lowers the size of the segments that are sent to `mss` bytes, TCP options included.
+    pub fn set_max_mss(&mut self, mss: u16) {
+        let mss = mss.max(MIN_SEGMENT);
+        match &mut self.stage {
+            Stage::SynSent(state) => state.opening.set_path_mss(mss),
+            Stage::SynReceived(state) => state.path_mss = state.path_mss.min(mss),
+            Stage::Open(tcb) => tcb.agreed.mss = tcb.agreed.mss.min(mss),
+            Stage::Resting(resting) => resting.agreed.mss = resting.agreed.mss.min(mss),
+            Stage::Closed { .. } => {}
         }
     }
 

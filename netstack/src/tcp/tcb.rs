@@ -17,12 +17,14 @@ use packet::buf::Account;
 
 use super::cc::Controller;
 use super::context::Context;
+use super::ecn::Ecn;
 use super::event::Event;
 use super::handshake::Established;
 use super::outcome::{Readiness, TcpError, Unreachable};
 use super::output::delayed_ack::{DelayedAck, ReplyLimit};
 use super::phase::{Phase, PhaseEvent};
 use super::recv::assembler::{Assembler, Limits};
+use super::recv::dsack::Duplicates;
 use super::recv::ring::Ring;
 use super::recv::window::RecvWindow;
 use super::rto::{self, Backoff};
@@ -67,6 +69,10 @@ bitflags::bitflags! {
         const RST_QUEUED = 1 << 11;
         /// Acknowledgments ceased: a tail loss probe must be sent.
         const TAIL_PROBE_DUE = 1 << 12;
+        /// The application replies to what arrives: its segments carry the acknowledgments.
+        const INTERACTIVE = 1 << 13;
+        /// The user timeout must be sent to the peer.
+        const USER_TIMEOUT_DUE = 1 << 14;
     }
 }
 
@@ -97,6 +103,7 @@ pub(super) struct Tcb {
     pub(super) flight: Inflight,
     pub(super) peer: SendWindow,
     pub(super) cc: Controller,
+    pub(super) ecn: Ecn,
     pub(super) rtt: RttEstimator,
     pub(super) backoff: Backoff,
     /// Expiries of the retransmission or persist timer since the last progress.
@@ -115,8 +122,8 @@ pub(super) struct Tcb {
     pub(super) fin_at: Option<SeqNum>,
     pub(super) ack: DelayedAck,
     pub(super) reply_limit: ReplyLimit,
-    /// A range that arrived twice, to be reported once (D-SACK, RFC 2883).
-    pub(super) dsack: Option<(SeqNum, SeqNum)>,
+    /// Ranges that arrived twice, to be reported once (RFC 2883).
+    pub(super) duplicates: Duplicates,
     pub(super) last_ack_sent: SeqNum,
     pub(super) last_heard: Instant,
     pub(super) keepalives: u8,
@@ -124,10 +131,10 @@ pub(super) struct Tcb {
     pub(super) ts_offset: u32,
     pub(super) ts_recent: u32,
     pub(super) ts_recent_at: Instant,
-    /// Our timestamp when the last recovery, or the first timeout of a series, began.
-    pub(super) episode_ts: u32,
-    /// Our timestamp when the last recovery or timeout began.
-    pub(super) resent_ts: u32,
+    /// Beginning of the last recovery, or of the last series of timeouts.
+    pub(super) episode_at: Instant,
+    /// Beginning of the last recovery or timeout.
+    pub(super) resent_at: Instant,
     //
     pub(super) timers: Timers,
     /// Acknowledgment that is due when the user timeout expires.
@@ -163,6 +170,7 @@ impl Tcb {
             peer_seq,
             ts_offset,
             ts_recent,
+            ecn,
             rtt: measured,
             lossy,
             ..
@@ -210,6 +218,7 @@ impl Tcb {
                 una,
                 cfg.pacing,
             ),
+            ecn,
             rtt,
             backoff,
             retries: 0,
@@ -229,15 +238,15 @@ impl Tcb {
             fin_at: None,
             ack: DelayedAck::default(),
             reply_limit: ReplyLimit::default(),
-            dsack: None,
+            duplicates: Duplicates::default(),
             last_ack_sent: rcv_nxt,
             last_heard: now,
             keepalives: 0,
             ts_offset,
             ts_recent,
             ts_recent_at: now,
-            episode_ts: (now.as_millis() as u32).wrapping_add(ts_offset),
-            resent_ts: (now.as_millis() as u32).wrapping_add(ts_offset),
+            episode_at: Instant::ZERO,
+            resent_at: Instant::ZERO,
             timers: Timers::default(),
             deliver_to: una,
             stats: Stats::default(),
@@ -247,6 +256,7 @@ impl Tcb {
             cfg,
         };
         tcb.arm_keepalive(now);
+        tcb.tell_user_timeout();
         tcb
     }
 
@@ -289,6 +299,13 @@ impl Tcb {
     /// Returns true if bytes or our FIN wait for their first transmission.
     pub(super) fn has_unsent(&self) -> bool {
         self.unsent() > 0 || (self.flags.contains(Flags::FIN_QUEUED) && !self.fin_sent())
+    }
+
+    /// Notes that `left..right` arrived twice, to report it if both sides agreed on SACK.
+    pub(super) fn note_duplicate(&mut self, left: SeqNum, right: SeqNum) {
+        if self.agreed.sack {
+            self.duplicates.note(left, right);
+        }
     }
 
     /// Returns the limits of the out-of-order queue.
@@ -484,6 +501,14 @@ impl Tcb {
             None => Instant::FAR_FUTURE,
         };
         self.keepalives = 0;
+    }
+
+    /// Lets the next segment tell the peer the user timeout, if the peer is told.
+    pub(super) fn tell_user_timeout(&mut self) {
+        if self.settings.user_timeout_option().is_some() && self.phase.may_queue() {
+            self.flags.insert(Flags::USER_TIMEOUT_DUE);
+            self.ack.set_due();
+        }
     }
 
     /// Returns the number of retransmissions before giving up: fewer when the application is gone.

@@ -10,6 +10,7 @@
 use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
 use super::context::Context;
+use super::ecn::{Ace, final_flags};
 use super::input::acceptable::{Reply, Verdict, is_older, judge};
 use super::phase::{Phase, PhaseEvent};
 use super::segment::{Segment, SegmentOut};
@@ -32,6 +33,8 @@ pub struct TimeWait {
     replies: u8,
     recv_scale: u8,
     timestamps: bool,
+    /// The field of Accurate ECN.
+    ace: Option<Ace>,
 }
 
 /// The effect of a segment on a connection in TIME-WAIT.
@@ -65,6 +68,7 @@ impl TimeWait {
             replies: 0,
             recv_scale: tcb.agreed.recv_scale,
             timestamps: tcb.agreed.timestamps,
+            ace: tcb.ecn.final_field(),
         }
     }
 
@@ -154,7 +158,7 @@ impl TimeWait {
         SegmentOut {
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
-            flags: TcpFlags::ACK,
+            flags: TcpFlags::ACK | final_flags(self.ace),
             window: u16::try_from(self.window >> self.recv_scale).unwrap_or(u16::MAX),
             options: TcpOptions {
                 timestamps: self.ts_recent().map(|ecr| Timestamps { val, ecr }),
@@ -211,6 +215,7 @@ mod tests {
             replies: 0,
             recv_scale: 3,
             timestamps: true,
+            ace: None,
         }
     }
 

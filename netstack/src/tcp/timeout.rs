@@ -31,6 +31,7 @@ impl Tcb {
         let mut readiness = Readiness::empty();
         if take_due(&mut self.timers.delayed_ack, cx.now()) && self.ack.is_owed() {
             self.ack.set_due();
+            self.flags.remove(Flags::INTERACTIVE);
         }
         // What waited for its departure leaves when the connection is asked for segments.
         take_due(&mut self.timers.pace, cx.now());
@@ -129,6 +130,7 @@ impl Tcb {
             ..Loss::new(flight, mss)
         };
         self.cc.on_timeout(&loss, cx);
+        self.ecn.on_reduced(self.flight.nxt());
         let path = self.path_view();
         self.flight.on_timeout(self.retries > 1, &path, cx);
         self.report_lost(cx);
@@ -136,7 +138,7 @@ impl Tcb {
         // What was sent lately is not lost yet.
         let reorder = self.flight.reorder_deadline();
         self.timers.loss = reorder.unwrap_or(Instant::FAR_FUTURE);
-        self.resent_ts = self.ts_now(cx.now());
+        self.resent_at = cx.now();
         if self.retries == 1 {
             self.begin_episode(cx.now());
         }
@@ -189,7 +191,12 @@ impl Tcb {
             self.timers.life = cx.now() + if silent < idle { wait } else { idle };
             return Readiness::empty();
         }
-        if self.keepalives >= self.cfg.keepalive_probes {
+        // A user timeout takes the place of the number of probes, as on Linux.
+        let is_over = match self.settings.user_timeout() {
+            Some(timeout) => self.keepalives > 0 && silent >= timeout,
+            None => self.keepalives >= self.settings.keepalive_probes,
+        };
+        if is_over {
             let error = self.timeout_error();
             let readiness = self.fail(error, cx);
             self.flags.insert(Flags::RST_DUE);
@@ -197,7 +204,11 @@ impl Tcb {
         }
         self.keepalives += 1;
         self.flags.insert(Flags::KEEPALIVE_DUE);
-        self.timers.life = cx.now() + self.cfg.keepalive_interval;
+        let mut next = cx.now() + self.settings.keepalive_interval();
+        if let Some(timeout) = self.settings.user_timeout() {
+            next = next.min(self.last_heard + timeout);
+        }
+        self.timers.life = next.max(cx.now() + Duration::from_millis(1));
         Readiness::empty()
     }
 }

@@ -86,6 +86,7 @@ impl Tcp {
         }
         if let super::Stage::Open(tcb) = &mut self.stage {
             tcb.restart_user_timer();
+            tcb.tell_user_timeout();
         }
     }
 

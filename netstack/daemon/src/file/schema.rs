@@ -39,6 +39,7 @@ limits! {
         rto_initial: Span,
         rto_max: Span,
         delayed_ack: Span,
+        quick_acks: Whole<u8>,
         syn_retries: Whole<u8>,
         data_retries: Whole<u8>,
         time_wait: Span,
@@ -48,10 +49,14 @@ limits! {
         keepalive_idle: Span,
         keepalive_interval: Span,
         keepalive_probes: Whole<u8>,
+        user_timeout_option: Switch,
         nagle: Switch,
         timestamps: Switch,
         sack: Switch,
         rack_tlp: Switch,
+        ecn: Switch,
+        ecn_offer: Switch,
+        accurate_ecn: Switch,
         window_scaling: Switch,
         initial_window_segments: Whole<u32>,
         congestion: Congestion,
@@ -60,6 +65,7 @@ limits! {
         max_reassembly_ranges: Whole<usize>,
         backlog: Whole<usize>,
         min_mss: Whole<u16>,
+        max_mss: Whole<u16>,
     }
 }
 

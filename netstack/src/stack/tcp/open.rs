@@ -132,7 +132,8 @@ pub(in crate::stack) fn open_parameters(
     Open {
         isn: host.tcp.isn.isn(now, local, remote),
         ts_offset: host.tcp.isn.ts_offset(local, remote),
-        mss: mss_for(path.mtu, remote.is_ipv4()),
+        mss: mss_for(host.link.mtu, remote.is_ipv4()),
+        path_mss: mss_for(path.mtu, remote.is_ipv4()),
     }
 }
 

@@ -149,6 +149,7 @@ fn push(
             mtu: host.link.mtu,
             ..params.path
         },
+        traffic_class: params.traffic_class & !3 | segment.ecn,
         ..*params
     };
     let identification = &mut worker.identification;

@@ -13,7 +13,7 @@ use super::super::turn::Turn;
 use super::accept::{Offer, Place};
 use super::connection::{Connection, Listener};
 use super::displace;
-use super::open::open_parameters;
+use super::open::{mss_for, open_parameters};
 use super::outbound::send_alone;
 use super::outcome::finish;
 use super::shard::HalfOpenEntry;
@@ -72,7 +72,7 @@ pub(super) fn on_syn(
         send_alone(turn, &flow, syn_ack);
         return;
     };
-    let half = HalfOpen::new(open, syn, turn.now);
+    let half = HalfOpen::new(cfg, open, syn, turn.now);
     let deadline = turn.now + half.timeout(cfg);
     let entry = HalfOpenEntry { half, place };
     let connections = &host.tcp.connections;
@@ -212,12 +212,16 @@ fn complete(
         refuse_full(turn);
         return Ok(());
     }
+    let remote = flow.remote().ip();
+    let path = host.ip.paths.get(&mut turn.key.ctx(), remote, turn.now);
+    let path_mss = mss_for(path.mtu, remote.is_ipv4());
     let copy = segment.clone();
     let events = &mut turn.worker.work.events;
     let events_before = events.len();
     let mut log = EventLog::new(&host.subscription, flow, events);
     let cx = log.context(turn.now);
-    let (mut tcp, outcome) = Tcp::complete(half, &host.tcp.config, segment, cx, &host.buffers);
+    let (mut tcp, outcome) =
+        Tcp::complete(half, path_mss, &host.tcp.config, segment, cx, &host.buffers);
     if let Some(&algorithm) = listener.congestion.get() {
         tcp.set_congestion(algorithm);
     }

@@ -12,6 +12,7 @@ fn connection(port: u16) -> Arc<Connection> {
         isn: SeqNum(1),
         ts_offset: 0,
         mss: 1460,
+        path_mss: 1460,
     };
     let tcp = Tcp::connect(&Arc::new(TcpConfig::default()), open, Instant::ZERO);
     Connection::new(FlowKey::new(local, remote), 0, tcp, 64)

@@ -4,7 +4,7 @@
 
 use core::time::Duration;
 
-use super::window::Avoidance;
+use super::window::{Avoidance, Kept};
 use crate::base::Instant;
 use crate::base::congestion::{Acked, Saved, Window};
 
@@ -56,6 +56,11 @@ impl Default for Cubic {
 }
 
 impl Avoidance for Cubic {
+    const KEPT: Kept = Kept {
+        after_loss: 70,
+        after_marks: 85,
+    };
+
     fn new(saved: Option<&Saved>) -> Self {
         saved.map_or_else(Self::default, Self::restored)
     }

@@ -309,6 +309,20 @@ impl Controller {
         });
     }
 
+    /// Returns true if what is sent may be marked instead of dropped.
+    pub(super) fn answers_marks(&self) -> bool {
+        self.algorithm.answers_marks()
+    }
+
+    /// Reduces the window for congestion marks. The caller sees to it that this happens once a round trip.
+    pub(super) fn on_marks(&mut self, loss: &Loss, cx: &mut Context<'_>) {
+        self.usage.limited = false;
+        self.change(loss.mss, cx, |algorithm, window| {
+            algorithm.on_marks(window, loss);
+            WindowChange::Marks
+        });
+    }
+
     /// Bounds the window at the end of a recovery with `pipe` bytes in flight, so that the bytes
     /// acknowledged at its end do not become a burst of more than an initial window.
     pub(super) fn on_recovered(&mut self, pipe: u32, mss: u32, cx: &mut Context<'_>) {

@@ -1,6 +1,6 @@
 //! Reno: one more segment per round trip, half the window after a loss (RFC 5681 section 3.1).
 
-use super::window::Avoidance;
+use super::window::{Avoidance, Kept};
 use crate::base::congestion::{Acked, Saved, Window};
 
 /// Bytes acknowledged towards the next segment of growth (RFC 3465).
@@ -10,6 +10,11 @@ pub(super) struct Reno {
 }
 
 impl Avoidance for Reno {
+    const KEPT: Kept = Kept {
+        after_loss: 50,
+        after_marks: 80,
+    };
+
     fn new(_saved: Option<&Saved>) -> Self {
         Self::default()
     }

@@ -22,10 +22,18 @@ pub(super) trait Avoidance: Copy + core::fmt::Debug + Send {
     fn avoid(&mut self, window: &mut Window, acked: Acked);
     /// Returns the slow start threshold after a loss, with `flight` bytes in the network.
     fn reduce(&mut self, window: &Window, flight: u32, mss: u32) -> u32;
+    /// The part of the window that is kept after a loss, and after marks, in percent (RFC 8511 section 4).
+    const KEPT: Kept;
     /// Ends the epoch, after a timeout or idle time.
     fn restart(&mut self, timeout: bool);
     /// Returns what is worth keeping while the connection is idle.
     fn save(&self) -> Saved;
+}
+
+/// The parts of the window that reductions keep, in percent.
+pub(super) struct Kept {
+    pub(super) after_loss: u32,
+    pub(super) after_marks: u32,
 }
 
 /// Time without use after which a window is worth nothing (RFC 7661 section 4.4, the non-validated phase).
@@ -112,6 +120,21 @@ impl<A: Avoidance> CongestionControl for WindowBased<A> {
     fn on_loss(&mut self, window: &mut Window, loss: &Loss) {
         self.reduce(window, loss);
         window.cwnd = window.ssthresh.min(window.cwnd.max(2 * loss.mss));
+    }
+
+    fn answers_marks(&self) -> bool {
+        true
+    }
+
+    fn on_marks(&mut self, window: &mut Window, loss: &Loss) {
+        let lost = self.avoidance.reduce(window, loss.flight, loss.mss);
+        let kept = u64::from(lost) * u64::from(A::KEPT.after_marks) / u64::from(A::KEPT.after_loss);
+        // No more than the window.
+        let kept = kept.min(u64::from(window.cwnd)) as u32;
+        window.ssthresh = kept.max(2 * loss.mss);
+        window.cwnd = window.ssthresh.min(window.cwnd.max(2 * loss.mss));
+        // Marks are no guess: there is nothing to undo.
+        self.before = None;
     }
 
     fn on_timeout(&mut self, window: &mut Window, loss: &Loss) {

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! The acknowledgment number of the third segment is ours plus one, its sequence number the peer's plus
-//! one, and its echoed timestamp ours. A peer without timestamps gets no window scale and no SACK, since
-//! nothing could remember that it wants them. The ECN bit is reserved and zero.
+//! one, and its echoed timestamp ours. A peer without timestamps gets no window scale, no SACK and no ECN, since
+//! nothing could remember that it wants them. The ECN bit says that it gets classic feedback, whichever it offered.
 //!
 //! * **Define.** [`CookieSecrets`] are two secrets, the current one and the one before. A cookie is valid
 //!   for the rest of the period in which it was made and the one that follows: 64 to 128 seconds.
@@ -32,6 +32,7 @@ use super::half_open::HalfOpen;
 use super::ts_at;
 use crate::base::{Instant, Rng, TcpConfig};
 use crate::tcp::Open;
+use crate::tcp::ecn::EcnMode;
 use crate::tcp::segment::{Segment, SegmentOut};
 use crate::tcp::seq::SeqNum;
 
@@ -55,6 +56,7 @@ const MAC_MASK: u32 = (1 << KEY_SHIFT) - 1;
 const OPTION_BITS: u32 = 6;
 const OPTION_MASK: u32 = (1 << OPTION_BITS) - 1;
 const SACK_BIT: u32 = 1 << 4;
+const ECN_BIT: u32 = 1 << 5;
 const SCALE_MASK: u32 = 0xf;
 /// A scale that no peer has: RFC 7323 limits it to 14.
 const NO_SCALE: u32 = 0xf;
@@ -139,12 +141,14 @@ impl CookieSecrets {
             ..TcpOptions::default()
         };
         let kept = if timestamps.is_some() { *peer } else { kept };
-        let half = HalfOpen::of(Open { isn, ..open }, syn.seq(), &kept, now);
+        let offer = HalfOpen::new(cfg, open, syn, now).ecn_mode();
+        let ecn = timestamps.is_some() && offer != EcnMode::Off;
+        let half = HalfOpen::of(Open { isn, ..open }, syn.seq(), &kept, now).with_classic_ecn(ecn);
         let mut out = half.syn_ack(cfg, now);
         if let Some(ours) = &mut out.options.timestamps {
             let sack = out.options.sack_permitted;
             let scale = peer.window_scale.filter(|_| cfg.window_scaling);
-            ours.val = stamp(ts_at(now, open.ts_offset), sack, scale);
+            ours.val = stamp(ts_at(now, open.ts_offset), sack, ecn, scale);
         }
         out
     }
@@ -169,6 +173,7 @@ impl CookieSecrets {
         if isn.0 & MAC_MASK != self.mac(key, flow, irs, class, timestamps.is_some()) {
             return None;
         }
+        let mut ecn = false;
         let mut peer = TcpOptions {
             mss: Some(MSS_CLASSES[class as usize]),
             ..TcpOptions::default()
@@ -182,11 +187,13 @@ impl CookieSecrets {
                 val: ts.val,
                 ecr: 0,
             });
+            ecn = ts.ecr & ECN_BIT != 0;
             peer.sack_permitted = ts.ecr & SACK_BIT != 0;
             let scale = ts.ecr & SCALE_MASK;
             peer.window_scale = (scale != NO_SCALE).then_some(scale as u8);
         }
-        Some(HalfOpen::of_cookie(Open { isn, ..open }, irs, &peer, now))
+        let half = HalfOpen::of_cookie(Open { isn, ..open }, irs, &peer, now);
+        Some(half.with_classic_ecn(ecn && cfg.ecn))
     }
 }
 
@@ -208,9 +215,10 @@ fn class_of(mss: Option<u16>) -> u32 {
 
 /// Puts options into the low bits of a timestamp. The result is not after `clock`: the peer compares the
 /// timestamps of later segments with it.
-fn stamp(clock: u32, sack: bool, scale: Option<u8>) -> u32 {
+fn stamp(clock: u32, sack: bool, ecn: bool, scale: Option<u8>) -> u32 {
     let scale = scale.map_or(NO_SCALE, |scale| u32::from(scale.min(MAX_SCALE)));
     let options = if sack { SACK_BIT | scale } else { scale };
+    let options = if ecn { ECN_BIT | options } else { options };
     let stamped = clock & !OPTION_MASK | options;
     if stamped & OPTION_MASK > clock & OPTION_MASK {
         stamped.wrapping_sub(1 << OPTION_BITS)
@@ -241,6 +249,7 @@ mod tests {
             isn: SeqNum(0),
             ts_offset: 77_000,
             mss: 1_460,
+            path_mss: 1_460,
         }
     }
 
@@ -321,6 +330,35 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_keeps_ecn_with_classic_feedback() {
+        let cfg = TcpConfig::default();
+        let now = Instant::from_millis(1_000_000);
+        let (secrets, _) = secrets(now);
+        let offers = TcpFlags::AE | TcpFlags::CWR | TcpFlags::ECE;
+        for (offer, options, mode) in [
+            (offers, modern(), EcnMode::Classic),
+            (TcpFlags::CWR | TcpFlags::ECE, modern(), EcnMode::Classic),
+            (TcpFlags::empty(), modern(), EcnMode::Off),
+            (offers, TcpOptions::default(), EcnMode::Off),
+        ] {
+            let syn = Segment::from(SegmentParts {
+                seq: IRS,
+                flags: TcpFlags::SYN | offer,
+                options,
+                ..SegmentParts::default()
+            });
+            let syn_ack = secrets.syn_ack(&cfg, &flow(), open(), &syn, now);
+            let agrees = syn_ack.flags.contains(TcpFlags::ECE);
+            assert_eq!(agrees, mode == EcnMode::Classic);
+            let seg = answer(&syn_ack).into();
+            let half = secrets
+                .recall(&cfg, &flow(), open(), &seg, now)
+                .expect("valid");
+            assert_eq!(half.ecn_mode(), mode);
+        }
+    }
+
+    #[test]
     fn without_timestamps_only_the_mss_is_kept_and_nothing_else_is_offered() {
         let cfg = TcpConfig::default();
         let now = Instant::from_millis(9);
@@ -357,7 +395,7 @@ mod tests {
     fn the_stamp_is_never_after_the_clock() {
         for clock in (0..300).chain(u32::MAX - 300..=u32::MAX) {
             for scale in [None, Some(0), Some(14), Some(200)] {
-                let stamp = stamp(clock, true, scale);
+                let stamp = stamp(clock, true, true, scale);
                 assert!(clock.wrapping_sub(stamp) < 64, "{clock} {stamp}");
             }
         }
@@ -448,7 +486,7 @@ mod tests {
         let seg: Segment = parts.into();
         assert_eq!(half.on_segment(&cfg, &seg, now), Step::Complete);
         let buffers = packet::Buffers::new(2_048, 16, 64);
-        let (tcp, outcome) = Tcp::complete(&half, &cfg, seg, now, &buffers);
+        let (tcp, outcome) = Tcp::complete(&half, 1_460, &cfg, seg, now, &buffers);
         assert_eq!(outcome.drop, None);
         let info = tcp.info();
         assert_eq!((info.srtt, info.send_window), (Duration::ZERO, 100 << 9));

@@ -17,6 +17,7 @@ use super::{Established, Shake, syn_options, syn_window, ts_at};
 use crate::base::{DropReason, Instant, TcpConfig};
 use crate::tcp::Open;
 use crate::tcp::context::Context;
+use crate::tcp::ecn::{EcnMode, negotiate};
 use crate::tcp::input::acceptable::{self, Reply};
 use crate::tcp::outcome::State;
 use crate::tcp::segment::{Segment, SegmentOut};
@@ -31,8 +32,6 @@ bitflags::bitflags! {
         const SCALE = 1 << 1;
         const SACK = 1 << 2;
         const TIMESTAMPS = 1 << 3;
-        /// Reserved for ECN (RFC 3168 section 6.1.1): the peer is ready for it.
-        const ECN = 1 << 4;
         /// The SYN-ACK was sent more than once: its round trip is ambiguous.
         const AMBIGUOUS = 1 << 5;
         /// Rebuilt from a SYN cookie: the time of the SYN-ACK is not known.
@@ -51,8 +50,8 @@ pub struct HalfOpen {
     /// Time of the first SYN-ACK, in microseconds, modulo 2^32. It counts for a handshake without
     /// retransmission only, which is over long before it wraps.
     sent_micros: u32,
-    /// The second in which `replies` were sent, in milliseconds, modulo 2^32.
-    replies_since: u32,
+    /// The beginning of the second in which `replies` were sent, in units of 16 ms, modulo 2^16.
+    replies_since: u16,
     /// The MSS that our SYN announces.
     mss: u16,
     peer_mss: u16,
@@ -60,6 +59,7 @@ pub struct HalfOpen {
     marks: Marks,
     retries: u8,
     replies: u8,
+    ecn: negotiate::Answer,
 }
 
 /// The decision about a segment that arrived for a [`HalfOpen`].
@@ -92,8 +92,11 @@ const REPLIES_PER_SECOND: u8 = 8;
 impl HalfOpen {
     /// Takes in `syn`, a SYN without ACK, RST and FIN that came to a listener (RFC 9293 section
     /// 3.10.7.2). The SYN-ACK is due at once.
-    pub fn new(open: Open, syn: &Segment, now: Instant) -> Self {
-        Self::of(open, syn.seq(), syn.options(), now)
+    pub fn new(cfg: &TcpConfig, open: Open, syn: &Segment, now: Instant) -> Self {
+        Self {
+            ecn: negotiate::Answer::to(cfg, syn),
+            ..Self::of(open, syn.seq(), syn.options(), now)
+        }
     }
 
     pub(super) fn of(open: Open, irs: SeqNum, peer: &TcpOptions, now: Instant) -> Self {
@@ -115,6 +118,7 @@ impl HalfOpen {
             marks,
             retries: 0,
             replies: 0,
+            ecn: negotiate::Answer::default(),
         }
     }
 
@@ -125,6 +129,24 @@ impl HalfOpen {
         half
     }
 
+    /// Uses ECN with classic feedback, for which a cookie has one bit.
+    pub(super) fn with_classic_ecn(self, classic: bool) -> Self {
+        let mode = if classic {
+            EcnMode::Classic
+        } else {
+            EcnMode::Off
+        };
+        Self {
+            ecn: negotiate::Answer::of(mode, 0),
+            ..self
+        }
+    }
+
+    /// Returns the mode of ECN.
+    pub(super) fn ecn_mode(&self) -> EcnMode {
+        self.ecn.mode()
+    }
+
     /// Creates a handshake with this sequence number of ours, for tests that need any.
     #[cfg(all(test, feature = "loom"))]
     pub(crate) fn example(isn: SeqNum) -> Self {
@@ -132,6 +154,7 @@ impl HalfOpen {
             isn,
             ts_offset: 0,
             mss: 1_460,
+            path_mss: 1_460,
         };
         Self::of(open, SeqNum(0), &TcpOptions::default(), Instant::ZERO)
     }
@@ -148,11 +171,6 @@ impl HalfOpen {
 
     pub(in crate::tcp) fn mss(&self) -> u16 {
         self.mss
-    }
-
-    /// Lowers the MSS that our SYN announces.
-    pub fn set_mss(&mut self, mss: u16) {
-        self.mss = self.mss.min(mss);
     }
 
     /// Returns how often the SYN-ACK was sent again because its timer expired.
@@ -184,6 +202,10 @@ impl HalfOpen {
         if seg.has(TcpFlags::SYN) && seg.seq() == self.irs && !seg.has(TcpFlags::RST) {
             if !seg.has(TcpFlags::ACK) {
                 self.marks.insert(Marks::AMBIGUOUS);
+                if !self.ecn.again(cfg, seg) {
+                    let reason = DropReason::TcpNotAcceptable;
+                    return Step::Stay(Some(reason), self.limited(Answer::Reset, now));
+                }
                 return Step::Stay(None, self.limited(Answer::SynAck, now));
             }
             if seg.ack() == self.iss + 1 {
@@ -212,9 +234,9 @@ impl HalfOpen {
 
     /// Returns `answer` within the limit of such answers, and none beyond it.
     fn limited(&mut self, answer: Answer, now: Instant) -> Answer {
-        let millis = now.as_millis() as u32;
-        if self.replies == 0 || millis.wrapping_sub(self.replies_since) >= 1_000 {
-            self.replies_since = millis;
+        let units = (now.as_millis() / 16) as u16;
+        if self.replies == 0 || units.wrapping_sub(self.replies_since) >= 1_000_u16.div_ceil(16) {
+            self.replies_since = units;
             self.replies = 0;
         }
         if self.replies >= REPLIES_PER_SECOND {
@@ -246,17 +268,18 @@ impl HalfOpen {
 
     /// Builds the SYN-ACK.
     pub fn syn_ack(&self, cfg: &TcpConfig, now: Instant) -> SegmentOut {
-        let mut options = syn_options(cfg, self.mss, ts_at(now, self.ts_offset));
+        let mut options = syn_options(cfg, self.mss.min(cfg.max_mss), ts_at(now, self.ts_offset));
         // Options that the peer's SYN did not offer must not be sent.
         if !self.marks.contains(Marks::SCALE) {
             options.window_scale = None;
         }
         options.sack_permitted &= self.marks.contains(Marks::SACK);
         options.timestamps = self.timestamps_out(cfg, now);
+        options.acc_ecn = self.ecn.option(self.retries);
         SegmentOut {
             seq: self.iss,
             ack: self.irs + 1,
-            flags: TcpFlags::SYN | TcpFlags::ACK,
+            flags: TcpFlags::SYN | TcpFlags::ACK | self.ecn.flags(self.retries),
             window: syn_window(cfg),
             options,
             mss: self.mss,
@@ -296,9 +319,10 @@ impl HalfOpen {
         }
     }
 
-    /// Ends the handshake: `seg` acknowledges our SYN.
+    /// Ends the handshake: `seg` acknowledges our SYN. `path_mss`: the largest segment that the path carries.
     pub(in crate::tcp) fn establish(
         &self,
+        path_mss: u16,
         cfg: &Arc<TcpConfig>,
         settings: Settings,
         seg: &Segment,
@@ -312,7 +336,8 @@ impl HalfOpen {
             iss: self.iss,
             irs: self.irs,
             ts_offset: self.ts_offset,
-            mss: self.mss,
+            path_mss,
+            ecn: self.ecn.agree(seg, self.retries, self.iss + 1),
             elapsed: timed.then(|| Duration::from_micros(elapsed)),
             may_use_echo: !has(Marks::COOKIE),
             lossy: self.retries > 0,
@@ -360,8 +385,14 @@ mod tests {
             isn: ISS,
             ts_offset: 7,
             mss: CFG_MSS,
+            path_mss: CFG_MSS,
         };
-        HalfOpen::new(open, &syn(options), Instant::from_millis(10))
+        HalfOpen::new(
+            &TcpConfig::default(),
+            open,
+            &syn(options),
+            Instant::from_millis(10),
+        )
     }
 
     fn segment(seq: u32, ack: u32, flags: TcpFlags, ts: Option<u32>) -> Segment {
@@ -483,7 +514,7 @@ mod tests {
         let now = Instant::from_millis(35);
         let done = |half: HalfOpen| {
             let seg = segment(1, 1, TcpFlags::ACK, None);
-            half.establish(&cfg, settings, &seg, &mut now.into())
+            half.establish(CFG_MSS, &cfg, settings, &seg, &mut now.into())
         };
         let first = half(TcpOptions::default());
         assert_eq!(done(first).rtt, Some(Duration::from_millis(25)));

@@ -7,7 +7,7 @@
 //! * **Consume.** `Tcb::new` takes an [`Established`], so no connection works with numbers that
 //!   were not agreed on.
 //!
-//! Payload on a SYN is not acknowledged: the peer sends it again after the handshake.
+//! Payload of a SYN-ACK is taken. That of a SYN is not acknowledged: the peer sends it again after the handshake.
 
 mod cookie;
 mod half_open;
@@ -25,6 +25,7 @@ use std::sync::Arc;
 use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
 use super::context::Context;
+use super::ecn::{Ecn, negotiate};
 use super::event::Event;
 use super::outcome::{Readiness, State, TcpError, Unreachable};
 use super::segment::{Segment, SegmentOut};
@@ -50,6 +51,7 @@ pub(super) struct Established {
     pub(super) peer_seq: SeqNum,
     pub(super) ts_offset: u32,
     pub(super) ts_recent: u32,
+    pub(super) ecn: Ecn,
     /// Round-trip time of the handshake, if it was unambiguous.
     pub(super) rtt: Option<Duration>,
     /// True if a SYN had to be sent again.
@@ -93,7 +95,8 @@ struct Shake {
     iss: SeqNum,
     irs: SeqNum,
     ts_offset: u32,
-    mss: u16,
+    path_mss: u16,
+    ecn: Ecn,
     /// Time since our SYN was sent, if it was sent once.
     elapsed: Option<Duration>,
     /// An echoed timestamp is the time of our SYN.
@@ -114,7 +117,7 @@ impl Shake {
     ) -> Established {
         let (from, to) = (self.from, State::Established);
         cx.emit(|| Event::StateChanged { from, to });
-        let agreed = Agreed::new(cfg, self.mss, peer);
+        let agreed = Agreed::new(cfg, self.path_mss, peer);
         let scale = if seg.has(TcpFlags::SYN) {
             0
         } else {
@@ -138,6 +141,7 @@ impl Shake {
             ts_offset: self.ts_offset,
             ts_recent: peer.timestamps.map_or(0, |ts| ts.val),
             rtt: self.elapsed.or(echoed),
+            ecn: self.ecn,
             lossy: self.lossy,
             settings,
             agreed,
@@ -155,6 +159,7 @@ pub(super) struct Opening {
     iss: SeqNum,
     ts_offset: u32,
     mss: u16,
+    path_mss: u16,
     sent_at: Instant,
     timer: Instant,
     retries: u8,
@@ -170,7 +175,8 @@ impl Opening {
             settings: Settings::new(cfg),
             iss: open.isn,
             ts_offset: open.ts_offset,
-            mss: open.mss,
+            mss: open.mss.min(cfg.max_mss),
+            path_mss: open.path_mss,
             sent_at: now,
             timer: now + cfg.rto_initial,
             retries: 0,
@@ -219,8 +225,8 @@ impl Opening {
         self.mss
     }
 
-    pub(super) fn set_mss(&mut self, mss: u16) {
-        self.mss = self.mss.min(mss);
+    pub(super) fn set_path_mss(&mut self, mss: u16) {
+        self.path_mss = self.path_mss.min(mss);
     }
 
     /// Ends the handshake: both SYNs are known, and `seg` acknowledges ours.
@@ -236,7 +242,8 @@ impl Opening {
             iss: self.iss,
             irs,
             ts_offset: self.ts_offset,
-            mss: self.mss,
+            path_mss: self.path_mss,
+            ecn: negotiate::agree(negotiate::offer(&self.cfg, 0), seg, self.iss + 1),
             elapsed: (self.retries == 0).then(|| cx.now().saturating_since(self.sent_at)),
             may_use_echo: true,
             lossy: self.retries > 0,

@@ -9,7 +9,7 @@ use packet::Buffers;
 use packet::tcp::TcpFlags;
 
 use super::half_open::{Answer, HalfOpen, Step};
-use super::{Opening, fail};
+use super::{Established, Opening, fail};
 use crate::base::{Instant, TcpConfig};
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
@@ -23,6 +23,8 @@ use crate::tcp::{Open, Stage};
 #[derive(Debug)]
 pub(in crate::tcp) struct SynReceived {
     pub(in crate::tcp) half: HalfOpen,
+    /// Largest segment that the path to the peer carries.
+    pub(in crate::tcp) path_mss: u16,
     pub(in crate::tcp) settings: Settings,
     pub(in crate::tcp) soft_error: Option<Unreachable>,
     cfg: Arc<TcpConfig>,
@@ -48,7 +50,8 @@ impl SynReceived {
             to: State::SynReceived,
         });
         Self {
-            half: HalfOpen::new(open, syn, cx.now()),
+            half: HalfOpen::new(cfg, open, syn, cx.now()),
+            path_mss: open.path_mss,
             settings: Settings::new(cfg),
             soft_error: None,
             cfg: Arc::clone(cfg),
@@ -70,11 +73,13 @@ impl SynReceived {
             isn: opening.iss,
             ts_offset: opening.ts_offset,
             mss: opening.mss,
+            path_mss: opening.path_mss,
         };
-        let mut half = HalfOpen::new(open, syn, opening.sent_at);
+        let mut half = HalfOpen::new(&opening.cfg, open, syn, opening.sent_at);
         half.set_retries(opening.retries);
         Self {
             half,
+            path_mss: opening.path_mss,
             settings: opening.settings,
             soft_error: opening.soft_error,
             cfg: opening.cfg,
@@ -95,8 +100,10 @@ impl SynReceived {
     ) -> (Stage, SegmentOutcome) {
         match self.half.on_segment(&self.cfg, &seg, cx.now()) {
             Step::Complete => {
-                let (mut tcb, mut outcome) =
-                    complete(&self.half, &self.cfg, self.settings, seg, cx, buffers);
+                let done = self
+                    .half
+                    .establish(self.path_mss, &self.cfg, self.settings, &seg, cx);
+                let (mut tcb, mut outcome) = complete(done, seg, cx, buffers);
                 if self.closing {
                     tcb.close(cx);
                 }
@@ -160,16 +167,13 @@ impl SynReceived {
     }
 }
 
-/// Makes the connection of a handshake that `seg` completes, and processes the rest of the segment.
+/// Makes the connection of a finished handshake, which `seg` completed, and processes the rest of the segment.
 pub(in crate::tcp) fn complete(
-    half: &HalfOpen,
-    cfg: &Arc<TcpConfig>,
-    settings: Settings,
+    done: Established,
     seg: Segment,
     cx: &mut Context<'_>,
     buffers: &Buffers,
 ) -> (Tcb, SegmentOutcome) {
-    let done = half.establish(cfg, settings, &seg, cx);
     let mut tcb = Tcb::new(done, cx.now());
     if seg.has(TcpFlags::SYN) {
         // The second half of a simultaneous open: there is no rest.

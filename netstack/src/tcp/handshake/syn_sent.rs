@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use packet::Buffers;
 use packet::tcp::TcpFlags;
 
 use super::{Opening, SynReceived, fail, syn_options, syn_window, ts_at};
 use crate::base::{DropReason, Instant, TcpConfig};
 use crate::tcp::context::Context;
+use crate::tcp::ecn::negotiate;
 use crate::tcp::event::Event;
 use crate::tcp::outcome::{Readiness, SegmentOutcome, State, TcpError};
 use crate::tcp::segment::{Segment, SegmentOut, reset_for};
@@ -34,15 +36,16 @@ impl SynSent {
     /// Takes a segment (RFC 9293 section 3.10.7.3).
     pub(in crate::tcp) fn on_segment(
         self,
-        seg: &Segment,
+        seg: Segment,
         cx: &mut Context<'_>,
+        buffers: &Buffers,
     ) -> (Stage, SegmentOutcome) {
         let iss = self.opening.iss;
         let acked = seg.has(TcpFlags::ACK);
         // First: the ACK bit. Only our SYN can be acknowledged.
         if acked && seg.ack() != iss + 1 {
             let outcome = SegmentOutcome {
-                rst: reset_for(seg),
+                rst: reset_for(&seg),
                 ..SegmentOutcome::dropped(DropReason::TcpBadAck)
             };
             return (Stage::SynSent(self), outcome);
@@ -62,14 +65,15 @@ impl SynSent {
             return (Stage::SynSent(self), outcome);
         }
         if acked {
-            let done = self.opening.establish(seg.seq(), seg.options(), seg, cx);
+            let done = self.opening.establish(seg.seq(), seg.options(), &seg, cx);
             let mut tcb = Tcb::new(done, cx.now());
             tcb.ack.set_due();
-            let readiness = Readiness::ESTABLISHED | Readiness::WRITABLE;
-            return (Stage::Open(Box::new(tcb)), SegmentOutcome::of(readiness));
+            let mut outcome = tcb.on_syn_payload(seg, cx, buffers);
+            outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE;
+            return (Stage::Open(Box::new(tcb)), outcome);
         }
         // A simultaneous open: our SYN goes out again, as a SYN-ACK.
-        let received = SynReceived::simultaneous(self.opening, seg, cx);
+        let received = SynReceived::simultaneous(self.opening, &seg, cx);
         (Stage::SynReceived(received), SegmentOutcome::default())
     }
 
@@ -87,7 +91,7 @@ impl SynSent {
         }
         Some(SegmentOut {
             seq: opening.iss,
-            flags: TcpFlags::SYN,
+            flags: TcpFlags::SYN | negotiate::offer(&opening.cfg, opening.retries),
             window: syn_window(&opening.cfg),
             options: syn_options(&opening.cfg, opening.mss, ts_at(now, opening.ts_offset)),
             mss: opening.mss,

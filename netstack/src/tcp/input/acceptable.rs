@@ -120,6 +120,9 @@ pub(in crate::tcp) fn check(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Accep
             _ => Acceptability::Reset(TcpError::Reset),
         },
         Verdict::Discard(reason, reply) => {
+            if seg.has(TcpFlags::SYN | TcpFlags::ACK) {
+                tcb.ecn.acknowledge_syn_ack(seg);
+            }
             match reply {
                 Reply::None => {}
                 Reply::Paws => acknowledge(tcb, seg, now),
@@ -183,7 +186,7 @@ fn on_out_of_window(tcb: &mut Tcb, seg: &Segment, now: Instant) {
     let nxt = tcb.window.nxt;
     let end = seg.seq() + seg.payload_len();
     if seg.seq().before(end) && end.at_or_before(nxt) {
-        tcb.dsack = Some((seg.seq(), end));
+        tcb.note_duplicate(seg.seq(), end);
     }
     if tcb.phase == Phase::TimeWait && seg.has(TcpFlags::FIN) && (end + 1).at_or_before(nxt) {
         // The peer did not get our last ACK: TIME-WAIT begins anew.

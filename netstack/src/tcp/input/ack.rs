@@ -10,13 +10,13 @@ use crate::base::congestion::{Acked, Loss, Lost};
 use crate::base::{DropReason, Instant};
 use crate::tcp::cc::Recovering;
 use crate::tcp::context::Context;
+use crate::tcp::ecn::Delivered;
 use crate::tcp::event::Event;
 use crate::tcp::handshake::MAX_ECHOED_MILLIS;
 use crate::tcp::outcome::{Readiness, TcpError};
 use crate::tcp::phase::{Phase, PhaseEvent};
 use crate::tcp::segment::Segment;
 use crate::tcp::send::inflight::{Ack, Mode, Progress};
-use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
 
 /// Takes the acknowledgment of an acceptable segment. With `Err`, the segment is discarded.
@@ -57,17 +57,19 @@ pub(super) fn process(
     let flight = tcb.flight.outstanding().max(tcb.turn_flight);
     let was_loss = tcb.flight.mode() == Mode::Loss;
     let echoed = echoed_age(tcb, seg, now);
+    let echoed_millis = echoed.map(|age| millis_at(now, age));
     let input = Ack {
         ack: seg.ack(),
         blocks: seg.options().sack.as_slice(),
         bare,
-        echoed_millis: echoed.map(|age| now.as_millis().saturating_sub(age.as_millis() as u64)),
+        echoed_millis,
         path: tcb.path_view(),
     };
     let progress = tcb.flight.on_ack(&input, cx);
-    measure(tcb, seg, &progress, echoed, now);
-    judge(tcb, seg, &progress, echoed.filter(|_| was_loss), cx);
+    measure(tcb, &progress, echoed, now);
+    judge(tcb, &progress, echoed, was_loss, cx);
     tcb.control_congestion(&progress, flight, cx);
+    tcb.on_marks(seg, &progress, flight, cx);
 
     if tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 && was_closed {
         // The window opened: the waiting was due to the window, not to the path.
@@ -102,6 +104,7 @@ fn on_una_advanced(tcb: &mut Tcb, cx: &mut Context<'_>) -> Readiness {
     tcb.queue.advance(tcb.flight.una());
     // Small segments below are acknowledged; a mark far behind would compare as if it were ahead.
     tcb.small_end = tcb.small_end.max(tcb.flight.una());
+    tcb.ecn.forget_old(tcb.flight.una());
     tcb.stats.bytes_out += (before - tcb.queue.len()) as u64;
     tcb.timers.retransmit = if tcb.flight.outstanding() > 0 {
         cx.now() + tcb.rto()
@@ -142,24 +145,22 @@ fn echoed_age(tcb: &Tcb, seg: &Segment, now: Instant) -> Option<Duration> {
     (millis <= MAX_ECHOED_MILLIS).then(|| Duration::from_millis(u64::from(millis)))
 }
 
+/// Returns the time of a timestamp of ours that is `age` old, in milliseconds.
+fn millis_at(now: Instant, age: Duration) -> u64 {
+    now.as_millis().saturating_sub(age.as_millis() as u64)
+}
+
 /// Takes a round-trip sample from the send time of what is acknowledged, or else from the echoed timestamp.
 /// An echo from before the last recovery or timeout tells when the original was sent, but perhaps not which
 /// copy caused this acknowledgment: if an earlier one was lost, the sample would contain our timeout.
-fn measure(
-    tcb: &mut Tcb,
-    seg: &Segment,
-    progress: &Progress,
-    echoed: Option<Duration>,
-    now: Instant,
-) {
+fn measure(tcb: &mut Tcb, progress: &Progress, echoed: Option<Duration>, now: Instant) {
     if let Some(rtt) = progress.newest_rtt {
         tcb.rtt.sample_least(rtt, now);
         tcb.flight.permit_probe();
     }
     let clean = || {
-        let ts = seg.options().timestamps?;
-        let is_new = SeqNum(ts.ecr).at_or_after(SeqNum(tcb.resent_ts));
-        echoed.filter(|_| progress.rtt_due && is_new)
+        let is_new = |age: &Duration| millis_at(now, *age) >= tcb.resent_at.as_millis();
+        echoed.filter(is_new).filter(|_| progress.rtt_due)
     };
     if let Some(rtt) = progress.rtt.or_else(clean) {
         tcb.rtt.sample(rtt);
@@ -171,29 +172,23 @@ fn measure(
 
 /// Judges a recovery or timeout. The first acknowledgment after it shows that nothing had been lost, if its
 /// timestamp echoes the original (the Eifel detection of RFC 3522); what arrives after a timeout does
-/// (RFC 5682), or reports of duplicates do (RFC 3708). Then the reduction is undone. `late`: the age of the
-/// echo, if this may end a timeout.
+/// (RFC 5682), or reports of duplicates do (RFC 3708). Then the reduction is undone. `was_loss`: this may end a
+/// timeout.
 fn judge(
     tcb: &mut Tcb,
-    seg: &Segment,
     progress: &Progress,
-    late: Option<Duration>,
+    echoed: Option<Duration>,
+    was_loss: bool,
     cx: &mut Context<'_>,
 ) {
     let mut spurious = progress.spurious_timeout || progress.all_duplicates;
     if progress.acked > 0 && tcb.flags.contains(Flags::UNDECIDED) {
         tcb.flags.remove(Flags::UNDECIDED);
-        let episode = SeqNum(tcb.episode_ts);
+        let began = tcb.episode_at;
         // A copy that an earlier recovery sent may be what is echoed.
-        let was_resent_before = progress
-            .head_resent_at
-            .is_some_and(|at| SeqNum(tcb.ts_now(at)).before(episode));
-        spurious |= tcb.agreed.timestamps
-            && !was_resent_before
-            && seg
-                .options()
-                .timestamps
-                .is_some_and(|ts| SeqNum(ts.ecr).before(episode));
+        let was_resent_before = progress.head_resent_at.is_some_and(|at| at < began);
+        spurious |= !was_resent_before
+            && echoed.is_some_and(|age| millis_at(cx.now(), age) < began.as_millis());
     }
     if !spurious {
         return;
@@ -204,10 +199,9 @@ fn judge(
     } else {
         tcb.flight.undo(cx);
     }
-    if let Some(rtt) = progress.newest_rtt.or(late)
-        && late.is_some()
-    {
-        tcb.rtt.on_spurious_timeout(rtt);
+    if was_loss && let Some(late) = echoed {
+        tcb.rtt
+            .on_spurious_timeout(progress.newest_rtt.unwrap_or(late));
     }
     tcb.flags.remove(Flags::UNDECIDED);
     tcb.cc.undo(tcb.payload_mss(), cx);
@@ -235,9 +229,11 @@ impl Tcb {
             let outstanding = self.flight.outstanding() - self.flight.sacked();
             self.cc.begin_recovery(outstanding + progress.delivered);
             self.stats.recoveries += 1;
+            self.ecn.on_reduced(self.flight.nxt());
             self.begin_episode(cx.now());
         } else if progress.probe_repaired {
             self.cc.on_loss(&loss, cx);
+            self.ecn.on_reduced(self.flight.nxt());
         } else if progress.left_recovery {
             self.cc.on_recovered(pipe, mss, cx);
         }
@@ -302,11 +298,34 @@ impl Tcb {
         self.flight.put_lost_runs(runs);
     }
 
+    /// Reduces the congestion window for marks that an acknowledgment reports, once a round trip; a recovery has
+    /// reduced it already.
+    fn on_marks(&mut self, seg: &Segment, progress: &Progress, flight: u32, cx: &mut Context<'_>) {
+        let delivered = Delivered {
+            bytes: progress.delivered,
+            mss: self.payload_mss(),
+            una: self.flight.una(),
+        };
+        let packets = self.ecn.on_feedback(seg, delivered);
+        if packets == 0 {
+            return;
+        }
+        cx.emit(|| Event::CongestionMarks { packets });
+        if self.flight.mode() == Mode::Open && self.ecn.may_reduce() {
+            let loss = Loss {
+                in_flight: self.flight.pipe(),
+                ..Loss::new(flight, delivered.mss)
+            };
+            self.cc.on_marks(&loss, cx);
+            self.ecn.on_reduced(self.flight.nxt());
+        }
+    }
+
     /// Marks the beginning of a recovery or of a series of timeouts: everything sent before now is an
     /// original.
     pub(in crate::tcp) fn begin_episode(&mut self, now: Instant) {
-        self.episode_ts = self.ts_now(now);
-        self.resent_ts = self.episode_ts;
+        self.episode_at = now;
+        self.resent_at = now;
         self.flags.insert(Flags::UNDECIDED);
     }
 

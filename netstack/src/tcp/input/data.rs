@@ -10,6 +10,7 @@ use packet::{Buffers, Payload};
 use crate::base::{DropReason, Instant};
 use crate::tcp::context::Context;
 use crate::tcp::outcome::Readiness;
+use crate::tcp::output::delayed_ack::Arrived;
 use crate::tcp::phase::Phase;
 use crate::tcp::recv::assembler::Assembler;
 use crate::tcp::segment::Segment;
@@ -73,8 +74,15 @@ pub(super) fn process(
     collect(tcb);
     limit_window(tcb, buffers);
     note_advance(tcb);
-    if !tcb.ack.on_payload(len, size) && tcb.timers.delayed_ack == Instant::FAR_FUTURE {
-        tcb.timers.delayed_ack = cx.now() + tcb.cfg.delayed_ack;
+    let replies = tcb.flags.contains(Flags::INTERACTIVE);
+    let arrived = Arrived {
+        len,
+        size,
+        now: cx.now(),
+        quick: if replies { 0 } else { tcb.cfg.quick_acks },
+    };
+    if !tcb.ack.on_payload(arrived) && tcb.timers.delayed_ack == Instant::FAR_FUTURE {
+        tcb.timers.delayed_ack = cx.now() + tcb.ack.delay(tcb.cfg.delayed_ack);
     }
     (Readiness::READABLE, None)
 }
@@ -84,7 +92,7 @@ fn trim(tcb: &mut Tcb, mut start: SeqNum, mut payload: Payload) -> (SeqNum, Payl
     let nxt = tcb.window.nxt;
     if start.before(nxt) {
         let old = nxt - start;
-        tcb.dsack = Some((start, nxt.min(start + payload.len() as u32)));
+        tcb.note_duplicate(start, nxt.min(start + payload.len() as u32));
         payload.advance(old as usize);
         start = nxt;
         tcb.ack.set_due();
@@ -164,13 +172,11 @@ fn keep(
     if kept > 0 {
         return None;
     }
-    if known > 0 && tcb.dsack.is_none() {
-        // It has nothing new, or there is no room for it.
-        tcb.dsack = Some((start, start + payload.len() as u32)).filter(|&(l, r)| {
-            tcb.assembler
-                .as_ref()
-                .is_some_and(|board| board.covers(l, r))
-        });
+    // It has nothing new, or there is no room for it.
+    let end = start + payload.len() as u32;
+    let board = tcb.assembler.as_ref();
+    if known > 0 && board.is_some_and(|board| board.covers(start, end)) {
+        tcb.note_duplicate(start, end);
     }
     Some(DropReason::TcpNoBuffer)
 }

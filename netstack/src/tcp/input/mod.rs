@@ -46,6 +46,34 @@ impl Tcb {
         }
     }
 
+    /// Takes payload and FIN of the SYN-ACK that opened the connection (RFC 9293 section 3.10.7.3, fourth).
+    pub(super) fn on_syn_payload(
+        &mut self,
+        seg: Segment,
+        cx: &mut Context<'_>,
+        buffers: &Buffers,
+    ) -> SegmentOutcome {
+        let seg = seg.behind_syn();
+        let fin = fin::position(&seg);
+        let (readiness, drop) = data::process(self, seg, cx, buffers);
+        SegmentOutcome {
+            readiness: readiness | fin::process(self, fin, cx),
+            drop,
+            rst: None,
+        }
+    }
+
+    /// Counts the congestion mark of an acceptable segment, on each of the wire segments that it consists of.
+    fn count_marks(&mut self, seg: &Segment) {
+        let packets = match seg.gso_size() {
+            0 => 1,
+            size => seg.payload_len().div_ceil(u32::from(size)).max(1),
+        };
+        if self.ecn.on_segment(seg, packets, self.ack.is_owed()) {
+            self.ack.set_due();
+        }
+    }
+
     /// Notes a sign of life: a segment that only the peer can have sent, since its sequence number and
     /// its acknowledgment fit.
     fn on_heard(&mut self, now: Instant) {
@@ -61,6 +89,12 @@ impl Tcb {
             Ok(readiness) => {
                 outcome.readiness |= readiness;
                 acceptable::update_ts_recent(self, &seg, cx.now());
+                self.count_marks(&seg);
+                if let Some(timeout) = seg.options().user_timeout {
+                    let rto = self.rto();
+                    self.settings.on_user_timeout(timeout, rto);
+                    self.restart_user_timer();
+                }
                 self.on_heard(cx.now());
             }
             Err(reason) => {

@@ -1,35 +1,104 @@
 //! Delayed ACKs (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2), and the rate limit of replies to
 //! unacceptable segments (RFC 5961 section 7).
 //!
-//! * every second segment is acknowledged at once, and so is every super-segment of two or more;
+//! * every second full-sized segment is acknowledged at once, and so is every super-segment of two or more;
+//! * so are the first segments of a connection and those after a pause, unless the application is seen to
+//!   reply: the sender's window grows with acknowledgments (as on Linux, "quick" ACKs);
 //! * each segment that is out of order is acknowledged at once with a segment of its own, so that the
-//!   sender can count (RFC 5681 section 4.2) and learns of every range;
+//!   sender can count (RFC 5681 section 4.2) and learns of every range. With SACK a super-segment is one
+//!   range and gets one ACK;
 //! * a segment that fills a gap or carries a FIN is acknowledged at once;
-//! * any other segment is acknowledged within the delay.
+//! * any other segment is acknowledged within the delay: about twice the time between the sender's
+//!   segments, at most the configured delay.
 
 use core::time::Duration;
 
 use crate::base::Instant;
 
+/// Shortest delay: below it an application may only wait for the processor.
+const MIN_DELAY: Duration = Duration::from_millis(10);
+
+/// Pause after which nothing that was learnt of the sender counts, and the first segments are acknowledged at once
+/// again: the sender may have returned to slow start. No longer than a connection is idle before it rests, so that
+/// a rest forgets nothing.
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
+
+/// In-order payload that has just arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived {
+    /// Bytes of it that are new.
+    pub(crate) len: u32,
+    /// Payload of each wire segment, in bytes.
+    pub(crate) size: u32,
+    pub(crate) now: Instant,
+    /// ACKs that are sent at once after a pause; zero if the application replies to what arrives.
+    pub(crate) quick: u8,
+}
+
 /// The ACK that is owed to the peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DelayedAck {
-    segments: u8,
+    /// Bytes that arrived in order since the last ACK.
+    bytes: u32,
+    /// Payload of the largest wire segment that the peer sent, in bytes.
+    full: u32,
     now: bool,
     /// Duplicate ACKs that are due, one for each segment out of order.
     duplicates: u8,
+    /// ACKs that are still sent at once.
+    quick: u8,
+    /// Arrival of the last payload.
+    last: Option<Instant>,
+    /// Smoothed time between arrivals, in microseconds, once there were two without a pause.
+    gap_micros: Option<u32>,
 }
 
 impl DelayedAck {
-    /// Notes that `len` bytes arrived in order, as wire segments of `size` bytes. Returns true if
-    /// an ACK is due at once.
-    pub(crate) fn on_payload(&mut self, len: u32, size: u32) -> bool {
-        let segments = len.div_ceil(size.max(1)).clamp(1, 2) as u8;
-        self.segments = self.segments.saturating_add(segments);
-        if self.segments >= 2 {
+    /// Notes that payload arrived in order. Returns true if an ACK is due at once.
+    pub(crate) fn on_payload(&mut self, arrived: Arrived) -> bool {
+        self.note_rhythm(&arrived);
+        self.full = self.full.max(arrived.size.min(arrived.len));
+        self.bytes = self.bytes.saturating_add(arrived.len);
+        let quick = self.quick > 0 && arrived.quick > 0;
+        if self.bytes > self.full || quick {
             self.now = true;
         }
         self.now
+    }
+
+    /// Measures the time since the last arrival.
+    fn note_rhythm(&mut self, arrived: &Arrived) {
+        let gap = self.last.map(|last| arrived.now.saturating_since(last));
+        self.last = Some(arrived.now);
+        match gap.filter(|gap| *gap < PAUSE) {
+            Some(gap) => {
+                // Less than a tenth of a second.
+                let micros = gap.as_micros() as u32;
+                self.gap_micros = Some(match self.gap_micros {
+                    Some(mean) => (3 * mean + micros) / 4,
+                    None => micros,
+                });
+            }
+            None => {
+                self.gap_micros = None;
+                self.full = 0;
+                self.quick = arrived.quick;
+            }
+        }
+    }
+
+    /// Returns how long an ACK may wait, at most `longest`.
+    pub(crate) fn delay(&self, longest: Duration) -> Duration {
+        let rhythm = self
+            .gap_micros
+            .map(|micros| Duration::from_micros(2 * u64::from(micros)));
+        rhythm.map_or(longest, |rhythm| rhythm.max(MIN_DELAY).min(longest))
+    }
+
+    /// Returns true if the peer's payload came no longer than `within` ago: what is sent now replies to it.
+    pub(crate) fn is_reply(&self, now: Instant, within: Duration) -> bool {
+        self.last
+            .is_some_and(|last| now.saturating_since(last) < within)
     }
 
     /// Makes an ACK due at once.
@@ -50,28 +119,28 @@ impl DelayedAck {
     }
 
     /// Returns the number of duplicate ACKs that are due.
-    pub(crate) fn duplicates(self) -> u8 {
+    pub(crate) fn duplicates(&self) -> u8 {
         self.duplicates
     }
 
     /// Returns true if an ACK must be sent now.
-    pub(crate) fn is_due(self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         self.now
     }
 
     /// Returns true if an ACK is owed, now or later.
-    pub(crate) fn is_owed(self) -> bool {
-        self.now || self.segments > 0
+    pub(crate) fn is_owed(&self) -> bool {
+        self.now || self.bytes > 0
     }
 
     /// Notes that a segment with an ACK was sent.
     pub(crate) fn on_sent(&mut self) {
-        let duplicates = self.duplicates.saturating_sub(1);
-        *self = Self {
-            segments: 0,
-            now: duplicates > 0,
-            duplicates,
-        };
+        self.duplicates = self.duplicates.saturating_sub(1);
+        self.now = self.duplicates > 0;
+        if self.bytes > 0 {
+            self.quick = self.quick.saturating_sub(1);
+        }
+        self.bytes = 0;
     }
 }
 
@@ -82,15 +151,17 @@ const REPLIES_PER_SECOND: u8 = 8;
 /// Rate limit of replies to unacceptable segments, challenge ACKs included.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ReplyLimit {
-    since: Instant,
+    /// The beginning of the second in which `count` replies were sent, in milliseconds, modulo 2^32.
+    since: u32,
     count: u8,
 }
 
 impl ReplyLimit {
     /// Returns true if one more reply may be sent, and counts it.
     pub(crate) fn permit(&mut self, now: Instant) -> bool {
-        if now.saturating_since(self.since) >= Duration::from_secs(1) || self.count == 0 {
-            self.since = now;
+        let millis = now.as_millis() as u32;
+        if self.count == 0 || millis.wrapping_sub(self.since) >= 1_000 {
+            self.since = millis;
             self.count = 0;
         }
         let permitted = self.count < REPLIES_PER_SECOND;
@@ -105,15 +176,76 @@ impl ReplyLimit {
 mod tests {
     use super::*;
 
+    /// Arrivals of segments of at most 1,460 bytes, `millis` after the start.
+    fn arrived(len: u32, millis: u64, quick: u8) -> Arrived {
+        Arrived {
+            len,
+            size: 1_460,
+            now: Instant::from_millis(millis),
+            quick,
+        }
+    }
+
     #[test]
     fn every_second_segment() {
         let mut ack = DelayedAck::default();
-        assert!(!ack.on_payload(10, 1_460));
+        assert!(!ack.on_payload(arrived(10, 0, 0)));
         assert!(ack.is_owed() && !ack.is_due());
-        assert!(ack.on_payload(1_460, 1_460));
+        assert!(ack.on_payload(arrived(1_460, 0, 0)));
         ack.on_sent();
         assert!(!ack.is_owed());
-        assert!(ack.on_payload(2_920, 1_460), "a super-segment is several");
+        assert!(
+            ack.on_payload(arrived(2_920, 0, 0)),
+            "a super-segment is several"
+        );
+    }
+
+    #[test]
+    fn small_segments_count_by_their_bytes() {
+        let mut ack = DelayedAck::default();
+        assert!(!ack.on_payload(arrived(1_460, 0, 0)));
+        ack.on_sent();
+        for _ in 0..14 {
+            assert!(!ack.on_payload(arrived(100, 0, 0)));
+        }
+        assert!(ack.on_payload(arrived(100, 0, 0)), "more than a full one");
+    }
+
+    #[test]
+    fn the_first_segments_and_those_after_a_pause_are_acknowledged_at_once() {
+        let mut ack = DelayedAck::default();
+        let mut at_once = |from: u64| {
+            (from..from + 10)
+                .filter(|millis| {
+                    let due = ack.on_payload(arrived(1_000, *millis, 4));
+                    ack.on_sent();
+                    due
+                })
+                .count()
+        };
+        assert_eq!(at_once(0), 4);
+        assert_eq!(at_once(100), 0);
+        assert_eq!(at_once(5_000), 4);
+        // The application replies.
+        assert!(!ack.on_payload(arrived(1_000, 9_000, 0)));
+    }
+
+    #[test]
+    fn the_delay_follows_the_rhythm_of_the_sender() {
+        let longest = Duration::from_millis(40);
+        let mut ack = DelayedAck::default();
+        ack.on_payload(arrived(1_000, 0, 0));
+        assert_eq!(ack.delay(longest), longest);
+        ack.on_payload(arrived(1_000, 8, 0));
+        assert_eq!(ack.delay(longest), Duration::from_millis(16));
+        ack.on_payload(arrived(1_000, 8, 0));
+        assert_eq!(ack.delay(longest), Duration::from_millis(12));
+        ack.on_payload(arrived(1_000, 8, 0));
+        ack.on_payload(arrived(1_000, 8, 0));
+        assert_eq!(ack.delay(longest), MIN_DELAY);
+        assert_eq!(ack.delay(Duration::ZERO), Duration::ZERO);
+        ack.on_payload(arrived(1_000, 300, 0));
+        assert_eq!(ack.delay(longest), longest);
     }
 
     #[test]

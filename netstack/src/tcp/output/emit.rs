@@ -23,13 +23,13 @@ impl Tcb {
             ecr: self.ts_recent,
         });
         let mut sack = SackBlocks::default();
-        if self.agreed.sack && (self.dsack.is_some() || self.assembler.is_some()) {
+        if self.agreed.sack && (!self.duplicates.is_empty() || self.assembler.is_some()) {
             let mut room = if timestamps.is_some() {
                 BLOCKS_WITH_TIMESTAMPS
             } else {
                 BLOCKS_ALONE
             };
-            if let Some((left, right)) = self.dsack {
+            if let Some((left, right)) = self.duplicates.first() {
                 sack.push(left.0, right.0);
                 room -= 1;
             }
@@ -41,14 +41,17 @@ impl Tcb {
                 });
             }
         }
+        let tells = self.flags.contains(Flags::USER_TIMEOUT_DUE);
         TcpOptions {
             timestamps,
             sack,
+            user_timeout: self.settings.user_timeout_option().filter(|_| tells),
             ..TcpOptions::default()
         }
     }
 
-    /// Builds a segment with this payload; the owed ACK, if any, is sent with it.
+    /// Builds a segment with this payload; the owed ACK, if any, is sent with it. `fresh`: the payload leaves for the
+    /// first time.
     pub(super) fn emit(
         &mut self,
         seq: SeqNum,
@@ -56,7 +59,9 @@ impl Tcb {
         payload: Chunks,
         options: TcpOptions,
         mss: u32,
+        fresh: bool,
     ) -> SegmentOut {
+        let is_alone = payload.is_empty() && flags.is_empty();
         let unread = if self.flags.contains(Flags::RST_QUEUED) {
             // The peer's data is not taken any more: its window does not open.
             self.window.capacity() as usize
@@ -66,23 +71,37 @@ impl Tcb {
         let window = self.window.announce(unread, u32::from(self.agreed.mss));
         self.last_ack_sent = self.window.nxt;
         self.ack.on_sent();
-        self.dsack = None;
+        self.duplicates.on_reported();
+        if !self.duplicates.is_empty() {
+            // Each report has a segment of its own.
+            self.ack.set_due();
+        }
         self.timers.delayed_ack = Instant::FAR_FUTURE;
         SegmentOut {
             seq,
             ack: self.window.nxt,
-            flags: flags | TcpFlags::ACK,
+            flags: flags | TcpFlags::ACK | self.ecn.flags_out(is_alone, fresh),
             window,
             options,
             payload,
             mss: u16::try_from(mss).unwrap_or(u16::MAX),
+            ecn: if fresh && self.cc.answers_marks() {
+                self.ecn.codepoint()
+            } else {
+                0
+            },
         }
     }
 
     /// Builds a segment without payload.
     pub(super) fn emit_bare(&mut self, seq: SeqNum, flags: TcpFlags, now: Instant) -> SegmentOut {
-        let options = self.options_out(now);
+        let mut options = self.options_out(now);
+        options.acc_ecn = self.ecn.option_out(options.sack.len());
+        if options.acc_ecn.is_some() {
+            self.ecn.on_option_sent();
+        }
+        self.flags.remove(Flags::USER_TIMEOUT_DUE);
         let mss = u32::from(self.agreed.mss);
-        self.emit(seq, flags, Chunks::new(), options, mss)
+        self.emit(seq, flags, Chunks::new(), options, mss, false)
     }
 }

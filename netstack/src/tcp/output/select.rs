@@ -114,8 +114,12 @@ impl Tcb {
         }
         // Duplicate ACKs count only without payload. A D-SACK in a super-segment's header would be
         // repeated in that of every wire segment.
-        let dsack = self.dsack.is_some() && self.agreed.sack;
-        if self.ack.is_due() && (dsack || self.ack.duplicates() > 0) {
+        // So would the user timeout.
+        let alone = !self.duplicates.is_empty()
+            || self.ack.duplicates() > 0
+            || self.flags.contains(Flags::USER_TIMEOUT_DUE)
+            || self.ecn.wants_bare();
+        if self.ack.is_due() && alone {
             let seq = self.bare_seq();
             return Some(self.emit_bare(seq, TcpFlags::empty(), now));
         }
@@ -124,7 +128,11 @@ impl Tcb {
             let header = u32::try_from(options.encoded_len()).unwrap_or(40);
             let segment = u32::from(self.agreed.mss).saturating_sub(header).max(1);
             // A device that cuts nothing allows less than a segment: then one segment at a time.
-            let most = u32::try_from(max_payload).unwrap_or(u32::MAX).max(segment);
+            let most = if self.ecn.forbids_cutting() {
+                segment
+            } else {
+                u32::try_from(max_payload).unwrap_or(u32::MAX).max(segment)
+            };
             let srtt = self.rtt.srtt();
             let quantum = self.cc.quantum(self.cc.pacing_rate(srtt), segment);
             let size = Size {
@@ -405,6 +413,9 @@ impl Tcb {
                         self.cc.on_restart(size.segment, cx);
                     }
                 }
+                if self.ack.is_reply(now, self.cfg.delayed_ack) {
+                    self.flags.insert(Flags::INTERACTIVE);
+                }
                 self.flags.remove(Flags::PROBE_SENT);
                 self.flight.on_sent(len + u32::from(fin), now);
                 if probe {
@@ -458,6 +469,7 @@ impl Tcb {
         flags.set(TcpFlags::FIN, fin);
         flags.set(TcpFlags::PSH, last);
         let payload = self.queue.gather(seq, len);
-        self.emit(seq, flags, payload, options, size.segment)
+        let fresh = len > 0 && matches!(pick, Pick::Fresh { .. });
+        self.emit(seq, flags, payload, options, size.segment, fresh)
     }
 }

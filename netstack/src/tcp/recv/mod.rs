@@ -3,5 +3,6 @@
 
 pub(crate) mod assembler;
 pub(crate) mod compact;
+pub(crate) mod dsack;
 pub(crate) mod ring;
 pub(crate) mod window;

@@ -21,6 +21,9 @@ fn config(rng: &mut Rng) -> TcpConfig {
         sack: rng.chance(750_000),
         rack_tlp: rng.chance(850_000),
         timestamps: rng.chance(750_000),
+        ecn: rng.chance(750_000),
+        ecn_offer: rng.chance(750_000),
+        accurate_ecn: rng.chance(750_000),
         window_scaling: rng.chance(750_000),
         nagle: rng.chance(500_000),
         max_reassembly_ranges: 1 + rng.below(64) as usize,
@@ -76,6 +79,7 @@ fn impairment(rng: &mut Rng) -> Impairment {
         reorder_per_million: reorder,
         reorder_by: Duration::from_micros(u64::from(rng.below(60_000))),
         delay: Duration::from_micros(u64::from(20 + rng.below(40_000))),
+        mark_per_million: if gentle { 0 } else { rng.below(100_000) },
         whole_per_million: rng.below(3) * 500_000,
     }
 }

@@ -3,11 +3,11 @@
 
 use core::time::Duration;
 
-use super::rig::{Rig, ours, plain, syn_options, theirs};
+use super::rig::{ECN, Rig, ours, plain, syn_options, theirs};
 use crate::base::{Rng, TcpConfig};
 use crate::tcp::segment::SegmentParts;
 use crate::tcp::{Algorithm, SeqNum, State};
-use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
+use packet::tcp::{AccEcn, SackBlocks, TcpFlags, TcpOptions, Timestamps, UserTimeout};
 
 /// Returns a number near something that matters, or anywhere.
 fn near(rng: &mut Rng, base: SeqNum) -> SeqNum {
@@ -33,8 +33,6 @@ fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> Segmen
         2 => rng.below(1_500),
         _ => 0,
     } as usize;
-    // Each byte is a function of its sequence number, so that whatever is delivered can be checked.
-    let payload: Vec<u8> = (0..len as u32).map(|i| (seq + i).0 as u8).collect();
     let mut flags = TcpFlags::empty();
     for (flag, per_million) in [
         (TcpFlags::ACK, 950_000),
@@ -43,12 +41,18 @@ fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> Segmen
         (TcpFlags::RST, 5_000),
         (TcpFlags::URG, 20_000),
         (TcpFlags::PSH, 300_000),
-        (TcpFlags::ECE, 10_000),
+        (TcpFlags::ECE, 100_000),
+        (TcpFlags::CWR, 100_000),
+        (TcpFlags::AE, 100_000),
     ] {
         if rng.chance(per_million) {
             flags |= flag;
         }
     }
+    // Each byte is a function of its sequence number, so that whatever is delivered can be checked. A SYN takes a
+    // number.
+    let first = seq + u32::from(flags.contains(TcpFlags::SYN));
+    let payload: Vec<u8> = (0..len as u32).map(|i| (first + i).0 as u8).collect();
     let timestamps = rng.chance(700_000).then(|| Timestamps {
         val: 500 + rng.below(1_000),
         ecr: rig.our_ts().wrapping_sub(rng.below(3_000)),
@@ -64,6 +68,15 @@ fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> Segmen
             sack_permitted: rng.chance(10_000),
             timestamps,
             sack,
+            acc_ecn: rng.chance(200_000).then(|| {
+                let fields = rng.below(4) as usize;
+                AccEcn::new(rng.chance(500_000), rng.u32(), rng.u32(), rng.u32(), fields)
+            }),
+            user_timeout: rng.chance(10_000).then(|| UserTimeout {
+                minutes: rng.chance(500_000),
+                value: rng.u32() as u16 & 0x7fff,
+            }),
+            ..TcpOptions::default()
         },
         ecn: rng.below(4) as u8,
         gso_size: if rng.chance(300_000) {
@@ -85,6 +98,8 @@ fn start(rng: &mut Rng) -> Rig {
     let cfg = TcpConfig {
         timestamps: rng.chance(500_000),
         sack: rng.chance(700_000),
+        ecn: rng.chance(700_000),
+        user_timeout_option: rng.chance(300_000),
         window_scaling: rng.chance(500_000),
         recv_buffer_initial: 2_048 + rng.below(100_000) as usize,
         recv_buffer_max: 200_000,
@@ -103,6 +118,7 @@ fn start(rng: &mut Rng) -> Rig {
     if rig.tcp.state() == State::SynSent && rng.chance(500_000) {
         let mut syn = rig.segment(0, 0, TcpFlags::SYN, b"");
         syn.options = syn_options(Some(500));
+        syn.flags |= ECN;
         rig.give(syn);
     }
     rig

@@ -59,7 +59,7 @@ fn each_kind_of_damage_is_found() {
             tcb.agreed.mss = u16::MAX;
         }),
         ("a D-SACK block of nothing", |tcb| {
-            tcb.dsack = Some((tcb.window.nxt, tcb.window.nxt));
+            tcb.duplicates.break_for_test(tcb.window.nxt);
         }),
     ];
     for (damage, inflict) in damages {

@@ -21,6 +21,8 @@ pub(super) struct Impairment {
     pub(super) reorder_per_million: u32,
     pub(super) reorder_by: Duration,
     pub(super) delay: Duration,
+    /// Chance of a congestion mark, for what may be marked.
+    pub(super) mark_per_million: u32,
     /// Deliver super-segments whole (as an offloading device does) rather than cut.
     pub(super) whole_per_million: u32,
 }
@@ -33,6 +35,7 @@ impl Impairment {
             reorder_per_million: 0,
             reorder_by: Duration::ZERO,
             delay: Duration::from_micros(50),
+            mark_per_million: 0,
             whole_per_million: 1_000_000,
         }
     }
@@ -161,6 +164,7 @@ impl Sim {
             isn: SeqNum(self.rng.u32()),
             ts_offset: self.rng.u32(),
             mss: self.ends[end].mss,
+            path_mss: self.ends[end].mss,
         }
     }
 
@@ -206,12 +210,18 @@ impl Sim {
                 if i != last {
                     flags.remove(TcpFlags::FIN | TcpFlags::PSH);
                 }
+                if i > 0 {
+                    // As devices that cut do (RFC 3168 section 6.1.2).
+                    flags.remove(TcpFlags::CWR);
+                }
                 // As a device receives: each packet in a large slab of its own.
                 let Some(mut slab) = buffers.large().take() else {
                     continue;
                 };
                 slab.as_mut_slice()[..end - start].copy_from_slice(&bytes[start..end]);
+                let marked = out.ecn != 0 && self.rng.chance(impair.mark_per_million);
                 let seg = SegmentParts {
+                    ecn: if marked { 3 } else { out.ecn },
                     seq: out.seq + start as u32,
                     ack: out.ack,
                     flags,
@@ -219,7 +229,6 @@ impl Sim {
                     options: out.options,
                     gso_size: if end - start > mss { out.mss } else { 0 },
                     payload: slab.freeze(0..end - start),
-                    ..SegmentParts::default()
                 };
                 self.sent += 1;
                 let arrival = Arrival {

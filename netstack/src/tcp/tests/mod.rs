@@ -7,8 +7,11 @@
 //! | loss recovery, segment by segment, and the congestion window | `recovery` |
 //! | losses found by time, tail loss probes, needless recoveries | `rack` |
 //! | closing with something unread, or with bytes that were not sent yet | `closing` |
+//! | when acknowledgments leave, and what they report | `acks` |
+//! | keepalive and user timeout of a socket | `lifetime` |
 //! | timestamps of the peer | `timestamps` |
 //! | many segments in one turn | `batch` |
+//! | congestion marks, in both languages | `ecn` |
 //! | the edges of windows, signs of life | `edges` |
 //! | the events that a subscriber gets | `events` |
 //! | the checks of the invariants themselves | `invariants` |
@@ -25,10 +28,12 @@
 //! segments. `link` is two connections with a link between them: use it where the test is about
 //! streams. Both check the invariants after every call.
 
+mod acks;
 mod arrives;
 mod batch;
 mod chaos;
 mod closing;
+mod ecn;
 mod edges;
 mod ends;
 mod events;
@@ -37,6 +42,7 @@ mod fuzz;
 mod goodput;
 mod invariants;
 mod lies;
+mod lifetime;
 mod link;
 mod pacing;
 mod pump;

@@ -17,6 +17,8 @@ pub(super) const ACK: TcpFlags = TcpFlags::ACK;
 pub(super) const SYN: TcpFlags = TcpFlags::SYN;
 pub(super) const RST: TcpFlags = TcpFlags::RST;
 pub(super) const FIN: TcpFlags = TcpFlags::FIN;
+/// The flags of ECN.
+pub(super) const ECN: TcpFlags = TcpFlags::AE.union(TcpFlags::CWR).union(TcpFlags::ECE);
 
 /// Both initial sequence numbers lie just below the wrap, so that every test crosses it.
 const ISS: SeqNum = SeqNum(u32::MAX - 20);
@@ -86,6 +88,8 @@ pub(super) fn plain() -> TcpConfig {
         sack: false,
         window_scaling: false,
         pacing: false,
+        quick_acks: 0,
+        ecn: false,
         recv_buffer_initial: 65_535,
         recv_buffer_max: 65_535,
         ..TcpConfig::default()
@@ -112,6 +116,7 @@ pub(super) fn open() -> Open {
         isn: ISS,
         ts_offset: 7_000,
         mss: 1_000,
+        path_mss: 1_000,
     }
 }
 
@@ -157,22 +162,28 @@ impl Rig {
         let mut rig = Self::of(tcp, events);
         let out = rig.out();
         assert_eq!(out.len(), 1);
-        assert_eq!((out[0].seq, out[0].flags), (ISS, SYN));
+        assert_eq!((out[0].seq, out[0].flags.difference(ECN)), (ISS, SYN));
         assert_eq!(rig.tcp.state(), State::SynSent);
         rig
     }
 
     /// SYN-RECEIVED by a passive open, with the SYN-ACK on the wire.
     pub(super) fn syn_received(cfg: TcpConfig) -> Self {
+        let (rig, syn_ack) = Self::accepting(cfg, syn());
+        assert_eq!(syn_ack.flags, SYN | ACK);
+        rig
+    }
+
+    /// SYN-RECEIVED by a passive open, and the SYN-ACK that answers `syn`.
+    pub(super) fn accepting(cfg: TcpConfig, syn: SegmentParts) -> (Self, SegmentOut) {
         let mut events = Vec::new();
         let cx = Context::new(Instant::from_millis(1_000)).with_subscriber(&mut events);
-        let tcp = Tcp::accept(&Arc::new(cfg), open(), &syn().into(), cx);
+        let tcp = Tcp::accept(&Arc::new(cfg), open(), &syn.into(), cx);
         let mut rig = Self::of(tcp, events);
-        let out = rig.out();
+        let mut out = rig.out();
         assert_eq!(out.len(), 1);
-        assert_eq!((out[0].seq, out[0].flags), (ISS, SYN | ACK));
-        assert_eq!(out[0].ack, IRS + 1);
-        rig
+        assert_eq!((out[0].seq, out[0].ack), (ISS, IRS + 1));
+        (rig, out.remove(0))
     }
 
     /// ESTABLISHED by an active open, 10 ms round trip, the handshake's ACK on the wire.

@@ -38,6 +38,7 @@ fn a_bad_link_moves_a_stream_each_way() {
     let cfg = TcpConfig::default();
     for seed in 0..20 {
         let impair = Impairment {
+            mark_per_million: 0,
             loss_per_million: 50_000,
             duplicate_per_million: 20_000,
             reorder_per_million: 100_000,
