@@ -22,8 +22,16 @@ const CHECKSUM_AT: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NotCuttable;
 
-/// Passes the packets of a super-segment to `each`, in order. They share one piece of memory.
-pub(super) fn cut(packet: &TxPacket, mut each: impl FnMut(Bytes)) -> Result<(), NotCuttable> {
+/// The packets of a super-segment, one after the other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Cut {
+    pub(super) bytes: Bytes,
+    /// Length of each packet but the last, in bytes.
+    pub(super) packet_len: usize,
+}
+
+/// Cuts a super-segment into packets.
+pub(super) fn cut(packet: &TxPacket) -> Result<Cut, NotCuttable> {
     let segment = packet.offload.segment.as_ref().ok_or(NotCuttable)?;
     let ipv6 = match segment.kind {
         SegmentKind::Tcp4 => false,
@@ -52,8 +60,9 @@ pub(super) fn cut(packet: &TxPacket, mut each: impl FnMut(Bytes)) -> Result<(), 
     let mut source = Source::new(packet.payload.as_slice());
     for index in 0..count {
         let len = size.min(total - index * size);
-        memory.resize(head.len() + len, 0);
-        let (header, payload) = memory.split_at_mut(head.len());
+        let start = memory.len();
+        memory.resize(start + head.len() + len, 0);
+        let (header, payload) = memory[start..].split_at_mut(head.len());
         let sum = source.copy_and_sum(payload);
         let place = Place {
             index,
@@ -61,9 +70,11 @@ pub(super) fn cut(packet: &TxPacket, mut each: impl FnMut(Bytes)) -> Result<(), 
             is_last: index + 1 == count,
         };
         template.write(place, len, sum, header).ok_or(NotCuttable)?;
-        each(memory.split().freeze());
     }
-    Ok(())
+    Ok(Cut {
+        packet_len: head.len() + size.min(total),
+        bytes: memory.freeze(),
+    })
 }
 
 /// The place of a packet in its super-segment.
@@ -164,7 +175,7 @@ impl<'a> Source<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::IpAddr;
 
     use packet::RxChecksum;
@@ -177,7 +188,12 @@ mod tests {
 
     const HEADER_LEN: usize = 32;
 
-    fn super_segment(ipv6: bool, pieces: &[usize], size: u16, flags: TcpFlags) -> TxPacket {
+    pub(in crate::device) fn super_segment(
+        ipv6: bool,
+        pieces: &[usize],
+        size: u16,
+        flags: TcpFlags,
+    ) -> TxPacket {
         let (src, dst): (IpAddr, IpAddr) = if ipv6 {
             ([1; 16].into(), [2; 16].into())
         } else {
@@ -239,7 +255,11 @@ mod tests {
 
     fn pieces(packet: &TxPacket) -> Vec<Bytes> {
         let mut all = Vec::new();
-        cut(packet, |piece| all.push(piece)).expect("cuttable");
+        let mut cut = cut(packet).expect("cuttable");
+        while !cut.bytes.is_empty() {
+            let len = cut.packet_len.min(cut.bytes.len());
+            all.push(cut.bytes.split_to(len));
+        }
         all
     }
 
@@ -301,7 +321,7 @@ mod tests {
         let change = |change: fn(&mut TxPacket)| {
             let mut packet = good.clone();
             change(&mut packet);
-            cut(&packet, |_| panic!("a packet"))
+            cut(&packet).map(drop)
         };
         fn segment(packet: &mut TxPacket) -> &mut SegmentOffload {
             packet.offload.segment.as_mut().expect("a segment")

@@ -2,7 +2,8 @@
 //! tunnel's.
 //!
 //! [`channel`] creates a [`ChannelDevice`] for the stack and a [`PacketPipe`] for the program. The pipe
-//! has an async interface (`recv`, `send`, `Stream`, `Sink`, `poll_*`) and works with any runtime.
+//! has an async interface (`recv`, `send`, in batches `recv_many` and `send_many`, `Stream`, `Sink`, `poll_*`) and works with any
+//! runtime. [`channel_queues`] makes several, one for each worker.
 //!
 //! The program sees packets no longer than the MTU. Inside, TCP works on super-segments: those that the stack
 //! sends are cut into packets as they are copied, and segments of the program that continue each other are merged.
@@ -18,13 +19,13 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 use packet::Buffers;
 use packet::frame::{RxPacket, TxPacket};
 
@@ -35,10 +36,15 @@ use crate::base::counters::Counter;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
 mod pipe;
+mod queues;
+mod run;
 #[cfg(test)]
 mod tests;
 
+use pipe::Waiting;
 pub use pipe::{PacketPipe, PacketReceiver, PacketSender, SendError};
+pub use queues::{QueueSender, channel_queues};
+pub use run::Run;
 
 /// Sizes of a packet channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +71,19 @@ impl Default for ChannelConfig {
 struct Shared {
     mtu: u16,
     to_stack: ArrayQueue<Bytes>,
-    from_stack: ArrayQueue<Bytes>,
+    /// Packets for the program, those of one super-segment together.
+    from_stack: SegQueue<Run>,
+    /// Packets in `from_stack`, and the most that there may be.
+    from_stack_len: AtomicUsize,
+    from_stack_limit: usize,
     /// Wakes the stack's worker.
     wake: MemoryWake,
     /// Wakes the task that waits for packets.
     reader: AtomicWaker,
-    /// Wakes the task that waits for room.
-    writer: AtomicWaker,
+    /// Senders that wait for room.
+    writers: SegQueue<Arc<Waiting>>,
+    /// Open senders.
+    senders: AtomicUsize,
     device_dropped: AtomicBool,
     sender_dropped: AtomicBool,
     receiver_dropped: AtomicBool,
@@ -84,8 +96,38 @@ impl fmt::Debug for Shared {
         f.debug_struct("Channel")
             .field("mtu", &self.mtu)
             .field("to_stack", &self.to_stack.len())
-            .field("from_stack", &self.from_stack.len())
+            .field("from_stack", &self.from_stack_len.load(Ordering::Relaxed))
             .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Queues packets for the program; returns how many were not taken because the queue is full.
+    fn push_run(&self, run: Run) -> usize {
+        let count = run.packets();
+        let len = self.from_stack_len.load(Ordering::Acquire);
+        let room = self.from_stack_limit.saturating_sub(len).min(count);
+        if room > 0 {
+            // The device alone adds to the length: the room cannot shrink.
+            self.from_stack_len.fetch_add(room, Ordering::AcqRel);
+            self.from_stack.push(run.first(room));
+        }
+        count - room
+    }
+
+    /// Takes the next packets for the program.
+    fn pop_run(&self) -> Option<Run> {
+        let run = self.from_stack.pop()?;
+        self.from_stack_len
+            .fetch_sub(run.packets(), Ordering::AcqRel);
+        Some(run)
+    }
+
+    /// Wakes the senders that wait for room.
+    fn wake_writers(&self) {
+        while let Some(waiting) = self.writers.pop() {
+            waiting.wake();
+        }
     }
 }
 
@@ -120,10 +162,13 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
     let shared = Arc::new(Shared {
         mtu: config.mtu,
         to_stack: ArrayQueue::new(config.to_stack.max(1)),
-        from_stack: ArrayQueue::new(config.from_stack.max(1)),
+        from_stack: SegQueue::new(),
+        from_stack_len: AtomicUsize::new(0),
+        from_stack_limit: config.from_stack.max(1),
         wake: MemoryWake::new(),
         reader: AtomicWaker::new(),
-        writer: AtomicWaker::new(),
+        writers: SegQueue::new(),
+        senders: AtomicUsize::new(0),
         device_dropped: AtomicBool::new(false),
         sender_dropped: AtomicBool::new(false),
         receiver_dropped: AtomicBool::new(false),
@@ -153,7 +198,7 @@ impl Drop for ChannelDevice {
     fn drop(&mut self) {
         self.shared.device_dropped.store(true, Ordering::Release);
         self.shared.reader.wake();
-        self.shared.writer.wake();
+        self.shared.wake_writers();
     }
 }
 
@@ -207,7 +252,7 @@ impl Device for ChannelDevice {
         if taken > 0 {
             counters.add(Counter::PacketsIn, taken as u64);
             counters.add(Counter::BytesIn, bytes);
-            self.shared.writer.wake();
+            self.shared.wake_writers();
         } else if sender_dropped && self.shared.receiver_dropped.load(Ordering::Acquire) {
             return Err(device_gone());
         }
@@ -218,28 +263,38 @@ impl Device for ChannelDevice {
         let (mut sent, mut bytes) = (0, 0);
         let dropped = self.shared.receiver_dropped.load(Ordering::Acquire);
         for packet in batch.drain(..) {
-            let mut push = |packet: Bytes| {
-                let len = packet.len() as u64;
-                if self.shared.from_stack.push(packet).is_ok() {
-                    sent += 1;
-                    bytes += len;
+            let mut push = |run: Run| {
+                let (count, len) = (run.packets(), run.bytes().len());
+                let each = run.packet_len();
+                let lost = self.shared.push_run(run);
+                sent += (count - lost) as u64;
+                let bytes_sent = if lost == 0 {
+                    len
                 } else {
-                    self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+                    (count - lost) * each
+                };
+                bytes += bytes_sent as u64;
+                self.shared
+                    .dropped
+                    .fetch_add(lost as u64, Ordering::Relaxed);
+                for _ in 0..lost {
                     counters.drop_packet(DropReason::TransmitFailed);
                 }
             };
             if dropped {
                 counters.drop_packet(DropReason::TransmitFailed);
             } else if packet.offload.segment.is_some() {
-                if cut::cut(&packet, push).is_err() {
-                    counters.drop_packet(DropReason::TransmitFailed);
+                match cut::cut(&packet) {
+                    Ok(run) => push(Run::new(run.bytes, run.packet_len)),
+                    Err(_) => counters.drop_packet(DropReason::TransmitFailed),
                 }
             } else if linear::write(&packet, &mut self.scratch).is_err() {
                 counters.drop_packet(DropReason::TransmitFailed);
             } else if self.scratch.len() > usize::from(self.shared.mtu) {
                 counters.drop_packet(DropReason::TooBig);
             } else {
-                push(Bytes::copy_from_slice(&self.scratch));
+                let len = self.scratch.len();
+                push(Run::new(Bytes::copy_from_slice(&self.scratch), len));
             }
         }
         if sent > 0 {

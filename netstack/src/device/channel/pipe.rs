@@ -2,14 +2,16 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 
 use super::Shared;
+use super::run::Run;
 use crate::device::Unpark as _;
 
 /// The reason why a packet was not accepted. Holds the packet if a later attempt may succeed.
@@ -48,8 +50,9 @@ impl PacketPipe {
         Self {
             receiver: PacketReceiver {
                 shared: Arc::clone(&shared),
+                run: Run::default(),
             },
-            sender: PacketSender { shared },
+            sender: PacketSender::new(shared),
         }
     }
 
@@ -89,6 +92,8 @@ impl PacketPipe {
 #[derive(Debug)]
 pub struct PacketReceiver {
     shared: Arc<Shared>,
+    /// What is left of the run that was taken last.
+    run: Run,
 }
 
 impl PacketReceiver {
@@ -100,19 +105,72 @@ impl PacketReceiver {
 
     /// Returns the next packet, if one is there.
     pub fn try_recv(&mut self) -> Option<Bytes> {
-        self.shared.from_stack.pop()
+        if let Some(packet) = self.run.next() {
+            return Some(packet);
+        }
+        self.run = self.shared.pop_run()?;
+        self.run.next()
     }
 
     /// Polls for the next packet; see [`PacketReceiver::recv`].
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(packet) = self.shared.from_stack.pop() {
+        if let Some(packet) = self.run.next() {
             return Poll::Ready(Some(packet));
+        }
+        match self.poll_recv_run(cx) {
+            Poll::Ready(Some(run)) => {
+                self.run = run;
+                Poll::Ready(self.run.next())
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Waits for packets and appends at most `limit` of them to `out`; returns their number, at least one, or 0
+    /// once the stack dropped its end and every packet was received. Cancel-safe.
+    pub async fn recv_many(&mut self, out: &mut Vec<Bytes>, limit: usize) -> usize {
+        let Some(first) = self.recv().await else {
+            return 0;
+        };
+        let before = out.len();
+        out.push(first);
+        out.extend(std::iter::from_fn(|| self.try_recv()).take(limit.saturating_sub(1)));
+        out.len() - before
+    }
+
+    /// Waits for the next run of packets: those of one super-segment of TCP, which are of one length but the
+    /// last, in one piece of memory, so that a carrier can send them in one call (UDP GSO); or a single packet.
+    /// Returns `None` once the stack dropped its end and every packet was received. Cancel-safe.
+    ///
+    /// ```
+    /// # use netstack::device::channel::PacketReceiver;
+    /// # async fn example(mut receiver: PacketReceiver, seal: impl Fn(bytes::Bytes)) {
+    /// while let Some(run) = receiver.recv_run().await {
+    ///     println!("{} packets of {} bytes", run.packets(), run.packet_len());
+    ///     for packet in run {
+    ///         seal(packet);
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub async fn recv_run(&mut self) -> Option<Run> {
+        std::future::poll_fn(|cx| self.poll_recv_run(cx)).await
+    }
+
+    /// Polls for the next run of packets; see [`PacketReceiver::recv_run`].
+    pub fn poll_recv_run(&mut self, cx: &mut Context<'_>) -> Poll<Option<Run>> {
+        if !self.run.is_empty() {
+            return Poll::Ready(Some(std::mem::take(&mut self.run)));
+        }
+        if let Some(run) = self.shared.pop_run() {
+            return Poll::Ready(Some(run));
         }
         self.shared.reader.register(cx.waker());
         // A packet or the drop may have come before the waker was registered.
         let dropped = self.shared.device_dropped.load(Ordering::Acquire);
-        match self.shared.from_stack.pop() {
-            Some(packet) => Poll::Ready(Some(packet)),
+        match self.shared.pop_run() {
+            Some(run) => Poll::Ready(Some(run)),
             None if dropped => Poll::Ready(None),
             None => Poll::Pending,
         }
@@ -139,22 +197,98 @@ impl Stream for PacketReceiver {
     }
 }
 
-/// Sends packets to the stack.
+/// A sender that waits for room.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    waker: AtomicWaker,
+    /// It is in the list of those that wait.
+    listed: AtomicBool,
+}
+
+impl Waiting {
+    pub(super) fn wake(&self) {
+        self.listed.store(false, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+/// Sends packets to the stack. Clones send to the same queue, each for a task of its own.
 #[derive(Debug)]
 pub struct PacketSender {
     shared: Arc<Shared>,
+    waiting: Arc<Waiting>,
+}
+
+impl Clone for PacketSender {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.shared))
+    }
 }
 
 impl PacketSender {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.senders.fetch_add(1, Ordering::AcqRel);
+        Self {
+            shared,
+            waiting: Arc::default(),
+        }
+    }
+
     /// Sends one packet, which begins with its IP header, to the stack. Waits while the queue is full.
     /// Cancel-safe: a cancelled call has sent nothing.
     ///
     /// # Errors
     /// The stack dropped its end, or the packet is larger than the channel's MTU.
     pub async fn send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
-        let packet = packet.into();
-        std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
-        self.try_send(packet)
+        let mut packet = packet.into();
+        loop {
+            match self.try_send(packet) {
+                // Another sender may take the room that this one waits for.
+                Err(SendError::Full(back)) => packet = back,
+                result => return result,
+            }
+            std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
+        }
+    }
+
+    /// Sends packets from the front of `packets`, at least one unless it is empty, and takes them out; returns how
+    /// many. Waits while the queue is full. The stack is woken once for all of them. Cancel-safe: a cancelled call has sent
+    /// nothing.
+    ///
+    /// # Errors
+    /// The stack dropped its end, or the first packet is larger than the channel's MTU: it is taken out.
+    pub async fn send_many(&mut self, packets: &mut Vec<Bytes>) -> Result<usize, SendError> {
+        loop {
+            let sent = self.try_send_many(packets)?;
+            if sent > 0 || packets.is_empty() {
+                return Ok(sent);
+            }
+            std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
+        }
+    }
+
+    /// [`PacketSender::send_many`] without waiting: returns 0 if the queue is full.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send_many(&mut self, packets: &mut Vec<Bytes>) -> Result<usize, SendError> {
+        let mut sent = 0;
+        let mut failed = None;
+        for packet in packets.iter() {
+            match self.push(packet.clone()) {
+                Ok(()) => sent += 1,
+                Err(SendError::Full(_)) => break,
+                Err(error) => {
+                    failed = (sent == 0).then_some(error);
+                    break;
+                }
+            }
+        }
+        packets.drain(..sent + usize::from(failed.is_some()));
+        if sent > 0 {
+            self.shared.unpark();
+        }
+        failed.map_or(Ok(sent), Err)
     }
 
     /// Sends one packet, which begins with its IP header, to the stack without waiting.
@@ -163,23 +297,25 @@ impl PacketSender {
     /// The queue is full (the error holds the packet), the stack dropped its end, or the packet is
     /// larger than the channel's MTU.
     pub fn try_send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
-        let packet = packet.into();
-        if packet.len() > usize::from(self.shared.mtu) {
-            return Err(SendError::TooBig {
-                len: packet.len(),
-                mtu: self.shared.mtu,
-            });
-        }
-        if self.shared.device_dropped.load(Ordering::Acquire) {
-            return Err(SendError::Closed);
-        }
-        self.shared.to_stack.push(packet).map_err(SendError::Full)?;
+        self.push(packet.into())?;
         self.shared.unpark();
         Ok(())
     }
 
-    /// Polls for room in the queue. There is only one sender, so the next [`PacketSender::try_send`]
-    /// finds the room.
+    fn push(&self, packet: Bytes) -> Result<(), SendError> {
+        let mtu = self.shared.mtu;
+        if packet.len() > usize::from(mtu) {
+            let len = packet.len();
+            return Err(SendError::TooBig { len, mtu });
+        }
+        if self.shared.device_dropped.load(Ordering::Acquire) {
+            return Err(SendError::Closed);
+        }
+        self.shared.to_stack.push(packet).map_err(SendError::Full)
+    }
+
+    /// Polls for room in the queue. Where it is the only sender, the next [`PacketSender::try_send`] finds the
+    /// room.
     ///
     /// # Errors
     /// The stack dropped its end.
@@ -193,7 +329,10 @@ impl PacketSender {
             }
             if register {
                 // The second round sees room that came before the waker was registered.
-                self.shared.writer.register(cx.waker());
+                self.waiting.waker.register(cx.waker());
+                if !self.waiting.listed.swap(true, Ordering::AcqRel) {
+                    self.shared.writers.push(Arc::clone(&self.waiting));
+                }
             }
         }
         Poll::Pending
@@ -202,8 +341,10 @@ impl PacketSender {
 
 impl Drop for PacketSender {
     fn drop(&mut self) {
-        self.shared.sender_dropped.store(true, Ordering::Release);
-        self.shared.unpark();
+        if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.sender_dropped.store(true, Ordering::Release);
+            self.shared.unpark();
+        }
     }
 }
 

@@ -203,3 +203,154 @@ fn streams_and_sinks_work_across_threads() {
     let counters = stack.join().expect("stack");
     assert_eq!(counters.count(Counter::PacketsIn), u64::from(PACKETS));
 }
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn batches_go_in_as_far_as_there_is_room_and_come_out_together() {
+    let config = ChannelConfig {
+        to_stack: 4,
+        ..ChannelConfig::default()
+    };
+    let (mut device, pipe) = channel(config);
+    let (mut receiver, mut sender) = pipe.into_split();
+    let packet = |n: u8| Bytes::from(vec![n; 20]);
+    let mut batch: Vec<Bytes> = (0..6).map(packet).collect();
+    assert_eq!(sender.try_send_many(&mut batch), Ok(4));
+    assert_eq!(batch, [packet(4), packet(5)]);
+    assert_eq!(sender.try_send_many(&mut batch), Ok(0), "full");
+    // A packet that is too long is taken out alone.
+    let mut long = vec![Bytes::from(vec![0; 1_421]), packet(9)];
+    assert!(matches!(
+        sender.try_send_many(&mut long),
+        Err(SendError::TooBig { len: 1_421, .. })
+    ));
+    assert_eq!(long, [packet(9)]);
+
+    let (buffers, counters) = (Buffers::new(2048, 16, 16), Counters::new());
+    let mut received = Vec::new();
+    device
+        .recv_batch(&mut received, 32, &buffers, Instant::ZERO, &counters)
+        .expect("open");
+    assert_eq!(received.len(), 4);
+
+    let mut out: Vec<TxPacket> = (0..5)
+        .map(|n| TxPacket {
+            payload: Payload::from(packet(n)).into(),
+            ..TxPacket::default()
+        })
+        .collect();
+    device.send_batch(&mut out, &counters).expect("open");
+    let mut got = Vec::new();
+    let cx = &mut Context::from_waker(std::task::Waker::noop());
+    let many = std::pin::pin!(receiver.recv_many(&mut got, 3)).poll(cx);
+    assert_eq!(many, Poll::Ready(3));
+    assert_eq!(got, [packet(0), packet(1), packet(2)]);
+    drop(device);
+    let rest = std::pin::pin!(receiver.recv_many(&mut got, 9)).poll(cx);
+    assert_eq!(rest, Poll::Ready(2));
+    let end = std::pin::pin!(receiver.recv_many(&mut got, 9)).poll(cx);
+    assert_eq!(end, Poll::Ready(0));
+}
+
+#[test]
+fn each_clone_of_a_sender_is_woken_and_the_last_one_closes() {
+    let config = ChannelConfig {
+        to_stack: 1,
+        ..ChannelConfig::default()
+    };
+    let (mut device, pipe) = channel(config);
+    let (receiver, mut sender) = pipe.into_split();
+    let mut clones = [sender.clone(), sender.clone()];
+    sender.try_send(vec![0; 20]).expect("room");
+    let woken: [Arc<Woken>; 2] = Default::default();
+    for (clone, woken) in clones.iter_mut().zip(&woken) {
+        let waker = std::task::Waker::from(Arc::clone(woken));
+        // Polled twice, it waits once.
+        for _ in 0..2 {
+            assert!(
+                clone
+                    .poll_ready(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+        }
+    }
+    let (buffers, counters) = (Buffers::new(2048, 16, 16), Counters::new());
+    let receive = |device: &mut ChannelDevice| {
+        device.recv_batch(&mut Vec::new(), 32, &buffers, Instant::ZERO, &counters)
+    };
+    assert_eq!(receive(&mut device).expect("open"), 1);
+    for woken in &woken {
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    }
+    drop((sender, receiver));
+    assert!(receive(&mut device).is_ok(), "a sender is left");
+    drop(clones);
+    assert!(receive(&mut device).is_err(), "none is left");
+}
+
+#[test]
+fn a_super_segment_comes_out_as_one_run() {
+    let (mut stack, pipe) = channel(ChannelConfig::default());
+    let (mut receiver, _sender) = pipe.into_split();
+    let flags = packet::tcp::TcpFlags::ACK;
+    let packet = cut::tests::super_segment(false, &[4_500], 1_000, flags);
+    let payload = packet.payload.to_vec();
+    let counters = Counters::new();
+    stack
+        .send_batch(&mut vec![packet.clone(), packet], &counters)
+        .expect("open");
+    let cx = &mut Context::from_waker(std::task::Waker::noop());
+    let Poll::Ready(Some(run)) = receiver.poll_recv_run(cx) else {
+        panic!("no run");
+    };
+    let header = run.packet_len() - 1_000;
+    assert_eq!((run.packets(), run.bytes().len()), (5, 5 * header + 4_500));
+    let joined: Vec<u8> = run.flat_map(|packet| packet[header..].to_vec()).collect();
+    assert!(joined == payload);
+    // The same packets, one by one: what is left of a run comes as a run.
+    assert_eq!(
+        receiver.try_recv().expect("the first").len(),
+        header + 1_000
+    );
+    let Poll::Ready(Some(rest)) = receiver.poll_recv_run(cx) else {
+        panic!("no rest");
+    };
+    assert_eq!(rest.packets(), 4);
+    assert_eq!(counters.count(Counter::PacketsOut), 10);
+}
+
+#[test]
+fn a_flow_keeps_its_queue_in_both_directions_and_fragments_keep_theirs() {
+    let (devices, sender, receivers) = channel_queues(ChannelConfig::default(), 4);
+    assert_eq!((devices.len(), receivers.len()), (4, 4));
+    let packet = |src: [u8; 4], dst: [u8; 4], ports: [u16; 2], fragment: [u8; 2]| {
+        let mut bytes = vec![0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6, 0, 0];
+        bytes[6..8].copy_from_slice(&fragment);
+        bytes.extend(src);
+        bytes.extend(dst);
+        bytes.extend(ports.iter().flat_map(|port| port.to_be_bytes()));
+        bytes.resize(40, 0);
+        bytes
+    };
+    let (a, b) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let mut used = [0; 4];
+    for port in 1_000..1_400 {
+        let there = sender.queue_of(&packet(a, b, [port, 80], [0, 0]));
+        assert_eq!(there, sender.queue_of(&packet(b, a, [80, port], [0, 0])));
+        used[there] += 1;
+    }
+    assert!(used.iter().all(|flows| *flows > 40), "{used:?}");
+    let first = sender.queue_of(&packet(a, b, [7, 80], [0x20, 0]));
+    let later = sender.queue_of(&packet(a, b, [0x1234, 0x5678], [0, 64]));
+    assert_eq!(first, later);
+    assert_eq!(sender.queue_of(b"no packet"), 0);
+}

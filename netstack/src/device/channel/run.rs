@@ -1,0 +1,61 @@
+//! Packets that leave the stack together.
+
+use bytes::Bytes;
+
+/// Packets of one length, but the last, which may be shorter, one after the other in one piece of memory. Iterating
+/// takes them out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    bytes: Bytes,
+    packet_len: usize,
+}
+
+impl Run {
+    /// Makes a run of the packets in `bytes`.
+    pub(super) fn new(bytes: Bytes, packet_len: usize) -> Self {
+        Self { bytes, packet_len }
+    }
+
+    /// Returns the first `count` packets.
+    pub(super) fn first(mut self, count: usize) -> Self {
+        self.bytes.truncate(count.saturating_mul(self.packet_len));
+        self
+    }
+
+    /// Returns the packets, one after the other.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Returns the length of each packet but the last, in bytes: the `gso_size` of a carrier that sends the run in
+    /// one call.
+    pub fn packet_len(&self) -> usize {
+        self.packet_len
+    }
+
+    /// Returns the number of packets.
+    pub fn packets(&self) -> usize {
+        self.bytes.len().div_ceil(self.packet_len.max(1))
+    }
+
+    /// Returns true if no packet is left.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+impl Iterator for Run {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let len = self.packet_len.clamp(1, self.bytes.len());
+        Some(self.bytes.split_to(len))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.packets(), Some(self.packets()))
+    }
+}
