@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .start(devices)?;
 
     // From here on as with tokio, with a stack where tokio has the kernel.
-    let listener = TcpListener::bind(&stack, "10.77.0.2:7".parse()?).await?;
+    let listener = TcpListener::bind(&stack, "10.77.0.2:7").await?;
     loop {
         let (stream, _peer) = listener.accept().await?;
         tokio::spawn(async move {

@@ -56,14 +56,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(carry(client_pipe, a));
     tokio::spawn(carry(server_pipe, b));
 
-    let listener = TcpListener::bind(&server, "10.77.0.2:7".parse()?).await?;
+    let listener = TcpListener::bind(&server, "10.77.0.2:7").await?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (mut read, mut write) = stream.into_split();
             let _ = tokio::io::copy(&mut read, &mut write).await;
         }
     });
-    let mut stream = TcpStream::connect(&client, "10.77.0.2:7".parse()?).await?;
+    let mut stream = TcpStream::connect(&client, "10.77.0.2:7").await?;
     stream.write_all(b"through the tunnel").await?;
     stream.shutdown().await?;
     let mut answer = String::new();

@@ -59,18 +59,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (client, client_place) = add(&mut sim, a, 1)?;
     let (server, server_place) = add(&mut sim, b, 2)?;
 
-    let listener = TcpListener::bind_now(&server, "10.77.0.2:4000".parse()?)?;
+    let listener = TcpListener::bind_now(&server, "10.77.0.2:4000")?;
     sim.spawn(
         server_place,
         Box::pin(async move { drop(serve(listener).await) }),
     );
     let answers = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&answers);
-    let to = "10.77.0.2:4000".parse()?;
     sim.spawn(
         client_place,
         Box::pin(async move {
-            let Ok(mut stream) = TcpStream::connect(&client, to).await else {
+            let Ok(mut stream) = TcpStream::connect(&client, "10.77.0.2:4000").await else {
                 return;
             };
             for number in 0..100 {

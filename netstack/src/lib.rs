@@ -16,7 +16,7 @@
 //!     .address("10.77.0.2".parse()?, 24)
 //!     .start(device::open(&tun)?)?;
 //!
-//! let listener = TcpListener::bind(&stack, "10.77.0.2:7".parse()?).await?;
+//! let listener = TcpListener::bind(&stack, "10.77.0.2:7").await?;
 //! let (mut stream, _peer) = listener.accept().await?;
 //! while let Some(payload) = stream.recv_payload().await? {
 //!     stream.send_payload(payload).await?;
@@ -50,6 +50,9 @@
 //!
 //! # Features
 //!
+//! * `axum`: `axum::serve` serves on [`TcpListener`].
+//! * `hyper`: `net::HyperConnector` connects hyper-util's client.
+//! * `futures-io`: the traits of futures-io for streams and their halves.
 //! * `invariants`: checks every connection after each call and the stack after each turn. For tests.
 
 pub mod base;

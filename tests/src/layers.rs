@@ -25,6 +25,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "tests",
         &["lockorder", "packet", "netstack", "netstackd", "tools"],
     ),
+    ("ecosystem", &["netstack", "tests"]),
 ];
 
 /// The modules that each module of `netstack` may import.

@@ -225,7 +225,7 @@ async fn owners_of_payloads() {
     serve_echo(&host);
     let mut good = connect(&client, ECHO).await;
     let mut stream = connect(&client, ECHO).await;
-    let udp = UdpSocket::bind_now(&client, "10.77.0.1:0".parse().expect("an address"));
+    let udp = UdpSocket::bind_now(&client, "10.77.0.1:0");
     let udp = udp.expect("bind");
     let payload = || Payload::from(Bytes::from_owner(BadOwner));
     stream.send_payload(payload()).await.expect("send");

@@ -124,12 +124,12 @@ async fn wait_for_everything(ours: &Stack, peer: &Stack) -> Waiting {
         }),
     );
     let ip = ours_address(ours).await;
-    let listener = TcpListener::bind_now(ours, (ip, 90).into()).expect("bind");
+    let listener = TcpListener::bind_now(ours, (ip, 90)).expect("bind");
     wait(
         "accept",
         Box::pin(async move { listener.accept().await.map(drop) }),
     );
-    let udp = UdpSocket::bind_now(ours, (ip, 91).into()).expect("bind");
+    let udp = UdpSocket::bind_now(ours, (ip, 91)).expect("bind");
     wait(
         "recv_from",
         Box::pin(async move { udp.recv_from(&mut [0]).await.map(drop) }),
@@ -234,7 +234,7 @@ async fn ends(
     let mut stream = TcpStream::connect(&client, server(7))
         .await
         .expect("connect");
-    let udp = UdpSocket::bind_now(&client, "10.77.0.1:0".parse().expect("an address"));
+    let udp = UdpSocket::bind_now(&client, "10.77.0.1:0");
     let udp = udp.expect("bind");
     let closed = tokio::spawn({
         let client = client.clone();
@@ -293,8 +293,8 @@ async fn the_last_handle_is_dropped() {
         .expect("connect");
     let (mut peer, _) = listener.accept().await.expect("accept");
     let ours = stream.local_addr().expect("known").ip();
-    let acceptor = TcpListener::bind_now(&client, (ours, 7).into()).expect("bind");
-    let udp = UdpSocket::bind_now(&client, (ours, 7).into()).expect("bind");
+    let acceptor = TcpListener::bind_now(&client, (ours, 7)).expect("bind");
+    let udp = UdpSocket::bind_now(&client, (ours, 7)).expect("bind");
     let accept = tokio::spawn(async move { acceptor.accept().await.map(drop) });
     let read = tokio::spawn(async move { stream.read(&mut [0]).await.map(drop) });
     let recv = tokio::spawn(async move {

@@ -2,7 +2,6 @@
 //! in memory, and tasks on tokio's multithreaded runtime.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,40 +10,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use netstack::device::memory::{self, LinkConfig};
-use netstack::net::{Stack, TcpListener, TcpStream, UdpSocket};
+use netstack::net::{TcpListener, TcpStream, UdpSocket};
+use tests::pair::{SERVER, bounded, server, stacks};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
-
-const SERVER: &str = "10.77.0.2";
-
-/// Starts a client's and a server's stack with one worker each.
-fn stacks() -> (Stack, Stack) {
-    let link = LinkConfig {
-        tso: true,
-        tx_checksum: true,
-        ..LinkConfig::default()
-    };
-    let (a, b) = memory::pair(&link);
-    let start = |device, address: &str| {
-        Stack::builder()
-            .address(address.parse().expect("address"), 24)
-            .seed([7; 32])
-            .start(vec![Box::new(device)])
-            .expect("stack")
-    };
-    (start(a, "10.77.0.1"), start(b, SERVER))
-}
-
-fn server(port: u16) -> SocketAddr {
-    SocketAddr::new(SERVER.parse().expect("address"), port)
-}
-
-/// Fails instead of waiting for ever.
-async fn bounded<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("finished in time")
-}
 
 async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let path = request.uri().path().to_owned();
@@ -186,7 +154,7 @@ async fn errors_have_the_kinds_that_programs_expect() {
         .await
         .expect_err("taken");
     assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
-    let foreign = TcpListener::bind(&host, "10.99.0.1:82".parse().expect("address"))
+    let foreign = TcpListener::bind(&host, "10.99.0.1:82")
         .await
         .expect_err("not ours");
     assert_eq!(foreign.kind(), io::ErrorKind::AddrNotAvailable);
@@ -230,9 +198,7 @@ async fn datagrams_keep_their_boundaries_and_report_their_errors() {
                 .expect("send");
         }
     });
-    let socket = UdpSocket::bind(&client, "0.0.0.0:0".parse().expect("any"))
-        .await
-        .expect("bind");
+    let socket = UdpSocket::bind(&client, "0.0.0.0:0").await.expect("bind");
     socket.connect(server(7)).await.expect("connect");
     assert_eq!(socket.peer_addr().expect("peer"), server(7));
     let mut buffer = vec![0; 70_000];
@@ -246,9 +212,7 @@ async fn datagrams_keep_their_boundaries_and_report_their_errors() {
     assert_eq!(long.kind(), io::ErrorKind::InvalidInput);
     echo.abort();
 
-    let nobody = UdpSocket::bind(&client, "0.0.0.0:0".parse().expect("any"))
-        .await
-        .expect("bind");
+    let nobody = UdpSocket::bind(&client, "0.0.0.0:0").await.expect("bind");
     nobody.connect(server(9_999)).await.expect("connect");
     nobody.send(b"?").await.expect("send");
     let refused = bounded(nobody.recv(&mut buffer))

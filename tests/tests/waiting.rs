@@ -175,7 +175,7 @@ async fn every_task_that_waits_for_a_datagram_or_a_connection_gets_one() {
         async move { udp.recv_from(&mut [0; 8]).await }
     })
     .await;
-    let sender = UdpSocket::bind_now(&client, "10.77.0.1:0".parse().expect("an address"));
+    let sender = UdpSocket::bind_now(&client, "10.77.0.1:0");
     let sender = sender.expect("bind");
     for _ in 0..TASKS {
         sender.send_to(b"x", server(9)).await.expect("send");
@@ -230,10 +230,7 @@ async fn a_call_that_does_not_wait_takes_nobodys_place() {
         mut ours,
         mut peer,
     } = pair().await;
-    let udp = UdpSocket::bind_now(
-        &linked.client,
-        "10.77.0.1:5000".parse().expect("an address"),
-    );
+    let udp = UdpSocket::bind_now(&linked.client, "10.77.0.1:5000");
     let udp = udp.expect("bind");
     let counts: [Arc<Count>; 3] = std::array::from_fn(|_| Arc::default());
     let wakers = counts
@@ -305,10 +302,7 @@ async fn waits_that_are_given_up_leave_nothing_behind() {
         ours,
         peer,
     } = pair().await;
-    let udp = UdpSocket::bind_now(
-        &linked.client,
-        "10.77.0.1:5000".parse().expect("an address"),
-    );
+    let udp = UdpSocket::bind_now(&linked.client, "10.77.0.1:5000");
     let udp = udp.expect("bind");
     fill(&linked, &ours).await;
     let mut byte = [0];

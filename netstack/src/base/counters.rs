@@ -82,6 +82,10 @@ counters! {
         TcpTableFull => "tcp_table_full",
         /// SYN with FIN to a listener.
         TcpSynFin => "tcp_syn_fin",
+        /// SYN that a listener's filter refuses.
+        TcpFiltered => "tcp_filtered",
+        /// Segment, as a rule the SYN again, of a handshake that the program has not decided about.
+        TcpUndecided => "tcp_undecided",
         /// Segment outside the receive window, or otherwise not acceptable (RFC 9293 3.10.7.4).
         TcpNotAcceptable => "tcp_not_acceptable",
         /// Failed PAWS (RFC 7323).
@@ -122,6 +126,8 @@ counters! {
 counters! {
     /// An event other than a discarded packet.
     Counter {
+        /// Packets that the stack sent to itself.
+        Looped => "looped",
         /// Packets received from the device.
         PacketsIn => "packets_in",
         /// Packets handed to the device.

@@ -135,6 +135,12 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
         Ok(EntryId(id))
     }
 
+    /// Returns the list that an entry is in.
+    pub fn list_of(&self, id: EntryId) -> Option<usize> {
+        let slot = self.slots.get(id.0 as usize)?;
+        slot.value.as_ref().map(|_| slot.list.into())
+    }
+
     /// Moves an entry to the end of a list, to wait until `deadline`.
     pub fn relist(&mut self, id: EntryId, list: usize, deadline: Instant) {
         if self.get_mut(id).is_some() {

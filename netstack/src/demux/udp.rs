@@ -123,6 +123,11 @@ impl<T: Clone> UdpTable<T> {
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.bound.values()
     }
+
+    /// Returns all connected sockets, in no particular order: bound ones, and those that were made for a flow.
+    pub fn connected(&self) -> impl Iterator<Item = &T> {
+        self.connected.iter().map(|(_, socket)| socket)
+    }
 }
 
 #[cfg(test)]

@@ -17,10 +17,12 @@ impl<D: Device + ?Sized> Worker<D> {
     pub(super) fn check_turn(&self, progress: Progress) {
         let work = &self.state.work;
         assert!(work.transmit.is_empty(), "packets left unsent");
+        assert!(work.looped.is_empty(), "packets left unlooped");
         assert!(!foreign::has_deferred(), "values left undropped");
         if progress.busy {
             return;
         }
+        assert!(self.loopback.is_empty(), "looped packets left unread");
         assert!(work.wakers.is_empty(), "tasks left unwoken");
         assert!(work.events.is_empty(), "events left undelivered");
         assert!(work.serve.is_empty(), "services left unstarted");

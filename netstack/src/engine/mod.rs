@@ -8,6 +8,7 @@
 mod check;
 pub mod clock;
 pub mod future;
+mod loopback;
 mod pauses;
 pub mod sim;
 mod tasks;

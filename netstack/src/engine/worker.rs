@@ -14,10 +14,12 @@ use std::task::{Context, Poll};
 use lockorder::Key;
 use packet::frame::RxPacket;
 
+use super::loopback::Loopback;
 use super::tasks::Tasks;
 use super::wheel::{TimerId, Wheel};
 use crate::base::Instant;
 use crate::device::Device;
+use crate::ip::receive::Origin;
 use crate::stack::Host;
 use crate::stack::contain::{catch, contain, message_of};
 use crate::stack::ending::EndReason;
@@ -52,6 +54,7 @@ pub struct Worker<D: Device + ?Sized> {
     pub(super) wheel: Wheel<Arc<Connection>>,
     mailbox: Arc<Mailbox>,
     received: Vec<RxPacket>,
+    pub(super) loopback: Loopback,
     /// Packets taken in per turn.
     batch: usize,
     stopping: bool,
@@ -73,6 +76,7 @@ impl<D: Device + ?Sized> Worker<D> {
             wheel: Wheel::new(now),
             mailbox,
             received: Vec::with_capacity(host.receive_batch()),
+            loopback: Loopback::default(),
             batch: host.receive_batch(),
             stopping: false,
             next_timer: None,
@@ -185,6 +189,7 @@ impl<D: Device + ?Sized> Worker<D> {
         busy |= self.run_tasks(key);
         busy |= self.drive(key, now)?;
         self.send(key)?;
+        busy |= self.loop_back(now);
         if foreign::has_deferred() {
             key.lend(foreign::drop_deferred);
         }
@@ -286,30 +291,53 @@ impl<D: Device + ?Sized> Worker<D> {
     fn receive(&mut self, key: &mut Key<StackLocks>, now: Instant) {
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         for packet in self.received.drain(..) {
-            ip::inbound::receive(&mut turn, packet, false);
+            ip::inbound::receive(&mut turn, packet, Origin::Received);
         }
+        if self.loopback.is_empty() {
+            return;
+        }
+        let mut looped = self.loopback.take();
+        for packet in looped.drain(..) {
+            ip::inbound::receive(&mut turn, packet, Origin::Looped);
+        }
+        self.loopback.put_back(looped);
+    }
+
+    /// Keeps what the stack sent to itself for the next turn; true if there was anything.
+    fn loop_back(&mut self, now: Instant) -> bool {
+        let sent = &mut self.state.work.looped;
+        if !sent.is_empty() {
+            let buffers = &self.host.buffers;
+            self.loopback.fill(sent, buffers, &self.state.counters, now);
+        }
+        !self.loopback.is_empty()
     }
 
     fn take_messages(&mut self, key: &mut Key<StackLocks>, now: Instant) -> bool {
         if self.mailbox.is_empty() {
             return false;
         }
+        let mut decided = Vec::new();
         for _ in 0..WORK_BATCH {
             let work = &mut self.state.work;
             match self.mailbox.pop() {
                 Some(Message::Drive(connection)) => work.tasks.connections.push(connection),
                 Some(Message::Task(id)) => work.tasks.ready.push(id),
                 Some(Message::Spawn(future)) => work.spawn.push(future),
+                Some(Message::Decided(asked, decision)) => decided.push((asked, decision)),
                 Some(Message::Stop) => self.stopping = true,
                 None => break,
             }
         }
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
+        for (asked, decision) in decided {
+            tcp::decide::on_decision(&mut turn, asked, decision);
+        }
         for _ in 0..WORK_BATCH {
             let Some(packet) = self.mailbox.pop_arrival() else {
                 break;
             };
-            ip::inbound::receive(&mut turn, packet, true);
+            ip::inbound::receive(&mut turn, packet, Origin::HandedOver);
         }
         for _ in 0..WORK_BATCH {
             let Some(datagram) = self.mailbox.pop_departure() else {

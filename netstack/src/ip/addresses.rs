@@ -235,6 +235,11 @@ impl AddressTable {
         }
     }
 
+    /// Returns `true` if packets to `address` stay within the host: it is one of its own, or a loopback address.
+    pub fn is_here(&self, address: IpAddr) -> bool {
+        self.is_local(address) || address.is_loopback()
+    }
+
     /// Returns `true` for a broadcast address, in either form, of one of the IPv4 subnets.
     pub fn is_subnet_broadcast(&self, address: IpAddr) -> bool {
         match address {
@@ -303,12 +308,17 @@ impl AddressTable {
     }
 
     /// Selects the source address of a packet to `dst`, or returns `None` if the table has no address of
-    /// its family.
+    /// its family. The source of a packet to a loopback address is one, too.
     ///
     /// Applies rules 1 (same address), 2 (scope), 6 (label) and 8 (longest matching prefix) of RFC 6724
     /// section 5, then the order of addition. The other rules do not apply: the host has no deprecated,
     /// home or temporary addresses and only one interface.
     pub fn select_source(&self, dst: IpAddr) -> Option<IpAddr> {
+        match dst {
+            IpAddr::V4(v4) if v4.is_loopback() => return Some(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(v6) if v6.is_loopback() => return Some(dst),
+            _ => {}
+        }
         source::select(&self.prefixes, dst)
     }
 }

@@ -8,6 +8,8 @@
 //! The ICMP messages that it returns are proposals; `icmp::error` has the rules that permit them. Sections:
 //! RFC 1122 sections 3.2.1.3, 3.2.2.1 and 4.2.3.10, RFC 8200 sections 4 and 4.7, RFC 6946.
 
+use core::net::IpAddr;
+
 use packet::IpProto;
 use packet::icmp::{IcmpMessage, Icmpv4, Icmpv4UnreachableCode, Icmpv6};
 use packet::ip::{
@@ -46,6 +48,10 @@ pub enum Cast {
 pub enum Origin {
     /// Received from the device.
     Received,
+    /// Received by another worker, which classified it before.
+    HandedOver,
+    /// Sent by this host to itself.
+    Looped,
     /// Completed by [`super::reassembly::Reassembly`].
     Reassembled,
 }
@@ -70,26 +76,32 @@ pub fn classify<I: Ip>(
     addresses: &AddressTable,
     origin: Origin,
 ) -> Delivery {
-    let (src, dst) = (packet.src().into(), packet.dst().into());
+    let (src, dst): (IpAddr, IpAddr) = (packet.src().into(), packet.dst().into());
     let cast = match addresses.classify(dst) {
         Destination::Local => Cast::Unicast,
         Destination::Broadcast(_) => Cast::Broadcast,
         Destination::Multicast(_) => Cast::Multicast,
+        // A loopback address never appears on a link (RFC 1122 section 3.2.1.3(g), RFC 4291 section 2.5.3).
+        Destination::NotOurs if origin != Origin::Received && dst.is_loopback() => Cast::Unicast,
         Destination::NotOurs => return Delivery::Drop(DropReason::IpDestinationNotOurs),
     };
-    if let Err(reason) = addresses.check_source(src) {
-        return Delivery::Drop(reason);
-    }
-    // The LAND attack, at an address that the host answers for without owning it.
-    if src == dst {
-        return Delivery::Drop(DropReason::IpSourceInvalid);
+    // What came from the host itself has one of its addresses at both ends. Whatever came from the device passed
+    // this check as it came: each fragment of a datagram, too.
+    if origin == Origin::Received {
+        if let Err(reason) = addresses.check_source(src) {
+            return Delivery::Drop(reason);
+        }
+        // The LAND attack, at an address that the host answers for without owning it.
+        if src == dst {
+            return Delivery::Drop(DropReason::IpSourceInvalid);
+        }
     }
     if packet.header_len() > I::FIXED_HEADER_LEN && is_source_routed(packet) {
         return Delivery::Drop(DropReason::IpSourceRouted);
     }
     if packet.fragment().is_some() {
         return match origin {
-            Origin::Received => Delivery::Fragment,
+            Origin::Received | Origin::HandedOver | Origin::Looped => Delivery::Fragment,
             Origin::Reassembled => Delivery::Drop(DropReason::FragmentInvalid),
         };
     }

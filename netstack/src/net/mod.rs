@@ -6,18 +6,32 @@
 //!
 //! Owns no protocol: each call is one call into the locked stack.
 
+mod adapters;
+mod addrs;
+pub mod blocking;
 mod congestion;
 mod counters;
+mod echo_socket;
 mod handle;
 mod machine;
+mod methods;
+mod ready;
 mod shutdown;
 mod split;
 mod stack;
 mod start;
+mod syn_listener;
 mod tcp_listener;
+mod tcp_options;
+mod tcp_socket;
 mod tcp_stream;
 mod udp_listener;
+mod udp_options;
+mod udp_ready;
 mod udp_socket;
+
+#[cfg(feature = "hyper")]
+pub use adapters::hyper::HyperConnector;
 
 pub use crate::demux::Destinations;
 pub use crate::engine::future::{Driver, Sleep, Timer, Turns};
@@ -26,14 +40,21 @@ pub use crate::ip::prefix::{Prefix, PrefixError};
 pub use crate::stack::addresses::AddressChangeError;
 pub use crate::stack::ending::EndReason;
 pub use crate::stack::events::{ConnectionEvent, HasSubscriber, Subscriber};
+pub use crate::stack::tcp::deferred::Reason as Unreachable;
+pub use crate::stack::tcp::filter::SynInfo;
 pub use crate::udp::Datagram;
+pub use addrs::ToSocketAddrs;
 pub use counters::CountersSnapshot;
+pub use echo_socket::{EchoListener, EchoReply, EchoRequest, EchoSocket};
 pub use packet::buf::{Level, MemoryUse};
+pub use ready::{Interest, Ready};
 pub use shutdown::ShutdownReport;
-pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stack::Stack;
 pub use start::{StackBuilder, StartError};
+pub use syn_listener::{Syn, SynListener};
 pub use tcp_listener::{Serving, TcpListener};
+pub use tcp_socket::TcpSocket;
 pub use tcp_stream::TcpStream;
 pub use udp_listener::UdpListener;
 pub use udp_socket::UdpSocket;

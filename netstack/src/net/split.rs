@@ -1,17 +1,15 @@
-//! The two halves of a TCP stream, for tasks of their own.
+//! The halves of a TCP stream: borrowed ones for one task, owned ones for two.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use packet::Payload;
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
-
-use super::handle::{Handle, Reader};
+use super::handle::{Handle, Input, Reader};
+use super::methods::{
+    address_methods, reading_methods, reading_traits, writing_methods, writing_traits,
+};
+use super::ready::{Interest, Ready};
 use super::tcp_stream::TcpStream;
 
 /// The reading half, as `tokio::net::tcp::OwnedReadHalf`.
@@ -22,6 +20,17 @@ pub struct OwnedReadHalf(Reader);
 pub struct OwnedWriteHalf {
     handle: Handle,
     shutdown_on_drop: bool,
+}
+
+/// The reading half of a borrowed stream, as `tokio::net::tcp::ReadHalf`.
+pub struct ReadHalf<'a> {
+    handle: &'a Handle,
+    input: &'a mut Input,
+}
+
+/// The writing half of a borrowed stream, as `tokio::net::tcp::WriteHalf`.
+pub struct WriteHalf<'a> {
+    handle: &'a Handle,
 }
 
 /// The halves were not of one stream; both are given back.
@@ -36,19 +45,23 @@ impl fmt::Display for ReuniteError {
 
 impl Error for ReuniteError {}
 
-impl fmt::Debug for OwnedReadHalf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (local, remote) = (self.0.handle.local(), self.0.handle.remote());
-        write!(f, "OwnedReadHalf({local} <- {remote})")
-    }
+macro_rules! debug {
+    ($($kind:ty: $name:literal $arrow:literal),+) => {
+        $(impl fmt::Debug for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let (local, remote) = (self.handle().local(), self.handle().remote());
+                write!(f, concat!($name, "({} ", $arrow, " {})"), local, remote)
+            }
+        })+
+    };
 }
 
-impl fmt::Debug for OwnedWriteHalf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (local, remote) = (self.handle.local(), self.handle.remote());
-        write!(f, "OwnedWriteHalf({local} -> {remote})")
-    }
-}
+debug!(
+    OwnedReadHalf: "OwnedReadHalf" "<-",
+    OwnedWriteHalf: "OwnedWriteHalf" "->",
+    ReadHalf<'_>: "ReadHalf" "<-",
+    WriteHalf<'_>: "WriteHalf" "->"
+);
 
 impl TcpStream {
     /// Splits into halves that can be used by different tasks; see [`OwnedReadHalf::reunite`].
@@ -59,9 +72,28 @@ impl TcpStream {
         };
         (OwnedReadHalf(self.0.take()), write)
     }
+
+    /// Splits into halves that borrow the stream. Where `AsyncBufReadExt` is in scope, its own `split` comes
+    /// first: write `TcpStream::split(&mut stream)` there.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        let Reader { handle, input } = &mut self.0;
+        (ReadHalf { handle, input }, WriteHalf { handle })
+    }
 }
 
 impl OwnedReadHalf {
+    fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    fn input(&self) -> &Input {
+        &self.0.input
+    }
+
+    fn parts(&mut self) -> (&Handle, &mut Input) {
+        (&self.0.handle, &mut self.0.input)
+    }
+
     /// Puts two halves together again.
     ///
     /// # Errors
@@ -74,83 +106,90 @@ impl OwnedReadHalf {
         Ok(TcpStream(self.0.take()))
     }
 
-    /// Takes the next chunk of the stream as it was received, without a copy; `None` at its end.
+    /// Waits until a read does not wait; see [`TcpStream::ready`].
     ///
     /// # Errors
-    /// The connection ended in an error.
-    pub async fn recv_payload(&mut self) -> io::Result<Option<Payload>> {
-        std::future::poll_fn(|cx| self.0.poll_payload(cx.into())).await
+    /// The stack ended.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        let buffered = !self.input().buffered().is_empty();
+        self.handle()
+            .ready(interest & Interest::READABLE, buffered)
+            .await
     }
 
-    /// Returns our address and port.
-    ///
-    /// # Errors
-    /// Never fails; it returns a `Result` as tokio does.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.0.handle.local())
-    }
-
-    /// Returns the peer's address and port.
-    ///
-    /// # Errors
-    /// Never fails; it returns a `Result` as tokio does.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.0.handle.remote())
-    }
+    address_methods!();
+    reading_methods!();
 }
 
-impl AsyncBufRead for OwnedReadHalf {
-    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        self.get_mut().0.poll_fill_buf(cx.into())
+impl ReadHalf<'_> {
+    fn handle(&self) -> &Handle {
+        self.handle
     }
 
-    fn consume(self: Pin<&mut Self>, amount: usize) {
-        self.get_mut().0.consume(amount);
+    fn input(&self) -> &Input {
+        self.input
     }
-}
 
-impl AsyncRead for OwnedReadHalf {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.get_mut().0.poll_read(cx.into(), out)
+    fn parts(&mut self) -> (&Handle, &mut Input) {
+        (self.handle, self.input)
     }
+
+    /// Waits until a read does not wait; see [`TcpStream::ready`].
+    ///
+    /// # Errors
+    /// The stack ended.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        let buffered = !self.input.buffered().is_empty();
+        self.handle
+            .ready(interest & Interest::READABLE, buffered)
+            .await
+    }
+
+    address_methods!();
+    reading_methods!();
 }
 
 impl OwnedWriteHalf {
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Drops this half without shutting the writing side down.
     pub fn forget(mut self) {
         self.shutdown_on_drop = false;
     }
 
-    /// Queues all of `payload` without a copy; waits for room in the send buffer.
+    /// Waits until a write does not wait; see [`TcpStream::ready`].
     ///
     /// # Errors
-    /// The connection ended in an error, or its writing side is closed.
-    pub fn send_payload(
-        &mut self,
-        payload: Payload,
-    ) -> impl Future<Output = io::Result<()>> + Send {
-        self.handle.send_payload(payload)
+    /// The stack ended.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        self.handle
+            .ready(interest & Interest::WRITABLE, false)
+            .await
     }
 
-    /// Returns our address and port.
-    ///
-    /// # Errors
-    /// Never fails; it returns a `Result` as tokio does.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.handle.local())
+    address_methods!();
+    writing_methods!();
+}
+
+impl WriteHalf<'_> {
+    fn handle(&self) -> &Handle {
+        self.handle
     }
 
-    /// Returns the peer's address and port.
+    /// Waits until a write does not wait; see [`TcpStream::ready`].
     ///
     /// # Errors
-    /// Never fails; it returns a `Result` as tokio does.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.handle.remote())
+    /// The stack ended.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        self.handle
+            .ready(interest & Interest::WRITABLE, false)
+            .await
     }
+
+    address_methods!();
+    writing_methods!();
 }
 
 impl Drop for OwnedWriteHalf {
@@ -161,21 +200,5 @@ impl Drop for OwnedWriteHalf {
     }
 }
 
-impl AsyncWrite for OwnedWriteHalf {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.handle.poll_write(cx.into(), data)
-    }
-
-    /// Written data leaves by itself: there is nothing to wait for.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.handle.shutdown_write())
-    }
-}
+reading_traits!(OwnedReadHalf, ReadHalf<'_>);
+writing_traits!(OwnedWriteHalf, WriteHalf<'_>);

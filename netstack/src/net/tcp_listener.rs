@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
+use super::addrs::{ToSocketAddrs, first};
 use super::stack::Stack;
 use super::tcp_stream::TcpStream;
 use crate::demux::Destinations;
@@ -14,6 +15,7 @@ use crate::stack::Host;
 use crate::stack::task::TaskFuture;
 use crate::stack::tcp::connection::{Connection, Listener, Service};
 use crate::stack::tcp::listen;
+use crate::stack::tcp::options::Options;
 use crate::stack::waiters::wait;
 
 /// Accepts TCP connections, as `tokio::net::TcpListener` does. Dropping it closes the port and resets
@@ -23,7 +25,7 @@ use crate::stack::waiters::wait;
 /// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
 /// use netstack::net::TcpListener;
 ///
-/// let listener = TcpListener::bind(stack, "10.77.0.2:7".parse().unwrap()).await?;
+/// let listener = TcpListener::bind(stack, "10.77.0.2:7").await?;
 /// loop {
 ///     let (mut stream, _peer) = listener.accept().await?;
 ///     tokio::spawn(async move {
@@ -57,7 +59,7 @@ impl TcpListener {
     ///
     /// # Errors
     /// `AddrInUse` or `AddrNotAvailable`.
-    pub async fn bind(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
+    pub async fn bind(stack: &Stack, address: impl ToSocketAddrs) -> io::Result<Self> {
         Self::bind_now(stack, address)
     }
 
@@ -65,12 +67,23 @@ impl TcpListener {
     ///
     /// # Errors
     /// As [`TcpListener::bind`].
-    pub fn bind_now(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
-        let listener = listen::listen(&stack.host, address)?;
+    pub fn bind_now(stack: &Stack, address: impl ToSocketAddrs) -> io::Result<Self> {
+        first(&address, |address| {
+            Self::listen(&stack.host, address, stack.host.tcp_options())
+        })
+    }
+
+    /// Listens on `local` with these options.
+    pub(super) fn listen(
+        host: &Arc<Host>,
+        local: SocketAddr,
+        options: Options,
+    ) -> io::Result<Self> {
+        let listener = listen::listen(host, local, options)?;
         tracing::debug!(local = %listener.local, "listening");
         Ok(Self {
             listener,
-            host: Arc::clone(&stack.host),
+            host: Arc::clone(host),
             serves: false,
         })
     }
@@ -102,7 +115,7 @@ impl TcpListener {
     pub fn bind_any(stack: &Stack, destinations: Destinations) -> io::Result<Self> {
         tracing::debug!(?destinations, "listening");
         Ok(Self {
-            listener: listen::listen_any(&stack.host, destinations)?,
+            listener: listen::listen_any(&stack.host, destinations, stack.host.tcp_options())?,
             host: Arc::clone(&stack.host),
             serves: false,
         })
@@ -111,8 +124,11 @@ impl TcpListener {
     /// Accepts the next established connection; returns it with its peer. As many tasks as like may
     /// wait.
     ///
+    /// Cancel-safe: a cancelled call has taken no connection.
+    ///
     /// # Errors
-    /// The stack ended: the error says why.
+    /// The stack ended: the error says why. Every error is final, and every later call fails, too: what goes wrong
+    /// with a single connection is not reported here.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let accepted = wait(
             |wait| listen::poll_accept(&self.host, &self.listener, wait),
@@ -138,7 +154,7 @@ impl TcpListener {
     /// # fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
     /// use netstack::net::TcpListener;
     ///
-    /// let listener = TcpListener::bind_now(stack, "10.77.0.2:7".parse().unwrap())?;
+    /// let listener = TcpListener::bind_now(stack, "10.77.0.2:7")?;
     /// listener.serve(|mut stream, _peer| async move {
     ///     while let Ok(Some(payload)) = stream.recv_payload().await {
     ///         if stream.send_payload(payload).await.is_err() {

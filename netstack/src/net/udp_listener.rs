@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::addrs::ToSocketAddrs;
 use super::stack::Stack;
 use super::udp_socket::UdpSocket;
 use crate::demux::Destinations;
@@ -47,7 +48,7 @@ impl UdpListener {
     ///
     /// # Errors
     /// `AddrInUse` or `AddrNotAvailable`.
-    pub fn bind(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
+    pub fn bind(stack: &Stack, address: impl ToSocketAddrs) -> io::Result<Self> {
         UdpSocket::bind_now(stack, address).map(Self)
     }
 

@@ -9,13 +9,13 @@ use std::task::{Context, Poll};
 use packet::Payload;
 use tokio::io::ReadBuf;
 
-use super::handle::checked_ttl;
+use super::addrs::{ToSocketAddrs, first, no_address};
 use super::stack::Stack;
 use crate::demux::Destinations;
 use crate::stack::Host;
 use crate::stack::udp::app::{self, Ends};
-use crate::stack::udp::socket::BoundSocket;
-use crate::stack::waiters::{Wait, wait};
+use crate::stack::udp::socket::{BoundSocket, Protocol};
+use crate::stack::waiters::wait;
 use crate::udp::Datagram;
 
 /// Sends and receives datagrams, as `tokio::net::UdpSocket` does.
@@ -27,7 +27,7 @@ use crate::udp::Datagram;
 /// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
 /// use netstack::net::UdpSocket;
 ///
-/// let socket = UdpSocket::bind(stack, "10.77.0.2:7".parse().unwrap()).await?;
+/// let socket = UdpSocket::bind(stack, "10.77.0.2:7").await?;
 /// let mut buffer = [0; 2048];
 /// loop {
 ///     let (len, from) = socket.recv_from(&mut buffer).await?;
@@ -36,8 +36,8 @@ use crate::udp::Datagram;
 /// # }
 /// ```
 pub struct UdpSocket {
-    host: Arc<Host>,
-    socket: Arc<BoundSocket>,
+    pub(super) host: Arc<Host>,
+    pub(super) socket: Arc<BoundSocket>,
 }
 
 impl fmt::Debug for UdpSocket {
@@ -52,7 +52,7 @@ impl UdpSocket {
     ///
     /// # Errors
     /// `AddrInUse` or `AddrNotAvailable`.
-    pub async fn bind(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
+    pub async fn bind(stack: &Stack, address: impl ToSocketAddrs) -> io::Result<Self> {
         Self::bind_now(stack, address)
     }
 
@@ -60,12 +60,11 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`UdpSocket::bind`].
-    pub fn bind_now(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
-        let socket = app::bind(&stack.host, address, 1)?.pop();
-        let socket = socket.ok_or_else(|| io::Error::other("bind: no socket was made"))?;
-        Ok(Self {
-            host: Arc::clone(&stack.host),
-            socket,
+    pub fn bind_now(stack: &Stack, address: impl ToSocketAddrs) -> io::Result<Self> {
+        first(&address, |address| {
+            let socket = app::bind(&stack.host, Protocol::Udp, address, 1)?.pop();
+            let socket = socket.ok_or_else(|| io::Error::other("bind: no socket was made"))?;
+            Ok(Self::of(Arc::clone(&stack.host), socket))
         })
     }
 
@@ -76,7 +75,7 @@ impl UdpSocket {
     /// # Errors
     /// As [`UdpSocket::bind`].
     pub fn bind_per_worker(stack: &Stack, address: SocketAddr) -> io::Result<Vec<Self>> {
-        let sockets = app::bind(&stack.host, address, stack.workers())?;
+        let sockets = app::bind(&stack.host, Protocol::Udp, address, stack.workers())?;
         let socket = |socket| Self {
             host: Arc::clone(&stack.host),
             socket,
@@ -94,7 +93,7 @@ impl UdpSocket {
     /// `InvalidInput` for no prefix, an empty range or port 0; `AddrInUse` if another socket has exactly
     /// these destinations.
     pub fn bind_any(stack: &Stack, destinations: Destinations) -> io::Result<Self> {
-        let socket = app::bind_any(&stack.host, destinations)?;
+        let socket = app::bind_any(&stack.host, Protocol::Udp, destinations)?;
         Ok(Self::of(Arc::clone(&stack.host), socket))
     }
 
@@ -111,8 +110,10 @@ impl UdpSocket {
     ///
     /// # Errors
     /// There is no route to `remote`, or the pair of addresses is in use.
-    pub async fn connect(&self, remote: SocketAddr) -> io::Result<()> {
-        app::connect(&self.host, &self.socket, remote)
+    pub async fn connect(&self, remote: impl ToSocketAddrs) -> io::Result<()> {
+        first(&remote, |remote| {
+            app::connect(&self.host, &self.socket, remote)
+        })
     }
 
     /// Returns the address that it is bound to.
@@ -135,7 +136,8 @@ impl UdpSocket {
     ///
     /// # Errors
     /// The datagram is too long, or an ICMP error about an earlier one is reported.
-    pub async fn send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<usize> {
+    pub async fn send_to(&self, data: &[u8], remote: impl ToSocketAddrs) -> io::Result<usize> {
+        let remote = remote.to_socket_addrs()?.next().ok_or_else(no_address)?;
         let payload = app::payload_of(&self.host, data)?;
         self.send_whole(payload, Ends::to(remote)).await?;
         Ok(data.len())
@@ -175,13 +177,18 @@ impl UdpSocket {
         let ends = Ends {
             source: Some(source),
             to: Some(remote),
+            ..Ends::default()
         };
         let payload = app::own_payload(&self.host, payload)?;
         self.send_whole(payload, ends).await
     }
 
     // A plain function: an `async` one would move the payload once more.
-    fn send_whole(&self, mut payload: Payload, ends: Ends) -> impl Future<Output = io::Result<()>> {
+    pub(super) fn send_whole(
+        &self,
+        mut payload: Payload,
+        ends: Ends,
+    ) -> impl Future<Output = io::Result<()>> {
         std::future::poll_fn(move |cx| {
             app::poll_send(&self.host, &self.socket, cx.into(), &mut payload, ends)
         })
@@ -208,14 +215,14 @@ impl UdpSocket {
     }
 
     /// Receives one datagram without a copy, with its sender and the destination that the sender chose. As
-    /// many tasks as like may wait.
+    /// many tasks as like may wait. Cancel-safe: a cancelled call has taken nothing.
     ///
     /// ```no_run
     /// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
     /// use netstack::net::UdpSocket;
     ///
     /// // Answers come from the address that was asked, whichever of the stack's that is.
-    /// let socket = UdpSocket::bind(stack, "0.0.0.0:53".parse().unwrap()).await?;
+    /// let socket = UdpSocket::bind(stack, "0.0.0.0:53").await?;
     /// loop {
     ///     let question = socket.recv_datagram().await?;
     ///     socket.send_payload_from(question.payload, question.to, question.from).await?;
@@ -254,54 +261,6 @@ impl UdpSocket {
             out.put_slice(&payload[..count]);
             from
         })
-    }
-
-    /// Receives a datagram that is there; `WouldBlock` if none is.
-    pub fn try_recv_from(&self, out: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        match app::poll_recv(&self.host, &self.socket, Wait::Never) {
-            Poll::Ready(result) => result.map(|datagram| {
-                let count = datagram.payload.len().min(out.len());
-                out[..count].copy_from_slice(&datagram.payload[..count]);
-                (count, datagram.from)
-            }),
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    /// Sends a datagram if there is room for it now.
-    ///
-    /// # Errors
-    /// `WouldBlock` if there is no room; otherwise as [`UdpSocket::send_to`].
-    pub fn try_send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<usize> {
-        let mut payload = app::payload_of(&self.host, data)?;
-        let sent = app::poll_send(
-            &self.host,
-            &self.socket,
-            Wait::Never,
-            &mut payload,
-            Ends::to(remote),
-        );
-        match sent {
-            Poll::Ready(result) => result.map(|()| data.len()),
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    /// Sets the time to live (IPv6: hop limit) of the datagrams that this socket sends.
-    ///
-    /// # Errors
-    /// `InvalidInput` unless it is from 1 to 255.
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.socket.set_ttl(checked_ttl(ttl)?);
-        Ok(())
-    }
-
-    /// Returns the time to live (IPv6: hop limit) of the datagrams that this socket sends.
-    ///
-    /// # Errors
-    /// Never fails; it returns a `Result` as tokio does.
-    pub fn ttl(&self) -> io::Result<u32> {
-        Ok(u32::from(self.socket.ttl()))
     }
 }
 

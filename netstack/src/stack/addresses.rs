@@ -59,6 +59,7 @@ pub fn remove_any(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError>
 /// Resets the connections whose local address the host does not answer for any more.
 fn reset_unanswered(host: &Host) {
     let addressing = host.ip.addressing.get();
-    let answers_for = |address: IpAddr| addressing.addresses.answers_for(address);
+    let answers_for =
+        |address: IpAddr| addressing.addresses.answers_for(address) || address.is_loopback();
     control::abort_where(host, |local| !answers_for(local.ip()));
 }

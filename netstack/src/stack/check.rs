@@ -44,9 +44,12 @@ fn check_connections(host: &Host) {
     }
     for listener in &listeners {
         let queued = locked(|key| listener.queue.with(&mut key.ctx(), |queue, _| queue.len()));
+        let completed = listener.deferred.as_ref().map_or(0, |deferred| {
+            locked(|key| deferred.with(&mut key.ctx(), |deferred, _| deferred.completed()))
+        });
         assert_eq!(
             listener.places_taken(),
-            queued,
+            queued + completed,
             "{listener:?}: backlog places"
         );
     }

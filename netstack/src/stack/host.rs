@@ -23,8 +23,9 @@ use super::ports::Ports;
 use super::tcp::cookie::Cookies;
 use super::tcp::listener::SynPlaces;
 use super::tcp::listeners::Listeners;
+use super::tcp::options::Options;
 use super::tcp::table::ConnectionTable;
-use super::udp::table::SocketTable;
+use super::udp::table::{EchoSockets, SocketTable};
 use super::workers::Workers;
 use crate::base::{Config, Instant, LinkCaps, Rng, TcpConfig};
 use crate::demux::PortAllocator;
@@ -49,6 +50,7 @@ pub struct Host {
     pub(crate) ip: IpParts,
     pub(crate) icmp_limiter: ErrorLimiter,
     pub(crate) udp: SocketTable,
+    pub(crate) echo: EchoSockets,
     pub(crate) tcp: TcpParts,
     pub(crate) ports: Ports,
     pub(crate) clock: HostClock,
@@ -121,6 +123,11 @@ impl Host {
         let _ = self.clock.source.set(source);
     }
 
+    /// Returns the options of a TCP socket for which nothing was set.
+    pub(crate) fn tcp_options(&self) -> Options {
+        Options::new(&self.tcp.config, self.config.ttl)
+    }
+
     /// Returns how many packets each worker takes in in one turn.
     pub(crate) fn receive_batch(&self) -> usize {
         size::batch(&self.config, &self.link, self.workers.count())
@@ -187,6 +194,10 @@ impl Host {
                 PortAllocator::new(config.ephemeral_port_first, config.ephemeral_port_last, rng),
                 Rng::from_u64(rng.u64()),
             ),
+            echo: EchoSockets {
+                asking: SocketTable::new(MAX_BOUND, HashKey::random(rng)),
+                answering: SocketTable::new(MAX_BOUND, HashKey::random(rng)),
+            },
             clock: HostClock::default(),
             subscription: Subscription::default(),
             ending: Ending::default(),
@@ -227,7 +238,8 @@ mod tests {
         assert_eq!(host.clock.now(), now);
 
         let remote = "10.77.0.2:7".parse().expect("an address");
-        let connection = open::connect(&host, None, remote).expect("a connection");
+        let connection =
+            open::connect(&host, None, remote, &host.tcp_options()).expect("a connection");
         let due = connection.with_state(|state| {
             let syn = state.tcp.poll_transmit(now, 0);
             assert!(syn.is_some());

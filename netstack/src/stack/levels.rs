@@ -19,6 +19,8 @@ lockorder::lock_order! {
     level AcceptQueue;
     /// One UDP socket: its receive queue, its peer, the tasks that wait for it.
     level UdpSocket;
+    /// The options of a TCP socket that has not been used yet.
+    level SocketOptions;
     /// The allocator of ephemeral ports.
     level Ports;
     /// A shard of the connection table, the table of listeners, or the table of UDP sockets.
@@ -42,6 +44,7 @@ lockorder::lock_order! {
     StackLocks => Connection => AcceptQueue;
     StackLocks => UdpSocket => Tables;
     StackLocks => Ports => Tables;
+    StackLocks => SocketOptions;
     StackLocks => SynCookies;
     StackLocks => PathMtu;
     StackLocks => Reassembly;

@@ -18,6 +18,7 @@ use super::doorbell::Doorbell;
 use super::foreign::{Deferred, Foreign, wake_all};
 use super::task::TaskFuture;
 use super::tcp::connection::Connection;
+use super::tcp::deferred::{Asked, Decision};
 use super::udp::socket::OutDatagram;
 use super::worklist;
 
@@ -32,6 +33,8 @@ pub enum Message {
     Task(u32),
     /// Start a task.
     Spawn(TaskFuture),
+    /// Do what the program decided about a SYN.
+    Decided(Asked, Decision),
     /// End.
     Stop,
 }
@@ -186,6 +189,11 @@ impl Mailbox {
             while self.departures.pop().is_some() {}
         }
         Ok(())
+    }
+
+    /// Returns true if a datagram can be queued.
+    pub(crate) fn has_room(&self) -> bool {
+        self.is_closed() || !self.departures.is_full()
     }
 
     /// Wakes `waker` when the worker has taken datagrams out.

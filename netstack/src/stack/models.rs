@@ -9,6 +9,7 @@ use loom::thread;
 use super::doorbell::Doorbell;
 use super::tcp::accept::{AcceptQueue, Backlog, Offer, Service};
 use super::tcp::listener::{Listener, SynPlaces};
+use super::tcp::options::Options;
 use super::tcp::shard::{Found, HalfOpenEntry, Shard};
 use crate::base::{Instant, Rng};
 use crate::demux::{FlowKey, HasFlow, HashedFlow};
@@ -160,7 +161,7 @@ impl Port {
         let local = ([10, 0, 0, 1], 80).into();
         let flow = FlowKey::new(local, ([10, 0, 0, 2], 4_000).into());
         let places = SynPlaces::new(4);
-        let listener = Listener::new(local, 4, &places);
+        let listener = Listener::new(local, Options::with_backlog(4), &places);
         let secret = HashKey::random(&mut Rng::from_u64(1));
         let flow = HashedFlow::new(flow, &secret);
         let mut shard = Shard::new(secret);
@@ -168,7 +169,7 @@ impl Port {
             half: HalfOpen::example(ISN),
             place: listener.admit_syn().expect("a free place"),
         };
-        let inserted = shard.insert_half_open(&flow, Instant::from_millis(1), entry);
+        let inserted = shard.insert_half_open(&flow, (0, Instant::from_millis(1)), entry);
         assert_eq!(inserted, Ok(false));
         Self {
             flow,

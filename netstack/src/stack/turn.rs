@@ -11,12 +11,12 @@ use super::levels::StackLocks;
 use super::tcp::alarms::Alarms;
 use super::tcp::connection::Connection;
 use super::tcp::crowd::Crowd;
+use super::tcp::shard::Resend;
 use super::worklist::{TaskWork, Worklist};
 use crate::base::counters::{Counter, DropReason};
 use crate::base::{Counters, Instant, Rng};
-use crate::demux::FlowKey;
 use crate::ip::fragment::Identification;
-use crate::tcp::{HalfOpen, MetricsCache};
+use crate::tcp::MetricsCache;
 
 /// The state that one worker has to itself: no lock, no sharing.
 pub struct WorkerState {
@@ -34,7 +34,7 @@ pub struct WorkerState {
     /// When it looks for handshakes and TIME-WAITs that are due.
     pub(crate) alarms: Alarms,
     /// SYN-ACKs to send again; empty between looks, kept for its allocation.
-    pub(crate) resend: Vec<(FlowKey, HalfOpen)>,
+    pub(crate) resend: Vec<Resend>,
     /// What it saw last in a full table of connections.
     pub(crate) crowd: Crowd,
     /// What its connections found out about their paths.

@@ -26,6 +26,8 @@ pub struct Worklist {
     pub spawn: Vec<TaskFuture>,
     /// Packets to send at the end of the turn.
     pub transmit: Vec<TxPacket>,
+    /// Packets that the stack sends to itself.
+    pub looped: Vec<TxPacket>,
     /// Tasks to wake, with nothing locked.
     pub wakers: Vec<Waker>,
     /// Events for the stack's subscriber, to be delivered with nothing locked.

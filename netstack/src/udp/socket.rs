@@ -335,6 +335,11 @@ impl Socket {
         self.queue.front().map(|datagram| &*datagram.payload)
     }
 
+    /// Returns the sender of the oldest datagram.
+    pub fn peek_sender(&self) -> Option<SocketAddr> {
+        self.queue.front().map(|datagram| datagram.from)
+    }
+
     /// Returns the number of queued datagrams.
     pub fn queued(&self) -> usize {
         self.queue.len()

@@ -356,7 +356,7 @@ impl Lab {
 ///
 /// Panics if the port is in use.
 pub fn bind_udp(stack: &Stack, address: IpAddr, port: u16) -> UdpSocket {
-    block_on(UdpSocket::bind(stack, (address, port).into())).expect("a UDP socket")
+    block_on(UdpSocket::bind(stack, (address, port))).expect("a UDP socket")
 }
 
 /// Returns the processor time of this thread.

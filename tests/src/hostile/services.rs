@@ -90,7 +90,7 @@ fn serve<F>(
 {
     let service = Arc::new(service);
     for family in Family::BOTH {
-        let address = (family.ours(), port).into();
+        let address = (family.ours(), port);
         let listener = block_on(TcpListener::bind(stack, address)).expect("a listener");
         let service = Arc::clone(&service);
         listener

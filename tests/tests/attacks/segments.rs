@@ -334,7 +334,7 @@ fn resets_of_connections_that_the_stack_opens(family: Family) {
     let mut lab = lab(family);
     let stack = lab.handle().clone();
     for n in 0..50u16 {
-        let to = (family.host(99), 22_000 + n).into();
+        let to = (family.host(99), 22_000 + n);
         let mut connecting = Box::pin(TcpStream::connect(&stack, to));
         assert!(connecting.as_mut().now_or_never().is_none());
         lab.settle();
@@ -365,7 +365,7 @@ fn ports_are_not_predicted(family: Family) {
     let mut ports = Vec::new();
     let mut open = Vec::new();
     for n in 0..200u16 {
-        let to = (family.host(0x500 + n), 80).into();
+        let to = (family.host(0x500 + n), 80);
         let mut connecting = Box::pin(TcpStream::connect(&stack, to));
         assert!(connecting.as_mut().now_or_never().is_none());
         open.push(connecting);

@@ -162,7 +162,7 @@ fn connections_that_nobody_accepts_leave_room_for_other_peers(family: Family) {
     let mut config = Config::default();
     config.tcp.backlog = 64;
     let mut lab = Lab::new(config, 1, family);
-    let listener = TcpListener::bind_now(lab.handle(), (family.ours(), 5_000).into());
+    let listener = TcpListener::bind_now(lab.handle(), (family.ours(), 5_000));
     let listener = listener.expect("a listener");
     crowd(&mut lab, 64, 5_000);
     assert_eq!(lab.handle().connections(), 64);
@@ -269,7 +269,7 @@ fn accept(listener: &UdpListener) -> Option<UdpSocket> {
 /// reported.
 fn flows_of_one_sender_leave_room_for_other_senders(family: Family) {
     let mut lab = Lab::new(Config::default(), 1, family);
-    let bind = |port| UdpListener::bind(lab.handle(), (family.ours(), port).into());
+    let bind = |port| UdpListener::bind(lab.handle(), (family.ours(), port));
     let listeners = [6_000, 6_001].map(|port| bind(port).expect("a listener"));
     let mut flows = Vec::new();
     for n in 0..65_536u32 {

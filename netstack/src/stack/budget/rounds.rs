@@ -10,6 +10,7 @@ use packet::buf::{FLOOR_BYTES, Level};
 use super::super::events::EventLog;
 use super::super::tcp::connection::Connection;
 use super::super::turn::{Turn, WorkerState};
+use super::super::udp::app;
 use super::holders::STALL;
 use super::trim::PERIOD;
 use crate::base::Instant;
@@ -195,16 +196,14 @@ fn look_at_datagrams(turn: &mut Turn<'_>, level: Level) {
         Level::Limit => host.buffers.share().max(FLOOR_BYTES),
         _ => usize::MAX,
     };
-    for group in host.udp.snapshot(&mut turn.key.ctx()) {
-        for socket in group.sockets() {
-            let ctx = &mut turn.key.ctx();
-            let (copied, dropped) = socket.state.with(ctx, |state, _| {
-                state.socket.give_up_memory(share, &host.buffers)
-            });
-            turn.count(Counter::MemoryCopiedBytes, copied as u64);
-            for _ in 0..dropped {
-                turn.drop_packet(DropReason::MemoryShare);
-            }
+    for socket in app::all(host, &mut turn.key.ctx()) {
+        let ctx = &mut turn.key.ctx();
+        let (copied, dropped) = socket.state.with(ctx, |state, _| {
+            state.socket.give_up_memory(share, &host.buffers)
+        });
+        turn.count(Counter::MemoryCopiedBytes, copied as u64);
+        for _ in 0..dropped {
+            turn.drop_packet(DropReason::MemoryShare);
         }
     }
     let fragments = host.ip.reassembly.fit(&mut turn.key.ctx(), &host.buffers);

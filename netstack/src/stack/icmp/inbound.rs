@@ -7,6 +7,7 @@ use packet::ip::{Ip, IpPacket};
 use super::super::ip::outbound::{queue_packets, tx_params};
 use super::super::turn::Turn;
 use super::super::{tcp, udp};
+use super::echo::{self, Echo};
 use crate::base::counters::{Counter, DropReason};
 use crate::icmp::inbound::on_packet;
 use crate::icmp::{EchoPolicy, Inbound, TransportError};
@@ -23,6 +24,17 @@ pub(in crate::stack) fn receive<I: Ip>(
     let addresses = &turn.worker.addressing.addresses;
     match on_packet(ip, cast, packet.checksum, addresses, policy) {
         Inbound::EchoRequest(request) => {
+            let echo = Echo {
+                from: request.remote,
+                to: ip.dst().into(),
+                ident: request.ident,
+                seq: request.seq,
+                payload: packet.data.slice(request.payload.clone()),
+            };
+            // A socket of the program that answers for this address comes before the stack.
+            if cast == Cast::Unicast && echo::on_request(turn, echo).is_ok() {
+                return;
+            }
             let ttl = turn.host.config.ttl;
             let params = tx_params(turn, request.remote, ttl, ip.traffic_class());
             let (local, remote, proto) = (request.local, request.remote, I::ICMP.0);
@@ -33,13 +45,28 @@ pub(in crate::stack) fn receive<I: Ip>(
             match reply {
                 Ok(packets) => {
                     turn.count(Counter::EchoReplies, 1);
-                    queue_packets(turn, packets);
+                    queue_packets(turn, packets, remote);
                 }
                 Err(_) => turn.drop_packet(DropReason::TooBig),
             }
         }
-        // This stack sends no echo requests.
-        Inbound::EchoReply { .. } => turn.drop_packet(DropReason::IcmpUnmatched),
+        Inbound::EchoReply {
+            from,
+            ident,
+            seq,
+            payload,
+        } => {
+            let echo = Echo {
+                from,
+                to: ip.dst().into(),
+                ident,
+                seq,
+                payload: packet.data.slice(payload),
+            };
+            if !echo::on_reply(turn, echo) {
+                turn.drop_packet(DropReason::IcmpUnmatched);
+            }
+        }
         Inbound::Error(error) => on_transport_error(turn, &error),
         Inbound::Drop(reason) => turn.drop_packet(reason),
     }

@@ -2,7 +2,7 @@
 //! whether it is for us.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -168,13 +168,21 @@ impl Addressing {
         Ok(built)
     }
 
+    /// Returns true if `address` reaches more than one host of a subnet or of the link.
+    pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
+        let limited = IpAddr::V4(Ipv4Addr::BROADCAST);
+        address == limited || self.addresses.is_subnet_broadcast(address)
+    }
+
     /// Checks that a socket may be bound to this address; `what` names the call in the error.
     ///
     /// # Errors
-    /// `AddrNotAvailable` if it is neither an address of ours nor the unspecified one of a family
-    /// that we have.
+    /// `AddrNotAvailable` if it is neither an address of ours, nor a loopback address, nor the unspecified one of
+    /// a family that we have.
     pub(crate) fn check_bind(&self, what: &str, local: &SocketAddr) -> io::Result<()> {
-        let ours = if local.ip().is_unspecified() {
+        let ours = if local.ip().is_loopback() {
+            true
+        } else if local.ip().is_unspecified() {
             self.addresses
                 .iter()
                 .any(|prefix| prefix.address().is_ipv4() == local.is_ipv4())
@@ -195,23 +203,18 @@ impl Addressing {
     ///
     /// # Errors
     /// `InvalidInput` if `remote` is not one host and port, or of another family than `wanted`;
-    /// `AddrNotAvailable` if `wanted` is not ours or `remote` is; `NetworkUnreachable` if there is no
+    /// `AddrNotAvailable` if `wanted` is not ours; `NetworkUnreachable` if there is no
     /// route or no source.
     pub(crate) fn choose_local(
         &self,
         wanted: Option<SocketAddr>,
         remote: SocketAddr,
     ) -> io::Result<SocketAddr> {
-        if remote.port() == 0 || !is_single_host(remote.ip()) {
+        let is_host = is_single_host(remote.ip()) || remote.ip().is_loopback();
+        if remote.port() == 0 || !is_host {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!("connect: {remote} is not the address of one host and port"),
-            ));
-        }
-        if self.addresses.is_local(remote.ip()) {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrNotAvailable,
-                format!("connect: {remote} is this stack itself; it has no loopback"),
             ));
         }
         let port = wanted.map_or(0, |wanted| wanted.port());
@@ -223,7 +226,19 @@ impl Addressing {
                     format!("connect: {wanted} and {remote} are of different families"),
                 ));
             }
+            if wanted.ip().is_loopback() && !self.addresses.is_here(remote.ip()) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!(
+                        "connect: {wanted} is a loopback address, from which {remote} cannot be reached"
+                    ),
+                ));
+            }
             return Ok(wanted);
+        }
+        if self.addresses.is_here(remote.ip()) {
+            let source = self.addresses.select_source(remote.ip());
+            return Ok(SocketAddr::new(source.unwrap_or(remote.ip()), port));
         }
         let source = self
             .routes
@@ -273,10 +288,22 @@ mod tests {
         let wanted = Some(address("0.0.0.0:77"));
         let chosen = ours.choose_local(wanted, remote).expect("a source");
         assert_eq!(chosen, address("10.0.0.2:77"));
+        for (remote, local) in [
+            ("10.0.0.2:80", "10.0.0.2:0"),
+            ("127.0.0.9:80", "127.0.0.1:0"),
+            ("[::1]:80", "[::1]:0"),
+        ] {
+            let chosen = ours.choose_local(None, address(remote));
+            assert_eq!(chosen.expect("loopback"), address(local));
+        }
         for (wanted, remote, kind) in [
             (None, "192.0.2.1:0", io::ErrorKind::InvalidInput),
             (None, "224.0.0.1:80", io::ErrorKind::InvalidInput),
-            (None, "10.0.0.2:80", io::ErrorKind::AddrNotAvailable),
+            (
+                Some("127.0.0.1:1"),
+                "192.0.2.1:80",
+                io::ErrorKind::InvalidInput,
+            ),
             (None, "[2001:db8::1]:80", io::ErrorKind::NetworkUnreachable),
             (
                 Some("10.0.0.9:1"),

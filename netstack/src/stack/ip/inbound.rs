@@ -8,6 +8,7 @@ use packet::frame::RxPacket;
 use packet::ip::{Ip, IpPacket, IpVersion, Ipv4, Ipv6};
 
 use super::super::icmp;
+use super::super::tcp::deferred::Hop;
 use super::super::tcp::inbound::{self as tcp, TcpArrival};
 use super::super::turn::Turn;
 use super::super::udp::inbound::{self as udp, UdpArrival};
@@ -17,17 +18,16 @@ use crate::ip::receive::{
     Delivery, Origin, Upper, classify, fragment_in, on_parse_error, parameter_problem,
 };
 
-/// Takes in one packet: from the device, or `handed_over` by the worker that received it.
-pub fn receive(turn: &mut Turn<'_>, packet: RxPacket, handed_over: bool) {
-    let origin = Origin::Received;
+/// Takes in one packet.
+pub fn receive(turn: &mut Turn<'_>, packet: RxPacket, origin: Origin) {
     match IpVersion::of_packet(&packet.data) {
-        Some(IpVersion::V4) => receive_ip::<Ipv4>(turn, packet, handed_over, origin),
-        Some(IpVersion::V6) => receive_ip::<Ipv6>(turn, packet, handed_over, origin),
+        Some(IpVersion::V4) => receive_ip::<Ipv4>(turn, packet, origin),
+        Some(IpVersion::V6) => receive_ip::<Ipv6>(turn, packet, origin),
         None => turn.drop_packet(DropReason::IpTooShortOrVersion),
     }
 }
 
-fn receive_ip<I: Ip>(turn: &mut Turn<'_>, packet: RxPacket, handed_over: bool, origin: Origin) {
+fn receive_ip<I: Ip>(turn: &mut Turn<'_>, packet: RxPacket, origin: Origin) {
     // A second reference to the slab, so that views may live while the packet is passed on.
     let data = packet.data.clone();
     let ip = match IpPacket::<I>::parse(&data) {
@@ -46,9 +46,12 @@ fn receive_ip<I: Ip>(turn: &mut Turn<'_>, packet: RxPacket, handed_over: bool, o
             let arrival = TcpArrival {
                 src: ip.src().into(),
                 dst: ip.dst().into(),
-                ecn: ip.traffic_class() & 3,
+                hop: Hop {
+                    ttl: ip.ttl(),
+                    traffic_class: ip.traffic_class(),
+                },
                 range: ip.payload_range(),
-                handed_over,
+                handed_over: origin == Origin::HandedOver,
             };
             tcp::receive(turn, packet, arrival);
         }
@@ -106,7 +109,7 @@ fn receive_fragment<I: Ip>(turn: &mut Turn<'_>, ip: &IpPacket<'_, I>, packet: &R
                 gso_size: 0,
                 arrived_nanos: packet.arrived_nanos,
             };
-            receive_ip::<I>(turn, whole, false, Origin::Reassembled);
+            receive_ip::<I>(turn, whole, Origin::Reassembled);
         }
         FragmentStatus::Drop(reason) => turn.drop_packet(reason),
         FragmentStatus::ParameterProblem { pointer, code } => {

@@ -17,6 +17,7 @@ use lockorder::Mutex;
 use super::super::foreign::locked;
 use super::super::levels;
 use super::super::waiters::{Waiter, WakerSlot};
+use super::options::Options;
 use super::{accept, listener};
 use crate::base::Instant;
 use crate::demux::{FlowKey, HasFlow};
@@ -89,7 +90,7 @@ pub(crate) struct ConnectionState {
 const NO_TIMER: u32 = u32::MAX;
 
 impl Connection {
-    pub(crate) fn new(flow: FlowKey, owner: u16, tcp: Tcp, ttl: u8) -> Arc<Self> {
+    pub(crate) fn new(flow: FlowKey, owner: u16, tcp: Tcp, options: &Options) -> Arc<Self> {
         Arc::new(Self {
             flow,
             owner,
@@ -97,15 +98,15 @@ impl Connection {
             timer: AtomicU32::new(NO_TIMER),
             timer_nanos: AtomicU64::new(0),
             handles: AtomicU8::new(1),
-            reset_on_close: AtomicBool::new(false),
+            reset_on_close: AtomicBool::new(options.reset_on_close),
             listed: AtomicBool::new(false),
             state: Mutex::new(ConnectionState {
                 tcp,
                 reader: WakerSlot::default(),
                 writer: WakerSlot::default(),
                 removed: false,
-                ttl,
-                traffic_class: 0,
+                ttl: options.ttl,
+                traffic_class: options.traffic_class,
                 starved: false,
             }),
         })

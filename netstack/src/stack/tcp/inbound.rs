@@ -15,6 +15,7 @@ use super::super::events::EventLog;
 use super::super::mailbox::HandOverError;
 use super::super::turn::Turn;
 use super::connection::{Connection, Listener};
+use super::deferred::Hop;
 use super::open::mss_for;
 use super::outbound::send_alone;
 use super::outcome::finish;
@@ -31,7 +32,7 @@ use crate::tcp::{IcmpError, Readiness, Reuse, Segment, SeqNum, Unreachable, rese
 pub(in crate::stack) struct TcpArrival {
     pub(in crate::stack) src: IpAddr,
     pub(in crate::stack) dst: IpAddr,
-    pub(in crate::stack) ecn: u8,
+    pub(in crate::stack) hop: Hop,
     /// The place of the segment in the packet.
     pub(in crate::stack) range: std::ops::Range<usize>,
     /// It came from the worker that read it: do not pass it on again.
@@ -40,17 +41,18 @@ pub(in crate::stack) struct TcpArrival {
 
 /// Takes in one segment.
 pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: TcpArrival) {
-    let TcpArrival { src, dst, ecn, .. } = arrival;
-    let (ports, segment) = match Segment::parse(src, dst, &packet, arrival.range, ecn) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            turn.drop_packet(match error {
-                TcpParseError::Checksum => DropReason::TcpChecksum,
-                _ => DropReason::TcpMalformed,
-            });
-            return;
-        }
-    };
+    let TcpArrival { src, dst, hop, .. } = arrival;
+    let (ports, segment) =
+        match Segment::parse(src, dst, &packet, arrival.range, hop.traffic_class & 3) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                turn.drop_packet(match error {
+                    TcpParseError::Checksum => DropReason::TcpChecksum,
+                    _ => DropReason::TcpMalformed,
+                });
+                return;
+            }
+        };
     let flow = FlowKey::of(dst, ports.dst, src, ports.src);
 
     let connections = &turn.host.tcp.connections;
@@ -69,10 +71,10 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
         }
         return;
     }
-    if let Err(Elsewhere(segment)) = dispatch(turn, flow, found, segment) {
+    if let Err(Elsewhere(segment)) = dispatch(turn, flow, found, segment, hop) {
         // Another worker changed the occupant of the four-tuple meanwhile.
         let found = connections.find(&mut turn.key.ctx(), &flow);
-        if dispatch(turn, flow, found, segment).is_err() {
+        if dispatch(turn, flow, found, segment, hop).is_err() {
             turn.drop_packet(DropReason::TcpNotAcceptable);
         }
     }
@@ -84,15 +86,16 @@ fn dispatch(
     flow: FlowKey,
     found: Found<Arc<Connection>>,
     segment: Segment,
+    hop: Hop,
 ) -> Result<(), Elsewhere> {
     match found {
         Found::Open(connection) => {
-            to_connection(turn, &connection, segment);
+            to_connection(turn, &connection, segment, hop);
             Ok(())
         }
         Found::HalfOpen => syn_queue::on_segment(turn, flow, segment),
-        Found::TimeWait => time_wait::on_segment(turn, flow, segment),
-        Found::Vacant => to_port(turn, flow, segment),
+        Found::TimeWait => time_wait::on_segment(turn, flow, segment, hop),
+        Found::Vacant => to_port(turn, flow, segment, hop),
     }
 }
 
@@ -104,7 +107,7 @@ struct ForThePort {
 }
 
 /// RFC 9293 section 3.10.7.3 and 3.10.7.4: the connection decides.
-fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Segment) {
+fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Segment, hop: Hop) {
     let flow = connection.flow;
     let Err(ForThePort { segment, reuse }) = offer(turn, connection, segment, true) else {
         return;
@@ -122,10 +125,10 @@ fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Seg
     remove(turn, connection);
     match reuse {
         Some(reuse) => {
-            syn_queue::on_syn(turn, &listener, flow, &segment, Some(reuse.isn_after));
+            syn_queue::on_syn(turn, &listener, flow, &segment, hop, Some(reuse.isn_after));
         }
         None => {
-            if let Err(Elsewhere(segment)) = to_listener(turn, &listener, flow, segment) {
+            if let Err(Elsewhere(segment)) = to_listener(turn, &listener, flow, segment, hop) {
                 reject(turn, &flow, &segment);
             }
         }
@@ -168,15 +171,18 @@ fn lookup(turn: &mut Turn<'_>, flow: &FlowKey) -> Option<Arc<Listener>> {
     let local: SocketAddr = flow.local();
     let addresses = &turn.worker.addressing.addresses;
     let listeners = &turn.host.tcp.listeners;
-    listeners.lookup(&mut turn.key.ctx(), local, || {
-        addresses.is_local(local.ip())
-    })
+    listeners.lookup(&mut turn.key.ctx(), local, || addresses.is_here(local.ip()))
 }
 
 /// RFC 9293 section 3.10.7.1 and 3.10.7.2: there is no connection.
-fn to_port(turn: &mut Turn<'_>, flow: FlowKey, segment: Segment) -> Result<(), Elsewhere> {
+fn to_port(
+    turn: &mut Turn<'_>,
+    flow: FlowKey,
+    segment: Segment,
+    hop: Hop,
+) -> Result<(), Elsewhere> {
     match lookup(turn, &flow) {
-        Some(listener) => to_listener(turn, &listener, flow, segment),
+        Some(listener) => to_listener(turn, &listener, flow, segment, hop),
         None => {
             reject(turn, &flow, &segment);
             Ok(())
@@ -191,6 +197,7 @@ fn to_listener(
     listener: &Arc<Listener>,
     flow: FlowKey,
     segment: Segment,
+    hop: Hop,
 ) -> Result<(), Elsewhere> {
     if segment.has(TcpFlags::RST) {
         turn.drop_packet(DropReason::TcpNoListener);
@@ -206,7 +213,7 @@ fn to_listener(
     } else if segment.has(TcpFlags::SYN) && turn.host.buffers.level() == Level::Limit {
         turn.drop_packet(DropReason::MemoryNoConnection);
     } else if segment.has(TcpFlags::SYN) {
-        syn_queue::on_syn(turn, listener, flow, &segment, None);
+        syn_queue::on_syn(turn, listener, flow, &segment, hop, None);
     } else {
         turn.drop_packet(DropReason::TcpNoListener);
     }

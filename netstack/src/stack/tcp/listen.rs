@@ -12,13 +12,21 @@ use super::super::waiters::{Ticket, Wait, Waiter};
 use super::accept::Accept;
 use super::connection::{Connection, Listener, Service};
 use super::control::abort;
+use super::decide::info;
+use super::deferred::{Asked, Decision, Failed, Next};
+use super::filter::SynInfo;
+use super::options::Options;
 use crate::demux::{BindError, Destinations};
 
 /// Opens a listening port.
-pub(crate) fn listen(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>> {
+pub(crate) fn listen(
+    host: &Host,
+    local: SocketAddr,
+    options: Options,
+) -> io::Result<Arc<Listener>> {
     host.ending.check_open()?;
     host.ip.addressing.get().check_bind("listen", &local)?;
-    let listener = bind(host, local)?;
+    let listener = bind(host, local, options)?;
     // The end of the stack closes the listeners of the table: it may have missed this one.
     if let Err(ended) = host.ending.check_open() {
         unlisten(host, &listener);
@@ -28,13 +36,17 @@ pub(crate) fn listen(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>
 }
 
 /// Opens a listener for the destinations that no other listener takes.
-pub(crate) fn listen_any(host: &Host, destinations: Destinations) -> io::Result<Arc<Listener>> {
+pub(crate) fn listen_any(
+    host: &Host,
+    destinations: Destinations,
+    options: Options,
+) -> io::Result<Arc<Listener>> {
     host.ending.check_open()?;
     destinations
         .check()
         .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, format!("listen: {why}")))?;
     let local = SocketAddr::from(([0; 4], 0));
-    let listener = Listener::new(local, host.config.tcp.backlog, &host.tcp.syn_places);
+    let listener = Listener::new(local, options, &host.tcp.syn_places);
     locked(|key| {
         let listeners = &host.tcp.listeners;
         match listeners.bind_any(&mut key.ctx(), destinations, &listener) {
@@ -57,7 +69,7 @@ pub(crate) fn listen_any(host: &Host, destinations: Destinations) -> io::Result<
 }
 
 /// Enters a new listener in the table.
-fn bind(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>> {
+fn bind(host: &Host, local: SocketAddr, options: Options) -> io::Result<Arc<Listener>> {
     locked(|key| {
         let mut local = local;
         if local.port() == 0 {
@@ -67,7 +79,7 @@ fn bind(host: &Host, local: SocketAddr) -> io::Result<Arc<Listener>> {
             })?;
             local.set_port(port);
         }
-        let listener = Listener::new(local, host.config.tcp.backlog, &host.tcp.syn_places);
+        let listener = Listener::new(local, options, &host.tcp.syn_places);
         match host.tcp.listeners.bind(&mut key.ctx(), &listener) {
             Ok(()) => Ok(listener),
             Err(BindError::Full(_)) => Err(io::Error::new(
@@ -147,6 +159,126 @@ pub(crate) fn forget(listener: &Listener, ticket: Ticket) {
     });
 }
 
+/// Takes the next SYN that the program is to decide about.
+pub(crate) fn poll_syn(
+    host: &Host,
+    listener: &Listener,
+    wait: Wait<'_>,
+) -> Poll<io::Result<(Asked, SynInfo)>> {
+    let closed = || {
+        host.ending.explain(io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "next: the listener was closed",
+        ))
+    };
+    let Some(deferred) = &listener.deferred else {
+        return Poll::Ready(Err(closed()));
+    };
+    Waiter::poll(wait, |waiter| {
+        loop {
+            let next =
+                locked(|key| deferred.with(&mut key.ctx(), |deferred, _| deferred.next(waiter)));
+            match next {
+                Next::Wait => return Poll::Pending,
+                Next::Closed => return Poll::Ready(Err(closed())),
+                Next::Syn(asked) => {
+                    // One whose entry ended meanwhile is not shown.
+                    if let Some(info) = syn_info(host, &asked) {
+                        return Poll::Ready(Ok((asked, info)));
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn syn_info(host: &Host, asked: &Asked) -> Option<SynInfo> {
+    let half = locked(|key| {
+        let connections = &host.tcp.connections;
+        connections.with_half_open(&mut key.ctx(), &asked.flow, |queue, id| {
+            queue.get_mut(id).map(|(_, entry)| entry.half)
+        })
+    });
+    let half = half.flatten().filter(|half| half.iss() == asked.iss)?;
+    Some(info(&asked.flow, &half, asked.hop))
+}
+
+/// Forgets a task that no longer waits for a SYN.
+pub(crate) fn forget_asker(listener: &Listener, ticket: Ticket) {
+    if let Some(deferred) = &listener.deferred {
+        locked(|key| {
+            deferred.with(&mut key.ctx(), |deferred, _| deferred.forget_asker(ticket));
+        });
+    }
+}
+
+/// Tells a worker what the program decided about a SYN.
+pub(crate) fn decide(host: &Host, asked: Asked, decision: Decision) {
+    let (local, remote) = (asked.flow.local(), asked.flow.remote());
+    let worker = usize::from(host.workers.choose_owner(&local, &remote));
+    host.workers[worker]
+        .mailbox
+        .send(Message::Decided(asked, decision));
+}
+
+/// Accepts a SYN: a task will wait for its connection.
+pub(crate) fn begin_accept(host: &Host, listener: &Listener, asked: Asked) {
+    if let Some(deferred) = &listener.deferred {
+        locked(|key| deferred.with(&mut key.ctx(), |deferred, _| deferred.accept(&asked)));
+    }
+    if syn_info(host, &asked).is_none() {
+        fail(listener, &asked);
+        return;
+    }
+    decide(host, asked, Decision::Accept);
+}
+
+fn fail(listener: &Listener, asked: &Asked) {
+    let mut wakers = Vec::new();
+    if let Some(deferred) = &listener.deferred {
+        locked(|key| {
+            deferred.with(&mut key.ctx(), |deferred, _| {
+                deferred.fail(&asked.flow, asked.iss, &mut wakers);
+            });
+        });
+    }
+    wake_all(wakers);
+}
+
+/// Ready with the connection of a SYN that was accepted.
+pub(crate) fn poll_deferred(
+    host: &Host,
+    listener: &Listener,
+    asked: &Asked,
+    wait: Wait<'_>,
+) -> Poll<io::Result<Arc<Connection>>> {
+    Waiter::poll(wait, |waiter| {
+        let result = listener.deferred.as_ref().and_then(|deferred| {
+            locked(|key| {
+                deferred.with(&mut key.ctx(), |deferred, _| deferred.result(asked, waiter))
+            })
+        });
+        match result {
+            None => Poll::Pending,
+            Some(Ok(connection)) => Poll::Ready(Ok(connection)),
+            Some(Err(Failed)) => Poll::Ready(Err(host.ending.explain(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "accept: the handshake failed: the peer gave up, or the decision came too late",
+            )))),
+        }
+    })
+}
+
+/// Gives up a handshake that was accepted: its connection, if there is one, is reset.
+pub(crate) fn give_up(host: &Host, listener: &Listener, asked: &Asked) {
+    let connection = listener.deferred.as_ref().and_then(|deferred| {
+        locked(|key| deferred.with(&mut key.ctx(), |deferred, _| deferred.give_up(asked)))
+    });
+    if let Some(connection) = connection {
+        abort(host, &connection);
+    }
+}
+
 /// Closes a listening port, and resets the connections that were not accepted.
 pub(crate) fn unlisten(host: &Host, listener: &Arc<Listener>) {
     let mut wakers = Vec::new();
@@ -158,7 +290,10 @@ pub(crate) fn unlisten(host: &Host, listener: &Arc<Listener>) {
             .queue
             .with(&mut key.ctx(), |queue, _| queue.close(&mut wakers))
     });
-    for connection in waiting {
+    let deferred = listener.deferred.as_ref().map(|deferred| {
+        locked(|key| deferred.with(&mut key.ctx(), |deferred, _| deferred.close(&mut wakers)))
+    });
+    for connection in waiting.into_iter().chain(deferred.into_iter().flatten()) {
         abort(host, &connection);
     }
     wake_all(wakers);

@@ -16,6 +16,8 @@ use lockorder::Mutex;
 
 use super::super::levels;
 use super::accept::{AcceptQueue, Backlog, Place};
+use super::deferred::Deferred;
+use super::options::Options;
 use crate::tcp::Algorithm;
 
 /// Places that a listener can have in any case, beyond the limit if need be.
@@ -51,8 +53,12 @@ impl SynPlaces {
 pub(crate) struct Listener<C: 'static> {
     /// The address that it listens on; may be unspecified.
     pub(crate) local: SocketAddr,
+    /// The options of its connections.
+    pub(crate) options: Options,
     backlog: Arc<Backlog>,
     pub(crate) queue: Mutex<levels::AcceptQueue, AcceptQueue<C>>,
+    /// The SYNs that the program decides about, if it does.
+    pub(crate) deferred: Option<Mutex<levels::AcceptQueue, Deferred<C>>>,
     places: Arc<SynPlaces>,
     /// The congestion control algorithm of its connections, if it is not the stack's.
     pub(crate) congestion: OnceLock<Algorithm>,
@@ -67,12 +73,14 @@ impl<C> fmt::Debug for Listener<C> {
 }
 
 impl<C> Listener<C> {
-    /// Creates a listener on `local` for at most `backlog` connections that are not accepted yet, and
+    /// Creates a listener on `local` for as many connections that are not accepted yet as `options` allow, and
     /// for its share of `places`.
-    pub(crate) fn new(local: SocketAddr, backlog: usize, places: &Arc<SynPlaces>) -> Arc<Self> {
+    pub(crate) fn new(local: SocketAddr, options: Options, places: &Arc<SynPlaces>) -> Arc<Self> {
         Arc::new(Self {
             local,
-            backlog: Backlog::new(backlog),
+            backlog: Backlog::new(options.config.backlog),
+            deferred: options.defers.then(|| Mutex::new(Deferred::default())),
+            options,
             queue: Mutex::new(AcceptQueue::default()),
             places: Arc::clone(places),
             congestion: OnceLock::new(),
@@ -174,7 +182,11 @@ mod tests {
     use super::*;
 
     fn listener(places: &Arc<SynPlaces>, port: u16) -> Arc<Listener<u32>> {
-        Listener::new(([10, 0, 0, 1], port).into(), 4, places)
+        Listener::new(
+            ([10, 0, 0, 1], port).into(),
+            Options::with_backlog(4),
+            places,
+        )
     }
 
     /// Takes places until there are no more for that listener.

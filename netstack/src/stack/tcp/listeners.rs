@@ -111,6 +111,7 @@ mod tests {
     use crate::base::Rng;
     use crate::stack::foreign::locked;
     use crate::stack::tcp::listener::SynPlaces;
+    use crate::stack::tcp::options::Options;
 
     #[test]
     fn a_successor_with_the_same_address_is_not_unbound() {
@@ -119,8 +120,8 @@ mod tests {
         locked(|key| {
             let ctx = &mut key.ctx();
             let places = SynPlaces::new(4);
-            let old = Listener::new(local, 1, &places);
-            let new = Listener::new(local, 1, &places);
+            let old = Listener::new(local, Options::with_backlog(1), &places);
+            let new = Listener::new(local, Options::with_backlog(1), &places);
             assert!(listeners.bind(ctx, &old).is_ok());
             assert!(listeners.bind(ctx, &new).is_err());
             listeners.unbind(ctx, &old);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `inbound` | a received segment, to its connection or listener (RFC 9293 section 3.10.7) |
 //! | `syn_queue`, `cookie` | handshakes that are half open, and those that nothing is kept of |
+//! | `deferred`, `decide`, `filter` | SYNs that the program decides about |
 //! | `time_wait` | connections in TIME-WAIT |
 //! | `outcome` | what a segment did, as far as it concerns the stack |
 //! | `outbound` | a connection's state, to segments |
@@ -11,6 +12,7 @@
 //! | `displace`, `crowd` | who makes room for whom in a full table, backlog or queue of handshakes |
 //! | `removal` | the end of a connection: out of the table |
 //! | `open`, `listen`, `stream` | the application's calls (RFC 9293 sections 3.10.1 to 3.10.6) |
+//! | `options` | what a socket sets before it connects or listens |
 //! | `control` | all connections at once: close, abort, information |
 //! | `entry` | how those calls enter a connection |
 //! | `connection` | one connection: its state and its lock |
@@ -23,13 +25,17 @@ pub mod connection;
 pub(crate) mod control;
 pub(in crate::stack) mod cookie;
 pub(in crate::stack) mod crowd;
+pub(crate) mod decide;
+pub(crate) mod deferred;
 pub(in crate::stack) mod displace;
 pub(in crate::stack) mod entry;
+pub(crate) mod filter;
 pub(in crate::stack) mod inbound;
 pub(crate) mod listen;
 pub(in crate::stack) mod listener;
 pub(in crate::stack) mod listeners;
 pub(crate) mod open;
+pub(crate) mod options;
 pub mod outbound;
 mod outcome;
 pub(in crate::stack) mod removal;

@@ -10,10 +10,12 @@ use packet::buf::Level;
 use super::super::events::EventLog;
 use super::super::foreign::locked;
 use super::super::host::Host;
+use super::super::ip::outbound::LOOPBACK;
 use super::super::levels::StackLocks;
 use super::connection::Connection;
 use super::control::abort;
 use super::displace::make_room_to_connect;
+use super::options::Options;
 use super::table::InsertError;
 use crate::base::Instant;
 use crate::demux::FlowKey;
@@ -27,6 +29,7 @@ pub(crate) fn connect(
     host: &Host,
     local: Option<SocketAddr>,
     remote: SocketAddr,
+    options: &Options,
 ) -> io::Result<Arc<Connection>> {
     host.ending.check_open()?;
     if host.buffers.level() == Level::Limit {
@@ -36,7 +39,7 @@ pub(crate) fn connect(
         ));
     }
     let local = host.ip.addressing.get().choose_local(local, remote)?;
-    let connection = insert(host, local, remote)?;
+    let connection = insert(host, local, remote, options)?;
     // The end of the stack resets the connections of the table: it may have missed this one.
     if let Err(ended) = host.ending.check_open() {
         abort(host, &connection);
@@ -52,11 +55,16 @@ pub(crate) fn connect(
 }
 
 /// Enters a new connection in the table.
-fn insert(host: &Host, local: SocketAddr, remote: SocketAddr) -> io::Result<Arc<Connection>> {
+fn insert(
+    host: &Host,
+    local: SocketAddr,
+    remote: SocketAddr,
+    options: &Options,
+) -> io::Result<Arc<Connection>> {
     let attempts = if local.port() == 0 { PORT_ATTEMPTS } else { 1 };
     let mut may_make_room = true;
     for _ in 0..=attempts {
-        match locked(|key| try_connect(host, key, local, remote))? {
+        match locked(|key| try_connect(host, key, local, remote, options))? {
             Ok(connection) => return Ok(connection),
             Err(InsertError::Exists) if local.port() == 0 => {}
             Err(InsertError::Exists) => break,
@@ -82,6 +90,7 @@ fn try_connect(
     key: &mut Key<StackLocks>,
     local: SocketAddr,
     remote: SocketAddr,
+    options: &Options,
 ) -> io::Result<Result<Arc<Connection>, InsertError>> {
     let owner = host.workers.choose_owner(&local, &remote);
     let flow = match local.port() {
@@ -89,11 +98,11 @@ fn try_connect(
         _ => FlowKey::new(local, remote),
     };
     let now = host.clock.now();
-    let open = open_parameters(host, key, &flow, now);
+    let open = options.limit(open_parameters(host, key, &flow, now));
     let mut events = Vec::new();
     let mut log = EventLog::new(&host.subscription, flow, &mut events);
-    let tcp = Tcp::connect(&host.tcp.config, open, log.context(now));
-    let connection = Connection::new(flow, owner, tcp, host.config.ttl);
+    let tcp = Tcp::connect(&options.config, open, log.context(now));
+    let connection = Connection::new(flow, owner, tcp, options);
     let connections = &host.tcp.connections;
     let inserted = connections.insert(&mut key.ctx(), Arc::clone(&connection));
     Ok(inserted.map(|()| {
@@ -115,7 +124,9 @@ fn choose_port(
     let connections = &host.tcp.connections;
     host.ports
         .pick(&mut key.ctx(), local.ip(), remote, |ctx, port| {
-            connections.contains(ctx, &flow(port))
+            // A connection of a port to itself would open without a listener.
+            let is_itself = port == remote.port() && local.ip() == remote.ip();
+            is_itself || connections.contains(ctx, &flow(port))
         })
         .map(flow)
 }
@@ -128,7 +139,12 @@ pub(in crate::stack) fn open_parameters(
     now: Instant,
 ) -> Open {
     let (local, remote) = (flow.local(), flow.remote());
-    let path = host.ip.paths.get(&mut key.ctx(), remote.ip(), now);
+    // Not all connections of the host to itself, but those that nobody bound to two different addresses.
+    let path = if remote.ip().is_loopback() || remote.ip() == local.ip() {
+        LOOPBACK
+    } else {
+        host.ip.paths.get(&mut key.ctx(), remote.ip(), now)
+    };
     Open {
         isn: host.tcp.isn.isn(now, local, remote),
         ts_offset: host.tcp.isn.ts_offset(local, remote),

@@ -9,9 +9,10 @@ use packet::tcp::{TcpFlags, TcpHeader};
 
 use super::super::events::EventLog;
 use super::super::host::Host;
-use super::super::ip::outbound::tx_params;
+use super::super::ip::outbound::{batch, tx_params};
 use super::super::turn::{Turn, WorkerState};
 use super::connection::Connection;
+use super::options::Options;
 use super::removal::{remove, retire};
 use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
@@ -130,6 +131,18 @@ pub(in crate::stack) fn send_alone(turn: &mut Turn<'_>, flow: &FlowKey, segment:
     push(turn.host, turn.worker, flow, segment, &params);
 }
 
+/// Sends a segment of a handshake, with the options of its listener.
+pub(in crate::stack) fn send_with(
+    turn: &mut Turn<'_>,
+    flow: &FlowKey,
+    segment: SegmentOut,
+    options: &Options,
+) {
+    let remote = flow.remote().ip();
+    let params = tx_params(turn, remote, options.ttl, options.traffic_class);
+    push(turn.host, turn.worker, flow, segment, &params);
+}
+
 /// Builds one segment into the transmit batch.
 fn push(
     host: &Host,
@@ -146,7 +159,7 @@ fn push(
     let params = TxParams {
         path: Path {
             // The connection keeps to its MSS, which follows the path.
-            mtu: host.link.mtu,
+            mtu: params.path.mtu.max(host.link.mtu),
             ..params.path
         },
         traffic_class: params.traffic_class & !3 | segment.ecn,
@@ -163,7 +176,7 @@ fn push(
         || identification.next(local.ip(), remote.ip(), IpProto::TCP.0),
     );
     match packet {
-        Ok(packet) => worker.work.transmit.push(packet),
+        Ok(packet) => batch(worker, remote.ip()).push(packet),
         Err(_) => worker.counters.drop_packet(DropReason::TransmitFailed),
     }
 }

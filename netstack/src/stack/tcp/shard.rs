@@ -9,8 +9,10 @@
 //!
 //! Generic over the connection `C`, so that a model checker can run it with numbers.
 
+use super::deferred::ASKED;
 use super::listener::{Listener, SynPlace};
-use crate::base::{Instant, Rng, TcpConfig};
+use super::options::Options;
+use crate::base::{Instant, Rng};
 use crate::demux::flow_queue::EntryId;
 use crate::demux::{FlowKey, FlowQueue, FlowSet, HasFlow, HashedFlow};
 use crate::ip::key::HashKey;
@@ -18,8 +20,13 @@ use crate::ip::peer::draw_crowding;
 use crate::tcp::{HalfOpen, SeqNum, TimeWait};
 
 /// Lists of half-open connections: one for each number of retransmissions, which decides how long they
-/// wait. Those with more share the last list.
-const HALF_OPEN_LISTS: usize = 16;
+/// wait. Those with more share the last but one; the last is [`ASKED`].
+const HALF_OPEN_LISTS: usize = 17;
+
+const _: () = assert!(
+    ASKED + 1 == HALF_OPEN_LISTS,
+    "the last list is that of undecided SYNs"
+);
 
 /// The entry of a half-open connection.
 #[derive(Debug)]
@@ -34,6 +41,18 @@ pub(crate) type TimeWaitQueue = FlowQueue<TimeWait, 1>;
 // What anybody can cause with a packet, and what is left of a connection, is small.
 const _: () = assert!(HalfOpenQueue::<std::sync::Arc<()>>::ENTRY_BYTES <= 96);
 const _: () = assert!(TimeWaitQueue::ENTRY_BYTES <= 96);
+
+/// A half-open entry that ended without a connection.
+pub(crate) type Ended<C> = (FlowKey, HalfOpenEntry<C>);
+
+/// A SYN-ACK to send again.
+#[derive(Debug)]
+pub(crate) struct Resend {
+    pub(crate) flow: FlowKey,
+    pub(crate) half: HalfOpen,
+    /// Those of its listener.
+    pub(crate) options: Options,
+}
 
 /// One shard of the table.
 pub(crate) struct Shard<C: 'static> {
@@ -99,13 +118,13 @@ impl<C: Clone + HasFlow> Shard<C> {
     pub(crate) fn insert_half_open(
         &mut self,
         flow: &HashedFlow,
-        deadline: Instant,
+        (list, deadline): (usize, Instant),
         entry: HalfOpenEntry<C>,
     ) -> Result<bool, Occupied> {
         if self.open.get(flow).is_some() {
             return Err(Occupied);
         }
-        let inserted = self.half_open.insert(flow, 0, deadline, entry);
+        let inserted = self.half_open.insert(flow, list, deadline, entry);
         if inserted.is_err() {
             return Err(Occupied);
         }
@@ -137,13 +156,13 @@ impl<C: Clone + HasFlow> Shard<C> {
         &mut self,
         newcomer: &FlowKey,
         rng: &mut Rng,
-    ) -> Option<HalfOpenEntry<C>> {
+    ) -> Option<Ended<C>> {
         let queue = &mut self.half_open;
         let crowding = draw_crowding(newcomer.peer(), || {
             let (id, flow) = queue.sample(rng.u64())?;
             Some((id, flow.peer()))
         });
-        queue.remove(*crowding.first()?).map(|(_, entry)| entry)
+        queue.remove(*crowding.first()?)
     }
 
     /// Puts a TIME-WAIT in the place of the connection for which `is_this` holds; false if it is not in
@@ -164,21 +183,24 @@ impl<C: Clone + HasFlow> Shard<C> {
         found
     }
 
-    /// Handles at most `limit` entries that are due: SYN-ACKs to send again are appended to `resend`.
+    /// Handles at most `limit` entries that are due: SYN-ACKs to send again are appended to `resend`, and entries of
+    /// listeners that defer and were given up to `failed`.
     pub(crate) fn expire(
         &mut self,
-        cfg: &TcpConfig,
         now: Instant,
         limit: usize,
-        resend: &mut Vec<(FlowKey, HalfOpen)>,
+        resend: &mut Vec<Resend>,
+        failed: &mut Vec<Ended<C>>,
     ) -> Expired {
         let mut expired = Expired::default();
         for _ in 0..limit {
             let Some(id) = self.half_open.due(now) else {
                 break;
             };
-            if !self.retransmit(id, cfg, now, resend) {
-                self.half_open.remove(id);
+            if self.half_open.list_of(id) == Some(ASKED) || !self.retransmit(id, now, resend) {
+                let ended = self.half_open.remove(id);
+                let deferred = |entry: &HalfOpenEntry<C>| entry.place.listener().deferred.is_some();
+                failed.extend(ended.filter(|(_, entry)| deferred(entry)));
                 expired.handshakes += 1;
             }
         }
@@ -193,22 +215,23 @@ impl<C: Clone + HasFlow> Shard<C> {
     }
 
     /// Sends the SYN-ACK of an entry again; false if it was sent often enough.
-    fn retransmit(
-        &mut self,
-        id: EntryId,
-        cfg: &TcpConfig,
-        now: Instant,
-        resend: &mut Vec<(FlowKey, HalfOpen)>,
-    ) -> bool {
+    fn retransmit(&mut self, id: EntryId, now: Instant, resend: &mut Vec<Resend>) -> bool {
         let Some((flow, entry)) = self.half_open.get_mut(id) else {
             return false;
         };
         let HalfOpenEntry { half, place } = entry;
+        let options = &place.listener().options;
+        let cfg = &options.config;
         if !half.on_timeout(place.retries(cfg.syn_retries)) {
             return false;
         }
-        resend.push((*flow, *half));
-        let (list, deadline) = (usize::from(half.retries()), now + half.timeout(cfg));
+        let list = usize::from(half.retries()).min(ASKED - 1);
+        let (list, deadline) = (list, now + half.timeout(cfg));
+        resend.push(Resend {
+            flow: *flow,
+            half: *half,
+            options: options.clone(),
+        });
         self.half_open.relist(id, list, deadline);
         true
     }

@@ -4,7 +4,7 @@
 //! that may have something to send. Copies of application data are made outside the lock where the
 //! state allows it: reading takes a whole chunk out and copies afterwards.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -135,6 +135,74 @@ pub(crate) fn poll_write(
         host.workers.drive(connection);
     }
     poll
+}
+
+/// Queues a prefix of `pieces`, one after the other; returns how many bytes were taken.
+pub(crate) fn poll_write_vectored(
+    host: &Host,
+    connection: &Arc<Connection>,
+    cx: Wait<'_>,
+    pieces: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    if pieces.iter().all(|piece| piece.is_empty()) {
+        return Poll::Ready(Ok(0));
+    }
+    let mut starved = false;
+    let poll = poll_state(connection, cx, Side::Writer, |state, waiter| {
+        if let Some(error) = write_error(state) {
+            return Poll::Ready(Err(host.ending.explain(error)));
+        }
+        let mut taken = 0;
+        for piece in pieces {
+            let count = state.tcp.send(piece, &host.buffers);
+            taken += count;
+            if count < piece.len() {
+                break;
+            }
+        }
+        if taken == 0 {
+            starved = state.starve();
+            state.wait_for_room(waiter);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(taken))
+    });
+    if starved || matches!(poll, Poll::Ready(Ok(_))) {
+        host.workers.drive(connection);
+    }
+    poll
+}
+
+/// Copies what was received to `out` and takes it; returns how much, and 0 at the end of the stream.
+///
+/// # Errors
+/// `WouldBlock` if nothing is there; the error that the connection ended in.
+pub(crate) fn try_read(
+    host: &Host,
+    connection: &Arc<Connection>,
+    out: &mut [u8],
+) -> io::Result<usize> {
+    let now = host.clock.now();
+    let (result, drive) = connection.with_state(|state| {
+        if state.tcp.recv_len() > 0 {
+            let count = state.tcp.recv_peek(out);
+            state.tcp.recv_consume(count, now);
+            return (Ok(count), state.tcp.wants_transmit());
+        }
+        if state.tcp.is_recv_finished() {
+            return (Ok(0), false);
+        }
+        let result = match state.tcp.take_error() {
+            Some(error) => Err(io_error(error)),
+            None if state.tcp.state() == State::Closed => Ok(0),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        (result, false)
+    });
+    if drive {
+        host.workers.drive(connection);
+    }
+    result
 }
 
 /// Queues `payload` without a copy; the part that was queued is taken off its front.

@@ -12,13 +12,16 @@ use super::super::events::EventLog;
 use super::super::turn::Turn;
 use super::accept::{Offer, Place};
 use super::connection::{Connection, Listener};
+use super::decide;
+use super::deferred::{ASKED, Hop};
 use super::displace;
 use super::open::{mss_for, open_parameters};
-use super::outbound::send_alone;
+use super::outbound::send_with;
 use super::outcome::finish;
 use super::shard::HalfOpenEntry;
 use super::table::InsertError;
 use crate::base::counters::{Counter, DropReason};
+use crate::base::{Instant, TcpConfig};
 use crate::demux::FlowKey;
 use crate::tcp::{Answer, HalfOpen, IcmpError, Segment, SegmentOut, SeqNum, Step, Tcp, reset_for};
 
@@ -32,6 +35,7 @@ pub(super) fn on_syn(
     listener: &Arc<Listener>,
     flow: FlowKey,
     syn: &Segment,
+    hop: Hop,
     isn_after: Option<SeqNum>,
 ) {
     let host = turn.host;
@@ -47,7 +51,17 @@ pub(super) fn on_syn(
         refuse_full(turn);
         return;
     }
-    let mut open = open_parameters(host, turn.key, &flow, turn.now);
+    let options = &listener.options;
+    if options.filter.is_some() {
+        // Of the SYN alone: nothing else of this is used.
+        let open = open_parameters(host, turn.key, &flow, turn.now);
+        let info = decide::info(&flow, &HalfOpen::new(&options.config, open, syn, turn.now), hop);
+        if !turn.key.lend(|| options.filter.takes(&info)) {
+            turn.drop_packet(DropReason::TcpFiltered);
+            return;
+        }
+    }
+    let mut open = options.limit(open_parameters(host, turn.key, &flow, turn.now));
     let place = match isn_after {
         Some(after) => {
             if !open.isn.after(after) {
@@ -59,27 +73,39 @@ pub(super) fn on_syn(
             let connections = &host.tcp.connections;
             let (ctx, rng) = (&mut turn.key.ctx(), &mut turn.worker.rng);
             let displaced = connections.displace_half_open(ctx, &flow, rng);
-            turn.count(Counter::TcpHandshakesDisplaced, u64::from(displaced));
-            displaced.then(|| listener.admit_syn()).flatten()
+            let (flow, entry) = displaced?;
+            turn.count(Counter::TcpHandshakesDisplaced, 1);
+            decide::fail(turn, &flow, &entry);
+            drop(entry);
+            listener.admit_syn()
         }),
     };
-    let cfg = &host.tcp.config;
+    let cfg = &options.config;
+    if place.is_none() && options.defers {
+        // A cookie would answer before the program decided.
+        turn.drop_packet(DropReason::TcpBacklogFull);
+        return;
+    }
     let Some(place) = place else {
         let (ctx, clock) = (&mut turn.key.ctx(), (turn.now, &mut turn.worker.rng));
         let cookies = &host.tcp.cookies;
         let syn_ack = cookies.syn_ack(ctx, cfg, &flow, open, syn, clock);
         turn.count(Counter::TcpSynCookiesSent, 1);
-        send_alone(turn, &flow, syn_ack);
+        send_with(turn, &flow, syn_ack, options);
         return;
     };
     let half = HalfOpen::new(cfg, open, syn, turn.now);
-    let deadline = turn.now + half.timeout(cfg);
     let entry = HalfOpenEntry { half, place };
+    if options.defers {
+        decide::ask(turn, listener, flow, entry, hop);
+        return;
+    }
+    let deadline = turn.now + half.timeout(cfg);
     let connections = &host.tcp.connections;
-    match connections.insert_half_open(&mut turn.key.ctx(), flow, deadline, entry) {
+    match connections.insert_half_open(&mut turn.key.ctx(), flow, (0, deadline), entry) {
         Ok(placed) => {
             turn.worker.alarms.note(placed.shard, deadline);
-            send_alone(turn, &flow, half.syn_ack(cfg, turn.now));
+            send_with(turn, &flow, half.syn_ack(cfg, turn.now), options);
         }
         // Another worker took the same SYN first: a duplicate.
         Err(_) => turn.drop_packet(DropReason::TcpNotAcceptable),
@@ -92,50 +118,59 @@ pub(super) fn on_segment(
     flow: FlowKey,
     segment: Segment,
 ) -> Result<(), Elsewhere> {
-    let (now, cfg) = (turn.now, &turn.host.tcp.config);
+    let now = turn.now;
     let connections = &turn.host.tcp.connections;
     let judged = connections.with_half_open(&mut turn.key.ctx(), &flow, |queue, id| {
+        if queue.list_of(id) == Some(ASKED) {
+            return Some(None);
+        }
         let (_, entry) = queue.get_mut(id)?;
-        let step = entry.half.on_segment(cfg, &segment, now);
+        let listener = Arc::clone(entry.place.listener());
+        let step = entry
+            .half
+            .on_segment(&listener.options.config, &segment, now);
         let half = entry.half;
-        let listener = (step == Step::Complete).then(|| Arc::clone(entry.place.listener()));
         // The entry is dropped when nothing is locked.
         let removed = (step == Step::Reset).then(|| queue.remove(id));
-        Some((step, half, listener, removed))
+        Some(Some((step, half, listener, removed)))
     });
-    let Some((step, half, listener, _removed)) = judged.flatten() else {
+    let Some(judged) = judged.flatten() else {
         return Err(Elsewhere(segment));
     };
+    let Some((step, half, listener, removed)) = judged else {
+        decide::on_segment(turn, &flow, &segment);
+        return Ok(());
+    };
+    if let Some((flow, entry)) = removed.flatten() {
+        decide::fail(turn, &flow, &entry);
+    }
     match step {
         Step::Reset => turn.count(Counter::TcpResetsIn, 1),
         Step::Stay(drop, answer) => {
             if let Some(reason) = drop {
                 turn.drop_packet(reason);
             }
-            if let Some(reply) = reply(turn, &half, answer, &segment) {
-                send_alone(turn, &flow, reply);
+            let options = &listener.options;
+            if let Some(reply) = reply(&options.config, &half, answer, &segment, now) {
+                send_with(turn, &flow, reply, options);
             }
         }
-        Step::Complete => {
-            if let Some(listener) = listener {
-                return complete(turn, &listener, flow, &half, segment, Origin::Queue);
-            }
-        }
+        Step::Complete => return complete(turn, &listener, flow, &half, segment, Origin::Queue),
     }
     Ok(())
 }
 
 fn reply(
-    turn: &Turn<'_>,
+    cfg: &TcpConfig,
     half: &HalfOpen,
     answer: Answer,
     segment: &Segment,
+    now: Instant,
 ) -> Option<SegmentOut> {
-    let cfg = &turn.host.tcp.config;
     match answer {
         Answer::None => None,
-        Answer::SynAck => Some(half.syn_ack(cfg, turn.now)),
-        Answer::Ack => Some(half.ack(cfg, turn.now)),
+        Answer::SynAck => Some(half.syn_ack(cfg, now)),
+        Answer::Ack => Some(half.ack(cfg, now)),
         Answer::Reset => reset_for(segment),
     }
 }
@@ -166,8 +201,9 @@ pub(super) fn on_ack(
     if !cookies.may_return(turn.now) {
         return Err(NoCookie::Invalid(segment));
     }
-    let open = open_parameters(host, turn.key, &flow, turn.now);
-    let cfg = &host.tcp.config;
+    let options = &listener.options;
+    let open = options.limit(open_parameters(host, turn.key, &flow, turn.now));
+    let cfg = &options.config;
     let (ctx, clock) = (&mut turn.key.ctx(), (turn.now, &mut turn.worker.rng));
     let half = cookies.recall(ctx, cfg, &flow, open, &segment, clock);
     let Some(mut half) = half else {
@@ -221,12 +257,12 @@ fn complete(
     let mut log = EventLog::new(&host.subscription, flow, events);
     let cx = log.context(turn.now);
     let (mut tcp, outcome) =
-        Tcp::complete(half, path_mss, &host.tcp.config, segment, cx, &host.buffers);
+        Tcp::complete(half, path_mss, &listener.options.config, segment, cx, &host.buffers);
     if let Some(&algorithm) = listener.congestion.get() {
         tcp.set_congestion(algorithm);
     }
     let owner = turn.worker.index as u16;
-    let connection = Connection::new(flow, owner, tcp, host.config.ttl);
+    let connection = Connection::new(flow, owner, tcp, &listener.options);
     let (connections, ctx) = (&host.tcp.connections, &mut turn.key.ctx());
     let entered = match origin {
         Origin::Queue => connections.promote(ctx, half.iss(), Arc::clone(&connection)),
@@ -271,6 +307,16 @@ fn hand_out(
 ) {
     let worker = &mut *turn.worker;
     let wakers = &mut worker.work.wakers;
+    if let Some(deferred) = &listener.deferred {
+        let (flow, connection) = (connection.flow, Arc::clone(connection));
+        let taken = deferred.with(&mut turn.key.ctx(), |deferred, _| {
+            deferred.complete(&flow, connection, place, wakers)
+        });
+        if let Err(connection) = taken {
+            displace::reset(turn, &connection);
+        }
+        return;
+    }
     let offer = listener.queue.with(&mut turn.key.ctx(), |queue, _| {
         queue.offer(Arc::clone(connection), place, wakers)
     });
@@ -301,5 +347,11 @@ pub(super) fn on_icmp_error(
         };
         (is_ours, removed)
     });
-    believed.is_some_and(|(is_ours, _removed)| is_ours)
+    let Some((is_ours, removed)) = believed else {
+        return false;
+    };
+    if let Some((flow, entry)) = removed {
+        decide::fail(turn, &flow, &entry);
+    }
+    is_ours
 }

@@ -8,13 +8,15 @@ use lockorder::{LockBefore, LockCtx, RwLock};
 
 use super::super::levels;
 use super::connection::{Connection, Listener};
-use super::shard::{Expired, Found, HalfOpenEntry, HalfOpenQueue, Shard, TimeWaitQueue};
-use crate::base::{Instant, Rng, TcpConfig};
+use super::shard::{
+    Ended, Expired, Found, HalfOpenEntry, HalfOpenQueue, Resend, Shard, TimeWaitQueue,
+};
+use crate::base::{Instant, Rng};
 use crate::demux::flow_queue::EntryId;
 use crate::demux::{FlowKey, HashedFlow};
 use crate::ip::key::HashKey;
 use crate::ip::peer::SAMPLE;
-use crate::tcp::{HalfOpen, SeqNum, TimeWait};
+use crate::tcp::{SeqNum, TimeWait};
 
 /// The number of shards.
 pub(crate) const SHARDS: usize = 64;
@@ -225,22 +227,19 @@ impl ConnectionTable {
     }
 
     /// Removes a half-open connection of the peer that has most in the flow's shard, if it has much more than the
-    /// peer of `flow`; true if there was one.
+    /// peer of `flow`; returns it.
     pub(crate) fn displace_half_open<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
         flow: &FlowKey,
         rng: &mut Rng,
-    ) -> bool
+    ) -> Option<Ended<Arc<Connection>>>
     where
         L: LockBefore<levels::Tables>,
     {
         let flow = self.hashed(flow);
-        // The entry is dropped when nothing is locked.
-        let removed = self
-            .shard(&flow)
-            .with_write(ctx, |shard, _| shard.displace_half_open(flow.flow(), rng));
-        removed.is_some()
+        self.shard(&flow)
+            .with_write(ctx, |shard, _| shard.displace_half_open(flow.flow(), rng))
     }
 
     /// Removes exactly this connection, not a successor with the same four-tuple.
@@ -261,13 +260,18 @@ impl ConnectionTable {
         removed.is_some()
     }
 
-    /// Enters a half-open connection whose SYN-ACK is due again at `deadline`. The four-tuple is vacant,
+    /// Returns the number of the shard of a four-tuple.
+    pub(crate) fn shard_of(&self, flow: &FlowKey) -> usize {
+        self.hashed(flow).shard(SHARDS)
+    }
+
+    /// Enters a half-open connection in a list, which is due at `deadline`. The four-tuple is vacant,
     /// or in TIME-WAIT and to be succeeded.
     pub(crate) fn insert_half_open<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
         flow: FlowKey,
-        deadline: Instant,
+        (list, deadline): (usize, Instant),
         entry: HalfOpenEntry<Arc<Connection>>,
     ) -> Result<Placed, InsertError>
     where
@@ -276,7 +280,7 @@ impl ConnectionTable {
         let flow = self.hashed(&flow);
         let succeeds = self
             .with_shard(ctx, flow.shard(SHARDS), |shard| {
-                shard.insert_half_open(&flow, deadline, entry)
+                shard.insert_half_open(&flow, (list, deadline), entry)
             })
             .map_err(|_| InsertError::Exists)?;
         if succeeds {
@@ -379,16 +383,16 @@ impl ConnectionTable {
         &self,
         ctx: &mut LockCtx<'_, L>,
         index: usize,
-        cfg: &TcpConfig,
         now: Instant,
         limit: usize,
-        resend: &mut Vec<(FlowKey, HalfOpen)>,
+        resend: &mut Vec<Resend>,
+        failed: &mut Vec<Ended<Arc<Connection>>>,
     ) -> (Expired, Option<Instant>)
     where
         L: LockBefore<levels::Tables>,
     {
         let result = self.with_shard(ctx, index, |shard| {
-            let expired = shard.expire(cfg, now, limit, resend);
+            let expired = shard.expire(now, limit, resend, failed);
             (expired, shard.next_deadline())
         });
         self.time_waits

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::base::{Instant, Rng, TcpConfig};
 use crate::stack::foreign::locked;
+use crate::stack::tcp::options::Options;
 use crate::tcp::{Open, SeqNum, Tcp};
 
 fn connection(port: u16) -> Arc<Connection> {
@@ -15,7 +16,12 @@ fn connection(port: u16) -> Arc<Connection> {
         path_mss: 1460,
     };
     let tcp = Tcp::connect(&Arc::new(TcpConfig::default()), open, Instant::ZERO);
-    Connection::new(FlowKey::new(local, remote), 0, tcp, 64)
+    Connection::new(
+        FlowKey::new(local, remote),
+        0,
+        tcp,
+        &Options::with_backlog(1),
+    )
 }
 
 fn table(limit: usize) -> ConnectionTable {

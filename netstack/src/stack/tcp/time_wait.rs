@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use super::super::turn::Turn;
+use super::deferred::Hop;
 use super::outbound::send_alone;
 use super::syn_queue;
 use crate::base::counters::Counter;
@@ -27,11 +28,12 @@ pub(super) fn on_segment(
     turn: &mut Turn<'_>,
     flow: FlowKey,
     segment: Segment,
+    hop: Hop,
 ) -> Result<(), syn_queue::Elsewhere> {
     let local: SocketAddr = flow.local();
     let host = turn.host;
     let addresses = &turn.worker.addressing.addresses;
-    let is_own = || addresses.is_local(local.ip());
+    let is_own = || addresses.is_here(local.ip());
     let listeners = &host.tcp.listeners;
     let listener = listeners.lookup(&mut turn.key.ctx(), local, is_own);
     let (now, wait) = (turn.now, host.tcp.config.time_wait);
@@ -67,7 +69,7 @@ pub(super) fn on_segment(
         }
         (Some(Taken::Reuse(reuse)), Some(listener)) => {
             let isn_after = Some(reuse.isn_after);
-            syn_queue::on_syn(turn, &listener, flow, &segment, isn_after);
+            syn_queue::on_syn(turn, &listener, flow, &segment, hop, isn_after);
             Ok(())
         }
         // It ended meanwhile.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::super::events::EventLog;
 use super::super::turn::Turn;
 use super::connection::Connection;
-use super::outbound::{count_losses, send_alone};
+use super::decide;
+use super::outbound::{count_losses, send_with};
 use crate::base::counters::Counter;
 
 /// Entries of one shard that are handled before another shard gets its turn.
@@ -31,8 +32,8 @@ pub fn on_timeout(turn: &mut Turn<'_>, connection: &Arc<Connection>) {
 /// True if there were any.
 pub fn on_alarms(turn: &mut Turn<'_>, shards: usize) -> bool {
     let (host, now) = (turn.host, turn.now);
-    let cfg = &host.tcp.config;
     let mut busy = false;
+    let mut failed = Vec::new();
     for _ in 0..shards {
         let Some(shard) = turn.worker.alarms.pop_due(now) else {
             break;
@@ -42,11 +43,14 @@ pub fn on_alarms(turn: &mut Turn<'_>, shards: usize) -> bool {
         let (expired, next) = host.tcp.connections.expire(
             &mut turn.key.ctx(),
             shard,
-            cfg,
             now,
             ENTRIES_PER_LOOK,
             &mut resend,
+            &mut failed,
         );
+        for (flow, entry) in failed.drain(..) {
+            decide::fail(turn, &flow, &entry);
+        }
         if let Some(next) = next {
             turn.worker.alarms.note(shard, next);
         }
@@ -54,8 +58,9 @@ pub fn on_alarms(turn: &mut Turn<'_>, shards: usize) -> bool {
         turn.count(Counter::TcpRetransmits, resent);
         turn.count(Counter::TcpTimeouts, resent);
         turn.count(Counter::TcpHandshakesExpired, expired.handshakes as u64);
-        for (flow, half) in resend.drain(..) {
-            send_alone(turn, &flow, half.syn_ack(cfg, now));
+        for again in resend.drain(..) {
+            let syn_ack = again.half.syn_ack(&again.options.config, now);
+            send_with(turn, &again.flow, syn_ack, &again.options);
         }
         turn.worker.resend = resend;
     }

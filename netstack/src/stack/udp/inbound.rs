@@ -8,6 +8,7 @@ use packet::udp::{UdpParseError, UdpView};
 
 use super::super::icmp;
 use super::super::turn::Turn;
+use super::socket::BoundSocket;
 use crate::base::counters::DropReason;
 use crate::icmp::error::port_unreachable;
 use crate::icmp::{ErrorKind, TransportError};
@@ -44,7 +45,7 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     let index = turn.worker.index;
     let addresses = &turn.worker.addressing.addresses;
     // The wildcard's socket takes what is sent to a broadcast or multicast address.
-    let is_own = || arrival.cast != Cast::Unicast || addresses.is_local(arrival.dst);
+    let is_own = || arrival.cast != Cast::Unicast || addresses.is_here(arrival.dst);
     let found = turn
         .host
         .udp
@@ -52,7 +53,10 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
         .filter(|socket| !socket.is_closed());
     let Some(found) = found else {
         turn.drop_packet(DropReason::UdpNoSocket);
-        if arrival.cast == Cast::Unicast {
+        // From the device comes nothing with a source of ours.
+        if turn.worker.addressing.addresses.is_here(arrival.src) {
+            refuse(turn, from, to);
+        } else if arrival.cast == Cast::Unicast {
             let message = port_unreachable(IpVersion::of_addr(arrival.dst));
             icmp::outbound::send_error(turn, message, &packet.data);
         }
@@ -81,6 +85,26 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     });
 }
 
+/// Tells a socket of this host that nothing receives what it sent to `to`: an ICMP error would say the same.
+fn refuse(turn: &mut Turn<'_>, from: SocketAddr, to: SocketAddr) {
+    let index = turn.worker.index;
+    let sockets = &turn.host.udp;
+    let sender = sockets.lookup(&mut turn.key.ctx(), to, from, index, || true);
+    if let Some(sender) = sender {
+        report(turn, &sender, to, SocketError::Refused);
+    }
+}
+
+/// Reports an error about a datagram to `remote` to the socket that sent it.
+fn report(turn: &mut Turn<'_>, socket: &BoundSocket, remote: SocketAddr, error: SocketError) {
+    let wakers = &mut turn.worker.work.wakers;
+    socket.state.with(&mut turn.key.ctx(), |state, _| {
+        if state.socket.on_error(remote, error) {
+            state.readers.drain_into(wakers);
+        }
+    });
+}
+
 /// Takes in an ICMP error about a datagram of ours; false if no socket sent it.
 pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportError) -> bool {
     let index = turn.worker.index;
@@ -93,7 +117,7 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
     let Some(found) = found else {
         return false;
     };
-    let report = match error.kind {
+    let what = match error.kind {
         ErrorKind::PortUnreachable | ErrorKind::ProtocolUnreachable => SocketError::Refused,
         ErrorKind::HostUnreachable | ErrorKind::TimeExceeded => SocketError::HostUnreachable,
         ErrorKind::NetUnreachable => SocketError::NetUnreachable,
@@ -108,11 +132,6 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
                 .is_some();
         }
     };
-    let wakers = &mut turn.worker.work.wakers;
-    found.state.with(&mut turn.key.ctx(), |state, _| {
-        if state.socket.on_error(error.remote, report) {
-            state.readers.drain_into(wakers);
-        }
-    });
+    report(turn, &found, error.remote, what);
     true
 }

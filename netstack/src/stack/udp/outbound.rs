@@ -1,12 +1,15 @@
 //! A datagram to send, from the application's bytes to packets.
 
-use packet::IpProto;
+use std::net::SocketAddr;
 
-use super::super::ip::outbound::{queue_packets, tx_params};
+use packet::{IpProto, Payload};
+
+use super::super::icmp::echo;
+use super::super::ip::outbound::{batch, queue_packets, tx_params};
 use super::super::turn::Turn;
-use super::socket::OutDatagram;
+use super::socket::{OutDatagram, Protocol};
 use crate::base::counters::DropReason;
-use crate::ip::send::udp_packets;
+use crate::ip::send::{TxParams, udp_gso_packet, udp_packets};
 
 /// Builds the datagrams that were queued in this turn; true if there were any.
 pub fn send_queued(turn: &mut Turn<'_>) -> bool {
@@ -33,13 +36,68 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
             }
         }
     }
-    let params = tx_params(turn, remote.ip(), datagram.ttl, 0);
+    let addresses = &turn.worker.addressing.addresses;
+    if local.ip().is_loopback() && !addresses.is_here(remote.ip()) {
+        // A loopback address never appears on a link (RFC 1122 section 3.2.1.3(g)).
+        turn.drop_packet(DropReason::NoRoute);
+        return;
+    }
+    if datagram.protocol != Protocol::Udp {
+        echo::send(turn, local, datagram);
+        return;
+    }
+    let params = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
+    let OutDatagram {
+        payload, segment, ..
+    } = datagram;
+    if segment > 0 && payload.len() > usize::from(segment) {
+        send_segments(turn, local, remote, payload, segment, &params);
+    } else {
+        send_one(turn, local, remote, payload, &params);
+    }
+}
+
+fn send_one(
+    turn: &mut Turn<'_>,
+    local: SocketAddr,
+    remote: SocketAddr,
+    payload: Payload,
+    params: &TxParams,
+) {
     let identification = &mut turn.worker.identification;
-    let packets = udp_packets(local, remote, datagram.payload.into(), &params, || {
+    let packets = udp_packets(local, remote, payload.into(), params, || {
         identification.next(local.ip(), remote.ip(), IpProto::UDP.0)
     });
     match packets {
-        Ok(packets) => queue_packets(turn, packets),
+        Ok(packets) => queue_packets(turn, packets, remote.ip()),
         Err(_) => turn.drop_packet(DropReason::TooBig),
+    }
+}
+
+/// Sends a payload as datagrams of `segment` bytes each: cut by the device if it can, else here.
+fn send_segments(
+    turn: &mut Turn<'_>,
+    local: SocketAddr,
+    remote: SocketAddr,
+    mut payload: Payload,
+    segment: u16,
+    params: &TxParams,
+) {
+    let identification = &mut turn.worker.identification;
+    let whole = udp_gso_packet(
+        local,
+        remote,
+        payload.clone().into(),
+        segment,
+        params,
+        || identification.next(local.ip(), remote.ip(), IpProto::UDP.0),
+    );
+    if let Ok(packet) = whole {
+        batch(turn.worker, remote.ip()).push(packet);
+        return;
+    }
+    while !payload.is_empty() {
+        let piece = payload.split_to(usize::from(segment));
+        send_one(turn, local, remote, piece, params);
     }
 }

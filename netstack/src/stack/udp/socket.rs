@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use lockorder::Mutex;
 use packet::Payload;
@@ -46,11 +46,28 @@ pub(crate) enum Binding {
     Flow,
 }
 
-/// One UDP socket, shared by the table and the application's handle.
+/// The protocol of a socket, which says what the ports of its addresses are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    /// UDP.
+    Udp,
+    /// ICMP echo, asking: the local port is the identifier, the remote port the sequence number.
+    Echo,
+    /// ICMP echo, answering: the remote port is the identifier, the local port the sequence number.
+    EchoAnswer,
+}
+
+/// One UDP or ICMP echo socket, shared by the table and the application's handle.
 pub struct BoundSocket {
     bound: SocketAddr,
     binding: Binding,
+    protocol: Protocol,
     ttl: AtomicU8,
+    traffic_class: AtomicU8,
+    /// It may send to broadcast addresses.
+    broadcast: AtomicBool,
+    /// The version of the host's addresses and the IPv4 address that it was found to be permitted to send to last.
+    permitted: AtomicU64,
     closed: AtomicBool,
     /// True once the socket was connected. Until then its address is the bound one and no error is reported
     /// to it: a send needs no lock.
@@ -69,9 +86,13 @@ pub(crate) struct SocketState {
 /// A datagram to be built and sent by a worker.
 #[derive(Debug)]
 pub struct OutDatagram {
+    pub(crate) protocol: Protocol,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) ttl: u8,
+    pub(crate) traffic_class: u8,
+    /// Bytes of payload in each of several datagrams; 0: there is one.
+    pub(crate) segment: u16,
     pub(crate) payload: Payload,
 }
 
@@ -83,20 +104,27 @@ impl fmt::Debug for BoundSocket {
 
 impl BoundSocket {
     /// Creates `count` sockets for one address.
-    pub(crate) fn group(local: SocketAddr, count: usize, config: &Config) -> Vec<Arc<Self>> {
-        Self::with_binding(local, &Binding::Address, count, config)
+    pub(crate) fn group(
+        protocol: Protocol,
+        local: SocketAddr,
+        count: usize,
+        config: &Config,
+    ) -> Vec<Arc<Self>> {
+        Self::with_binding(protocol, local, &Binding::Address, count, config)
     }
 
     /// Creates a socket for many destinations, or for one flow.
     pub(crate) fn single(
+        protocol: Protocol,
         local: SocketAddr,
         binding: &Binding,
         config: &Config,
     ) -> Option<Arc<Self>> {
-        Self::with_binding(local, binding, 1, config).pop()
+        Self::with_binding(protocol, local, binding, 1, config).pop()
     }
 
     fn with_binding(
+        protocol: Protocol,
         local: SocketAddr,
         binding: &Binding,
         count: usize,
@@ -107,7 +135,11 @@ impl BoundSocket {
             Arc::new(Self {
                 bound: local,
                 binding: binding.clone(),
+                protocol,
                 ttl: AtomicU8::new(config.ttl),
+                traffic_class: AtomicU8::new(0),
+                broadcast: AtomicBool::new(false),
+                permitted: AtomicU64::new(u64::MAX),
                 closed: AtomicBool::new(false),
                 connected: AtomicBool::new(false),
                 open: Arc::clone(&open),
@@ -128,6 +160,42 @@ impl BoundSocket {
     /// Returns the entries of the table that lead here.
     pub(crate) fn binding(&self) -> &Binding {
         &self.binding
+    }
+
+    /// Returns its protocol.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Sets the traffic class (IPv4: type of service) of the datagrams that it sends. The two bits of ECN
+    /// belong to the program: UDP has no congestion control of its own.
+    pub fn set_traffic_class(&self, traffic_class: u8) {
+        self.traffic_class.store(traffic_class, Ordering::Relaxed);
+    }
+
+    /// Returns the traffic class of the datagrams that it sends.
+    pub fn traffic_class(&self) -> u8 {
+        self.traffic_class.load(Ordering::Relaxed)
+    }
+
+    /// Returns true if `checked` is what was permitted last.
+    pub(crate) fn is_permitted(&self, checked: u64) -> bool {
+        self.permitted.load(Ordering::Relaxed) == checked
+    }
+
+    /// Notes that it may send to an address, as of a version of the host's addresses.
+    pub(crate) fn permit(&self, checked: u64) {
+        self.permitted.store(checked, Ordering::Relaxed);
+    }
+
+    /// Lets it send to broadcast addresses, or not.
+    pub fn set_broadcast(&self, broadcast: bool) {
+        self.broadcast.store(broadcast, Ordering::Relaxed);
+    }
+
+    /// Returns true if it may send to broadcast addresses.
+    pub fn broadcast(&self) -> bool {
+        self.broadcast.load(Ordering::Relaxed)
     }
 
     /// Sets the time to live of the datagrams that it sends.
@@ -185,7 +253,7 @@ mod tests {
     #[test]
     fn the_last_socket_of_a_group_frees_the_address() {
         let local: SocketAddr = "10.0.0.1:53".parse().expect("an address");
-        let sockets = BoundSocket::group(local, 2, &Config::default());
+        let sockets = BoundSocket::group(Protocol::Udp, local, 2, &Config::default());
         assert_eq!(sockets[0].close(), Closed::Now);
         assert_eq!(sockets[0].close(), Closed::Before);
         assert!(sockets[0].is_closed() && !sockets[1].is_closed());
@@ -195,7 +263,7 @@ mod tests {
     #[test]
     fn each_worker_has_its_socket_and_a_single_one_serves_all() {
         let local: SocketAddr = "10.0.0.1:53".parse().expect("an address");
-        let sockets = BoundSocket::group(local, 3, &Config::default());
+        let sockets = BoundSocket::group(Protocol::Udp, local, 3, &Config::default());
         let group = SocketGroup::new(&sockets);
         for (index, socket) in sockets.iter().enumerate() {
             let found = group.of_worker(index).expect("a socket");

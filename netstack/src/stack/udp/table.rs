@@ -12,6 +12,14 @@ use crate::demux::{BindError, Destinations, UdpTable};
 use crate::ip::key::HashKey;
 use crate::ip::peer::PeerNet;
 
+/// The sockets of ICMP echo.
+pub(crate) struct EchoSockets {
+    /// Those that send requests and receive the replies.
+    pub(crate) asking: SocketTable,
+    /// Those that receive requests and send the replies.
+    pub(crate) answering: SocketTable,
+}
+
 /// Every UDP socket of the stack, by its addresses.
 pub(crate) struct SocketTable(RwLock<levels::Tables, UdpTable<Arc<SocketGroup>>>);
 
@@ -95,13 +103,15 @@ impl SocketTable {
         self.0.with_write(ctx, |table, _| table.unbind_any(is_this));
     }
 
-    /// Returns every group of sockets.
+    /// Returns every group of sockets. One that is bound and connected is in two of them.
     pub(crate) fn snapshot<L>(&self, ctx: &mut LockCtx<'_, L>) -> Vec<Arc<SocketGroup>>
     where
         L: LockBefore<levels::Tables>,
     {
-        self.0
-            .with_read(ctx, |table, _| table.values().cloned().collect())
+        self.0.with_read(ctx, |table, _| {
+            let groups = table.values().chain(table.connected());
+            groups.cloned().collect()
+        })
     }
 
     /// Removes a connection of the peer that crowds others out, to make room for one of `newcomer`, and returns it.

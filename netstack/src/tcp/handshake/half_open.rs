@@ -164,12 +164,23 @@ impl HalfOpen {
         self.retries = retries;
     }
 
+    /// Returns the peer's initial sequence number.
+    pub fn irs(&self) -> SeqNum {
+        self.irs
+    }
+
+    /// Begins the handshake at `now`, which is later than the SYN: its SYN-ACK is due.
+    pub fn begin(&mut self, now: Instant) {
+        self.sent_micros = micros(now);
+    }
+
     /// Returns our initial sequence number.
     pub fn iss(&self) -> SeqNum {
         self.iss
     }
 
-    pub(in crate::tcp) fn mss(&self) -> u16 {
+    /// Returns the MSS that our SYN announces.
+    pub fn mss(&self) -> u16 {
         self.mss
     }
 
@@ -252,7 +263,7 @@ impl HalfOpen {
     }
 
     /// Returns the options of the peer's SYN.
-    pub(super) fn peer(&self) -> TcpOptions {
+    pub fn peer(&self) -> TcpOptions {
         let has = |mark| self.marks.contains(mark);
         TcpOptions {
             mss: has(Marks::MSS).then_some(self.peer_mss),

@@ -1,0 +1,216 @@
+//! ICMP echo: asking, and answering for others.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use packet::Payload;
+
+use super::handle::checked_ttl;
+use super::stack::Stack;
+use crate::demux::Destinations;
+use crate::ip::prefix::Prefix;
+use crate::stack::Host;
+use crate::stack::foreign::releasable;
+use crate::stack::udp::app::{self, Ends};
+use crate::stack::udp::socket::{BoundSocket, Protocol};
+use crate::stack::waiters::wait;
+
+/// A reply to an echo request.
+#[derive(Clone, Debug)]
+pub struct EchoReply {
+    /// The host that answered.
+    pub from: IpAddr,
+    /// The sequence number of the request.
+    pub seq: u16,
+    /// The payload of the request.
+    pub payload: Payload,
+}
+
+/// Sends ICMP echo requests ("ping") and receives the replies, as a socket of Linux with `SOCK_DGRAM` and
+/// `IPPROTO_ICMP` does. Its identifier is its own: it receives no replies to others.
+///
+/// ```no_run
+/// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
+/// use netstack::net::EchoSocket;
+///
+/// let socket = EchoSocket::bind(stack, "0.0.0.0".parse().unwrap())?;
+/// socket.send_to(b"are you there?", 1, "10.77.0.1".parse().unwrap()).await?;
+/// let reply = socket.recv().await?;
+/// println!("{} answered request {}", reply.from, reply.seq);
+/// # Ok(())
+/// # }
+/// ```
+pub struct EchoSocket(Shared);
+
+/// Receives the echo requests to addresses for which the program answers itself, such as a tunnel's other end: the
+/// stack answers them no longer.
+///
+/// ```no_run
+/// # async fn example(stack: &netstack::net::Stack) -> Result<(), Box<dyn std::error::Error>> {
+/// use netstack::net::EchoListener;
+///
+/// let listener = EchoListener::bind(stack, vec!["203.0.113.0/24".parse()?])?;
+/// loop {
+///     let request = listener.recv().await?;
+///     if request.to.is_ipv4() {
+///         listener.reply(request).await?;
+///     }
+/// }
+/// # }
+/// ```
+pub struct EchoListener(Shared);
+
+/// A received echo request.
+#[derive(Clone, Debug)]
+pub struct EchoRequest {
+    /// The host that asks.
+    pub from: IpAddr,
+    /// The address that it asks.
+    pub to: IpAddr,
+    /// The identifier, to be returned.
+    pub ident: u16,
+    /// The sequence number, to be returned.
+    pub seq: u16,
+    /// The payload, to be returned.
+    pub payload: Payload,
+}
+
+struct Shared {
+    host: Arc<Host>,
+    socket: Arc<BoundSocket>,
+}
+
+impl Shared {
+    async fn recv(&self) -> io::Result<crate::udp::Datagram> {
+        wait(
+            |wait| app::poll_recv(&self.host, &self.socket, wait),
+            |ticket| app::forget(&self.socket, ticket),
+        )
+        .await
+    }
+
+    async fn send(&self, mut payload: Payload, ends: Ends) -> io::Result<()> {
+        std::future::poll_fn(|cx| {
+            app::poll_send(&self.host, &self.socket, cx.into(), &mut payload, ends)
+        })
+        .await
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        app::unbind(&self.host, &self.socket);
+    }
+}
+
+impl fmt::Debug for EchoSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EchoSocket({})", self.0.socket.local())
+    }
+}
+
+impl fmt::Debug for EchoListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EchoListener")
+    }
+}
+
+impl EchoSocket {
+    /// Binds to an address of the stack, or to the unspecified one for all of that family, with an identifier of
+    /// its own.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable`, or `AddrInUse` if every identifier is taken.
+    pub fn bind(stack: &Stack, address: IpAddr) -> io::Result<Self> {
+        let local = SocketAddr::new(address, 0);
+        let socket = app::bind(&stack.host, Protocol::Echo, local, 1)?.pop();
+        let socket = socket.ok_or_else(|| io::Error::other("bind: no socket was made"))?;
+        let host = Arc::clone(&stack.host);
+        Ok(Self(Shared { host, socket }))
+    }
+
+    /// Returns the identifier of its requests.
+    pub fn ident(&self) -> u16 {
+        self.0.socket.local().port()
+    }
+
+    /// Sends an echo request with this payload and sequence number. Cancel-safe: a cancelled call has sent
+    /// nothing.
+    ///
+    /// # Errors
+    /// `InvalidInput` if `remote` is of another family or the payload too long.
+    pub async fn send_to(&self, payload: &[u8], seq: u16, remote: IpAddr) -> io::Result<()> {
+        let payload = app::payload_of(&self.0.host, payload)?;
+        let ends = Ends::to(SocketAddr::new(remote, seq));
+        self.0.send(payload, ends).await
+    }
+
+    /// Receives the next reply. As many tasks as like may wait. Cancel-safe.
+    ///
+    /// # Errors
+    /// The stack ended.
+    pub async fn recv(&self) -> io::Result<EchoReply> {
+        let reply = self.0.recv().await?;
+        Ok(EchoReply {
+            from: reply.from.ip(),
+            seq: reply.from.port(),
+            payload: reply.payload,
+        })
+    }
+
+    /// Sets the time to live (IPv6: hop limit) of its requests.
+    ///
+    /// # Errors
+    /// `InvalidInput` unless it is from 1 to 255.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.0.socket.set_ttl(checked_ttl(ttl)?);
+        Ok(())
+    }
+}
+
+impl EchoListener {
+    /// Receives the echo requests to the addresses of some prefixes that the stack answers for
+    /// ([`StackBuilder::any_address`](super::StackBuilder::any_address)), its own among them.
+    ///
+    /// # Errors
+    /// `InvalidInput` without a prefix; `AddrInUse` if another one has exactly these.
+    pub fn bind(stack: &Stack, prefixes: Vec<Prefix>) -> io::Result<Self> {
+        let destinations = Destinations {
+            prefixes,
+            ports: 1..=u16::MAX,
+        };
+        let socket = app::bind_any(&stack.host, Protocol::EchoAnswer, destinations)?;
+        let host = Arc::clone(&stack.host);
+        Ok(Self(Shared { host, socket }))
+    }
+
+    /// Receives the next request. As many tasks as like may wait. Cancel-safe.
+    ///
+    /// # Errors
+    /// The stack ended.
+    pub async fn recv(&self) -> io::Result<EchoRequest> {
+        let request = self.0.recv().await?;
+        Ok(EchoRequest {
+            from: request.from.ip(),
+            to: request.to.ip(),
+            ident: request.from.port(),
+            seq: request.to.port(),
+            payload: request.payload,
+        })
+    }
+
+    /// Answers a request, from the address that was asked.
+    ///
+    /// # Errors
+    /// `InvalidInput` if that is not an address that this one is bound to.
+    pub async fn reply(&self, request: EchoRequest) -> io::Result<()> {
+        let ends = Ends {
+            source: Some(SocketAddr::new(request.to, request.seq)),
+            to: Some(SocketAddr::new(request.from, request.ident)),
+            ..Ends::default()
+        };
+        self.0.send(releasable(request.payload), ends).await
+    }
+}

@@ -1,0 +1,70 @@
+//! Socket options of a UDP socket.
+
+use std::io;
+
+use super::handle::checked_ttl;
+use super::tcp_options::checked_tos;
+use super::udp_socket::UdpSocket;
+use crate::stack::udp::app;
+
+impl UdpSocket {
+    /// Takes the error that an ICMP error about an earlier datagram left, so that no other call reports it.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(app::take_error(&self.socket))
+    }
+
+    /// Allows to send to broadcast addresses (`true`), or not.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
+        self.socket.set_broadcast(broadcast);
+        Ok(())
+    }
+
+    /// Returns true if it may send to broadcast addresses.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn broadcast(&self) -> io::Result<bool> {
+        Ok(self.socket.broadcast())
+    }
+
+    /// Sets the type of service (IPv6: traffic class) of the datagrams that this socket sends: DSCP in the upper
+    /// six bits, ECN in the lower two, which the program's own protocol may use.
+    ///
+    /// # Errors
+    /// `InvalidInput` for more than eight bits.
+    pub fn set_tos(&self, tos: u32) -> io::Result<()> {
+        self.socket.set_traffic_class(checked_tos(tos)?);
+        Ok(())
+    }
+
+    /// Returns the type of service (IPv6: traffic class) of the datagrams that this socket sends.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn tos(&self) -> io::Result<u32> {
+        Ok(u32::from(self.socket.traffic_class()))
+    }
+
+    /// Sets the time to live (IPv6: hop limit) of the datagrams that this socket sends.
+    ///
+    /// # Errors
+    /// `InvalidInput` unless it is from 1 to 255.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.socket.set_ttl(checked_ttl(ttl)?);
+        Ok(())
+    }
+
+    /// Returns the time to live (IPv6: hop limit) of the datagrams that this socket sends.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn ttl(&self) -> io::Result<u32> {
+        Ok(u32::from(self.socket.ttl()))
+    }
+}

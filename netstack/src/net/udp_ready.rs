@@ -1,0 +1,287 @@
+//! A UDP socket without waiting: readiness, attempts, polls, peeking and batches.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use packet::Payload;
+
+use super::ready::{Interest, Ready};
+use super::tcp_options::invalid;
+use super::udp_socket::UdpSocket;
+use crate::stack::udp::app::{self, Ends};
+use crate::stack::waiters::{Wait, wait};
+use crate::udp::Datagram;
+
+/// Returns the result of a call that does not wait.
+fn or_would_block<R>(poll: Poll<io::Result<R>>) -> io::Result<R> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// Returns the ends of several datagrams of `segment` bytes each.
+fn segments(segment: u16, source: Option<SocketAddr>, remote: SocketAddr) -> io::Result<Ends> {
+    if segment == 0 {
+        return Err(invalid(
+            "send_segments: datagrams of 0 bytes; give the length of each".to_owned(),
+        ));
+    }
+    Ok(Ends {
+        source,
+        to: Some(remote),
+        segment,
+    })
+}
+
+/// Readiness.
+impl UdpSocket {
+    /// Waits until a datagram or an error is there. As many tasks as like may wait. Cancel-safe.
+    ///
+    /// # Errors
+    /// The stack ended.
+    pub async fn readable(&self) -> io::Result<()> {
+        let (host, socket) = (&self.host, &self.socket);
+        wait(
+            |wait| app::poll_readable(host, socket, wait),
+            |ticket| app::forget(socket, ticket),
+        )
+        .await;
+        host.ending.check()
+    }
+
+    /// Polls for a datagram or an error. Of the tasks that poll, the latest is woken.
+    ///
+    /// # Errors
+    /// The stack ended.
+    pub fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(app::poll_readable(&self.host, &self.socket, cx.into()));
+        Poll::Ready(self.host.ending.check())
+    }
+
+    /// Waits until a datagram can be sent. Cancel-safe.
+    ///
+    /// # Errors
+    /// The stack ended.
+    pub async fn writable(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_send_ready(cx)).await
+    }
+
+    /// Polls for room to send a datagram.
+    ///
+    /// # Errors
+    /// The stack ended.
+    pub fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        app::poll_writable(&self.host, &self.socket, cx.waker())
+    }
+
+    /// Waits until the socket is ready for something of `interest`, and returns that. Cancel-safe.
+    ///
+    /// # Errors
+    /// The stack ended.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        let mut readable = pin!(self.readable());
+        std::future::poll_fn(|cx| {
+            let mut ready = Ready::empty();
+            if interest.contains(Interest::WRITABLE) && self.poll_send_ready(cx)?.is_ready() {
+                ready |= Ready::WRITABLE;
+            }
+            if interest.contains(Interest::READABLE) && readable.as_mut().poll(cx)?.is_ready() {
+                ready |= Ready::READABLE;
+            }
+            if ready.is_empty() && !interest.is_empty() {
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(ready))
+        })
+        .await
+    }
+}
+
+/// Sending.
+impl UdpSocket {
+    /// Sends a datagram if there is room for it now.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room; otherwise as [`UdpSocket::send_to`].
+    pub fn try_send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<usize> {
+        let payload = app::payload_of(&self.host, data)?;
+        self.try_send_whole(payload, Ends::to(remote))?;
+        Ok(data.len())
+    }
+
+    /// Sends a datagram to the connected peer if there is room for it now.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room; otherwise as [`UdpSocket::send`].
+    pub fn try_send(&self, data: &[u8]) -> io::Result<usize> {
+        let payload = app::payload_of(&self.host, data)?;
+        self.try_send_whole(payload, Ends::default())?;
+        Ok(data.len())
+    }
+
+    fn try_send_whole(&self, mut payload: Payload, ends: Ends) -> io::Result<()> {
+        let (host, socket) = (&self.host, &self.socket);
+        or_would_block(app::poll_send(
+            host,
+            socket,
+            Wait::Never,
+            &mut payload,
+            ends,
+        ))
+    }
+
+    /// Polls for room to send one datagram to `remote`, and sends it.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send_to`].
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        remote: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send_ends(cx, data, Ends::to(remote))
+    }
+
+    /// Polls for room to send one datagram to the connected peer, and sends it.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send`].
+    pub fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send_ends(cx, data, Ends::default())
+    }
+
+    fn poll_send_ends(
+        &self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        ends: Ends,
+    ) -> Poll<io::Result<usize>> {
+        let mut payload = app::payload_of(&self.host, data)?;
+        app::poll_send(&self.host, &self.socket, cx.into(), &mut payload, ends)
+            .map_ok(|()| data.len())
+    }
+
+    /// Sends `data` as datagrams of `segment` bytes each, of which the last may have fewer, to `remote`. One call,
+    /// and one packet where the device cuts UDP itself (`UDP_SEGMENT` of Linux). Cancel-safe: a cancelled call
+    /// has sent nothing.
+    ///
+    /// # Errors
+    /// `InvalidInput` if `segment` is 0 or `data` longer than 65,507 bytes; otherwise as [`UdpSocket::send_to`].
+    pub async fn send_segments_to(
+        &self,
+        data: &[u8],
+        segment: u16,
+        remote: SocketAddr,
+    ) -> io::Result<()> {
+        let payload = app::payload_of(&self.host, data)?;
+        self.send_whole(payload, segments(segment, None, remote)?)
+            .await
+    }
+
+    /// [`UdpSocket::send_segments_to`] if there is room for it now. `source` is the source as in
+    /// [`UdpSocket::send_payload_from`], if it is not the socket's own address.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room; otherwise as [`UdpSocket::send_segments_to`].
+    pub fn try_send_segments(
+        &self,
+        data: &[u8],
+        segment: u16,
+        source: Option<SocketAddr>,
+        remote: SocketAddr,
+    ) -> io::Result<()> {
+        let payload = app::payload_of(&self.host, data)?;
+        self.try_send_whole(payload, segments(segment, source, remote)?)
+    }
+}
+
+/// Receiving.
+impl UdpSocket {
+    /// Receives a datagram that is there into `out`; returns its length there and its sender.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is; otherwise as [`UdpSocket::recv_datagram`].
+    pub fn try_recv_from(&self, out: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let datagram = self.try_recv_datagram()?;
+        let count = datagram.payload.len().min(out.len());
+        out[..count].copy_from_slice(&datagram.payload[..count]);
+        Ok((count, datagram.from))
+    }
+
+    /// Receives a datagram that is there into `out`; returns its length there.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::try_recv_from`].
+    pub fn try_recv(&self, out: &mut [u8]) -> io::Result<usize> {
+        self.try_recv_from(out).map(|(count, _)| count)
+    }
+
+    /// Receives a datagram that is there, without a copy.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::try_recv_from`].
+    pub fn try_recv_datagram(&self) -> io::Result<Datagram> {
+        or_would_block(app::poll_recv(&self.host, &self.socket, Wait::Never))
+    }
+
+    /// Receives at least one datagram and at most `limit`, without a copy, and appends them to `out`; returns
+    /// their number. As many tasks as like may wait. Cancel-safe: a cancelled call has taken nothing.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::recv_datagram`].
+    pub async fn recv_many(&self, out: &mut Vec<Datagram>, limit: usize) -> io::Result<usize> {
+        let (host, socket) = (&self.host, &self.socket);
+        wait(
+            |wait| app::poll_recv_many(host, socket, wait, out, limit.max(1)),
+            |ticket| app::forget(socket, ticket),
+        )
+        .await
+    }
+
+    /// Polls for datagrams, as [`UdpSocket::recv_many`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_recv_many(
+        &self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Datagram>,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        app::poll_recv_many(&self.host, &self.socket, cx.into(), out, limit.max(1))
+    }
+
+    /// Copies the start of the next datagram to `out` without taking it; returns how much, and its sender.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::recv_datagram`].
+    pub async fn peek_from(&self, out: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (host, socket) = (&self.host, &self.socket);
+        wait(
+            |wait| app::poll_peek(host, socket, wait, out),
+            |ticket| app::forget(socket, ticket),
+        )
+        .await
+    }
+
+    /// [`UdpSocket::peek_from`] without waiting.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::try_recv_from`].
+    pub fn try_peek_from(&self, out: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        or_would_block(app::poll_peek(&self.host, &self.socket, Wait::Never, out))
+    }
+
+    /// Waits for the next datagram and returns its sender, without taking it. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::recv_datagram`].
+    pub async fn peek_sender(&self) -> io::Result<SocketAddr> {
+        self.peek_from(&mut []).await.map(|(_, from)| from)
+    }
+}

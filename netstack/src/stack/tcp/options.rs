@@ -1,0 +1,65 @@
+//! The options of one TCP socket, as they are before it connects or listens.
+
+use std::sync::Arc;
+
+use super::filter::Filter;
+use crate::base::TcpConfig;
+use crate::tcp::Open;
+
+/// Options of a socket that is to connect or to listen. A listener's connections take them over.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// TCP's limits and policies: the stack's, or a copy that was changed for this socket.
+    pub(crate) config: Arc<TcpConfig>,
+    /// Largest segment that is offered and sent, in bytes without IP and TCP headers.
+    pub(crate) max_segment: u16,
+    /// Time to live / hop limit.
+    pub(crate) ttl: u8,
+    /// DSCP in the upper six bits.
+    pub(crate) traffic_class: u8,
+    /// Closing is a reset.
+    pub(crate) reset_on_close: bool,
+    /// A listener lets the program decide about each SYN.
+    pub(crate) defers: bool,
+    /// A listener takes the SYNs that this lets through.
+    pub(crate) filter: Filter,
+}
+
+impl Options {
+    /// Creates the options of a socket for which nothing was set.
+    pub(crate) fn new(config: &Arc<TcpConfig>, ttl: u8) -> Self {
+        Self {
+            config: Arc::clone(config),
+            max_segment: u16::MAX,
+            ttl,
+            traffic_class: 0,
+            reset_on_close: false,
+            defers: false,
+            filter: Filter::default(),
+        }
+    }
+
+    /// Creates the options of a listener with that backlog, for tests.
+    #[cfg(test)]
+    pub(crate) fn with_backlog(backlog: usize) -> Self {
+        let config = TcpConfig {
+            backlog,
+            ..TcpConfig::default()
+        };
+        Self::new(&Arc::new(config), 64)
+    }
+
+    /// Changes TCP's limits and policies for this socket alone.
+    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut TcpConfig)) {
+        change(Arc::make_mut(&mut self.config));
+    }
+
+    /// Lowers the segment size of a connection that is about to be opened.
+    pub(crate) fn limit(&self, open: Open) -> Open {
+        Open {
+            mss: open.mss.min(self.max_segment),
+            path_mss: open.path_mss.min(self.max_segment),
+            ..open
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A stack that talks to itself: over its own addresses and over the loopback addresses, with nobody at the other
+//! end of its device.
+
+use std::io;
+use std::time::Duration;
+
+use netstack::net::{EchoSocket, Stack, TcpListener, TcpStream, UdpSocket};
+use netstack::{Counter, DropReason};
+use tests::pair::{alone, bounded};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Sends `len` bytes to an echo service at `address` and reads them back.
+async fn echoes(stack: &Stack, address: &str, len: usize) {
+    let listener = TcpListener::bind(stack, format!("{address}:0"))
+        .await
+        .expect("bind");
+    let to = listener.local_addr().expect("address");
+    let serving = tokio::spawn(async move {
+        let (stream, peer) = listener.accept().await.expect("accept");
+        let (mut read, mut write) = stream.into_split();
+        tokio::io::copy(&mut read, &mut write).await.expect("copy");
+        peer
+    });
+    let stream = bounded(TcpStream::connect(stack, to))
+        .await
+        .expect("connect");
+    let local = stream.local_addr().expect("local");
+    assert_eq!(stream.peer_addr().expect("peer"), to);
+    let sent: Vec<u8> = (0..len).map(|n| (n * 31 >> 7) as u8).collect();
+    let (mut read, mut write) = stream.into_split();
+    let writing = async {
+        write.write_all(&sent).await.expect("write");
+        write.shutdown().await.expect("shutdown");
+    };
+    let mut got = Vec::new();
+    let (read, ()) = bounded(async { tokio::join!(read.read_to_end(&mut got), writing) }).await;
+    read.expect("read");
+    assert!(got == sent, "{address}: {} of {len} bytes", got.len());
+    assert_eq!(bounded(serving).await.expect("server"), local);
+}
+
+#[tokio::test]
+async fn tcp_reaches_own_addresses_and_loopback() {
+    let (stack, mut pipe) = alone();
+    for address in ["10.77.0.2", "[fd00::2]", "127.0.0.1", "127.9.8.7", "[::1]"] {
+        echoes(&stack, address, 3_000_000).await;
+    }
+    let counters = stack.counters();
+    assert!(counters.count(Counter::Looped) > 0);
+    assert_eq!(counters.dropped(DropReason::NoReceiveBuffer), 0);
+    assert!(pipe.try_recv().is_none(), "a packet left by the device");
+}
+
+#[tokio::test]
+async fn a_port_without_a_listener_refuses_at_once() {
+    let (stack, _pipe) = alone();
+    for address in ["10.77.0.2:9", "127.0.0.1:9", "[::1]:9"] {
+        let error = bounded(TcpStream::connect(&stack, address))
+            .await
+            .expect_err("no listener");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn the_unspecified_address_takes_what_is_sent_to_loopback() {
+    let (stack, _pipe) = alone();
+    let listener = TcpListener::bind(&stack, "0.0.0.0:80").await.expect("bind");
+    let _stream = bounded(TcpStream::connect(&stack, "127.0.0.1:80"))
+        .await
+        .expect("connect");
+    let (accepted, peer) = bounded(listener.accept()).await.expect("accept");
+    assert_eq!(
+        accepted.local_addr().expect("local"),
+        "127.0.0.1:80".parse().expect("address")
+    );
+    assert!(peer.ip().is_loopback());
+}
+
+#[tokio::test]
+async fn udp_reaches_own_addresses_and_loopback() {
+    let (stack, mut pipe) = alone();
+    for address in ["10.77.0.2", "[fd00::2]", "127.0.0.1", "[::1]"] {
+        let server = UdpSocket::bind(&stack, format!("{address}:0"))
+            .await
+            .expect("bind");
+        let to = server.local_addr().expect("address");
+        let any = if address.starts_with('[') {
+            "[::]:0"
+        } else {
+            "0.0.0.0:0"
+        };
+        let client = UdpSocket::bind(&stack, any).await.expect("bind");
+        let most = if to.is_ipv4() { 65_507 } else { 65_527 };
+        let mut buffer = vec![0; 70_000];
+        for len in [0, 1, 1_500, 9_000, most] {
+            let sent = vec![len as u8; len];
+            client.send_to(&sent, to).await.expect("send");
+            let (count, from) = bounded(server.recv_from(&mut buffer)).await.expect("recv");
+            assert!(buffer[..count] == sent[..], "{address}: {len} bytes");
+            assert_eq!(from.ip(), to.ip());
+            server.send_to(&sent, from).await.expect("answer");
+            let (count, from) = bounded(client.recv_from(&mut buffer)).await.expect("recv");
+            assert_eq!((count, from), (len, to));
+        }
+    }
+    assert!(pipe.try_recv().is_none(), "a packet left by the device");
+}
+
+#[tokio::test]
+async fn a_datagram_to_a_port_without_a_socket_is_refused() {
+    let (stack, _pipe) = alone();
+    let client = UdpSocket::bind(&stack, "127.0.0.1:0").await.expect("bind");
+    client.connect("127.0.0.1:9").await.expect("connect");
+    client.send(b"?").await.expect("send");
+    let error = bounded(client.recv(&mut [0; 4]))
+        .await
+        .expect_err("refused");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn ping_reaches_own_addresses_and_loopback() {
+    let (stack, mut pipe) = alone();
+    for (address, any) in [
+        ("10.77.0.2", "0.0.0.0"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("::1", "::"),
+    ] {
+        let socket = EchoSocket::bind(&stack, any.parse().expect("any")).expect("bind");
+        let to = address.parse().expect("address");
+        for (seq, payload) in [(0, vec![]), (1, vec![1; 56]), (65_535, vec![2; 60_000])] {
+            socket.send_to(&payload, seq, to).await.expect("send");
+            let reply = bounded(socket.recv()).await.expect("reply");
+            assert_eq!((reply.from, reply.seq), (to, seq));
+            assert!(reply.payload[..] == payload[..]);
+        }
+    }
+    assert!(pipe.try_recv().is_none(), "a packet left by the device");
+}
+
+/// A loopback address on the link is forged, in both directions.
+#[tokio::test]
+async fn loopback_addresses_stay_inside() {
+    let (stack, mut pipe) = alone();
+    let server = UdpSocket::bind(&stack, "127.0.0.1:53").await.expect("bind");
+    let wildcard = UdpSocket::bind(&stack, "0.0.0.0:54").await.expect("bind");
+    for (from, to) in [
+        ([127, 0, 0, 1], [127, 0, 0, 1]),
+        ([127, 0, 0, 1], [10, 77, 0, 2]),
+        ([10, 77, 0, 1], [127, 0, 0, 1]),
+    ] {
+        for port in [53, 54] {
+            let mut packet =
+                tests::forge::ipv4(to.into(), 17, &tests::forge::udp(9, port, b"forged"));
+            packet[12..16].copy_from_slice(&from);
+            pipe.send(tests::forge::sealed(packet)).await.expect("send");
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for socket in [&server, &wildcard] {
+        let nothing = socket.try_recv_from(&mut [0; 8]).expect_err("nothing");
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+    }
+    let error = server
+        .send_to(b"out", "10.77.0.1:9")
+        .await
+        .expect_err("a loopback source");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    let from = "127.0.0.1:0".parse().expect("address");
+    let error = TcpStream::connect_from(&stack, from, "10.77.0.1:9".parse().expect("address"))
+        .await
+        .expect_err("a loopback source");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert!(pipe.try_recv().is_none(), "a packet left by the device");
+}
