@@ -100,5 +100,5 @@ where
     H: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = &'static str> + Send,
 {
-    TowerToHyperService::new(Router::new().route("/", get(move || handler())))
+    TowerToHyperService::new(Router::new().route("/", get(handler)))
 }

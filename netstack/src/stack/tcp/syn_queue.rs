@@ -55,7 +55,11 @@ pub(super) fn on_syn(
     if options.filter.is_some() {
         // Of the SYN alone: nothing else of this is used.
         let open = open_parameters(host, turn.key, &flow, turn.now);
-        let info = decide::info(&flow, &HalfOpen::new(&options.config, open, syn, turn.now), hop);
+        let info = decide::info(
+            &flow,
+            &HalfOpen::new(&options.config, open, syn, turn.now),
+            hop,
+        );
         if !turn.key.lend(|| options.filter.takes(&info)) {
             turn.drop_packet(DropReason::TcpFiltered);
             return;
@@ -256,8 +260,14 @@ fn complete(
     let events_before = events.len();
     let mut log = EventLog::new(&host.subscription, flow, events);
     let cx = log.context(turn.now);
-    let (mut tcp, outcome) =
-        Tcp::complete(half, path_mss, &listener.options.config, segment, cx, &host.buffers);
+    let (mut tcp, outcome) = Tcp::complete(
+        half,
+        path_mss,
+        &listener.options.config,
+        segment,
+        cx,
+        &host.buffers,
+    );
     if let Some(&algorithm) = listener.congestion.get() {
         tcp.set_congestion(algorithm);
     }
