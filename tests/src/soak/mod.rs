@@ -140,9 +140,12 @@ impl Epoch {
         if !memory.is_empty() {
             flags.extend(["--memory".to_owned(), memory]);
         }
+        // Keepalive: a reset is sent once. If a full queue of the device loses it, nothing else tells an idle
+        // connection that its peer is gone.
         let config = format!(
             "max_half_open = {}\n[tcp]\ntime_wait = \"200ms\"\nfin_wait_2 = \"2s\"\norphan_timeout = \"3s\"\n\
-             user_timeout = \"{}s\"\nsyn_retries = 2\n",
+             user_timeout = \"{}s\"\nsyn_retries = 2\nkeepalive_idle = \"10s\"\nkeepalive_interval = \"2s\"\n\
+             keepalive_probes = 4\n",
             pick(rng, &["256", "4096"]),
             pick(rng, &["10", "30"]),
         );
