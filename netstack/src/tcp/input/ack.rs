@@ -184,11 +184,15 @@ fn judge(
     let mut spurious = progress.spurious_timeout || progress.all_duplicates;
     if progress.acked > 0 && tcb.flags.contains(Flags::UNDECIDED) {
         tcb.flags.remove(Flags::UNDECIDED);
-        let began = tcb.episode_at;
-        // A copy that an earlier recovery sent may be what is echoed.
-        let was_resent_before = progress.head_resent_at.is_some_and(|at| at < began);
-        spurious |= !was_resent_before
-            && echoed.is_some_and(|age| millis_at(cx.now(), age) < began.as_millis());
+        let began = tcb.episode_at.as_millis();
+        spurious |= echoed.is_some_and(|age| {
+            let echo = millis_at(cx.now(), age);
+            // A copy that an earlier recovery sent may be what is echoed: it says nothing about this one.
+            let is_copy = progress
+                .head_resent_at
+                .is_some_and(|at| echo >= at.as_millis());
+            echo < began && !is_copy
+        });
     }
     if !spurious {
         return;
