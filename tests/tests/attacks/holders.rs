@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use netstack::base::{Config, Rng};
 use netstack::{Counter, DropReason};
-use tests::hostile::{BLOBS, CHARGEN, ECHO, FILE, Family, Heard, Lab, Peer, flag, mss};
+use packet::buf::Level;
+use tests::hostile::{BLOBS, CHARGEN, DISCARD, ECHO, FILE, Family, Heard, Lab, Peer, flag, mss};
 
 use super::{lab, leaves_nothing, little, survives};
 
@@ -14,6 +15,7 @@ attacks!(
     orphans_behind_zero_windows_end,
     blobs_of_the_application_are_charged,
     connection_swarms,
+    handshakes_offer_less_under_pressure,
     a_flood_of_syns,
     the_holders_that_make_no_progress_go_at_the_limit,
 );
@@ -223,4 +225,32 @@ fn a_flood_of_syns(family: Family) {
     assert!(lab.handle().half_open() <= 16_384);
     assert_eq!(lab.handle().connections(), 0);
     survives(lab, "a flood of SYNs");
+}
+
+/// While memory is short, the first window of a connection is small, and grows when memory is at ease again.
+fn handshakes_offer_less_under_pressure(family: Family) {
+    let mut lab = little(family);
+    let first_window = |lab: &mut Lab, port| {
+        let mut peer = Peer::new(family.host(70), port, DISCARD);
+        peer.syn(lab, &mss(1_400));
+        let syn_ack = peer.listen(lab).pop().expect("a SYN-ACK");
+        peer.on_syn_ack(&syn_ack);
+        peer.ack(lab);
+        (syn_ack.window, peer)
+    };
+    let (at_ease, polite) = first_window(&mut lab, 20_000);
+    assert_eq!(at_ease, u16::MAX);
+    let mut peers = misers(&mut lab, 200, CHARGEN);
+    lab.wait(Duration::from_millis(500));
+    assert!(lab.handle().memory().level > Level::Ease);
+    let (window, mut late) = first_window(&mut lab, 20_001);
+    assert!(window <= 4_096, "{window} under pressure");
+    // It is enough to be served.
+    late.data(&mut lab, &[7; 1_400]);
+    lab.wait(Duration::from_millis(100));
+    late.listen(&mut lab);
+    assert_eq!(late.una, late.next);
+    polite.reset(&mut lab);
+    peers.push(late);
+    leaves_nothing(lab, &mut peers, "handshakes under pressure");
 }

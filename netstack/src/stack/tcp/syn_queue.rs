@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+use packet::buf::Level;
+
 use super::super::events::EventLog;
 use super::super::turn::Turn;
 use super::accept::{Offer, Place};
@@ -99,6 +101,10 @@ pub(super) fn on_syn(
         return;
     };
     let half = HalfOpen::new(cfg, open, syn, turn.now);
+    let half = match host.buffers.level() {
+        Level::Ease => half,
+        Level::Pressure | Level::Limit => half.with_little_window(),
+    };
     let entry = HalfOpenEntry { half, place };
     if options.defers {
         decide::ask(turn, listener, flow, entry, hop);

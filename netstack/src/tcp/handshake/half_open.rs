@@ -11,6 +11,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use packet::buf::FLOOR_BYTES;
 use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
 use super::{Established, Shake, syn_options, syn_window, ts_at};
@@ -36,6 +37,8 @@ bitflags::bitflags! {
         const AMBIGUOUS = 1 << 5;
         /// Rebuilt from a SYN cookie: the time of the SYN-ACK is not known.
         const COOKIE = 1 << 6;
+        /// The SYN-ACK offers a small window, since memory is short.
+        const LITTLE_WINDOW = 1 << 7;
     }
 }
 
@@ -184,6 +187,24 @@ impl HalfOpen {
         self.mss
     }
 
+    /// Makes the SYN-ACK offer no more than what each flow may always queue: memory is short. Call it before the
+    /// SYN-ACK is sent for the first time.
+    #[must_use]
+    pub fn with_little_window(mut self) -> Self {
+        self.marks.insert(Marks::LITTLE_WINDOW);
+        self
+    }
+
+    /// Returns the window that the SYN-ACK offers.
+    fn first_window(&self, cfg: &TcpConfig) -> u16 {
+        let window = syn_window(cfg);
+        if self.marks.contains(Marks::LITTLE_WINDOW) {
+            window.min(FLOOR_BYTES as u16)
+        } else {
+            window
+        }
+    }
+
     /// Returns how often the SYN-ACK was sent again because its timer expired.
     pub fn retries(&self) -> u8 {
         self.retries
@@ -227,7 +248,7 @@ impl HalfOpen {
             (Some(recent), Some(ts)) => acceptable::is_older(ts.val, recent),
             _ => false,
         };
-        let window = u32::from(syn_window(cfg));
+        let window = u32::from(self.first_window(cfg));
         match acceptable::judge(seg, fails_paws, self.irs + 1, window) {
             acceptable::Verdict::Acceptable if seg.ack() == self.iss + 1 => Step::Complete,
             acceptable::Verdict::Acceptable => {
@@ -291,7 +312,7 @@ impl HalfOpen {
             seq: self.iss,
             ack: self.irs + 1,
             flags: TcpFlags::SYN | TcpFlags::ACK | self.ecn.flags(self.retries),
-            window: syn_window(cfg),
+            window: self.first_window(cfg),
             options,
             mss: self.mss,
             ..SegmentOut::default()
@@ -320,7 +341,7 @@ impl HalfOpen {
             seq: self.iss + 1,
             ack: self.irs + 1,
             flags,
-            window: syn_window(cfg),
+            window: self.first_window(cfg),
             options: TcpOptions {
                 timestamps: self.timestamps_out(cfg, now),
                 ..TcpOptions::default()
@@ -353,7 +374,10 @@ impl HalfOpen {
             may_use_echo: !has(Marks::COOKIE),
             lossy: self.retries > 0,
         };
-        shake.establish(cfg, settings, &self.peer(), seg, cx)
+        Established {
+            offered: self.first_window(cfg).into(),
+            ..shake.establish(cfg, settings, &self.peer(), seg, cx)
+        }
     }
 }
 
@@ -449,6 +473,23 @@ mod tests {
             ..TcpOptions::default()
         };
         assert_eq!(bare, mss_alone);
+    }
+
+    #[test]
+    fn a_little_window_is_offered_judged_and_kept() {
+        let cfg = Arc::new(TcpConfig::default());
+        let now = Instant::from_millis(12);
+        let mut little = half(all_options()).with_little_window();
+        assert_eq!(half(all_options()).syn_ack(&cfg, now).window, u16::MAX);
+        assert_eq!(little.syn_ack(&cfg, now).window, FLOOR_BYTES as u16);
+        assert_eq!(little.ack(&cfg, now).window, FLOOR_BYTES as u16);
+        let beyond = segment(1 + FLOOR_BYTES as u32, 1, TcpFlags::ACK, Some(501));
+        assert_ne!(little.on_segment(&cfg, &beyond, now), Step::Complete);
+        let ack = segment(1, 1, TcpFlags::ACK, Some(501));
+        assert_eq!(little.on_segment(&cfg, &ack, now), Step::Complete);
+        let settings = Settings::new(&cfg);
+        let done = little.establish(CFG_MSS, &cfg, settings, &ack, &mut now.into());
+        assert_eq!(done.offered, FLOOR_BYTES as u32);
     }
 
     #[test]
