@@ -21,7 +21,7 @@ async fn a_connection_after_idle_time_measures_the_path_and_not_the_idle_time() 
             count.fetch_add(1, Ordering::Relaxed);
         }
     }));
-    let at = "10.77.0.2:7".parse().expect("an address");
+    let at: std::net::SocketAddr = "10.77.0.2:7".parse().expect("an address");
     let listener = TcpListener::bind_now(&host, at).expect("bind");
     sleep(Duration::from_millis(1_500)).await;
     let stream = TcpStream::connect(&client, at).await.expect("connect");

@@ -26,7 +26,7 @@ async fn echoes(stack: &Stack, address: &str, len: usize) {
         .expect("connect");
     let local = stream.local_addr().expect("local");
     assert_eq!(stream.peer_addr().expect("peer"), to);
-    let sent: Vec<u8> = (0..len).map(|n| (n * 31 >> 7) as u8).collect();
+    let sent: Vec<u8> = (0..len).map(|n| ((n * 31) >> 7) as u8).collect();
     let (mut read, mut write) = stream.into_split();
     let writing = async {
         write.write_all(&sent).await.expect("write");
