@@ -231,7 +231,7 @@ async fn the_end_is_not_reported_in_the_poll_that_got_the_last_bytes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_fills_the_buffer_finds_the_end_at_once() {
     let (client, host) = stacks();
-    let (mut near, mut far) = pair(&client, &host).await;
+    let (near, mut far) = pair(&client, &host).await;
     far.write_all(b"hello").await.expect("written");
     far.shutdown().await.expect("the end");
     settled().await;
