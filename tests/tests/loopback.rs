@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use netstack::net::{EchoSocket, Stack, TcpListener, TcpStream, UdpSocket};
+use netstack::net::{EchoSocket, Stack, TcpListener, TcpStream, UdpListener, UdpSocket};
 use netstack::{Counter, DropReason};
 use tests::pair::{alone, bounded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -173,4 +173,22 @@ async fn loopback_addresses_stay_inside() {
         .expect_err("a loopback source");
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert!(pipe.try_recv().is_none(), "a packet left by the device");
+}
+
+/// A socket that was made for a flow is in no table by its address; its tasks are woken all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_of_udp_ends_with_its_stack() {
+    let (stack, _pipe) = alone();
+    let listener = UdpListener::bind(&stack, "127.0.0.1:7").expect("bind");
+    let client = UdpSocket::bind(&stack, "127.0.0.1:0").await.expect("bind");
+    client.send_to(b"first", "127.0.0.1:7").await.expect("send");
+    let (flow, _) = bounded(listener.accept()).await.expect("accept");
+    bounded(flow.recv(&mut [0; 8])).await.expect("the first");
+    let waiting = tokio::spawn(async move { flow.recv(&mut [0; 8]).await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    stack.abort().expect("abort");
+    bounded(waiting)
+        .await
+        .expect("task")
+        .expect_err("the stack ended");
 }

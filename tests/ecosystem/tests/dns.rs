@@ -1,4 +1,4 @@
-//! DNS on the stack: hickory's client over our UDP and TCP sockets.
+//! DNS on the stack: hickory's client over our UDP sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,11 +13,10 @@ use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::runtime::{RuntimeProvider, TokioHandle, TokioTime};
-use hickory_proto::tcp::{DnsTcpStream, TcpClientStream};
+use hickory_proto::tcp::DnsTcpStream;
 use hickory_proto::udp::{DnsUdpSocket, UdpClientStream};
-use netstack::net::{Stack, TcpListener, TcpStream, UdpSocket};
+use netstack::net::{Stack, TcpStream, UdpSocket};
 use tests::pair::{bounded, server, stacks};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Our sockets in the shape that hickory asks for.
 #[derive(Clone)]
@@ -153,30 +152,6 @@ async fn hickory_asks_over_udp() {
     let stream = UdpClientStream::builder(server(53), Provider(client)).build();
     let (client, background) = Client::connect(stream).await.expect("client");
     tokio::spawn(background);
-    ask(client).await;
-    serving.abort();
-}
-
-#[tokio::test]
-async fn hickory_asks_over_tcp() {
-    let (client, host) = stacks();
-    let listener = TcpListener::bind(&host, server(53)).await.expect("bind");
-    let serving = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.expect("accept");
-        while let Ok(len) = stream.read_u16().await {
-            let mut query = vec![0; len.into()];
-            stream.read_exact(&mut query).await.expect("query");
-            let answer = answer(&query);
-            stream.write_u16(answer.len() as u16).await.expect("len");
-            stream.write_all(&answer).await.expect("answer");
-        }
-    });
-    let (stream, sender) = TcpClientStream::new(server(53), None, None, Provider(client));
-    let (client, background) = Client::new(stream, sender, None).await.expect("client");
-    tokio::spawn(async move {
-        let ended = background.await;
-        eprintln!("hickory's background task ended: {ended:?}");
-    });
     ask(client).await;
     serving.abort();
 }
