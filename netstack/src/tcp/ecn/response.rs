@@ -81,6 +81,8 @@ impl Ecn {
             let most = if most < least { least } else { most };
             match bytes {
                 Some(0) => least,
+                // SACK blocks leave no room for the option: its absence is no sign of a cycle.
+                None if !seg.options().sack.as_slice().is_empty() => least,
                 Some(bytes) if bytes <= delivered.mss.saturating_mul(least) => {
                     // It did not, if the packets would be less than half as large as they are.
                     if bytes / most.max(1) < delivered.mss / 2 {
