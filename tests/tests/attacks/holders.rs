@@ -176,7 +176,7 @@ fn the_holders_that_make_no_progress_go_at_the_limit(family: Family) {
     let mut lab = Lab::new(config, 1, family);
     // More holders than the memory has floors for.
     let mut peers: Vec<Peer> = (0..250u16)
-        .map(|n| Peer::new(family.host(0x601 + n as u16), 20_000 + n, CHARGEN))
+        .map(|n| Peer::new(family.host(0x601 + n), 20_000 + n, CHARGEN))
         .collect();
     for peer in &mut peers {
         peer.open(&mut lab, &mss(1_460));

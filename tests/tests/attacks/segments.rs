@@ -150,7 +150,7 @@ fn sequence_numbers_and_timestamps_are_not_predicted(family: Family) {
     let mut lab = lab(family);
     let mut numbers = Vec::new();
     for n in 0..64u16 {
-        let mut peer = Peer::new(family.host(0x301 + n as u16), 20_000, ECHO);
+        let mut peer = Peer::new(family.host(0x301 + n), 20_000, ECHO);
         let options = [mss(1_460), vec![1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0]].concat();
         peer.syn(&mut lab, &options);
         let answer = peer.listen(&mut lab).pop().expect("a SYN-ACK");
