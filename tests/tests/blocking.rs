@@ -46,7 +46,7 @@ fn timeouts_pass_and_zero_is_refused() {
     let error = loop {
         // Nobody reads at the other end: at last nothing more fits.
         match stream.write(&[0; 65_536]) {
-            Ok(_) => {}
+            Ok(written) => assert_ne!(written, 0),
             Err(error) => break error,
         }
     };
