@@ -55,6 +55,11 @@ impl<T: Clone> UdpTable<T> {
         self.connected.remove(&FlowKey::new(local, remote))
     }
 
+    /// Returns the socket that is connected from `local` to `remote`.
+    pub fn connection(&self, local: SocketAddr, remote: SocketAddr) -> Option<&T> {
+        self.connected.get(&FlowKey::new(local, remote))
+    }
+
     /// Returns a connection of the peer that crowds others out of a table that is full, for one of `newcomer`: see
     /// [`draw_crowding`]. `random` draws the sample.
     pub fn crowding(

@@ -136,7 +136,8 @@ pub(crate) fn flow(host: &Host, first: Datagram) -> io::Result<Option<Arc<BoundS
         if entered {
             return Some(socket);
         }
-        if let Some(other) = udp.lookup(&mut key.ctx(), remote, local, 0, || false) {
+        // Not the listener, which would give the datagram to the next call of `accept` for ever.
+        if let Some(other) = udp.connection(&mut key.ctx(), local, remote) {
             let _ = other.state.with(&mut key.ctx(), |state, _| {
                 state
                     .socket

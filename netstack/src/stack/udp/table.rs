@@ -49,6 +49,22 @@ impl SocketTable {
         })
     }
 
+    /// Returns the socket that is connected from `local` to `remote`.
+    pub(crate) fn connection<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Option<Arc<BoundSocket>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.0.with_read(ctx, |table, _| {
+            let group = table.connection(local, remote)?;
+            group.of_worker(0).cloned()
+        })
+    }
+
     /// Returns true if a socket of that family uses the port.
     pub(crate) fn is_port_used<L>(&self, ctx: &mut LockCtx<'_, L>, ipv6: bool, port: u16) -> bool
     where
