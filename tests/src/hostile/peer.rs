@@ -15,6 +15,8 @@ pub mod flag {
     pub const RST: u8 = 4;
     /// Acknowledgment.
     pub const ACK: u8 = 16;
+    /// ECE and CWR, with which a SYN offers explicit congestion notification.
+    pub const ECN: u8 = 0xc0;
 }
 
 /// A segment that the stack sent.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use netstack::TcpStream;
-use netstack::base::Rng;
+use netstack::base::{Rng, TcpConfig};
 use netstack::tcp::State;
 use tests::hostile::{CHARGEN, DEAF, DISCARD, ECHO, FILE, Family, Heard, Lab, Peer, flag, mss};
 
@@ -66,8 +66,9 @@ fn segment_smack(family: Family) {
         let seq = peer.next.wrapping_add(1 + (2 * n) % 60_000);
         peer.send_at(&mut lab, seq, b"x");
     }
-    let kept = lab.handle().tcp_info()[0].2.out_of_order;
-    assert!(kept <= 64, "{kept} ranges are kept");
+    let kept = lab.handle().tcp_info()[0].2.out_of_order as usize;
+    let most = TcpConfig::default().max_reassembly_ranges;
+    assert!(kept <= most, "{kept} ranges are kept");
     leaves_nothing(lab, &mut [peer], "SegmentSmack");
 }
 
@@ -338,7 +339,7 @@ fn resets_of_connections_that_the_stack_opens(family: Family) {
         assert!(connecting.as_mut().now_or_never().is_none());
         lab.settle();
         let syn = lab.heard((family.host(99), 22_000 + n)).expect("a SYN");
-        assert_eq!(syn.flags, flag::SYN);
+        assert_eq!(syn.flags & !flag::ECN, flag::SYN);
         let peer = Peer::new(family.host(99), 22_000 + n, syn.from);
         let reset = flag::RST | flag::ACK;
         for guess in [syn.seq, syn.seq.wrapping_add(2), syn.seq ^ 0x8000_0000] {

@@ -483,7 +483,7 @@ mod tests {
         assert_eq!(half(all_options()).syn_ack(&cfg, now).window, u16::MAX);
         assert_eq!(little.syn_ack(&cfg, now).window, FLOOR_BYTES as u16);
         assert_eq!(little.ack(&cfg, now).window, FLOOR_BYTES as u16);
-        let beyond = segment(1 + FLOOR_BYTES as u32, 1, TcpFlags::ACK, Some(501));
+        let beyond = segment(2 + FLOOR_BYTES as u32, 1, TcpFlags::ACK, Some(501));
         assert_ne!(little.on_segment(&cfg, &beyond, now), Step::Complete);
         let ack = segment(1, 1, TcpFlags::ACK, Some(501));
         assert_eq!(little.on_segment(&cfg, &ack, now), Step::Complete);
