@@ -192,11 +192,11 @@ impl Tcb {
             return Readiness::empty();
         }
         // A user timeout takes the place of the number of probes, as on Linux.
-        let is_over = match self.settings.user_timeout() {
-            Some(timeout) => self.keepalives > 0 && silent >= timeout,
-            None => self.keepalives >= self.settings.keepalive_probes,
-        };
-        if is_over {
+        // Whichever comes first. A user timeout does not lengthen keepalive, as it does on Linux: netstackd has one
+        // for all connections, and keepalive for who wants to know sooner.
+        let is_silent_too_long = (self.settings.user_timeout())
+            .is_some_and(|timeout| self.keepalives > 0 && silent >= timeout);
+        if is_silent_too_long || self.keepalives >= self.settings.keepalive_probes {
             let error = self.timeout_error();
             let readiness = self.fail(error, cx);
             self.flags.insert(Flags::RST_DUE);

@@ -22,14 +22,20 @@ fn a_socket_sets_its_own_keepalive() {
 }
 
 #[test]
-fn a_user_timeout_takes_the_place_of_the_number_of_keepalive_probes() {
-    let mut rig = Rig::established(plain());
-    rig.tcp.set_keepalive(Some(5 * SECOND), rig.now);
-    rig.tcp.set_keepalive_interval(2 * SECOND);
-    rig.tcp.set_user_timeout(Some(8 * SECOND));
-    let at: Vec<u64> = rig.pass(60_000).iter().map(|s| s.at_millis).collect();
-    assert_eq!(at, [5_000, 7_000, 8_000]);
-    assert_eq!(rig.tcp.error(), Some(TcpError::TimedOut));
+fn a_user_timeout_ends_silence_sooner_than_keepalive_but_never_later() {
+    for (timeout, expected) in [
+        (8, &[5_000, 7_000, 8_000][..]),
+        (300, &[5_000, 7_000, 9_000, 11_000][..]),
+    ] {
+        let mut rig = Rig::established(plain());
+        rig.tcp.set_keepalive(Some(5 * SECOND), rig.now);
+        rig.tcp.set_keepalive_interval(2 * SECOND);
+        rig.tcp.set_keepalive_probes(3);
+        rig.tcp.set_user_timeout(Some(timeout * SECOND));
+        let at: Vec<u64> = rig.pass(60_000).iter().map(|s| s.at_millis).collect();
+        assert_eq!(at, expected, "{timeout} s");
+        assert_eq!(rig.tcp.error(), Some(TcpError::TimedOut));
+    }
 }
 
 #[test]
