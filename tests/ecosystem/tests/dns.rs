@@ -1,4 +1,4 @@
-//! DNS on the stack: hickory's client over our UDP sockets.
+//! DNS on the stack: hickory's client over our UDP and TCP sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +13,11 @@ use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::runtime::{RuntimeProvider, TokioHandle, TokioTime};
-use hickory_proto::tcp::DnsTcpStream;
+use hickory_proto::tcp::{DnsTcpStream, TcpClientStream};
 use hickory_proto::udp::{DnsUdpSocket, UdpClientStream};
-use netstack::net::{Stack, TcpStream, UdpSocket};
+use netstack::net::{Stack, TcpListener, TcpStream, UdpSocket};
 use tests::pair::{bounded, server, stacks};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Our sockets in the shape that hickory asks for.
 #[derive(Clone)]
@@ -153,5 +154,29 @@ async fn hickory_asks_over_udp() {
     let (client, background) = Client::connect(stream).await.expect("client");
     tokio::spawn(background);
     ask(client).await;
+    serving.abort();
+}
+
+#[tokio::test]
+async fn hickory_asks_over_tcp() {
+    let (client, host) = stacks();
+    let listener = TcpListener::bind(&host, server(53)).await.expect("bind");
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accept");
+        while let Ok(len) = stream.read_u16().await {
+            let mut query = vec![0; len.into()];
+            stream.read_exact(&mut query).await.expect("query");
+            let answer = answer(&query);
+            stream.write_u16(answer.len() as u16).await.expect("len");
+            stream.write_all(&answer).await.expect("answer");
+        }
+    });
+    // The provider is dropped once it has connected, and a stack ends with its last handle.
+    let provider = Provider(client.clone());
+    let (stream, sender) = TcpClientStream::new(server(53), None, None, provider);
+    let (asking, background) = Client::new(stream, sender, None).await.expect("client");
+    tokio::spawn(background);
+    ask(asking).await;
+    drop(client);
     serving.abort();
 }
