@@ -324,7 +324,7 @@ impl<D: Device + ?Sized> Worker<D> {
                 Some(Message::Drive(connection)) => work.tasks.connections.push(connection),
                 Some(Message::Task(id)) => work.tasks.ready.push(id),
                 Some(Message::Spawn(future)) => work.spawn.push(future),
-                Some(Message::Decided(asked, decision)) => decided.push((asked, decision)),
+                Some(Message::Decided(decision)) => decided.push(*decision),
                 Some(Message::Stop) => self.stopping = true,
                 None => break,
             }

@@ -34,7 +34,8 @@ pub enum Message {
     /// Start a task.
     Spawn(TaskFuture),
     /// Do what the program decided about a SYN.
-    Decided(Asked, Decision),
+    // A box keeps the messages of every packet short.
+    Decided(Box<(Asked, Decision)>),
     /// End.
     Stop,
 }

@@ -89,7 +89,7 @@ pub(in crate::stack) fn send(turn: &mut Turn<'_>, local: SocketAddr, datagram: O
         (false, true) => Icmpv6::EchoRequest { ident, seq }.into(),
         (false, false) => Icmpv6::EchoReply { ident, seq }.into(),
     };
-    let params = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
+    let (params, way) = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
     let (src, dst) = (local.ip(), remote.ip());
     let identification = &mut turn.worker.identification;
     let payload = datagram.payload.into();
@@ -97,7 +97,7 @@ pub(in crate::stack) fn send(turn: &mut Turn<'_>, local: SocketAddr, datagram: O
         identification.next(src, dst, message.proto().0)
     });
     match packets {
-        Ok(packets) => queue_packets(turn, packets, dst),
+        Ok(packets) => queue_packets(turn, packets, way),
         Err(_) => turn.drop_packet(DropReason::TooBig),
     }
 }

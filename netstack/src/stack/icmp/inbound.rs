@@ -36,7 +36,7 @@ pub(in crate::stack) fn receive<I: Ip>(
                 return;
             }
             let ttl = turn.host.config.ttl;
-            let params = tx_params(turn, request.remote, ttl, ip.traffic_class());
+            let (params, way) = tx_params(turn, request.remote, ttl, ip.traffic_class());
             let (local, remote, proto) = (request.local, request.remote, I::ICMP.0);
             let identification = &mut turn.worker.identification;
             let reply = request.reply(&packet.data, &params, || {
@@ -45,7 +45,7 @@ pub(in crate::stack) fn receive<I: Ip>(
             match reply {
                 Ok(packets) => {
                     turn.count(Counter::EchoReplies, 1);
-                    queue_packets(turn, packets, remote);
+                    queue_packets(turn, packets, way);
                 }
                 Err(_) => turn.drop_packet(DropReason::TooBig),
             }

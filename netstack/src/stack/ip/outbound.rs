@@ -15,42 +15,52 @@ pub(in crate::stack) const LOOPBACK: Path = Path {
     dont_fragment: true,
 };
 
-/// Returns how packets to `remote` leave.
+/// The batch that packets leave in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::stack) enum Way {
+    /// The device's.
+    Link,
+    /// That of packets to the host itself.
+    Loopback,
+}
+
+/// Returns how packets to `remote` are built, and the way that they leave.
 pub(in crate::stack) fn tx_params(
     turn: &mut Turn<'_>,
     remote: IpAddr,
     ttl: u8,
     traffic_class: u8,
-) -> TxParams {
+) -> (TxParams, Way) {
     let paths = &turn.host.ip.paths;
-    let path = if turn.worker.addressing.addresses.is_here(remote) {
-        LOOPBACK
+    let (path, way) = if turn.worker.addressing.addresses.is_here(remote) {
+        (LOOPBACK, Way::Loopback)
     } else {
-        paths.get(&mut turn.key.ctx(), remote, turn.now)
+        let path = paths.get(&mut turn.key.ctx(), remote, turn.now);
+        (path, Way::Link)
     };
-    TxParams {
+    let params = TxParams {
         path,
         ttl,
         traffic_class,
         flow_label: 0,
         offload: turn.host.link.offload,
-    }
+    };
+    (params, way)
 }
 
-/// Returns the batch that packets to `remote` leave in: the device's, or that of the host itself.
+/// Returns the batch of packets that leave that way.
 #[inline]
-pub(in crate::stack) fn batch(worker: &mut WorkerState, remote: IpAddr) -> &mut Vec<TxPacket> {
-    if worker.addressing.addresses.is_here(remote) {
-        &mut worker.work.looped
-    } else {
-        &mut worker.work.transmit
+pub(in crate::stack) fn batch(worker: &mut WorkerState, way: Way) -> &mut Vec<TxPacket> {
+    match way {
+        Way::Link => &mut worker.work.transmit,
+        Way::Loopback => &mut worker.work.looped,
     }
 }
 
-/// Puts the packets of a datagram to `remote` into a batch.
-pub(in crate::stack) fn queue_packets(turn: &mut Turn<'_>, packets: Packets, remote: IpAddr) {
+/// Puts the packets of a datagram into a batch.
+pub(in crate::stack) fn queue_packets(turn: &mut Turn<'_>, packets: Packets, way: Way) {
     if packets.is_fragmented() {
         turn.count(Counter::FragmentsOut, packets.remaining() as u64);
     }
-    packets.append_to(batch(turn.worker, remote));
+    packets.append_to(batch(turn.worker, way));
 }

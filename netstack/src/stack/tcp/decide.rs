@@ -167,9 +167,10 @@ fn send_unreachable(turn: &mut Turn<'_>, asked: &Asked, half: &HalfOpen, reason:
         ..TcpHeader::default()
     };
     let hop = asked.hop;
+    let (params, _) = tx_params(turn, remote.ip(), hop.ttl, hop.traffic_class);
     let params = TxParams {
         offload: OffloadCaps::default(),
-        ..tx_params(turn, remote.ip(), hop.ttl, hop.traffic_class)
+        ..params
     };
     let syn = tcp_packet(
         remote,

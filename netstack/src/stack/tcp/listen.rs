@@ -218,7 +218,7 @@ pub(crate) fn decide(host: &Host, asked: Asked, decision: Decision) {
     let worker = usize::from(host.workers.choose_owner(&local, &remote));
     host.workers[worker]
         .mailbox
-        .send(Message::Decided(asked, decision));
+        .send(Message::Decided(Box::new((asked, decision))));
 }
 
 /// Accepts a SYN: a task will wait for its connection.

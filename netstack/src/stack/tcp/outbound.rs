@@ -9,7 +9,7 @@ use packet::tcp::{TcpFlags, TcpHeader};
 
 use super::super::events::EventLog;
 use super::super::host::Host;
-use super::super::ip::outbound::{batch, tx_params};
+use super::super::ip::outbound::{Way, batch, tx_params};
 use super::super::turn::{Turn, WorkerState};
 use super::connection::Connection;
 use super::options::Options;
@@ -38,7 +38,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         0
     };
     let remote = connection.flow.remote().ip();
-    let params = tx_params(turn, remote, host.config.ttl, 0);
+    let (params, way) = tx_params(turn, remote, host.config.ttl, 0);
     let worker = &mut *turn.worker;
     let now = turn.now;
     let driven = connection.state.with(&mut turn.key.ctx(), |state, _| {
@@ -61,7 +61,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
                 more = false;
                 break;
             };
-            push(host, worker, &connection.flow, segment, &params);
+            push(host, worker, &connection.flow, segment, (&params, way));
         }
         count_losses(worker, before, state.tcp.losses());
         worker.holders.note(connection, state, now);
@@ -127,8 +127,8 @@ pub(in crate::stack) fn count_losses(worker: &WorkerState, before: Losses, after
 /// Sends a segment that is not part of a connection's stream: a reset.
 pub(in crate::stack) fn send_alone(turn: &mut Turn<'_>, flow: &FlowKey, segment: SegmentOut) {
     let ttl = turn.host.config.ttl;
-    let params = tx_params(turn, flow.remote().ip(), ttl, 0);
-    push(turn.host, turn.worker, flow, segment, &params);
+    let (params, way) = tx_params(turn, flow.remote().ip(), ttl, 0);
+    push(turn.host, turn.worker, flow, segment, (&params, way));
 }
 
 /// Sends a segment of a handshake, with the options of its listener.
@@ -139,8 +139,8 @@ pub(in crate::stack) fn send_with(
     options: &Options,
 ) {
     let remote = flow.remote().ip();
-    let params = tx_params(turn, remote, options.ttl, options.traffic_class);
-    push(turn.host, turn.worker, flow, segment, &params);
+    let (params, way) = tx_params(turn, remote, options.ttl, options.traffic_class);
+    push(turn.host, turn.worker, flow, segment, (&params, way));
 }
 
 /// Builds one segment into the transmit batch.
@@ -149,7 +149,7 @@ fn push(
     worker: &mut WorkerState,
     flow: &FlowKey,
     segment: SegmentOut,
-    params: &TxParams,
+    (params, way): (&TxParams, Way),
 ) {
     let header = header_of(flow, &segment);
     if header.flags.contains(TcpFlags::RST) {
@@ -176,7 +176,7 @@ fn push(
         || identification.next(local.ip(), remote.ip(), IpProto::TCP.0),
     );
     match packet {
-        Ok(packet) => batch(worker, remote.ip()).push(packet),
+        Ok(packet) => batch(worker, way).push(packet),
         Err(_) => worker.counters.drop_packet(DropReason::TransmitFailed),
     }
 }

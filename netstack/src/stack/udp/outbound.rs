@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use packet::{IpProto, Payload};
 
 use super::super::icmp::echo;
-use super::super::ip::outbound::{batch, queue_packets, tx_params};
+use super::super::ip::outbound::{Way, batch, queue_packets, tx_params};
 use super::super::turn::Turn;
 use super::socket::{OutDatagram, Protocol};
 use crate::base::counters::DropReason;
@@ -46,30 +46,29 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
         echo::send(turn, local, datagram);
         return;
     }
-    let params = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
+    let (params, way) = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
     let OutDatagram {
         payload, segment, ..
     } = datagram;
     if segment > 0 && payload.len() > usize::from(segment) {
-        send_segments(turn, local, remote, payload, segment, &params);
+        send_segments(turn, (local, remote), payload, segment, (&params, way));
     } else {
-        send_one(turn, local, remote, payload, &params);
+        send_one(turn, (local, remote), payload, (&params, way));
     }
 }
 
 fn send_one(
     turn: &mut Turn<'_>,
-    local: SocketAddr,
-    remote: SocketAddr,
+    (local, remote): (SocketAddr, SocketAddr),
     payload: Payload,
-    params: &TxParams,
+    (params, way): (&TxParams, Way),
 ) {
     let identification = &mut turn.worker.identification;
     let packets = udp_packets(local, remote, payload.into(), params, || {
         identification.next(local.ip(), remote.ip(), IpProto::UDP.0)
     });
     match packets {
-        Ok(packets) => queue_packets(turn, packets, remote.ip()),
+        Ok(packets) => queue_packets(turn, packets, way),
         Err(_) => turn.drop_packet(DropReason::TooBig),
     }
 }
@@ -77,11 +76,10 @@ fn send_one(
 /// Sends a payload as datagrams of `segment` bytes each: cut by the device if it can, else here.
 fn send_segments(
     turn: &mut Turn<'_>,
-    local: SocketAddr,
-    remote: SocketAddr,
+    (local, remote): (SocketAddr, SocketAddr),
     mut payload: Payload,
     segment: u16,
-    params: &TxParams,
+    (params, way): (&TxParams, Way),
 ) {
     let identification = &mut turn.worker.identification;
     let whole = udp_gso_packet(
@@ -93,11 +91,11 @@ fn send_segments(
         || identification.next(local.ip(), remote.ip(), IpProto::UDP.0),
     );
     if let Ok(packet) = whole {
-        batch(turn.worker, remote.ip()).push(packet);
+        batch(turn.worker, way).push(packet);
         return;
     }
     while !payload.is_empty() {
         let piece = payload.split_to(usize::from(segment));
-        send_one(turn, local, remote, piece, params);
+        send_one(turn, (local, remote), piece, (params, way));
     }
 }
