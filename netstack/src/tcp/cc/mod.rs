@@ -204,10 +204,12 @@ impl Controller {
         if !self.paces_windows || is_small || self.prr.allowed().is_some() {
             return None;
         }
-        let nanos = srtt?.as_nanos();
+        // A round trip is less than 500 years.
+        let nanos = srtt?.as_nanos() as u64;
         let percent = if cwnd < ssthresh / 2 { 400 } else { 120 };
-        let rate = u128::from(cwnd) * percent * 10_000_000 / nanos.max(1);
-        u64::try_from(rate).ok().filter(|rate| *rate > 0)
+        // At most 2^30 × 400 × 10^7, less than 2^62.
+        let rate = u64::from(cwnd) * percent * 10_000_000 / nanos.max(1);
+        Some(rate).filter(|rate| *rate > 0)
     }
 
     /// Returns the most bytes that should leave together at this rate.
@@ -215,15 +217,20 @@ impl Controller {
         rate.map_or(u32::MAX, |rate| pacing::quantum(rate, mss))
     }
 
-    /// Returns the time for which the next segment must wait; `None` if it may leave now.
-    pub(super) fn paced_until(&mut self, srtt: Option<Duration>, now: Instant) -> Option<Instant> {
-        self.pacing_rate(srtt)?;
+    /// Returns the time for which the next segment must wait at a rate; `None` if it may leave now.
+    pub(super) fn paced_until(
+        &mut self,
+        rate: Option<u64>,
+        srtt: Option<Duration>,
+        now: Instant,
+    ) -> Option<Instant> {
+        rate?;
         self.pacer.wait(srtt, now)
     }
 
-    /// Notes that `len` bytes leave at `now`. `alone`: nothing was in flight.
-    pub(super) fn on_paced(&mut self, len: u32, alone: bool, srtt: Option<Duration>, now: Instant) {
-        let Some(rate) = self.pacing_rate(srtt) else {
+    /// Notes that `len` bytes leave at `now`, at a rate. `alone`: nothing was in flight.
+    pub(super) fn on_paced(&mut self, len: u32, alone: bool, rate: Option<u64>, now: Instant) {
+        let Some(rate) = rate else {
             return;
         };
         if alone && self.algorithm.pacing_rate().is_none() {

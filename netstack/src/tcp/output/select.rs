@@ -84,6 +84,8 @@ struct Size {
     most: u32,
     /// Pacing makes it as short as that.
     is_paced: bool,
+    /// The pacing rate in bytes a second, if there is one.
+    rate: Option<u64>,
 }
 
 impl Size {
@@ -134,18 +136,23 @@ impl Tcb {
                 u32::try_from(max_payload).unwrap_or(u32::MAX).max(segment)
             };
             let srtt = self.rtt.srtt();
-            let quantum = self.cc.quantum(self.cc.pacing_rate(srtt), segment);
+            let rate = self
+                .may_send_payload()
+                .then(|| self.cc.pacing_rate(srtt))
+                .flatten();
+            let quantum = self.cc.quantum(rate, segment);
             let size = Size {
                 segment,
                 most: most.min(quantum.max(segment)),
                 is_paced: quantum < most,
+                rate,
             };
             self.restart_after_idle(cx);
             self.arm_user_timer(now);
             let pick = self.select(size);
             self.timers.pace = pick
                 .filter(|pick| pick.is_paced())
-                .and_then(|_| self.cc.paced_until(srtt, now))
+                .and_then(|_| self.cc.paced_until(rate, srtt, now))
                 .unwrap_or(Instant::FAR_FUTURE);
             let waits = self.timers.pace != Instant::FAR_FUTURE;
             if let Some(pick) = pick
@@ -181,6 +188,14 @@ impl Tcb {
         #[cfg(any(test, feature = "invariants"))]
         self.check_nothing_to_send();
         None
+    }
+
+    /// Returns true if there is payload to send, for the first time or again: without any, no pace is worked out.
+    fn may_send_payload(&self) -> bool {
+        self.has_unsent()
+            || self.flight.lost() > 0
+            || self.flags.contains(Flags::TAIL_PROBE_DUE)
+            || self.flight.mode() != Mode::Open
     }
 
     /// Returns the sequence number of a segment without payload: SND.NXT, or the highest number that the
@@ -458,7 +473,7 @@ impl Tcb {
                 (self.flight.nxt(), len, len == 0)
             }
         };
-        self.cc.on_paced(len, alone, self.rtt.srtt(), now);
+        self.cc.on_paced(len, alone, size.rate, now);
         if self.flight.outstanding() > 0 && self.timers.retransmit == Instant::FAR_FUTURE {
             self.timers.retransmit = now + self.rto();
         }
