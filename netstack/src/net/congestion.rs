@@ -1,8 +1,6 @@
-//! The congestion control algorithm of a socket: by default the stack's, from its configuration.
+//! The congestion control algorithm of a connection: by default its listener's, or the stack's.
 
-use std::io;
-
-use super::{TcpListener, TcpStream};
+use super::TcpStream;
 use crate::tcp::Algorithm;
 
 impl TcpStream {
@@ -24,22 +22,5 @@ impl TcpStream {
     /// Returns the congestion control algorithm; `None` if the connection ended before it was open.
     pub fn congestion(&self) -> Option<Algorithm> {
         self.handle().with_state(|state| state.tcp.congestion())
-    }
-}
-
-impl TcpListener {
-    /// Chooses the congestion control algorithm of the connections that are established from now on.
-    ///
-    /// # Errors
-    /// `AlreadyExists` if this listener has another one: it is chosen once.
-    pub fn set_congestion(&self, algorithm: Algorithm) -> io::Result<()> {
-        let chosen = *self.listener().congestion.get_or_init(|| algorithm);
-        if chosen == algorithm {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            format!("set_congestion: this listener has {chosen} already; bind another listener"),
-        ))
     }
 }

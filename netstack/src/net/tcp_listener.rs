@@ -50,10 +50,6 @@ impl fmt::Debug for TcpListener {
 }
 
 impl TcpListener {
-    pub(super) fn listener(&self) -> &Listener {
-        &self.listener
-    }
-
     /// Listens on `address`: one of the stack's, or the unspecified one for all of that family; with
     /// port 0 the stack chooses the port.
     ///

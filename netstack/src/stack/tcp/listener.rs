@@ -9,8 +9,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use lockorder::Mutex;
 
@@ -18,7 +18,6 @@ use super::super::levels;
 use super::accept::{AcceptQueue, Backlog, Place};
 use super::deferred::Deferred;
 use super::options::Options;
-use crate::tcp::Algorithm;
 
 /// Places that a listener can have in any case, beyond the limit if need be.
 const FLOOR: usize = 8;
@@ -60,8 +59,6 @@ pub(crate) struct Listener<C: 'static> {
     /// The SYNs that the program decides about, if it does.
     pub(crate) deferred: Option<Mutex<levels::AcceptQueue, Deferred<C>>>,
     places: Arc<SynPlaces>,
-    /// The congestion control algorithm of its connections, if it is not the stack's.
-    pub(crate) congestion: OnceLock<Algorithm>,
     /// Places that this listener has taken.
     half_open: AtomicUsize,
 }
@@ -83,7 +80,6 @@ impl<C> Listener<C> {
             options,
             queue: Mutex::new(AcceptQueue::default()),
             places: Arc::clone(places),
-            congestion: OnceLock::new(),
             half_open: AtomicUsize::new(0),
         })
     }

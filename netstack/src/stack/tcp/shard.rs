@@ -9,6 +9,8 @@
 //!
 //! Generic over the connection `C`, so that a model checker can run it with numbers.
 
+use std::sync::Arc;
+
 use super::deferred::ASKED;
 use super::listener::{Listener, SynPlace};
 use super::options::Options;
@@ -151,16 +153,20 @@ impl<C: Clone + HasFlow> Shard<C> {
         Ok(())
     }
 
-    /// Removes a half-open connection of the peer that crowds the others out, if there is one.
+    /// Removes a half-open connection to `listener` of the peer that crowds the others out, if there is one. Those of
+    /// other listeners stay: they would free no place of this one.
     pub(crate) fn displace_half_open(
         &mut self,
+        listener: &Arc<Listener<C>>,
         newcomer: &FlowKey,
         rng: &mut Rng,
     ) -> Option<Ended<C>> {
         let queue = &mut self.half_open;
         let crowding = draw_crowding(newcomer.peer(), || {
             let (id, flow) = queue.sample(rng.u64())?;
-            Some((id, flow.peer()))
+            let peer = flow.peer();
+            let (_, entry) = queue.get_mut(id)?;
+            Arc::ptr_eq(entry.place.listener(), listener).then_some((id, peer))
         });
         queue.remove(*crowding.first()?)
     }
@@ -253,5 +259,53 @@ impl<C: Clone + HasFlow> Shard<C> {
         for id in self.half_open.matching(of_listener) {
             self.half_open.remove(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::listener::SynPlaces;
+    use super::*;
+
+    #[derive(Clone)]
+    struct Nothing(FlowKey);
+
+    impl HasFlow for Nothing {
+        fn flow(&self) -> &FlowKey {
+            &self.0
+        }
+    }
+
+    fn listener(port: u16, places: &Arc<SynPlaces>) -> Arc<Listener<Nothing>> {
+        let local = ([10, 0, 0, 1], port).into();
+        Listener::new(local, Options::with_backlog(4), places)
+    }
+
+    #[test]
+    fn a_flood_at_one_listener_takes_no_place_of_another() {
+        let places = SynPlaces::new(100);
+        let (flooded, quiet) = (listener(80, &places), listener(81, &places));
+        let secret = HashKey::random(&mut Rng::from_u64(1));
+        let mut shard = Shard::new(secret);
+        for port in 1..=20 {
+            let flow = FlowKey::new(quiet.local, ([10, 0, 0, 2], port).into());
+            let entry = HalfOpenEntry {
+                half: HalfOpen::example(SeqNum(7)),
+                place: quiet.admit_syn().expect("a free place"),
+            };
+            let waits = (0, Instant::from_millis(1));
+            let inserted = shard.insert_half_open(&HashedFlow::new(flow, &secret), waits, entry);
+            assert!(inserted.is_ok());
+        }
+        let newcomer = |local| FlowKey::new(local, ([10, 0, 0, 3], 1).into());
+        let mut rng = Rng::from_u64(2);
+        for _ in 0..100 {
+            let none = shard.displace_half_open(&flooded, &newcomer(flooded.local), &mut rng);
+            assert!(none.is_none(), "it would free no place of this listener");
+        }
+        let (flow, _) = shard
+            .displace_half_open(&quiet, &newcomer(quiet.local), &mut rng)
+            .expect("one of the peer that has all");
+        assert_eq!(flow.local(), quiet.local);
     }
 }

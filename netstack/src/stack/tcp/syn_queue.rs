@@ -78,7 +78,7 @@ pub(super) fn on_syn(
         None => listener.admit_syn().or_else(|| {
             let connections = &host.tcp.connections;
             let (ctx, rng) = (&mut turn.key.ctx(), &mut turn.worker.rng);
-            let displaced = connections.displace_half_open(ctx, &flow, rng);
+            let displaced = connections.displace_half_open(ctx, listener, &flow, rng);
             let (flow, entry) = displaced?;
             turn.count(Counter::TcpHandshakesDisplaced, 1);
             decide::fail(turn, &flow, &entry);
@@ -244,7 +244,18 @@ fn complete(
     segment: Segment,
     origin: Origin,
 ) -> Result<(), Elsewhere> {
-    let place = listener.admit().or_else(|| {
+    let host = turn.host;
+    let place = listener.admit();
+    if place.is_none() && !displace::may_join_backlog(turn, listener, &flow) {
+        turn.drop_packet(DropReason::TcpBacklogFull);
+        return Ok(());
+    }
+    if host.tcp.connections.is_full() && !displace::make_room(turn, &flow) {
+        refuse_full(turn);
+        return Ok(());
+    }
+    // Last: nobody is thrown out of the backlog for a connection that the table refuses.
+    let place = place.or_else(|| {
         displace::make_room_in_backlog(turn, listener, &flow)
             .then(|| listener.admit())
             .flatten()
@@ -253,11 +264,6 @@ fn complete(
         turn.drop_packet(DropReason::TcpBacklogFull);
         return Ok(());
     };
-    let host = turn.host;
-    if host.tcp.connections.is_full() && !displace::make_room(turn, &flow) {
-        refuse_full(turn);
-        return Ok(());
-    }
     let remote = flow.remote().ip();
     let path = host.ip.paths.get(&mut turn.key.ctx(), remote, turn.now);
     let path_mss = mss_for(path.mtu, remote.is_ipv4());
@@ -266,7 +272,7 @@ fn complete(
     let events_before = events.len();
     let mut log = EventLog::new(&host.subscription, flow, events);
     let cx = log.context(turn.now);
-    let (mut tcp, outcome) = Tcp::complete(
+    let (tcp, outcome) = Tcp::complete(
         half,
         path_mss,
         &listener.options.config,
@@ -274,9 +280,6 @@ fn complete(
         cx,
         &host.buffers,
     );
-    if let Some(&algorithm) = listener.congestion.get() {
-        tcp.set_congestion(algorithm);
-    }
     let owner = turn.worker.index as u16;
     let connection = Connection::new(flow, owner, tcp, &listener.options);
     let (connections, ctx) = (&host.tcp.connections, &mut turn.key.ctx());

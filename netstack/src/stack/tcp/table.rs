@@ -226,11 +226,12 @@ impl ConnectionTable {
         sample
     }
 
-    /// Removes a half-open connection of the peer that has most in the flow's shard, if it has much more than the
-    /// peer of `flow`; returns it.
+    /// Removes a half-open connection to `listener` of the peer that has most of them in the flow's shard, if it has
+    /// much more than the peer of `flow`; returns it.
     pub(crate) fn displace_half_open<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
+        listener: &Arc<Listener>,
         flow: &FlowKey,
         rng: &mut Rng,
     ) -> Option<Ended<Arc<Connection>>>
@@ -238,8 +239,9 @@ impl ConnectionTable {
         L: LockBefore<levels::Tables>,
     {
         let flow = self.hashed(flow);
-        self.shard(&flow)
-            .with_write(ctx, |shard, _| shard.displace_half_open(flow.flow(), rng))
+        self.shard(&flow).with_write(ctx, |shard, _| {
+            shard.displace_half_open(listener, flow.flow(), rng)
+        })
     }
 
     /// Removes exactly this connection, not a successor with the same four-tuple.

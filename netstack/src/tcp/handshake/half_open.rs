@@ -151,7 +151,7 @@ impl HalfOpen {
     }
 
     /// Creates a handshake with this sequence number of ours, for tests that need any.
-    #[cfg(all(test, feature = "loom"))]
+    #[cfg(test)]
     pub(crate) fn example(isn: SeqNum) -> Self {
         let open = Open {
             isn,
