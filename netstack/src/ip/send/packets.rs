@@ -39,6 +39,7 @@ struct Fragments {
 impl Packets {
     // Each argument is a part of the datagram; a struct for this private function would only repeat them.
     #[allow(clippy::too_many_arguments)]
+    #[inline]
     pub(super) fn new(
         src: IpAddr,
         dst: IpAddr,

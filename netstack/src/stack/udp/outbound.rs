@@ -57,6 +57,7 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
     }
 }
 
+#[inline]
 fn send_one(
     turn: &mut Turn<'_>,
     (local, remote): (SocketAddr, SocketAddr),
