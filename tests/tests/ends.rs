@@ -110,8 +110,16 @@ async fn wait_for_everything(ours: &Stack, peer: &Stack) -> Waiting {
     wait(
         "writable",
         Box::pin(async move {
-            while timeout(SOON, stream.write(&[0; 65_536])).await.is_ok() {}
-            stream.writable().await
+            // Fills the queue whenever it has room: the stack may end at any time.
+            loop {
+                stream.writable().await?;
+                match stream.try_write(&[0; 65_536]) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return stream.writable().await,
+                }
+                tokio::task::yield_now().await;
+            }
         }),
     );
     let (mut read, write) = next().into_split();
