@@ -13,6 +13,8 @@
 
 use core::time::Duration;
 
+use packet::tcp::UserTimeout;
+
 use super::Tcp;
 use super::context::Context;
 use super::outcome::Readiness;
@@ -58,6 +60,24 @@ impl Tcb {
     /// Lets the next transmission arm the timer anew: the limit changed.
     pub(in crate::tcp) fn restart_user_timer(&mut self) {
         self.timers.user = Instant::FAR_FUTURE;
+    }
+
+    /// Follows the user timeout of the peer, if it may (RFC 5482 section 3.1). The time that has passed since the timer
+    /// was armed counts: options cannot postpone the end of the connection again and again.
+    pub(in crate::tcp) fn on_peer_user_timeout(&mut self, remote: UserTimeout) {
+        let before = self.delivery_limit();
+        let rto = self.rto();
+        self.settings.on_user_timeout(remote, rto);
+        if self.timers.user == Instant::FAR_FUTURE {
+            return;
+        }
+        if let (Some((before, _)), Some((after, bytes))) = (before, self.delivery_limit()) {
+            let later = self.timers.user + after.saturating_sub(before);
+            let sooner =
+                Duration::from_nanos(later.as_nanos()).saturating_sub(before.saturating_sub(after));
+            self.timers.user = Instant::ZERO + sooner;
+            self.deliver_to = self.deliver_to.min(self.flight.una() + bytes);
+        }
     }
 
     /// Handles the end of the time that the peer had.

@@ -91,9 +91,7 @@ impl Tcb {
                 acceptable::update_ts_recent(self, &seg, cx.now());
                 self.count_marks(&seg);
                 if let Some(timeout) = seg.options().user_timeout {
-                    let rto = self.rto();
-                    self.settings.on_user_timeout(timeout, rto);
-                    self.restart_user_timer();
+                    self.on_peer_user_timeout(timeout);
                 }
                 self.on_heard(cx.now());
             }

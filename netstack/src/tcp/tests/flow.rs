@@ -6,6 +6,7 @@ use super::rig::{ACK, FIN, Rig, plain, theirs};
 use crate::base::TcpConfig;
 use crate::tcp::{IcmpError, Readiness, State, TcpError, Unreachable};
 use packet::Payload;
+use packet::tcp::UserTimeout;
 
 // Delayed acknowledgments (RFC 9293 section 3.8.6.3)
 
@@ -581,6 +582,34 @@ fn a_user_timeout_does_not_end_a_connection_that_moves() {
         assert_eq!(peer.live(&mut rig, 15), None);
         let room = 20_000 - rig.tcp.unacked();
         rig.send(room);
+    }
+}
+
+#[test]
+fn rfc5482_options_do_not_postpone_the_end_of_an_orphan() {
+    for (user_timeout_option, values) in
+        [(false, [300, 300]), (true, [300, 300]), (true, [300, 400])]
+    {
+        let mut rig = with_closed_window(TcpConfig {
+            user_timeout_option,
+            orphan_timeout: Duration::from_secs(200),
+            ..plain()
+        });
+        rig.tcp.close_both(rig.now);
+        let mut peer = Miser::new(0);
+        let ended = (0..600).find(|second| {
+            let mut seg = rig.segment(1, 1, ACK, b"");
+            seg.options.user_timeout = Some(UserTimeout {
+                minutes: false,
+                value: values[second % 2],
+            });
+            rig.give(seg);
+            peer.live(&mut rig, 1).is_some()
+        });
+        assert!(
+            ended.is_some_and(|second| second <= 401),
+            "{values:?}: {ended:?}"
+        );
     }
 }
 
