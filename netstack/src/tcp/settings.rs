@@ -23,6 +23,8 @@ pub(super) struct Settings {
     keepalive_interval_millis: u32,
     /// User timeout, in milliseconds; zero: none.
     user_timeout_millis: u32,
+    /// The user timeout that this end wants and tells the peer (ADV_UTO), in milliseconds; zero: none.
+    advertised_millis: u32,
 }
 
 /// Returns a time as milliseconds, at least one; zero stands for none.
@@ -51,6 +53,7 @@ impl Settings {
             keepalive_millis: millis_of(cfg.keepalive_idle),
             keepalive_interval_millis: millis_of(Some(cfg.keepalive_interval)),
             user_timeout_millis: millis_of(cfg.user_timeout),
+            advertised_millis: millis_of(cfg.user_timeout),
         }
     }
 
@@ -78,6 +81,7 @@ impl Settings {
     /// Sets the user timeout that the application wants: the peer's is not followed any more.
     pub(super) fn set_user_timeout(&mut self, timeout: Option<Duration>) {
         self.user_timeout_millis = millis_of(timeout);
+        self.advertised_millis = self.user_timeout_millis;
         self.follows_user_timeout = false;
     }
 
@@ -89,7 +93,7 @@ impl Settings {
             return;
         }
         let least = LEAST_USER_TIMEOUT.max(rto * 2);
-        let mine = self.user_timeout().unwrap_or_default();
+        let mine = time_of(self.advertised_millis).unwrap_or_default();
         let wanted = mine.max(Duration::from_secs(seconds)).max(least);
         self.user_timeout_millis = millis_of(Some(wanted.min(LARGEST_USER_TIMEOUT.max(least))));
     }
@@ -97,7 +101,7 @@ impl Settings {
     /// Returns the option that tells the user timeout, if the peer is told.
     pub(super) fn user_timeout_option(&self) -> Option<UserTimeout> {
         const LARGEST: u64 = 0x7fff;
-        let seconds = self.user_timeout()?.as_secs().max(1);
+        let seconds = time_of(self.advertised_millis)?.as_secs().max(1);
         let minutes = seconds > LARGEST;
         let value = if minutes { seconds / 60 } else { seconds };
         self.tells_user_timeout.then(|| UserTimeout {
@@ -196,6 +200,18 @@ mod tests {
         assert_eq!(after(&cfg, true, 0), None, "reserved (section 3.4)");
         cfg.user_timeout = Some(Duration::from_secs(400));
         assert_eq!(after(&cfg, false, 300), Some(400), "ADV_UTO");
+        let mut settings = Settings::new(&cfg);
+        for (value, expected) in [(30_000, 30_000), (500, 500), (200, 400)] {
+            let remote = UserTimeout {
+                minutes: false,
+                value,
+            };
+            settings.on_user_timeout(remote, Duration::from_secs(1));
+            let followed = settings.user_timeout().map(|timeout| timeout.as_secs());
+            assert_eq!(followed, Some(expected), "the last value counts");
+            let told = settings.user_timeout_option().map(|option| option.value);
+            assert_eq!(told, Some(400), "the peer's value is not told to it");
+        }
         let mut settings = Settings::new(&cfg);
         settings.set_user_timeout(Some(Duration::from_secs(5)));
         let remote = UserTimeout {
