@@ -25,7 +25,9 @@ pub(in crate::tcp) struct Delivered {
 impl Ecn {
     /// Takes the feedback of an acceptable acknowledgment. Returns the number of packets that it says were marked.
     pub(in crate::tcp) fn on_feedback(&mut self, seg: &Segment, delivered: Delivered) -> u32 {
-        if self.marks.contains(Marks::REDUCED) && delivered.una.at_or_after(self.reduced_to) {
+        // A classic receiver echoes until it sees CWR, which leaves with the byte at `reduced_to`: what acknowledges
+        // only the bytes before it still tells of the marks that the window was reduced for.
+        if self.marks.contains(Marks::REDUCED) && delivered.una.after(self.reduced_to) {
             self.marks.remove(Marks::REDUCED);
         }
         let marked = match self.mode {
@@ -205,6 +207,8 @@ mod tests {
         assert_eq!(ecn.on_feedback(&seg, ack(9_999)), 1);
         assert!(!ecn.may_reduce());
         assert_eq!(ecn.on_feedback(&seg, ack(10_000)), 1);
+        assert!(!ecn.may_reduce(), "CWR has not arrived");
+        assert_eq!(ecn.on_feedback(&seg, ack(10_001)), 1);
         assert!(ecn.may_reduce());
         assert_eq!(ecn.flags_out(false, true), TcpFlags::CWR);
         assert!(ecn.flags_out(false, true).is_empty(), "once");

@@ -119,6 +119,23 @@ fn rfc3168_6_1_2_a_mark_reduces_the_window_once_a_round_trip_and_is_confirmed_on
 }
 
 #[test]
+fn rfc3168_6_1_2_a_receiver_that_echoes_until_cwr_arrives_reduces_the_window_once() {
+    let mut rig = classic();
+    rig.max_payload = 1_000;
+    rig.send(10_000);
+    assert_eq!(rig.payloads().len(), 10);
+    // The first segment was marked: each ACK of the flight echoes that.
+    for segment in 1..=10 {
+        rig.recv(1, 1_000 * segment + 1, ACK | ECE, b"");
+    }
+    assert_eq!(rig.tcp.info().cwnd, 8_500);
+    rig.send(1_000);
+    assert!(rig.out()[0].flags.contains(CWR));
+    rig.recv(1, 11_001, ACK, b"");
+    assert!(rig.tcp.info().cwnd >= 8_500);
+}
+
+#[test]
 fn rfc8511_4_reno_keeps_four_fifths() {
     let mut rig = classic();
     rig.tcp.set_congestion(Algorithm::NEW_RENO);
