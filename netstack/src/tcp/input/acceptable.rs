@@ -14,7 +14,7 @@ use crate::tcp::outcome::TcpError;
 use crate::tcp::phase::Phase;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tcb::Tcb;
+use crate::tcp::tcb::{Flags, Tcb};
 
 /// A timestamp older than this says nothing: the peer's clock may have wrapped (RFC 7323 section
 /// 5.5).
@@ -120,18 +120,30 @@ pub(in crate::tcp) fn check(tcb: &mut Tcb, seg: &Segment, now: Instant) -> Accep
             _ => Acceptability::Reset(TcpError::Reset),
         },
         Verdict::Discard(reason, reply) => {
-            if seg.has(TcpFlags::SYN | TcpFlags::ACK) {
-                tcb.ecn.acknowledge_syn_ack(seg);
-            }
             match reply {
                 Reply::None => {}
                 Reply::Paws => acknowledge(tcb, seg, now),
                 Reply::OutOfWindow => on_out_of_window(tcb, seg, now),
                 Reply::Challenge => challenge(tcb, now),
             }
+            if repeats_syn_ack(tcb, seg) && tcb.ack.is_due() {
+                tcb.ecn.acknowledge_syn_ack(seg);
+            }
             Acceptability::Discard(reason)
         }
     }
+}
+
+/// Returns true if `seg` is the SYN-ACK of the handshake again: our ACK of it was lost, and nothing has been exchanged
+/// since. Any other one may be forged, and must not decide about feedback (RFC 9768 section 3.1.5).
+fn repeats_syn_ack(tcb: &Tcb, seg: &Segment) -> bool {
+    let received_nothing = tcb.stats.bytes_in == 0
+        && tcb.assembler.is_none()
+        && !tcb.flags.contains(Flags::FIN_RECEIVED);
+    seg.has(TcpFlags::SYN | TcpFlags::ACK)
+        && received_nothing
+        && seg.seq() + 1 == tcb.window.nxt
+        && seg.ack() == tcb.flight.una()
 }
 
 /// Updates TS.Recent, which follows the segment that the next acknowledgment will answer (RFC 7323

@@ -212,6 +212,45 @@ fn rfc9768_3_2_2_1_the_syn_ack_is_acknowledged_with_its_codepoint() {
 }
 
 #[test]
+fn rfc9768_3_1_5_a_forged_syn_ack_does_not_change_the_feedback() {
+    let syn_ack = |seq, ack| SegmentParts {
+        seq,
+        ack,
+        flags: SYN | ACK | CWR,
+        ecn: CE,
+        ..syn()
+    };
+    let fed_back = |seq: u32, ack: u32, heard: bool| {
+        let mut rig = accurate();
+        if heard {
+            rig.recv(1, 1, ACK, &[7; 1_000]);
+            rig.out();
+        }
+        rig.give(syn_ack(super::rig::theirs(seq), super::rig::ours(ack)));
+        let out = rig.out();
+        assert_eq!(out.len(), 1, "a challenge ACK");
+        out[0].flags.intersection(ECN)
+    };
+    let counter = AE | ECE;
+    assert_eq!(fed_back(500, 1, false), counter, "in the window");
+    assert_eq!(fed_back(u32::MAX / 2, 1, false), counter, "out of it");
+    assert_eq!(fed_back(0, 77, false), counter, "another ACK");
+    assert_eq!(fed_back(0, 1, true), counter, "the stream has begun");
+    assert_eq!(fed_back(1_000, 1, true), counter);
+    assert_eq!(fed_back(0, 1, false), AE | CWR, "the SYN-ACK again");
+    // Without a reply nothing is kept for the next segment.
+    let mut rig = accurate();
+    for _ in 0..8 {
+        rig.give(syn_ack(super::rig::theirs(500), super::rig::ours(1)));
+        assert_eq!(rig.out().len(), 1);
+    }
+    rig.give(syn_ack(super::rig::theirs(0), super::rig::ours(1)));
+    assert!(rig.out().is_empty());
+    rig.recv(1, 1, ACK, &[7; 3_000]);
+    assert_eq!(rig.out()[0].flags.intersection(ECN), counter);
+}
+
+#[test]
 fn data_that_waits_follows_the_bare_ack_of_the_syn_ack() {
     let mut rig = Rig::syn_sent(cfg());
     let syn_ack = SegmentParts {
