@@ -1,4 +1,4 @@
-//! What is remembered of a path when a connection ends, for the next one to the same host (RFC 9040).
+//! Remembers the measurements of a path for later connections (RFC 9040).
 //!
 //! * **Define.** [`PathMetrics`] are the round trip, the slow start threshold and the reordering that a connection
 //!   found. They are hints: a wrong one costs a few round trips.
@@ -37,8 +37,26 @@ pub struct PathMetrics {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     destination: IpAddr,
-    metrics: PathMetrics,
+    srtt: Duration,
     noted_at: Instant,
+    /// The threshold, and when a connection found it.
+    ssthresh: Option<(u32, Instant)>,
+    /// When a connection last saw reordering.
+    reordered_at: Option<Instant>,
+}
+
+impl Entry {
+    /// Returns what is recent enough to be believed.
+    fn metrics(&self, now: Instant) -> Option<PathMetrics> {
+        let is_recent = |at: Instant| at + AGE > now;
+        is_recent(self.noted_at).then(|| PathMetrics {
+            srtt: self.srtt,
+            ssthresh: (self.ssthresh)
+                .filter(|(_, at)| is_recent(*at))
+                .map(|(ssthresh, _)| ssthresh),
+            reorders: self.reordered_at.is_some_and(is_recent),
+        })
+    }
 }
 
 /// The metrics of a bounded number of destinations.
@@ -77,11 +95,12 @@ impl MetricsCache {
         let set = self.entries.get(self.set_of(destination))?;
         set.iter()
             .flatten()
-            .find(|e| e.destination == destination && e.noted_at + AGE > now)
-            .map(|e| e.metrics)
+            .find(|e| e.destination == destination)?
+            .metrics(now)
     }
 
-    /// Notes what a connection to `destination` found, which ended at `now`.
+    /// Notes what a connection to `destination` found, which ended at `now`. A threshold or reordering that an earlier
+    /// connection found stays, and ages, if this one found none.
     pub fn note(&mut self, destination: IpAddr, metrics: PathMetrics, now: Instant) {
         if self.entries.is_empty() {
             self.entries.resize(SETS * WAYS, None);
@@ -97,10 +116,15 @@ impl MetricsCache {
             Some(e) => (2, e.noted_at),
         });
         if let Some(place) = place {
+            let earlier = place.filter(|e| e.destination == destination);
+            let found = metrics.ssthresh.map(|ssthresh| (ssthresh, now));
             *place = Some(Entry {
                 destination,
-                metrics,
+                srtt: metrics.srtt,
                 noted_at: now,
+                ssthresh: found.or(earlier.and_then(|e| e.ssthresh)),
+                reordered_at: (metrics.reorders.then_some(now))
+                    .or(earlier.and_then(|e| e.reordered_at)),
             });
         }
     }
@@ -127,21 +151,25 @@ impl Tcp {
             tcb.rtt.sample(metrics.srtt);
         }
         if let Some(ssthresh) = metrics.ssthresh {
-            tcb.cc.expect_ssthresh(ssthresh);
+            tcb.cc
+                .expect_ssthresh(ssthresh.max(2 * u32::from(tcb.agreed.mss)));
+            tcb.hinted_ssthresh = tcb.cc.ssthresh();
         }
         if metrics.reorders {
             tcb.flight.expect_reordering();
         }
     }
 
-    /// Returns what the connection found out about its path, if it sent enough to tell.
+    /// Returns what the connection found out about its path, if it sent enough to tell. What it adopted is not among
+    /// that: a hint that every connection passed on would never expire.
     pub fn path_metrics(&self) -> Option<PathMetrics> {
         let tcb = self.tcb()?;
         let srtt = tcb.rtt.srtt()?;
         (tcb.stats.bytes_out > 0).then(|| PathMetrics {
             srtt,
-            ssthresh: tcb.cc.found_ssthresh(),
-            reorders: !tcb.flight.reordering().counts(),
+            ssthresh: (tcb.cc.found_ssthresh())
+                .filter(|_| tcb.cc.ssthresh() != tcb.hinted_ssthresh),
+            reorders: tcb.flight.reordering().is_seen(),
         })
     }
 }
@@ -174,6 +202,28 @@ mod tests {
         assert_eq!(cache.get(address(2), at(699)), Some(metrics(20)));
         assert_eq!(cache.get(address(2), at(700)), None);
         assert_eq!(cache.get(address(3), at(100)), None);
+    }
+
+    #[test]
+    fn what_one_connection_found_outlives_others_that_found_nothing_and_expires_nevertheless() {
+        let at = |secs: u64| Instant::from_millis(1_000 * secs);
+        let mut cache = MetricsCache::new(7);
+        let found = PathMetrics {
+            reorders: true,
+            ..metrics(10)
+        };
+        let nothing = PathMetrics {
+            ssthresh: None,
+            ..metrics(20)
+        };
+        cache.note(address(1), found, at(0));
+        for n in 1..6 {
+            cache.note(address(1), nothing, at(100 * n));
+            let known = cache.get(address(1), at(100 * n)).expect("an entry");
+            assert_eq!((known.ssthresh, known.reorders), (found.ssthresh, true));
+            assert_eq!(known.srtt, nothing.srtt);
+        }
+        assert_eq!(cache.get(address(1), at(600)), Some(nothing));
     }
 
     #[test]

@@ -22,13 +22,23 @@ const PERSIST: u8 = 16;
 /// Reordering window when no round trip was measured.
 const DEFAULT_WINDOW: Duration = Duration::from_millis(250);
 
+/// The reason for taking the path for one that reorders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Evidence {
+    /// There is none.
+    None,
+    /// An earlier connection saw it.
+    Hint,
+    /// A segment that was sent once arrived after one that was sent later.
+    Seen,
+}
+
 /// The reordering that the path has shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reordering {
     /// Segments after one that make it lost.
     segments: u8,
-    /// A segment that was sent once arrived after one that was sent later.
-    seen: bool,
+    evidence: Evidence,
     /// The window in quarters of the least round-trip time.
     quarters: u8,
     /// Recoveries that keep a window of more than one quarter.
@@ -41,7 +51,7 @@ impl Default for Reordering {
     fn default() -> Self {
         Self {
             segments: DUP_THRESH,
-            seen: false,
+            evidence: Evidence::None,
             quarters: 1,
             persist: PERSIST,
             dsack_round: None,
@@ -59,7 +69,19 @@ impl Reordering {
 
     /// Returns true if counts are evidence.
     pub(super) fn counts(self) -> bool {
-        !self.seen
+        self.evidence == Evidence::None
+    }
+
+    /// Returns true if this connection saw reordering itself.
+    pub(super) fn is_seen(self) -> bool {
+        self.evidence == Evidence::Seen
+    }
+
+    /// Notes that an earlier connection saw reordering on this path.
+    pub(super) fn expect(&mut self) {
+        if self.evidence == Evidence::None {
+            self.evidence = Evidence::Hint;
+        }
     }
 
     /// Returns the reordering window (RFC 8985 section 6.2 step 4). `eager`: in a recovery, or enough
@@ -70,7 +92,7 @@ impl Reordering {
         min_rtt: Option<Duration>,
         srtt: Option<Duration>,
     ) -> Duration {
-        if !self.seen && eager {
+        if self.counts() && eager {
             return Duration::ZERO;
         }
         let (Some(least), Some(mean)) = (min_rtt.or(srtt), srtt.or(min_rtt)) else {
@@ -81,7 +103,7 @@ impl Reordering {
 
     /// Notes that a segment that was sent once arrived after one that was sent later.
     pub(super) fn on_reordered(&mut self) {
-        self.seen = true;
+        self.evidence = Evidence::Seen;
     }
 
     /// Notes that the peer reported a duplicate of a retransmission (RFC 2883) with `una..nxt` in flight:

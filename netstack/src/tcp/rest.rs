@@ -71,6 +71,7 @@ pub(super) struct Resting {
     /// The keepalive timer.
     pub(super) life: Instant,
     pub(super) stats: Stats,
+    hinted_ssthresh: u32,
 }
 
 impl Resting {
@@ -116,6 +117,7 @@ impl Resting {
             account: _,
             awake_since: _,
             wants_path_metrics: _,
+            hinted_ssthresh,
         } = tcb;
         Self {
             cfg,
@@ -139,6 +141,7 @@ impl Resting {
             ts_recent_at_secs: (ts_recent_at.as_millis() / 1_000) as u32,
             life: timers.life,
             stats,
+            hinted_ssthresh,
         }
     }
 
@@ -172,6 +175,7 @@ impl Resting {
             account: Account::default(),
             awake_since: None,
             wants_path_metrics: false,
+            hinted_ssthresh: self.hinted_ssthresh,
             cfg: self.cfg,
             settings: self.settings,
             agreed: self.agreed,

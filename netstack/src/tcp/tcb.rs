@@ -146,6 +146,8 @@ pub(super) struct Tcb {
     pub(super) awake_since: Option<Instant>,
     /// It has sent nothing yet, and may adopt what is known of the path.
     pub(super) wants_path_metrics: bool,
+    /// The slow start threshold that was adopted from an earlier connection, in bytes; zero: none.
+    pub(super) hinted_ssthresh: u32,
 }
 
 /// Returns the initial congestion window (RFC 6928; one segment if a SYN was lost, RFC 5681).
@@ -253,6 +255,7 @@ impl Tcb {
             account: Account::default(),
             awake_since: None,
             wants_path_metrics: true,
+            hinted_ssthresh: 0,
             cfg,
         };
         tcb.arm_keepalive(now);

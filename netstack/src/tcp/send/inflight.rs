@@ -162,7 +162,7 @@ impl Inflight {
 
     /// Notes that an earlier connection saw reordering on this path.
     pub(crate) fn expect_reordering(&mut self) {
-        self.reorder.on_reordered();
+        self.reorder.expect();
     }
 
     /// Creates the state after a rest, with nothing in flight.

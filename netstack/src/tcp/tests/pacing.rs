@@ -168,8 +168,17 @@ fn rfc9040_a_connection_begins_with_what_the_last_one_found() {
 
     let mut second = Rig::established(with_sack());
     assert!(second.tcp.wants_path_metrics());
-    second.tcp.adopt_path_metrics(Some(found));
+    second.tcp.adopt_path_metrics(Some(crate::tcp::PathMetrics {
+        reorders: true,
+        ..found
+    }));
     assert_eq!(second.tcp.info().ssthresh, ssthresh);
+    // The hint is no finding: it would never expire.
+    second.send(1_000);
+    second.out();
+    second.recv(1, 1_001, ACK, b"");
+    let passed_on = second.tcp.path_metrics().expect("metrics");
+    assert_eq!((passed_on.ssthresh, passed_on.reorders), (None, false));
     // Once is enough, and what is below the initial window is no news.
     second.tcp.adopt_path_metrics(None);
     assert!(!second.tcp.wants_path_metrics());
