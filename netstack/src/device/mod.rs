@@ -108,6 +108,12 @@ pub trait Device: Send + 'static {
 
     /// Returns the handle that ends a `park`, the same one from each call.
     fn unparker(&self) -> Arc<dyn Unpark>;
+
+    /// Returns the virtual time at which the next packet arrives, if this is known, for a simulation that moves its clock
+    /// to that time. By default it is not: packets are there or come from another device of the simulation.
+    fn next_delivery(&self) -> Option<Instant> {
+        None
+    }
 }
 
 impl Device for Box<dyn Device> {
@@ -140,5 +146,9 @@ impl Device for Box<dyn Device> {
 
     fn unparker(&self) -> Arc<dyn Unpark> {
         (**self).unparker()
+    }
+
+    fn next_delivery(&self) -> Option<Instant> {
+        (**self).next_delivery()
     }
 }

@@ -91,16 +91,6 @@ pub fn pair(config: &LinkConfig) -> (LinkDevice, LinkDevice) {
 }
 
 impl LinkDevice {
-    /// Returns when the next packet arrives at this end, or `None` if no packet is in flight. Returns the
-    /// latest time that a call has passed in if a packet waits to be moved to the wire.
-    pub fn next_delivery(&self) -> Option<Instant> {
-        let waiting = (!self.inbox.frames.is_empty()).then_some(self.now);
-        [waiting, self.wire.next_delivery()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
     /// Returns the statistics of packets sent to this end.
     pub fn stats(&self) -> WireStats {
         self.wire.stats()
@@ -174,5 +164,15 @@ impl Device for LinkDevice {
 
     fn unparker(&self) -> Arc<dyn Unpark> {
         Arc::clone(&self.inbox) as Arc<dyn Unpark>
+    }
+
+    /// Returns when the next packet arrives at this end, or `None` if no packet is in flight. Returns the
+    /// latest time that a call has passed in if a packet waits to be moved to the wire.
+    fn next_delivery(&self) -> Option<Instant> {
+        let waiting = (!self.inbox.frames.is_empty()).then_some(self.now);
+        [waiting, self.wire.next_delivery()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -378,7 +379,15 @@ impl<D: Device> Device for Tap<D> {
         self.device.park(timeout)
     }
 
+    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.device.poll_park(cx)
+    }
+
     fn unparker(&self) -> Arc<dyn Unpark> {
         self.device.unparker()
+    }
+
+    fn next_delivery(&self) -> Option<Instant> {
+        self.device.next_delivery()
     }
 }

@@ -196,3 +196,23 @@ fn a_writer_that_hangs_costs_packets_of_the_capture_only() {
         assert!(report.missed >= 50 - 6 - 1 - 7, "{report:?}");
     }
 }
+
+#[test]
+fn a_captured_device_is_waited_for_as_the_device_itself() {
+    use crate::device::channel::{ChannelConfig, channel};
+    use std::task::{Context, Poll, Waker};
+
+    let (device, mut pipe) = channel(ChannelConfig::default());
+    let (out, _written) = file();
+    let capture = Capture::start(out, CaptureConfig::default()).expect("start");
+    let mut tap = capture.tap(device);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(tap.poll_park(&mut cx), Poll::Pending));
+    pipe.try_send(vec![0x45; 20]).expect("room");
+    assert!(matches!(tap.poll_park(&mut cx), Poll::Ready(Ok(()))));
+
+    let (mut a, b) = pair(&LinkConfig::default());
+    send(&mut a, b"any bytes", &Counters::new());
+    let tap = capture.tap(b);
+    assert_eq!(Device::next_delivery(&tap), Some(Instant::ZERO));
+}
