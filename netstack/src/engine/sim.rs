@@ -1,19 +1,19 @@
-//! Virtual time: several stacks on in-memory links, turned by one thread, with the same code as on the
-//! machine's clock.
+//! Virtual time: several stacks, turned by one thread, with the same code as on the machine's clock.
 //!
 //! A step turns every worker until none has anything left to do at this instant, then moves the time
 //! to the next packet or timer. With seeded links and stacks, a run repeats exactly.
 //!
-//! See `tests/tests/simulation.rs` for a test that runs stacks on virtual time.
+//! See `netstack/examples/virtual_time.rs` for a program that tests its own protocol under loss.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::worker::Worker;
 use crate::base::Instant;
-use crate::device::memory::LinkDevice;
+use crate::device::Device;
 use crate::stack::Host;
-use crate::stack::task::TaskFuture;
 
 /// Turns at one instant before a simulation calls it a livelock.
 const TURNS_PER_INSTANT: usize = 1_000_000;
@@ -21,7 +21,12 @@ const TURNS_PER_INSTANT: usize = 1_000_000;
 /// Stacks on virtual time.
 pub struct Simulation {
     now: Instant,
-    workers: Vec<Worker<LinkDevice>>,
+    workers: Vec<Worker<dyn Device>>,
+    /// Tasks of [`Simulation::spawn`] that have not ended.
+    unfinished: Arc<AtomicUsize>,
+    /// The places without a worker for which a task was spawned.
+    misplaced: Vec<usize>,
+    contains_panics: bool,
     #[cfg(any(test, feature = "invariants"))]
     hosts: Vec<Arc<Host>>,
 }
@@ -29,10 +34,19 @@ pub struct Simulation {
 /// The result of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// The time moved.
+    /// The time moved, and more packets or timers are to come.
     Moved,
-    /// The simulation is quiet: no packet and no timer is left.
+    /// No packet and no timer is left: nothing more will happen by itself, whatever tasks still wait for.
     Quiet,
+}
+
+/// A task that is counted until it ends.
+struct Unfinished(Arc<AtomicUsize>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Simulation {
@@ -41,6 +55,9 @@ impl Simulation {
         Self {
             now: start,
             workers: Vec::new(),
+            unfinished: Arc::default(),
+            misplaced: Vec::new(),
+            contains_panics: false,
             #[cfg(any(test, feature = "invariants"))]
             hosts: Vec::new(),
         }
@@ -51,9 +68,14 @@ impl Simulation {
         self.now
     }
 
-    /// Adds worker number `index` of a stack on its end of a link; returns its place here.
-    pub fn add(&mut self, host: &Arc<Host>, index: usize, device: LinkDevice) -> usize {
-        let worker = Worker::new(Arc::clone(host), index, Box::new(device), self.now);
+    /// Adds worker number `index` of a stack on a device of its own; returns its place here.
+    ///
+    /// The device may be of any kind: an end of a link of [`memory`](crate::device::memory), a packet channel whose
+    /// pipe the program serves between two steps, or one of the program's with its own
+    /// [`next_delivery`](Device::next_delivery).
+    pub fn add(&mut self, host: &Arc<Host>, index: usize, device: impl Device) -> usize {
+        let device: Box<dyn Device> = Box::new(device);
+        let worker = Worker::new(Arc::clone(host), index, device, self.now);
         self.workers.push(worker);
         #[cfg(any(test, feature = "invariants"))]
         if index == 0 {
@@ -62,21 +84,36 @@ impl Simulation {
         self.workers.len() - 1
     }
 
-    /// Starts a task on the worker at `place`.
-    pub fn spawn(&mut self, place: usize, future: TaskFuture) {
-        if let Some(worker) = self.workers.get_mut(place) {
-            worker.spawn(future);
-        }
+    /// Starts a task on the worker at `place`, for which [`Simulation::run`] waits. The next step fails if there is no
+    /// such worker.
+    ///
+    /// A task that serves for ever is started by [`Stack::spawn_on`](crate::net::Stack::spawn_on).
+    pub fn spawn(&mut self, place: usize, future: impl Future<Output = ()> + Send + 'static) {
+        let Some(worker) = self.workers.get_mut(place) else {
+            self.misplaced.push(place);
+            return;
+        };
+        self.unfinished.fetch_add(1, Ordering::Relaxed);
+        let unfinished = Unfinished(Arc::clone(&self.unfinished));
+        worker.spawn(Box::pin(async move {
+            let _unfinished = unfinished;
+            future.await;
+        }));
     }
 
-    /// Returns the number of tasks on the worker at `place`.
+    /// Returns the number of tasks of [`Simulation::spawn`] that have not ended.
+    pub fn unfinished(&self) -> usize {
+        self.unfinished.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of tasks on the worker at `place`, services included.
     pub fn tasks(&self, place: usize) -> usize {
         self.workers.get(place).map_or(0, Worker::tasks)
     }
 
-    /// Returns the device of the worker at `place`.
-    pub fn device(&mut self, place: usize) -> Option<&mut LinkDevice> {
-        self.workers.get_mut(place).map(Worker::device)
+    /// Lets the simulation go on when a task panics, as a worker thread does. By default it fails.
+    pub fn contain_panics(&mut self) {
+        self.contains_panics = true;
     }
 
     /// Exchanges the devices of the workers at two places: each receives the other's packets from now
@@ -87,48 +124,78 @@ impl Simulation {
         }
     }
 
-    /// Does everything that can be done now, then moves to the next event, but not beyond `limit`.
+    /// Does everything that can be done now, then moves to the next event, but not beyond `limit`. If there was
+    /// nothing to do and there is no event, moves to `limit`.
     ///
     /// # Errors
-    /// A device failed, or the stacks never came to rest at one instant.
+    /// A device failed, a task panicked or has no worker, or the stacks never came to rest at one instant.
     pub fn step(&mut self, limit: Instant) -> io::Result<Step> {
-        let mut next;
-        let mut turns = 0;
-        loop {
-            let mut busy = false;
-            next = None;
-            for worker in &mut self.workers {
-                let turn = worker.turn(self.now)?;
-                busy |= turn.busy;
-                let deadline = [turn.next_timer, worker.device().next_delivery()];
-                next = deadline.into_iter().flatten().chain(next).min();
+        if let Some(place) = self.misplaced.pop() {
+            let workers = self.workers.len();
+            return Err(io::Error::other(format!(
+                "a task was spawned at place {place}, but there are {workers} workers"
+            )));
+        }
+        let (did_something, next) = self.do_everything()?;
+        #[cfg(any(test, feature = "invariants"))]
+        self.check_at_rest();
+        match next {
+            Some(next) => self.advance(next.min(limit)),
+            None if !did_something => self.advance(limit),
+            None => {}
+        }
+        Ok(next.map_or(Step::Quiet, |_| Step::Moved))
+    }
+
+    /// Turns the workers until nothing is left to do at this instant. Returns whether anything was done, and the time
+    /// of the next event.
+    fn do_everything(&mut self) -> io::Result<(bool, Option<Instant>)> {
+        let mut did_something = false;
+        for _ in 0..TURNS_PER_INSTANT {
+            let (mut busy, mut next) = (false, None);
+            for place in 0..self.workers.len() {
+                let (turned, event) = self.turn(place)?;
+                busy |= turned;
+                next = event.into_iter().chain(next).min();
             }
+            did_something |= busy;
             if !busy && next.is_none_or(|next| next > self.now) {
-                break;
-            }
-            turns += 1;
-            if turns > TURNS_PER_INSTANT {
-                return Err(io::Error::other(format!(
-                    "the stacks do not come to rest at {:?}",
-                    self.now
-                )));
+                return Ok((did_something, next));
             }
             if !busy {
                 // A timer of this instant that lies within the wheel's current tick.
                 self.now = self.now + crate::base::time::Duration::from_nanos(1);
             }
         }
-        #[cfg(any(test, feature = "invariants"))]
-        self.check_at_rest();
-        match next {
-            Some(next) => {
-                self.now = next.min(limit).max(self.now);
-                for worker in &self.workers {
-                    worker.advance(self.now);
-                }
-                Ok(Step::Moved)
+        Err(io::Error::other(format!(
+            "the stacks do not come to rest at {:?}",
+            self.now
+        )))
+    }
+
+    /// Turns one worker. Returns whether it did anything, and the time of its next event.
+    fn turn(&mut self, place: usize) -> io::Result<(bool, Option<Instant>)> {
+        let Some(worker) = self.workers.get_mut(place) else {
+            return Ok((false, None));
+        };
+        let turn = worker.turn(self.now)?;
+        match worker.take_panic() {
+            Some(message) if !self.contains_panics => {
+                let now = self.now;
+                return Err(io::Error::other(format!(
+                    "a task at place {place} panicked at {now:?}: {message}"
+                )));
             }
-            None => Ok(Step::Quiet),
+            _ => {}
+        }
+        let events = [turn.next_timer, worker.next_delivery()];
+        Ok((turn.busy, events.into_iter().flatten().min()))
+    }
+
+    fn advance(&mut self, to: Instant) {
+        self.now = self.now.max(to);
+        for worker in &self.workers {
+            worker.advance(self.now);
         }
     }
 
@@ -143,7 +210,7 @@ impl Simulation {
         }
     }
 
-    /// Steps until `done`, until nothing will happen any more, or until `limit`. True if `done`.
+    /// Steps until `done`, or until `limit`. True if `done`.
     ///
     /// # Errors
     /// As [`Simulation::step`].
@@ -159,9 +226,22 @@ impl Simulation {
             if self.now >= limit {
                 return Ok(false);
             }
-            if self.step(limit)? == Step::Quiet {
-                return Ok(done(self));
-            }
+            self.step(limit)?;
         }
+    }
+
+    /// Steps until every task of [`Simulation::spawn`] has ended.
+    ///
+    /// # Errors
+    /// As [`Simulation::step`], or tasks are left at `limit`.
+    pub fn run(&mut self, limit: Instant) -> io::Result<()> {
+        if self.run_until(limit, |sim| sim.unfinished() == 0)? {
+            return Ok(());
+        }
+        let left = self.unfinished();
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("{left} tasks have not ended at {limit:?}"),
+        ))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use crate::stack::contain::contain;
+use crate::stack::contain::{catch, contain};
 use crate::stack::mailbox::Mailbox;
 use crate::stack::task::{TaskFuture, declare_own};
 
@@ -41,6 +41,8 @@ pub(super) struct Tasks {
     slots: Vec<Slot>,
     free: Vec<u32>,
     mailbox: Arc<Mailbox>,
+    /// The message of the latest panic of a task.
+    panicked: Option<String>,
 }
 
 impl Tasks {
@@ -49,6 +51,7 @@ impl Tasks {
             slots: Vec::new(),
             free: Vec::new(),
             mailbox,
+            panicked: None,
         }
     }
 
@@ -83,6 +86,11 @@ impl Tasks {
         id
     }
 
+    /// Returns the message of the latest panic of a task, once.
+    pub(super) fn take_panic(&mut self) -> Option<String> {
+        self.panicked.take()
+    }
+
     /// Drops every task.
     pub(super) fn clear(&mut self) {
         for slot in &mut self.slots {
@@ -101,10 +109,11 @@ impl Tasks {
             return;
         };
         let waker = &slot.waker;
-        let poll = contain("a task", || {
+        let poll = catch("a task", || {
             future.as_mut().poll(&mut Context::from_waker(waker))
         });
-        if !matches!(poll, Some(std::task::Poll::Pending)) {
+        if !matches!(poll, Ok(std::task::Poll::Pending)) {
+            self.panicked = poll.err().or(self.panicked.take());
             let ended = slot.future.take();
             self.free.push(id);
             // Its destructor may call into the stack: run it when the slot is consistent again.

@@ -95,6 +95,11 @@ impl<D: Device + ?Sized> Worker<D> {
         &mut self.device
     }
 
+    /// Returns the virtual time at which the device has its next packet, if it knows.
+    pub(super) fn next_delivery(&self) -> Option<Instant> {
+        self.device.next_delivery()
+    }
+
     /// Exchanges the devices of two workers, as when the kernel steers flows to other queues.
     pub fn swap_devices(&mut self, other: &mut Self) {
         std::mem::swap(&mut self.device, &mut other.device);
@@ -103,6 +108,11 @@ impl<D: Device + ?Sized> Worker<D> {
     /// Returns the number of tasks that run here.
     pub fn tasks(&self) -> usize {
         self.tasks.len()
+    }
+
+    /// Returns the message of the latest panic of a task, once.
+    pub(super) fn take_panic(&mut self) -> Option<String> {
+        self.tasks.take_panic()
     }
 
     /// Starts a task on this worker.
@@ -252,14 +262,16 @@ impl<D: Device + ?Sized> Worker<D> {
         host.ending.reason().cloned().unwrap_or(reason)
     }
 
-    /// Returns the earliest deadline of this worker's connections, handshakes and memory rounds, and of the
-    /// stack's reassembly.
+    /// Returns the earliest deadline of this worker's connections, handshakes, memory rounds and sleeping tasks, and of
+    /// the stack's reassembly.
     fn next_deadline(&self) -> Option<Instant> {
         let connections = self.wheel.next_deadline();
         let fragments = self.host.ip.reassembly.deadline();
         let round = budget::rounds::deadline(&self.state);
         let handshakes = self.state.alarms.next();
-        earlier(earlier(connections, fragments), earlier(handshakes, round))
+        let tasks = self.host.workers[self.state.index].sleepers.earliest();
+        let packets = earlier(earlier(connections, fragments), handshakes);
+        earlier(packets, earlier(round, tasks))
     }
 
     /// Returns the context of this turn.
@@ -324,6 +336,8 @@ impl<D: Device + ?Sized> Worker<D> {
                 Some(Message::Drive(connection)) => work.tasks.connections.push(connection),
                 Some(Message::Task(id)) => work.tasks.ready.push(id),
                 Some(Message::Spawn(future)) => work.spawn.push(future),
+                // The next deadline is computed at the end of each turn.
+                Some(Message::Sleeper) => {}
                 Some(Message::Decided(decision)) => decided.push(*decision),
                 Some(Message::Stop) => self.stopping = true,
                 None => break,
@@ -352,6 +366,9 @@ impl<D: Device + ?Sized> Worker<D> {
     }
 
     fn fire_timers(&mut self, key: &mut Key<StackLocks>, now: Instant) -> bool {
+        let sleepers = &self.host.workers[self.state.index].sleepers;
+        let wakers = &mut self.state.work.wakers;
+        sleepers.wake_due(&mut key.ctx(), now, WORK_BATCH, wakers);
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         let mut busy = ip::inbound::on_reassembly_timeout(&mut turn);
         busy |= tcp::timers::on_alarms(&mut turn, WORK_BATCH);

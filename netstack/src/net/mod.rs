@@ -25,6 +25,7 @@ mod tcp_listener;
 mod tcp_options;
 mod tcp_socket;
 mod tcp_stream;
+pub mod time;
 mod udp_listener;
 mod udp_options;
 mod udp_ready;

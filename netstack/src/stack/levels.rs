@@ -39,6 +39,8 @@ lockorder::lock_order! {
     level Ending;
     /// The subscriber of the stack.
     level Subscription;
+    /// The tasks that sleep by one worker's timers.
+    level Sleepers;
 
     StackLocks => Threads;
     StackLocks => Connection => AcceptQueue;
@@ -52,4 +54,5 @@ lockorder::lock_order! {
     StackLocks => IcmpLimiter;
     StackLocks => Ending;
     StackLocks => Subscription;
+    StackLocks => Sleepers;
 }

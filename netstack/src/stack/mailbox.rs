@@ -33,6 +33,8 @@ pub enum Message {
     Task(u32),
     /// Start a task.
     Spawn(TaskFuture),
+    /// Look at the timers: another thread has made a task sleep until an earlier time.
+    Sleeper,
     /// Do what the program decided about a SYN.
     // A box keeps the messages of every packet short.
     Decided(Box<(Asked, Decision)>),

@@ -29,6 +29,7 @@
 //! | `worklist`, `task` | the work of the worker on this thread |
 //! | `contain` | panics of the program's code: caught and counted |
 //! | `waiters` | the tasks that wait for a socket |
+//! | `sleepers`, `sleep` | the tasks that sleep |
 //! | `foreign` | values of the program: dropped, cloned and called with nothing locked |
 //!
 //! No file imports one that imports it: a test reads the sources and fails on a circle.
@@ -52,6 +53,8 @@ pub mod mailbox;
 mod models;
 mod ports;
 pub(crate) mod shutdown;
+pub(crate) mod sleep;
+mod sleepers;
 pub mod task;
 pub mod tcp;
 pub mod turn;

@@ -35,6 +35,7 @@ pub(crate) fn end(host: &Host, reason: EndReason) {
     control::end_all(host, &mut wakers);
     app::wake_all(host, &mut wakers);
     host.workers.take_senders(&mut wakers);
+    host.workers.take_sleepers(&mut wakers);
     host.ending.take_waiting(&mut wakers);
     wake_all(wakers);
     host.workers.count_panics();

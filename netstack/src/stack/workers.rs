@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use super::contain::take_caught;
+use super::foreign::locked;
 use super::mailbox::{Mailbox, Message};
+use super::sleepers::Sleepers;
 use super::tcp::connection::Connection;
 use super::worklist;
 use crate::base::Counters;
@@ -20,6 +22,8 @@ pub struct WorkerHandle {
     pub mailbox: Arc<Mailbox>,
     /// Its counters.
     pub counters: Arc<Counters>,
+    /// The tasks that sleep by its timers.
+    pub(crate) sleepers: Sleepers,
 }
 
 /// The workers of a stack: at least one.
@@ -43,6 +47,7 @@ impl Workers {
         let worker = |_| WorkerHandle {
             mailbox: Arc::new(Mailbox::new()),
             counters: Arc::new(Counters::new()),
+            sleepers: Sleepers::default(),
         };
         Self {
             handles: (0..count.max(1)).map(worker).collect(),
@@ -74,6 +79,13 @@ impl Workers {
     pub(crate) fn take_senders(&self, wakers: &mut Vec<Waker>) {
         for worker in &self.handles {
             wakers.extend(std::iter::from_fn(|| worker.mailbox.pop_sender()));
+        }
+    }
+
+    /// Appends the tasks that sleep to `wakers`.
+    pub(crate) fn take_sleepers(&self, wakers: &mut Vec<Waker>) {
+        for worker in &self.handles {
+            locked(|key| worker.sleepers.wake_all(&mut key.ctx(), wakers));
         }
     }
 
