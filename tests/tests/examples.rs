@@ -20,6 +20,16 @@ fn a_tunnel_carries_a_stream_between_two_hosts() {
     assert_eq!(printed, "through the tunnel\n");
 }
 
+/// The example asserts the memory of each stack.
+#[test]
+fn a_thousand_stacks_fit_into_one_thread_and_64_mib() {
+    let printed = output_of(env!("CARGO_BIN_EXE_example-thousand-stacks"));
+    assert!(
+        printed.starts_with("1000 stacks, one thread, "),
+        "{printed}"
+    );
+}
+
 #[test]
 fn a_run_on_virtual_time_repeats() {
     let run = || output_of(env!("CARGO_BIN_EXE_example-virtual-time"));

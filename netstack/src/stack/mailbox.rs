@@ -9,21 +9,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::Waker;
 
-use crossbeam_queue::{ArrayQueue, SegQueue};
+use crossbeam_queue::SegQueue;
 use packet::Buffers;
 use packet::buf::{Account, Held};
 use packet::frame::RxPacket;
 
 use super::doorbell::Doorbell;
 use super::foreign::{Deferred, Foreign, wake_all};
+use super::lazy_queue::LazyQueue;
 use super::task::TaskFuture;
 use super::tcp::connection::Connection;
 use super::tcp::deferred::{Asked, Decision};
 use super::udp::socket::OutDatagram;
 use super::worklist;
 
-/// Longest queue of packets of each kind.
-const PACKETS: usize = 4_096;
+/// Longest queue of packets for another worker.
+const ARRIVALS: usize = 4_096;
+/// Longest queue of datagrams to be sent.
+const DEPARTURES: usize = 1_024;
 
 /// A message that must not be lost.
 pub enum Message {
@@ -80,9 +83,9 @@ pub struct Mailbox {
     id: u64,
     messages: SegQueue<Message>,
     /// Packets that another worker received, for flows that this one owns.
-    arrivals: ArrayQueue<Arrival>,
+    arrivals: LazyQueue<Arrival>,
     /// Datagrams to be sent through this worker's device queue.
-    departures: ArrayQueue<Departure>,
+    departures: LazyQueue<Departure>,
     /// The memory of the packets that wait here.
     account: Account,
     /// Tasks that wait for room in `departures`.
@@ -111,8 +114,8 @@ impl Mailbox {
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             messages: SegQueue::new(),
-            arrivals: ArrayQueue::new(PACKETS),
-            departures: ArrayQueue::new(PACKETS),
+            arrivals: LazyQueue::new(ARRIVALS),
+            departures: LazyQueue::new(DEPARTURES),
             account: Account::default(),
             senders: SegQueue::new(),
             doorbell: Doorbell::default(),
@@ -323,7 +326,7 @@ mod tests {
     fn packets_beyond_the_bound_come_back() {
         let mailbox = Mailbox::new();
         let buffers = Buffers::new(2_048, 1, 1);
-        for _ in 0..PACKETS {
+        for _ in 0..ARRIVALS {
             assert!(mailbox.hand_over(RxPacket::default(), &buffers).is_ok());
         }
         assert!(mailbox.hand_over(RxPacket::default(), &buffers).is_err());

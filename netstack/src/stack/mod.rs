@@ -25,7 +25,7 @@
 //! | [`addresses`] | changes of the stack's addresses while it runs |
 //! | `ports` | ephemeral ports of both transports |
 //! | [`events`] | events of connections, on their way to a subscriber |
-//! | `mailbox`, `doorbell`, `workers` | the way of work from other threads to a worker |
+//! | `mailbox`, `lazy_queue`, `doorbell`, `workers` | the way of work from other threads to a worker |
 //! | `worklist`, `task` | the work of the worker on this thread |
 //! | `contain` | panics of the program's code: caught and counted |
 //! | `waiters` | the tasks that wait for a socket |
@@ -47,6 +47,7 @@ pub(crate) mod foreign;
 mod host;
 mod icmp;
 pub mod ip;
+mod lazy_queue;
 pub mod levels;
 pub mod mailbox;
 #[cfg(all(test, feature = "loom"))]

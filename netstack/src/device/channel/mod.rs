@@ -58,11 +58,11 @@ pub struct ChannelConfig {
 }
 
 impl Default for ChannelConfig {
-    /// Returns MTU 1420, which suits a tunnel over Ethernet, and 1,024 packets in each direction.
+    /// Returns MTU 1420, which suits a tunnel over Ethernet, and room for 512 packets to the stack and 1,024 from it.
     fn default() -> Self {
         Self {
             mtu: 1420,
-            to_stack: 1024,
+            to_stack: 512,
             from_stack: 1024,
         }
     }

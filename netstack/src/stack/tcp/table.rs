@@ -19,7 +19,7 @@ use crate::ip::peer::SAMPLE;
 use crate::tcp::{SeqNum, TimeWait};
 
 /// The number of shards.
-pub(crate) const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 32;
 
 /// A shard behind its lock.
 struct Locked {
