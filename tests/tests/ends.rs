@@ -106,7 +106,7 @@ async fn wait_for_everything(ours: &Stack, peer: &Stack) -> Waiting {
         "write",
         Box::pin(async move { stream.write_all(&vec![0; 64 << 20]).await }),
     );
-    let mut stream = next();
+    let stream = next();
     wait(
         "writable",
         Box::pin(async move {

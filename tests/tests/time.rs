@@ -4,7 +4,7 @@
 use std::future::pending;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::channel as list;
 use std::time::Duration;
 
 use netstack::base::{Config, Instant};
@@ -38,24 +38,10 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// A list that tasks write.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<(u64, Instant)>>>);
-
-impl Log {
-    fn push(&self, number: u64, at: Instant) {
-        self.0.lock().expect("no panic").push((number, at));
-    }
-
-    fn take(&self) -> Vec<(u64, Instant)> {
-        std::mem::take(&mut self.0.lock().expect("no panic"))
-    }
-}
-
 #[test]
 fn tasks_wake_in_the_order_of_their_deadlines_at_exactly_these() {
     let (mut sim, stack, place) = world();
-    let log = Log::default();
+    let (log, woken) = list();
     // Not in order, two at one time, one in the past, and more than one turn takes up.
     let mut deadlines: Vec<u64> = vec![30, 10, 20, 10, 0];
     deadlines.extend(std::iter::repeat_n(40, 2_000));
@@ -64,11 +50,11 @@ fn tasks_wake_in_the_order_of_their_deadlines_at_exactly_these() {
         let duration = Duration::from_millis(*millis);
         sim.spawn(place, async move {
             time.sleep(duration).await.expect("the stack runs");
-            log.push(number, time.now());
+            log.send((number, time.now())).expect("kept");
         });
     }
     sim.run(START + secs(1)).expect("all end");
-    let woken = log.take();
+    let woken: Vec<(u64, Instant)> = woken.try_iter().collect();
     let first: Vec<u64> = woken.iter().take(5).map(|(number, _)| *number).collect();
     assert_eq!(first, [4, 1, 3, 2, 0]);
     assert_eq!(woken.len(), deadlines.len());
@@ -103,20 +89,20 @@ fn a_time_limit_ends_what_is_late_and_nothing_else() {
 #[test]
 fn an_interval_keeps_its_rhythm_and_skips_what_was_missed() {
     let (mut sim, stack, place) = world();
-    let (time, log) = (stack.time(), Log::default());
-    let ticks = log.clone();
+    let (ticks, log) = list();
+    let time = stack.time();
     sim.spawn(place, async move {
         let mut interval = time.interval(secs(10));
         for number in 0..5 {
             let due = interval.tick().await.expect("the stack runs");
-            ticks.push(number, due);
+            ticks.send(due).expect("kept");
             if number == 1 {
                 time.sleep(secs(25)).await.expect("the stack runs");
             }
         }
     });
     sim.run(START + secs(60)).expect("it ends");
-    let dues: Vec<Duration> = log.take().iter().map(|(_, at)| *at - START).collect();
+    let dues: Vec<Duration> = log.try_iter().map(|at| at - START).collect();
     assert_eq!(dues, [0, 10, 20, 40, 50].map(secs));
 }
 
