@@ -50,6 +50,8 @@
 //!
 //! # Features
 //!
+//! * `tun` (on by default): TUN devices of Linux. Without it the library has the packet channel, the in-memory link and
+//!   the drivers, and no code for a particular operating system.
 //! * `axum`: `axum::serve` serves on [`TcpListener`].
 //! * `hyper`: `net::HyperConnector` connects hyper-util's client.
 //! * `futures-io`: the traits of futures-io for streams and their halves.

@@ -1,9 +1,7 @@
 //! Devices, which carry packets between the stack and the outside: one trait, five implementations.
 //!
-//! * [`tun_offload`]: a TUN device with several queues and the virtio-net header, so that packets
-//!   of up to 64 KiB cross the kernel boundary in one call, and checksums are computed only where a
-//!   receiver needs them. The default.
-//! * [`tun_plain`]: a TUN device with one queue and bare packets, for any kernel.
+//! * `tun`: a TUN device of Linux, with segmentation and checksum offload and several queues, or with bare packets and
+//!   one queue for any kernel. With the feature `tun`, which is on by default.
 //! * [`channel`]: a queue pair for a program that carries the packets itself, such as a tunnel.
 //! * [`memory`]: an in-memory link with seeded loss, delay, reordering, duplication and corruption,
 //!   which runs on the time that its caller passes in.
@@ -27,25 +25,16 @@ use crate::base::{Counters, Instant, LinkCaps};
 
 pub mod channel;
 mod coalesce;
-mod config;
 mod cut;
-mod error;
 mod linear;
-mod link;
 pub mod memory;
-mod open;
 pub mod pcap;
-mod tun_fd;
-pub mod tun_offload;
-pub mod tun_plain;
-mod tun_queue;
-mod virtio;
+#[cfg(all(feature = "tun", target_os = "linux"))]
+pub mod tun;
 mod wake;
 
-pub use config::{OffloadMode, TunConfig};
-pub use error::DeviceError;
-pub use link::kernel_drops;
-pub use open::{from_fds, open};
+#[cfg(all(feature = "tun", target_os = "linux"))]
+pub use tun::{DeviceError, OffloadMode, TunConfig, from_fds, kernel_drops, open};
 
 /// Ends a [`Device::park`] from any thread.
 pub trait Unpark: Send + Sync {

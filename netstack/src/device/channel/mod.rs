@@ -309,7 +309,8 @@ impl Device for ChannelDevice {
     }
 
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.shared.wake.park(timeout)
+        self.shared.wake.park(timeout);
+        Ok(())
     }
 
     fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -159,7 +159,8 @@ impl Device for LinkDevice {
             .map(|at| at.saturating_since(self.now));
         self.inbox
             .wake
-            .park([timeout, arrival].into_iter().flatten().min())
+            .park([timeout, arrival].into_iter().flatten().min());
+        Ok(())
     }
 
     fn unparker(&self) -> Arc<dyn Unpark> {

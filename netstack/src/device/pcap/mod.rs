@@ -302,7 +302,7 @@ fn write_all(shared: &Shared, out: impl Write) -> io::Result<CaptureReport> {
         }
         // If the next round finds no packets, the file is flushed.
         idle = true;
-        shared.wake.park(Some(FLUSH_AFTER))?;
+        shared.wake.park(Some(FLUSH_AFTER));
     }
 }
 

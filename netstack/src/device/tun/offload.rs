@@ -22,11 +22,11 @@ use rustix::io::Errno;
 use tun_rs::DeviceBuilder;
 use zerocopy::IntoBytes as _;
 
-use super::linear;
-use super::tun_queue::{self, Read, TunQueue, retry_interrupted};
+use super::super::{Device, Unpark, linear};
+use super::TunConfig;
+use super::queue::{self, Read, TunQueue, retry_interrupted};
 use super::virtio::{HEADER_BYTES, Header};
 use super::wake::FdWake;
-use super::{Device, TunConfig, Unpark};
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
 /// Largest packet with segmentation offload, in bytes: an IPv6 header and its largest payload.
@@ -283,11 +283,11 @@ impl Device for OffloadTun {
         now: Instant,
         counters: &Counters,
     ) -> io::Result<usize> {
-        tun_queue::recv_batch(self, out, max, buffers, now, counters)
+        queue::recv_batch(self, out, max, buffers, now, counters)
     }
 
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
-        tun_queue::send_batch(self, batch, counters)
+        queue::send_batch(self, batch, counters)
     }
 
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {

@@ -6,11 +6,12 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::tun_fd::{self, Properties};
-use super::tun_offload::{Kind, OffloadTun};
-use super::tun_plain::PlainTun;
+use super::super::Device;
+use super::fd::{self as tun_fd, Properties};
+use super::offload::{Kind, OffloadTun};
+use super::plain::PlainTun;
 use super::virtio::HEADER_BYTES;
-use super::{Device, DeviceError, OffloadMode, TunConfig, config, link};
+use super::{DeviceError, OffloadMode, TunConfig, config, link};
 
 const TUN_PATH: &str = "/dev/net/tun";
 

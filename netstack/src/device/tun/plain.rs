@@ -14,9 +14,10 @@ use packet::frame::{RxPacket, TxPacket};
 use rustix::io::Errno;
 use tun_tap::{Iface, Mode};
 
-use super::tun_queue::{self, Read, TunQueue, retry_interrupted};
+use super::super::{Device, Unpark, linear};
+use super::TunConfig;
+use super::queue::{self, Read, TunQueue, retry_interrupted};
 use super::wake::EpollWake;
-use super::{Device, TunConfig, Unpark, linear};
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
 /// The one queue of a plain TUN device.
@@ -118,11 +119,11 @@ impl Device for PlainTun {
     ) -> io::Result<usize> {
         // The batch may end before the queue does.
         self.drained = false;
-        tun_queue::recv_batch(self, out, max, buffers, now, counters)
+        queue::recv_batch(self, out, max, buffers, now, counters)
     }
 
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
-        tun_queue::send_batch(self, batch, counters)
+        queue::send_batch(self, batch, counters)
     }
 
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {

@@ -24,7 +24,7 @@ enum Failure {
     Interrupted,
     /// This packet is lost; the device still works.
     PacketLost,
-    /// The device is gone, as [`Device`](super::Device) defines it.
+    /// The device is gone, as [`Device`](super::super::Device) defines it.
     DeviceGone,
 }
 
@@ -103,7 +103,7 @@ pub(super) trait TunQueue {
     fn write_one(&mut self, packet: &mut TxPacket) -> Result<usize, Errno>;
 }
 
-/// [`Device::recv_batch`](super::Device::recv_batch) for a TUN queue.
+/// [`Device::recv_batch`](super::super::Device::recv_batch) for a TUN queue.
 pub(super) fn recv_batch(
     queue: &mut impl TunQueue,
     out: &mut Vec<RxPacket>,
@@ -136,7 +136,7 @@ pub(super) fn recv_batch(
     result.map(|()| out.len() - before)
 }
 
-/// [`Device::send_batch`](super::Device::send_batch) for a TUN queue.
+/// [`Device::send_batch`](super::super::Device::send_batch) for a TUN queue.
 pub(super) fn send_batch(
     queue: &mut impl TunQueue,
     batch: &mut Vec<TxPacket>,
