@@ -194,4 +194,46 @@ impl<L: Level, T: ?Sized, R: RawRwLock> RwLock<L, T, R> {
         let guard = always(ArcGuard::new(self, |lock| Ok(lock.acquire_write())));
         (guard, LockCtx::mint())
     }
+
+    /// Acquires the lock shared if that is possible now, and keeps its `Arc` in the guard.
+    ///
+    /// # Errors
+    ///
+    /// The context, if the lock is taken.
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    #[allow(clippy::type_complexity)]
+    pub fn try_read_arc<'k, P>(
+        self: &Arc<Self>,
+        ctx: LockCtx<'k, P>,
+    ) -> Result<(ArcReadGuard<'k, L, T, R>, LockCtx<'k, L>), LockCtx<'k, P>>
+    where
+        P: LockBefore<L>,
+        Self: 'k,
+    {
+        match ArcGuard::new(self, |lock| lock.try_acquire_read().ok_or(())) {
+            Ok(guard) => Ok((guard, LockCtx::mint())),
+            Err(()) => Err(ctx),
+        }
+    }
+
+    /// Acquires the lock exclusively if it is free now, and keeps its `Arc` in the guard.
+    ///
+    /// # Errors
+    ///
+    /// The context, if the lock is taken.
+    #[cfg_attr(any(debug_assertions, feature = "lockdep"), track_caller)]
+    #[allow(clippy::type_complexity)]
+    pub fn try_write_arc<'k, P>(
+        self: &Arc<Self>,
+        ctx: LockCtx<'k, P>,
+    ) -> Result<(ArcWriteGuard<'k, L, T, R>, LockCtx<'k, L>), LockCtx<'k, P>>
+    where
+        P: LockBefore<L>,
+        Self: 'k,
+    {
+        match ArcGuard::new(self, |lock| lock.try_acquire_write().ok_or(())) {
+            Ok(guard) => Ok((guard, LockCtx::mint())),
+            Err(()) => Err(ctx),
+        }
+    }
 }

@@ -235,3 +235,48 @@ fn arcs_in_guards() {
     drop(held);
     assert!(taken.try_lock_arc(key.ctx()).is_ok());
 }
+
+/// Tries in `ctx`, and in the context that comes back if the lock is taken.
+#[test]
+fn a_try_of_a_shared_lock_in_an_arc_gives_the_context_back() {
+    let lock = Arc::new(RwLock::<A, u32>::new(7));
+    let mut key = Key::<Dom>::take().unwrap();
+    let other = |write: bool| {
+        let lock = Arc::clone(&lock);
+        thread::spawn(move || {
+            let mut key = Key::<Dom>::take().unwrap();
+            if write {
+                lock.try_write_arc(key.ctx()).is_ok()
+            } else {
+                lock.try_read_arc(key.ctx()).is_ok()
+            }
+        })
+        .join()
+        .unwrap()
+    };
+    let Ok((read, _)) = lock.try_read_arc(key.ctx()) else {
+        panic!("the lock is free");
+    };
+    assert_eq!((*read, other(false), other(true)), (7, true, false));
+    drop(read);
+    let Ok((mut write, _)) = lock.try_write_arc(key.ctx()) else {
+        panic!("the lock is free");
+    };
+    *write += 1;
+    assert_eq!((other(false), other(true)), (false, false));
+    drop(write);
+    // The context of a try that failed acquires the lock afterwards.
+    let (held, release) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut key = Key::<Dom>::take().unwrap();
+            let _guard = lock.write_arc(key.ctx()).0;
+            held.wait();
+            release.wait();
+        });
+        held.wait();
+        let ctx = lock.try_read_arc(key.ctx()).err().expect("it is taken");
+        release.wait();
+        assert_eq!(*lock.read_arc(ctx).0, 8);
+    });
+}
