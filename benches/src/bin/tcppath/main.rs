@@ -18,7 +18,7 @@ mod runs;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 
 use relay::PathSpec;
@@ -48,7 +48,7 @@ fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// The paths: a part of the grid that a relay can carry in real time.
+/// Returns the paths: the part of the grid that a relay can carry in real time.
 fn paths() -> Vec<PathSpec> {
     let mut paths = Vec::new();
     let rates = [10_000_000, 100_000_000];
@@ -109,6 +109,10 @@ fn compare(world: &World, options: &Options) -> Result<()> {
                 Ok(median(runs))
             };
             let linux = goodput(Host::Linux, Host::Linux)?;
+            ensure!(
+                linux > 0.0,
+                "{path}, {algorithm}: nothing arrived from Linux to Linux"
+            );
             let sent = goodput(Host::Stack, Host::Linux)?;
             let received = goodput(Host::Linux, Host::Stack)?;
             println!(
@@ -137,8 +141,18 @@ fn compare_shares(world: &World, options: &Options) -> Result<()> {
             queue_tenths,
             ..PathSpec::default()
         };
+        if !path.to_string().contains(&options.only) {
+            continue;
+        }
         for &algorithm in &options.algorithms {
-            let [ours, theirs] = world.share(&path, [algorithm, Algorithm::Cubic], time)?;
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            for seed in 1..=options.seeds {
+                let algorithms = [algorithm, Algorithm::Cubic];
+                let [a, b] = world.share(&path, seed, algorithms, time)?;
+                ours.push(a);
+                theirs.push(b);
+            }
+            let (ours, theirs) = (median(ours), median(theirs));
             println!(
                 "| {path} | {algorithm}, cubic | {ours:.2} | {theirs:.2} | {:.2} |",
                 ours / theirs
