@@ -26,6 +26,8 @@ const RATE: usize = 36_000;
 /// Echoes of a round, and rounds, of which the fastest counts: other jobs of the machine only make a round slower.
 const ECHOES: u32 = 2_000;
 const ROUNDS: u32 = 20;
+/// A prime step: with a number of connections that it does not divide, each comes once before any comes twice.
+const STEP: usize = 7_919;
 /// Virtual time after which a connection rests.
 const REST: Duration = Duration::from_millis(200);
 
@@ -194,8 +196,7 @@ fn waking_echo_time(world: &mut World, open: &mut [(Peer, TcpStream)]) -> Result
         for _ in 0..ECHOES / 10 {
             world.now += REST;
             world.settle()?;
-            // A step that no number of connections divides.
-            at = (at + 7_919) % count;
+            at = (at + STEP) % count;
             let (peer, stream) = open.get_mut(at).context("a connection")?;
             let start = processor_time();
             world.echo(peer, stream)?;
@@ -208,6 +209,11 @@ fn waking_echo_time(world: &mut World, open: &mut [(Peer, TcpStream)]) -> Result
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    ensure!(
+        !options.connections.is_multiple_of(STEP as u32),
+        "--connections {}: take a number that {STEP} does not divide",
+        options.connections
+    );
     let mut world = World::new(options.connections)?;
     let mut stdout = io::stdout();
     // The peers' numbers and the handles are this program's: they are there before the measurement.
