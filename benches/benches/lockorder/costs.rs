@@ -24,16 +24,22 @@ const SPELL: Duration = Duration::from_millis(1);
 
 /// Runs one case, as the environment says.
 pub(crate) fn run_alone(case: &str) {
-    let (case, rounds) = case.split_once(' ').unwrap();
-    (all()[case.parse::<usize>().unwrap()].run)(rounds.parse().unwrap());
+    let [group, name, rounds] = case.split('\t').collect::<Vec<_>>()[..] else {
+        panic!("{CASE} is a group, a name and a number of rounds");
+    };
+    let case = all()
+        .into_iter()
+        .find(|case| case.group == group && case.name == name)
+        .expect("there is such a case");
+    (case.run)(rounds.parse().unwrap());
 }
 
 /// Returns the instructions that a process executes for that many rounds of a case.
-fn count(case: usize, rounds: u64) -> u64 {
+fn count(case: &Case, rounds: u64) -> u64 {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe().unwrap())
-        .env(CASE, format!("{case} {rounds}"))
+        .env(CASE, format!("{}\t{}\t{rounds}", case.group, case.name))
         .output()
         .expect("valgrind is there");
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -46,7 +52,7 @@ fn count(case: usize, rounds: u64) -> u64 {
 }
 
 /// Returns the instructions of one round.
-fn instructions(case: usize) -> u64 {
+fn instructions(case: &Case) -> u64 {
     let (few, many) = (1_000, 3_000);
     (count(case, many) - count(case, few) + (many - few) / 2) / (many - few)
 }
@@ -88,13 +94,16 @@ fn nanoseconds(cases: &[Case]) -> Vec<f64> {
     least
 }
 
-/// Prints both, as a table.
-pub(crate) fn print() {
-    let cases = all();
+/// Prints both, as a table, for the groups whose names contain one of `groups`, or for all if that is empty.
+pub(crate) fn print(groups: &[String]) {
+    let mut cases = all();
+    if !groups.is_empty() {
+        cases.retain(|case| groups.iter().any(|group| case.group.contains(group)));
+    }
     let nanoseconds = nanoseconds(&cases);
     println!("| group | | over | instructions | beside the raw lock's | time, × the raw lock's |");
     println!("|---|---|---|---|---|---|");
-    let counts: Vec<u64> = (0..cases.len()).map(instructions).collect();
+    let counts: Vec<u64> = cases.iter().map(instructions).collect();
     let mut group = "";
     for (index, case) in cases.iter().enumerate() {
         let raw = cases

@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench -p benches --bench lockorder              # all of it, as Markdown
 //! cargo bench -p benches --bench lockorder -- costs     # one part: programs, chains, costs, builds
+//! cargo bench -p benches --bench lockorder -- costs set # only groups whose names contain a word
 //! ```
 //!
 //! - `programs` builds and runs one small program for each statement about a library, and compares
@@ -26,15 +27,21 @@ mod costs;
 mod peers;
 mod programs;
 
+const PARTS: [&str; 4] = ["programs", "chains", "costs", "builds"];
+
 fn main() {
     if let Ok(case) = std::env::var(costs::CASE) {
         costs::run_alone(&case);
         return;
     }
-    let parts: Vec<String> = std::env::args()
+    let (parts, groups): (Vec<String>, Vec<String>) = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
-        .collect();
+        .partition(|word| PARTS.contains(&word.as_str()));
+    assert!(
+        groups.is_empty() || parts == ["costs"],
+        "{groups:?}: only the groups of `costs` can be chosen; the parts are {PARTS:?}"
+    );
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let mut surprises = 0;
     if wanted("programs") || wanted("chains") {
@@ -47,7 +54,7 @@ fn main() {
         }
     }
     if wanted("costs") {
-        costs::print();
+        costs::print(&groups);
     }
     if wanted("builds") {
         builds::clean_builds();

@@ -21,7 +21,7 @@ pub(crate) struct Peers {
     arguments: Vec<String>,
 }
 
-/// The workspace's folder.
+/// Returns the workspace's folder.
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()

@@ -32,11 +32,6 @@ pub(crate) const SHARED: &str = "one lock, shared";
 pub(crate) const THREE: &str = "three levels, one after the other";
 pub(crate) const RANKED: &str = "two of one level, one after the other";
 pub(crate) const SETS: [&str; 3] = ["a set of 2", "a set of 4", "a set of 16"];
-pub(crate) const SETS_ANEW: [&str; 3] = [
-    "a set of 2, made each time",
-    "a set of 4, made each time",
-    "a set of 16, made each time",
-];
 
 /// Returns all cases, group by group.
 pub(crate) fn all() -> Vec<Case> {
@@ -50,7 +45,6 @@ pub(crate) fn all() -> Vec<Case> {
     let order: Vec<&str> = [ONE, ATTEMPT, KEY, SHARED, THREE, RANKED]
         .into_iter()
         .chain(SETS)
-        .chain(SETS_ANEW)
         .collect();
     cases.sort_by_key(|case| order.iter().position(|group| *group == case.group));
     cases

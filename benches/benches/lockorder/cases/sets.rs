@@ -7,12 +7,12 @@ use happylock::collection::{OwnedLockCollection, RefLockCollection, RetryingLock
 use lockorder::{Key, LockSet, Mutex, OwnedSet, RetrySet};
 
 use super::ours::levels::{A, Stack};
-use super::{Case, PL12, PL13, SETS, SETS_ANEW, STD, case};
+use super::{Case, PL12, PL13, SETS, STD, case};
 
 /// The cases of one size.
 macro_rules! of_size {
     ($cases:ident, $place:literal, $size:literal) => {
-        let (group, anew) = (SETS[$place], SETS_ANEW[$place]);
+        let group = SETS[$place];
         $cases.extend([
             case(group, PL13, PL13, by_hand::<$size>),
             case(group, PL12, PL12, by_hand_012::<$size>),
@@ -44,12 +44,15 @@ macro_rules! of_size {
                 STD,
                 surelock_set::<$size>,
             ),
-            case(anew, PL13, PL13, by_hand::<$size>),
-            case(anew, PL12, PL12, by_hand_012::<$size>),
-            case(anew, "**lockorder** `LockSet`", PL13, sorted_anew::<$size>),
             case(
-                anew,
-                "HappyLock `RefLockCollection`",
+                group,
+                "**lockorder** `LockSet`, made each time",
+                PL13,
+                sorted_anew::<$size>,
+            ),
+            case(
+                group,
+                "HappyLock `RefLockCollection`, made each time",
                 PL12,
                 happylock_anew::<$size>,
             ),
@@ -65,7 +68,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Locks that do not lie in the order in which they are named.
+/// Returns references to the locks in reverse order.
 fn reversed<T, const N: usize>(locks: &[T; N]) -> [&T; N] {
     let mut named = locks.each_ref();
     named.reverse();
@@ -79,12 +82,15 @@ fn add(all: impl IntoIterator<Item = impl std::ops::DerefMut<Target = u64>>) {
     }
 }
 
-/// By hand, the locks are taken one by one, by index, into an array of guards.
+/// Acquires the locks one by one, by index, into an array of guards.
 fn by_hand<const N: usize>(rounds: u64) {
     let locks = [const { parking_lot::Mutex::new(0u64) }; N];
     for _ in 0..rounds {
         let locks = black_box(&locks);
-        add(std::array::from_fn::<_, N, _>(|index| locks[index].lock()));
+        let mut guards: [_; N] = std::array::from_fn(|index| locks[index].lock());
+        for value in &mut guards {
+            **value += 1;
+        }
     }
 }
 
@@ -92,7 +98,10 @@ fn by_hand_012<const N: usize>(rounds: u64) {
     let locks = [const { parking_lot_012::Mutex::new(0u64) }; N];
     for _ in 0..rounds {
         let locks = black_box(&locks);
-        add(std::array::from_fn::<_, N, _>(|index| locks[index].lock()));
+        let mut guards: [_; N] = std::array::from_fn(|index| locks[index].lock());
+        for value in &mut guards {
+            **value += 1;
+        }
     }
 }
 
@@ -100,9 +109,10 @@ fn by_hand_std<const N: usize>(rounds: u64) {
     let locks = [const { std::sync::Mutex::new(0u64) }; N];
     for _ in 0..rounds {
         let locks = black_box(&locks);
-        add(std::array::from_fn::<_, N, _>(|index| {
-            locks[index].lock().unwrap()
-        }));
+        let mut guards: [_; N] = std::array::from_fn(|index| locks[index].lock().unwrap());
+        for value in &mut guards {
+            **value += 1;
+        }
     }
 }
 
