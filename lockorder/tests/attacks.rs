@@ -1,5 +1,7 @@
 //! Attacks on the promise by threads: each is a row of `docs/LOCKORDER-ATTACKS.md`.
 
+mod common;
+
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -7,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use lockorder::{Ascending, Deferred, InLeaf, Key, Leaf, LockCtx, Mutex, Ranked, RwLock};
+
+use common::panic_in;
 
 mod levels {
     lockorder::lock_order! {
@@ -16,13 +20,6 @@ mod levels {
     }
 }
 use levels::{A, B, Dom};
-
-fn panic_in<R>(f: impl FnOnce() -> R) -> String {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("it did not panic"),
-        Err(payload) => *payload.downcast::<String>().expect("a message"),
-    }
-}
 
 thread_local! {
     static KEY: RefCell<Option<Key<Dom>>> = const { RefCell::new(None) };

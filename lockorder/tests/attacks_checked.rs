@@ -2,7 +2,8 @@
 //! `docs/LOCKORDER-ATTACKS.md`.
 #![cfg(any(debug_assertions, feature = "lockdep"))]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod common;
+
 use std::time::Duration;
 
 use lockorder::graph::{Graph, check};
@@ -10,6 +11,8 @@ use lockorder::{
     Condvar, Domain, HeldMutex, HeldRead, HeldUpgradable, Key, Leaf, LockSet, Mutex, RwLock,
     lockdep,
 };
+
+use common::panic_in;
 
 /// Each test has a domain of its own: what was in order is remembered.
 macro_rules! domain {
@@ -22,13 +25,6 @@ macro_rules! domain {
             }
         }
     };
-}
-
-fn panic_in<R>(f: impl FnOnce() -> R) -> String {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("it did not panic"),
-        Err(payload) => *payload.downcast::<String>().expect("a message"),
-    }
 }
 
 const B_UNDER_C: &str = "lock level `B` may not be acquired while holding `C`";

@@ -3,6 +3,10 @@
 // What a destructor or a waker has seen is not under the locks that are attacked.
 #![allow(clippy::disallowed_types)]
 
+mod common;
+#[path = "common/task.rs"]
+mod task_common;
+
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -13,6 +17,9 @@ use std::thread;
 
 use lockorder::task::{AsyncMutex, KeyTaken, TaskCtx, scope};
 use lockorder::{Key, Leaf, Mutex};
+
+use common::panic_in;
+use task_common::{FOREIGN, in_second_scope, runtime};
 
 mod levels {
     lockorder::lock_order! {
@@ -28,53 +35,26 @@ mod other {
 }
 use other::Other;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime")
-}
-
-fn panic_in<R>(f: impl FnOnce() -> R) -> String {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("it did not panic"),
-        Err(payload) => *payload.downcast::<String>().expect("a message"),
-    }
-}
-
 /// Polls once.
 fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Polls once, which is not enough.
+/// Polls once; the future must stay pending.
 fn begin<F: Future>(future: Pin<&mut F>) {
-    assert!(poll_once(future).is_pending());
+    begin_with(future, Waker::noop());
 }
 
-const FOREIGN: &str = "was used outside of its scope";
-
-/// Runs `f` in a second scope, on a thread that the first scope's context is lent to.
-fn in_second_scope<R: Send>(
-    f: impl AsyncFnOnce(&mut TaskCtx<'_, Dom>, &mut TaskCtx<'_, Dom>) -> R + Send,
-) -> R {
-    let ended = runtime().block_on(scope::<Dom, _>(async |first| {
-        thread::scope(|s| {
-            s.spawn(|| runtime().block_on(scope::<Dom, _>(async |second| f(first, second).await)))
-                .join()
-        })
-    }));
-    match ended.expect("the key is free") {
-        Ok(result) => result.expect("the key is free"),
-        Err(payload) => std::panic::resume_unwind(payload),
-    }
+/// Polls once with `waker`; the future must stay pending.
+fn begin_with<F: Future>(future: Pin<&mut F>, waker: &Waker) {
+    assert!(future.poll(&mut Context::from_waker(waker)).is_pending());
 }
 
 /// Two scopes' contexts of one level and one lifetime, swapped: each stays its scope's.
 #[test]
 fn contexts_that_are_swapped() {
     static XA: AsyncMutex<A, ()> = AsyncMutex::const_new(());
-    let tried = in_second_scope(async |first, second| {
+    let tried = in_second_scope::<Dom, _>(async |first, second| {
         let (mut one, mut two) = (first.reborrow(), second.reborrow());
         std::mem::swap(&mut one, &mut two);
         let tried = (
@@ -93,7 +73,7 @@ fn a_foreign_acquisition_names_its_place() {
     static XA: AsyncMutex<A, ()> = AsyncMutex::const_new(());
     let line = line!() + 2;
     let message = panic_in(|| {
-        in_second_scope(async |first, _| drop(XA.lock(first).await));
+        in_second_scope::<Dom, _>(async |first, _| drop(XA.lock(first).await));
     });
     assert!(message.contains(FOREIGN), "{message}");
     let place = format!("attacks_scopes.rs:{line}:");
@@ -173,13 +153,7 @@ fn a_waker_that_locks() {
     }));
     begin(holder.as_mut());
     let mut waits = Box::pin(scope::<Dom, _>(async |ctx| drop(XB.lock(ctx).await)));
-    let waker = Waker::from(locks.clone());
-    assert!(
-        waits
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-    );
+    begin_with(waits.as_mut(), &Waker::from(locks.clone()));
     // The holder ends, in its poll, and the waker runs there.
     assert_eq!(poll_once(holder.as_mut()), Poll::Ready(Ok(())));
     assert_eq!(locks.woken.load(Ordering::SeqCst), 1);
@@ -423,13 +397,7 @@ fn a_scope_polled_by_a_waker() {
     }));
     begin(holder.as_mut());
     let mut waits = Box::pin(scope::<Dom, _>(async |ctx| drop(XA.lock(ctx).await)));
-    let waker = Waker::from(polls.clone());
-    assert!(
-        waits
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-    );
+    begin_with(waits.as_mut(), &Waker::from(polls.clone()));
     assert_eq!(poll_once(holder.as_mut()), Poll::Ready(Ok(())));
     assert_eq!(*polls.1.lock().unwrap(), [true]);
     assert_eq!(poll_once(waits.as_mut()), Poll::Ready(Ok(())));

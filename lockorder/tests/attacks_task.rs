@@ -3,6 +3,10 @@
 // What a destructor has seen is not under the locks that are attacked.
 #![allow(clippy::disallowed_types)]
 
+mod common;
+#[path = "common/task.rs"]
+mod task_common;
+
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -14,6 +18,9 @@ use std::time::Duration;
 use lockorder::task::{AsyncMutex, AsyncRwLock, KeyTaken, TaskCtx, scope};
 use lockorder::{Key, Leaf, Mutex};
 
+use common::panic_in;
+use task_common::{FOREIGN, in_second_scope, runtime};
+
 mod levels {
     lockorder::lock_order! {
         pub(crate) domain Dom;
@@ -23,43 +30,10 @@ mod levels {
 }
 use levels::{A, B, C, Dom};
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime")
-}
-
-/// Returns the message of a panic in `f`.
-fn panic_in<R>(f: impl FnOnce() -> R) -> String {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("it did not panic"),
-        Err(payload) => *payload.downcast::<String>().expect("a message"),
-    }
-}
-
-/// Polls once, which is not enough.
+/// Polls once; the future must stay pending.
 async fn begin<F: Future>(mut future: Pin<&mut F>) {
     let waits = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await;
     assert!(waits);
-}
-
-const FOREIGN: &str = "was used outside of its scope";
-
-/// Runs `f` in a second scope, on a thread that the first scope's context is lent to.
-fn in_second_scope<R: Send>(
-    f: impl AsyncFnOnce(&mut TaskCtx<'_, Dom>, &mut TaskCtx<'_, Dom>) -> R + Send,
-) -> R {
-    let ended = runtime().block_on(scope::<Dom, _>(async |first| {
-        thread::scope(|s| {
-            s.spawn(|| runtime().block_on(scope::<Dom, _>(async |second| f(first, second).await)))
-                .join()
-        })
-    }));
-    match ended.expect("the key is free") {
-        Ok(result) => result.expect("the key is free"),
-        Err(payload) => std::panic::resume_unwind(payload),
-    }
 }
 
 /// Two scopes on one thread, `A` by the first one's context under `B` by the second's, while a
@@ -78,7 +52,7 @@ fn a_context_lent_into_another_scope_does_not_wait() {
         });
         thread::sleep(Duration::from_millis(10));
         let message = panic_in(|| {
-            in_second_scope(async |first, second| {
+            in_second_scope::<Dom, _>(async |first, second| {
                 let (_b, _) = XB.lock(second).await;
                 drop(XA.lock(first).await);
             });
@@ -93,14 +67,14 @@ fn a_context_lent_into_another_scope_does_not_wait() {
 fn a_context_lent_into_another_scope_does_not_try_or_read() {
     static XA: AsyncMutex<A, ()> = AsyncMutex::const_new(());
     static RA: AsyncRwLock<A, ()> = AsyncRwLock::const_new(());
-    let tried = in_second_scope(async |first, second| {
+    let tried = in_second_scope::<Dom, _>(async |first, second| {
         let own = XA.try_lock(second).is_some();
         (own, XA.try_lock(first).is_some())
     });
     assert_eq!(tried, (true, false));
     for write in [false, true] {
         let message = panic_in(|| {
-            in_second_scope(async |first, _| {
+            in_second_scope::<Dom, _>(async |first, _| {
                 if write {
                     drop(RA.write(first).await);
                 } else {
@@ -117,7 +91,7 @@ fn a_context_lent_into_another_scope_does_not_try_or_read() {
 fn a_context_lent_into_another_scope_gives_no_section() {
     static XC: AsyncMutex<C, ()> = AsyncMutex::const_new(());
     static SA: Mutex<A, u32> = Mutex::new(0);
-    let section = in_second_scope(async |first, second| {
+    let section = in_second_scope::<Dom, _>(async |first, second| {
         let (_c, _) = XC.lock(second).await;
         first.sync(|ctx| SA.with(ctx, |n, _| *n += 1))
     });

@@ -1,10 +1,13 @@
 //! The checks of debug builds: locks without a context, and domains against each other.
 #![cfg(any(debug_assertions, feature = "lockdep"))]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod common;
+
 use std::thread;
 
 use lockorder::{Condvar, Domain, Key, LockSet, Mutex, graph, lockdep};
+
+use common::panic_in;
 
 /// Each test has a domain of its own: what was in order is remembered.
 macro_rules! domain {
@@ -18,13 +21,6 @@ macro_rules! domain {
             }
         }
     };
-}
-
-fn panic_in<R>(f: impl FnOnce() -> R) -> String {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("it did not panic"),
-        Err(payload) => *payload.downcast::<String>().expect("a message"),
-    }
 }
 
 /// Returns the lines of a message, without the positions.
