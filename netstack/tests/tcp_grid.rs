@@ -4,11 +4,16 @@
 #[path = "../examples/tcpgrid/cell.rs"]
 mod cell;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use cell::{Bottleneck, Outcome, Path};
-use netstack::base::Config;
+use cell::{Bottleneck, Outcome, Path, peer};
+use netstack::base::{Config, Instant};
+use netstack::device::memory;
+use netstack::engine::sim::Simulation;
+use netstack::net::{TcpListener, TcpStream};
 use netstack::tcp::Algorithm;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const MIB: u64 = 1 << 20;
 
@@ -179,6 +184,49 @@ fn losses_on_a_short_path_are_repaired_without_the_retransmission_timer() {
     assert!(pause < Duration::from_millis(60), "{pause:?}");
 }
 
+/// Sends over each of two connections that many bytes, one after the other; returns their slow start thresholds at
+/// their ends.
+fn thresholds_of_two(path: &Path, bytes: [usize; 2]) -> Vec<u32> {
+    const PORT: u16 = 4_000;
+    let (a, b) = memory::pair(&path.link(1));
+    let mut sim = Simulation::new(Instant::from_millis(1_000));
+    let config = Config::default();
+    let a = peer(&mut sim, a, 1, &config);
+    let b = peer(&mut sim, b, 2, &config);
+    let to = SocketAddr::new(b.address, PORT);
+    let listener = TcpListener::bind_now(&b.stack, to).expect("bind");
+    sim.spawn(
+        b.place,
+        Box::pin(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok(1..) = stream.read(&mut buffer).await {}
+            }
+        }),
+    );
+    let (report, thresholds) = std::sync::mpsc::channel();
+    let stack = a.stack.clone();
+    sim.spawn(
+        a.place,
+        Box::pin(async move {
+            for bytes in bytes {
+                let Ok(mut stream) = TcpStream::connect(&stack, to).await else {
+                    return;
+                };
+                let data = vec![7; bytes];
+                let _ = stream.write_all(&data).await;
+                let _ = stream.shutdown().await;
+                let _ = stream.read(&mut [0]).await;
+                let _ = report.send(stream.info().ssthresh);
+            }
+        }),
+    );
+    let limit = sim.now() + Duration::from_secs(60);
+    sim.run_until(limit, |_| false)
+        .expect("the simulation goes on");
+    thresholds.try_iter().collect()
+}
+
 #[test]
 fn a_second_connection_begins_where_the_first_one_had_to_slow_down() {
     let path = Path {
@@ -189,7 +237,7 @@ fn a_second_connection_begins_where_the_first_one_had_to_slow_down() {
         ..lossy(20_000, 0)
     };
     // The first one loses something; the second one sends too little for that.
-    let thresholds = cell::thresholds_of_two(&path, [4 << 20, 20_000]);
+    let thresholds = thresholds_of_two(&path, [4 << 20, 20_000]);
     assert_eq!(thresholds.len(), 2);
     assert!(thresholds.iter().all(|t| *t < 1 << 20), "{thresholds:?}");
 }

@@ -11,7 +11,7 @@ use netstack::device::memory::{self, Impairment, LinkConfig, LinkDevice};
 use netstack::engine::sim::Simulation;
 use netstack::net::{Stack, TcpListener, TcpStream};
 use netstack::stack::Host;
-use netstack::tcp::{Algorithm, TcpInfo};
+use netstack::tcp::TcpInfo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Payload of a full segment: an MTU of 1,500 less the headers and the timestamps.
@@ -55,7 +55,7 @@ impl Path {
         }
     }
 
-    fn link(&self, seed: u64) -> LinkConfig {
+    pub(crate) fn link(&self, seed: u64) -> LinkConfig {
         let delay = self.rtt / 2;
         let bytes_per_second = self.bottleneck.map(|b| b.bits_per_second / 8);
         let queue_bytes = self.bottleneck.map(|b| {
@@ -108,13 +108,15 @@ pub(crate) struct Outcome {
     pub(crate) longest_pause: Duration,
 }
 
-struct Peer {
-    stack: Stack,
-    place: usize,
-    address: IpAddr,
+/// A stack of the simulation.
+pub(crate) struct Peer {
+    pub(crate) stack: Stack,
+    pub(crate) place: usize,
+    pub(crate) address: IpAddr,
 }
 
-fn peer(sim: &mut Simulation, device: LinkDevice, number: u8, config: &Config) -> Peer {
+/// Adds a stack behind `device`.
+pub(crate) fn peer(sim: &mut Simulation, device: LinkDevice, number: u8, config: &Config) -> Peer {
     let address = IpAddr::V4(Ipv4Addr::new(10, 77, 0, number));
     let caps = device.caps();
     let host = Host::new(config.clone(), &[(address, 24)], caps, 1, [number; 32]).expect("a stack");
@@ -126,110 +128,24 @@ fn peer(sim: &mut Simulation, device: LinkDevice, number: u8, config: &Config) -
     }
 }
 
-/// Lets two connections with these algorithms share `path` for `time`; returns the goodput of each in its second
-/// half, in Mb/s.
-#[allow(
-    dead_code,
-    reason = "the test that shares this file measures one stream at a time"
-)]
-pub(crate) fn share(
-    path: &Path,
-    algorithms: [Algorithm; 2],
-    seed: u64,
-    time: Duration,
-) -> [f64; 2] {
-    const PORT: u16 = 4_000;
-    let (a, b) = memory::pair(&path.link(seed));
-    let mut sim = Simulation::new(Instant::from_millis(1_000));
-    let config = Config::default();
-    let a = peer(&mut sim, a, 1, &config);
-    let b = peer(&mut sim, b, 2, &config);
-    let mut counts = Vec::new();
-    for (number, algorithm) in algorithms.into_iter().enumerate() {
-        let to = SocketAddr::new(b.address, PORT + number as u16);
-        let listener = TcpListener::bind_now(&b.stack, to).expect("bind");
-        let received = Arc::new(AtomicU64::new(0));
-        counts.push(Arc::clone(&received));
-        sim.spawn(
-            b.place,
-            Box::pin(async move {
-                let Ok((mut stream, _)) = listener.accept().await else {
-                    return;
-                };
-                let mut buffer = vec![0; 1 << 16];
-                while let Ok(len @ 1..) = stream.read(&mut buffer).await {
-                    received.fetch_add(len as u64, Ordering::Relaxed);
-                }
-            }),
-        );
-        let stack = a.stack.clone();
-        sim.spawn(
-            a.place,
-            Box::pin(async move {
-                let Ok(mut stream) = TcpStream::connect(&stack, to).await else {
-                    return;
-                };
-                stream.set_congestion(algorithm);
-                let data = vec![7; 1 << 16];
-                while stream.write_all(&data).await.is_ok() {}
-            }),
-        );
-    }
-    let half = sim.now() + time / 2;
-    sim.run_until(half, |_| false)
-        .expect("the simulation goes on");
-    let at_half: Vec<u64> = counts.iter().map(|c| c.load(Ordering::Relaxed)).collect();
-    sim.run_until(half + time / 2, |_| false)
-        .expect("the simulation goes on");
-    let rate = |number: usize| {
-        let bytes = counts[number].load(Ordering::Relaxed) - at_half[number];
-        bytes as f64 * 8.0 / 1e6 / (time / 2).as_secs_f64()
-    };
-    [rate(0), rate(1)]
-}
-
-/// Sends over each of two connections that many bytes, one after the other; returns their slow start thresholds at
-/// their ends.
-#[allow(dead_code, reason = "only the test that shares this file asks")]
-pub(crate) fn thresholds_of_two(path: &Path, bytes: [usize; 2]) -> Vec<u32> {
-    const PORT: u16 = 4_000;
-    let (a, b) = memory::pair(&path.link(1));
-    let mut sim = Simulation::new(Instant::from_millis(1_000));
-    let config = Config::default();
-    let a = peer(&mut sim, a, 1, &config);
-    let b = peer(&mut sim, b, 2, &config);
-    let to = SocketAddr::new(b.address, PORT);
-    let listener = TcpListener::bind_now(&b.stack, to).expect("bind");
+/// Accepts one connection at `to`, a socket of `at`, and reads it to its end; returns the count of its bytes.
+pub(crate) fn count_received(sim: &mut Simulation, at: &Peer, to: SocketAddr) -> Arc<AtomicU64> {
+    let listener = TcpListener::bind_now(&at.stack, to).expect("bind");
+    let received = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&received);
     sim.spawn(
-        b.place,
+        at.place,
         Box::pin(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut buffer = vec![0; 1 << 16];
-                while let Ok(1..) = stream.read(&mut buffer).await {}
+            let Ok((mut stream, _)) = listener.accept().await else {
+                return;
+            };
+            let mut buffer = vec![0; 1 << 16];
+            while let Ok(len @ 1..) = stream.read(&mut buffer).await {
+                count.fetch_add(len as u64, Ordering::Relaxed);
             }
         }),
     );
-    let (report, thresholds) = std::sync::mpsc::channel();
-    let stack = a.stack.clone();
-    sim.spawn(
-        a.place,
-        Box::pin(async move {
-            for bytes in bytes {
-                let Ok(mut stream) = TcpStream::connect(&stack, to).await else {
-                    return;
-                };
-                let data = vec![7; bytes];
-                let _ = stream.write_all(&data).await;
-                let _ = stream.shutdown().await;
-                let _ = stream.read(&mut [0]).await;
-                let _ = report.send(stream.info().ssthresh);
-            }
-        }),
-    );
-    let limit = sim.now() + Duration::from_secs(60);
-    sim.run_until(limit, |_| false)
-        .expect("the simulation goes on");
-    thresholds.try_iter().collect()
+    received
 }
 
 /// Sends over `path` until `most_bytes` have arrived or `time` has passed.
@@ -245,22 +161,8 @@ pub(crate) fn run(
     let mut sim = Simulation::new(Instant::from_millis(1_000));
     let a = peer(&mut sim, a, 1, config);
     let b = peer(&mut sim, b, 2, config);
-    let received = Arc::new(AtomicU64::new(0));
     let to = SocketAddr::new(b.address, PORT);
-    let listener = TcpListener::bind_now(&b.stack, to).expect("bind");
-    let count = Arc::clone(&received);
-    sim.spawn(
-        b.place,
-        Box::pin(async move {
-            let Ok((mut stream, _)) = listener.accept().await else {
-                return;
-            };
-            let mut buffer = vec![0; 1 << 16];
-            while let Ok(len @ 1..) = stream.read(&mut buffer).await {
-                count.fetch_add(len as u64, Ordering::Relaxed);
-            }
-        }),
-    );
+    let received = count_received(&mut sim, &b, to);
     let stack = a.stack.clone();
     sim.spawn(
         a.place,

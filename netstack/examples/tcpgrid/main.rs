@@ -5,6 +5,7 @@
 //! it, a second one the algorithms, separated by commas.
 
 mod cell;
+mod share;
 
 use std::time::Duration;
 
@@ -209,7 +210,7 @@ fn print_fairness() {
                 }),
                 ..Path::clean(micros(millis * 1_000))
             };
-            let [one, other] = cell::share(&path, pair, 1, Duration::from_secs(120));
+            let [one, other] = share::share(&path, pair, 1, Duration::from_secs(120));
             println!(
                 "| {} Mb/s | {millis}ms | {:.1} | {}, {} | {one:.1}, {other:.1} | {:.2} |",
                 bits_per_second / 1_000_000,
