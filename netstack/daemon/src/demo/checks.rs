@@ -104,9 +104,8 @@ fn ping_sizes(target: IpAddr, _: Duration) -> CheckResult {
 }
 
 fn ping_round_trips(target: IpAddr, _: Duration) -> CheckResult {
-    Pinger::new(target, 0x6e02)?
-        .round_trips(1_000, 56)
-        .map(|samples| median(&samples))
+    let samples = Pinger::new(target, 0x6e02)?.round_trips(1_000, 56)?;
+    Ok(median(&samples))
 }
 
 fn udp_sizes(target: IpAddr, _: Duration) -> CheckResult {

@@ -1,6 +1,7 @@
 //! Echo requests of any size, over raw ICMP sockets.
 
-use std::io::{ErrorKind, Read as _};
+use std::fmt;
+use std::io::{self, ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -11,6 +12,68 @@ use super::{ANSWER_TIMEOUT, RoundTrips, noise, now};
 /// Most bytes that an echo request carries: 65,535 less the IPv4 and the ICMP header.
 pub const MAX_PING_BYTES: usize = 65_507;
 const ICMP_HEADER_BYTES: usize = 8;
+
+/// An error of a ping.
+#[derive(Debug)]
+pub enum PingError {
+    /// No raw socket could be opened.
+    Socket {
+        /// The address to ping.
+        target: IpAddr,
+        /// The kernel's reason.
+        error: io::Error,
+    },
+    /// No answer arrived in [`ANSWER_TIMEOUT`].
+    NoAnswer {
+        /// The address that was pinged.
+        target: IpAddr,
+        /// The number of bytes sent.
+        len: usize,
+    },
+    /// An answer arrived with other bytes than those sent.
+    OtherBytes {
+        /// The address that was pinged.
+        target: IpAddr,
+        /// The number of bytes sent.
+        len: usize,
+    },
+    /// The kernel refused to send or to receive.
+    Io {
+        /// The address that was pinged.
+        target: IpAddr,
+        /// The number of bytes sent.
+        len: usize,
+        /// The kernel's reason.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for PingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket { target, error } => {
+                write!(f, "cannot open a raw socket to ping {target}: {error}")
+            }
+            Self::NoAnswer { target, len } => {
+                write!(f, "ping {target} with {len} bytes: no answer")
+            }
+            Self::OtherBytes { target, len } => {
+                write!(f, "ping {target} with {len} bytes: other bytes came back")
+            }
+            Self::Io { target, len, error } => {
+                write!(f, "ping {target} with {len} bytes: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for PingError {}
+
+impl From<PingError> for String {
+    fn from(error: PingError) -> Self {
+        error.to_string()
+    }
+}
 
 /// Pings one address.
 #[derive(Debug)]
@@ -28,7 +91,7 @@ impl Pinger {
     /// # Errors
     ///
     /// Returns an error without `CAP_NET_RAW` in the namespace, or without a route to `target`.
-    pub fn new(target: IpAddr, ident: u16) -> Result<Self, String> {
+    pub fn new(target: IpAddr, ident: u16) -> Result<Self, PingError> {
         let (domain, protocol, any) = match target {
             IpAddr::V4(_) => (
                 Domain::IPV4,
@@ -48,10 +111,9 @@ impl Pinger {
             socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
             socket.bind(&SocketAddr::new(any, 0).into())?;
             socket.connect(&SocketAddr::new(target, 0).into())?;
-            Ok::<_, std::io::Error>(socket)
+            Ok::<_, io::Error>(socket)
         };
-        let socket =
-            open().map_err(|e| format!("cannot open a raw socket to ping {target}: {e}"))?;
+        let socket = open().map_err(|error| PingError::Socket { target, error })?;
         Ok(Self {
             socket,
             target,
@@ -66,7 +128,7 @@ impl Pinger {
     /// # Errors
     ///
     /// Returns an error if no answer arrives in [`ANSWER_TIMEOUT`], or one with other bytes.
-    pub fn ping(&mut self, len: usize) -> Result<Duration, String> {
+    pub fn ping(&mut self, len: usize) -> Result<Duration, PingError> {
         self.sequence = self.sequence.wrapping_add(1);
         let target = self.target;
         let payload = noise(u64::from(self.sequence), len);
@@ -74,15 +136,15 @@ impl Pinger {
         let sent_at = now();
         self.socket
             .send(&request)
-            .map_err(|e| format!("ping {target} with {len} bytes: {e}"))?;
+            .map_err(|error| PingError::Io { target, len, error })?;
         loop {
             let got = match self.socket.read(&mut self.buffer) {
                 Ok(got) => got,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    return Err(format!("ping {target} with {len} bytes: no answer"));
+                    return Err(PingError::NoAnswer { target, len });
                 }
-                Err(e) => return Err(format!("ping {target} with {len} bytes: {e}")),
+                Err(error) => return Err(PingError::Io { target, len, error }),
             };
             let took = now().saturating_sub(sent_at);
             let Some(answer) = self.answer(got) else {
@@ -91,9 +153,7 @@ impl Pinger {
             return if answer == payload {
                 Ok(took)
             } else {
-                Err(format!(
-                    "ping {target} with {len} bytes: other bytes came back"
-                ))
+                Err(PingError::OtherBytes { target, len })
             };
         }
     }
@@ -103,7 +163,7 @@ impl Pinger {
     /// # Errors
     ///
     /// As [`Self::ping`].
-    pub fn round_trips(&mut self, count: usize, len: usize) -> Result<RoundTrips, String> {
+    pub fn round_trips(&mut self, count: usize, len: usize) -> Result<RoundTrips, PingError> {
         let samples = (0..count)
             .map(|_| self.ping(len))
             .collect::<Result<Vec<_>, _>>()?;
