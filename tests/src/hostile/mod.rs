@@ -42,6 +42,14 @@ impl Family {
         }
     }
 
+    /// Returns the address of the kernel at the other end of the device, in tests with one.
+    pub fn kernel(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::new(10, 77, 0, 1).into(),
+            Self::V6 => Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1).into(),
+        }
+    }
+
     /// Returns the address of host number `n`: each is a peer of its own for limits, an address or a /64.
     pub fn host(self, n: u16) -> IpAddr {
         match self {

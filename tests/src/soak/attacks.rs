@@ -46,8 +46,8 @@ impl Attack {
         Self::Raw,
     ];
 
-    /// Attacks until `stop`.
-    pub(super) fn run(self, seed: u64, stop: &AtomicBool) {
+    /// Attacks until `stop`; returns how much got out: connections, SYNs, or packets over the IP version with fewer.
+    pub(super) fn run(self, seed: u64, stop: &AtomicBool) -> u64 {
         let mut rng = Rng::from_u64(seed);
         match self {
             Self::NeverRead => never_read(&mut rng, stop),
@@ -97,19 +97,23 @@ fn end(rng: &mut Rng, stream: TcpStream) {
     drop(stream);
 }
 
-/// Keeps up to `most` connections that `open` makes and `act` uses; ends one of them now and then.
+/// Keeps up to `most` connections that `open` makes and `act` uses; ends one of them now and then. Returns how many
+/// there were.
 fn hold(
     rng: &mut Rng,
     stop: &AtomicBool,
     most: usize,
     mut open: impl FnMut(&mut Rng) -> Option<TcpStream>,
     mut act: impl FnMut(&mut Rng, &mut TcpStream),
-) {
+) -> u64 {
     let mut held: Vec<TcpStream> = Vec::new();
+    let mut opened = 0;
     while goes_on(stop) {
         for _ in 0..4 {
             if held.len() < most {
-                held.extend(open(rng));
+                let stream = open(rng);
+                opened += u64::from(stream.is_some());
+                held.extend(stream);
             }
         }
         for stream in &mut held {
@@ -124,9 +128,10 @@ fn hold(
     for stream in held {
         end(rng, stream);
     }
+    opened
 }
 
-fn never_read(rng: &mut Rng, stop: &AtomicBool) {
+fn never_read(rng: &mut Rng, stop: &AtomicBool) -> u64 {
     let block = noise(1, 16 << 10);
     let open = |rng: &mut Rng| {
         let mss = 88 + rng.below(1_300);
@@ -134,10 +139,10 @@ fn never_read(rng: &mut Rng, stop: &AtomicBool) {
     };
     hold(rng, stop, most_sockets() / 4, open, |_, stream| {
         let _ = stream.write(&block);
-    });
+    })
 }
 
-fn drain(rng: &mut Rng, stop: &AtomicBool) {
+fn drain(rng: &mut Rng, stop: &AtomicBool) -> u64 {
     let open = |rng: &mut Rng| {
         let mss = 88 + rng.below(1_300);
         connect(rng, port::CHARGEN, mss, 2 << 10)
@@ -148,10 +153,11 @@ fn drain(rng: &mut Rng, stop: &AtomicBool) {
             let len = 1 + rng.below(some.len() as u32 - 1) as usize;
             let _ = stream.read(&mut some[..len]);
         }
-    });
+    })
 }
 
-fn swarm(rng: &mut Rng, stop: &AtomicBool) {
+fn swarm(rng: &mut Rng, stop: &AtomicBool) -> u64 {
+    let mut opened = 0;
     let ports = [
         port::ECHO,
         port::DISCARD,
@@ -164,6 +170,7 @@ fn swarm(rng: &mut Rng, stop: &AtomicBool) {
         let Some(mut stream) = connect(rng, to, 536, 16 << 10) else {
             continue;
         };
+        opened += 1;
         for _ in 0..rng.below(20) {
             let _ = stream.write(b"x");
         }
@@ -172,27 +179,32 @@ fn swarm(rng: &mut Rng, stop: &AtomicBool) {
         }
         end(rng, stream);
     }
+    opened
 }
 
-fn idle(rng: &mut Rng, stop: &AtomicBool) {
+fn idle(rng: &mut Rng, stop: &AtomicBool) -> u64 {
     let open = |rng: &mut Rng| connect(rng, port::DISCARD, 536, 4 << 10);
-    hold(rng, stop, most_sockets(), open, |_, _| {});
+    hold(rng, stop, most_sockets(), open, |_, _| {})
 }
 
-fn syn_flood(rng: &mut Rng, stop: &AtomicBool) {
+fn syn_flood(rng: &mut Rng, stop: &AtomicBool) -> u64 {
+    let mut syns = 0;
     let ports = [port::ECHO, port::DISCARD, port::CLOSED];
     while goes_on(stop) {
         let target = SocketAddrV4::new(V4, ports[rng.below(3) as usize]);
         let rate = 1_000 + rng.below(20_000);
         let until = now() + Duration::from_millis(u64::from(rng.below(1_000)));
         if let Ok(mut flood) = SynFlood::new(target, rng.u64()) {
-            let _ = flood.run(Some(rate), || now() > until || !goes_on(stop));
+            let flooded = flood.run(Some(rate), || now() > until || !goes_on(stop));
+            syns += flooded.map_or(0, |flooded| flooded.syns);
         }
         pause(u64::from(rng.below(300)));
     }
+    syns
 }
 
-fn udp(rng: &mut Rng, stop: &AtomicBool) {
+fn udp(rng: &mut Rng, stop: &AtomicBool) -> u64 {
+    let mut sent = [0; 2];
     let sockets = BOTH.map(|address| {
         let any: SocketAddr = match address {
             IpAddr::V4(_) => ([0; 4], 0).into(),
@@ -208,14 +220,17 @@ fn udp(rng: &mut Rng, stop: &AtomicBool) {
             let to = SocketAddr::new(BOTH[which], ports[rng.below(4) as usize]);
             let most = if rng.below(4) == 0 { 60_000 } else { 1_400 };
             if let Some(socket) = &sockets[which] {
-                let _ = socket.send_to(&bytes[..rng.below(most) as usize], to);
+                let result = socket.send_to(&bytes[..rng.below(most) as usize], to);
+                sent[which] += u64::from(result.is_ok());
             }
         }
         pause(2);
     }
+    sent[0].min(sent[1])
 }
 
-fn raw(rng: &mut Rng, stop: &AtomicBool) {
+fn raw(rng: &mut Rng, stop: &AtomicBool) -> u64 {
+    let mut sent = [0; 2];
     let open = |domain| {
         /// `IPPROTO_RAW`: packets have their IP header.
         const RAW: i32 = 255;
@@ -228,11 +243,13 @@ fn raw(rng: &mut Rng, stop: &AtomicBool) {
             let packet = raw_packet(rng, Family::BOTH[which]);
             let to = SocketAddr::new(BOTH[which], 0);
             if let Some(socket) = &sockets[which] {
-                let _ = socket.send_to(&packet, &SockAddr::from(to));
+                let result = socket.send_to(&packet, &SockAddr::from(to));
+                sent[which] += u64::from(result.is_ok());
             }
         }
         pause(2);
     }
+    sent[0].min(sent[1])
 }
 
 /// Builds a packet that no honest host sends.
@@ -262,7 +279,7 @@ fn raw_packet(rng: &mut Rng, family: Family) -> Vec<u8> {
             let from = if rng.below(2) == 0 {
                 from
             } else {
-                family.host(1)
+                family.kernel()
             };
             let flags = [flag::RST, flag::SYN, flag::ACK, flag::RST | flag::ACK, 0xff]
                 [rng.below(5) as usize];
@@ -280,7 +297,7 @@ fn raw_packet(rng: &mut Rng, family: Family) -> Vec<u8> {
                 &[],
             );
             quoted.truncate(8);
-            let quote = forge::packet_to(family.ours(), family.host(1), forge::TCP, &quoted);
+            let quote = forge::packet_to(family.ours(), family.kernel(), forge::TCP, &quoted);
             let complaints = [
                 Complaint::Port,
                 Complaint::Protocol,

@@ -25,7 +25,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::world::{Scratch, in_namespace, serve};
 use attacks::Attack;
 
-/// What to do.
+/// The settings of a soak.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Time that the soak takes, about.
@@ -49,10 +49,13 @@ const EPOCH_SECONDS: std::ops::Range<u32> = 5..25;
 /// Ordinary clients that run at the same time.
 const CLIENTS: u64 = 3;
 
+/// Time after which an attack must have sent something.
+const ATTACK_START: Duration = Duration::from_secs(5);
+
 /// Time in which everything must be gone when the attackers are.
 const REST: Duration = Duration::from_secs(60);
 
-/// What happened, and what went wrong.
+/// The counts and the faults of a soak.
 #[derive(Debug, Default)]
 pub struct Report {
     seed: u64,
@@ -173,37 +176,8 @@ impl Epoch {
         flags.extend(["--config", &file]);
         let start = now();
         let mut daemon = serve(&options.program, &flags);
-        let (stop_ordinary, stop_hostile) = (AtomicBool::new(false), AtomicBool::new(false));
         let mut faults = Vec::new();
-        let (tally, peak) = thread::scope(|scope| {
-            for attack in &self.attacks {
-                let (seed, stop) = (rng.u64(), &stop_hostile);
-                scope.spawn(move || attack.run(seed, stop));
-            }
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|_| {
-                    let (seed, stop) = (rng.u64(), &stop_ordinary);
-                    scope.spawn(move || ordinary::run(seed, stop))
-                })
-                .collect();
-            let peak = self.watch(&daemon, &mut faults);
-            stop_ordinary.store(true, Ordering::Relaxed);
-            let mut tally = ordinary::Tally::default();
-            for client in clients {
-                match client.join() {
-                    Ok((own, wrong)) => {
-                        tally += own;
-                        faults.extend(wrong);
-                    }
-                    Err(_) => faults.push("an ordinary client panicked".to_owned()),
-                }
-            }
-            if self.is_killed {
-                daemon.signal(Signal::SIGKILL);
-            }
-            stop_hostile.store(true, Ordering::Relaxed);
-            (tally, peak)
-        });
+        let (tally, peak) = self.traffic(&daemon, rng, &mut faults);
         report.ordinary += tally;
         let rest = if self.is_killed {
             report.kills += 1;
@@ -229,6 +203,60 @@ impl Epoch {
             .into_iter()
             .map(|fault| format!("epoch {}: {fault}", self.number));
         report.faults.extend(named);
+    }
+
+    /// Runs the ordinary clients beside the attacks; kills the daemon in the end if that is how the epoch ends.
+    fn traffic(
+        &self,
+        daemon: &Daemon,
+        rng: &mut Rng,
+        faults: &mut Vec<String>,
+    ) -> (ordinary::Tally, Peak) {
+        let start = now();
+        let (stop_ordinary, stop_hostile) = (AtomicBool::new(false), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let attacks: Vec<_> = self
+                .attacks
+                .iter()
+                .map(|attack| {
+                    let (seed, stop) = (rng.u64(), &stop_hostile);
+                    (attack, scope.spawn(move || attack.run(seed, stop)))
+                })
+                .collect();
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|_| {
+                    let (seed, stop) = (rng.u64(), &stop_ordinary);
+                    scope.spawn(move || ordinary::run(seed, stop))
+                })
+                .collect();
+            let peak = self.watch(daemon, faults);
+            let attacked = now() - start;
+            stop_ordinary.store(true, Ordering::Relaxed);
+            let mut tally = ordinary::Tally::default();
+            for client in clients {
+                match client.join() {
+                    Ok((own, wrong)) => {
+                        tally += own;
+                        faults.extend(wrong);
+                    }
+                    Err(_) => faults.push("an ordinary client panicked".to_owned()),
+                }
+            }
+            if self.is_killed {
+                daemon.signal(Signal::SIGKILL);
+            }
+            stop_hostile.store(true, Ordering::Relaxed);
+            for (attack, thread) in attacks {
+                match thread.join() {
+                    Ok(0) if attacked >= ATTACK_START => {
+                        faults.push(format!("attack {attack:?} did nothing"));
+                    }
+                    Ok(_) => {}
+                    Err(_) => faults.push(format!("attack {attack:?} panicked")),
+                }
+            }
+            (tally, peak)
+        })
     }
 
     /// Waits for the end of the attacks; returns the greatest numbers that were seen.
@@ -281,14 +309,20 @@ impl Epoch {
             }
             thread::sleep(Duration::from_millis(100));
         };
-        let took = now() - start;
-        faults.extend(left);
+        let took = (now() - start).as_secs_f64();
+        let outcome = match left {
+            None => format!("all gone after {took:.1} s"),
+            Some(fault) => {
+                faults.push(fault);
+                format!("not all gone after {took:.1} s")
+            }
+        };
         match daemon.terminate() {
             Ok(status) if status.success() => {}
             Ok(status) => faults.push(format!("stopped with {status}: {}", daemon.stderr())),
             Err(error) => faults.push(error),
         }
-        format!("all gone after {:.1} s", took.as_secs_f64())
+        outcome
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use netstack::base::Rng;
-use netstackd::probe::ping::Pinger;
+use netstackd::probe::ping::{PingError, Pinger};
 use netstackd::probe::{datagram, noise, stream};
 
 use crate::transfer::hashed_echo;
@@ -23,6 +23,14 @@ pub(super) struct Tally {
     bytes: u64,
     /// Datagrams and pings without an answer: a queue before the stack was full.
     lost: u64,
+}
+
+impl Tally {
+    /// Adds an exchange of so many bytes.
+    fn add(&mut self, bytes: u64) {
+        self.exchanges += 1;
+        self.bytes += bytes;
+    }
 }
 
 impl AddAssign for Tally {
@@ -52,22 +60,55 @@ const MOST_FAULTS: usize = 5;
 pub(super) fn run(seed: u64, stop: &AtomicBool) -> (Tally, Vec<String>) {
     let mut rng = Rng::from_u64(seed);
     let (mut tally, mut faults) = (Tally::default(), Vec::new());
+    // How many of each kind were answered, and how many were not.
+    let mut packets = [(0u64, 0u64); 2];
     while !stop.load(Ordering::Relaxed) && faults.len() < MOST_FAULTS {
         let address = BOTH[rng.below(2) as usize];
         match act(address, &mut rng) {
-            Ok(Some(bytes)) => {
-                tally.exchanges += 1;
-                tally.bytes += bytes;
+            Ok(Done::Stream(bytes)) => tally.add(bytes),
+            Ok(Done::Packet(kind, answer)) => {
+                let (answered, lost) = &mut packets[kind as usize];
+                match answer {
+                    Some(bytes) => {
+                        *answered += 1;
+                        tally.add(bytes);
+                    }
+                    None => {
+                        *lost += 1;
+                        tally.lost += 1;
+                    }
+                }
             }
-            Ok(None) => tally.lost += 1,
             Err(fault) => faults.push(format!("ordinary client of {address}: {fault}")),
+        }
+    }
+    for (kind, (answered, lost)) in [Kind::Datagram, Kind::Ping].iter().zip(packets) {
+        if answered == 0 && lost > 0 {
+            faults.push(format!(
+                "ordinary client: none of {lost} {kind:?}s was answered"
+            ));
         }
     }
     (tally, faults)
 }
 
-/// Does one thing; returns how many bytes were compared, or `None` if a datagram was lost.
-fn act(address: IpAddr, rng: &mut Rng) -> Result<Option<u64>, String> {
+/// A kind of packet that a full queue may lose.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Datagram,
+    Ping,
+}
+
+/// A thing that a client did.
+enum Done {
+    /// A stream of so many bytes, all compared.
+    Stream(u64),
+    /// A packet and its answer of so many bytes, all compared; `None` if there was no answer.
+    Packet(Kind, Option<u64>),
+}
+
+/// Does one thing.
+fn act(address: IpAddr, rng: &mut Rng) -> Result<Done, String> {
     let at = |port| SocketAddr::new(address, port);
     let size = 1 + rng.below(100_000) as usize;
     match rng.below(6) {
@@ -77,26 +118,34 @@ fn act(address: IpAddr, rng: &mut Rng) -> Result<Option<u64>, String> {
             if sent != received {
                 return Err("the echo of a stream differs".to_owned());
             }
-            Ok(Some(moved.bytes))
+            Ok(Done::Stream(moved.bytes))
         }
         1 => {
             let moved = stream::echo(at(port::ECHO), size as u64)?;
-            Ok(Some(moved.bytes))
+            Ok(Done::Stream(moved.bytes))
         }
-        2 => exchanges(at(port::ECHO), size / 10 + 1, rng).map(Some),
+        2 => exchanges(at(port::ECHO), size / 10 + 1, rng).map(Done::Stream),
         3 => {
             let moved = stream::download_bytes(at(port::CHARGEN), size as u64)?;
-            Ok(Some(moved.bytes))
+            Ok(Done::Stream(moved.bytes))
         }
-        4 => datagrams(at(port::ECHO), 1 + size / 50),
+        4 => {
+            let answer = datagrams(at(port::ECHO), 1 + size / 50)?;
+            Ok(Done::Packet(Kind::Datagram, answer))
+        }
         _ => {
-            let mut pinger = Pinger::new(address, rng.u32() as u16)?;
-            Ok(pinger.ping(size % 1_400).ok().map(|_| 1))
+            let (mut pinger, len) = (Pinger::new(address, rng.u32() as u16)?, size % 1_400);
+            let answer = match pinger.ping(len) {
+                Ok(_) => Some(len as u64),
+                Err(PingError::NoAnswer { .. }) => None,
+                Err(error) => return Err(error.to_string()),
+            };
+            Ok(Done::Packet(Kind::Ping, answer))
         }
     }
 }
 
-/// Several exchanges over one connection.
+/// Exchanges several messages over one connection; returns how many bytes were compared.
 fn exchanges(target: SocketAddr, size: usize, rng: &mut Rng) -> Result<u64, String> {
     let failed = |e: std::io::Error| format!("exchange with {target}: {e}");
     let mut stream = stream::connect(target).map_err(failed)?;
@@ -108,7 +157,7 @@ fn exchanges(target: SocketAddr, size: usize, rng: &mut Rng) -> Result<u64, Stri
     Ok(u64::from(count) * size as u64)
 }
 
-/// A datagram and its echo.
+/// Sends a datagram and compares its echo; returns `None` if none comes.
 fn datagrams(target: SocketAddr, size: usize) -> Result<Option<u64>, String> {
     let failed = |e: std::io::Error| format!("UDP with {target}: {e}");
     let socket = datagram::connect(target)?;
