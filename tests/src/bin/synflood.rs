@@ -23,11 +23,11 @@ const BATCH: u64 = 50;
 /// Bytes that each connection exchanges.
 const MESSAGE: usize = 100;
 
-/// What to measure.
+/// The settings of a measurement.
 struct Options {
     /// SYNs per second.
     rate: u32,
-    /// Length of each of the three parts.
+    /// Length of the part without and of the part with the flood; the warm-up and the part after take a quarter of it.
     time: Duration,
     /// Pairs of a part without and a part with the flood.
     rounds: u32,
@@ -74,19 +74,26 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
     Ok(options)
 }
 
-/// Connects, exchanges and closes for `time`; returns how many connections a second.
-fn client(time: Duration) -> Result<f64, String> {
+/// The connections of the client.
+struct Connected {
+    count: u64,
+    per_second: f64,
+}
+
+/// Connects, exchanges and closes for `time`.
+fn client(time: Duration) -> Result<Connected, String> {
     let target = SocketAddr::new(V4.into(), port::ECHO);
     let (start, mut count) = (now(), 0);
     while now() - start < time {
         stream::connections(target, BATCH, MESSAGE)?;
         count += BATCH;
     }
-    Ok(count as f64 / (now() - start).as_secs_f64())
+    let per_second = count as f64 / (now() - start).as_secs_f64();
+    Ok(Connected { count, per_second })
 }
 
 /// Runs the client beside a flood.
-fn flooded(options: &Options, seed: u64) -> Result<(f64, Flooded), String> {
+fn flooded(options: &Options, seed: u64) -> Result<(Connected, Flooded), String> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let flood = scope.spawn(|| {
@@ -94,12 +101,12 @@ fn flooded(options: &Options, seed: u64) -> Result<(f64, Flooded), String> {
             let mut flood = SynFlood::new(target, seed)?;
             flood.run(Some(options.rate), || stop.load(Ordering::Relaxed))
         });
-        let rate = client(options.time);
+        let connected = client(options.time);
         stop.store(true, Ordering::Relaxed);
         let flooded = flood
             .join()
             .map_err(|_| "the flood panicked".to_owned())??;
-        Ok((rate?, flooded))
+        Ok((connected?, flooded))
     })
 }
 
@@ -108,17 +115,24 @@ fn run(options: &Options) -> Result<(), String> {
     let daemon = serve(&program, &[]);
     client(options.time / 4)?;
     for round in 0..options.rounds {
+        let at_start = Counted::of(&daemon)?;
         let before = client(options.time)?;
         let counted = Counted::of(&daemon)?;
         let (during, flood) = flooded(options, round.into())?;
         let seen = Counted::of(&daemon)?;
         let after = client(options.time / 4)?;
+        // The client's packets arrive beside the flood's: about as many for a connection as without the flood.
+        let per_connection = (counted.packets - at_start.packets) as f64 / before.count as f64;
+        let syns = (seen.packets - counted.packets) as f64 - per_connection * during.count as f64;
         print(&format!(
-            "{:.0} SYNs/s sent, {:.0} % of them seen; connections/s: {before:.0} without, {during:.0} during \
-             ({:.2}), {after:.0} at once after; {} half open, {} cookies sent, {} returned; {} MB resident",
+            "{:.0} SYNs/s sent, about {:.1} % of them seen; connections/s: {:.0} without, {:.0} during ({:.2}), {:.0} \
+             at once after; {} half open, {} cookies sent, {} returned; {} MB resident",
             flood.per_second(),
-            100.0 * seen.packets.saturating_sub(counted.packets) as f64 / flood.syns.max(1) as f64,
-            during / before,
+            100.0 * syns / flood.syns.max(1) as f64,
+            before.per_second,
+            during.per_second,
+            during.per_second / before.per_second,
+            after.per_second,
             seen.half_open,
             seen.cookies - counted.cookies,
             seen.returned - counted.returned,
