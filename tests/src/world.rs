@@ -221,16 +221,16 @@ pub fn ip(words: &str) {
     );
 }
 
-/// Runs `nft` with this script in this thread's namespace.
+/// Runs `nft` with this script in this thread's namespace; returns its output.
 ///
 /// # Panics
 ///
 /// Panics if `nft` is not installed or fails.
-pub fn nft(script: &str) {
-    tool("nft", "nftables", &[script]);
+pub fn nft(script: &str) -> String {
+    tool("nft", "nftables", &[script])
 }
 
-fn tool(name: &str, package: &str, words: &[&str]) {
+fn tool(name: &str, package: &str, words: &[&str]) -> String {
     let output = Command::new(name)
         .args(words)
         .output()
@@ -239,6 +239,7 @@ fn tool(name: &str, package: &str, words: &[&str]) {
         });
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name} {words:?}: {stderr}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A temporary directory that is removed with its contents.

@@ -20,7 +20,8 @@ fn kernel(name: &str) -> u64 {
     panic!("the kernel has no counter {name}");
 }
 
-/// Marks a part of what may be marked, in both directions.
+/// Marks a part of what may be marked, in both directions, and counts the segments of the daemon that say that it has
+/// reduced its window: each counter has the name of an IP version.
 fn mark() {
     for (chain, priority) in [("output", 0), ("input", 0)] {
         nft(&format!(
@@ -30,6 +31,22 @@ fn mark() {
              add rule inet marks {chain} ip6 ecn ect0 numgen inc mod 8 == 0 ip6 ecn set ce"
         ));
     }
+    for version in ["ipv4", "ipv6"] {
+        nft(&format!(
+            "add counter inet marks {version}\n\
+             add rule inet marks input meta nfproto {version} tcp flags & (syn | cwr) == cwr counter name {version}"
+        ));
+    }
+}
+
+/// Returns how many segments of the daemon had CWR, SYNs aside.
+fn reductions(version: &str) -> u64 {
+    let text = nft(&format!("list counter inet marks {version}"));
+    let mut words = text
+        .split_whitespace()
+        .skip_while(|word| *word != "packets");
+    let count = words.nth(1).and_then(|word| word.parse().ok());
+    count.unwrap_or_else(|| panic!("no count in: {text}"))
 }
 
 fn marked_echo(flags: &[&str]) {
@@ -42,11 +59,17 @@ fn marked_echo(flags: &[&str]) {
             assert!(sent == received, "{target}: the stream differs");
         }
         assert!(kernel("InECT0Pkts") > 0, "our data has no ECT");
-        // Those that are marked at the kernel's input are not counted; it echoes them, and the stream goes on.
         assert!(
             kernel("TCPDeliveredCE") > 0,
             "we did not echo the marks of the kernel's data"
         );
+        // Those that are marked at the kernel's input are not counted; it echoes them, and we reduce our window.
+        for version in ["ipv4", "ipv6"] {
+            assert!(
+                reductions(version) > 0,
+                "{version}: no reduction for the marks of our data"
+            );
+        }
     });
 }
 
@@ -61,7 +84,7 @@ fn the_kernel_and_we_hear_each_others_marks_without_offload() {
 }
 
 #[test]
-fn ecn_is_on_unless_it_is_turned_off() {
+fn ecn_is_on_by_default() {
     let config = Config::default().tcp;
     assert!(config.ecn && config.ecn_offer && config.accurate_ecn);
 }
