@@ -255,6 +255,11 @@ pub fn seal(packet: &mut [u8]) {
         ICMP => internet_checksum(&packet[at..]).to_be_bytes(),
         _ => transport_checksum(from, to, proto, &packet[at..]),
     };
+    // In UDP a checksum of zero says that there is none (RFC 768).
+    let sum = match (proto, sum) {
+        (UDP, [0, 0]) => [0xff; 2],
+        _ => sum,
+    };
     packet[field..field + 2].copy_from_slice(&sum);
 }
 
