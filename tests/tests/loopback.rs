@@ -2,10 +2,15 @@
 //! end of its device.
 
 use std::io;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 
+use futures::poll;
+use netstack::device::channel::PacketPipe;
 use netstack::net::{EchoSocket, Stack, TcpListener, TcpStream, UdpListener, UdpSocket};
 use netstack::{Counter, DropReason};
+use tests::forge;
+use tests::hostile::flag;
 use tests::pair::{alone, bounded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -139,39 +144,68 @@ async fn ping_reaches_own_addresses_and_loopback() {
     assert!(pipe.try_recv().is_none(), "a packet left by the device");
 }
 
+/// Returns how many packets were dropped for an address that no packet on the link may have.
+fn forged(stack: &Stack) -> u64 {
+    let counters = stack.counters();
+    counters.dropped(DropReason::IpSourceInvalid)
+        + counters.dropped(DropReason::IpDestinationNotOurs)
+}
+
+/// Sends a datagram and a SYN from `from` to both ports of `to`.
+async fn forge_both(pipe: &mut PacketPipe, from: IpAddr, to: IpAddr) {
+    for port in [53, 54] {
+        let udp = forge::udp(9, port, b"forged");
+        let tcp = forge::tcp(9, port, 1, 0, flag::SYN, b"");
+        for (proto, message) in [(forge::UDP, udp), (forge::TCP, tcp)] {
+            let packet = forge::sealed(forge::packet_to(from, to, proto, &message));
+            pipe.send(packet).await.expect("send");
+        }
+    }
+}
+
 /// A loopback address on the link is forged, in both directions.
 #[tokio::test]
 async fn loopback_addresses_stay_inside() {
     let (stack, mut pipe) = alone();
-    let server = UdpSocket::bind(&stack, "127.0.0.1:53").await.expect("bind");
-    let wildcard = UdpSocket::bind(&stack, "0.0.0.0:54").await.expect("bind");
-    for (from, to) in [
-        ([127, 0, 0, 1], [127, 0, 0, 1]),
-        ([127, 0, 0, 1], [10, 77, 0, 2]),
-        ([10, 77, 0, 1], [127, 0, 0, 1]),
+    for (loopback, any, ours, peer) in [
+        ("127.0.0.1", "0.0.0.0", "10.77.0.2", "10.77.0.1"),
+        ("::1", "::", "fd00::2", "fd00::1"),
     ] {
-        for port in [53, 54] {
-            let mut packet =
-                tests::forge::ipv4(to.into(), 17, &tests::forge::udp(9, port, b"forged"));
-            packet[12..16].copy_from_slice(&from);
-            pipe.send(tests::forge::sealed(packet)).await.expect("send");
+        let [loopback, any, ours, peer]: [IpAddr; 4] =
+            [loopback, any, ours, peer].map(|text| text.parse().expect("address"));
+        let bind = |ip, port| UdpSocket::bind_now(&stack, SocketAddr::new(ip, port));
+        let server = bind(loopback, 53).expect("bind");
+        let wildcard = bind(any, 54).expect("bind");
+        let listen = |ip, port| TcpListener::bind_now(&stack, SocketAddr::new(ip, port));
+        let _listeners =
+            [(loopback, 53), (any, 54)].map(|(ip, port)| listen(ip, port).expect("bind"));
+        let before = forged(&stack);
+        for (from, to) in [(loopback, loopback), (loopback, ours), (peer, loopback)] {
+            forge_both(&mut pipe, from, to).await;
         }
+        // What comes behind them is the first that arrives.
+        let honest = forge::packet_to(peer, ours, forge::UDP, &forge::udp(9, 54, b"honest"));
+        pipe.send(forge::sealed(honest)).await.expect("send");
+        let mut buffer = [0; 8];
+        let (len, from) = bounded(wildcard.recv_from(&mut buffer))
+            .await
+            .expect("recv");
+        assert_eq!((&buffer[..len], from.ip()), (&b"honest"[..], peer));
+        assert_eq!(forged(&stack) - before, 12);
+        for socket in [&server, &wildcard] {
+            let nothing = socket.try_recv_from(&mut [0; 8]).expect_err("nothing");
+            assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        }
+        assert_eq!(stack.half_open(), 0, "a handshake began");
+        let outside = SocketAddr::new(peer, 9);
+        let error = server.send_to(b"out", outside).await;
+        let error = error.expect_err("a loopback source");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let from = SocketAddr::new(loopback, 0);
+        let error = TcpStream::connect_from(&stack, from, outside).await;
+        let error = error.expect_err("a loopback source");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    for socket in [&server, &wildcard] {
-        let nothing = socket.try_recv_from(&mut [0; 8]).expect_err("nothing");
-        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
-    }
-    let error = server
-        .send_to(b"out", "10.77.0.1:9")
-        .await
-        .expect_err("a loopback source");
-    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-    let from = "127.0.0.1:0".parse().expect("address");
-    let error = TcpStream::connect_from(&stack, from, "10.77.0.1:9".parse().expect("address"))
-        .await
-        .expect_err("a loopback source");
-    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert!(pipe.try_recv().is_none(), "a packet left by the device");
 }
 
@@ -184,11 +218,9 @@ async fn a_flow_of_udp_ends_with_its_stack() {
     client.send_to(b"first", "127.0.0.1:7").await.expect("send");
     let (flow, _) = bounded(listener.accept()).await.expect("accept");
     bounded(flow.recv(&mut [0; 8])).await.expect("the first");
-    let waiting = tokio::spawn(async move { flow.recv(&mut [0; 8]).await });
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut buffer = [0; 8];
+    let mut waiting = pin!(flow.recv(&mut buffer));
+    assert!(poll!(waiting.as_mut()).is_pending());
     stack.abort().expect("abort");
-    bounded(waiting)
-        .await
-        .expect("task")
-        .expect_err("the stack ended");
+    bounded(waiting).await.expect_err("the stack ended");
 }
