@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use netstack::base::{Config, Instant};
 use netstack::device::channel::{ChannelConfig, PacketPipe, channel};
 use netstack::net::{Stack, Syn, SynListener, TcpSocket, TcpStream, Turns, Unreachable};
@@ -66,34 +67,6 @@ async fn a_refused_syn_looks_like_a_closed_port() {
     assert_eq!(host.half_open(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_accept_that_is_dropped_leaves_no_connection() {
-    let (client, host) = stacks();
-    let listener = SynListener::bind(&host, server(80)).expect("bind");
-    let connecting = tokio::spawn({
-        let client = client.clone();
-        async move { TcpStream::connect(&client, server(80)).await }
-    });
-    let syn = bounded(listener.next()).await.expect("a SYN");
-    let accepting = tokio::spawn(syn.accept());
-    tokio::task::yield_now().await;
-    accepting.abort();
-    let _ = accepting.await;
-    if let Ok(mut stream) = bounded(connecting).await.expect("task") {
-        let ended = bounded(stream.read(&mut [0; 1])).await;
-        assert_eq!(
-            ended.expect_err("reset").kind(),
-            io::ErrorKind::ConnectionReset
-        );
-    }
-    bounded(async {
-        while host.connections() + host.half_open() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
-}
-
 /// A stack on virtual time whose packets the test makes by hand.
 struct Lab {
     stack: Stack,
@@ -126,7 +99,11 @@ impl Lab {
     }
 
     fn send(&mut self, from_port: u16, to_port: u16, seq: u32, flags: u8) {
-        let segment = forge::tcp(from_port, to_port, seq, 0, flags, b"");
+        self.send_with_ack(from_port, to_port, (seq, 0), flags);
+    }
+
+    fn send_with_ack(&mut self, from_port: u16, to_port: u16, (seq, ack): (u32, u32), flags: u8) {
+        let segment = forge::tcp(from_port, to_port, seq, ack, flags, b"");
         let packet = forge::sealed(forge::ipv4(OURS, 6, &segment));
         self.pipe.try_send(packet).expect("room");
         self.settle();
@@ -160,6 +137,16 @@ impl Lab {
         }
     }
 
+    /// Returns the flags and the sequence number of each segment sent since the last call.
+    fn sent(&mut self) -> Vec<(u8, u32)> {
+        let parsed = |packet: Bytes| {
+            let (_, _, segment) = forge::parts(&packet).expect("a segment");
+            let seq = segment[4..8].try_into().expect("four bytes");
+            (segment[13], u32::from_be_bytes(seq))
+        };
+        std::iter::from_fn(|| self.pipe.try_recv().map(parsed)).collect()
+    }
+
     fn dropped(&self, reason: DropReason) -> u64 {
         self.stack.counters().dropped(reason)
     }
@@ -186,6 +173,52 @@ fn a_syn_that_comes_again_does_not_come_twice() {
     syn.ignore();
     lab.send(4_000, 80, 100, SYN);
     assert!(Lab::next(&listener).is_none() && lab.pipe.try_recv().is_none());
+}
+
+/// However far the handshake has come when the future is dropped, the peer is reset as soon as it has finished it.
+#[test]
+fn an_accept_that_is_dropped_leaves_no_connection() {
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum DroppedAfter {
+        Syn,
+        SynAck,
+        Ack,
+    }
+    use DroppedAfter::{Ack, Syn, SynAck};
+
+    for (port, moment) in [(4_000, Syn), (4_001, SynAck), (4_002, Ack)] {
+        let mut lab = Lab::new(Config::default());
+        let listener = SynListener::bind(&lab.stack, (OURS, 80)).expect("bind");
+        lab.send(port, 80, 100, SYN);
+        let mut accepting = Box::pin(Lab::next(&listener).expect("a SYN").accept());
+        assert!(Lab::poll(accepting.as_mut()).is_pending());
+        assert_eq!(lab.stack.half_open(), 1);
+        let mut accepting = Some(accepting);
+        if moment == Syn {
+            accepting = None;
+        }
+        lab.settle();
+        let sent = lab.sent();
+        let [(flags, iss)] = sent[..] else {
+            panic!("{moment:?}: {sent:?}");
+        };
+        assert_eq!(flags, SYN | ACK);
+        if moment == SynAck {
+            accepting = None;
+        }
+        lab.send_with_ack(port, 80, (101, iss.wrapping_add(1)), ACK);
+        if moment == Ack {
+            assert_eq!((lab.stack.connections(), lab.sent().len()), (1, 0));
+        }
+        drop(accepting);
+        lab.settle();
+        let sent = lab.sent();
+        assert!(
+            matches!(sent[..], [(flags, seq)] if flags & RST != 0 && seq == iss.wrapping_add(1)),
+            "{moment:?}: {sent:?}"
+        );
+        assert_eq!((lab.stack.half_open(), lab.stack.connections()), (0, 0));
+    }
 }
 
 #[test]
