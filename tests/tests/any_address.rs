@@ -130,28 +130,39 @@ async fn destinations_that_no_packet_can_have_are_refused() {
 /// The LAND attack: a packet from an address to itself, which the stack answers for without owning it.
 #[tokio::test]
 async fn a_packet_from_a_destination_to_itself_is_dropped() {
-    let (stack, mut pipe) = stack(&["10.77.0.2/24"]);
-    stack.add_any_address(prefix("0.0.0.0/0")).expect("added");
+    let (stack, mut pipe) = stack(&["10.77.0.2/24", "fd77::2/64"]);
+    for any in ["0.0.0.0/0", "::/0"] {
+        stack.add_any_address(prefix(any)).expect("added");
+    }
     let _listener = TcpListener::bind_any(&stack, everything(1..=u16::MAX)).expect("bind");
-    let syn = |from: [u8; 4]| {
-        let tcp = forge::tcp(80, 80, 1, 0, flag::SYN, &[]);
-        forge::sealed(forge::ipv4_with(
-            from.into(),
-            [192, 0, 2, 1].into(),
-            forge::TCP,
-            &[],
-            &tcp,
-        ))
-    };
-    pipe.send(syn([192, 0, 2, 1])).await.expect("sent");
-    pipe.send(syn([198, 51, 100, 1])).await.expect("sent");
-    let answer = timeout(LIMIT, pipe.recv()).await.expect("an answer");
-    assert_eq!(
-        answer.expect("a packet")[16..20],
-        [198, 51, 100, 1],
-        "to the other sender"
-    );
-    assert_eq!(stack.counters().dropped(DropReason::IpSourceInvalid), 1);
+    let flows = UdpListener::bind_any(&stack, everything(1..=u16::MAX)).expect("bind");
+    for (to, other) in [
+        ("192.0.2.1", "198.51.100.1"),
+        ("2001:db8::1", "2001:db8::2"),
+    ] {
+        let [to, other]: [IpAddr; 2] = [to, other].map(|text| text.parse().expect(text));
+        let before = stack.counters().dropped(DropReason::IpSourceInvalid);
+        let packet =
+            |from, proto, message: &[u8]| forge::sealed(forge::packet_to(from, to, proto, message));
+        let syn = forge::tcp(80, 80, 1, 0, flag::SYN, &[]);
+        for from in [to, other] {
+            let packet = packet(from, forge::TCP, &syn);
+            pipe.send(packet).await.expect("sent");
+        }
+        let answer = timeout(LIMIT, pipe.recv()).await.expect("an answer");
+        let answer = answer.expect("a packet");
+        let (answered, _, _) = forge::parts(&answer).expect("a packet");
+        assert_eq!(answered, other, "to the other sender");
+        let datagram = forge::udp(80, 80, b"?");
+        for from in [to, other] {
+            let packet = packet(from, forge::UDP, &datagram);
+            pipe.send(packet).await.expect("sent");
+        }
+        let flow = timeout(LIMIT, flows.accept()).await.expect("a flow");
+        assert_eq!(flow.expect("accepted").1.ip(), other, "of the other sender");
+        let dropped = stack.counters().dropped(DropReason::IpSourceInvalid);
+        assert_eq!(dropped - before, 2, "{to}");
+    }
 }
 
 /// Echoes until the peer closes.
