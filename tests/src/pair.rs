@@ -17,12 +17,19 @@ pub const SERVER: &str = "10.77.0.2";
 /// # Panics
 /// A stack cannot be started.
 pub fn stacks() -> (Stack, Stack) {
-    let link = LinkConfig {
+    stacks_over(&LinkConfig {
         tso: true,
         tx_checksum: true,
         ..LinkConfig::default()
-    };
-    let (a, b) = memory::pair(&link);
+    })
+}
+
+/// Starts a client's and a server's stack with one worker each over this link.
+///
+/// # Panics
+/// A stack cannot be started.
+pub fn stacks_over(link: &LinkConfig) -> (Stack, Stack) {
+    let (a, b) = memory::pair(link);
     let start = |device, address: &str| {
         Stack::builder()
             .address(address.parse().expect("address"), 24)

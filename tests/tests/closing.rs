@@ -15,8 +15,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use netstack::device::memory::{self, LinkConfig};
+use netstack::device::memory::LinkConfig;
 use netstack::net::{Stack, TcpListener, TcpStream};
+use tests::pair::{server, stacks_over};
 use tests::program;
 use tests::world::{in_namespace, port, serve, targets};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
@@ -101,21 +102,9 @@ fn a_request_that_comes_with_the_end_of_the_stream_is_answered() {
     });
 }
 
-/// Starts a client's and a server's stack with a link between them.
+/// Starts a client's and a server's stack over a link without offloads.
 fn stacks() -> (Stack, Stack) {
-    let (a, b) = memory::pair(&LinkConfig::default());
-    let start = |device, address: &str| {
-        Stack::builder()
-            .address(address.parse().expect("address"), 24)
-            .seed([7; 32])
-            .start(vec![Box::new(device)])
-            .expect("stack")
-    };
-    (start(a, "10.77.0.1"), start(b, "10.77.0.2"))
-}
-
-fn server(port: u16) -> SocketAddr {
-    SocketAddr::new("10.77.0.2".parse().expect("address"), port)
+    stacks_over(&LinkConfig::default())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +135,6 @@ async fn an_answer_arrives_although_the_request_was_read_in_part() {
     serving.abort();
 }
 
-/// Connects a stream of each stack to the other.
 /// hyper answers a request whose body it does not read, and drops the connection: the answer arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hyper_answers_a_request_without_reading_its_body() {
@@ -182,6 +170,7 @@ async fn hyper_answers_a_request_without_reading_its_body() {
     serving.abort();
 }
 
+/// Connects a stream of each stack to the other.
 async fn pair(client: &Stack, host: &Stack) -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(host, server(9)).await.expect("bind");
     let near = TcpStream::connect(client, server(9))

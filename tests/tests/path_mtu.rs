@@ -24,11 +24,21 @@ fn peer(port: u16) -> Peer {
 fn open(wire: &mut Wire, listener: &TcpListener, port: u16) -> (Peer, TcpStream) {
     let mut peer = peer(port);
     peer.open(wire);
-    let accepted = listener.accept().now_or_never().expect("ready");
-    (peer, accepted.expect("accepted").0)
+    (peer, accept(listener))
 }
 
-/// A router reports that `sent` exceeds `mtu`.
+fn accept(listener: &TcpListener) -> TcpStream {
+    let accepted = listener.accept().now_or_never().expect("ready");
+    accepted.expect("accepted").0
+}
+
+/// Returns the sizes of the payloads that are sent now.
+fn sizes(wire: &mut Wire) -> Vec<usize> {
+    let sent = wire.settle();
+    sent.iter().map(|sent| sent.payload.len()).collect()
+}
+
+/// Returns a router's report that `sent` exceeds `mtu`.
 fn too_big(sent: &Sent, mtu: u16) -> Vec<u8> {
     let quote = build(sent.from, sent.to, &sent.header, &sent.payload);
     let [high, low] = mtu.to_be_bytes();
@@ -77,14 +87,9 @@ fn the_mss_option_says_what_can_be_received_whatever_the_path_carries() {
     let syn_ack = later.syn(&mut wire).expect("a SYN-ACK");
     assert_eq!(syn_ack.header.options.mss, Some(1_460));
     wire.send(later.packet(ACK, b""));
-    let accepted = listener.accept().now_or_never().expect("ready");
-    let (stream, _) = accepted.expect("accepted");
+    let stream = accept(&listener);
     assert_eq!(stream.try_write(&[7; 2_000]).expect("room"), 2_000);
-    let sizes: Vec<_> = wire
-        .settle()
-        .iter()
-        .map(|sent| sent.payload.len())
-        .collect();
+    let sizes = sizes(&mut wire);
     assert_eq!(sizes[0], 560, "what is sent follows the path");
 }
 
@@ -98,15 +103,9 @@ fn an_mss_clamp_limits_both_directions() {
     let syn_ack = first.syn(&mut wire).expect("a SYN-ACK");
     assert_eq!(syn_ack.header.options.mss, Some(700));
     wire.send(first.packet(ACK, b""));
-    let accepted = listener.accept().now_or_never().expect("ready");
-    let (stream, _) = accepted.expect("accepted");
+    let stream = accept(&listener);
     assert_eq!(stream.try_write(&[7; 1_400]).expect("room"), 1_400);
-    let sizes: Vec<_> = wire
-        .settle()
-        .iter()
-        .map(|sent| sent.payload.len())
-        .collect();
-    assert_eq!(sizes, [700, 700]);
+    assert_eq!(sizes(&mut wire), [700, 700]);
 }
 
 #[test]
