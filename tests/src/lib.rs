@@ -10,7 +10,7 @@
 //! | conformance of the packet formats, also compared with another parser | `packet/tests` | nothing |
 //! | simulation: whole stacks over an imperfect link, with virtual time and a seed | `simulation.rs`, `hand_over.rs`, `same_turn.rs`; against segments made by hand: `handshakes.rs`, `time_wait.rs` here | nothing |
 //! | sockets under tokio, over a link in memory | `tokio_sockets.rs`, `tokio_examples.rs` here | nothing |
-//! | sockets under axum, hyper, rustls, quinn, hickory; the examples | `tests/ecosystem` | nothing |
+//! | sockets under axum, hyper, rustls, quinn, hickory | `tests/ecosystem` | nothing |
 //! | devices: the TUN devices alone against the real kernel | `netstack/tests/device_tun` | a network namespace |
 //! | conformance of the answers to malformed packets | `malformed/` here | a network namespace |
 //! | real kernel: the daemon behind a TUN device, the kernel as its peer | the other files here | a network namespace |

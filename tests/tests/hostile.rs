@@ -221,7 +221,7 @@ fn run(seed: u64) {
     let mut lab = Lab::new(config, seed, family);
     let unread = bind_udp(lab.handle(), family.ours(), 99);
     let count = 5 + rng.below(120) as u16;
-    // One kind alone in a third of the runs, else all of them at once.
+    // One kind alone in a third of the runs, else a mix.
     let only = (rng.below(3) == 0).then(|| KINDS[rng.below(KINDS.len() as u32) as usize]);
     let mut peers: Vec<Hostile> = (0..count)
         .map(|n| {

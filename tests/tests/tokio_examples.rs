@@ -10,7 +10,7 @@ use netstack::net::{Interest, Stack, TcpListener, TcpSocket, TcpStream, UdpSocke
 use tests::pair::{alone, bounded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-/// Listens where the examples connect to; returns the connections' other ends.
+/// Returns a listener at `address`.
 async fn peer(stack: &Stack, address: &str) -> TcpListener {
     TcpListener::bind(stack, address).await.expect("bind")
 }

@@ -1,1 +1,1 @@
-//! Tests of netstack's sockets under crates that others wrote, and of its examples as programs.
+//! Tests of netstack's sockets under crates that others wrote.

@@ -67,7 +67,7 @@ fn zero_windows_that_drain_slowly(family: Family) {
     leaves_nothing(lab, &mut peers, "slow drain");
 }
 
-/// Peers that close their windows after the first segments, and answer every probe.
+/// Opens `count` connections whose peers close their windows after the handshake.
 fn misers(lab: &mut Lab, count: u16, to: u16) -> Vec<Peer> {
     let family = lab.family();
     let mut peers: Vec<Peer> = (0..count)
