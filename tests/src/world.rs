@@ -14,6 +14,7 @@ use std::os::unix::process::CommandExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -279,6 +280,16 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // A directory that cannot be removed does no harm.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Sets a flag when it is dropped, so that threads which go on until then end when the test fails, too.
+#[derive(Debug)]
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

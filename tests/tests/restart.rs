@@ -9,7 +9,7 @@ use std::time::Duration;
 use netstackd::probe::{noise, stream};
 use nix::sys::signal::Signal;
 use tests::program;
-use tests::world::{Scratch, eventually, in_namespace, port, serve, targets};
+use tests::world::{Scratch, SetOnDrop, eventually, in_namespace, port, serve, targets};
 
 /// Connects and echoes until `stop`, and counts successes and failures.
 fn load(target: SocketAddr, stop: &AtomicBool, good: &AtomicU64, bad: &AtomicU64) {
@@ -38,6 +38,7 @@ fn killed_and_started_again_under_load() {
         let (stop, good, bad) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
         let mut daemon = serve(program!(), &[]);
         thread::scope(|scope| {
+            let stopping = SetOnDrop(&stop);
             for target in targets(port::ECHO).into_iter().cycle().take(4) {
                 let (stop, good, bad) = (&stop, &good, &bad);
                 scope.spawn(move || load(target, stop, good, bad));
@@ -59,7 +60,7 @@ fn killed_and_started_again_under_load() {
             eventually("load is served again", || {
                 good.load(Ordering::Relaxed) > served + 50
             });
-            stop.store(true, Ordering::Relaxed);
+            drop(stopping);
         });
         println!("{good:?} connections served, {bad:?} cut off");
         let status = daemon.terminate().expect("it ends");
@@ -73,14 +74,13 @@ fn sigterm_under_load_ends_well() {
         let (stop, good, bad) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
         let mut daemon = serve(program!(), &[]);
         thread::scope(|scope| {
+            let _stopping = SetOnDrop(&stop);
             for target in targets(port::ECHO) {
                 let (stop, good, bad) = (&stop, &good, &bad);
                 scope.spawn(move || load(target, stop, good, bad));
             }
             eventually("load is served", || good.load(Ordering::Relaxed) > 50);
-            let status = daemon.terminate();
-            stop.store(true, Ordering::Relaxed);
-            let status = status.expect("it ends");
+            let status = daemon.terminate().expect("it ends");
             assert!(status.success(), "{status}: {}", daemon.stderr());
         });
     });

@@ -8,7 +8,7 @@ use std::thread;
 use netstackd::probe::flood::SynFlood;
 use netstackd::probe::{now, stream};
 use tests::program;
-use tests::world::{Scratch, V4, in_namespace, port, serve};
+use tests::world::{Scratch, SetOnDrop, V4, in_namespace, port, serve};
 
 /// SYNs per second: more than a test's machine should be asked for would lose packets in the queue of
 /// the TUN device, and with them those of the clients.
@@ -44,6 +44,7 @@ fn genuine_clients_are_served_during_a_flood() {
         let resident_before = daemon.resident_bytes();
         let stop = AtomicBool::new(false);
         let (during, other, flooded) = thread::scope(|scope| {
+            let stopping = SetOnDrop(&stop);
             let flood = scope.spawn(|| {
                 let target = SocketAddrV4::new(V4, port::ECHO);
                 let mut flood = SynFlood::new(target, 1).expect("a raw socket");
@@ -56,7 +57,7 @@ fn genuine_clients_are_served_during_a_flood() {
                 during.push(connections(port::ECHO));
             }
             let other = connections_of_another_port();
-            stop.store(true, Ordering::Relaxed);
+            drop(stopping);
             (
                 during,
                 other,

@@ -22,7 +22,7 @@ use netstackd::probe::now;
 use nix::sys::signal::Signal;
 use rustix::process::{Resource, getrlimit};
 
-use crate::world::{Scratch, in_namespace, serve};
+use crate::world::{Scratch, SetOnDrop, in_namespace, serve};
 use attacks::Attack;
 
 /// The settings of a soak.
@@ -215,6 +215,7 @@ impl Epoch {
         let start = now();
         let (stop_ordinary, stop_hostile) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
+            let _stopping = [&stop_ordinary, &stop_hostile].map(SetOnDrop);
             let attacks: Vec<_> = self
                 .attacks
                 .iter()
