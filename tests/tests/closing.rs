@@ -17,7 +17,8 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use netstack::device::memory::LinkConfig;
 use netstack::net::{Stack, TcpListener, TcpStream};
-use tests::pair::{server, stacks_over};
+use netstack::tcp::{State, TcpInfo};
+use tests::pair::{bounded, server, stacks_over};
 use tests::program;
 use tests::world::{in_namespace, port, serve, targets};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
@@ -180,9 +181,18 @@ async fn pair(client: &Stack, host: &Stack) -> (TcpStream, TcpStream) {
     (near, far)
 }
 
-/// Waits until the peer's part is there.
-async fn settled() {
-    tokio::time::sleep(Duration::from_millis(200)).await;
+/// Waits until `has_arrived` is true of what the peer sent to `stream`.
+async fn settled(stream: &TcpStream, has_arrived: impl Fn(&TcpInfo) -> bool) {
+    bounded(async {
+        while !has_arrived(&stream.info()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+fn the_end(info: &TcpInfo) -> bool {
+    info.state == State::CloseWait
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,7 +201,7 @@ async fn the_end_is_not_reported_in_the_poll_that_got_the_last_bytes() {
     let (mut near, mut far) = pair(&client, &host).await;
     far.write_all(b"hello").await.expect("written");
     far.shutdown().await.expect("the end");
-    settled().await;
+    settled(&near, the_end).await;
 
     let mut out = [0; 64];
     let mut polls = Vec::new();
@@ -223,7 +233,7 @@ async fn a_read_that_fills_the_buffer_finds_the_end_at_once() {
     let (near, mut far) = pair(&client, &host).await;
     far.write_all(b"hello").await.expect("written");
     far.shutdown().await.expect("the end");
-    settled().await;
+    settled(&near, the_end).await;
     let mut out = [0; 5];
     assert_eq!(near.try_read(&mut out).expect("bytes"), 5);
     assert_eq!(near.try_read(&mut out).expect("the end"), 0);
@@ -235,7 +245,7 @@ async fn peek_shows_all_that_is_queued() {
     let (mut near, mut far) = pair(&client, &host).await;
     // More than a segment.
     far.write_all(&[7; 20_000]).await.expect("written");
-    settled().await;
+    settled(&near, |info| info.bytes_in == 20_000).await;
     let mut out = vec![0; 30_000];
     assert_eq!(near.peek(&mut out).await.expect("bytes"), 20_000);
     assert!(out[..20_000].iter().all(|&byte| byte == 7));
@@ -250,10 +260,10 @@ async fn peek_reports_a_reset_after_the_bytes_before_it() {
     let (client, host) = stacks();
     let (mut near, mut far) = pair(&client, &host).await;
     far.write_all(b"hello").await.expect("written");
-    settled().await;
+    settled(&near, |info| info.bytes_in == 5).await;
     far.set_linger(Some(Duration::ZERO)).expect("set");
     drop(far);
-    settled().await;
+    settled(&near, |info| info.state == State::Closed).await;
     let mut out = [0; 64];
     assert_eq!(near.peek(&mut out).await.expect("bytes"), 5);
     assert_eq!(near.read(&mut out).await.expect("bytes"), 5);

@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use netstackd::child::Daemon;
 use netstackd::probe::{noise, stream};
@@ -187,6 +188,22 @@ fn a_peer_that_vanishes_is_given_up() {
     });
 }
 
+/// Returns the numbers of large and of small slabs when they have stayed the same for two seconds: slabs that nothing
+/// needed for one go back to the system.
+fn slabs_at_rest(daemon: &Daemon) -> (u64, u64) {
+    let slabs = || {
+        let counts = daemon.counters().expect("counters");
+        (counts.get("large_slabs"), counts.get("small_slabs"))
+    };
+    let mut last = slabs();
+    eventually("the numbers of slabs stay the same", || {
+        thread::sleep(Duration::from_secs(2));
+        let before = std::mem::replace(&mut last, slabs());
+        before == last
+    });
+    last
+}
+
 #[test]
 fn twenty_thousand_connections_in_a_row_leave_nothing() {
     const TOTAL: u64 = 20_000;
@@ -197,14 +214,10 @@ fn twenty_thousand_connections_in_a_row_leave_nothing() {
         let [v4, v6] = targets(port::ECHO);
         let state = || {
             wait_until_empty(&daemon);
-            // Slabs that nobody needed for a second go back to the system.
-            std::thread::sleep(std::time::Duration::from_secs(2));
-            let counts = daemon.counters().expect("counters");
-            let slabs = (counts.get("large_slabs"), counts.get("small_slabs"));
             (
-                slabs,
+                slabs_at_rest(&daemon),
                 daemon.resident_bytes(),
-                counts.get("tcp_passive_opens"),
+                count(&daemon, "tcp_passive_opens"),
             )
         };
         // Pools and tables reach their working size before the measurement.

@@ -9,6 +9,9 @@ use netstack::net::{TcpListener, TcpStream};
 use tests::pipes;
 use tokio::time::sleep;
 
+/// Half as long again as the first retransmission timeout.
+const IDLE: Duration = Duration::from_millis(1_500);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_after_idle_time_measures_the_path_and_not_the_idle_time() {
     let stack = |address| pipes::stack(&[address], ChannelConfig::default());
@@ -23,13 +26,14 @@ async fn a_connection_after_idle_time_measures_the_path_and_not_the_idle_time() 
     }));
     let at: std::net::SocketAddr = "10.77.0.2:7".parse().expect("an address");
     let listener = TcpListener::bind_now(&host, at).expect("bind");
-    sleep(Duration::from_millis(1_500)).await;
+    sleep(IDLE).await;
     let stream = TcpStream::connect(&client, at).await.expect("connect");
     let _peer = listener.accept().await.expect("accept");
     sleep(Duration::from_millis(50)).await;
     let info = stream.info();
-    assert!(info.srtt < Duration::from_millis(100), "{info:?}");
-    assert!(info.rto < Duration::from_secs(1), "{info:?}");
+    // Microseconds on an idle machine; a busy one may take a while to run each thread.
+    assert!(info.srtt < IDLE / 3, "{info:?}");
+    assert!(info.rto < IDLE, "{info:?}");
     assert!(info.cwnd >= 2 * u32::from(info.mss), "{info:?}");
     assert_eq!(syns.load(Ordering::Relaxed), 1, "SYNs sent");
 }

@@ -123,8 +123,12 @@ async fn tcp_stream_readiness() -> io::Result<()> {
     loop {
         bounded(stream.readable()).await?;
         match stream.try_read(&mut data) {
-            Ok(0) | Err(_) => break,
+            Ok(0) => break,
             Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The other end had not read everything.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+            Err(error) => return Err(error),
         }
     }
     Ok(())

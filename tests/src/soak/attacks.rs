@@ -168,6 +168,7 @@ fn swarm(rng: &mut Rng, stop: &AtomicBool) -> u64 {
     while goes_on(stop) {
         let to = ports[rng.below(ports.len() as u32) as usize];
         let Some(mut stream) = connect(rng, to, 536, 16 << 10) else {
+            pause(5);
             continue;
         };
         opened += 1;
