@@ -10,7 +10,8 @@ mod task_common;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Mutex as Plain;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex as Plain, mpsc};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -42,15 +43,17 @@ async fn begin<F: Future>(mut future: Pin<&mut F>) {
 fn a_context_lent_into_another_scope_does_not_wait() {
     static XA: AsyncMutex<A, ()> = AsyncMutex::const_new(());
     static XB: AsyncMutex<B, ()> = AsyncMutex::const_new(());
+    let (acquired, is_acquired) = mpsc::channel();
     let message = thread::scope(|s| {
-        let in_order = s.spawn(|| {
+        let in_order = s.spawn(move || {
             runtime().block_on(scope::<Dom, _>(async |ctx| {
                 let (_a, mut ctx) = XA.lock(ctx).await;
+                acquired.send(()).expect("the test waits");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 drop(XB.lock(&mut ctx).await);
             }))
         });
-        thread::sleep(Duration::from_millis(10));
+        is_acquired.recv().expect("acquired");
         let message = panic_in(|| {
             in_second_scope::<Dom, _>(async |first, second| {
                 let (_b, _) = XB.lock(second).await;
@@ -230,9 +233,11 @@ fn destructors_are_in_the_scope_however_it_ends() {
 fn destructors_of_aborted_tasks() {
     static SEEN: Plain<Vec<bool>> = Plain::new(Vec::new());
     static XB: AsyncMutex<B, ()> = AsyncMutex::const_new(());
+    static BEGUN: AtomicUsize = AtomicUsize::new(0);
     async fn hold() -> Result<(), KeyTaken> {
         scope::<Dom, ()>(async |ctx| {
             let _probe = Probe(&SEEN);
+            BEGUN.fetch_add(1, Ordering::SeqCst);
             let (_b, _) = XB.lock(ctx).await;
             pending().await
         })
@@ -245,7 +250,7 @@ fn destructors_of_aborted_tasks() {
     runtime.block_on(async {
         let task = tokio::spawn(hold());
         tokio::spawn(hold());
-        while XB_is_free(&XB).await {
+        while BEGUN.load(Ordering::SeqCst) < 2 || XB_is_free(&XB).await {
             tokio::task::yield_now().await;
         }
         task.abort();
@@ -358,19 +363,17 @@ fn select_in_a_scope() {
 fn a_scope_that_is_not_polled_keeps_its_lock() {
     static XA: AsyncMutex<A, ()> = AsyncMutex::const_new(());
     runtime().block_on(async {
+        let (finish, finished) = tokio::sync::oneshot::channel();
         let mut first = Box::pin(scope::<Dom, _>(async |ctx| {
             let (_a, _) = XA.lock(ctx).await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            finished.await
         }));
-        tokio::select! {
-            _ = &mut first => unreachable!(),
-            () = tokio::time::sleep(Duration::from_millis(1)) => {
-                let second = scope::<Dom, _>(async |ctx| drop(XA.lock(ctx).await));
-                let waited = tokio::time::timeout(Duration::from_millis(100), second).await;
-                assert!(waited.is_err(), "the first scope is not polled");
-            }
-        }
-        assert_eq!(first.await, Ok(()));
+        begin(first.as_mut()).await;
+        finish.send(()).expect("it waits");
+        let second = scope::<Dom, _>(async |ctx| drop(XA.lock(ctx).await));
+        let waited = tokio::time::timeout(Duration::from_millis(100), second).await;
+        assert!(waited.is_err(), "the first scope is not polled");
+        assert_eq!(first.await, Ok(Ok(())));
     });
 }
 
