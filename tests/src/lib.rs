@@ -9,7 +9,8 @@
 //! | TCP alone: two pure state machines on a rig with virtual time | `netstack/src/tcp/tests` (`rig.rs`) | nothing |
 //! | conformance of the packet formats, also compared with another parser | `packet/tests` | nothing |
 //! | simulation: whole stacks over an imperfect link, with virtual time and a seed | `simulation.rs`, `hand_over.rs`, `same_turn.rs`; against segments made by hand: `handshakes.rs`, `time_wait.rs` here | nothing |
-//! | sockets under tokio, over a link in memory | `tokio_sockets.rs`, `tokio_examples.rs` here | nothing |
+//! | whole stacks against hostile peers, on virtual time | `attacks/`, `hostile.rs` here | nothing |
+//! | sockets under tokio, over a link in memory | `tokio_sockets.rs`, `tokio_examples.rs`, `waiting.rs`, `ends.rs` and others here | nothing |
 //! | sockets under axum, hyper, rustls, quinn, hickory | `tests/ecosystem` | nothing |
 //! | devices: the TUN devices alone against the real kernel | `netstack/tests/device_tun` | a network namespace |
 //! | conformance of the answers to malformed packets | `malformed/` here | a network namespace |
@@ -19,17 +20,11 @@
 //! | captures and their replay, command line of the tools | `tools/tests`, other files | a network namespace |
 //! | the benchmark itself | `benches/tests` | a network namespace |
 //! | layering: which module may name which | `layering.rs` here | nothing |
+//! | documents: their names exist, their examples compile | `ledger/`, `readme.rs`, `embedding.rs` here | nothing, a network namespace for the README's example |
 //!
 //! # A fast subset
 //!
-//! Without root, and in less than a minute once it is built:
-//!
-//! ```sh
-//! cargo test -p lockorder -p packet -p netstack -p netstackd -p tools -p tests --lib \
-//!     --test simulation --test same_turn --test hand_over --test tokio_sockets --test layering \
-//!     --test fuzz_parsers -- --skip tcp::tests::goodput --skip tcp::tests::chaos \
-//!     --skip any_order_gives --skip no_slab_is_lost
-//! ```
+//! `cargo fast` runs tests that need nothing, in less than a minute once they are built. `.cargo/config.toml` lists them.
 //!
 //! `docs/rfc/*.md` name the tests of each requirement: rename them there, too.
 //!
@@ -54,3 +49,8 @@ pub mod raw_peer;
 pub mod soak;
 pub mod transfer;
 pub mod world;
+
+/// Compiles the Rust blocks of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/EMBEDDING.md")]
+mod embedding {}

@@ -1,0 +1,245 @@
+//! The calls that `docs/EMBEDDING.md` names exist: each is written out here, so that the compiler checks it, and a
+//! test looks for the document's names in this file. Its Rust blocks are tests of the documentation.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use netstack::base::Instant;
+use netstack::device::channel::{ChannelConfig, channel_queues};
+use netstack::device::memory::LinkConfig;
+use netstack::device::pcap::Capture;
+use netstack::device::{self, Device, TunConfig};
+use netstack::engine::sim::Simulation;
+use netstack::net::{
+    Destinations, EchoListener, EchoSocket, EndReason, Interest, Prefix, Ready, Serving, Stack,
+    StackBuilder, Syn, SynListener, TcpListener, TcpSocket, TcpStream, ToSocketAddrs, UdpListener,
+    UdpSocket, blocking,
+};
+use tokio::io::AsyncWriteExt as _;
+
+const DOCUMENT: &str = "docs/EMBEDDING.md";
+
+/// Names of other crates, and of features; the document says that this crate has none of the first.
+const NOT_HERE: [&str; 21] = [
+    // tokio's, without a counterpart of the same name
+    "AsFd",
+    "async_io",
+    "bind_device",
+    "from_std",
+    "into_std",
+    "join_multicast_v4",
+    "recv_buf",
+    "set_tclass_v6",
+    "set_tos_v4",
+    "try_io",
+    // behind features, which `tests/ecosystem` has
+    "HyperConnector",
+    "axum",
+    "hyper",
+    "futures",
+    "io",
+    "serve",
+    // placeholders
+    "addr",
+    "bool",
+    "fds",
+    "mtu",
+    "timer",
+];
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+#[expect(dead_code, reason = "that it compiles is the test")]
+async fn packets() -> Result {
+    let _ = device::open(&TunConfig::new("t0"))?;
+    let devices = device::open(&TunConfig::prepared("t0"))?;
+    let _ = device::from_fds(Vec::new(), 1_500)?;
+    let (device, pipe) = device::channel::channel(ChannelConfig::default());
+    let (mut from_stack, to_stack) = pipe.into_split();
+    let mut batch: Vec<Bytes> = Vec::new();
+    from_stack.recv_many(&mut batch, 64).await;
+    let mut to_stack = to_stack.clone();
+    to_stack.send_many(&mut batch).await?;
+    let _ = from_stack.recv_run().await;
+    let _ = channel_queues(ChannelConfig::default(), 2);
+    let config = LinkConfig {
+        tso: true,
+        ..LinkConfig::default()
+    };
+    let _ = device::memory::pair(&config);
+    let capture: Capture = todo();
+    let tapped: Box<dyn Device> = Box::new(capture.tap(device));
+    let _ = Stack::builder().start(devices)?;
+    let _ = Stack::builder().drive(vec![tapped])?;
+    Ok(())
+}
+
+/// Stands for a value that the document does not describe.
+fn todo<T>() -> T {
+    unreachable!("this is compiled and never run")
+}
+
+#[expect(dead_code, reason = "that it compiles is the test")]
+async fn stacks(builder: fn() -> StackBuilder, prefix: Prefix) -> Result {
+    let timer = || -> Box<dyn FnMut(Duration) -> netstack::net::Sleep + Send> { todo() };
+    let _ = builder().drive_with(Vec::new(), timer)?;
+    let now = Instant::ZERO;
+    let _ = builder().manual(Vec::new(), now)?;
+    let _ = Simulation::new(now);
+    let builder = builder().address(prefix.address(), prefix.len());
+    let stack: Stack = builder.any_address(prefix).start(Vec::new())?;
+    stack.add_address(prefix)?;
+    stack.remove_address(prefix)?;
+    stack.add_any_address(prefix)?;
+    let time = stack.time();
+    time.sleep(Duration::ZERO).await?;
+    time.timeout(Duration::ZERO, async {}).await?;
+    time.interval(Duration::from_secs(1)).tick().await?;
+    stack.shutdown(Duration::ZERO)?;
+    stack.drain(Duration::ZERO)?;
+    stack.abort()?;
+    let _: EndReason = stack.closed().await;
+    Ok(())
+}
+
+#[expect(dead_code, reason = "that it compiles is the test")]
+async fn listeners(stack: &Stack, to: Destinations, prefixes: Vec<Prefix>) -> Result {
+    let listener = TcpListener::bind(stack, "10.77.0.2:7").await?;
+    let _ = (listener.accept().await?, listener.local_addr()?);
+    let _ = TcpListener::poll_accept;
+    let serving: Serving = listener.serve(|_, _| async {})?;
+    let _: TcpListener = serving.stop();
+    let _ = TcpListener::bind_any(stack, to.clone())?;
+    let _ = UdpSocket::bind_any(stack, to.clone())?;
+    let _ = UdpListener::bind_any(stack, to)?;
+    let _ = EchoListener::bind(stack, prefixes)?;
+    let _ = EchoSocket::bind(stack, "10.77.0.2".parse()?)?;
+    let deferred = SynListener::bind(stack, "10.77.0.2:80")?;
+    let _: Syn = deferred.next().await?;
+    Ok(())
+}
+
+#[expect(dead_code, reason = "that it compiles is the test")]
+async fn sockets(stack: &Stack) -> Result {
+    let _ = TcpSocket::new_v6(stack);
+    let socket = TcpSocket::new_v4(stack);
+    socket.set_filter(|_| true);
+    socket.set_max_segment(1_000)?;
+    socket.set_send_buffer_size(1 << 16)?;
+    socket.set_recv_buffer_size(1 << 16)?;
+    socket.set_nodelay(true)?;
+    socket.set_reuseaddr(true)?;
+    socket.set_keepalive(Option::<Duration>::None)?;
+    socket.set_keepalive_interval(Duration::from_secs(1))?;
+    socket.set_keepalive_count(3)?;
+    socket.set_ttl(64)?;
+    socket.set_tos(0)?;
+    socket.bind("10.77.0.2:0".parse()?)?;
+    let _ = TcpSocket::new_v4(stack).listen(16)?;
+    let _ = socket.connect("10.77.0.1:7".parse()?).await?;
+    Ok(())
+}
+
+#[expect(dead_code, reason = "that it compiles is the test")]
+async fn streams(stack: &Stack, address: impl ToSocketAddrs) -> Result {
+    let mut stream = TcpStream::connect(stack, address).await?;
+    let _: Ready = stream.ready(Interest::READABLE).await?;
+    stream.readable().await?;
+    stream.writable().await?;
+    stream.try_read(&mut [])?;
+    stream.try_write(&[])?;
+    stream.try_read_vectored(&mut [])?;
+    stream.try_write_vectored(&[])?;
+    stream.try_read_buf(&mut Vec::new())?;
+    stream.peek(&mut []).await?;
+    let _ = TcpStream::poll_peek;
+    let _ = (stream.nodelay()?, stream.ttl()?, stream.linger()?);
+    let _ = (stream.take_error()?, stream.info());
+    let _ = (stream.local_addr()?, stream.peer_addr()?);
+    let time = Duration::ZERO;
+    stream.set_linger(Some(time))?;
+    if let Some(payload) = stream.recv_payload().await? {
+        stream.send_payload(payload).await?;
+    }
+    stream.write_all(&[]).await?;
+    let _ = stream.split();
+    let _ = stream.into_split();
+    Ok(())
+}
+
+#[expect(dead_code, reason = "that it compiles is the test")]
+async fn datagrams(stack: &Stack) -> Result {
+    let socket = UdpSocket::bind(stack, "10.77.0.2:53").await?;
+    let remote = "10.77.0.1:53";
+    socket.connect(remote).await?;
+    socket.send_to(&[], remote).await?;
+    socket.send(&[]).await?;
+    socket.recv(&mut []).await?;
+    socket.recv_from(&mut []).await?;
+    let _: Ready = socket.ready(Interest::WRITABLE).await?;
+    socket.readable().await?;
+    socket.writable().await?;
+    socket.peek_from(&mut []).await?;
+    socket.peek_sender().await?;
+    let _ = (socket.ttl()?, socket.broadcast()?, socket.take_error()?);
+    let (payload, from) = socket.recv_payload_from().await?;
+    let asked = socket.recv_datagram().await?;
+    socket.send_payload_from(payload, asked.to, from).await?;
+    socket.recv_many(&mut Vec::new(), 8).await?;
+    socket.send_segments_to(&[], 1_000, from).await?;
+    let _ = UdpSocket::bind_per_worker(stack, from)?;
+    Ok(())
+}
+
+#[expect(dead_code, reason = "that it compiles is the test")]
+fn threads(mut stream: blocking::TcpStream) -> Result {
+    let _ = Read::read(&mut stream, &mut [])?;
+    let _ = Write::write(&mut stream, &[])?;
+    Ok(())
+}
+
+fn read(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Returns the identifiers in `text`.
+fn identifiers(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with(|c: char| c.is_alphabetic()))
+}
+
+/// Returns the identifiers of the document's inline code, but for those of commands, paths and patterns.
+fn names(document: &str) -> BTreeSet<&str> {
+    let spans = document.split('`').skip(1).step_by(2);
+    spans
+        .filter(|span| !span.contains(['/', '*', '"']) && !span.contains(".rs"))
+        .filter(|span| !span.starts_with("cargo "))
+        .flat_map(identifiers)
+        .collect()
+}
+
+#[test]
+fn every_name_in_the_guide_is_compiled_here() {
+    let (document, source) = (read(DOCUMENT), read("tests/tests/embedding.rs"));
+    let names = names(&document);
+    assert!(names.len() > 100, "only {} names", names.len());
+    // The list of exceptions is not a use.
+    let (head, rest) = source.split_once("const NOT_HERE").expect("the list");
+    let (_, tail) = rest.split_once("];").expect("its end");
+    let compiled: BTreeSet<&str> = identifiers(head).chain(identifiers(tail)).collect();
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| !compiled.contains(*name) && !NOT_HERE.contains(*name))
+        .collect();
+    assert!(missing.is_empty(), "{DOCUMENT}: {missing:?}");
+    let needless: Vec<_> = NOT_HERE
+        .iter()
+        .filter(|name| !names.contains(*name))
+        .collect();
+    assert!(needless.is_empty(), "{DOCUMENT} has no {needless:?}");
+}
