@@ -275,7 +275,9 @@ fn a_try_of_a_shared_lock_in_an_arc_gives_the_context_back() {
             release.wait();
         });
         held.wait();
-        let ctx = lock.try_read_arc(key.ctx()).err().expect("it is taken");
+        let Err(ctx) = lock.try_read_arc(key.ctx()) else {
+            panic!("it is taken");
+        };
         release.wait();
         assert_eq!(*lock.read_arc(ctx).0, 8);
     });
