@@ -16,6 +16,7 @@ impl<D: Device + ?Sized> Worker<D> {
     /// An invariant is broken.
     pub(super) fn check_turn(&self, progress: Progress) {
         let work = &self.state.work;
+        assert!(progress.busy || work.parting.is_empty(), "FINs left unsent");
         assert!(work.transmit.is_empty(), "packets left unsent");
         assert!(work.looped.is_empty(), "packets left unlooped");
         assert!(!foreign::has_deferred(), "values left undropped");

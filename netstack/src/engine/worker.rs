@@ -32,6 +32,8 @@ use crate::stack::{budget, foreign, ip, shutdown, tcp, udp, worklist};
 
 /// Messages, timers and task polls taken up per turn, each: a bound on a turn's length.
 const WORK_BATCH: usize = 512;
+/// Turns in a row with more packets than they take in, after which timers fire and FINs leave nevertheless.
+const MOST_TURNS_BEHIND: u32 = 16;
 /// Packets after which the transmit batch is sent before the turn's end.
 const SEND_BATCH: usize = 128;
 
@@ -58,6 +60,8 @@ pub struct Worker<D: Device + ?Sized> {
     /// Packets taken in per turn.
     batch: usize,
     stopping: bool,
+    /// Turns in a row in which the device had more packets than the turn took in.
+    turns_behind: u32,
     /// The earliest deadline at the end of the last turn.
     next_timer: Option<Instant>,
     device: Box<D>,
@@ -79,6 +83,7 @@ impl<D: Device + ?Sized> Worker<D> {
             loopback: Loopback::default(),
             batch: host.receive_batch(),
             stopping: false,
+            turns_behind: 0,
             next_timer: None,
             device,
             host,
@@ -188,6 +193,7 @@ impl<D: Device + ?Sized> Worker<D> {
         // The device first, then what other workers handed over: whatever they handed over before this
         // read is older than what it got, since a flow moves to the queue of the worker that owns it.
         let mut busy = self.read_device(key, now)?;
+        self.note_backlog();
         busy |= self.take_messages(key, now);
         self.receive(key, now);
         // What was armed in this turn is not due in it.
@@ -299,6 +305,14 @@ impl<D: Device + ?Sized> Worker<D> {
         Ok(!self.received.is_empty())
     }
 
+    /// Notes whether the device has more packets than this turn takes in. After some such turns in a row, the next one
+    /// counts as one that read everything: under constant load, timers are late but not lost.
+    fn note_backlog(&mut self) {
+        let is_full = self.received.len() >= self.batch;
+        self.turns_behind = if is_full { self.turns_behind + 1 } else { 0 };
+        self.state.is_behind = is_full && !self.turns_behind.is_multiple_of(MOST_TURNS_BEHIND);
+    }
+
     /// Processes the packets that were read from the device.
     fn receive(&mut self, key: &mut Key<StackLocks>, now: Instant) {
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
@@ -369,6 +383,10 @@ impl<D: Device + ?Sized> Worker<D> {
         let sleepers = &self.host.workers[self.state.index].sleepers;
         let wakers = &mut self.state.work.wakers;
         sleepers.wake_due(&mut key.ctx(), now, WORK_BATCH, wakers);
+        if self.state.is_behind {
+            // What a timer says is missing may have arrived, and what it sends again would be answered again.
+            return false;
+        }
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         let mut busy = ip::inbound::on_reassembly_timeout(&mut turn);
         busy |= tcp::timers::on_alarms(&mut turn, WORK_BATCH);
@@ -423,7 +441,14 @@ impl<D: Device + ?Sized> Worker<D> {
     fn drive(&mut self, key: &mut Key<StackLocks>, now: Instant) -> io::Result<bool> {
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         let datagrams = udp::outbound::send_queued(&mut turn);
-        if self.state.work.tasks.connections.is_empty() {
+        let work = &mut self.state.work;
+        if !self.state.is_behind && !work.parting.is_empty() {
+            // Each FIN is answered by a packet: no more of them than one turn takes in.
+            let parting = self.batch.min(work.parting.len());
+            let connections = &mut work.tasks.connections;
+            connections.extend(work.parting.drain(..parting));
+        }
+        if work.tasks.connections.is_empty() {
             return Ok(datagrams);
         }
         let mut connections = std::mem::take(&mut self.state.work.tasks.connections);

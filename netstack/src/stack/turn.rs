@@ -26,6 +26,8 @@ pub struct WorkerState {
     pub counters: Arc<Counters>,
     /// The work of this turn.
     pub work: Worklist,
+    /// The device has more packets than this turn takes in: answers may be among them.
+    pub(crate) is_behind: bool,
     /// The addresses and routes, as of the beginning of the turn.
     pub(crate) addressing: Arc<Addressing>,
     addressing_version: u64,
@@ -61,6 +63,7 @@ impl WorkerState {
                 },
                 ..Worklist::default()
             },
+            is_behind: false,
             addressing_version: host.ip.addressing.version(),
             addressing: host.ip.addressing.get(),
             rng,

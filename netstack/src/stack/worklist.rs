@@ -7,6 +7,7 @@
 //!   atomic operation, a wake-up or a hand-over to another thread.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -26,6 +27,8 @@ pub struct Worklist {
     pub spawn: Vec<TaskFuture>,
     /// Packets to send at the end of the turn.
     pub transmit: Vec<TxPacket>,
+    /// Connections that have nothing but a FIN to send, which waits until the device was read to its end.
+    pub(crate) parting: VecDeque<Arc<Connection>>,
     /// Packets that the stack sends to itself.
     pub looped: Vec<TxPacket>,
     /// Tasks to wake, with nothing locked.

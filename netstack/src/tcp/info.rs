@@ -30,6 +30,12 @@ impl Tcp {
         }
     }
 
+    /// Returns true if nothing but the first FIN is left to send.
+    pub fn has_only_fin_to_send(&self) -> bool {
+        self.tcb()
+            .is_some_and(|tcb| tcb.has_unsent() && tcb.unsent() == 0)
+    }
+
     /// Returns the counters and state of the connection.
     pub fn info(&self) -> TcpInfo {
         let mut info = TcpInfo {

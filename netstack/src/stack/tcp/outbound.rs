@@ -11,7 +11,7 @@ use super::super::events::EventLog;
 use super::super::host::Host;
 use super::super::ip::outbound::{Way, batch, tx_params};
 use super::super::turn::{Turn, WorkerState};
-use super::connection::Connection;
+use super::connection::{Connection, ConnectionState};
 use super::options::Options;
 use super::removal::{remove, retire};
 use crate::base::Instant;
@@ -54,6 +54,13 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         }
         let before = state.tcp.losses();
         let mut more = true;
+        if worker.is_behind && state.tcp.has_only_fin_to_send() {
+            // The answer would meet a queue that is full, of packets to which this one has no answer yet.
+            if connection.mark() {
+                worker.work.parting.push_back(Arc::clone(connection));
+            }
+            return Driven::unchanged(state);
+        }
         for _ in 0..SEGMENTS_PER_DRIVE {
             let events = &mut worker.work.events;
             let mut log = EventLog::new(&host.subscription, connection.flow, events);
@@ -78,11 +85,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         Driven {
             more,
             retired,
-            gone: state.tcp.is_gone(),
-            deadline: [state.tcp.poll_timeout(), state.tcp.rest_at()]
-                .into_iter()
-                .flatten()
-                .min(),
+            ..Driven::unchanged(state)
         }
     });
     if let Some((time_wait, deadline)) = driven.retired {
@@ -109,6 +112,19 @@ struct Driven {
     gone: bool,
     /// Its next timer.
     deadline: Option<Instant>,
+}
+
+impl Driven {
+    /// The result for a connection that was left as it is.
+    fn unchanged(state: &ConnectionState) -> Self {
+        let deadlines = [state.tcp.poll_timeout(), state.tcp.rest_at()];
+        Self {
+            more: false,
+            retired: None,
+            gone: state.tcp.is_gone(),
+            deadline: deadlines.into_iter().flatten().min(),
+        }
+    }
 }
 
 /// Adds to the worker's counters what a connection counted in between.
