@@ -48,6 +48,7 @@ mod console;
 pub mod demo;
 pub mod failure;
 mod file;
+mod heap;
 pub mod namespace;
 pub mod probe;
 mod report;

@@ -4,7 +4,7 @@
 //! the counters.
 
 use std::fs::File;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::cli::RunArgs;
 use crate::console::print_line;
 use crate::failure::Failure;
 use crate::file::reason;
+use crate::heap;
 use crate::report::Source;
 use crate::services;
 use crate::settings::Settings;
@@ -59,8 +60,12 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     print_line(&ready_line(&settings, offload));
     let counters = Source::new(&stack);
     let mut is_stopping = false;
+    let mut peak = heap::Peak::default();
     let ended = loop {
-        match events.recv() {
+        if peak.has_passed(stack.connections()) {
+            heap::trim();
+        }
+        match events.recv_timeout(heap::PERIOD) {
             Ok(Event::Signal(SIGUSR1)) => print_line(&counters.line()),
             Ok(Event::Signal(_)) if is_stopping => {
                 // The program ends in any case, so the result does not matter.
@@ -84,7 +89,8 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
                     .map(drop)
                     .map_err(|error| stopped_badly(&settings, &error));
             }
-            Err(_) => break Ok(()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break Ok(()),
         }
     };
     finish_capture(capture, &settings).and(ended)

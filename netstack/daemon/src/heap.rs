@@ -1,0 +1,50 @@
+//! Gives the memory of a peak of connections back to the system.
+//!
+//! The C library returns freed memory by itself only from the end of its heap, where something is nearly always in use.
+#![allow(unsafe_code)]
+
+use std::time::Duration;
+
+/// Longest time between two looks.
+pub(crate) const PERIOD: Duration = Duration::from_secs(2);
+
+/// Fewest connections of a peak that is worth the work.
+const PEAK: usize = 4_096;
+
+/// The most connections since memory was last given back.
+#[derive(Debug, Default)]
+pub(crate) struct Peak(usize);
+
+impl Peak {
+    /// Takes in the present number of connections. Returns true if a peak has passed: most of its connections are gone.
+    pub(crate) fn has_passed(&mut self, connections: usize) -> bool {
+        self.0 = self.0.max(connections);
+        let passed = self.0 >= PEAK && connections < self.0 / 2;
+        if passed {
+            self.0 = connections;
+        }
+        passed
+    }
+}
+
+/// Returns free memory of the heap to the system.
+pub(crate) fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim has no preconditions and may be called from any thread at any time (malloc_trim(3)).
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peak_has_passed_once_when_most_of_its_connections_are_gone() {
+        let mut peak = Peak::default();
+        let seen = [10, 9_000, 8_000, 4_500, 4_400, 4_400, 2_000, 100, 0];
+        let passed: Vec<usize> = seen.into_iter().filter(|n| peak.has_passed(*n)).collect();
+        assert_eq!(passed, [4_400, 2_000]);
+        let mut small = Peak::default();
+        assert!(![4_000, 0].into_iter().any(|n| small.has_passed(n)));
+    }
+}
