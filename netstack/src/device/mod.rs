@@ -6,6 +6,7 @@
 //! * [`memory`]: an in-memory link with seeded loss, delay, reordering, duplication and corruption,
 //!   which runs on the time that its caller passes in.
 //! * [`pcap`]: a wrapper around any of them that writes a capture.
+//! * [`replaceable`]: a wrapper around any of them whose device can be replaced under a living stack.
 //!
 //! A device moves packets and reads nothing beyond the fixed IP header. It waits only in
 //! [`Device::park`], takes memory only from the pool that its caller passes in, and counts each packet
@@ -29,10 +30,12 @@ mod cut;
 mod linear;
 pub mod memory;
 pub mod pcap;
+mod replace;
 #[cfg(all(feature = "tun", target_os = "linux"))]
 pub mod tun;
 mod wake;
 
+pub use replace::{ReplaceError, Replacer, replaceable};
 #[cfg(all(feature = "tun", target_os = "linux"))]
 pub use tun::{DeviceError, OffloadMode, TunConfig, from_fds, kernel_drops, open};
 
