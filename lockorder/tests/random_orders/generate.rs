@@ -133,8 +133,9 @@ fn acquisition(level: usize, random: &mut Random) -> (String, &'static str) {
 pub(crate) fn legal(seed: u64) -> String {
     let mut random = Random::new(seed);
     let order = Order::new(&mut random);
-    let mut text = format!(
-        "pub(crate) mod seed_{seed} {{\nuse lockorder::{{Key, LockSet, Mutex, RwLock}};\n\n"
+    let mut text = String::from(
+        "//! Made by `generate.rs`.\n#![allow(clippy::unwrap_used, dead_code, unused_must_use)]\n\n\
+         use lockorder::{Key, LockSet, Mutex, RwLock};\n\n",
     );
     text += &order.declaration();
     text += &order.locks();
@@ -160,7 +161,7 @@ pub(crate) fn legal(seed: u64) -> String {
     let names: Vec<_> = (0..walks).map(|walk| format!("walk_{walk}")).collect();
     writeln!(
         text,
-        "\npub(crate) const WALKS: [fn(&Locks, &mut Key<Root>); {walks}] = [{}];\n}}",
+        "\npub(crate) const WALKS: [fn(&Locks, &mut Key<Root>); {walks}] = [{}];",
         names.join(", ")
     )
     .unwrap();

@@ -1,0 +1,101 @@
+//! Made by `generate.rs`.
+#![allow(clippy::unwrap_used, dead_code, unused_must_use)]
+
+use lockorder::{Key, LockSet, Mutex, RwLock};
+
+lockorder::lock_order! {
+    pub(crate) domain Root;
+    level L7, L6, L5, L4, L3, L2, L1;
+    L3 => L4;
+    L1 => L5;
+    Root => L7;
+    L4 => L6;
+    L2 => L6;
+    L1 => L3;
+    Root => L1;
+    L4 => L5;
+    L1 => L7;
+    L1 => L2;
+    L3 => L7;
+}
+
+#[derive(Default)]
+pub(crate) struct Locks {
+    pub(crate) l1: [RwLock<L1, u64>; 3],
+    pub(crate) l2: [Mutex<L2, u64>; 3],
+    pub(crate) l3: [RwLock<L3, u64>; 3],
+    pub(crate) l4: [Mutex<L4, u64>; 3],
+    pub(crate) l5: [RwLock<L5, u64>; 3],
+    pub(crate) l6: [Mutex<L6, u64>; 3],
+    pub(crate) l7: [RwLock<L7, u64>; 3],
+}
+
+fn walk_0(l: &Locks, key: &mut Key<Root>) {
+l.l5[0].with_read(&mut key.ctx(), |n, ctx| { let _ = (*n, &ctx);
+});
+}
+
+fn walk_1(l: &Locks, key: &mut Key<Root>) {
+LockSet::try_new((&l.l6[2], &l.l6[0])).unwrap().with(&mut key.ctx(), |(a, b), ctx| { *a += 1; *b += 1; let _ = &ctx;
+});
+}
+
+fn walk_2(l: &Locks, key: &mut Key<Root>) {
+LockSet::new(&l.l2).with(&mut key.ctx(), |all, ctx| { all.map(|n| *n += 1); let _ = &ctx;
+l.l6[2].with(ctx, |n, ctx| { *n += 1; let _ = &ctx;
+});});
+}
+
+fn walk_3(l: &Locks, key: &mut Key<Root>) {
+LockSet::try_new((&l.l4[0], &l.l4[2])).unwrap().with(&mut key.ctx(), |(a, b), ctx| { *a += 1; *b += 1; let _ = &ctx;
+LockSet::try_new((&l.l6[2], &l.l6[0])).unwrap().with(ctx, |(a, b), ctx| { *a += 1; *b += 1; let _ = &ctx;
+});});
+}
+
+fn walk_4(l: &Locks, key: &mut Key<Root>) {
+l.l3[1].with_write(&mut key.ctx(), |n, ctx| { *n += 1; let _ = &ctx;
+l.l5[1].with_read(ctx, |n, ctx| { let _ = (*n, &ctx);
+});});
+}
+
+fn walk_5(l: &Locks, key: &mut Key<Root>) {
+l.l3[2].with_write(&mut key.ctx(), |n, ctx| { *n += 1; let _ = &ctx;
+l.l5[0].with_read(ctx, |n, ctx| { let _ = (*n, &ctx);
+});});
+}
+
+fn walk_6(l: &Locks, key: &mut Key<Root>) {
+LockSet::new(&l.l2).with(&mut key.ctx(), |all, ctx| { all.map(|n| *n += 1); let _ = &ctx;
+l.l6[0].with(ctx, |n, ctx| { *n += 1; let _ = &ctx;
+});});
+}
+
+fn walk_7(l: &Locks, key: &mut Key<Root>) {
+l.l2[1].with(&mut key.ctx(), |n, ctx| { *n += 1; let _ = &ctx;
+LockSet::new(&l.l6).with(ctx, |all, ctx| { all.map(|n| *n += 1); let _ = &ctx;
+});});
+}
+
+fn walk_8(l: &Locks, key: &mut Key<Root>) {
+LockSet::new(&l.l6).with(&mut key.ctx(), |all, ctx| { all.map(|n| *n += 1); let _ = &ctx;
+});
+}
+
+fn walk_9(l: &Locks, key: &mut Key<Root>) {
+LockSet::try_new((&l.l3[1], &l.l3[2])).unwrap().with_read(&mut key.ctx(), |(a, b), ctx| { let _ = (*a + *b, &ctx);
+l.l5[2].with_write(ctx, |n, ctx| { *n += 1; let _ = &ctx;
+});});
+}
+
+fn walk_10(l: &Locks, key: &mut Key<Root>) {
+l.l5[0].with_read(&mut key.ctx(), |n, ctx| { let _ = (*n, &ctx);
+});
+}
+
+fn walk_11(l: &Locks, key: &mut Key<Root>) {
+l.l3[2].with_read(&mut key.ctx(), |n, ctx| { let _ = (*n, &ctx);
+l.l7[0].with_write(ctx, |n, ctx| { *n += 1; let _ = &ctx;
+});});
+}
+
+pub(crate) const WALKS: [fn(&Locks, &mut Key<Root>); 12] = [walk_0, walk_1, walk_2, walk_3, walk_4, walk_5, walk_6, walk_7, walk_8, walk_9, walk_10, walk_11];
