@@ -10,170 +10,17 @@
 // The raw lock, and the domain's implementation by hand, are what has to be unsafe here.
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
+mod domain;
+mod raw;
 
-use lock_api::{GuardNoSend, RawMutex, RawRwLock};
-use lockorder::graph::{Graph, LevelInfo};
 use lockorder::{
-    Ascending, Condvar, Domain, HeldMutex, Key, Leaf, Level, LockAfter, LockSet, Mutex, OwnedSet,
-    Place, Ranked, RetrySet, RwLock,
+    Ascending, Condvar, HeldMutex, Key, Leaf, LockSet, Mutex, OwnedSet, Ranked, RetrySet, RwLock,
 };
 use loom::sync::Arc;
 use loom::thread;
 
-/// A lock that waits by loom's means. -1: exclusively held; n: by so many readers.
-struct Raw {
-    // Made at the first use: loom's types cannot be made in a constant.
-    state: OnceLock<(loom::sync::Mutex<isize>, loom::sync::Condvar)>,
-}
-
-impl Raw {
-    fn state(&self) -> &(loom::sync::Mutex<isize>, loom::sync::Condvar) {
-        self.state
-            .get_or_init(|| (loom::sync::Mutex::new(0), loom::sync::Condvar::new()))
-    }
-
-    fn change(&self, wait: bool, free: impl Fn(isize) -> bool, by: isize) -> bool {
-        let (state, changed) = self.state();
-        let mut held = state.lock().expect("no panic under it");
-        while !free(*held) {
-            if !wait {
-                return false;
-            }
-            held = changed.wait(held).expect("no panic under it");
-        }
-        *held += by;
-        changed.notify_all();
-        true
-    }
-
-    fn held(&self) -> isize {
-        *self.state().0.lock().expect("no panic under it")
-    }
-}
-
-const fn raw() -> Raw {
-    Raw {
-        state: OnceLock::new(),
-    }
-}
-
-// SAFETY: held by one at a time: `change` waits for 0 and makes it -1, under a mutex.
-unsafe impl RawMutex for Raw {
-    const INIT: Self = raw();
-    type Guard = GuardNoSend;
-
-    fn lock(&self) -> GuardNoSend {
-        self.change(true, |held| held == 0, -1);
-        GuardNoSend::new()
-    }
-
-    fn try_lock(&self) -> Option<GuardNoSend> {
-        self.change(false, |held| held == 0, -1)
-            .then(GuardNoSend::new)
-    }
-
-    unsafe fn unlock(&self, _: GuardNoSend) {
-        self.change(true, |held| held == -1, 1);
-    }
-
-    fn is_locked(&self) -> bool {
-        self.held() != 0
-    }
-}
-
-// SAFETY: as for the mutex; readers add 1 while no writer is there.
-unsafe impl RawRwLock for Raw {
-    const INIT: Self = raw();
-    type SharedGuard = GuardNoSend;
-    type ExclusiveGuard = GuardNoSend;
-
-    fn lock_shared(&self) -> GuardNoSend {
-        self.change(true, |held| held >= 0, 1);
-        GuardNoSend::new()
-    }
-
-    fn try_lock_shared(&self) -> Option<GuardNoSend> {
-        self.change(false, |held| held >= 0, 1)
-            .then(GuardNoSend::new)
-    }
-
-    unsafe fn unlock_shared(&self, _: GuardNoSend) {
-        self.change(true, |held| held > 0, -1);
-    }
-
-    fn lock_exclusive(&self) -> GuardNoSend {
-        RawMutex::lock(self)
-    }
-
-    fn try_lock_exclusive(&self) -> Option<GuardNoSend> {
-        RawMutex::try_lock(self)
-    }
-
-    unsafe fn unlock_exclusive(&self, guard: GuardNoSend) {
-        // SAFETY: the caller has the exclusive hold.
-        unsafe { RawMutex::unlock(self, guard) }
-    }
-
-    fn is_locked(&self) -> bool {
-        self.held() != 0
-    }
-
-    fn is_locked_exclusive(&self) -> bool {
-        self.held() < 0
-    }
-}
-
-/// The domain by hand, because its slot is loom's: `Dom => Outer => Inner`.
-enum Dom {}
-enum Outer {}
-enum Inner {}
-
-// SAFETY: the root; the order of the levels is strict; the slot is a thread-local.
-unsafe impl Domain for Dom {
-    const GRAPH: &'static Graph = &Graph::__new(
-        &[
-            LevelInfo::__new("Dom", "", 0),
-            LevelInfo::__new("Outer", "", 1),
-            LevelInfo::__new("Inner", "", 2),
-        ],
-        &[],
-        &[0, 0b1, 0b11],
-    );
-
-    fn __slot<R>(f: impl FnOnce(&lockorder::__private::Slot) -> R) -> R {
-        loom::thread_local! {
-            static SLOT: lockorder::__private::Slot = lockorder::__private::Slot::new();
-        }
-        SLOT.with(f)
-    }
-
-    lockorder::__domain_stats! { 3 }
-}
-
-macro_rules! place {
-    ($place:ident $index:literal) => {
-        // SAFETY: the place in the graph above.
-        unsafe impl Place for $place {
-            type Domain = Dom;
-            const NAME: &'static str = stringify!($place);
-            const INDEX: usize = $index;
-        }
-    };
-}
-place!(Dom 0);
-place!(Outer 1);
-place!(Inner 2);
-// SAFETY: levels, not the root.
-unsafe impl Level for Outer {}
-// SAFETY: levels, not the root.
-unsafe impl Level for Inner {}
-// SAFETY: the closure of Dom => Outer => Inner.
-unsafe impl LockAfter<Dom> for Outer {}
-// SAFETY: the closure of Dom => Outer => Inner.
-unsafe impl LockAfter<Dom> for Inner {}
-// SAFETY: the closure of Dom => Outer => Inner.
-unsafe impl LockAfter<Outer> for Inner {}
+use domain::{Dom, Inner, Outer};
+use raw::Raw;
 
 type M = Mutex<Inner, usize, Raw>;
 
