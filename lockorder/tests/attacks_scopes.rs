@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex as Plain};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use lockorder::task::{AsyncMutex, KeyTaken, TaskCtx, scope};
+use lockorder::task::{AsyncMutex, KeyTaken, scope};
 use lockorder::{Key, Leaf, Mutex};
 
 use common::panic_in;
