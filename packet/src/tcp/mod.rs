@@ -40,7 +40,7 @@ mod view;
 
 pub use header::{TcpFlags, TcpHeader};
 pub use options::{SackBlocks, TcpOptions, Timestamps};
-pub use rare::{AccEcn, Authentication, FastOpen, UserTimeout};
+pub use rare::{AccEcn, UserTimeout};
 pub use raw::{TcpOption, TcpOptionIter, write_option};
 pub use view::{TcpParseError, TcpUnverified, TcpView, WireHeader};
 

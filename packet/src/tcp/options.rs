@@ -1,8 +1,8 @@
 //! The options that connections use: MSS (RFC 9293), window scale and timestamps (RFC 7323), SACK
 //! (RFC 2018), and those of [`rare`](super::rare). [`TcpOptionIter`](super::TcpOptionIter) reads all others.
 
-use super::rare::{AccEcn, Authentication, FastOpen, UserTimeout};
-use super::raw::{TcpOption, kind, next};
+use super::rare::{AccEcn, UserTimeout};
+use super::raw::{TcpOption, kind, next, write_option};
 
 /// The timestamps option (RFC 7323 section 3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -95,12 +95,8 @@ pub struct TcpOptions {
     pub sack: SackBlocks,
     /// User timeout (kind 28).
     pub user_timeout: Option<UserTimeout>,
-    /// Fast Open (kind 34); only on a SYN.
-    pub fast_open: Option<FastOpen>,
     /// Accurate ECN (kinds 172 and 174). Written only if it fits beside the other options.
     pub acc_ecn: Option<AccEcn>,
-    /// Authentication (kind 29).
-    pub auth: Option<Authentication>,
 }
 
 /// Returns `true` if `len` is the length of a SACK option with one to four blocks, and `behind`, the
@@ -197,13 +193,7 @@ impl TcpOptions {
             TcpOption::UserTimeout { minutes, value } => {
                 self.user_timeout = Some(UserTimeout { minutes, value });
             }
-            TcpOption::FastOpen(cookie) => self.fast_open = FastOpen::new(cookie),
             TcpOption::AccEcn(counters) => self.acc_ecn = Some(counters),
-            TcpOption::Authentication {
-                key_id,
-                next_key_id,
-                code,
-            } => self.auth = Authentication::new(key_id, next_key_id, code),
             _ => {}
         }
     }
@@ -214,36 +204,6 @@ impl TcpOptions {
         let fixed = self.fixed_len();
         let fixed = fixed + self.sack_len(fixed);
         fixed + self.acc_ecn_len(fixed)
-    }
-
-    /// Returns the length of all options but SACK blocks and Accurate ECN, in bytes.
-    #[inline]
-    fn fixed_len(&self) -> usize {
-        let usual = self.usual_len();
-        let is_rare =
-            self.auth.is_some() || self.fast_open.is_some() || self.user_timeout.is_some();
-        if is_rare {
-            usual + self.rare_len(usual).iter().sum::<usize>()
-        } else {
-            usual
-        }
-    }
-
-    /// Returns the lengths of authentication, Fast Open and user timeout, with the no-operations in front of
-    /// them, beside `used` bytes; 0 for what does not fit.
-    fn rare_len(&self, used: usize) -> [usize; 3] {
-        let wanted = [
-            self.auth.map_or(0, |auth| auth.len().next_multiple_of(4)),
-            self.fast_open
-                .map_or(0, |cookie| cookie.len().next_multiple_of(4)),
-            self.user_timeout.map_or(0, |_| 4),
-        ];
-        let mut room = super::MAX_OPTIONS_LEN - used;
-        wanted.map(|len| {
-            let len = if len <= room { len } else { 0 };
-            room -= len;
-            len
-        })
     }
 
     /// Returns the length of the Accurate ECN option beside `used` bytes, with the no-operations in front of it.
@@ -260,8 +220,9 @@ impl TcpOptions {
         }
     }
 
+    /// Returns the length of all options but SACK blocks and Accurate ECN, in bytes.
     #[inline]
-    fn usual_len(&self) -> usize {
+    fn fixed_len(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
         let scale = if self.window_scale.is_some() { 4 } else { 0 };
         // SACK permitted replaces the two no-operations in front of the timestamps.
@@ -270,7 +231,8 @@ impl TcpOptions {
             (true, false) => 4,
             (false, false) => 0,
         };
-        mss + scale + stamps
+        let timeout = if self.user_timeout.is_some() { 4 } else { 0 };
+        mss + scale + stamps + timeout
     }
 
     /// Returns the length of the SACK option with the no-operations in front of it, in bytes.
@@ -321,31 +283,9 @@ impl TcpOptions {
         if let Some(shift) = self.window_scale {
             put(&[kind::NOP, kind::WINDOW_SCALE, 3, shift]);
         }
-        let mut single = [0; super::MAX_OPTIONS_LEN];
-        let mut pad = |len: usize, option: TcpOption<'_>, put: &mut dyn FnMut(&[u8])| {
-            if len == 0 {
-                return;
-            }
-            let written = super::raw::write_option(option, &mut single).unwrap_or(0);
-            const NOPS: [u8; 4] = [kind::NOP; 4];
-            put(NOPS.get(..len.saturating_sub(written)).unwrap_or(&NOPS));
-            put(single.get(..written).unwrap_or(&[]));
-        };
-        if self.auth.is_some() || self.fast_open.is_some() || self.user_timeout.is_some() {
-            let [auth_len, cookie_len, timeout_len] = self.rare_len(self.usual_len());
-            if let Some(auth) = &self.auth {
-                pad(auth_len, auth.option(), &mut put);
-            }
-            if let Some(cookie) = &self.fast_open {
-                pad(cookie_len, TcpOption::FastOpen(cookie.cookie()), &mut put);
-            }
-            if let Some(UserTimeout { minutes, value }) = self.user_timeout {
-                pad(
-                    timeout_len,
-                    TcpOption::UserTimeout { minutes, value },
-                    &mut put,
-                );
-            }
+        if let Some(UserTimeout { minutes, value }) = self.user_timeout {
+            let [high, low] = value.min(0x7fff).to_be_bytes();
+            put(&[kind::USER_TIMEOUT, 4, high | u8::from(minutes) << 7, low]);
         }
         let fixed = self.fixed_len();
         let count = self.sack_fitting(fixed);
@@ -358,7 +298,11 @@ impl TcpOptions {
         }
         if let Some(counters) = self.acc_ecn {
             let len = self.acc_ecn_len(fixed + self.sack_len(fixed));
-            pad(len, TcpOption::AccEcn(counters), &mut put);
+            let mut option = [kind::NOP; super::MAX_OPTIONS_LEN];
+            if let Some(unpadded) = option.get_mut(len.saturating_sub(counters.len())..len) {
+                write_option(TcpOption::AccEcn(counters), unpadded);
+            }
+            put(option.get(..len).unwrap_or(&[]));
         }
     }
 }

@@ -257,8 +257,7 @@ pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
             };
             put(&[kind, counters.len() as u8])?;
             for field in counters.fields() {
-                let [_, high, middle, low] = field.to_be_bytes();
-                put(&[high, middle, low])?;
+                put(field)?;
             }
         }
         TcpOption::Md5(digest) => {

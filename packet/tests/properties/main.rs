@@ -13,8 +13,8 @@ use packet::ip::{
     AnyIpPacket, FragmentInfo, IpPacket, Ipv4, Ipv4Option, Ipv6, Ipv6Extension, Ipv6Option,
 };
 use packet::tcp::{
-    Authentication, FastOpen, SackBlocks, TcpHeader, TcpOption, TcpOptionIter, TcpOptions, TcpView,
-    Timestamps, UserTimeout, write_option,
+    SackBlocks, TcpHeader, TcpOption, TcpOptionIter, TcpOptions, TcpView, Timestamps, UserTimeout,
+    write_option,
 };
 use packet::udp::{UdpHeader, UdpView};
 use packet::{IpProto, Payload};
@@ -357,11 +357,7 @@ proptest! {
                 Ok(Some(TcpOption::UserTimeout { minutes, value })) => {
                     expected.user_timeout = Some(UserTimeout { minutes, value });
                 }
-                Ok(Some(TcpOption::FastOpen(cookie))) => expected.fast_open = FastOpen::new(cookie),
                 Ok(Some(TcpOption::AccEcn(counters))) => expected.acc_ecn = Some(counters),
-                Ok(Some(TcpOption::Authentication { key_id, next_key_id, code })) => {
-                    expected.auth = Authentication::new(key_id, next_key_id, code);
-                }
                 Ok(Some(_)) => {}
                 Ok(None) => break None,
                 Err(at) => break Some(at),

@@ -76,7 +76,6 @@ fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> Segmen
                 minutes: rng.chance(500_000),
                 value: rng.u32() as u16 & 0x7fff,
             }),
-            ..TcpOptions::default()
         },
         ecn: rng.below(4) as u8,
         gso_size: if rng.chance(300_000) {
