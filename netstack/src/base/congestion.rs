@@ -50,14 +50,38 @@ pub struct Algorithm(&'static Definition);
 /// The name of an algorithm, and the function that makes its state for a connection.
 pub struct Definition {
     name: &'static str,
-    make: fn(&Start) -> Box<dyn CongestionControl>,
+    source: Source,
+}
+
+/// Where the state of an algorithm comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    /// The stack brings the algorithm.
+    BuiltIn(BuiltIn),
+    /// A program brings the algorithm, and makes its state.
+    Foreign(fn(&Start) -> Box<dyn CongestionControl>),
+}
+
+/// The algorithms that the stack brings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum BuiltIn {
+    NewReno,
+    Cubic,
+    Bbr,
 }
 
 impl Definition {
     /// Defines an algorithm. `make` is called when a connection opens, when it changes to this algorithm,
     /// and when it is used again after it was idle.
     pub const fn new(name: &'static str, make: fn(&Start) -> Box<dyn CongestionControl>) -> Self {
-        Self { name, make }
+        let source = Source::Foreign(make);
+        Self { name, source }
+    }
+
+    /// Defines an algorithm that the stack brings.
+    pub(crate) const fn built_in(name: &'static str, algorithm: BuiltIn) -> Self {
+        let source = Source::BuiltIn(algorithm);
+        Self { name, source }
     }
 }
 
@@ -72,9 +96,9 @@ impl Algorithm {
         self.0.name
     }
 
-    /// Makes the state of a connection.
-    pub(crate) fn make(self, start: &Start) -> Box<dyn CongestionControl> {
-        (self.0.make)(start)
+    /// Returns where the state of a connection comes from.
+    pub(crate) fn source(self) -> Source {
+        self.0.source
     }
 }
 

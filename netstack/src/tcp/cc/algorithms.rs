@@ -1,18 +1,92 @@
-//! The algorithms that the stack brings, by name.
+//! The algorithms that the stack brings, by name, and the state of whichever a connection uses.
 
+use core::num::NonZeroU64;
 use core::str::FromStr;
 
 use super::bbr::Bbr;
 use super::cubic::Cubic;
 use super::reno::Reno;
 use super::window::WindowBased;
-use crate::base::congestion::{Algorithm, Definition};
+use crate::base::congestion::{Algorithm, BuiltIn, CongestionControl, Definition, Source, Start};
 
-static CUBIC: Definition =
-    Definition::new("cubic", |start| Box::new(WindowBased::<Cubic>::new(start)));
-static NEW_RENO: Definition =
-    Definition::new("newreno", |start| Box::new(WindowBased::<Reno>::new(start)));
-static BBR: Definition = Definition::new("bbr", |start| Box::new(Bbr::new(start)));
+static CUBIC: Definition = Definition::built_in("cubic", BuiltIn::Cubic);
+static NEW_RENO: Definition = Definition::built_in("newreno", BuiltIn::NewReno);
+static BBR: Definition = Definition::built_in("bbr", BuiltIn::Bbr);
+
+/// The state of a connection's algorithm. That of CUBIC and NewReno needs no memory of its own.
+#[derive(Debug)]
+pub(super) enum AlgorithmState {
+    Cubic(WindowBased<Cubic>),
+    NewReno(WindowBased<Reno>),
+    Bbr(Box<Bbr>),
+    Foreign(Box<dyn CongestionControl>),
+}
+
+impl AlgorithmState {
+    /// Makes the state of a connection.
+    pub(super) fn new(algorithm: Algorithm, start: &Start) -> Self {
+        match algorithm.source() {
+            Source::BuiltIn(BuiltIn::Cubic) => Self::Cubic(WindowBased::new(start)),
+            Source::BuiltIn(BuiltIn::NewReno) => Self::NewReno(WindowBased::new(start)),
+            Source::BuiltIn(BuiltIn::Bbr) => Self::Bbr(Box::new(Bbr::new(start))),
+            Source::Foreign(make) => Self::Foreign(make(start)),
+        }
+    }
+
+    /// Returns the algorithm, for calls that a segment does not always make.
+    pub(super) fn get(&self) -> &dyn CongestionControl {
+        match self {
+            Self::Cubic(cubic) => cubic,
+            Self::NewReno(reno) => reno,
+            Self::Bbr(bbr) => &**bbr,
+            Self::Foreign(foreign) => &**foreign,
+        }
+    }
+
+    /// Returns the algorithm, to tell it what happened.
+    #[inline]
+    pub(super) fn get_mut(&mut self) -> &mut dyn CongestionControl {
+        match self {
+            Self::Cubic(cubic) => cubic,
+            Self::NewReno(reno) => reno,
+            Self::Bbr(bbr) => &mut **bbr,
+            Self::Foreign(foreign) => &mut **foreign,
+        }
+    }
+
+    /// Returns [`CongestionControl::pacing_rate`].
+    #[inline]
+    pub(super) fn pacing_rate(&self) -> Option<NonZeroU64> {
+        match self {
+            Self::Cubic(cubic) => cubic.pacing_rate(),
+            Self::NewReno(reno) => reno.pacing_rate(),
+            Self::Bbr(bbr) => bbr.pacing_rate(),
+            Self::Foreign(foreign) => foreign.pacing_rate(),
+        }
+    }
+
+    /// Returns [`CongestionControl::answers_marks`].
+    #[inline]
+    pub(super) fn answers_marks(&self) -> bool {
+        match self {
+            Self::Cubic(cubic) => cubic.answers_marks(),
+            Self::NewReno(reno) => reno.answers_marks(),
+            Self::Bbr(bbr) => bbr.answers_marks(),
+            Self::Foreign(foreign) => foreign.answers_marks(),
+        }
+    }
+
+    /// Returns [`CongestionControl::is_holding_back`].
+    #[inline]
+    pub(super) fn is_holding_back(&self) -> bool {
+        match self {
+            Self::Cubic(cubic) => cubic.is_holding_back(),
+            Self::NewReno(reno) => reno.is_holding_back(),
+            Self::Bbr(bbr) => bbr.is_holding_back(),
+            Self::Foreign(foreign) => foreign.is_holding_back(),
+        }
+    }
+}
 
 impl Algorithm {
     /// CUBIC (RFC 9438) with HyStart++ (RFC 9406), the default.

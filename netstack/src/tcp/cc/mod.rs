@@ -28,6 +28,7 @@ use crate::base::Instant;
 use crate::base::congestion::{
     Acked, Algorithm, CongestionControl, Idle, Loss, Lost, Saved, Start, Window,
 };
+use algorithms::AlgorithmState;
 pub use algorithms::UnknownAlgorithm;
 use pacing::Pacer;
 use prr::Prr;
@@ -76,7 +77,7 @@ impl Usage {
 /// Congestion control of one connection.
 #[derive(Debug)]
 pub(super) struct Controller {
-    algorithm: Box<dyn CongestionControl>,
+    algorithm: AlgorithmState,
     window: Window,
     initial: u32,
     /// Use of the window in the present round trip.
@@ -108,7 +109,7 @@ impl RestingController {
             ..start
         };
         Controller {
-            algorithm: algorithm.make(&start),
+            algorithm: AlgorithmState::new(algorithm, &start),
             window: self.window,
             initial: self.initial,
             usage: self.usage,
@@ -124,7 +125,7 @@ impl Controller {
     /// Returns what is needed while nothing is in flight.
     pub(super) fn rest(&self) -> RestingController {
         RestingController {
-            saved: self.algorithm.save(),
+            saved: self.algorithm.get().save(),
             window: self.window,
             initial: self.initial,
             usage: self.usage,
@@ -134,7 +135,7 @@ impl Controller {
     /// Creates the window of a connection, in slow start, for a stream that begins at `una`.
     pub(super) fn new(algorithm: Algorithm, start: &Start, una: SeqNum, pacing: bool) -> Self {
         Self {
-            algorithm: algorithm.make(start),
+            algorithm: AlgorithmState::new(algorithm, start),
             window: Window {
                 cwnd: start.initial,
                 ssthresh: MAX_CWND,
@@ -150,10 +151,11 @@ impl Controller {
 
     /// Changes the algorithm; the window stays.
     pub(super) fn switch(&mut self, algorithm: Algorithm, start: Start) {
-        self.algorithm = algorithm.make(&Start {
+        let start = Start {
             initial: self.initial,
             ..start
-        });
+        };
+        self.algorithm = AlgorithmState::new(algorithm, &start);
     }
 
     /// Returns the congestion window, in bytes.
@@ -251,7 +253,7 @@ impl Controller {
     /// Begins to spread the reduction of [`on_loss`](Self::on_loss) over the bytes that arrive: `flight` of
     /// them may, in this recovery (RFC 9937 section 6.1).
     pub(super) fn begin_recovery(&mut self, flight: u32) {
-        if self.algorithm.reduces_proportionally() {
+        if self.algorithm.get().reduces_proportionally() {
             self.prr.begin(flight);
         }
     }
@@ -392,7 +394,7 @@ impl Controller {
         call: impl FnOnce(&mut dyn CongestionControl, &mut Window) -> WindowChange,
     ) {
         let before = self.window;
-        let reason = call(&mut *self.algorithm, &mut self.window);
+        let reason = call(self.algorithm.get_mut(), &mut self.window);
         if self.window == before {
             return;
         }
