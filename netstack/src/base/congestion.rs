@@ -224,6 +224,9 @@ pub struct Start {
     pub srtt: Option<Duration>,
     /// A number that a peer cannot predict, for algorithms that choose at random.
     pub seed: u64,
+    /// Bytes that have arrived since the connection began, modulo 2^32: the algorithm may be chosen in the middle of
+    /// it.
+    pub delivered_total: u32,
     /// What was saved when the connection became idle.
     pub saved: Option<Saved>,
 }
@@ -236,6 +239,7 @@ impl Start {
             initial,
             srtt,
             seed,
+            delivered_total: 0,
             saved: None,
         }
     }

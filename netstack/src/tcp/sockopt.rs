@@ -88,6 +88,9 @@ impl Tcb {
     /// Returns the circumstances in which another controller begins.
     fn controller_start(&self) -> Start {
         let seed = seed(self.flight.una(), self.ts_offset);
-        Start::new(self.payload_mss(), 0, self.rtt.srtt(), seed)
+        Start {
+            delivered_total: self.flight.delivered(),
+            ..Start::new(self.payload_mss(), 0, self.rtt.srtt(), seed)
+        }
     }
 }

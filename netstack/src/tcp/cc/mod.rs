@@ -346,6 +346,8 @@ impl Controller {
     /// Reduces the window after a retransmission timeout.
     pub(super) fn on_timeout(&mut self, loss: &Loss, cx: &mut Context<'_>) {
         self.prr.end();
+        // The lost segment has waited for long enough. Nothing that was sent before is in the network any more.
+        self.pacer = Pacer::default();
         self.usage.limited = false;
         self.usage.flight = 0;
         self.change(loss.mss, cx, |algorithm, window| {

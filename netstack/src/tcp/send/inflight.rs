@@ -165,12 +165,14 @@ impl Inflight {
         self.reorder.expect();
     }
 
-    /// Creates the state after a rest, with nothing in flight.
+    /// Creates the state after a rest, with nothing in flight because the application had nothing to send.
     pub(crate) fn after_rest(una: SeqNum, sack: bool, reorder: Reordering) -> Self {
-        Self {
+        let mut flight = Self {
             reorder,
             ..Self::new(una, sack)
-        }
+        };
+        flight.on_app_limited();
+        flight
     }
 
     /// Returns SND.UNA.

@@ -1,5 +1,6 @@
 //! The times at which segments leave, and the algorithm that a socket chooses.
 
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use super::rig::{ACK, Rig, Sent, with_sack};
@@ -85,6 +86,63 @@ fn rfc8985_7_3_a_tail_probe_waits_for_no_departure() {
     let last = sent.last().expect("a probe");
     assert_eq!((last.seq, last.len), (3_001, 1_000));
     assert!(last.at_millis <= 25, "{last:?}");
+}
+
+#[test]
+fn a_retransmission_after_a_timeout_waits_for_no_departure() {
+    let mut rig = Rig::established(TcpConfig {
+        rack_tlp: false,
+        ..paced(Algorithm::from(&SLOW))
+    });
+    rig.max_payload = 1_000;
+    rig.send(2_000);
+    // The next segment would leave after two seconds; the timeout comes first.
+    let sent = rig.pass(1_000);
+    assert_eq!(sent[0], (1, 1_000));
+    assert_eq!(sent[1], (1, 1_000));
+    let rto = rig.tcp.info().srtt + TcpConfig::default().rto_min;
+    assert_eq!(u128::from(sent[1].at_millis), rto.as_millis());
+}
+
+/// Half a segment of a thousand bytes each second.
+#[derive(Debug)]
+struct Slow;
+
+impl CongestionControl for Slow {
+    fn on_ack(&mut self, _window: &mut Window, _acked: &Acked) {}
+
+    fn on_loss(&mut self, _window: &mut Window, _loss: &Loss) {}
+
+    fn on_timeout(&mut self, window: &mut Window, loss: &Loss) {
+        window.cwnd = loss.mss;
+    }
+
+    fn on_undo(&mut self, _window: &mut Window) {}
+
+    fn pacing_rate(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(500)
+    }
+}
+
+static SLOW: Definition = Definition::new("slow", |_: &Start| Box::new(Slow));
+
+#[test]
+fn draft_bbr_5_3_4_3_idle_time_that_a_connection_rests_for_measures_the_round_trip() {
+    let mut rig = Rig::established(paced(Algorithm::BBR));
+    rig.send(1_000);
+    rig.out();
+    rig.now = rig.now + Duration::from_millis(10);
+    rig.recv(1, 1_001, ACK, b"");
+    rig.pass(200);
+    rig.tcp.rest(rig.now);
+    assert!(rig.tcp.is_resting());
+    rig.pass(6_000);
+    let cwnd = rig.tcp.info().cwnd;
+    rig.send(1_000);
+    rig.out();
+    rig.now = rig.now + Duration::from_millis(10);
+    rig.recv(1, 2_001, ACK, b"");
+    assert!(rig.tcp.info().cwnd >= cwnd, "ProbeRTT has a small window");
 }
 
 #[derive(Debug)]
