@@ -16,15 +16,19 @@ impl Tcp {
 
     /// Moves what the queues hold out of slabs that it does not fill; returns how many bytes were copied.
     pub fn compact(&mut self, buffers: &Buffers) -> usize {
-        self.checked(|tcp| tcp.tcb_mut().map_or(0, |tcb| tcb.compact(buffers)))
+        self.checked(|tcp| match &mut tcp.stage {
+            Stage::Open(tcb) => tcb.compact(buffers),
+            // A resting connection holds nothing.
+            _ => 0,
+        })
     }
 
     /// Drops what arrived ahead of a gap: the peer sends it again (RFC 2018 section 8 lets a receiver do so).
     /// Returns how many bytes that were.
     pub fn drop_out_of_order(&mut self) -> usize {
-        self.checked(|tcp| {
-            let board = tcp.tcb_mut().and_then(|tcb| tcb.assembler.take());
-            board.map_or(0, |board| board.len())
+        self.checked(|tcp| match &mut tcp.stage {
+            Stage::Open(tcb) => tcb.assembler.take().map_or(0, |board| board.len()),
+            _ => 0,
         })
     }
 
@@ -60,7 +64,7 @@ impl Tcp {
     /// Returns when the connection sent or heard something last; `None` during the handshake and after the end.
     pub fn last_active(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Open(tcb) => Some(tcb.last_heard.max(tcb.last_sent)),
+            Stage::Open(tcb) => Some(tcb.last_active()),
             Stage::Resting(resting) => Some(resting.last_active()),
             _ => None,
         }

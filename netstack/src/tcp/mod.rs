@@ -63,7 +63,8 @@
 //! | congestion control | `cc` |
 //! | explicit congestion notification | `ecn` |
 //! | the Nagle algorithm, silly windows, zero window probes | `output::select` |
-//! | delayed ACKs, the rate limit of challenge ACKs | `output::delayed_ack` |
+//! | delayed ACKs | `output::delayed_ack` |
+//! | the rate limit of challenge ACKs | `reply_limit` |
 //! | retransmission, persist and keepalive timers, the end of TIME-WAIT | `timeout` |
 //! | TIME-WAIT, and its reuse by a new connection | `time_wait`, `reuse` |
 //! | an idle connection gives its memory back | `rest` |
@@ -88,6 +89,7 @@ mod output;
 mod phase;
 mod recv;
 mod reorder;
+mod reply_limit;
 mod rest;
 mod reuse;
 mod rto;

@@ -16,12 +16,13 @@ use packet::buf::Account;
 use super::cc::RestingController;
 use super::ecn::RestingEcn;
 use super::outcome::Unreachable;
-use super::output::delayed_ack::{DelayedAck, PAUSE, ReplyLimit};
+use super::output::delayed_ack::{DelayedAck, PAUSE};
 use super::phase::Phase;
 use super::recv::dsack::Duplicates;
 use super::recv::ring::Ring;
 use super::recv::window::RecvWindow;
 use super::reorder::Reordering;
+use super::reply_limit::ReplyLimit;
 use super::rto::Backoff;
 use super::rtt::RttEstimator;
 use super::send::inflight::Inflight;
@@ -182,7 +183,9 @@ impl Resting {
             flags: self.flags,
             soft_error: self.soft_error,
             peer: self.peer,
-            cc: self.cc.wake(self.settings.algorithm, start, pacing),
+            cc: self
+                .cc
+                .wake(self.settings.algorithm, start, self.una, pacing),
             ecn: self.ecn.wake(self.una),
             rtt: self.rtt,
             backoff: self.backoff,
@@ -234,8 +237,7 @@ impl Tcp {
     /// Returns when [`rest`](Self::rest) should be called, if the connection is idle and does not rest.
     pub fn rest_at(&self) -> Option<Instant> {
         let tcb = self.tcb().filter(|tcb| tcb.is_idle())?;
-        let active = tcb.last_heard.max(tcb.last_sent);
-        Some(active.max(tcb.awake_since?) + REST_AFTER)
+        Some(tcb.last_active().max(tcb.awake_since?) + REST_AFTER)
     }
 
     /// Frees what the connection does not need while it is idle, if it has been for a moment. The next

@@ -21,12 +21,13 @@ use super::ecn::Ecn;
 use super::event::Event;
 use super::handshake::Established;
 use super::outcome::{Readiness, TcpError, Unreachable};
-use super::output::delayed_ack::{DelayedAck, ReplyLimit};
+use super::output::delayed_ack::DelayedAck;
 use super::phase::{Phase, PhaseEvent};
 use super::recv::assembler::{Assembler, Limits};
 use super::recv::dsack::Duplicates;
 use super::recv::ring::Ring;
 use super::recv::window::RecvWindow;
+use super::reply_limit::ReplyLimit;
 use super::rto::{self, Backoff};
 use super::rtt::RttEstimator;
 use super::send::inflight::{Inflight, PathView};
@@ -261,6 +262,11 @@ impl Tcb {
         tcb.arm_keepalive(now);
         tcb.tell_user_timeout();
         tcb
+    }
+
+    /// Returns when the connection sent or heard something last.
+    pub(super) fn last_active(&self) -> Instant {
+        self.last_heard.max(self.last_sent)
     }
 
     /// Returns the retransmission timeout, back-off included.

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::ecn::{Ace, final_flags};
 use super::input::acceptable::{Reply, Verdict, is_older, judge};
 use super::phase::{Phase, PhaseEvent};
+use super::reply_limit::ReplyLimit;
 use super::segment::{Segment, SegmentOut};
 use super::seq::SeqNum;
 use super::tcb::Tcb;
@@ -28,9 +29,7 @@ pub struct TimeWait {
     window: u32,
     ts_offset: u32,
     ts_recent: u32,
-    /// The second in which `replies` were sent, in milliseconds, modulo 2^32.
-    replies_since: u32,
-    replies: u8,
+    reply_limit: ReplyLimit,
     recv_scale: u8,
     timestamps: bool,
     /// The field of Accurate ECN.
@@ -50,9 +49,6 @@ pub struct TimeWaitStep {
     pub end: bool,
 }
 
-/// Answers to segments without payload and FIN, per second (RFC 5961 section 7).
-const REPLIES_PER_SECOND: u8 = 8;
-
 /// An acknowledgment this far below SND.NXT is older than any window (RFC 5961 section 5).
 const OLDEST_ACK: u32 = 1 << 30;
 
@@ -64,8 +60,7 @@ impl TimeWait {
             window: tcb.window.offered(),
             ts_offset: tcb.ts_offset,
             ts_recent: tcb.ts_recent,
-            replies_since: 0,
-            replies: 0,
+            reply_limit: ReplyLimit::default(),
             recv_scale: tcb.agreed.recv_scale,
             timestamps: tcb.agreed.timestamps,
             ace: tcb.ecn.final_field(),
@@ -107,8 +102,10 @@ impl TimeWait {
                     drop: Some(reason),
                     answer: match reply {
                         Reply::None => false,
-                        Reply::Challenge => self.permit(now),
-                        Reply::Paws | Reply::OutOfWindow => !could_loop || self.permit(now),
+                        Reply::Challenge => self.reply_limit.permit(now),
+                        Reply::Paws | Reply::OutOfWindow => {
+                            !could_loop || self.reply_limit.permit(now)
+                        }
                     },
                     restart: reply == Reply::OutOfWindow && repeated_fin,
                     end: false,
@@ -122,7 +119,7 @@ impl TimeWait {
         if seg.ack().after(self.snd_nxt) || seg.ack().before(oldest) {
             return TimeWaitStep {
                 drop: Some(DropReason::TcpBadAck),
-                answer: self.permit(now),
+                answer: self.reply_limit.permit(now),
                 ..TimeWaitStep::default()
             };
         }
@@ -138,18 +135,6 @@ impl TimeWait {
             answer: beyond_fin || seg.has(TcpFlags::FIN),
             ..TimeWaitStep::default()
         }
-    }
-
-    /// Returns true if one more answer may be sent, and counts it.
-    fn permit(&mut self, now: Instant) -> bool {
-        let millis = now.as_millis() as u32;
-        if self.replies == 0 || millis.wrapping_sub(self.replies_since) >= 1_000 {
-            self.replies_since = millis;
-            self.replies = 0;
-        }
-        let permitted = self.replies < REPLIES_PER_SECOND;
-        self.replies += u8::from(permitted);
-        permitted
     }
 
     /// Builds the ACK that answers a segment.
@@ -199,6 +184,7 @@ impl Tcp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tcp::reply_limit::REPLIES_PER_SECOND;
     use crate::tcp::segment::SegmentParts;
 
     const NXT: SeqNum = SeqNum(u32::MAX - 5);
@@ -211,8 +197,7 @@ mod tests {
             window: 1_000,
             ts_offset: 70,
             ts_recent: 500,
-            replies_since: 0,
-            replies: 0,
+            reply_limit: ReplyLimit::default(),
             recv_scale: 3,
             timestamps: true,
             ace: None,

@@ -97,12 +97,17 @@ pub(super) struct RestingController {
     saved: Saved,
     window: Window,
     initial: u32,
-    usage: Usage,
 }
 
 impl RestingController {
-    /// Makes the congestion control anew. `start` says how.
-    pub(super) fn wake(self, algorithm: Algorithm, start: Start, pacing: bool) -> Controller {
+    /// Makes the congestion control anew, with nothing in flight beyond `una`. `start` says how.
+    pub(super) fn wake(
+        self,
+        algorithm: Algorithm,
+        start: Start,
+        una: SeqNum,
+        pacing: bool,
+    ) -> Controller {
         let start = Start {
             initial: self.initial,
             saved: Some(self.saved),
@@ -112,8 +117,8 @@ impl RestingController {
             algorithm: AlgorithmState::new(algorithm, &start),
             window: self.window,
             initial: self.initial,
-            usage: self.usage,
-            round_end: self.usage.end,
+            usage: Usage::none(una),
+            round_end: una,
             prr: Prr::default(),
             pacer: Pacer::default(),
             paces_windows: pacing,
@@ -128,7 +133,6 @@ impl Controller {
             saved: self.algorithm.get().save(),
             window: self.window,
             initial: self.initial,
-            usage: self.usage,
         }
     }
 

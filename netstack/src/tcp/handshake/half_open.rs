@@ -21,6 +21,7 @@ use crate::tcp::context::Context;
 use crate::tcp::ecn::{EcnMode, negotiate};
 use crate::tcp::input::acceptable::{self, Reply};
 use crate::tcp::outcome::State;
+use crate::tcp::reply_limit::ReplyLimit;
 use crate::tcp::segment::{Segment, SegmentOut};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::settings::Settings;
@@ -53,15 +54,13 @@ pub struct HalfOpen {
     /// Time of the first SYN-ACK, in microseconds, modulo 2^32. It counts for a handshake without
     /// retransmission only, which is over long before it wraps.
     sent_micros: u32,
-    /// The beginning of the second in which `replies` were sent, in units of 16 ms, modulo 2^16.
-    replies_since: u16,
     /// The MSS that our SYN announces.
     mss: u16,
     peer_mss: u16,
     peer_scale: u8,
     marks: Marks,
     retries: u8,
-    replies: u8,
+    reply_limit: ReplyLimit,
     ecn: negotiate::Answer,
 }
 
@@ -89,9 +88,6 @@ pub enum Answer {
     Reset,
 }
 
-/// Answers to segments that do not complete the handshake, per second (RFC 5961 section 7).
-const REPLIES_PER_SECOND: u8 = 8;
-
 impl HalfOpen {
     /// Takes in `syn`, a SYN without ACK, RST and FIN that came to a listener (RFC 9293 section
     /// 3.10.7.2). The SYN-ACK is due at once.
@@ -114,13 +110,12 @@ impl HalfOpen {
             ts_offset: open.ts_offset,
             peer_ts: peer.timestamps.map_or(0, |ts| ts.val),
             sent_micros: micros(now),
-            replies_since: 0,
             mss: open.mss,
             peer_mss: peer.mss.unwrap_or(0),
             peer_scale: peer.window_scale.unwrap_or(0),
             marks,
             retries: 0,
-            replies: 0,
+            reply_limit: ReplyLimit::default(),
             ecn: negotiate::Answer::default(),
         }
     }
@@ -266,16 +261,11 @@ impl HalfOpen {
 
     /// Returns `answer` within the limit of such answers, and none beyond it.
     fn limited(&mut self, answer: Answer, now: Instant) -> Answer {
-        let units = (now.as_millis() / 16) as u16;
-        if self.replies == 0 || units.wrapping_sub(self.replies_since) >= 1_000_u16.div_ceil(16) {
-            self.replies_since = units;
-            self.replies = 0;
+        if self.reply_limit.permit(now) {
+            answer
+        } else {
+            Answer::None
         }
-        if self.replies >= REPLIES_PER_SECOND {
-            return Answer::None;
-        }
-        self.replies += 1;
-        answer
     }
 
     /// Returns the peer's timestamp if both sides use them.
@@ -388,6 +378,7 @@ fn micros(now: Instant) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tcp::reply_limit::REPLIES_PER_SECOND;
     use crate::tcp::segment::SegmentParts;
 
     const CFG_MSS: u16 = 1_000;

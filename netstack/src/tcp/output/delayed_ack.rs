@@ -1,5 +1,4 @@
-//! Delayed ACKs (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2), and the rate limit of replies to
-//! unacceptable segments (RFC 5961 section 7).
+//! Delayed ACKs (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2).
 //!
 //! * every second full-sized segment is acknowledged at once, and so is every super-segment of two or more;
 //! * so are the first segments of a connection and those after a pause, unless the application is seen to
@@ -144,34 +143,6 @@ impl DelayedAck {
     }
 }
 
-/// Replies to unacceptable segments within a second. Each connection counts its own, so that the
-/// limit reveals nothing about other connections (CVE-2016-5696).
-const REPLIES_PER_SECOND: u8 = 8;
-
-/// Rate limit of replies to unacceptable segments, challenge ACKs included.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ReplyLimit {
-    /// The beginning of the second in which `count` replies were sent, in milliseconds, modulo 2^32.
-    since: u32,
-    count: u8,
-}
-
-impl ReplyLimit {
-    /// Returns true if one more reply may be sent, and counts it.
-    pub(crate) fn permit(&mut self, now: Instant) -> bool {
-        let millis = now.as_millis() as u32;
-        if self.count == 0 || millis.wrapping_sub(self.since) >= 1_000 {
-            self.since = millis;
-            self.count = 0;
-        }
-        let permitted = self.count < REPLIES_PER_SECOND;
-        if permitted {
-            self.count += 1;
-        }
-        permitted
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,14 +217,5 @@ mod tests {
         assert_eq!(ack.delay(Duration::ZERO), Duration::ZERO);
         ack.on_payload(arrived(1_000, 300, 0));
         assert_eq!(ack.delay(longest), longest);
-    }
-
-    #[test]
-    fn replies_are_limited_per_second() {
-        let mut limit = ReplyLimit::default();
-        let granted = (0..2_000u64)
-            .filter(|i| limit.permit(Instant::from_millis(*i)))
-            .count();
-        assert_eq!(granted, 2 * usize::from(REPLIES_PER_SECOND));
     }
 }
