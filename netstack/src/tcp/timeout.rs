@@ -191,9 +191,9 @@ impl Tcb {
             self.timers.life = cx.now() + if silent < idle { wait } else { idle };
             return Readiness::empty();
         }
-        // A user timeout takes the place of the number of probes, as on Linux.
-        // Whichever comes first. A user timeout does not lengthen keepalive, as it does on Linux: netstackd has one
-        // for all connections, and keepalive for who wants to know sooner.
+        // The number of probes or the user timeout, whichever is reached first. On Linux a user timeout replaces the
+        // number and may lengthen keepalive; netstackd has one user timeout for all connections, and keepalive for
+        // applications that want to know sooner.
         let is_silent_too_long = (self.settings.user_timeout())
             .is_some_and(|timeout| self.keepalives > 0 && silent >= timeout);
         if is_silent_too_long || self.keepalives >= self.settings.keepalive_probes {

@@ -114,9 +114,7 @@ impl Ecn {
         if !self.marks.intersects(Marks::CHANGED | Marks::ACKS_SYN) {
             return None;
         }
-        let fields = if self.marks.contains(Marks::ACKS_SYN | Marks::SAW_ECT_1)
-            || self.marks.contains(Marks::SAW_ECT_1)
-        {
+        let fields = if self.marks.contains(Marks::SAW_ECT_1) {
             3
         } else if self.marks.contains(Marks::SAW_CE) {
             2

@@ -44,8 +44,10 @@ impl Duplicates {
 
     /// Notes that the first range was reported.
     pub(crate) fn on_reported(&mut self) {
-        self.ranges.rotate_left(1);
-        self.len = self.len.saturating_sub(1);
+        if self.len > 0 {
+            self.ranges.rotate_left(1);
+            self.len -= 1;
+        }
     }
 
     /// Keeps an empty report, which must not be.
