@@ -74,17 +74,18 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         worker.holders.note(connection, state, now);
         let events = &mut worker.work.events;
         let mut log = EventLog::new(&host.subscription, connection.flow, events);
-        let found = state.tcp.path_metrics();
         let retired = state.tcp.retire(log.context(now));
         state.removed |= retired.is_some();
-        if let Some(found) = found
-            && (retired.is_some() || state.tcp.is_gone())
+        let gone = state.tcp.is_gone();
+        if (retired.is_some() || gone)
+            && let Some(found) = state.tcp.path_metrics()
         {
             worker.metrics.note(remote, found, now);
         }
         Driven {
             more,
             retired,
+            gone,
             ..Driven::unchanged(state)
         }
     });
