@@ -8,7 +8,7 @@
 //!
 //! Generic over the connection `C`, as `accept` is.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
 
 use super::super::waiters::{Ticket, Waiter, WakerSlot};
@@ -73,9 +73,42 @@ struct Accepting<C: 'static> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Failed;
 
+/// Undecided SYNs in the order of their arrival. Whichever of them ends is found without a search.
+#[derive(Default)]
+struct Undecided {
+    by_number: BTreeMap<u64, Asked>,
+    numbers: HashMap<(FlowKey, SeqNum), u64>,
+    last: u64,
+}
+
+impl Undecided {
+    fn push(&mut self, asked: Asked) {
+        self.last += 1;
+        self.by_number.insert(self.last, asked);
+        self.numbers.insert((asked.flow, asked.iss), self.last);
+    }
+
+    fn pop(&mut self) -> Option<Asked> {
+        let (_, asked) = self.by_number.pop_first()?;
+        self.numbers.remove(&(asked.flow, asked.iss));
+        Some(asked)
+    }
+
+    fn remove(&mut self, flow: &FlowKey, iss: SeqNum) {
+        if let Some(number) = self.numbers.remove(&(*flow, iss)) {
+            self.by_number.remove(&number);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.by_number.clear();
+        self.numbers.clear();
+    }
+}
+
 /// The undecided SYNs of a listener, and the handshakes that were accepted and are not over.
 pub(crate) struct Deferred<C: 'static> {
-    asked: VecDeque<Asked>,
+    asked: Undecided,
     askers: WakerSlot,
     accepting: HashMap<FlowKey, Accepting<C>>,
     closed: bool,
@@ -84,7 +117,7 @@ pub(crate) struct Deferred<C: 'static> {
 impl<C> Default for Deferred<C> {
     fn default() -> Self {
         Self {
-            asked: VecDeque::new(),
+            asked: Undecided::default(),
             askers: WakerSlot::default(),
             accepting: HashMap::new(),
             closed: false,
@@ -102,14 +135,14 @@ pub(crate) enum Next {
 impl<C> Deferred<C> {
     /// Queues a SYN for the program.
     pub(crate) fn ask(&mut self, asked: Asked, wakers: &mut Vec<Waker>) {
-        self.asked.push_back(asked);
+        self.asked.push(asked);
         self.askers.drain_into(wakers);
     }
 
     /// Takes the oldest SYN; if there is none, `waiter` is woken for the next.
     pub(crate) fn next(&mut self, waiter: &mut Waiter<'_>) -> Next {
         self.askers.resume(waiter);
-        match self.asked.pop_front() {
+        match self.asked.pop() {
             Some(asked) => Next::Syn(asked),
             None if self.closed => Next::Closed,
             None => {
@@ -190,8 +223,7 @@ impl<C> Deferred<C> {
 
     /// Notes that a half-open entry ended without a connection.
     pub(crate) fn fail(&mut self, flow: &FlowKey, iss: SeqNum, wakers: &mut Vec<Waker>) {
-        self.asked
-            .retain(|asked| (asked.flow, asked.iss) != (*flow, iss));
+        self.asked.remove(flow, iss);
         if let Some(accepting) = self.accepting.get_mut(flow)
             && accepting.iss == iss
             && accepting.result.is_none()
@@ -221,5 +253,37 @@ impl<C> Deferred<C> {
     pub(crate) fn completed(&self) -> usize {
         let done = |accepting: &&Accepting<C>| matches!(accepting.result, Some(Ok(_)));
         self.accepting.values().filter(done).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undecided_syns_keep_their_order_whichever_of_them_end() {
+        let asked = |port: u16, iss: u32| Asked {
+            flow: FlowKey::new(([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], port).into()),
+            iss: SeqNum(iss),
+            hop: Hop {
+                ttl: 64,
+                traffic_class: 0,
+            },
+        };
+        let mut undecided = Undecided::default();
+        for port in 1..=6 {
+            undecided.push(asked(port, 7));
+        }
+        // The same peer again, before the end of its first SYN is known.
+        undecided.push(asked(3, 8));
+        undecided.remove(&asked(3, 7).flow, SeqNum(7));
+        undecided.remove(&asked(1, 7).flow, SeqNum(7));
+        undecided.remove(&asked(5, 0).flow, SeqNum(0));
+        let mut left = Vec::new();
+        while let Some(asked) = undecided.pop() {
+            left.push((asked.flow.remote().port(), asked.iss.0));
+        }
+        assert_eq!(left, [(2, 7), (4, 7), (5, 7), (6, 7), (3, 8)]);
+        assert!(undecided.numbers.is_empty());
     }
 }
