@@ -7,7 +7,7 @@ use packet::Payload;
 use packet::icmp::{
     IcmpMessage, Icmpv4, Icmpv4UnreachableCode as V4, Icmpv6, Icmpv6UnreachableCode as V6,
 };
-use packet::tcp::{TcpFlags, TcpHeader};
+use packet::tcp::{TcpFlags, TcpHeader, TcpOptions};
 
 use super::super::icmp::outbound::send_error;
 use super::super::ip::outbound::tx_params;
@@ -24,8 +24,7 @@ use crate::ip::send::{TxParams, tcp_packet};
 use crate::tcp::{HalfOpen, Segment};
 
 /// Returns what the program sees of a SYN.
-pub(crate) fn info(flow: &FlowKey, half: &HalfOpen, hop: Hop) -> SynInfo {
-    let peer = half.peer();
+pub(crate) fn info(flow: &FlowKey, peer: &TcpOptions, hop: Hop) -> SynInfo {
     SynInfo {
         local: flow.local(),
         remote: flow.remote(),

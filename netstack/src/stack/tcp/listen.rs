@@ -200,7 +200,7 @@ fn syn_info(host: &Host, asked: &Asked) -> Option<SynInfo> {
         })
     });
     let half = half.flatten().filter(|half| half.iss() == asked.iss)?;
-    Some(info(&asked.flow, &half, asked.hop))
+    Some(info(&asked.flow, &half.peer(), asked.hop))
 }
 
 /// Forgets a task that no longer waits for a SYN.

@@ -98,7 +98,7 @@ fn try_connect(
         _ => FlowKey::new(local, remote),
     };
     let now = host.clock.now();
-    let open = options.limit(open_parameters(host, key, &flow, now));
+    let open = open_parameters(host, key, &flow, options, now);
     let mut events = Vec::new();
     let mut log = EventLog::new(&host.subscription, flow, &mut events);
     let tcp = Tcp::connect(&options.config, open, log.context(now));
@@ -136,21 +136,34 @@ pub(in crate::stack) fn open_parameters(
     host: &Host,
     key: &mut Key<StackLocks>,
     flow: &FlowKey,
+    options: &Options,
     now: Instant,
 ) -> Open {
     let (local, remote) = (flow.local(), flow.remote());
-    // Not all connections of the host to itself, but those that nobody bound to two different addresses.
-    let path = if remote.ip().is_loopback() || remote.ip() == local.ip() {
-        LOOPBACK
-    } else {
-        host.ip.paths.get(&mut key.ctx(), remote.ip(), now)
-    };
     Open {
         isn: host.tcp.isn.isn(now, local, remote),
         ts_offset: host.tcp.isn.ts_offset(local, remote),
-        mss: mss_for(host.link.mtu, remote.is_ipv4()),
-        path_mss: mss_for(path.mtu, remote.is_ipv4()),
+        mss: mss_for(host.link.mtu, remote.is_ipv4()).min(options.max_segment),
+        path_mss: path_mss(host, key, flow, options, now),
     }
+}
+
+/// Returns the largest segment that may be sent to the peer: as much as the path carries and the options allow.
+pub(super) fn path_mss(
+    host: &Host,
+    key: &mut Key<StackLocks>,
+    flow: &FlowKey,
+    options: &Options,
+    now: Instant,
+) -> u16 {
+    let (local, remote) = (flow.local().ip(), flow.remote().ip());
+    // Not all connections of the host to itself, but those that nobody bound to two different addresses.
+    let path = if remote.is_loopback() || remote == local {
+        LOOPBACK
+    } else {
+        host.ip.paths.get(&mut key.ctx(), remote, now)
+    };
+    mss_for(path.mtu, remote.is_ipv4()).min(options.max_segment)
 }
 
 /// Returns the payload of a full segment without options on a path of that MTU (RFC 9293 section

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::filter::Filter;
 use crate::base::TcpConfig;
-use crate::tcp::Open;
 
 /// Options of a socket that is to connect or to listen. A listener's connections take them over.
 #[derive(Clone, Debug)]
@@ -52,14 +51,5 @@ impl Options {
     /// Changes TCP's limits and policies for this socket alone.
     pub(crate) fn configure(&mut self, change: impl FnOnce(&mut TcpConfig)) {
         change(Arc::make_mut(&mut self.config));
-    }
-
-    /// Lowers the segment size of a connection that is about to be opened.
-    pub(crate) fn limit(&self, open: Open) -> Open {
-        Open {
-            mss: open.mss.min(self.max_segment),
-            path_mss: open.path_mss.min(self.max_segment),
-            ..open
-        }
     }
 }

@@ -17,7 +17,7 @@ use super::connection::{Connection, Listener};
 use super::decide;
 use super::deferred::{ASKED, Hop};
 use super::displace;
-use super::open::{mss_for, open_parameters};
+use super::open::{open_parameters, path_mss};
 use super::outbound::send_with;
 use super::outcome::finish;
 use super::shard::HalfOpenEntry;
@@ -55,19 +55,13 @@ pub(super) fn on_syn(
     }
     let options = &listener.options;
     if options.filter.is_some() {
-        // Of the SYN alone: nothing else of this is used.
-        let open = open_parameters(host, turn.key, &flow, turn.now);
-        let info = decide::info(
-            &flow,
-            &HalfOpen::new(&options.config, open, syn, turn.now),
-            hop,
-        );
+        let info = decide::info(&flow, syn.options(), hop);
         if !turn.key.lend(|| options.filter.takes(&info)) {
             turn.drop_packet(DropReason::TcpFiltered);
             return;
         }
     }
-    let mut open = options.limit(open_parameters(host, turn.key, &flow, turn.now));
+    let mut open = open_parameters(host, turn.key, &flow, options, turn.now);
     let place = match isn_after {
         Some(after) => {
             if !open.isn.after(after) {
@@ -212,7 +206,7 @@ pub(super) fn on_ack(
         return Err(NoCookie::Invalid(segment));
     }
     let options = &listener.options;
-    let open = options.limit(open_parameters(host, turn.key, &flow, turn.now));
+    let open = open_parameters(host, turn.key, &flow, options, turn.now);
     let cfg = &options.config;
     let (ctx, clock) = (&mut turn.key.ctx(), (turn.now, &mut turn.worker.rng));
     let half = cookies.recall(ctx, cfg, &flow, open, &segment, clock);
@@ -264,9 +258,7 @@ fn complete(
         turn.drop_packet(DropReason::TcpBacklogFull);
         return Ok(());
     };
-    let remote = flow.remote().ip();
-    let path = host.ip.paths.get(&mut turn.key.ctx(), remote, turn.now);
-    let path_mss = mss_for(path.mtu, remote.is_ipv4());
+    let path_mss = path_mss(host, turn.key, &flow, &listener.options, turn.now);
     let copy = segment.clone();
     let events = &mut turn.worker.work.events;
     let events_before = events.len();
