@@ -104,7 +104,7 @@ impl Tcp {
         if let Some(settings) = self.settings_mut() {
             settings.set_user_timeout(timeout);
         }
-        if let super::Stage::Open(tcb) = &mut self.stage {
+        if let Some(tcb) = self.tcb_mut() {
             tcb.restart_user_timer();
             tcb.tell_user_timeout();
         }

@@ -102,6 +102,30 @@ fn blind_segments_are_answered_from_rest_within_the_same_limit() {
 }
 
 #[test]
+fn memory_that_is_asked_for_ends_no_rest() {
+    let mut rig = resting(plain());
+    assert_eq!(rig.tcp.compact(&rig.buffers), 0);
+    assert_eq!(rig.tcp.drop_out_of_order(), 0);
+    assert!(rig.tcp.is_resting());
+}
+
+#[test]
+fn rfc5482_3_a_user_timeout_that_is_set_in_rest_is_told_to_the_peer() {
+    let mut rig = resting(TcpConfig {
+        user_timeout_option: true,
+        ..plain()
+    });
+    rig.tcp.set_user_timeout(Some(Duration::from_secs(300)));
+    let told: Vec<_> = rig
+        .out()
+        .iter()
+        .map(|seg| seg.options.user_timeout)
+        .collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].map(|timeout| timeout.value), Some(300));
+}
+
+#[test]
 fn keepalive_goes_on_in_rest() {
     let mut rig = resting(TcpConfig {
         keepalive_idle: Some(Duration::from_secs(10)),
