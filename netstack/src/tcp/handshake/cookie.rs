@@ -32,7 +32,7 @@ use super::half_open::HalfOpen;
 use super::ts_at;
 use crate::base::{Instant, Rng, TcpConfig};
 use crate::tcp::Open;
-use crate::tcp::ecn::EcnMode;
+use crate::tcp::ecn::{EcnMode, negotiate};
 use crate::tcp::segment::{Segment, SegmentOut};
 use crate::tcp::seq::SeqNum;
 
@@ -141,7 +141,7 @@ impl CookieSecrets {
             ..TcpOptions::default()
         };
         let kept = if timestamps.is_some() { *peer } else { kept };
-        let offer = HalfOpen::new(cfg, open, syn, now).ecn_mode();
+        let offer = negotiate::Answer::to(cfg, syn).mode();
         let ecn = timestamps.is_some() && offer != EcnMode::Off;
         let half = HalfOpen::of(Open { isn, ..open }, syn.seq(), &kept, now).with_classic_ecn(ecn);
         let mut out = half.syn_ack(cfg, now);

@@ -141,6 +141,7 @@ impl HalfOpen {
     }
 
     /// Returns the mode of ECN.
+    #[cfg(test)]
     pub(super) fn ecn_mode(&self) -> EcnMode {
         self.ecn.mode()
     }
