@@ -1,4 +1,4 @@
-//! What a connection gives up when the memory of the stack runs short.
+//! Gives memory of a connection back when that of the stack runs short.
 
 use packet::Buffers;
 

@@ -1,5 +1,5 @@
-//! What the algorithms share that have a window and no rate: slow start, HyStart++, the undoing of a reduction,
-//! and the window after idle time.
+//! The common part of the algorithms that have a window and no rate: slow start, HyStart++, the undoing of a
+//! reduction, and the window after idle time.
 //!
 //! Slow start counts bytes (RFC 3465) with no limit per ACK: one ACK stands for a super-segment of up to 44 segments here, and a
 //! limit of two segments would make growth linear. The burst that the limit guards against cannot come from ACK

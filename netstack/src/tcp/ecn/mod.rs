@@ -32,7 +32,8 @@ pub(super) const CE: u8 = 3;
 bitflags::bitflags! {
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     struct Marks: u16 {
-        /// Nothing is sent with ECT any more: what was sent without arrived with it, or the peer may not know of ECN.
+        /// New data is sent without ECT: a packet that left without ECT arrived with it, or the peer may not know of
+        /// ECN.
         const NO_ECT = 1;
         /// The peer's feedback is not believed.
         const DEAF = 1 << 1;

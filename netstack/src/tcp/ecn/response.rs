@@ -12,7 +12,7 @@ const CYCLE: u32 = 8;
 /// Values of a counter of bytes in the option.
 const FIELD_MASK: u32 = (1 << 24) - 1;
 
-/// What an acknowledgment newly says.
+/// The news of an acknowledgment.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::tcp) struct Delivered {
     /// Bytes that it acknowledges, or reports by SACK, for the first time.

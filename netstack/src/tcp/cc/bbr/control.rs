@@ -1,4 +1,4 @@
-//! What follows from the model: pacing rate, quantum and window (draft-ietf-ccwg-bbr-06 section 5.6).
+//! Derives pacing rate, quantum and window from the model (draft-ietf-ccwg-bbr-06 section 5.6).
 
 use core::time::Duration;
 

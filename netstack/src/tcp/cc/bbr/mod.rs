@@ -110,7 +110,7 @@ enum AckPhase {
     Stopping,
 }
 
-/// What a spurious recovery restores (section 5.5.11).
+/// The state that is restored if a recovery turns out to be spurious (section 5.5.11).
 #[derive(Clone, Copy, Debug)]
 struct Undo {
     /// The state that losses ended.

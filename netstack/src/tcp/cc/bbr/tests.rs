@@ -19,7 +19,7 @@ struct Flow {
     shorter: Duration,
 }
 
-/// What is particular about a round trip.
+/// The properties of a round trip.
 #[derive(Clone, Copy)]
 struct Round {
     bytes_per_second: u64,
