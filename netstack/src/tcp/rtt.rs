@@ -59,6 +59,16 @@ impl RttEstimator {
         (self.srtt_nanos != 0).then(|| Duration::from_nanos(self.srtt_nanos))
     }
 
+    /// Returns the smoothed round-trip time in nanoseconds; zero before the first sample.
+    pub(super) fn srtt_nanos(&self) -> u64 {
+        self.srtt_nanos
+    }
+
+    /// Returns the mean deviation in nanoseconds.
+    pub(super) fn rttvar_nanos(&self) -> u64 {
+        self.rttvar_nanos
+    }
+
     /// Returns the mean deviation.
     pub(super) fn rttvar(&self) -> Duration {
         Duration::from_nanos(self.rttvar_nanos)

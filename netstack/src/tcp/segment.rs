@@ -141,19 +141,16 @@ impl Segment {
         &self.payload
     }
 
-    /// Returns what follows the SYN of the segment, which is known: payload and FIN.
-    pub(super) fn behind_syn(self) -> Self {
-        Self {
-            seq: self.seq + 1,
-            flags: self.flags.difference(TcpFlags::SYN),
-            ..self
-        }
+    /// Leaves what follows the SYN of the segment, which is known: payload and FIN.
+    pub(super) fn skip_syn(&mut self) {
+        self.seq += 1;
+        self.flags.remove(TcpFlags::SYN);
     }
 
     /// Takes the payload out of the segment.
     #[inline]
-    pub(super) fn into_payload(self) -> Payload {
-        self.payload
+    pub(super) fn take_payload(&mut self) -> Payload {
+        core::mem::take(&mut self.payload)
     }
 
     /// Returns the length of the payload, in bytes.

@@ -69,7 +69,7 @@ impl Tcp {
         half: &HalfOpen,
         path_mss: u16,
         cfg: &Arc<TcpConfig>,
-        seg: Segment,
+        mut seg: Segment,
         cx: impl Into<Context<'a>>,
         buffers: &Buffers,
     ) -> (Self, SegmentOutcome) {
@@ -80,7 +80,7 @@ impl Tcp {
         });
         let settings = Settings::new(cfg);
         let done = half.establish(path_mss, cfg, settings, &seg, cx);
-        let (tcb, outcome) = handshake::complete(done, seg, cx, buffers);
+        let (tcb, outcome) = handshake::complete(done, &mut seg, cx, buffers);
         let stage = Stage::Open(Box::new(tcb));
         (Self { stage }, outcome)
     }
@@ -88,14 +88,14 @@ impl Tcp {
     /// Takes a segment that belongs to this connection (RFC 9293 section 3.10.7).
     pub fn on_segment<'a>(
         &mut self,
-        seg: Segment,
+        mut seg: Segment,
         cx: impl Into<Context<'a>>,
         buffers: &Buffers,
     ) -> SegmentOutcome {
         let cx = &mut cx.into();
         let outcome = self.checked(|tcp| match tcp.tcb_mut() {
-            Some(tcb) => tcb.on_segment(seg, cx, buffers),
-            None => tcp.on_segment_unsynchronised(seg, cx, buffers),
+            Some(tcb) => tcb.on_segment(&mut seg, cx, buffers),
+            None => tcp.on_segment_unsynchronised(&mut seg, cx, buffers),
         });
         if let Some(reason) = outcome.drop {
             cx.emit(|| Event::SegmentDropped { reason });
@@ -106,7 +106,7 @@ impl Tcp {
     /// Takes a segment before the connection is open, or after a handshake failed.
     fn on_segment_unsynchronised(
         &mut self,
-        seg: Segment,
+        seg: &mut Segment,
         cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> SegmentOutcome {
@@ -115,7 +115,7 @@ impl Tcp {
             Stage::SynReceived(state) => state.on_segment(seg, cx, buffers),
             stage => {
                 let outcome = SegmentOutcome {
-                    rst: reset_for(&seg),
+                    rst: reset_for(seg),
                     ..SegmentOutcome::dropped(DropReason::TcpNoListener)
                 };
                 (stage, outcome)

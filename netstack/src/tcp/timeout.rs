@@ -10,14 +10,15 @@ use crate::tcp::context::Context;
 use crate::tcp::event::Event;
 use crate::tcp::outcome::Readiness;
 use crate::tcp::phase::{Phase, PhaseEvent};
+use crate::tcp::send::inflight::Mode;
 use crate::tcp::tcb::{Flags, ORPHAN_RETRIES, Tcb};
 use crate::tcp::timers::take_due;
 
-/// Time by which peers delay the acknowledgment of a single segment.
-const MAX_ACK_DELAY: Duration = Duration::from_millis(50);
+/// Time by which peers delay the acknowledgment of a single segment, in nanoseconds.
+const MAX_ACK_DELAY_NANOS: u64 = 50_000_000;
 
-/// Shortest wait for a probe: below it an acknowledgment may only wait for the processor.
-const MIN_PROBE_TIMEOUT: Duration = Duration::from_millis(2);
+/// Shortest wait for a probe, in nanoseconds: below it an acknowledgment may only wait for the processor.
+const MIN_PROBE_TIMEOUT_NANOS: u64 = 2_000_000;
 
 /// Round trips within the least retransmission timeout that make a path short.
 const SHORT_PATH_DIVISOR: u32 = 32;
@@ -95,22 +96,31 @@ impl Tcb {
 
     /// Returns true if a probe may be sent when acknowledgments cease.
     pub(in crate::tcp) fn may_probe(&self) -> bool {
-        let many_round_trips = self.cfg.rto_min / SHORT_PATH_DIVISOR;
-        let is_short = self.rtt.srtt().is_some_and(|srtt| srtt < many_round_trips);
+        // Only a recovery needs to know.
+        let is_short = self.flight.mode() != Mode::Open && self.is_short_path();
         self.flight.may_probe(is_short)
+    }
+
+    /// Returns true if the least retransmission timeout is many round trips.
+    fn is_short_path(&self) -> bool {
+        let many_round_trips = self.cfg.rto_min / SHORT_PATH_DIVISOR;
+        self.rtt.srtt().is_some_and(|srtt| srtt < many_round_trips)
     }
 
     /// Returns the time after which missing acknowledgments are worth a probe (RFC 8985 section 7.2).
     fn probe_timeout(&self) -> Duration {
-        let Some(srtt) = self.rtt.srtt() else {
+        let srtt = self.rtt.srtt_nanos();
+        if srtt == 0 {
             return NO_RTT_PROBE_TIMEOUT;
-        };
+        }
         let delayed = if self.flight.outstanding() <= self.payload_mss() {
-            MAX_ACK_DELAY
+            MAX_ACK_DELAY_NANOS
         } else {
-            Duration::ZERO
+            0
         };
-        (srtt * 2 + delayed).max(MIN_PROBE_TIMEOUT) * (1 << self.flight.probe_backoff().min(8))
+        // A round trip is an hour at most.
+        let nanos = (2 * srtt + delayed).max(MIN_PROBE_TIMEOUT_NANOS);
+        Duration::from_nanos(nanos << self.flight.probe_backoff().min(8))
     }
 
     fn on_retransmit_timer(&mut self, cx: &mut Context<'_>) -> Readiness {

@@ -161,6 +161,7 @@ pub(in crate::stack) fn send_with(
 }
 
 /// Builds one segment into the transmit batch.
+#[inline]
 fn push(
     host: &Host,
     worker: &mut WorkerState,

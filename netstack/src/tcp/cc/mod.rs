@@ -201,20 +201,19 @@ impl Controller {
     /// Returns the pacing rate in bytes a second, if there is one: the algorithm's own, or else one that sends
     /// the window in the first quarter of the round trip in slow start, and in five sixths of it later. During a
     /// recovery, what arrives sets the pace, and half an initial window is no burst.
-    pub(super) fn pacing_rate(&self, srtt: Option<Duration>) -> Option<u64> {
+    /// `srtt_nanos`: the smoothed round trip, zero if there is none.
+    pub(super) fn pacing_rate(&self, srtt_nanos: u64) -> Option<u64> {
         if let Some(rate) = self.algorithm.pacing_rate() {
             return Some(rate.get());
         }
         let Window { cwnd, ssthresh } = self.window;
         let is_small = cwnd <= self.initial / 2;
-        if !self.paces_windows || is_small || self.prr.allowed().is_some() {
+        if !self.paces_windows || is_small || srtt_nanos == 0 || self.prr.allowed().is_some() {
             return None;
         }
-        // A round trip is less than 500 years.
-        let nanos = srtt?.as_nanos() as u64;
         let percent = if cwnd < ssthresh / 2 { 400 } else { 120 };
         // At most 2^30 × 400 × 10^7, less than 2^62.
-        let rate = u64::from(cwnd) * percent * 10_000_000 / nanos.max(1);
+        let rate = u64::from(cwnd) * percent * 10_000_000 / srtt_nanos;
         Some(rate).filter(|rate| *rate > 0)
     }
 

@@ -94,15 +94,15 @@ impl SynReceived {
     /// Takes a segment (RFC 9293 section 3.10.7.4, as far as it concerns SYN-RECEIVED).
     pub(in crate::tcp) fn on_segment(
         mut self,
-        seg: Segment,
+        seg: &mut Segment,
         cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> (Stage, SegmentOutcome) {
-        match self.half.on_segment(&self.cfg, &seg, cx.now()) {
+        match self.half.on_segment(&self.cfg, seg, cx.now()) {
             Step::Complete => {
                 let done = self
                     .half
-                    .establish(self.path_mss, &self.cfg, self.settings, &seg, cx);
+                    .establish(self.path_mss, &self.cfg, self.settings, seg, cx);
                 let (mut tcb, mut outcome) = complete(done, seg, cx, buffers);
                 if self.closing {
                     tcb.close(cx);
@@ -124,7 +124,7 @@ impl SynReceived {
                 self.ack_due |= answer == Answer::Ack;
                 let outcome = SegmentOutcome {
                     drop,
-                    rst: reset_for(&seg).filter(|_| answer == Answer::Reset),
+                    rst: reset_for(seg).filter(|_| answer == Answer::Reset),
                     ..SegmentOutcome::default()
                 };
                 (Stage::SynReceived(self), outcome)
@@ -170,7 +170,7 @@ impl SynReceived {
 /// Makes the connection of a finished handshake, which `seg` completed, and processes the rest of the segment.
 pub(in crate::tcp) fn complete(
     done: Established,
-    seg: Segment,
+    seg: &mut Segment,
     cx: &mut Context<'_>,
     buffers: &Buffers,
 ) -> (Tcb, SegmentOutcome) {

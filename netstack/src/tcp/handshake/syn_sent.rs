@@ -36,7 +36,7 @@ impl SynSent {
     /// Takes a segment (RFC 9293 section 3.10.7.3).
     pub(in crate::tcp) fn on_segment(
         self,
-        seg: Segment,
+        seg: &mut Segment,
         cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> (Stage, SegmentOutcome) {
@@ -45,7 +45,7 @@ impl SynSent {
         // First: the ACK bit. Only our SYN can be acknowledged.
         if acked && seg.ack() != iss + 1 {
             let outcome = SegmentOutcome {
-                rst: reset_for(&seg),
+                rst: reset_for(seg),
                 ..SegmentOutcome::dropped(DropReason::TcpBadAck)
             };
             return (Stage::SynSent(self), outcome);
@@ -65,7 +65,7 @@ impl SynSent {
             return (Stage::SynSent(self), outcome);
         }
         if acked {
-            let done = self.opening.establish(seg.seq(), seg.options(), &seg, cx);
+            let done = self.opening.establish(seg.seq(), seg.options(), seg, cx);
             let mut tcb = Tcb::new(done, cx.now());
             tcb.ack.set_due();
             let mut outcome = tcb.on_syn_payload(seg, cx, buffers);
@@ -73,7 +73,7 @@ impl SynSent {
             return (Stage::Open(Box::new(tcb)), outcome);
         }
         // A simultaneous open: our SYN goes out again, as a SYN-ACK.
-        let received = SynReceived::simultaneous(self.opening, &seg, cx);
+        let received = SynReceived::simultaneous(self.opening, seg, cx);
         (Stage::SynReceived(received), SegmentOutcome::default())
     }
 

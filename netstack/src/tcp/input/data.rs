@@ -21,7 +21,7 @@ use crate::tcp::tcb::{Flags, Tcb};
 /// was discarded.
 pub(super) fn process(
     tcb: &mut Tcb,
-    seg: Segment,
+    seg: &mut Segment,
     cx: &mut Context<'_>,
     buffers: &Buffers,
 ) -> (Readiness, Option<DropReason>) {
@@ -39,7 +39,7 @@ pub(super) fn process(
         size => u32::from(size),
     };
     let seq = seg.seq();
-    let payload = seg.into_payload();
+    let payload = seg.take_payload();
     let full = payload.len();
     let (start, payload) = trim(tcb, seq, payload);
     if payload.is_empty() {

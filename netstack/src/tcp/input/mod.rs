@@ -19,17 +19,17 @@ impl Tcb {
     /// Takes one segment.
     pub(super) fn on_segment(
         &mut self,
-        seg: Segment,
+        seg: &mut Segment,
         cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> SegmentOutcome {
         if self.phase == Phase::Closed {
             return SegmentOutcome {
-                rst: reset_for(&seg),
+                rst: reset_for(seg),
                 ..SegmentOutcome::dropped(DropReason::TcpNoListener)
             };
         }
-        match acceptable::check(self, &seg, cx.now()) {
+        match acceptable::check(self, seg, cx.now()) {
             acceptable::Acceptability::Process => self.process(seg, cx, buffers),
             acceptable::Acceptability::Discard(reason) => SegmentOutcome::dropped(reason),
             acceptable::Acceptability::Reset(error) => SegmentOutcome {
@@ -49,12 +49,12 @@ impl Tcb {
     /// Takes payload and FIN of the SYN-ACK that opened the connection (RFC 9293 section 3.10.7.3, fourth).
     pub(super) fn on_syn_payload(
         &mut self,
-        seg: Segment,
+        seg: &mut Segment,
         cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> SegmentOutcome {
-        let seg = seg.behind_syn();
-        let fin = fin::position(&seg);
+        seg.skip_syn();
+        let fin = fin::position(seg);
         let (readiness, drop) = data::process(self, seg, cx, buffers);
         SegmentOutcome {
             readiness: readiness | fin::process(self, fin, cx),
@@ -83,13 +83,18 @@ impl Tcb {
         }
     }
 
-    fn process(&mut self, seg: Segment, cx: &mut Context<'_>, buffers: &Buffers) -> SegmentOutcome {
+    fn process(
+        &mut self,
+        seg: &mut Segment,
+        cx: &mut Context<'_>,
+        buffers: &Buffers,
+    ) -> SegmentOutcome {
         let mut outcome = SegmentOutcome::default();
-        match ack::process(self, &seg, cx) {
+        match ack::process(self, seg, cx) {
             Ok(readiness) => {
                 outcome.readiness |= readiness;
-                acceptable::update_ts_recent(self, &seg, cx.now());
-                self.count_marks(&seg);
+                acceptable::update_ts_recent(self, seg, cx.now());
+                self.count_marks(seg);
                 if let Some(timeout) = seg.options().user_timeout {
                     self.on_peer_user_timeout(timeout);
                 }
@@ -103,7 +108,7 @@ impl Tcb {
         if self.phase == Phase::Closed {
             return outcome;
         }
-        let fin = fin::position(&seg);
+        let fin = fin::position(seg);
         let (readiness, drop) = data::process(self, seg, cx, buffers);
         outcome.readiness |= readiness;
         outcome.drop = drop;

@@ -50,18 +50,19 @@ impl Tcb {
         }
     }
 
-    /// Builds a segment with this payload; the owed ACK, if any, is sent with it. `fresh`: the payload leaves for the
-    /// first time.
+    /// Builds a segment, for the caller to add its payload, if it `has_payload`; the owed ACK, if any, is sent with it.
+    /// `fresh`: the payload leaves for the first time.
+    #[inline]
     pub(super) fn emit(
         &mut self,
         seq: SeqNum,
         flags: TcpFlags,
-        payload: Chunks,
         options: TcpOptions,
         mss: u32,
+        has_payload: bool,
         fresh: bool,
     ) -> SegmentOut {
-        let is_alone = payload.is_empty() && flags.is_empty();
+        let is_alone = !has_payload && flags.is_empty();
         let unread = if self.flags.contains(Flags::RST_QUEUED) {
             // The peer's data is not taken any more: its window does not open.
             self.window.capacity() as usize
@@ -83,7 +84,7 @@ impl Tcb {
             flags: flags | TcpFlags::ACK | self.ecn.flags_out(is_alone, fresh),
             window,
             options,
-            payload,
+            payload: Chunks::new(),
             mss: u16::try_from(mss).unwrap_or(u16::MAX),
             ecn: if fresh && self.cc.answers_marks() {
                 self.ecn.codepoint()
@@ -102,6 +103,6 @@ impl Tcb {
         }
         self.flags.remove(Flags::USER_TIMEOUT_DUE);
         let mss = u32::from(self.agreed.mss);
-        self.emit(seq, flags, Chunks::new(), options, mss, false)
+        self.emit(seq, flags, options, mss, false, false)
     }
 }

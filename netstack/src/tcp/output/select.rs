@@ -126,51 +126,10 @@ impl Tcb {
             return Some(self.emit_bare(seq, TcpFlags::empty(), now));
         }
         if self.phase.may_transmit() {
-            let options = self.options_out(now);
-            let header = u32::try_from(options.encoded_len()).unwrap_or(40);
-            let segment = u32::from(self.agreed.mss).saturating_sub(header).max(1);
-            // A device that cuts nothing allows less than a segment: then one segment at a time.
-            let most = if self.ecn.forbids_cutting() {
-                segment
-            } else {
-                u32::try_from(max_payload).unwrap_or(u32::MAX).max(segment)
-            };
-            let srtt = self.rtt.srtt();
-            let rate = self
-                .may_send_payload()
-                .then(|| self.cc.pacing_rate(srtt))
-                .flatten();
-            let quantum = self.cc.quantum(rate, segment);
-            let size = Size {
-                segment,
-                most: most.min(quantum.max(segment)),
-                is_paced: quantum < most,
-                rate,
-            };
-            self.restart_after_idle(cx);
             self.arm_user_timer(now);
-            let pick = self.select(size);
-            self.timers.pace = pick
-                .filter(|pick| pick.is_paced())
-                .and_then(|_| self.cc.paced_until(rate, srtt, now))
-                .unwrap_or(Instant::FAR_FUTURE);
-            let waits = self.timers.pace != Instant::FAR_FUTURE;
-            if let Some(pick) = pick
-                && !waits
-            {
-                return Some(self.apply(pick, options, size, cx));
-            }
-            let idle = !self.has_unsent() && self.flight.lost() == 0;
-            if idle && self.flight.pipe() < self.cc.cwnd() {
-                self.flight.on_app_limited();
-            }
-            if !waits
-                && self.flight.outstanding() == 0
-                && self.has_unsent()
-                && self.timers.retransmit == Instant::FAR_FUTURE
-            {
-                // No ACK is on its way that could open the window: start the persist timer.
-                self.timers.retransmit = now + self.rto();
+            let payload = self.poll_payload(max_payload, cx);
+            if payload.is_some() {
+                return payload;
             }
         }
         if self.flags.contains(Flags::KEEPALIVE_DUE) {
@@ -190,7 +149,63 @@ impl Tcb {
         None
     }
 
-    /// Returns true if there is payload to send, for the first time or again: without any, no pace is worked out.
+    /// Returns the next segment with payload or FIN, if one may leave now.
+    #[inline]
+    fn poll_payload(&mut self, max_payload: usize, cx: &mut Context<'_>) -> Option<SegmentOut> {
+        self.timers.pace = Instant::FAR_FUTURE;
+        if self.may_send_payload() {
+            let sent = self.select_and_apply(max_payload, cx);
+            if sent.is_some() {
+                return sent;
+            }
+        }
+        let idle = !self.has_unsent() && self.flight.lost() == 0;
+        if idle && self.flight.pipe() < self.cc.cwnd() {
+            self.flight.on_app_limited();
+        }
+        if self.timers.pace == Instant::FAR_FUTURE
+            && self.flight.outstanding() == 0
+            && self.has_unsent()
+            && self.timers.retransmit == Instant::FAR_FUTURE
+        {
+            // No ACK is on its way that could open the window: start the persist timer.
+            self.timers.retransmit = cx.now() + self.rto();
+        }
+        None
+    }
+
+    /// Selects a segment, and builds it unless it waits for its departure.
+    fn select_and_apply(&mut self, max_payload: usize, cx: &mut Context<'_>) -> Option<SegmentOut> {
+        let now = cx.now();
+        let options = self.options_out(now);
+        let header = u32::try_from(options.encoded_len()).unwrap_or(40);
+        let segment = u32::from(self.agreed.mss).saturating_sub(header).max(1);
+        // A device that cuts nothing allows less than a segment: then one segment at a time.
+        let most = if self.ecn.forbids_cutting() {
+            segment
+        } else {
+            u32::try_from(max_payload).unwrap_or(u32::MAX).max(segment)
+        };
+        let rate = self.cc.pacing_rate(self.rtt.srtt_nanos());
+        let quantum = self.cc.quantum(rate, segment);
+        let size = Size {
+            segment,
+            most: most.min(quantum.max(segment)),
+            is_paced: quantum < most,
+            rate,
+        };
+        self.restart_after_idle(cx);
+        let pick = self.select(size)?;
+        if pick.is_paced()
+            && let Some(at) = self.cc.paced_until(rate, self.rtt.srtt(), now)
+        {
+            self.timers.pace = at;
+            return None;
+        }
+        Some(self.apply(pick, options, size, cx))
+    }
+
+    /// Returns true if there may be payload or a FIN to send, for the first time or again.
     fn may_send_payload(&self) -> bool {
         self.has_unsent()
             || self.flight.lost() > 0
@@ -483,8 +498,9 @@ impl Tcb {
         let mut flags = TcpFlags::empty();
         flags.set(TcpFlags::FIN, fin);
         flags.set(TcpFlags::PSH, last);
-        let payload = self.queue.gather(seq, len);
         let fresh = len > 0 && matches!(pick, Pick::Fresh { .. });
-        self.emit(seq, flags, payload, options, size.segment, fresh)
+        let mut segment = self.emit(seq, flags, options, size.segment, len > 0, fresh);
+        self.queue.gather(seq, len, &mut segment.payload);
+        segment
     }
 }

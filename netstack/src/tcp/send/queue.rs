@@ -223,14 +223,13 @@ impl SendQueue {
         total.saturating_sub(skip)
     }
 
-    /// Returns the `len` bytes from `seq` on, sharing the memory. `len` is at most what
+    /// Appends the `len` bytes from `seq` on to `out`, sharing the memory. `len` is at most what
     /// [`span`](Self::span) returned.
-    pub(crate) fn gather(&self, seq: SeqNum, len: u32) -> Chunks {
-        let mut out = Chunks::new();
+    pub(crate) fn gather(&self, seq: SeqNum, len: u32, out: &mut Chunks) {
         let mut at = seq;
         let mut left = len as usize;
         if left == 0 {
-            return out;
+            return;
         }
         for chunk in self.chunks.range(self.index_of(seq)..) {
             let skip = at.since(chunk.seq) as usize;
@@ -244,7 +243,6 @@ impl SendQueue {
                 break;
             }
         }
-        out
     }
 }
 
@@ -256,7 +254,9 @@ mod tests {
     use super::*;
     use crate::base::Rng;
 
-    fn flat(chunks: &Chunks) -> Vec<u8> {
+    fn gathered(queue: &SendQueue, seq: SeqNum, len: u32) -> Vec<u8> {
+        let mut chunks = Chunks::new();
+        queue.gather(seq, len, &mut chunks);
         chunks.iter().flat_map(|c| c.iter().copied()).collect()
     }
 
@@ -274,10 +274,7 @@ mod tests {
         assert_eq!(buffers.small().in_use(), 1);
         assert_eq!(queue.len(), 200);
         queue.advance(SeqNum(u32::MAX - 10) + 195);
-        assert_eq!(
-            flat(&queue.gather(SeqNum(u32::MAX - 10) + 195, 5)),
-            b"56789"
-        );
+        assert_eq!(gathered(&queue, SeqNum(u32::MAX - 10) + 195, 5), b"56789");
         queue.advance(queue.end());
         assert_eq!((queue.len(), buffers.small().in_use()), (0, 0));
         assert_eq!(
@@ -329,7 +326,7 @@ mod tests {
                 let span = queue.span(base + from, want);
                 assert!(span <= want && (want == 0 || span > 0), "seed {seed}");
                 assert_eq!(
-                    flat(&queue.gather(base + from, span)),
+                    gathered(&queue, base + from, span),
                     &model[from as usize..(from + span) as usize],
                     "seed {seed}"
                 );

@@ -40,7 +40,8 @@ impl Default for Rate {
 }
 
 fn micros(from: Instant, to: Instant) -> u32 {
-    u32::try_from(to.saturating_since(from).as_micros()).unwrap_or(u32::MAX)
+    let nanos = to.as_nanos().saturating_sub(from.as_nanos());
+    u32::try_from(nanos / 1_000).unwrap_or(u32::MAX)
 }
 
 impl Rate {
