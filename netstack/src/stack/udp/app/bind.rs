@@ -1,0 +1,140 @@
+//! Binding, connecting and closing a socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::super::super::foreign::locked;
+use super::super::super::host::Host;
+use super::super::socket::{Binding, BoundSocket, Closed, Protocol, SocketGroup};
+use super::{invalid, table};
+use crate::demux::{BindError, Destinations};
+use crate::udp::Socket;
+
+/// Binds `count` sockets to one address.
+pub(crate) fn bind(
+    host: &Host,
+    protocol: Protocol,
+    local: SocketAddr,
+    count: usize,
+) -> io::Result<Vec<Arc<BoundSocket>>> {
+    host.ending.check_open()?;
+    host.ip.addressing.get().check_bind("bind", &local)?;
+    let table = table(host, protocol);
+    locked(|key| {
+        let mut local = local;
+        if local.port() == 0 {
+            let port = host.ports.pick_unconnected(&mut key.ctx(), |ctx, port| {
+                table.is_port_used(ctx, local.is_ipv6(), port)
+            })?;
+            local.set_port(port);
+        }
+        let sockets = BoundSocket::group(protocol, local, count, &host.config);
+        let group = SocketGroup::new(&sockets);
+        match table.bind(&mut key.ctx(), local, group) {
+            Ok(()) => Ok(sockets),
+            Err(BindError::Full(_)) => Err(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                "bind: too many sockets",
+            )),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("bind: {local} is in use by another socket of this stack"),
+            )),
+        }
+    })
+}
+
+/// Binds a socket to the destinations that no other socket takes.
+pub(crate) fn bind_any(
+    host: &Host,
+    protocol: Protocol,
+    destinations: Destinations,
+) -> io::Result<Arc<BoundSocket>> {
+    host.ending.check_open()?;
+    destinations
+        .check()
+        .map_err(|why| invalid(format!("bind: {why}")))?;
+    let local = SocketAddr::from(([0; 4], 0));
+    let binding = Binding::Destinations(destinations.clone());
+    let socket = BoundSocket::single(protocol, local, &binding, &host.config)
+        .ok_or_else(|| io::Error::other("bind: no socket was made"))?;
+    let group = SocketGroup::new(std::slice::from_ref(&socket));
+    let table = table(host, protocol);
+    locked(
+        |key| match table.bind_any(&mut key.ctx(), destinations, group) {
+            Ok(()) => Ok(socket),
+            Err(BindError::Full(_)) => Err(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                "bind: too many sockets",
+            )),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "bind: another socket of this stack has exactly these destinations",
+            )),
+        },
+    )
+}
+
+/// Closes a socket; its group's address is free when the last one is closed.
+pub(crate) fn unbind(host: &Host, socket: &Arc<BoundSocket>) {
+    let closed = socket.close();
+    if closed == Closed::Before {
+        return;
+    }
+    let table = table(host, socket.protocol());
+    locked(|key| {
+        // The queue is freed when its lock is released.
+        let (queue, readers) = socket.state.with(&mut key.ctx(), |state, _| {
+            let empty = Socket::new(socket.local(), 0, 0);
+            (
+                std::mem::replace(&mut state.socket, empty),
+                std::mem::take(&mut state.readers),
+            )
+        });
+        drop(readers);
+        let connected = queue.remote().map(|remote| (queue.local(), remote));
+        let is_last = closed == Closed::LastOfGroup && *socket.binding() == Binding::Address;
+        let last = is_last.then(|| socket.local());
+        table.remove(&mut key.ctx(), connected, last);
+        if let Binding::Destinations(_) = socket.binding() {
+            table.unbind_any(&mut key.ctx(), socket);
+        }
+    });
+}
+
+/// Connects a socket.
+pub(crate) fn connect(
+    host: &Host,
+    socket: &Arc<BoundSocket>,
+    remote: SocketAddr,
+) -> io::Result<()> {
+    host.ending.check_open()?;
+    if *socket.binding() != Binding::Address {
+        return Err(invalid(
+            "connect: this socket has no address of its own: bind one for the connection"
+                .to_owned(),
+        ));
+    }
+    let wanted = Some(socket.local()).filter(|bound| !bound.ip().is_unspecified());
+    let mut local = host.ip.addressing.get().choose_local(wanted, remote)?;
+    local.set_port(socket.local().port());
+    let group = SocketGroup::new(std::slice::from_ref(socket));
+    let connected = locked(|key| {
+        socket.state.with(&mut key.ctx(), |state, ctx| {
+            let before = state.socket.remote().map(|old| (state.socket.local(), old));
+            let connected = host.udp.connect(ctx, before, local, remote, group);
+            if connected {
+                socket.connect(state, local, remote);
+            }
+            connected
+        })
+    });
+    if connected {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AddrInUse,
+        format!("connect: {local} to {remote} is in use by another socket of this stack"),
+    ))
+}

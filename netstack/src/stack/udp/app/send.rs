@@ -1,0 +1,268 @@
+//! Sending, and waiting for room to send.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Poll, Waker};
+
+use packet::Payload;
+
+use super::super::super::foreign::{locked, releasable};
+use super::super::super::host::Host;
+use super::super::super::waiters::Wait;
+use super::super::super::worklist;
+use super::super::socket::{Binding, BoundSocket, OutDatagram, Protocol};
+use super::{invalid, io_error, peer};
+use crate::udp::check_destination;
+
+/// Datagrams that the tasks of one turn may queue; then they wait for the next turn.
+const DATAGRAMS_PER_TURN: usize = 512;
+
+/// Copies application bytes into a payload.
+pub(crate) fn payload_of(host: &Host, data: &[u8]) -> io::Result<Payload> {
+    if data.is_empty() {
+        return Ok(Payload::default());
+    }
+    if data.len() > usize::from(u16::MAX) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("send: {} bytes do not fit in a datagram", data.len()),
+        ));
+    }
+    // In memory of its own length if it is larger than a slab of this device, or no slab is free.
+    let buffers = &host.buffers;
+    let copy = buffers.copy(data).or_else(|| buffers.copy_exact(data));
+    copy.ok_or_else(out_of_memory)
+}
+
+/// Counts memory that the application brings, until it has left.
+pub(crate) fn own_payload(host: &Host, payload: Payload) -> io::Result<Payload> {
+    host.buffers
+        .count_own(releasable(payload), None)
+        .map_err(|_| out_of_memory())
+}
+
+fn out_of_memory() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::OutOfMemory,
+        "send: the stack's memory is used up; try again later",
+    )
+}
+
+/// Returns `source` with a port, where the socket's protocol has a sequence number in its place, which may be 0.
+fn checked_port(socket: &BoundSocket, source: SocketAddr) -> SocketAddr {
+    match socket.protocol() {
+        Protocol::Udp => source,
+        _ => SocketAddr::new(source.ip(), 1),
+    }
+}
+
+/// Checks that a socket may send from `source`.
+fn check_source(host: &Host, socket: &BoundSocket, source: SocketAddr) -> io::Result<()> {
+    let bound = socket.local();
+    let why = match socket.binding() {
+        Binding::Destinations(destinations)
+            if !destinations.contains(checked_port(socket, source)) =>
+        {
+            "not one of the destinations that it is bound to"
+        }
+        Binding::Address | Binding::Flow if source.port() != bound.port() => {
+            "not at the port that it is bound to"
+        }
+        _ if source.ip().is_unspecified() => "not one address",
+        _ if bound.ip() != source.ip() && !bound.ip().is_unspecified() => {
+            "not the address that it is bound to"
+        }
+        _ if source.ip().is_loopback() => return Ok(()),
+        _ if !host.ip.addressing.get().addresses.answers_for(source.ip()) => {
+            "not an address that this stack answers for"
+        }
+        _ => return Ok(()),
+    };
+    Err(invalid(format!(
+        "send: {source} cannot be the source of this socket: {why}"
+    )))
+}
+
+/// The endpoints that a call gives a datagram.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ends {
+    /// The source; the socket's own address if `None`.
+    pub(crate) source: Option<SocketAddr>,
+    /// The destination; the connected peer if `None`.
+    pub(crate) to: Option<SocketAddr>,
+    /// Bytes of payload in each of several datagrams; 0: there is one.
+    pub(crate) segment: u16,
+}
+
+impl Ends {
+    /// Sends to `remote`, from the socket's own address.
+    pub(crate) fn to(remote: SocketAddr) -> Self {
+        Self {
+            to: Some(remote),
+            ..Self::default()
+        }
+    }
+}
+
+/// Returns the worker that sends the datagrams of a flow for threads that are no workers.
+fn sender_of(host: &Host, local: SocketAddr, remote: SocketAddr) -> usize {
+    usize::from(remote.port() ^ local.port()) % host.workers.count()
+}
+
+/// Ready when a datagram can be sent: to the connected peer, or without one to any.
+pub(crate) fn poll_writable(
+    host: &Host,
+    socket: &BoundSocket,
+    waker: &Waker,
+) -> Poll<io::Result<()>> {
+    host.ending.check()?;
+    if let Some(index) = host.workers.current() {
+        let mailbox = &host.workers[index].mailbox;
+        let room = worklist::with(mailbox.id(), |list| {
+            list.datagrams.len() < DATAGRAMS_PER_TURN
+        });
+        if room == Some(false) {
+            waker.wake_by_ref();
+            return Poll::Pending;
+        }
+        return Poll::Ready(Ok(()));
+    }
+    let only = peer(socket).map(|peer| sender_of(host, socket.local(), peer));
+    for index in 0..host.workers.count() {
+        let mailbox = &host.workers[index].mailbox;
+        if only.is_none_or(|only| only == index) && !mailbox.has_room() {
+            mailbox.wake_when_drained(waker.clone());
+            return Poll::Pending;
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Queues a datagram with the worker on this thread, or else with the one that its flow belongs to.
+pub(crate) fn poll_send(
+    host: &Host,
+    socket: &BoundSocket,
+    wait: Wait<'_>,
+    payload: &mut Payload,
+    ends: Ends,
+) -> Poll<io::Result<()>> {
+    host.ending.check()?;
+    if let Some(source) = ends.source {
+        check_source(host, socket, source)?;
+    }
+    let (local, remote) = match addresses(socket, payload.len(), ends) {
+        Ok(addresses) => addresses,
+        Err(error) => return Poll::Ready(Err(error)),
+    };
+    check_permission(host, socket, remote.ip())?;
+    let datagram = |payload: &mut Payload| OutDatagram {
+        protocol: socket.protocol(),
+        local,
+        remote,
+        ttl: socket.ttl(),
+        traffic_class: socket.traffic_class(),
+        segment: ends.segment,
+        payload: std::mem::take(payload),
+    };
+    if let Some(index) = host.workers.current() {
+        let mailbox = &host.workers[index].mailbox;
+        let room = worklist::with(mailbox.id(), |list| {
+            let room = list.datagrams.len() < DATAGRAMS_PER_TURN;
+            if room {
+                list.datagrams.push(datagram(payload));
+            }
+            room
+        });
+        if room == Some(true) {
+            return Poll::Ready(Ok(()));
+        }
+        // The turn ends, sends what it has, and polls this task again.
+        if let Some(waker) = wait.waker() {
+            waker.wake_by_ref();
+        }
+        return Poll::Pending;
+    }
+    let index = sender_of(host, local, remote);
+    let mailbox = &host.workers[index].mailbox;
+    match mailbox.send_datagram(datagram(payload)) {
+        Ok(()) => Poll::Ready(Ok(())),
+        Err(back) => {
+            *payload = back.payload;
+            if let Some(waker) = wait.waker() {
+                mailbox.wake_when_drained(waker.clone());
+            }
+            Poll::Pending
+        }
+    }
+}
+
+/// Returns the source and destination of a datagram, or the error that the socket has to report first.
+fn addresses(socket: &BoundSocket, len: usize, ends: Ends) -> io::Result<(SocketAddr, SocketAddr)> {
+    let protocol = socket.protocol();
+    if !socket.was_connected() {
+        let local = ends.source.unwrap_or(socket.local());
+        return checked_addresses(protocol, local, ends.to, len);
+    }
+    locked(|key| {
+        socket.state.with(&mut key.ctx(), |state, _| {
+            if let Some(error) = state.socket.take_error() {
+                return Err(io_error(error));
+            }
+            let local = ends.source.unwrap_or_else(|| state.socket.local());
+            let to = ends.to.or(state.socket.remote());
+            checked_addresses(protocol, local, to, len)
+        })
+    })
+}
+
+fn checked_addresses(
+    protocol: Protocol,
+    local: SocketAddr,
+    to: Option<SocketAddr>,
+    len: usize,
+) -> io::Result<(SocketAddr, SocketAddr)> {
+    let refused = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+    if protocol != Protocol::Udp {
+        // A sequence number may be 0, which no port is.
+        let host = to.map(|to| SocketAddr::new(to.ip(), 1));
+        let checked = check_destination(local, host, len).map_err(refused)?;
+        return Ok((local, to.unwrap_or(checked)));
+    }
+    if local.port() == 0 {
+        return Err(invalid(
+            "send: this socket has no address of its own: say which one to send from".to_owned(),
+        ));
+    }
+    let remote = check_destination(local, to, len).map_err(refused)?;
+    Ok((local, remote))
+}
+
+/// Checks that a socket may send to an address. Takes no lock for one that cannot be a broadcast address, nor for
+/// the one that was checked last.
+fn check_permission(host: &Host, socket: &BoundSocket, to: IpAddr) -> io::Result<()> {
+    let from = socket.local().ip();
+    if from.is_loopback() && !host.ip.addressing.get().addresses.is_here(to) {
+        return Err(invalid(format!(
+            "send: {from} is a loopback address, from which {to} cannot be reached"
+        )));
+    }
+    let IpAddr::V4(v4) = to else {
+        return Ok(());
+    };
+    // A subnet with a broadcast address leaves two bits at least to its hosts: all ones, or in the old form zeros.
+    if matches!(v4.octets()[3] & 3, 1 | 2) || socket.broadcast() {
+        return Ok(());
+    }
+    let checked = host.ip.addressing.version() << 32 | u64::from(u32::from(v4));
+    if socket.is_permitted(checked) {
+        return Ok(());
+    }
+    if host.ip.addressing.get().is_broadcast(to) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("send: {to} is a broadcast address: call set_broadcast(true) first"),
+        ));
+    }
+    socket.permit(checked);
+    Ok(())
+}
