@@ -68,8 +68,13 @@ counters! {
         UdpNoSocket => "udp_no_socket",
         /// The UDP socket's queue is full.
         UdpQueueFull => "udp_queue_full",
-        /// Datagram of the sender that had most in a full queue, which made room for another sender.
+        /// Datagram of the sender that had most, which made room for another sender: in a full queue, or with its
+        /// whole flow in the full table of sockets.
         UdpDisplaced => "udp_displaced",
+        /// First datagram of a flow for which the full table of sockets has no room.
+        UdpFlowsFull => "udp_flows_full",
+        /// Datagram that waited in the queue of a socket when that was closed, or connected to another peer.
+        UdpUnread => "udp_unread",
         /// TCP too short, data offset or options malformed.
         TcpMalformed => "tcp_malformed",
         /// TCP checksum wrong.

@@ -61,17 +61,18 @@ impl<T: Clone> UdpTable<T> {
     }
 
     /// Returns a connection of the peer that crowds others out of a table that is full, for one of `newcomer`: see
-    /// [`draw_crowding`]. `random` draws the sample.
+    /// [`draw_crowding`]. Only connections for which `may_go` holds are considered. `random` draws the sample.
     pub fn crowding(
         &self,
         newcomer: PeerNet,
         mut random: impl FnMut() -> u64,
+        may_go: impl Fn(&T) -> bool,
     ) -> Option<(FlowKey, &T)> {
-        let crowding = draw_crowding(newcomer, || {
-            let (flow, _) = self.connected.sample(random())?;
-            Some((*flow, flow.peer()))
-        });
-        let flow = *crowding.first()?;
+        let draw = || {
+            let (flow, socket) = self.connected.sample(random())?;
+            may_go(socket).then(|| (*flow, flow.peer()))
+        };
+        let flow = draw_crowding(newcomer, draw, |first, _| first)?;
         Some((flow, self.connected.get(&flow)?))
     }
 
@@ -178,5 +179,23 @@ mod tests {
         assert_eq!(t.unbind(addr("10.0.0.1:53")), Some("bound"));
         assert_eq!(t.unbind(addr("0.0.0.0:53")), Some("wildcard"));
         assert!(t.is_empty());
+    }
+
+    #[test]
+    fn only_connections_that_may_go_make_room() {
+        let mut rng = Rng::from_u64(4);
+        let mut t = UdpTable::new(200, HashKey::random(&mut rng));
+        for port in 1..=200u16 {
+            let [local, remote] = [[10, 0, 0, 1], [10, 0, 0, 9]].map(|ip| (ip, port).into());
+            t.connect(local, remote, port % 10 == 0).expect("connected");
+        }
+        let newcomer = PeerNet::of([10, 0, 0, 8].into());
+        for _ in 0..100 {
+            if let Some((_, may_go)) = t.crowding(newcomer, || rng.u64(), |may_go| *may_go) {
+                assert!(*may_go);
+            }
+            assert_eq!(t.crowding(newcomer, || rng.u64(), |_| false), None);
+            assert!(t.crowding(newcomer, || rng.u64(), |_| true).is_some());
+        }
     }
 }

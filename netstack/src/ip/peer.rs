@@ -5,9 +5,9 @@
 //! * **Enforce.** There is no other way to make one than from an address.
 //! * **Consume.** Tables that are full ask [`crowding`], with a random sample of what they hold.
 //!
-//! Nothing is counted for each peer: that would cost every connection some memory and every handshake some
-//! time, for tables that are hardly ever full. A sample of a full table shows who has most of it, and the more
-//! somebody has, the surer. A peer that is not in the sample twice has little.
+//! The table keeps no count per peer: that would cost every connection some memory and every handshake some
+//! time, for tables that are hardly ever full. A sample of a full table shows which peer has most of it: the more it
+//! has, the more surely. A peer that is not in the sample twice has little.
 
 use core::net::IpAddr;
 
@@ -54,12 +54,14 @@ pub fn crowding(sample: &mut [PeerNet], newcomer: PeerNet) -> Option<PeerNet> {
     (most.len() >= 2 && most.len() > 2 * own).then_some(*most.first()?)
 }
 
-/// Draws random entries of a full table, and returns those of the peer that must make room for one more entry of
-/// `newcomer`: see [`crowding`]. Draws few if these show nothing: a flood from many sources must not cost much.
+/// Draws random entries of a full table, and returns one of the peer that must make room for one more entry of
+/// `newcomer`: see [`crowding`]. `prefer` returns the better of two entries. Draws few if these show nothing: a flood
+/// from many sources must not cost much.
 pub fn draw_crowding<K: Copy + PartialEq>(
     newcomer: PeerNet,
     mut draw: impl FnMut() -> Option<(K, PeerNet)>,
-) -> Vec<K> {
+    prefer: impl FnMut(K, K) -> K,
+) -> Option<K> {
     /// Entries after which a sample in which no peer is twice, or the newcomer always, is given up.
     const LOOK: usize = 4;
     let mut sample: [Option<(K, PeerNet)>; SAMPLE] = [None; SAMPLE];
@@ -73,7 +75,7 @@ pub fn draw_crowding<K: Copy + PartialEq>(
             len += 1;
         }
         if number + 1 == LOOK && !is_promising(sample.get(..len).unwrap_or(&[]), newcomer) {
-            return Vec::new();
+            return None;
         }
     }
     let entries = || sample.iter().flatten();
@@ -82,11 +84,9 @@ pub fn draw_crowding<K: Copy + PartialEq>(
         *peer = *drawn;
     }
     let peers = peers.get_mut(..len).unwrap_or(&mut []);
-    let Some(crowding) = crowding(peers, newcomer) else {
-        return Vec::new();
-    };
+    let crowding = crowding(peers, newcomer)?;
     let of_peer = entries().filter(|(_, peer)| *peer == crowding);
-    of_peer.map(|(key, _)| *key).collect()
+    of_peer.map(|(key, _)| *key).reduce(prefer)
 }
 
 /// Returns true if some peer is there twice, and not only the newcomer is.
@@ -144,16 +144,30 @@ mod tests {
         // (number of peers among 1,000 entries, or the newcomer's alone) → at most this many draws
         for (peers, most) in [(Some(1_000), 8), (Some(1), SAMPLE), (None, 4)] {
             let mut draws = 0;
-            let entries = draw_crowding(own, || {
+            let drawn = || {
                 draws += 1;
                 let at = rng.below(1_000);
                 let peer = peers.map_or(own, |peers| PeerNet(u64::from(at % peers)));
                 Some((at, peer))
-            });
+            };
+            let entry = draw_crowding(own, drawn, u32::max);
             assert!(draws <= most, "{peers:?}: {draws}");
-            assert_eq!(entries.is_empty(), peers != Some(1), "{peers:?}");
+            assert_eq!(entry.is_none(), peers != Some(1), "{peers:?}");
         }
-        assert!(draw_crowding(own, || None::<(u32, PeerNet)>).is_empty());
+        assert!(draw_crowding(own, || None::<(u32, PeerNet)>, u32::max).is_none());
+    }
+
+    #[test]
+    fn of_the_entries_of_the_crowding_peer_the_preferred_one_goes() {
+        let (most, other) = (peer("10.0.0.1"), peer("10.0.0.2"));
+        let mut draws = [(3, most), (9, other), (7, most), (5, most)]
+            .into_iter()
+            .cycle();
+        let mut draw =
+            |prefer: fn(u32, u32) -> u32| draw_crowding(peer("10.0.0.9"), || draws.next(), prefer);
+        assert_eq!(draw(u32::max), Some(7));
+        assert_eq!(draw(u32::min), Some(3));
+        assert_eq!(draw(|first, _| first), Some(3));
     }
 
     /// Peers that each want as many places as they can get share them: none has more than a few times as many as

@@ -103,6 +103,11 @@ impl Workers {
         }
     }
 
+    /// Returns the counters of the worker on this thread; those of the first on a thread that is none of them.
+    pub(crate) fn counters_here(&self) -> &Counters {
+        &self[self.current().unwrap_or(0)].counters
+    }
+
     /// [`Workers::count_panics_of`] for a thread that may be no worker's.
     pub(crate) fn count_panics(&self) {
         self.count_panics_of(self.current().unwrap_or(0));

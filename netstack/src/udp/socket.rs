@@ -56,6 +56,17 @@ pub struct SegmentedDelivery {
     pub reason: DropReason,
 }
 
+/// The part of its life that a socket is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    /// It accepts datagrams.
+    Open,
+    /// Its place was given to another flow: it accepts nothing, and reports that for ever.
+    Displaced,
+    /// The application let go of it: it accepts nothing.
+    Closed,
+}
+
 /// A UDP socket that is bound, and connected or not.
 ///
 /// ```
@@ -83,6 +94,7 @@ pub struct Socket {
     max_datagrams: usize,
     max_bytes: usize,
     error: Option<SocketError>,
+    life: Life,
     /// Datagrams displaced by those of other senders, not yet counted.
     displaced: u32,
     /// State of the draw of a sample.
@@ -102,6 +114,7 @@ impl Socket {
             max_datagrams: max_datagrams.max(1),
             max_bytes,
             error: None,
+            life: Life::Open,
             displaced: 0,
             draw: u64::from(local.port()),
         }
@@ -226,7 +239,7 @@ impl Socket {
     /// room for one of `from`.
     fn displace_for(&mut self, from: SocketAddr) {
         let (queue, random) = (&self.queue, &mut self.draw);
-        let crowding = draw_crowding(PeerNet::of(from.ip()), || {
+        let draw = || {
             // Knuth's MMIX generator; the upper bits are the good ones.
             *random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
@@ -234,8 +247,8 @@ impl Socket {
             let at = ((u128::from(*random) * queue.len() as u128) >> 64) as usize;
             let datagram = queue.get(at)?;
             Some((at, PeerNet::of(datagram.from.ip())))
-        });
-        let newest = crowding.into_iter().max();
+        };
+        let newest = draw_crowding(PeerNet::of(from.ip()), draw, usize::max);
         if let Some(displaced) = newest.and_then(|at| self.queue.remove(at)) {
             self.queued_bytes = self.queued_bytes.saturating_sub(displaced.cost);
             self.displaced += 1;
@@ -249,7 +262,7 @@ impl Socket {
 
     /// Returns `true` if the socket accepts datagrams from `from`.
     fn accepts_from(&self, from: SocketAddr) -> bool {
-        self.remote.is_none_or(|remote| remote == from)
+        self.life == Life::Open && self.remote.is_none_or(|remote| remote == from)
     }
 
     /// Returns `true` if a datagram that holds `memory` bytes fits. The first always does.
@@ -352,13 +365,26 @@ impl Socket {
 
     /// Returns `true` if [`Socket::recv`] or [`Socket::take_error`] would return `Some`.
     pub fn is_readable(&self) -> bool {
-        !self.queue.is_empty() || self.error.is_some()
+        !self.queue.is_empty() || self.error.is_some() || self.life == Life::Displaced
     }
 
-    /// Ends a flow whose place is needed: the socket has no peer any more, and reports it.
-    pub fn displace(&mut self) {
+    /// Ends a flow whose place is needed: the socket has no peer any more, accepts nothing, and reports
+    /// [`SocketError::Displaced`] from now on. Drops its queue, and returns the number of datagrams in it.
+    pub fn displace(&mut self) -> usize {
+        self.end(Life::Displaced)
+    }
+
+    /// Closes the socket: it has no peer any more, and accepts nothing. Drops its queue, and returns the number of
+    /// datagrams in it.
+    pub fn close(&mut self) -> usize {
+        self.end(Life::Closed)
+    }
+
+    fn end(&mut self, life: Life) -> usize {
+        self.life = life;
         self.remote = None;
-        self.error = Some(SocketError::Displaced);
+        self.queued_bytes = 0;
+        core::mem::take(&mut self.queue).len()
     }
 
     /// Records an ICMP error about a datagram sent to `remote`, and returns `true` if the socket reports
@@ -371,8 +397,11 @@ impl Socket {
         concerned
     }
 
-    /// Removes and returns the pending error.
+    /// Removes and returns the pending error. A displaced socket returns [`SocketError::Displaced`] every time.
     pub fn take_error(&mut self) -> Option<SocketError> {
+        if self.life == Life::Displaced {
+            return Some(SocketError::Displaced);
+        }
         self.error.take()
     }
 

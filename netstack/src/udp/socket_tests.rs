@@ -193,6 +193,39 @@ fn a_connected_socket_hears_only_its_peer() {
 }
 
 #[test]
+fn a_displaced_socket_accepts_nothing_and_reports_it_each_time() {
+    let buffers = Buffers::new(2048, 8, 8);
+    let mut s = socket(8, 1 << 20);
+    let peer = addr("10.0.0.9:1000");
+    s.connect(addr("10.0.0.1:53"), peer);
+    for _ in 0..3 {
+        let delivered = s.deliver(peer, TO, received(&buffers, 1), &buffers);
+        assert_eq!(delivered, Ok(()));
+    }
+    assert_eq!(s.displace(), 3);
+    assert_eq!((s.queued(), s.queued_bytes(), s.pinned()), (0, 0, 0));
+    for _ in 0..2 {
+        let delivered = s.deliver(peer, TO, received(&buffers, 1), &buffers);
+        assert_eq!(delivered, Err(DropReason::UdpNoSocket));
+        assert!(s.is_readable());
+        assert_eq!(s.take_error(), Some(SocketError::Displaced));
+    }
+    assert_eq!(s.remote(), None);
+}
+
+#[test]
+fn a_closed_socket_accepts_nothing() {
+    let buffers = Buffers::new(2048, 8, 8);
+    let mut s = socket(8, 1 << 20);
+    let from = addr("10.0.0.9:1000");
+    let deliver = |s: &mut Socket| s.deliver(from, TO, received(&buffers, 1), &buffers);
+    assert_eq!(deliver(&mut s), Ok(()));
+    assert_eq!(s.close(), 1);
+    assert_eq!(deliver(&mut s), Err(DropReason::UdpNoSocket));
+    assert_eq!((s.close(), s.take_error()), (0, None));
+}
+
+#[test]
 fn destinations() {
     let mut s = socket(1, 1);
     let peer = addr("10.0.0.9:7");

@@ -280,6 +280,8 @@ fn flows_of_one_sender_leave_room_for_other_senders(family: Family) {
     }
     assert_eq!(flows.len(), 65_536);
     // More of its own are lost, and `accept` goes on to wait.
+    let refused = |lab: &Lab| lab.handle().counters().dropped(DropReason::UdpFlowsFull);
+    let before = refused(&lab);
     lab.send(forge::datagram(
         family.attacker(1),
         65_000,
@@ -287,6 +289,7 @@ fn flows_of_one_sender_leave_room_for_other_senders(family: Family) {
         b"one more",
     ));
     assert!(accept(&listeners[0]).is_none());
+    assert_eq!(refused(&lab), before + 1);
     let mut others = Vec::new();
     for n in 0..20 {
         lab.send(forge::datagram(
@@ -311,6 +314,14 @@ fn flows_of_one_sender_leave_room_for_other_senders(family: Family) {
         })
         .count();
     assert_eq!(ended, 20);
+    let again = flows.iter().filter(|flow| {
+        let is_ready = flow.readable().now_or_never().is_some();
+        is_ready && flow.try_send(b"?").is_err()
+    });
+    // Those that wait for datagrams that nobody read are ready, too, but may send.
+    assert_eq!(again.count(), 20, "each says so every time");
+    let counters = lab.handle().counters();
+    assert_eq!(counters.dropped(DropReason::UdpDisplaced), 20, "{counters}");
     drop((flows, others, listeners));
     survives(lab, "flows of one sender");
 }

@@ -10,24 +10,30 @@ use packet::icmp::{IcmpMessage, Icmpv4, Icmpv6};
 
 use super::super::ip::outbound::{queue_packets, tx_params};
 use super::super::turn::Turn;
+use super::super::udp::inbound::deliver_to;
 use super::super::udp::socket::{BoundSocket, OutDatagram, Protocol};
 use crate::base::counters::DropReason;
 use crate::ip::send::icmp_packets;
+use crate::udp::Datagram;
 
-/// One echo message, as a received packet has it.
+/// One echo message, as a received packet has it, without its payload.
+#[derive(Clone, Copy)]
 pub(in crate::stack) struct Echo {
     pub(in crate::stack) from: IpAddr,
     pub(in crate::stack) to: IpAddr,
     pub(in crate::stack) ident: u16,
     pub(in crate::stack) seq: u16,
-    pub(in crate::stack) payload: Payload,
 }
 
 /// The port at which sockets that answer are looked up: they take every sequence number.
 const ANY_SEQ: u16 = 1;
 
-/// Delivers a reply to the socket that asked; false if there is none.
-pub(in crate::stack) fn on_reply(turn: &mut Turn<'_>, echo: Echo) -> bool {
+/// Delivers a reply to the socket that asked; false if there is none. `payload` is called if there is one.
+pub(in crate::stack) fn on_reply(
+    turn: &mut Turn<'_>,
+    echo: Echo,
+    payload: impl FnOnce() -> Payload,
+) -> bool {
     let from = SocketAddr::new(echo.from, echo.seq);
     let to = SocketAddr::new(echo.to, echo.ident);
     let index = turn.worker.index;
@@ -36,26 +42,28 @@ pub(in crate::stack) fn on_reply(turn: &mut Turn<'_>, echo: Echo) -> bool {
     let Some(found) = found.filter(|socket| !socket.is_closed()) else {
         return false;
     };
-    deliver(turn, &found, from, to, echo.payload);
+    deliver(turn, &found, from, to, payload());
     true
 }
 
-/// Delivers a request to a socket of the program that answers for its destination.
-///
-/// # Errors
-/// The echo message back: there is no such socket.
-pub(in crate::stack) fn on_request(turn: &mut Turn<'_>, echo: Echo) -> Result<(), Echo> {
+/// Delivers a request to a socket of the program that answers for its destination; false if there is none. `payload`
+/// is called if there is one.
+pub(in crate::stack) fn on_request(
+    turn: &mut Turn<'_>,
+    echo: Echo,
+    payload: impl FnOnce() -> Payload,
+) -> bool {
     let from = SocketAddr::new(echo.from, echo.ident);
     let wanted = SocketAddr::new(echo.to, ANY_SEQ);
     let index = turn.worker.index;
     let answering = &turn.host.echo.answering;
     let found = answering.lookup(&mut turn.key.ctx(), from, wanted, index, || false);
     let Some(found) = found.filter(|socket| !socket.is_closed()) else {
-        return Err(echo);
+        return false;
     };
     let to = SocketAddr::new(echo.to, echo.seq);
-    deliver(turn, &found, from, to, echo.payload);
-    Ok(())
+    deliver(turn, &found, from, to, payload());
+    true
 }
 
 fn deliver(
@@ -67,9 +75,8 @@ fn deliver(
 ) {
     let (worker, buffers) = (&mut *turn.worker, &turn.host.buffers);
     socket.state.with(&mut turn.key.ctx(), |state, _| {
-        if let Err(reason) = state.socket.deliver(from, to, payload, buffers) {
-            worker.counters.drop_packet(reason);
-        }
+        let received = Datagram { from, to, payload };
+        deliver_to(state, received, 0, buffers, &worker.counters);
         state.readers.drain_into(&mut worker.work.wakers);
     });
 }

@@ -29,10 +29,10 @@ pub(in crate::stack) fn receive<I: Ip>(
                 to: ip.dst().into(),
                 ident: request.ident,
                 seq: request.seq,
-                payload: packet.data.slice(request.payload.clone()),
             };
+            let payload = || packet.data.slice(request.payload.clone());
             // A socket of the program that answers for this address comes before the stack.
-            if cast == Cast::Unicast && echo::on_request(turn, echo).is_ok() {
+            if cast == Cast::Unicast && echo::on_request(turn, echo, payload) {
                 return;
             }
             let ttl = turn.host.config.ttl;
@@ -61,9 +61,8 @@ pub(in crate::stack) fn receive<I: Ip>(
                 to: ip.dst().into(),
                 ident,
                 seq,
-                payload: packet.data.slice(payload),
             };
-            if !echo::on_reply(turn, echo) {
+            if !echo::on_reply(turn, echo, || packet.data.slice(payload)) {
                 turn.drop_packet(DropReason::IcmpUnmatched);
             }
         }

@@ -252,12 +252,12 @@ impl<C: HasFlow> AcceptQueue<C> {
     /// a sample shows, since it has waited least.
     pub(crate) fn crowding(&self, newcomer: &FlowKey, rng: &mut Rng) -> Option<usize> {
         let len = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
-        let crowding = draw_crowding(newcomer.peer(), || {
+        let draw = || {
             let at = rng.below(len) as usize;
             let (connection, _) = self.ready.get(at)?;
             Some((at, connection.flow().peer()))
-        });
-        crowding.into_iter().max()
+        };
+        draw_crowding(newcomer.peer(), draw, usize::max)
     }
 }
 

@@ -162,13 +162,14 @@ impl<C: Clone + HasFlow> Shard<C> {
         rng: &mut Rng,
     ) -> Option<Ended<C>> {
         let queue = &mut self.half_open;
-        let crowding = draw_crowding(newcomer.peer(), || {
+        let draw = || {
             let (id, flow) = queue.sample(rng.u64())?;
             let peer = flow.peer();
             let (_, entry) = queue.get_mut(id)?;
             Arc::ptr_eq(entry.place.listener(), listener).then_some((id, peer))
-        });
-        queue.remove(*crowding.first()?)
+        };
+        let crowding = draw_crowding(newcomer.peer(), draw, |first, _| first)?;
+        queue.remove(crowding)
     }
 
     /// Puts a TIME-WAIT in the place of the connection for which `is_this` holds; false if it is not in

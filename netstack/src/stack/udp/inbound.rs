@@ -2,18 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use packet::Buffers;
 use packet::frame::RxPacket;
 use packet::ip::IpVersion;
 use packet::udp::{UdpParseError, UdpView};
 
 use super::super::icmp;
 use super::super::turn::Turn;
-use super::socket::BoundSocket;
+use super::socket::{BoundSocket, SocketState};
+use crate::base::Counters;
 use crate::base::counters::DropReason;
 use crate::icmp::error::port_unreachable;
 use crate::icmp::{ErrorKind, TransportError};
 use crate::ip::receive::Cast;
-use crate::udp::SocketError;
+use crate::udp::{Datagram, SocketError};
 
 /// A UDP packet whose IP header was checked.
 pub(in crate::stack) struct UdpArrival {
@@ -66,23 +68,37 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     let each = packet.gso_size;
     let buffers = &turn.host.buffers;
     let worker = &mut *turn.worker;
+    let received = Datagram { from, to, payload };
     found.state.with(&mut turn.key.ctx(), |state, _| {
-        let socket = &mut state.socket;
-        if each == 0 || payload.len() <= usize::from(each) {
-            if let Err(reason) = socket.deliver(from, to, payload, buffers) {
-                worker.counters.drop_packet(reason);
-            }
-        } else {
-            let outcome = socket.deliver_segmented(from, to, payload, each, buffers);
-            for _ in 0..outcome.dropped {
-                worker.counters.drop_packet(outcome.reason);
-            }
-        }
-        for _ in 0..socket.take_displaced() {
-            worker.counters.drop_packet(DropReason::UdpDisplaced);
-        }
+        deliver_to(state, received, each, buffers, &worker.counters);
         state.readers.drain_into(&mut worker.work.wakers);
     });
+}
+
+/// Delivers what was received to a socket whose `state` is locked, and counts the datagrams that are lost. With
+/// `each` other than 0, the payload is that of several datagrams of so many bytes each.
+pub(in crate::stack) fn deliver_to(
+    state: &mut SocketState,
+    received: Datagram,
+    each: u16,
+    buffers: &Buffers,
+    counters: &Counters,
+) {
+    let Datagram { from, to, payload } = received;
+    let socket = &mut state.socket;
+    if each == 0 || payload.len() <= usize::from(each) {
+        if let Err(reason) = socket.deliver(from, to, payload, buffers) {
+            counters.drop_packet(reason);
+        }
+    } else {
+        let outcome = socket.deliver_segmented(from, to, payload, each, buffers);
+        for _ in 0..outcome.dropped {
+            counters.drop_packet(outcome.reason);
+        }
+    }
+    for _ in 0..socket.take_displaced() {
+        counters.drop_packet(DropReason::UdpDisplaced);
+    }
 }
 
 /// Tells a socket of this host that nothing receives what it sent to `to`: an ICMP error would say the same.

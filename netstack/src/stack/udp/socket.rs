@@ -29,6 +29,17 @@ impl SocketGroup {
         self.0.iter()
     }
 
+    /// Returns true if `socket` is in the group.
+    pub(crate) fn has(&self, socket: &Arc<BoundSocket>) -> bool {
+        self.sockets().any(|other| Arc::ptr_eq(other, socket))
+    }
+
+    /// Returns true if the group was made for a flow of a peer's: not by the program, whose sockets keep their place.
+    pub(crate) fn is_flow(&self) -> bool {
+        self.sockets()
+            .all(|socket| *socket.binding() == Binding::Flow)
+    }
+
     /// Returns the socket for datagrams that worker `index` received.
     pub(crate) fn of_worker(&self, index: usize) -> Option<&Arc<BoundSocket>> {
         self.0.get(index % self.0.len().max(1))
@@ -94,6 +105,51 @@ pub struct OutDatagram {
     /// Bytes of payload in each of several datagrams; 0: there is one.
     pub(crate) segment: u16,
     pub(crate) payload: Payload,
+}
+
+impl OutDatagram {
+    /// Returns the number of datagrams that are sent.
+    fn datagrams(&self) -> usize {
+        match self.segment {
+            0 => 1,
+            segment => self.payload.len().div_ceil(segment.into()).max(1),
+        }
+    }
+}
+
+/// Datagrams of one turn; when there are as many, the rest waits for the next turn.
+const DATAGRAMS_PER_TURN: usize = 512;
+
+/// The datagrams that one worker sends at the end of a turn.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    queue: Vec<OutDatagram>,
+    /// Datagrams that `queue` becomes: an entry may be cut into several.
+    datagrams: usize,
+}
+
+impl Outgoing {
+    /// Returns true if this turn sends one more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.datagrams < DATAGRAMS_PER_TURN
+    }
+
+    /// Queues a datagram.
+    pub(crate) fn push(&mut self, datagram: OutDatagram) {
+        self.datagrams += datagram.datagrams();
+        self.queue.push(datagram);
+    }
+
+    /// Returns true if none is queued.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Takes all of them out, oldest first.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = OutDatagram> + '_ {
+        self.datagrams = 0;
+        self.queue.drain(..)
+    }
 }
 
 impl fmt::Debug for BoundSocket {
@@ -188,7 +244,7 @@ impl BoundSocket {
         self.permitted.store(checked, Ordering::Relaxed);
     }
 
-    /// Lets it send to broadcast addresses, or not.
+    /// Allows or forbids sending to broadcast addresses.
     pub fn set_broadcast(&self, broadcast: bool) {
         self.broadcast.store(broadcast, Ordering::Relaxed);
     }
@@ -213,10 +269,17 @@ impl BoundSocket {
         self.connected.load(Ordering::Acquire)
     }
 
-    /// Connects the socket, whose `state` is locked.
-    pub(crate) fn connect(&self, state: &mut SocketState, local: SocketAddr, remote: SocketAddr) {
-        state.socket.connect(local, remote);
+    /// Connects the socket, whose `state` is locked. Returns the number of datagrams from other senders that it
+    /// dropped.
+    pub(crate) fn connect(
+        &self,
+        state: &mut SocketState,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> usize {
+        let dropped = state.socket.connect(local, remote);
         self.connected.store(true, Ordering::Release);
+        dropped
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -258,6 +321,27 @@ mod tests {
         assert_eq!(sockets[0].close(), Closed::Before);
         assert!(sockets[0].is_closed() && !sockets[1].is_closed());
         assert_eq!(sockets[1].close(), Closed::LastOfGroup);
+    }
+
+    #[test]
+    fn a_datagram_that_is_cut_counts_as_what_it_becomes() {
+        let mut outgoing = Outgoing::default();
+        let mut entries = 0;
+        while outgoing.has_room() {
+            outgoing.push(OutDatagram {
+                protocol: Protocol::Udp,
+                local: "10.0.0.1:53".parse().expect("an address"),
+                remote: "10.0.0.9:53".parse().expect("an address"),
+                ttl: 64,
+                traffic_class: 0,
+                segment: 10,
+                payload: bytes::Bytes::from_static(&[0; 1_275]).into(),
+            });
+            entries += 1;
+        }
+        assert_eq!(entries, DATAGRAMS_PER_TURN / 128);
+        assert_eq!(outgoing.drain().count(), entries);
+        assert!(outgoing.has_room() && outgoing.is_empty());
     }
 
     #[test]

@@ -112,11 +112,9 @@ impl SocketTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        let is_this = |group: &Arc<SocketGroup>| {
-            let mut sockets = group.sockets();
-            sockets.any(|bound| Arc::ptr_eq(bound, socket))
-        };
-        self.0.with_write(ctx, |table, _| table.unbind_any(is_this));
+        self.0.with_write(ctx, |table, _| {
+            table.unbind_any(|group| group.has(socket));
+        });
     }
 
     /// Returns every group of sockets. One that is bound and connected is in two of them.
@@ -130,7 +128,8 @@ impl SocketTable {
         })
     }
 
-    /// Removes a connection of the peer that crowds others out, to make room for one of `newcomer`, and returns it.
+    /// Removes a flow of the peer that crowds others out, to make room for one of `newcomer`, and returns it. Sockets
+    /// that the program connected keep their place.
     pub(crate) fn displace<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
@@ -141,13 +140,13 @@ impl SocketTable {
         L: LockBefore<levels::Tables>,
     {
         self.0.with_write(ctx, |table, _| {
-            let (flow, _) = table.crowding(newcomer, || rng.u64())?;
+            let (flow, _) = table.crowding(newcomer, || rng.u64(), |group| group.is_flow())?;
             table.disconnect(flow.local(), flow.remote())
         })
     }
 
     /// Enters a connected socket in place of its entry for `before`; false if the pair of addresses
-    /// is taken or the table is full.
+    /// is taken or the table is full: the entry for `before` stays then.
     pub(crate) fn connect<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
@@ -160,27 +159,94 @@ impl SocketTable {
         L: LockBefore<levels::Tables>,
     {
         self.0.with_write(ctx, |table, _| {
-            if let Some((local, remote)) = before {
-                table.disconnect(local, remote);
+            let old = before.and_then(|(local, remote)| {
+                let old = table.disconnect(local, remote)?;
+                Some((local, remote, old))
+            });
+            let is_entered = table.connect(local, remote, group).is_ok();
+            if let Some((local, remote, old)) = old.filter(|_| !is_entered) {
+                // Its place is still free.
+                let _ = table.connect(local, remote, old);
             }
-            table.connect(local, remote, group).is_ok()
+            is_entered
         })
     }
 
-    /// Removes a socket's connected entry, and with `last` its group's address.
+    /// Removes the connected entry of `socket`, and with `last` its group's address. An entry for the same addresses
+    /// that leads to another socket stays: that one took the place of this one.
     pub(crate) fn remove<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
+        socket: &Arc<BoundSocket>,
         connected: Option<(SocketAddr, SocketAddr)>,
         last: Option<SocketAddr>,
     ) where
         L: LockBefore<levels::Tables>,
     {
         let removed = self.0.with_write(ctx, |table, _| {
-            let connected = connected.and_then(|(local, remote)| table.disconnect(local, remote));
+            let connected = connected.and_then(|(local, remote)| {
+                let is_this = table.connection(local, remote)?.has(socket);
+                is_this.then(|| table.disconnect(local, remote))
+            });
             let bound = last.and_then(|local| table.unbind(local));
             (connected, bound)
         });
         drop(removed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::foreign::locked;
+    use super::super::socket::{Binding, Protocol};
+    use super::*;
+    use crate::base::Config;
+
+    fn socket(binding: &Binding) -> Arc<BoundSocket> {
+        let local = ([10, 0, 0, 1], 1).into();
+        BoundSocket::single(Protocol::Udp, local, binding, &Config::default()).expect("a socket")
+    }
+
+    fn table() -> SocketTable {
+        SocketTable::new(64, HashKey::random(&mut Rng::from_u64(1)))
+    }
+
+    #[test]
+    fn a_socket_that_the_program_connected_makes_no_room() {
+        let (table, mut rng) = (table(), Rng::from_u64(2));
+        let kinds = [&Binding::Flow, &Binding::Address];
+        locked(|key| {
+            for port in 1..=64 {
+                let group = SocketGroup::new(&[socket(kinds[usize::from(port % 2)])]);
+                let ends = [[10, 0, 0, 1], [10, 0, 0, 9]].map(|ip| (ip, port).into());
+                assert!(table.connect(&mut key.ctx(), None, ends[0], ends[1], group));
+            }
+            let newcomer = PeerNet::of([10, 0, 0, 8].into());
+            let mut displaced = 0;
+            for _ in 0..1_000 {
+                if let Some(group) = table.displace(&mut key.ctx(), newcomer, &mut rng) {
+                    assert!(group.is_flow());
+                    displaced += 1;
+                }
+            }
+            assert!(displaced > 16, "{displaced} of 32 flows");
+        });
+    }
+
+    #[test]
+    fn a_socket_that_is_closed_leaves_the_entry_of_its_successor() {
+        let table = table();
+        let (old, new) = (socket(&Binding::Flow), socket(&Binding::Flow));
+        let ends = [[10, 0, 0, 1], [10, 0, 0, 9]].map(|ip| (ip, 1).into());
+        let group = SocketGroup::new(std::slice::from_ref(&new));
+        locked(|key| {
+            let ctx = &mut key.ctx();
+            assert!(table.connect(ctx, None, ends[0], ends[1], group));
+            table.remove(ctx, &old, Some((ends[0], ends[1])), None);
+            let found = table.connection(ctx, ends[0], ends[1]);
+            assert!(found.is_some_and(|found| Arc::ptr_eq(&found, &new)));
+            table.remove(ctx, &new, Some((ends[0], ends[1])), None);
+            assert!(table.connection(ctx, ends[0], ends[1]).is_none());
+        });
     }
 }

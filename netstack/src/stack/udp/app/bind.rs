@@ -8,8 +8,8 @@ use super::super::super::foreign::locked;
 use super::super::super::host::Host;
 use super::super::socket::{Binding, BoundSocket, Closed, Protocol, SocketGroup};
 use super::{invalid, table};
+use crate::base::counters::DropReason;
 use crate::demux::{BindError, Destinations};
-use crate::udp::Socket;
 
 /// Binds `count` sockets to one address.
 pub(crate) fn bind(
@@ -84,23 +84,28 @@ pub(crate) fn unbind(host: &Host, socket: &Arc<BoundSocket>) {
     }
     let table = table(host, socket.protocol());
     locked(|key| {
-        // The queue is freed when its lock is released.
-        let (queue, readers) = socket.state.with(&mut key.ctx(), |state, _| {
-            let empty = Socket::new(socket.local(), 0, 0);
-            (
-                std::mem::replace(&mut state.socket, empty),
-                std::mem::take(&mut state.readers),
-            )
+        let (connected, unread, readers) = socket.state.with(&mut key.ctx(), |state, _| {
+            let open = &mut state.socket;
+            let connected = open.remote().map(|remote| (open.local(), remote));
+            (connected, open.close(), std::mem::take(&mut state.readers))
         });
         drop(readers);
-        let connected = queue.remote().map(|remote| (queue.local(), remote));
+        count_unread(host, unread);
         let is_last = closed == Closed::LastOfGroup && *socket.binding() == Binding::Address;
         let last = is_last.then(|| socket.local());
-        table.remove(&mut key.ctx(), connected, last);
+        table.remove(&mut key.ctx(), socket, connected, last);
         if let Binding::Destinations(_) = socket.binding() {
             table.unbind_any(&mut key.ctx(), socket);
         }
     });
+}
+
+/// Counts datagrams that no call received from their socket.
+fn count_unread(host: &Host, unread: usize) {
+    for _ in 0..unread {
+        let counters = host.workers.counters_here();
+        counters.drop_packet(DropReason::UdpUnread);
+    }
 }
 
 /// Connects a socket.
@@ -124,13 +129,11 @@ pub(crate) fn connect(
         socket.state.with(&mut key.ctx(), |state, ctx| {
             let before = state.socket.remote().map(|old| (state.socket.local(), old));
             let connected = host.udp.connect(ctx, before, local, remote, group);
-            if connected {
-                socket.connect(state, local, remote);
-            }
-            connected
+            connected.then(|| socket.connect(state, local, remote))
         })
     });
-    if connected {
+    if let Some(unread) = connected {
+        count_unread(host, unread);
         return Ok(());
     }
     Err(io::Error::new(

@@ -2,12 +2,17 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::Waker;
+
+use lockorder::Key;
 
 use super::super::super::foreign::{locked, wake_all as wake};
 use super::super::super::host::Host;
+use super::super::super::levels::StackLocks;
+use super::super::inbound::deliver_to;
 use super::super::socket::{Binding, BoundSocket, Protocol, SocketGroup};
 use crate::base::Rng;
-use crate::base::counters::Counter;
+use crate::base::counters::{Counter, DropReason};
 use crate::ip::peer::PeerNet;
 use crate::udp::Datagram;
 
@@ -16,54 +21,81 @@ use crate::udp::Datagram;
 /// one of the peer that has most makes room; if none must, the datagram is lost, and the result is `None`, too.
 pub(crate) fn flow(host: &Host, first: Datagram) -> io::Result<Option<Arc<BoundSocket>>> {
     host.ending.check_open()?;
-    let (local, remote) = (first.to, first.from);
-    let socket = BoundSocket::single(Protocol::Udp, local, &Binding::Flow, &host.config)
+    let socket = BoundSocket::single(Protocol::Udp, first.to, &Binding::Flow, &host.config)
         .ok_or_else(|| io::Error::other("accept: no socket was made"))?;
-    let group = SocketGroup::new(std::slice::from_ref(&socket));
     let mut wakers = Vec::new();
-    let made = locked(|key| {
-        let (ctx, udp) = (&mut key.ctx(), &host.udp);
-        let (enter, again) = (Arc::clone(&group), group);
-        let entered = socket.state.with(ctx, |state, ctx| {
-            socket.connect(state, local, remote);
-            // Before the flow is entered: what follows it comes behind. A queue that has no room for it loses
-            // it, as any other datagram.
-            let _ = (state.socket).deliver(remote, local, first.payload.clone(), &host.buffers);
-            udp.connect(ctx, None, local, remote, enter)
-        });
-        if entered {
-            return Some(socket);
-        }
+    let entered = locked(|key| enter(host, key, &socket, first, &mut wakers));
+    wake(wakers);
+    Ok(entered.then_some(socket))
+}
+
+/// Delivers `first` to `socket` and enters that in the table; false if there is another socket for the flow, which
+/// has the datagram then, or no room. Appends the tasks to be woken to `wakers`.
+fn enter(
+    host: &Host,
+    key: &mut Key<StackLocks>,
+    socket: &Arc<BoundSocket>,
+    first: Datagram,
+    wakers: &mut Vec<Waker>,
+) -> bool {
+    let (local, remote) = (first.to, first.from);
+    let (udp, buffers) = (&host.udp, &host.buffers);
+    let counters = host.workers.counters_here();
+    let group = SocketGroup::new(std::slice::from_ref(socket));
+    let again = Arc::clone(&group);
+    let (delivered, mut entered) = socket.state.with(&mut key.ctx(), |state, ctx| {
+        socket.connect(state, local, remote);
+        // Before the flow is entered: what follows it comes behind.
+        let payload = first.payload.clone();
+        let delivered = state.socket.deliver(remote, local, payload, buffers);
+        (delivered, udp.connect(ctx, None, local, remote, group))
+    });
+    if !entered {
         // Not the listener, which would give the datagram to the next call of `accept` for ever.
         if let Some(other) = udp.connection(&mut key.ctx(), local, remote) {
-            let _ = other.state.with(&mut key.ctx(), |state, _| {
-                state
-                    .socket
-                    .deliver(remote, local, first.payload.clone(), &host.buffers)
+            other.state.with(&mut key.ctx(), |state, _| {
+                deliver_to(state, first, 0, buffers, counters);
+                state.readers.drain_into(wakers);
             });
-            return None;
+            return false;
         }
-        // There are as many as there may be.
-        let displaced = udp.displace(
-            &mut key.ctx(),
-            PeerNet::of(remote.ip()),
-            &mut draws(host, &first),
-        );
-        for ended in displaced?.sockets() {
-            ended.state.with(&mut key.ctx(), |state, _| {
-                state.socket.displace();
-                state.readers.drain_into(&mut wakers);
-            });
+        entered = displace(host, key, &first, wakers)
+            && udp.connect(&mut key.ctx(), None, local, remote, again);
+    }
+    match delivered {
+        _ if !entered => counters.drop_packet(DropReason::UdpFlowsFull),
+        Ok(()) => {}
+        Err(reason) => counters.drop_packet(reason),
+    }
+    entered
+}
+
+/// Ends a flow of the peer that has most, to make room for the one that `first` begins; false if none must.
+fn displace(
+    host: &Host,
+    key: &mut Key<StackLocks>,
+    first: &Datagram,
+    wakers: &mut Vec<Waker>,
+) -> bool {
+    let counters = host.workers.counters_here();
+    let newcomer = PeerNet::of(first.from.ip());
+    let displaced = host
+        .udp
+        .displace(&mut key.ctx(), newcomer, &mut draws(host, first));
+    let Some(displaced) = displaced else {
+        return false;
+    };
+    for ended in displaced.sockets() {
+        let lost = ended.state.with(&mut key.ctx(), |state, _| {
+            state.readers.drain_into(wakers);
+            state.socket.displace()
+        });
+        for _ in 0..lost {
+            counters.drop_packet(DropReason::UdpDisplaced);
         }
-        let worker = host.workers.current().unwrap_or(0);
-        host.workers[worker]
-            .counters
-            .add(Counter::UdpFlowsDisplaced, 1);
-        let entered = udp.connect(&mut key.ctx(), None, local, remote, again);
-        entered.then_some(socket)
-    });
-    wake(wakers);
-    Ok(made)
+    }
+    counters.add(Counter::UdpFlowsDisplaced, 1);
+    true
 }
 
 /// Returns a generator that draws a sample for one decision.
