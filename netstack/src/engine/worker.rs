@@ -367,15 +367,13 @@ impl<D: Device + ?Sized> Worker<D> {
             };
             ip::inbound::receive(&mut turn, packet, Origin::HandedOver);
         }
-        for _ in 0..WORK_BATCH {
-            let Some(datagram) = self.mailbox.pop_departure() else {
-                break;
-            };
-            self.state.work.tasks.datagrams.push(datagram);
+        let outgoing = &mut self.state.work.tasks.datagrams;
+        while outgoing.has_room()
+            && let Some(datagram) = self.mailbox.pop_departure()
+        {
+            outgoing.push(datagram);
         }
-        while let Some(waker) = self.mailbox.pop_sender() {
-            self.state.work.wakers.push(waker);
-        }
+        self.state.work.wakers.extend(self.mailbox.take_senders());
         true
     }
 

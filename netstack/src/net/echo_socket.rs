@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 
 use packet::Payload;
 
@@ -12,10 +13,9 @@ use super::stack::Stack;
 use crate::demux::Destinations;
 use crate::ip::prefix::Prefix;
 use crate::stack::Host;
-use crate::stack::foreign::releasable;
-use crate::stack::udp::app::{self, Ends};
+use crate::stack::udp::app::{self, Content, Ends};
 use crate::stack::udp::socket::{BoundSocket, Protocol};
-use crate::stack::waiters::wait;
+use crate::stack::waiters::{Wait, wait};
 
 /// A reply to an echo request.
 #[derive(Clone, Debug)]
@@ -91,11 +91,8 @@ impl Shared {
         .await
     }
 
-    async fn send(&self, mut payload: Payload, ends: Ends) -> io::Result<()> {
-        std::future::poll_fn(|cx| {
-            app::poll_send(&self.host, &self.socket, cx.into(), &mut payload, ends)
-        })
-        .await
+    fn poll_send(&self, wait: Wait<'_>, content: Content<'_>, ends: Ends) -> Poll<io::Result<()>> {
+        app::poll_send(&self.host, &self.socket, wait, content, ends)
     }
 }
 
@@ -142,9 +139,9 @@ impl EchoSocket {
     /// # Errors
     /// `InvalidInput` if `remote` is of another family or the payload too long.
     pub async fn send_to(&self, payload: &[u8], seq: u16, remote: IpAddr) -> io::Result<()> {
-        let payload = app::payload_of(&self.0.host, payload)?;
         let ends = Ends::to(SocketAddr::new(remote, seq));
-        self.0.send(payload, ends).await
+        let content = || Content::Copied(payload);
+        std::future::poll_fn(|cx| self.0.poll_send(cx.into(), content(), ends)).await
     }
 
     /// Receives the next reply. As many tasks as like may wait. Cancel-safe.
@@ -204,13 +201,19 @@ impl EchoListener {
     /// Answers a request, from the address that was asked.
     ///
     /// # Errors
-    /// `InvalidInput` if that is not an address that this one is bound to.
+    /// `InvalidInput` if that is not an address that this one is bound to; `OutOfMemory` if the stack has no memory
+    /// for a payload that the program brought.
     pub async fn reply(&self, request: EchoRequest) -> io::Result<()> {
         let ends = Ends {
             source: Some(SocketAddr::new(request.to, request.seq)),
             to: Some(SocketAddr::new(request.from, request.ident)),
             ..Ends::default()
         };
-        self.0.send(releasable(request.payload), ends).await
+        let mut payload = app::own_payload(&self.0.host, request.payload)?;
+        std::future::poll_fn(|cx| {
+            let content = Content::Owned(&mut payload);
+            self.0.poll_send(cx.into(), content, ends)
+        })
+        .await
     }
 }

@@ -5,12 +5,10 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use packet::Payload;
-
 use super::ready::{Interest, Ready};
 use super::tcp_options::invalid;
 use super::udp_socket::UdpSocket;
-use crate::stack::udp::app::{self, Ends};
+use crate::stack::udp::app::{self, Content, Ends};
 use crate::stack::waiters::{Wait, wait};
 use crate::udp::Datagram;
 
@@ -22,12 +20,27 @@ fn or_would_block<R>(poll: Poll<io::Result<R>>) -> io::Result<R> {
     }
 }
 
-/// Returns the ends of several datagrams of `segment` bytes each.
-fn segments(segment: u16, source: Option<SocketAddr>, remote: SocketAddr) -> io::Result<Ends> {
+/// Most datagrams that one call sends, as Linux has it (`UDP_MAX_SEGMENTS`).
+const MAX_SEGMENTS: usize = 128;
+
+/// Returns the ends of the datagrams of `segment` bytes each that `data` becomes.
+fn segments(
+    data: &[u8],
+    segment: u16,
+    source: Option<SocketAddr>,
+    remote: SocketAddr,
+) -> io::Result<Ends> {
     if segment == 0 {
         return Err(invalid(
             "send_segments: datagrams of 0 bytes; give the length of each".to_owned(),
         ));
+    }
+    let count = data.len().div_ceil(segment.into());
+    if count > MAX_SEGMENTS {
+        return Err(invalid(format!(
+            "send_segments: {} bytes in segments of {segment} are {count} datagrams; send at most {MAX_SEGMENTS} in one call",
+            data.len()
+        )));
     }
     Ok(Ends {
         source,
@@ -107,9 +120,7 @@ impl UdpSocket {
     /// # Errors
     /// `WouldBlock` if there is no room; otherwise as [`UdpSocket::send_to`].
     pub fn try_send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<usize> {
-        let payload = app::payload_of(&self.host, data)?;
-        self.try_send_whole(payload, Ends::to(remote))?;
-        Ok(data.len())
+        self.try_send_copy(data, Ends::to(remote))
     }
 
     /// Sends a datagram to the connected peer if there is room for it now.
@@ -117,20 +128,16 @@ impl UdpSocket {
     /// # Errors
     /// `WouldBlock` if there is no room; otherwise as [`UdpSocket::send`].
     pub fn try_send(&self, data: &[u8]) -> io::Result<usize> {
-        let payload = app::payload_of(&self.host, data)?;
-        self.try_send_whole(payload, Ends::default())?;
-        Ok(data.len())
+        self.try_send_copy(data, Ends::default())
     }
 
-    fn try_send_whole(&self, mut payload: Payload, ends: Ends) -> io::Result<()> {
-        let (host, socket) = (&self.host, &self.socket);
-        or_would_block(app::poll_send(
-            host,
-            socket,
-            Wait::Never,
-            &mut payload,
-            ends,
-        ))
+    fn try_send_copy(&self, data: &[u8], ends: Ends) -> io::Result<usize> {
+        or_would_block(self.poll_send_copy(Wait::Never, data, ends))
+    }
+
+    fn poll_send_copy(&self, wait: Wait<'_>, data: &[u8], ends: Ends) -> Poll<io::Result<usize>> {
+        let content = Content::Copied(data);
+        app::poll_send(&self.host, &self.socket, wait, content, ends).map_ok(|()| data.len())
     }
 
     /// Polls for room to send one datagram to `remote`, and sends it.
@@ -143,7 +150,7 @@ impl UdpSocket {
         data: &[u8],
         remote: SocketAddr,
     ) -> Poll<io::Result<usize>> {
-        self.poll_send_ends(cx, data, Ends::to(remote))
+        self.poll_send_copy(cx.into(), data, Ends::to(remote))
     }
 
     /// Polls for room to send one datagram to the connected peer, and sends it.
@@ -151,34 +158,23 @@ impl UdpSocket {
     /// # Errors
     /// As [`UdpSocket::send`].
     pub fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send_ends(cx, data, Ends::default())
+        self.poll_send_copy(cx.into(), data, Ends::default())
     }
 
-    fn poll_send_ends(
-        &self,
-        cx: &mut Context<'_>,
-        data: &[u8],
-        ends: Ends,
-    ) -> Poll<io::Result<usize>> {
-        let mut payload = app::payload_of(&self.host, data)?;
-        app::poll_send(&self.host, &self.socket, cx.into(), &mut payload, ends)
-            .map_ok(|()| data.len())
-    }
-
-    /// Sends `data` as datagrams of `segment` bytes each, of which the last may have fewer, to `remote`. One call,
-    /// and one packet where the device cuts UDP itself (`UDP_SEGMENT` of Linux). Cancel-safe: a cancelled call
-    /// has sent nothing.
+    /// Sends `data` as datagrams of `segment` bytes each, of which the last may have fewer, to `remote`; at most 128.
+    /// One call, and one packet where the device cuts UDP itself (`UDP_SEGMENT` of Linux). Cancel-safe: a cancelled
+    /// call has sent nothing.
     ///
     /// # Errors
-    /// `InvalidInput` if `segment` is 0 or `data` longer than 65,507 bytes; otherwise as [`UdpSocket::send_to`].
+    /// `InvalidInput` if `segment` is 0, `data` longer than 65,507 bytes, or the datagrams more than 128; otherwise as
+    /// [`UdpSocket::send_to`].
     pub async fn send_segments_to(
         &self,
         data: &[u8],
         segment: u16,
         remote: SocketAddr,
     ) -> io::Result<()> {
-        let payload = app::payload_of(&self.host, data)?;
-        self.send_whole(payload, segments(segment, None, remote)?)
+        self.send_copy(data, segments(data, segment, None, remote)?)
             .await
     }
 
@@ -194,8 +190,8 @@ impl UdpSocket {
         source: Option<SocketAddr>,
         remote: SocketAddr,
     ) -> io::Result<()> {
-        let payload = app::payload_of(&self.host, data)?;
-        self.try_send_whole(payload, segments(segment, source, remote)?)
+        self.try_send_copy(data, segments(data, segment, source, remote)?)
+            .map(drop)
     }
 }
 

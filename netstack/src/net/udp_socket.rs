@@ -13,7 +13,7 @@ use super::addrs::{ToSocketAddrs, first, no_address};
 use super::stack::Stack;
 use crate::demux::Destinations;
 use crate::stack::Host;
-use crate::stack::udp::app::{self, Ends};
+use crate::stack::udp::app::{self, Content, Ends};
 use crate::stack::udp::socket::{BoundSocket, Protocol};
 use crate::stack::waiters::wait;
 use crate::udp::Datagram;
@@ -138,8 +138,7 @@ impl UdpSocket {
     /// The datagram is too long, or an ICMP error about an earlier one is reported.
     pub async fn send_to(&self, data: &[u8], remote: impl ToSocketAddrs) -> io::Result<usize> {
         let remote = remote.to_socket_addrs()?.next().ok_or_else(no_address)?;
-        let payload = app::payload_of(&self.host, data)?;
-        self.send_whole(payload, Ends::to(remote)).await?;
+        self.send_copy(data, Ends::to(remote)).await?;
         Ok(data.len())
     }
 
@@ -148,8 +147,7 @@ impl UdpSocket {
     /// # Errors
     /// As [`UdpSocket::send_to`], or the socket is not connected.
     pub async fn send(&self, data: &[u8]) -> io::Result<usize> {
-        let payload = app::payload_of(&self.host, data)?;
-        self.send_whole(payload, Ends::default()).await?;
+        self.send_copy(data, Ends::default()).await?;
         Ok(data.len())
     }
 
@@ -183,14 +181,23 @@ impl UdpSocket {
         self.send_whole(payload, ends).await
     }
 
-    // A plain function: an `async` one would move the payload once more.
-    pub(super) fn send_whole(
+    /// Copies `data` and sends it, once there is room.
+    pub(super) fn send_copy(
         &self,
-        mut payload: Payload,
+        data: &[u8],
         ends: Ends,
     ) -> impl Future<Output = io::Result<()>> {
         std::future::poll_fn(move |cx| {
-            app::poll_send(&self.host, &self.socket, cx.into(), &mut payload, ends)
+            let content = Content::Copied(data);
+            app::poll_send(&self.host, &self.socket, cx.into(), content, ends)
+        })
+    }
+
+    // A plain function: an `async` one would move the payload once more.
+    fn send_whole(&self, mut payload: Payload, ends: Ends) -> impl Future<Output = io::Result<()>> {
+        std::future::poll_fn(move |cx| {
+            let content = Content::Owned(&mut payload);
+            app::poll_send(&self.host, &self.socket, cx.into(), content, ends)
         })
     }
 

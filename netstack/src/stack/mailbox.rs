@@ -254,9 +254,9 @@ impl Mailbox {
         self.departures.pop().map(Departure::into_datagram)
     }
 
-    /// Takes the next task that waits for room.
-    pub fn pop_sender(&self) -> Option<Waker> {
-        self.senders.pop()
+    /// Takes the tasks that wait for room now, and none that comes meanwhile: one that is woken may wait again.
+    pub fn take_senders(&self) -> impl Iterator<Item = Waker> {
+        std::iter::from_fn(|| self.senders.pop()).take(self.senders.len())
     }
 
     /// Returns true if all queues are empty.

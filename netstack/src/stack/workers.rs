@@ -78,7 +78,7 @@ impl Workers {
     /// Appends the tasks that wait for room to send datagrams to `wakers`.
     pub(crate) fn take_senders(&self, wakers: &mut Vec<Waker>) {
         for worker in &self.handles {
-            wakers.extend(std::iter::from_fn(|| worker.mailbox.pop_sender()));
+            wakers.extend(worker.mailbox.take_senders());
         }
     }
 

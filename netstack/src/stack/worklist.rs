@@ -16,7 +16,7 @@ use packet::frame::TxPacket;
 use super::events::ConnectionEvent;
 use super::task::TaskFuture;
 use super::tcp::connection::{Connection, Service};
-use super::udp::socket::OutDatagram;
+use super::udp::socket::Outgoing;
 
 /// The lists of one worker.
 #[derive(Default)]
@@ -50,7 +50,7 @@ pub struct TaskWork {
     /// Tasks that can go on.
     pub ready: Vec<u32>,
     /// Datagrams to build and send.
-    pub datagrams: Vec<OutDatagram>,
+    pub datagrams: Outgoing,
 }
 
 thread_local! {

@@ -17,7 +17,7 @@ pub fn send_queued(turn: &mut Turn<'_>) -> bool {
         return false;
     }
     let mut datagrams = std::mem::take(&mut turn.worker.work.tasks.datagrams);
-    for datagram in datagrams.drain(..) {
+    for datagram in datagrams.drain() {
         send(turn, datagram);
     }
     turn.worker.work.tasks.datagrams = datagrams;

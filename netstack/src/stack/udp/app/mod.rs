@@ -29,7 +29,7 @@ mod send;
 pub(crate) use bind::{bind, bind_any, connect, unbind};
 pub(crate) use flow::flow;
 pub(crate) use recv::{forget, poll_peek, poll_readable, poll_recv, poll_recv_many, take_error};
-pub(crate) use send::{Ends, own_payload, payload_of, poll_send, poll_writable};
+pub(crate) use send::{Content, Ends, own_payload, poll_send, poll_writable};
 
 fn io_error(error: SocketError) -> io::Error {
     let kind = match error {

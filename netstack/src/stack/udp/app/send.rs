@@ -14,24 +14,46 @@ use super::super::socket::{Binding, BoundSocket, OutDatagram, Protocol};
 use super::{invalid, io_error, peer};
 use crate::udp::check_destination;
 
-/// Datagrams that the tasks of one turn may queue; then they wait for the next turn.
-const DATAGRAMS_PER_TURN: usize = 512;
+/// The payload of a datagram that a call sends.
+pub(crate) enum Content<'a> {
+    /// Bytes of the application, copied once there is room for the datagram.
+    Copied(&'a [u8]),
+    /// Memory that was counted, taken once there is room for the datagram.
+    Owned(&'a mut Payload),
+}
 
-/// Copies application bytes into a payload.
-pub(crate) fn payload_of(host: &Host, data: &[u8]) -> io::Result<Payload> {
-    if data.is_empty() {
-        return Ok(Payload::default());
+impl Content<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Copied(data) => data.len(),
+            Self::Owned(payload) => payload.len(),
+        }
     }
-    if data.len() > usize::from(u16::MAX) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("send: {} bytes do not fit in a datagram", data.len()),
-        ));
+
+    /// Makes the payload.
+    ///
+    /// # Errors
+    /// There is no memory for the copy.
+    #[inline]
+    fn take(&mut self, host: &Host) -> io::Result<Payload> {
+        match self {
+            Self::Copied([]) => Ok(Payload::default()),
+            Self::Copied(data) => {
+                // In memory of its own length if it is larger than a slab of this device, or no slab is free.
+                let buffers = &host.buffers;
+                let copy = buffers.copy(data).or_else(|| buffers.copy_exact(data));
+                copy.ok_or_else(out_of_memory)
+            }
+            Self::Owned(payload) => Ok(std::mem::take(payload)),
+        }
     }
-    // In memory of its own length if it is larger than a slab of this device, or no slab is free.
-    let buffers = &host.buffers;
-    let copy = buffers.copy(data).or_else(|| buffers.copy_exact(data));
-    copy.ok_or_else(out_of_memory)
+
+    /// Takes back a payload that was not sent.
+    fn put_back(&mut self, unsent: Payload) {
+        if let Self::Owned(payload) = self {
+            **payload = unsent;
+        }
+    }
 }
 
 /// Counts memory that the application brings, until it has left.
@@ -118,9 +140,7 @@ pub(crate) fn poll_writable(
     host.ending.check()?;
     if let Some(index) = host.workers.current() {
         let mailbox = &host.workers[index].mailbox;
-        let room = worklist::with(mailbox.id(), |list| {
-            list.datagrams.len() < DATAGRAMS_PER_TURN
-        });
+        let room = worklist::with(mailbox.id(), |list| list.datagrams.has_room());
         if room == Some(false) {
             waker.wake_by_ref();
             return Poll::Pending;
@@ -143,38 +163,35 @@ pub(crate) fn poll_send(
     host: &Host,
     socket: &BoundSocket,
     wait: Wait<'_>,
-    payload: &mut Payload,
+    mut content: Content<'_>,
     ends: Ends,
 ) -> Poll<io::Result<()>> {
     host.ending.check()?;
     if let Some(source) = ends.source {
         check_source(host, socket, source)?;
     }
-    let (local, remote) = match addresses(socket, payload.len(), ends) {
-        Ok(addresses) => addresses,
-        Err(error) => return Poll::Ready(Err(error)),
-    };
+    let (local, remote) = addresses(socket, content.len(), ends)?;
     check_permission(host, socket, remote.ip())?;
-    let datagram = |payload: &mut Payload| OutDatagram {
+    let datagram = |payload| OutDatagram {
         protocol: socket.protocol(),
         local,
         remote,
         ttl: socket.ttl(),
         traffic_class: socket.traffic_class(),
         segment: ends.segment,
-        payload: std::mem::take(payload),
+        payload,
     };
     if let Some(index) = host.workers.current() {
-        let mailbox = &host.workers[index].mailbox;
-        let room = worklist::with(mailbox.id(), |list| {
-            let room = list.datagrams.len() < DATAGRAMS_PER_TURN;
-            if room {
+        let id = host.workers[index].mailbox.id();
+        let queued = worklist::with(id, |list| {
+            list.datagrams.has_room().then(|| {
+                let payload = content.take(host)?;
                 list.datagrams.push(datagram(payload));
-            }
-            room
+                Ok(())
+            })
         });
-        if room == Some(true) {
-            return Poll::Ready(Ok(()));
+        if let Some(result) = queued.flatten() {
+            return Poll::Ready(result);
         }
         // The turn ends, sends what it has, and polls this task again.
         if let Some(waker) = wait.waker() {
@@ -182,18 +199,18 @@ pub(crate) fn poll_send(
         }
         return Poll::Pending;
     }
-    let index = sender_of(host, local, remote);
-    let mailbox = &host.workers[index].mailbox;
-    match mailbox.send_datagram(datagram(payload)) {
-        Ok(()) => Poll::Ready(Ok(())),
-        Err(back) => {
-            *payload = back.payload;
-            if let Some(waker) = wait.waker() {
-                mailbox.wake_when_drained(waker.clone());
-            }
-            Poll::Pending
+    let mailbox = &host.workers[sender_of(host, local, remote)].mailbox;
+    if mailbox.has_room() {
+        match mailbox.send_datagram(datagram(content.take(host)?)) {
+            Ok(()) => return Poll::Ready(Ok(())),
+            // Another thread took the room.
+            Err(back) => content.put_back(back.payload),
         }
     }
+    if let Some(waker) = wait.waker() {
+        mailbox.wake_when_drained(waker.clone());
+    }
+    Poll::Pending
 }
 
 /// Returns the source and destination of a datagram, or the error that the socket has to report first.
