@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 
 use super::addrs::ToSocketAddrs;
 use super::stack::Stack;
@@ -42,6 +43,21 @@ use crate::stack::udp::app;
 #[derive(Debug)]
 pub struct UdpListener(UdpSocket);
 
+/// Datagrams that begin no flow after which [`UdpListener::accept`] lets other tasks run.
+const REFUSED_PER_TURN: usize = 64;
+
+/// Returns a future that is ready when it is polled again, for which it wakes its task at once.
+fn give_way() -> impl Future<Output = ()> {
+    let mut polled = false;
+    std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut polled, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
 impl UdpListener {
     /// Accepts flows to `address`: one of the stack's, or the unspecified one for all of that family; with
     /// port 0 the stack chooses the port.
@@ -68,11 +84,14 @@ impl UdpListener {
     pub async fn accept(&self) -> io::Result<(UdpSocket, SocketAddr)> {
         let host = self.0.host();
         loop {
-            let first = self.0.recv_datagram().await?;
-            let peer = first.from;
-            if let Some(socket) = app::flow(host, first)? {
-                return Ok((UdpSocket::of(Arc::clone(host), socket), peer));
+            for _ in 0..REFUSED_PER_TURN {
+                let first = self.0.recv_datagram().await?;
+                let peer = first.from;
+                if let Some(socket) = app::flow(host, first)? {
+                    return Ok((UdpSocket::of(Arc::clone(host), socket), peer));
+                }
             }
+            give_way().await;
         }
     }
 
