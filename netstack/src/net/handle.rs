@@ -64,7 +64,7 @@ impl Handle {
     }
 
     pub(super) fn poll_write(&self, wait: Wait<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        stream::poll_write(&self.host, &self.connection, wait, data)
+        self.poll_write_vectored(wait, &[IoSlice::new(data)])
     }
 
     pub(super) fn poll_write_vectored(
@@ -72,7 +72,7 @@ impl Handle {
         wait: Wait<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        stream::poll_write_vectored(&self.host, &self.connection, wait, pieces)
+        stream::poll_write(&self.host, &self.connection, wait, pieces)
     }
 
     /// Queues all of `payload` without a copy.
@@ -149,7 +149,7 @@ impl Handle {
                 buffered || tcp.recv_len() > 0 || at_end || has_error,
             );
             ready.set(Ready::READ_CLOSED, at_end);
-            ready.set(Ready::WRITABLE, tcp.send_room() > 0 || has_error);
+            ready.set(Ready::WRITABLE, state.has_room() || has_error);
             ready.set(Ready::WRITE_CLOSED, !may_write);
             ready.set(Ready::ERROR, has_error);
             ready

@@ -160,7 +160,7 @@ fn look_at_holders(turn: &mut Turn<'_>, level: Level) -> Vec<Victim> {
                 may_copy = may_copy.saturating_sub(bytes);
                 seen += 1;
             }
-            if std::mem::take(&mut state.starved) {
+            if state.starved {
                 state.collect_wakers(Readiness::WRITABLE, wakers);
             }
             let pinned = state.tcp.pinned();

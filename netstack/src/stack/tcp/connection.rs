@@ -184,10 +184,16 @@ impl Connection {
 }
 
 impl ConnectionState {
-    /// Notes that there was no memory to write a first byte; returns true if so.
+    /// Notes that a write took nothing. Returns true if that was for want of memory, and no acknowledgment will free
+    /// some: then the owner must look.
     pub(crate) fn starve(&mut self) -> bool {
-        self.starved = self.tcp.unacked() == 0;
-        self.starved
+        self.starved = self.tcp.send_room() > 0;
+        self.starved && self.tcp.unacked() == 0
+    }
+
+    /// Returns true if a write may take something.
+    pub(crate) fn has_room(&self) -> bool {
+        self.tcp.send_room() > 0 && !self.starved
     }
 
     /// Lets a task wait until there is room to write again.
@@ -203,6 +209,7 @@ impl ConnectionState {
             self.reader.drain_into(wakers);
         }
         if readiness.intersects(Readiness::WRITABLE | Readiness::ESTABLISHED | ended) {
+            self.starved = false;
             self.writer.drain_into(wakers);
         }
     }

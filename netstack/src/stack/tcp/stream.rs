@@ -65,14 +65,8 @@ pub(crate) fn poll_recv(
             drive = state.tcp.wants_transmit();
             return Poll::Ready(Ok(Some(chunk)));
         }
-        if state.tcp.is_recv_finished() {
-            return Poll::Ready(Ok(None));
-        }
-        if let Some(error) = state.tcp.take_error() {
-            return Poll::Ready(Err(io_error(error)));
-        }
-        if state.tcp.state() == State::Closed {
-            return Poll::Ready(Ok(None));
+        if let Some(end) = end_of_stream(state) {
+            return Poll::Ready(end.map(|()| None));
         }
         state.reader.register(waiter);
         Poll::Pending
@@ -94,51 +88,16 @@ pub(crate) fn poll_peek(
         if state.tcp.recv_len() > 0 {
             return Poll::Ready(Ok(state.tcp.recv_peek(out)));
         }
-        if state.tcp.is_recv_finished() {
-            return Poll::Ready(Ok(0));
-        }
-        if let Some(error) = state.tcp.take_error() {
-            return Poll::Ready(Err(io_error(error)));
-        }
-        if state.tcp.state() == State::Closed {
-            return Poll::Ready(Ok(0));
+        if let Some(end) = end_of_stream(state) {
+            return Poll::Ready(end.map(|()| 0));
         }
         state.reader.register(waiter);
         Poll::Pending
     })
 }
 
-/// Queues a prefix of `data`; returns how many bytes were taken.
-pub(crate) fn poll_write(
-    host: &Host,
-    connection: &Arc<Connection>,
-    cx: Wait<'_>,
-    data: &[u8],
-) -> Poll<io::Result<usize>> {
-    if data.is_empty() {
-        return Poll::Ready(Ok(0));
-    }
-    let mut starved = false;
-    let poll = poll_state(connection, cx, Side::Writer, |state, waiter| {
-        if let Some(error) = write_error(state) {
-            return Poll::Ready(Err(host.ending.explain(error)));
-        }
-        let taken = state.tcp.send(data, &host.buffers);
-        if taken == 0 {
-            starved = state.starve();
-            state.wait_for_room(waiter);
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(taken))
-    });
-    if starved || matches!(poll, Poll::Ready(Ok(_))) {
-        host.workers.drive(connection);
-    }
-    poll
-}
-
 /// Queues a prefix of `pieces`, one after the other; returns how many bytes were taken.
-pub(crate) fn poll_write_vectored(
+pub(crate) fn poll_write(
     host: &Host,
     connection: &Arc<Connection>,
     cx: Wait<'_>,
@@ -189,15 +148,8 @@ pub(crate) fn try_read(
             state.tcp.recv_consume(count, now);
             return (Ok(count), state.tcp.wants_transmit());
         }
-        if state.tcp.is_recv_finished() {
-            return (Ok(0), false);
-        }
-        let result = match state.tcp.take_error() {
-            Some(error) => Err(io_error(error)),
-            None if state.tcp.state() == State::Closed => Ok(0),
-            None => Err(io::ErrorKind::WouldBlock.into()),
-        };
-        (result, false)
+        let end = end_of_stream(state).unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()));
+        (end.map(|()| 0), false)
     });
     if drive {
         host.workers.drive(connection);
@@ -274,10 +226,7 @@ pub(crate) fn forget_writer(connection: &Connection, ticket: Ticket) {
 /// Ready when there is room to write, or an error.
 pub(crate) fn poll_writable(connection: &Arc<Connection>, cx: Wait<'_>) -> Poll<()> {
     poll_state(connection, cx, Side::Writer, |state, waiter| {
-        if state.tcp.send_room() > 0
-            || state.tcp.error().is_some()
-            || state.tcp.state() == State::Closed
-        {
+        if state.has_room() || state.tcp.error().is_some() || state.tcp.state() == State::Closed {
             return Poll::Ready(());
         }
         state.wait_for_room(waiter);
@@ -330,6 +279,18 @@ fn poll_state<R>(
             attempt(state, waiter)
         })
     })
+}
+
+/// Returns the end of the stream for a call that found no data to read: `Ok` where the peer closed it, the error that
+/// it ended in otherwise. `None` while data may come.
+fn end_of_stream(state: &mut ConnectionState) -> Option<io::Result<()>> {
+    if state.tcp.is_recv_finished() {
+        return Some(Ok(()));
+    }
+    if let Some(error) = state.tcp.take_error() {
+        return Some(Err(io_error(error)));
+    }
+    (state.tcp.state() == State::Closed).then_some(Ok(()))
 }
 
 /// Returns the reason why the application may not write, if there is one.
