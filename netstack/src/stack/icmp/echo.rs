@@ -10,7 +10,7 @@ use packet::icmp::{IcmpMessage, Icmpv4, Icmpv6};
 
 use super::super::ip::outbound::{queue_packets, tx_params};
 use super::super::turn::Turn;
-use super::super::udp::inbound::deliver_to;
+use super::super::udp::deliver::deliver_to;
 use super::super::udp::socket::{BoundSocket, OutDatagram, Protocol};
 use crate::base::counters::DropReason;
 use crate::ip::send::icmp_packets;

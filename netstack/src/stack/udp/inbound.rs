@@ -2,15 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use packet::Buffers;
 use packet::frame::RxPacket;
 use packet::ip::IpVersion;
 use packet::udp::{UdpParseError, UdpView};
 
 use super::super::icmp;
 use super::super::turn::Turn;
-use super::socket::{BoundSocket, SocketState};
-use crate::base::Counters;
+use super::deliver::deliver_to;
+use super::socket::BoundSocket;
 use crate::base::counters::DropReason;
 use crate::icmp::error::port_unreachable;
 use crate::icmp::{ErrorKind, TransportError};
@@ -73,32 +72,6 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
         deliver_to(state, received, each, buffers, &worker.counters);
         state.readers.drain_into(&mut worker.work.wakers);
     });
-}
-
-/// Delivers what was received to a socket whose `state` is locked, and counts the datagrams that are lost. With
-/// `each` other than 0, the payload is that of several datagrams of so many bytes each.
-pub(in crate::stack) fn deliver_to(
-    state: &mut SocketState,
-    received: Datagram,
-    each: u16,
-    buffers: &Buffers,
-    counters: &Counters,
-) {
-    let Datagram { from, to, payload } = received;
-    let socket = &mut state.socket;
-    if each == 0 || payload.len() <= usize::from(each) {
-        if let Err(reason) = socket.deliver(from, to, payload, buffers) {
-            counters.drop_packet(reason);
-        }
-    } else {
-        let outcome = socket.deliver_segmented(from, to, payload, each, buffers);
-        for _ in 0..outcome.dropped {
-            counters.drop_packet(outcome.reason);
-        }
-    }
-    for _ in 0..socket.take_displaced() {
-        counters.drop_packet(DropReason::UdpDisplaced);
-    }
 }
 
 /// Tells a socket of this host that nothing receives what it sent to `to`: an ICMP error would say the same.

@@ -2,13 +2,14 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `inbound` | a received datagram, to its socket |
+//! | `inbound`, `deliver` | a received datagram, to its socket and into its queue |
 //! | `outbound` | a datagram to send, to packets |
 //! | `app` | what an application does with a socket |
 //! | `socket` | one socket: its state and its lock |
 //! | `table` | the table of sockets |
 
 pub mod app;
+pub(in crate::stack) mod deliver;
 pub(in crate::stack) mod inbound;
 pub mod outbound;
 pub mod socket;

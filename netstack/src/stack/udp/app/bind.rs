@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::super::super::foreign::locked;
 use super::super::super::host::Host;
 use super::super::socket::{Binding, BoundSocket, Closed, Protocol, SocketGroup};
-use super::{invalid, table};
+use super::error::invalid;
+use super::sockets::table;
 use crate::base::counters::DropReason;
 use crate::demux::{BindError, Destinations};
 
@@ -140,4 +141,13 @@ pub(crate) fn connect(
         io::ErrorKind::AddrInUse,
         format!("connect: {local} to {remote} is in use by another socket of this stack"),
     ))
+}
+
+/// Returns the peer that a socket is connected to.
+pub(crate) fn peer(socket: &BoundSocket) -> Option<SocketAddr> {
+    locked(|key| {
+        socket
+            .state
+            .with(&mut key.ctx(), |state, _| state.socket.remote())
+    })
 }

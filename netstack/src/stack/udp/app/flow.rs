@@ -9,7 +9,7 @@ use lockorder::Key;
 use super::super::super::foreign::{locked, wake_all as wake};
 use super::super::super::host::Host;
 use super::super::super::levels::StackLocks;
-use super::super::inbound::deliver_to;
+use super::super::deliver::deliver_to;
 use super::super::socket::{Binding, BoundSocket, Protocol, SocketGroup};
 use crate::base::Rng;
 use crate::base::counters::{Counter, DropReason};

@@ -8,7 +8,7 @@ use super::super::super::foreign::locked;
 use super::super::super::host::Host;
 use super::super::super::waiters::{Ticket, Wait, Waiter};
 use super::super::socket::{BoundSocket, SocketState};
-use super::io_error;
+use super::error::io_error;
 use crate::udp::Datagram;
 
 /// Ready when a datagram is there, an error, or the end of the stack.

@@ -11,7 +11,8 @@ use super::super::super::host::Host;
 use super::super::super::waiters::Wait;
 use super::super::super::worklist;
 use super::super::socket::{Binding, BoundSocket, OutDatagram, Protocol};
-use super::{invalid, io_error, peer};
+use super::bind::peer;
+use super::error::{invalid, io_error};
 use crate::udp::check_destination;
 
 /// The payload of a datagram that a call sends.
