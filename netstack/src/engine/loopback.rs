@@ -6,7 +6,7 @@
 
 use packet::buf::SMALL_SLAB_BYTES;
 use packet::frame::{RxPacket, TxPacket};
-use packet::{Buffers, RxChecksum};
+use packet::{Buffers, Payload, RxChecksum};
 
 use crate::base::counters::{Counter, DropReason};
 use crate::base::{Counters, Instant};
@@ -15,8 +15,6 @@ use crate::base::{Counters, Instant};
 #[derive(Default)]
 pub(super) struct Loopback {
     waiting: Vec<RxPacket>,
-    /// Kept for its allocation.
-    scratch: Vec<u8>,
 }
 
 impl Loopback {
@@ -35,32 +33,11 @@ impl Loopback {
     ) {
         counters.add(Counter::Looped, sent.len() as u64);
         for packet in sent.drain(..) {
-            match self.received(&packet, buffers, now) {
+            match received(&packet, buffers, now) {
                 Some(packet) => self.waiting.push(packet),
                 None => counters.drop_packet(DropReason::NoReceiveBuffer),
             }
         }
-    }
-
-    /// Returns a sent packet as it is received. Nothing can have damaged it on the way, so its checksum need not
-    /// be computed.
-    fn received(&mut self, packet: &TxPacket, buffers: &Buffers, now: Instant) -> Option<RxPacket> {
-        let bytes = &mut self.scratch;
-        bytes.clear();
-        bytes.extend_from_slice(packet.head.as_slice());
-        for piece in packet.payload.slices() {
-            bytes.extend_from_slice(piece);
-        }
-        // A large slab may be much longer than the packet, or shorter: the link has another MTU.
-        let small = (bytes.len() <= SMALL_SLAB_BYTES).then(|| buffers.copy(bytes));
-        let data = small.flatten().or_else(|| buffers.copy_exact(bytes))?;
-        let segment = packet.offload.segment.as_ref();
-        Some(RxPacket {
-            data,
-            checksum: RxChecksum::Vouched,
-            gso_size: segment.map_or(0, |segment| segment.size),
-            arrived_nanos: now.as_nanos(),
-        })
     }
 
     /// Takes the packets out, oldest first.
@@ -74,4 +51,37 @@ impl Loopback {
             self.waiting = emptied;
         }
     }
+}
+
+/// Returns a sent packet as it is received. Nothing can have damaged it on the way, so its checksum need not
+/// be computed.
+fn received(packet: &TxPacket, buffers: &Buffers, now: Instant) -> Option<RxPacket> {
+    let segment = packet.offload.segment.as_ref();
+    Some(RxPacket {
+        data: joined(packet, buffers)?,
+        checksum: RxChecksum::Vouched,
+        gso_size: segment.map_or(0, |segment| segment.size),
+        arrived_nanos: now.as_nanos(),
+    })
+}
+
+/// Copies a packet into a small slab, or else into memory of its own length: a large slab may be much longer than the
+/// packet, or shorter, since the link has another MTU.
+fn joined(packet: &TxPacket, buffers: &Buffers) -> Option<Payload> {
+    let head = packet.head.as_slice();
+    let len = head.len() + packet.payload.len_bytes();
+    if len <= SMALL_SLAB_BYTES {
+        let mut small = [0; SMALL_SLAB_BYTES];
+        let (front, mut rest) = small.split_at_mut_checked(head.len())?;
+        front.copy_from_slice(head);
+        for piece in packet.payload.slices() {
+            let (to, behind) = rest.split_at_mut_checked(piece.len())?;
+            to.copy_from_slice(piece);
+            rest = behind;
+        }
+        if let Some(copy) = buffers.copy(small.get(..len)?) {
+            return Some(copy);
+        }
+    }
+    buffers.gather(std::iter::once(head).chain(packet.payload.slices()))
 }
