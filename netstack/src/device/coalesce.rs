@@ -8,12 +8,12 @@
 //!   sent in this order.
 
 use bytes::Bytes;
-use packet::{Buffers, IpProto, Payload};
-
-use crate::base::{Counters, DropReason};
 use packet::checksum::{self, RxChecksum};
 use packet::ip::Outline;
 use packet::tcp::TcpFlags;
+use packet::{Buffers, IpProto, Payload};
+
+use crate::base::{Counters, DropReason};
 
 const TCP_LEN: usize = 20;
 const IPV4_LEN: usize = 20;

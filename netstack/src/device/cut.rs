@@ -4,12 +4,14 @@
 //! identification, sequence number, flags, checksums. Payload is copied once, and summed on the way.
 //! Sections: RFC 9293 section 3.7, RFC 3168 section 6.1.2 (CWR on the first packet only), RFC 6864.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use packet::checksum::{self, Checksum};
 use packet::frame::{SegmentKind, TxPacket};
 use packet::ip::Outline;
 use packet::tcp::TcpFlags;
 use packet::{IpProto, Payload};
+
+use super::channel::run::Run;
 
 /// Length of a TCP header without options, in bytes.
 const TCP_LEN: usize = 20;
@@ -22,16 +24,8 @@ const CHECKSUM_AT: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NotCuttable;
 
-/// The packets of a super-segment, one after the other.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Cut {
-    pub(super) bytes: Bytes,
-    /// Length of each packet but the last, in bytes.
-    pub(super) packet_len: usize,
-}
-
 /// Cuts a super-segment into packets.
-pub(super) fn cut(packet: &TxPacket) -> Result<Cut, NotCuttable> {
+pub(super) fn cut(packet: &TxPacket) -> Result<Run, NotCuttable> {
     let segment = packet.offload.segment.as_ref().ok_or(NotCuttable)?;
     let ipv6 = match segment.kind {
         SegmentKind::Tcp4 => false,
@@ -71,10 +65,8 @@ pub(super) fn cut(packet: &TxPacket) -> Result<Cut, NotCuttable> {
         };
         template.write(place, len, sum, header).ok_or(NotCuttable)?;
     }
-    Ok(Cut {
-        packet_len: head.len() + size.min(total),
-        bytes: memory.freeze(),
-    })
+    let packet_len = head.len() + size.min(total);
+    Ok(Run::new(memory.freeze(), packet_len))
 }
 
 /// The place of a packet in its super-segment.
@@ -178,6 +170,7 @@ impl<'a> Source<'a> {
 pub(super) mod tests {
     use std::net::IpAddr;
 
+    use bytes::Bytes;
     use packet::RxChecksum;
     use packet::build::{Head, IpFields, prepend_ip};
     use packet::frame::{ChecksumOffload, Chunks, SegmentOffload, TxOffload};
@@ -254,13 +247,7 @@ pub(super) mod tests {
     }
 
     fn pieces(packet: &TxPacket) -> Vec<Bytes> {
-        let mut all = Vec::new();
-        let mut cut = cut(packet).expect("cuttable");
-        while !cut.bytes.is_empty() {
-            let len = cut.packet_len.min(cut.bytes.len());
-            all.push(cut.bytes.split_to(len));
-        }
-        all
+        cut(packet).expect("cuttable").collect()
     }
 
     /// Returns sequence number, flags and payload of a packet, after all its checksums were verified.

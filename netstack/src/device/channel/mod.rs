@@ -2,8 +2,8 @@
 //! tunnel's.
 //!
 //! [`channel`] creates a [`ChannelDevice`] for the stack and a [`PacketPipe`] for the program. The pipe
-//! has an async interface (`recv`, `send`, in batches `recv_many` and `send_many`, `Stream`, `Sink`, `poll_*`) and works with any
-//! runtime. [`channel_queues`] makes several, one for each worker.
+//! has an async interface (`recv`, `send`, in batches `recv_many` and `send_many`,
+//! `Stream`, `Sink`, `poll_*`) and works with any runtime. [`channel_queues`] makes several, one for each worker.
 //!
 //! The program sees packets no longer than the MTU. Inside, TCP works on super-segments: those that the stack
 //! sends are cut into packets as they are copied, and segments of the program that continue each other are merged.
@@ -37,7 +37,7 @@ use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
 mod pipe;
 mod queues;
-mod run;
+pub(super) mod run;
 #[cfg(test)]
 mod tests;
 
@@ -85,7 +85,6 @@ struct Shared {
     /// Open senders.
     senders: AtomicUsize,
     device_dropped: AtomicBool,
-    sender_dropped: AtomicBool,
     receiver_dropped: AtomicBool,
     /// Packets that the stack sent into a full queue.
     dropped: AtomicU64,
@@ -123,11 +122,18 @@ impl Shared {
         Some(run)
     }
 
-    /// Wakes the senders that wait for room.
+    /// Wakes the senders that wait for room now, and none that comes meanwhile: one that is woken may fill the queue
+    /// and wait again.
     fn wake_writers(&self) {
-        while let Some(waiting) = self.writers.pop() {
+        let waiting = self.writers.len();
+        for waiting in std::iter::from_fn(|| self.writers.pop()).take(waiting) {
             waiting.wake();
         }
+    }
+
+    /// Returns true if the program dropped every sender.
+    fn is_sender_dropped(&self) -> bool {
+        self.senders.load(Ordering::Acquire) == 0
     }
 }
 
@@ -170,7 +176,6 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
         writers: SegQueue::new(),
         senders: AtomicUsize::new(0),
         device_dropped: AtomicBool::new(false),
-        sender_dropped: AtomicBool::new(false),
         receiver_dropped: AtomicBool::new(false),
         dropped: AtomicU64::new(0),
     });
@@ -196,7 +201,8 @@ pub struct ChannelDevice {
 
 impl Drop for ChannelDevice {
     fn drop(&mut self) {
-        self.shared.device_dropped.store(true, Ordering::Release);
+        // Ordered with the list of writers: one that is not in it yet finds this.
+        self.shared.device_dropped.store(true, Ordering::SeqCst);
         self.shared.reader.wake();
         self.shared.wake_writers();
     }
@@ -227,7 +233,7 @@ impl Device for ChannelDevice {
         let before = out.len();
         let (mut taken, mut bytes) = (0, 0);
         // Loaded before the queue is read: packets sent before the sender was dropped are delivered.
-        let sender_dropped = self.shared.sender_dropped.load(Ordering::Acquire);
+        let sender_dropped = self.shared.is_sender_dropped();
         let mut receive = |merged: Merged| {
             out.push(RxPacket {
                 data: merged.data,
@@ -285,7 +291,7 @@ impl Device for ChannelDevice {
                 counters.drop_packet(DropReason::TransmitFailed);
             } else if packet.offload.segment.is_some() {
                 match cut::cut(&packet) {
-                    Ok(run) => push(Run::new(run.bytes, run.packet_len)),
+                    Ok(run) => push(run),
                     Err(_) => counters.drop_packet(DropReason::TransmitFailed),
                 }
             } else if linear::write(&packet, &mut self.scratch).is_err() {
@@ -302,7 +308,7 @@ impl Device for ChannelDevice {
             counters.add(Counter::BytesOut, bytes);
             self.shared.reader.wake();
         }
-        if dropped && self.shared.sender_dropped.load(Ordering::Acquire) {
+        if dropped && self.shared.is_sender_dropped() {
             return Err(device_gone());
         }
         Ok(())

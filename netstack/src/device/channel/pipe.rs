@@ -252,8 +252,8 @@ impl PacketSender {
     }
 
     /// Sends packets from the front of `packets`, at least one unless it is empty, and takes them out; returns how
-    /// many. Waits while the queue is full. The stack is woken once for all of them. Cancel-safe: a cancelled call has sent
-    /// nothing.
+    /// many. Waits while the queue is full. The stack is woken once for all of them. Cancel-safe: a cancelled call has
+    /// sent nothing.
     ///
     /// # Errors
     /// The stack dropped its end, or the first packet is larger than the channel's MTU: it is taken out.
@@ -274,10 +274,13 @@ impl PacketSender {
     pub fn try_send_many(&mut self, packets: &mut Vec<Bytes>) -> Result<usize, SendError> {
         let mut sent = 0;
         let mut failed = None;
-        for packet in packets.iter() {
-            match self.push(packet.clone()) {
+        for packet in packets.iter_mut() {
+            match self.push(std::mem::take(packet)) {
                 Ok(()) => sent += 1,
-                Err(SendError::Full(_)) => break,
+                Err(SendError::Full(back)) => {
+                    *packet = back;
+                    break;
+                }
                 Err(error) => {
                     failed = (sent == 0).then_some(error);
                     break;
@@ -321,7 +324,7 @@ impl PacketSender {
     /// The stack dropped its end.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         for register in [true, false] {
-            if self.shared.device_dropped.load(Ordering::Acquire) {
+            if self.shared.device_dropped.load(Ordering::SeqCst) {
                 return Poll::Ready(Err(SendError::Closed));
             }
             if !self.shared.to_stack.is_full() {
@@ -342,7 +345,6 @@ impl PacketSender {
 impl Drop for PacketSender {
     fn drop(&mut self) {
         if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.shared.sender_dropped.store(true, Ordering::Release);
             self.shared.unpark();
         }
     }

@@ -12,7 +12,7 @@ pub struct Run {
 
 impl Run {
     /// Makes a run of the packets in `bytes`.
-    pub(super) fn new(bytes: Bytes, packet_len: usize) -> Self {
+    pub(in crate::device) fn new(bytes: Bytes, packet_len: usize) -> Self {
         Self { bytes, packet_len }
     }
 

@@ -354,3 +354,58 @@ fn a_flow_keeps_its_queue_in_both_directions_and_fragments_keep_theirs() {
     assert_eq!(first, later);
     assert_eq!(sender.queue_of(b"no packet"), 0);
 }
+
+/// A sender that fills the queue and waits again whenever it is woken, before the device goes on.
+struct Eager {
+    /// The sender, while it is not in use.
+    sender: SegQueue<PacketSender>,
+    woken: AtomicUsize,
+}
+
+impl std::task::Wake for Eager {
+    fn wake(self: Arc<Self>) {
+        self.woken.fetch_add(1, Ordering::Relaxed);
+        assert!(self.woken.load(Ordering::Relaxed) < 100, "woken for ever");
+        let waker = Arc::clone(&self).into();
+        let Some(mut sender) = self.sender.pop() else {
+            return;
+        };
+        while sender.try_send("more").is_ok() {}
+        assert!(
+            sender
+                .poll_ready(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        self.sender.push(sender);
+    }
+}
+
+#[test]
+fn a_sender_that_waits_again_at_once_is_woken_once_for_each_batch() {
+    let (mut device, pipe, buffers, counters) = small(2);
+    let (_receiver, sender) = pipe.into_split();
+    let eager = Arc::new(Eager {
+        sender: SegQueue::new(),
+        woken: AtomicUsize::new(0),
+    });
+    eager.sender.push(sender);
+    std::task::Wake::wake(Arc::clone(&eager));
+    for batch in 1..=3 {
+        let taken = device
+            .recv_batch(&mut Vec::new(), 8, &buffers, Instant::ZERO, &counters)
+            .expect("open");
+        assert_eq!((taken, eager.woken.load(Ordering::Relaxed)), (2, 1 + batch));
+    }
+    drop(eager.sender.pop());
+}
+
+#[test]
+fn packets_for_which_there_is_no_room_stay_in_their_list() {
+    let (_device, pipe, _, _) = small(2);
+    let (_receiver, mut sender) = pipe.into_split();
+    let mut packets: Vec<Bytes> = ["1", "2", "3", "4"].map(Bytes::from).to_vec();
+    assert_eq!(sender.try_send_many(&mut packets), Ok(2));
+    assert_eq!(packets, ["3", "4"]);
+    assert_eq!(sender.try_send_many(&mut packets), Ok(0));
+    assert_eq!(packets, ["3", "4"]);
+}
