@@ -36,9 +36,9 @@ pub struct WorkerState {
     /// When it looks for handshakes and TIME-WAITs that are due.
     pub(crate) alarms: Alarms,
     /// SYN-ACKs to send again; empty between looks, kept for its allocation.
-    pub(crate) resend: Vec<Resend>,
-    /// What it saw last in a full table of connections.
-    pub(crate) crowd: Crowd,
+    pub(crate) resend: Vec<Resend<Arc<Connection>>>,
+    /// Its last sample of a full table of connections.
+    pub(crate) crowd: Option<Crowd>,
     /// What its connections found out about their paths.
     pub(in crate::stack) metrics: MetricsCache,
     /// Its connections that hold memory.
@@ -69,7 +69,7 @@ impl WorkerState {
             rng,
             alarms: Alarms::default(),
             resend: Vec::new(),
-            crowd: Crowd::default(),
+            crowd: None,
             holders: Holders::default(),
             identification: host
                 .ip

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use super::deferred::ASKED;
 use super::listener::{Listener, SynPlace};
-use super::options::Options;
 use crate::base::{Instant, Rng};
 use crate::demux::flow_queue::EntryId;
 use crate::demux::{FlowKey, FlowQueue, FlowSet, HasFlow, HashedFlow};
@@ -49,11 +48,11 @@ pub(crate) type Ended<C> = (FlowKey, HalfOpenEntry<C>);
 
 /// A SYN-ACK to send again.
 #[derive(Debug)]
-pub(crate) struct Resend {
+pub(crate) struct Resend<C: 'static> {
     pub(crate) flow: FlowKey,
     pub(crate) half: HalfOpen,
-    /// Those of its listener.
-    pub(crate) options: Options,
+    /// The listener, whose options it has.
+    pub(crate) listener: Arc<Listener<C>>,
 }
 
 /// One shard of the table.
@@ -196,7 +195,7 @@ impl<C: Clone + HasFlow> Shard<C> {
         &mut self,
         now: Instant,
         limit: usize,
-        resend: &mut Vec<Resend>,
+        resend: &mut Vec<Resend<C>>,
         failed: &mut Vec<Ended<C>>,
     ) -> Expired {
         let mut expired = Expired::default();
@@ -222,13 +221,13 @@ impl<C: Clone + HasFlow> Shard<C> {
     }
 
     /// Sends the SYN-ACK of an entry again; false if it was sent often enough.
-    fn retransmit(&mut self, id: EntryId, now: Instant, resend: &mut Vec<Resend>) -> bool {
+    fn retransmit(&mut self, id: EntryId, now: Instant, resend: &mut Vec<Resend<C>>) -> bool {
         let Some((flow, entry)) = self.half_open.get_mut(id) else {
             return false;
         };
         let HalfOpenEntry { half, place } = entry;
-        let options = &place.listener().options;
-        let cfg = &options.config;
+        let listener = place.listener();
+        let cfg = &listener.options.config;
         if !half.on_timeout(place.retries(cfg.syn_retries)) {
             return false;
         }
@@ -237,7 +236,7 @@ impl<C: Clone + HasFlow> Shard<C> {
         resend.push(Resend {
             flow: *flow,
             half: *half,
-            options: options.clone(),
+            listener: Arc::clone(listener),
         });
         self.half_open.relist(id, list, deadline);
         true
@@ -266,6 +265,7 @@ impl<C: Clone + HasFlow> Shard<C> {
 #[cfg(test)]
 mod tests {
     use super::super::listener::SynPlaces;
+    use super::super::options::Options;
     use super::*;
 
     #[derive(Clone)]

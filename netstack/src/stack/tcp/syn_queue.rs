@@ -20,7 +20,7 @@ use super::displace;
 use super::open::{open_parameters, path_mss};
 use super::outbound::send_with;
 use super::outcome::finish;
-use super::shard::HalfOpenEntry;
+use super::shard::{Ended, HalfOpenEntry};
 use super::table::InsertError;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::{Instant, TcpConfig};
@@ -126,42 +126,61 @@ pub(super) fn on_segment(
     let connections = &turn.host.tcp.connections;
     let judged = connections.with_half_open(&mut turn.key.ctx(), &flow, |queue, id| {
         if queue.list_of(id) == Some(ASKED) {
-            return Some(None);
+            return Some(Judged::Undecided);
         }
-        let (_, entry) = queue.get_mut(id)?;
-        let listener = Arc::clone(entry.place.listener());
-        let step = entry
-            .half
-            .on_segment(&listener.options.config, &segment, now);
-        let half = entry.half;
-        // The entry is dropped when nothing is locked.
-        let removed = (step == Step::Reset).then(|| queue.remove(id));
-        Some(Some((step, half, listener, removed)))
+        let (_, HalfOpenEntry { half, place }) = queue.get_mut(id)?;
+        let listener = place.listener();
+        let cfg = &listener.options.config;
+        Some(match half.on_segment(cfg, &segment, now) {
+            Step::Reset => Judged::Reset(queue.remove(id)),
+            Step::Stay(drop, answer) => {
+                let answers = !matches!(answer, Answer::None);
+                let answer = answers.then(|| (answer, *half, Arc::clone(listener)));
+                Judged::Stay(drop, answer)
+            }
+            Step::Complete => Judged::Complete(*half, Arc::clone(listener)),
+        })
     });
-    let Some(judged) = judged.flatten() else {
-        return Err(Elsewhere(segment));
-    };
-    let Some((step, half, listener, removed)) = judged else {
-        decide::on_segment(turn, &flow, &segment);
-        return Ok(());
-    };
-    if let Some((flow, entry)) = removed.flatten() {
-        decide::fail(turn, &flow, &entry);
-    }
-    match step {
-        Step::Reset => turn.count(Counter::TcpResetsIn, 1),
-        Step::Stay(drop, answer) => {
+    match judged.flatten() {
+        None => return Err(Elsewhere(segment)),
+        Some(Judged::Undecided) => decide::on_segment(turn, &flow, &segment),
+        Some(Judged::Reset(removed)) => {
+            if let Some((flow, entry)) = removed {
+                decide::fail(turn, &flow, &entry);
+            }
+            turn.count(Counter::TcpResetsIn, 1);
+        }
+        Some(Judged::Stay(drop, answer)) => {
             if let Some(reason) = drop {
                 turn.drop_packet(reason);
             }
-            let options = &listener.options;
-            if let Some(reply) = reply(&options.config, &half, answer, &segment, now) {
-                send_with(turn, &flow, reply, options);
+            if let Some((answer, half, listener)) = answer {
+                let options = &listener.options;
+                if let Some(reply) = reply(&options.config, &half, answer, &segment, now) {
+                    send_with(turn, &flow, reply, options);
+                }
             }
         }
-        Step::Complete => return complete(turn, &listener, flow, &half, segment, Origin::Queue),
+        Some(Judged::Complete(half, listener)) => {
+            return complete(turn, &listener, flow, &half, segment, Origin::Queue);
+        }
     }
     Ok(())
+}
+
+/// The effect of a segment on a half-open connection.
+enum Judged {
+    /// The program has not decided about the SYN yet.
+    Undecided,
+    /// The connection is gone. Its entry is dropped when nothing is locked.
+    Reset(Option<Ended<Arc<Connection>>>),
+    /// It stays half open. The segment is discarded for a reason, or answered, or both.
+    Stay(
+        Option<DropReason>,
+        Option<(Answer, HalfOpen, Arc<Listener>)>,
+    ),
+    /// The handshake is done.
+    Complete(HalfOpen, Arc<Listener>),
 }
 
 fn reply(

@@ -387,7 +387,7 @@ impl ConnectionTable {
         index: usize,
         now: Instant,
         limit: usize,
-        resend: &mut Vec<Resend>,
+        resend: &mut Vec<Resend<Arc<Connection>>>,
         failed: &mut Vec<Ended<Arc<Connection>>>,
     ) -> (Expired, Option<Instant>)
     where

@@ -59,8 +59,9 @@ pub fn on_alarms(turn: &mut Turn<'_>, shards: usize) -> bool {
         turn.count(Counter::TcpTimeouts, resent);
         turn.count(Counter::TcpHandshakesExpired, expired.handshakes as u64);
         for again in resend.drain(..) {
-            let syn_ack = again.half.syn_ack(&again.options.config, now);
-            send_with(turn, &again.flow, syn_ack, &again.options);
+            let options = &again.listener.options;
+            let syn_ack = again.half.syn_ack(&options.config, now);
+            send_with(turn, &again.flow, syn_ack, options);
         }
         turn.worker.resend = resend;
     }
