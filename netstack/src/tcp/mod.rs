@@ -72,6 +72,7 @@
 //! | ICMP errors, path MTU | `icmp_error` |
 //! | what is remembered of a path for the next connection | `metrics` |
 
+mod block;
 mod cc;
 mod context;
 mod ecn;
@@ -111,6 +112,7 @@ mod tests;
 
 pub use crate::base::congestion;
 pub use crate::base::congestion::Algorithm;
+pub(crate) use block::BLOCK_BYTES;
 pub use cc::UnknownAlgorithm;
 pub use context::Context;
 pub use ecn::EcnMode;
@@ -127,11 +129,11 @@ pub use seq::SeqNum;
 pub use socket::{Open, Tcp};
 pub use time_wait::{TimeWait, TimeWaitStep};
 
+use block::Block;
 use handshake::{SynReceived, SynSent};
 use rest::Resting;
-use tcb::Tcb;
 
-/// The stage of a connection: a state of the handshake by value, then `Tcb`.
+/// The stage of a connection: a state of the handshake by value, then its control block.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -140,7 +142,7 @@ use tcb::Tcb;
 enum Stage {
     SynSent(SynSent),
     SynReceived(SynReceived),
-    Open(Box<Tcb>),
+    Open(Box<Block>),
     /// Open, and nothing happens.
     Resting(Resting),
     /// Ended before it was open.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use packet::buf::Account;
 
+use super::block::Block;
 use super::cc::RestingController;
 use super::ecn::RestingEcn;
 use super::outcome::Unreachable;
@@ -248,7 +249,7 @@ impl Tcp {
         }
         self.checked(|tcp| {
             if let Stage::Open(tcb) = tcp.take_stage() {
-                tcp.stage = Stage::Resting(Resting::of(*tcb));
+                tcp.stage = Stage::Resting(Resting::of(tcb.into_tcb()));
             }
         });
     }
@@ -263,7 +264,7 @@ impl Tcp {
         if self.is_resting()
             && let Stage::Resting(resting) = self.take_stage()
         {
-            self.stage = Stage::Open(Box::new(resting.wake()));
+            self.stage = Stage::Open(Block::boxed(resting.wake()));
         }
     }
 }

@@ -8,6 +8,7 @@ use packet::buf::FLOOR_BYTES;
 use packet::{Buffers, Payload};
 
 use super::Stage;
+use super::block::Block;
 use super::context::Context;
 use super::event::Event;
 use super::handshake::{self, HalfOpen, SynReceived, SynSent};
@@ -81,7 +82,7 @@ impl Tcp {
         let settings = Settings::new(cfg);
         let done = half.establish(path_mss, cfg, settings, &seg, cx);
         let (tcb, outcome) = handshake::complete(done, &mut seg, cx, buffers);
-        let stage = Stage::Open(Box::new(tcb));
+        let stage = Stage::Open(Block::boxed(tcb));
         (Self { stage }, outcome)
     }
 

@@ -21,7 +21,7 @@ use super::options::Options;
 use super::{accept, listener};
 use crate::base::Instant;
 use crate::demux::{FlowKey, HasFlow};
-use crate::tcp::{Readiness, Tcp};
+use crate::tcp::{BLOCK_BYTES, Readiness, Tcp};
 
 /// A listening port.
 pub(crate) type Listener = listener::Listener<Arc<Connection>>;
@@ -69,6 +69,15 @@ const TIMER_BYTES: usize = 32;
 const _: () = assert!(
     size_of::<Connection>() + ALLOCATION_BYTES + TABLE_BYTES + TIMER_BYTES <= IDLE_BYTES,
     "what only a busy connection needs belongs into its control block, which it gives back"
+);
+
+/// Returns how much memory the C library's allocator takes for so many bytes.
+const fn allocated(bytes: usize) -> usize {
+    (bytes + 8).next_multiple_of(16)
+}
+const _: () = assert!(
+    2 * allocated(16 + size_of::<Connection>()) == allocated(BLOCK_BYTES),
+    "two records must fit into the place of a control block: see `tcp::block`"
 );
 
 /// The state behind a connection's lock.

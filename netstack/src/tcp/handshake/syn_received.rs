@@ -11,6 +11,7 @@ use packet::tcp::TcpFlags;
 use super::half_open::{Answer, HalfOpen, Step};
 use super::{Established, Opening, fail};
 use crate::base::{Instant, TcpConfig};
+use crate::tcp::block::Block;
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
 use crate::tcp::outcome::{Readiness, SegmentOutcome, State, TcpError, Unreachable};
@@ -108,7 +109,7 @@ impl SynReceived {
                     tcb.close(cx);
                 }
                 outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE;
-                (Stage::Open(Box::new(tcb)), outcome)
+                (Stage::Open(Block::boxed(tcb)), outcome)
             }
             Step::Reset => {
                 let error = if self.active {

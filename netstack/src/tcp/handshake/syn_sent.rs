@@ -7,6 +7,7 @@ use packet::tcp::TcpFlags;
 
 use super::{Opening, SynReceived, fail, syn_options, syn_window, ts_at};
 use crate::base::{DropReason, Instant, TcpConfig};
+use crate::tcp::block::Block;
 use crate::tcp::context::Context;
 use crate::tcp::ecn::negotiate;
 use crate::tcp::event::Event;
@@ -70,7 +71,7 @@ impl SynSent {
             tcb.ack.set_due();
             let mut outcome = tcb.on_syn_payload(seg, cx, buffers);
             outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE;
-            return (Stage::Open(Box::new(tcb)), outcome);
+            return (Stage::Open(Block::boxed(tcb)), outcome);
         }
         // A simultaneous open: our SYN goes out again, as a SYN-ACK.
         let received = SynReceived::simultaneous(self.opening, seg, cx);
