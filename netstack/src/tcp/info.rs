@@ -4,8 +4,11 @@ use core::time::Duration;
 
 use super::ecn::EcnMode;
 use super::handshake::{SynReceived, SynSent};
-use super::outcome::{Losses, TcpInfo};
+use super::outcome::{Losses, RecoveryStage, TcpInfo};
+use super::send::inflight::Mode;
+use super::tcb::Flags;
 use super::{Stage, Tcp};
+use crate::base::Instant;
 
 /// Reports.
 impl Tcp {
@@ -40,6 +43,16 @@ impl Tcp {
     pub fn info(&self) -> TcpInfo {
         let mut info = TcpInfo {
             state: self.state(),
+            recovery: RecoveryStage::None,
+            min_rtt: Duration::ZERO,
+            pacing_rate: None,
+            delivery_rate: None,
+            lost: 0,
+            reordering: false,
+            unsent: 0,
+            unread: 0,
+            last_heard: Instant::ZERO,
+            last_sent: Instant::ZERO,
             srtt: Duration::ZERO,
             rttvar: Duration::ZERO,
             rto: Duration::ZERO,
@@ -85,6 +98,22 @@ impl Tcp {
                 info.timeouts = info.retransmits;
             }
             Stage::Open(tcb) => {
+                info.recovery = match tcb.flight.mode() {
+                    Mode::Open => RecoveryStage::None,
+                    Mode::Recovery => RecoveryStage::Fast,
+                    Mode::Loss => RecoveryStage::Timeout,
+                };
+                info.min_rtt = tcb.rtt.least().unwrap_or_default();
+                info.pacing_rate = tcb.cc.pacing_rate(tcb.rtt.srtt_nanos());
+                info.delivery_rate = tcb.flight.delivery_rate();
+                info.lost = tcb.flight.lost();
+                info.reordering = !tcb.flight.reordering().counts();
+                info.unsent = if tcb.fin_sent() { 0 } else { tcb.unsent() };
+                info.unread = tcb.ring.len() as u32;
+                info.last_heard = tcb.last_heard;
+                if tcb.flags.contains(Flags::SENT) {
+                    info.last_sent = tcb.last_sent;
+                }
                 info.srtt = tcb.rtt.srtt().unwrap_or_default();
                 info.rttvar = tcb.rtt.rttvar();
                 info.rto = tcb.rto();

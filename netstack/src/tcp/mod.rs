@@ -121,7 +121,8 @@ pub use handshake::{Answer, COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, St
 pub use isn::IsnGenerator;
 pub use metrics::{MetricsCache, PathMetrics};
 pub use outcome::{
-    IcmpError, Losses, Readiness, SegmentOutcome, State, TcpError, TcpInfo, Unreachable,
+    IcmpError, Losses, Readiness, RecoveryStage, SegmentOutcome, State, TcpError, TcpInfo,
+    Unreachable,
 };
 pub use reuse::Reuse;
 pub use segment::{Ports, Segment, SegmentOut, reset_for};

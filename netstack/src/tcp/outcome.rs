@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::ecn::EcnMode;
 use super::segment::SegmentOut;
-use crate::base::DropReason;
+use crate::base::{DropReason, Instant};
 
 bitflags::bitflags! {
     /// Changes that concern the application or the owner of the connection.
@@ -145,11 +145,44 @@ pub struct Losses {
     pub timeouts: u32,
 }
 
-/// Counters and state of one connection, for people and tools.
+/// The stage of loss recovery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum RecoveryStage {
+    /// No loss is known.
+    #[default]
+    None,
+    /// Fast recovery: lost bytes are sent again.
+    Fast,
+    /// A retransmission timeout occurred, and not everything sent before it is acknowledged.
+    Timeout,
+}
+
+/// Counters and state of one connection, for people and tools. Those of the end stay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct TcpInfo {
     /// State.
     pub state: State,
+    /// Stage of loss recovery.
+    pub recovery: RecoveryStage,
+    /// Least round-trip time of the last minutes; zero: not measured yet.
+    pub min_rtt: Duration,
+    /// Pace at which segments are sent, in bytes per second; `None`: as fast as the window allows.
+    pub pacing_rate: Option<u64>,
+    /// Rate at which the last bytes arrived at the peer, in bytes per second; `None`: not measured yet.
+    pub delivery_rate: Option<u64>,
+    /// Bytes found to be lost and not sent again yet.
+    pub lost: u32,
+    /// The path has reordered segments.
+    pub reordering: bool,
+    /// Bytes that the application wrote and that were not sent yet.
+    pub unsent: u32,
+    /// Bytes received in order that the application has not read.
+    pub unread: u32,
+    /// When a segment was last received.
+    pub last_heard: Instant,
+    /// When data was last sent; `Instant::ZERO`: never.
+    pub last_sent: Instant,
     /// Smoothed round-trip time; zero: not measured yet.
     pub srtt: Duration,
     /// Its mean deviation.

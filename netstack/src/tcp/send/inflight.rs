@@ -266,6 +266,11 @@ impl Inflight {
         self.rate.delivered()
     }
 
+    /// Returns the delivery rate of the last sample, in bytes per second.
+    pub(crate) fn delivery_rate(&self) -> Option<u64> {
+        self.rate.last()
+    }
+
     /// Takes the runs of bytes that were found to be lost since the last call.
     pub(crate) fn take_lost_runs(&mut self) -> Vec<Lost> {
         self.busy

@@ -25,6 +25,8 @@ pub(crate) struct Rate {
     first_sent_at: Instant,
     /// The samples are limited by the application until this much is delivered.
     app_limited_until: Option<u32>,
+    /// The last sample: bytes, and the microseconds that they took.
+    sampled: (u32, u32),
 }
 
 impl Default for Rate {
@@ -35,6 +37,7 @@ impl Default for Rate {
             delivered_at: Instant::ZERO,
             first_sent_at: Instant::ZERO,
             app_limited_until: None,
+            sampled: (0, 0),
         }
     }
 }
@@ -48,6 +51,12 @@ impl Rate {
     /// Returns how many bytes were delivered in all, modulo 2^32.
     pub(crate) fn delivered(&self) -> u32 {
         self.delivered
+    }
+
+    /// Returns the rate of the last sample, in bytes per second.
+    pub(crate) fn last(&self) -> Option<u64> {
+        let (bytes, micros) = self.sampled;
+        (u64::from(bytes) * 1_000_000).checked_div(micros.into())
     }
 
     /// Returns true if the samples are limited by the application now.
@@ -120,8 +129,10 @@ impl Rate {
         let since_send = micros(newest.sent_at, now);
         let acknowledging = newest.since_delivery_micros.saturating_add(since_send);
         let interval = newest.send_elapsed_micros.max(acknowledging);
+        let bytes = self.delivered.wrapping_sub(newest.delivered);
+        self.sampled = (bytes, interval);
         Some(RateSample {
-            bytes: self.delivered.wrapping_sub(newest.delivered),
+            bytes,
             interval: Duration::from_micros(u64::from(interval)),
             app_limited: newest.app_limited,
             prior_delivered: newest.delivered,
