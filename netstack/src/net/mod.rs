@@ -41,6 +41,7 @@ pub use crate::ip::prefix::{Prefix, PrefixError};
 pub use crate::stack::addresses::AddressChangeError;
 pub use crate::stack::ending::EndReason;
 pub use crate::stack::events::{ConnectionEvent, HasSubscriber, Subscriber};
+pub use crate::stack::sockets::{QueueInfo, SocketInfo, SocketKind};
 pub use crate::stack::tcp::deferred::Reason as Unreachable;
 pub use crate::stack::tcp::filter::SynInfo;
 pub use crate::udp::Datagram;

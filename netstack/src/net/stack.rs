@@ -18,6 +18,7 @@ use crate::stack::foreign::locked;
 use crate::stack::levels;
 use crate::stack::mailbox::Message;
 use crate::stack::shutdown;
+use crate::stack::sockets::{self, SocketInfo};
 use crate::stack::tcp::control;
 use crate::tcp::TcpInfo;
 
@@ -211,6 +212,19 @@ impl Stack {
     /// numbers.
     pub fn tcp_info(&self) -> Vec<(SocketAddr, SocketAddr, TcpInfo)> {
         control::info(&self.host)
+    }
+
+    /// Returns every socket of the stack: listeners, connections, sockets for datagrams.
+    ///
+    /// ```no_run
+    /// # fn example(stack: &netstack::Stack) {
+    /// for socket in stack.sockets() {
+    ///     println!("{socket}");
+    /// }
+    /// # }
+    /// ```
+    pub fn sockets(&self) -> Vec<SocketInfo> {
+        sockets::list(&self.host)
     }
 
     /// Takes the threads that are to be joined.

@@ -30,6 +30,7 @@
 //! | `contain` | panics of the program's code: caught and counted |
 //! | `waiters` | the tasks that wait for a socket |
 //! | `sleepers`, `sleep` | the tasks that sleep |
+//! | [`sockets`] | the list of all sockets |
 //! | `foreign` | values of the program: dropped, cloned and called with nothing locked |
 //!
 //! No file imports one that imports it: a test reads the sources and fails on a circle.
@@ -56,6 +57,7 @@ mod ports;
 pub(crate) mod shutdown;
 pub(crate) mod sleep;
 mod sleepers;
+pub mod sockets;
 pub mod task;
 pub mod tcp;
 pub mod turn;

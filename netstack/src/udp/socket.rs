@@ -99,6 +99,8 @@ pub struct Socket {
     displaced: u32,
     /// State of the draw of a sample.
     draw: u64,
+    /// Datagrams queued, and datagrams dropped, since the socket was made.
+    totals: (u64, u64),
 }
 
 impl Socket {
@@ -117,7 +119,13 @@ impl Socket {
             life: Life::Open,
             displaced: 0,
             draw: u64::from(local.port()),
+            totals: (0, 0),
         }
+    }
+
+    /// Returns how many datagrams were queued, and how many dropped, since the socket was made.
+    pub fn totals(&self) -> (u64, u64) {
+        self.totals
     }
 
     /// Returns the local address and port; the address may be unspecified.
@@ -156,6 +164,18 @@ impl Socket {
     /// [`DropReason::UdpNoSocket`] if the socket is connected to another peer,
     /// [`DropReason::UdpQueueFull`] if the queue has no room.
     pub fn deliver(
+        &mut self,
+        from: SocketAddr,
+        to: SocketAddr,
+        payload: Payload,
+        buffers: &Buffers,
+    ) -> Result<(), DropReason> {
+        let delivered = self.try_deliver(from, to, payload, buffers);
+        self.totals.1 += u64::from(delivered.is_err());
+        delivered
+    }
+
+    fn try_deliver(
         &mut self,
         from: SocketAddr,
         to: SocketAddr,
@@ -209,7 +229,7 @@ impl Socket {
             let shared = shared.filter(|_| self.accepts_from(from));
             let result = match shared.zip(memory.hold(datagram.clone()).ok()) {
                 Some((cost, held)) => self.enqueue(from, to, held, cost),
-                None => self.deliver(from, to, datagram, buffers),
+                None => self.try_deliver(from, to, datagram, buffers),
             };
             match result {
                 Ok(()) => outcome.delivered += 1,
@@ -221,6 +241,7 @@ impl Socket {
                 }
             }
         }
+        self.totals.1 += u64::from(outcome.dropped);
         outcome
     }
 
@@ -252,6 +273,7 @@ impl Socket {
         if let Some(displaced) = newest.and_then(|at| self.queue.remove(at)) {
             self.queued_bytes = self.queued_bytes.saturating_sub(displaced.cost);
             self.displaced += 1;
+            self.totals.1 += 1;
         }
     }
 
@@ -285,6 +307,7 @@ impl Socket {
         if !self.has_room(cost) {
             return Err(DropReason::UdpQueueFull);
         }
+        self.totals.0 += 1;
         self.queued_bytes += cost;
         self.queue.push_back(Queued {
             from,

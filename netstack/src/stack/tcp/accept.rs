@@ -57,7 +57,6 @@ impl Backlog {
     }
 
     /// Returns how many places are taken.
-    #[cfg(any(test, feature = "invariants"))]
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Acquire)
     }

@@ -125,7 +125,6 @@ impl<C> Listener<C> {
     }
 
     /// Returns how many places of the backlog are taken.
-    #[cfg(any(test, feature = "invariants"))]
     pub(crate) fn places_taken(&self) -> usize {
         self.backlog.taken()
     }

@@ -1,0 +1,186 @@
+//! The list of a stack's sockets, for people and tools.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::foreign::locked;
+use super::host::Host;
+use super::tcp::connection::{Connection, Listener};
+use super::udp::socket::BoundSocket;
+use super::udp::table::SocketTable;
+use crate::tcp::{State, TcpInfo};
+
+/// One socket of a stack, as it was when the list was made. Prints itself as one line.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SocketInfo {
+    /// The kind of the socket, and what is known of it.
+    pub kind: SocketKind,
+    /// The local address; of a socket for many addresses, the unspecified one.
+    pub local: SocketAddr,
+    /// The peer, if there is one.
+    pub remote: Option<SocketAddr>,
+    /// The worker that owns the connection.
+    pub worker: Option<usize>,
+}
+
+/// The kind of a socket.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SocketKind {
+    /// A listener.
+    TcpListener {
+        /// Connections that wait to be accepted.
+        waiting: usize,
+        /// Handshakes that are half open.
+        half_open: usize,
+    },
+    /// A connection.
+    Tcp(Box<TcpInfo>),
+    /// A UDP socket.
+    Udp(QueueInfo),
+    /// A socket for ICMP echo messages.
+    Echo(QueueInfo),
+}
+
+/// The receive queue of a socket for datagrams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct QueueInfo {
+    /// Datagrams that wait for the application.
+    pub queued: usize,
+    /// The memory that they hold, in bytes.
+    pub queued_bytes: usize,
+    /// Datagrams received since the socket was made.
+    pub received: u64,
+    /// Datagrams for this socket that were dropped since it was made.
+    pub dropped: u64,
+}
+
+impl fmt::Display for SocketInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, state, received, sent) = match &self.kind {
+            SocketKind::TcpListener { waiting, half_open } => {
+                ("tcp", "LISTEN", *waiting, *half_open)
+            }
+            SocketKind::Tcp(info) => (
+                "tcp",
+                name_of(info.state),
+                info.unread as usize,
+                (info.in_flight + info.unsent) as usize,
+            ),
+            SocketKind::Udp(queue) => ("udp", "", queue.queued_bytes, 0),
+            SocketKind::Echo(queue) => ("icmp", "", queue.queued_bytes, 0),
+        };
+        write!(
+            f,
+            "{name:<5}{state:<12}{received:>8}{sent:>9}  {:<32}",
+            self.local
+        )?;
+        match self.remote {
+            Some(remote) => write!(f, " {remote:<32}")?,
+            None => write!(f, " {:<32}", "*")?,
+        }
+        if let SocketKind::Tcp(info) = &self.kind {
+            write!(
+                f,
+                " rtt:{:?} cwnd:{} retrans:{} in:{} out:{}",
+                info.srtt, info.cwnd, info.retransmits, info.bytes_in, info.bytes_out
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the name of a state, as RFC 9293 writes it.
+fn name_of(state: State) -> &'static str {
+    match state {
+        State::SynSent => "SYN-SENT",
+        State::SynReceived => "SYN-RECEIVED",
+        State::Established => "ESTABLISHED",
+        State::FinWait1 => "FIN-WAIT-1",
+        State::FinWait2 => "FIN-WAIT-2",
+        State::CloseWait => "CLOSE-WAIT",
+        State::Closing => "CLOSING",
+        State::LastAck => "LAST-ACK",
+        State::TimeWait => "TIME-WAIT",
+        State::Closed => "CLOSED",
+    }
+}
+
+/// Returns every socket: listeners, connections, then sockets for datagrams. Each is locked for a moment, one after
+/// the other.
+pub(crate) fn list(host: &Host) -> Vec<SocketInfo> {
+    let listeners = locked(|key| host.tcp.listeners.snapshot(&mut key.ctx()));
+    let connections = locked(|key| host.tcp.connections.snapshot(&mut key.ctx()));
+    let mut sockets: Vec<SocketInfo> = listeners.iter().map(|one| of_listener(one)).collect();
+    sockets.extend(connections.iter().map(|one| of_connection(one)));
+    for table in [&host.udp, &host.echo.asking, &host.echo.answering] {
+        let is_udp = std::ptr::eq(table, &host.udp);
+        let kind = if is_udp {
+            SocketKind::Udp
+        } else {
+            SocketKind::Echo
+        };
+        sockets.extend(bound(table).iter().map(|one| of_bound(one, kind)));
+    }
+    sockets
+}
+
+fn of_listener(listener: &Listener) -> SocketInfo {
+    SocketInfo {
+        kind: SocketKind::TcpListener {
+            waiting: listener.places_taken(),
+            half_open: listener.half_open(),
+        },
+        local: listener.local,
+        remote: None,
+        worker: None,
+    }
+}
+
+fn of_connection(connection: &Connection) -> SocketInfo {
+    let info = connection.with_state(|state| state.tcp.info());
+    SocketInfo {
+        kind: SocketKind::Tcp(Box::new(info)),
+        local: connection.flow.local(),
+        remote: Some(connection.flow.remote()),
+        worker: Some(usize::from(connection.owner)),
+    }
+}
+
+/// Returns the sockets of a table, each once: a connected one has two entries.
+fn bound(table: &SocketTable) -> Vec<Arc<BoundSocket>> {
+    let groups = locked(|key| table.snapshot(&mut key.ctx()));
+    let mut sockets: Vec<Arc<BoundSocket>> = groups
+        .iter()
+        .flat_map(|group| group.sockets().cloned())
+        .filter(|socket| !socket.is_closed())
+        .collect();
+    sockets.sort_by_key(Arc::as_ptr);
+    sockets.dedup_by(|a, b| Arc::ptr_eq(a, b));
+    sockets.sort_by_key(|socket| socket.local());
+    sockets
+}
+
+fn of_bound(socket: &BoundSocket, kind: fn(QueueInfo) -> SocketKind) -> SocketInfo {
+    let (local, remote, queue) = locked(|key| {
+        socket.state.with(&mut key.ctx(), |state, _| {
+            let socket = &state.socket;
+            let (received, dropped) = socket.totals();
+            let queue = QueueInfo {
+                queued: socket.queued(),
+                queued_bytes: socket.queued_bytes(),
+                received,
+                dropped,
+            };
+            (socket.local(), socket.remote(), queue)
+        })
+    });
+    SocketInfo {
+        kind: kind(queue),
+        local,
+        remote,
+        worker: None,
+    }
+}
