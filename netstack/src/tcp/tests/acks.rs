@@ -123,3 +123,41 @@ fn echoes_are_samples_however_long_ago_the_last_recovery_was() {
     assert_ne!(rig.tcp.info().srtt, before);
     assert_eq!(ours(201) - ours(1), 200);
 }
+
+// Delayed acknowledgments (RFC 9293 section 3.8.6.3)
+
+#[test]
+fn one_segment_waits_for_the_timer_two_do_not() {
+    let mut rig = Rig::established(plain());
+    rig.recv(1, 1, ACK, b"one");
+    let sent = rig.pass(1_000);
+    assert_eq!(sent.len(), 1);
+    assert_eq!((sent[0].at_millis, sent[0].flags), (40, ACK));
+    rig.recv(4, 1, ACK, b"two");
+    assert!(rig.out().is_empty());
+    rig.recv(7, 1, ACK, b"three");
+    assert_eq!(rig.one(), (1, 12, ACK));
+    assert_eq!(rig.pass(1_000).len(), 0);
+}
+
+#[test]
+fn a_super_segment_is_acknowledged_at_once() {
+    let mut rig = Rig::established(plain());
+    let mut seg = rig.segment(1, 1, ACK, &[5; 20_000]);
+    seg.gso_size = 1_000;
+    let outcome = rig.give(seg);
+    assert!(outcome.readiness.contains(Readiness::READABLE));
+    assert!(rig.tcp.wants_transmit());
+    assert_eq!(rig.one(), (1, 20_001, ACK));
+}
+
+#[test]
+fn a_reply_carries_the_acknowledgment() {
+    let mut rig = Rig::established(plain());
+    rig.recv(1, 1, ACK, b"ping");
+    rig.send(4);
+    let out = rig.out();
+    assert_eq!(out.len(), 1);
+    assert_eq!(out[0].ack, theirs(5));
+    assert!(rig.pass(199).is_empty(), "nothing more is owed");
+}

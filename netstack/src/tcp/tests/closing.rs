@@ -1,10 +1,110 @@
-//! Closing with something unread: the bytes that were queued are sent first, then the reset.
-
-use packet::tcp::TcpFlags;
+//! Closing (RFC 9293 section 3.10.4) and aborting. With something unread, the bytes that were queued are sent first, then
+//! the reset.
 
 use super::rig::{ACK, FIN, RST, Rig, ours, plain, theirs};
 use crate::base::DropReason;
-use crate::tcp::State;
+use crate::tcp::{Readiness, State, TcpError};
+use packet::tcp::TcpFlags;
+
+#[test]
+fn passive_close_ends_closed() {
+    let mut rig = Rig::established(plain());
+    rig.recv(1, 1, ACK | FIN, b"");
+    rig.send(5);
+    rig.tcp.close(rig.now);
+    let out = rig.out();
+    assert_eq!(out.len(), 1, "payload, FIN and ACK in one");
+    assert!(out[0].flags.contains(FIN | ACK | TcpFlags::PSH));
+    assert_eq!(rig.tcp.state(), State::LastAck);
+    rig.recv(2, 6, ACK, b"");
+    assert_eq!(
+        rig.tcp.state(),
+        State::LastAck,
+        "the FIN is not acknowledged"
+    );
+    let outcome = rig.recv(2, 7, ACK, b"");
+    assert!(outcome.readiness.contains(Readiness::CLOSED));
+    assert!(rig.tcp.is_gone() && rig.tcp.error().is_none());
+}
+
+#[test]
+fn active_close_goes_through_time_wait() {
+    let mut rig = Rig::established(plain());
+    rig.tcp.close(rig.now);
+    assert_eq!(rig.one(), (1, 1, FIN | ACK));
+    assert_eq!(rig.tcp.state(), State::FinWait1);
+    rig.recv(1, 2, ACK, b"");
+    assert_eq!(rig.tcp.state(), State::FinWait2);
+    rig.recv(1, 2, ACK, b"still here");
+    let outcome = rig.recv(11, 2, ACK | FIN, b"");
+    assert!(
+        outcome
+            .readiness
+            .contains(Readiness::PEER_CLOSED | Readiness::CLOSED)
+    );
+    assert_eq!(rig.tcp.state(), State::TimeWait);
+    assert_eq!(rig.one(), (2, 12, ACK));
+    assert_eq!(rig.read_all(), b"still here", "readable in TIME-WAIT, too");
+    // A retransmitted FIN is acknowledged again, and 2 MSL begin anew.
+    rig.pass(50_000);
+    rig.recv(11, 2, ACK | FIN, b"");
+    assert_eq!(rig.one(), (2, 12, ACK));
+    rig.pass(50_000);
+    assert_eq!(rig.tcp.state(), State::TimeWait);
+    rig.pass(10_001);
+    assert!(rig.tcp.is_gone());
+}
+
+#[test]
+fn fin_and_ack_of_ours_together_skip_fin_wait_2() {
+    let mut rig = Rig::established(plain());
+    rig.tcp.close(rig.now);
+    rig.out();
+    rig.recv(1, 2, ACK | FIN, b"");
+    assert_eq!(rig.tcp.state(), State::TimeWait);
+}
+
+#[test]
+fn simultaneous_close() {
+    let mut rig = Rig::established(plain());
+    rig.tcp.close(rig.now);
+    rig.out();
+    rig.recv(1, 1, ACK | FIN, b"");
+    assert_eq!(rig.tcp.state(), State::Closing);
+    assert_eq!(rig.one(), (2, 2, ACK));
+    rig.recv(2, 2, ACK, b"");
+    assert_eq!(rig.tcp.state(), State::TimeWait);
+}
+
+#[test]
+fn half_close_lets_the_other_half_live() {
+    let mut rig = Rig::established(plain());
+    rig.recv(1, 1, ACK | FIN, b"");
+    assert_eq!(rig.tcp.state(), State::CloseWait);
+    rig.out();
+    rig.send(3_000);
+    let total: usize = rig.payloads().iter().map(|p| p.len).sum();
+    assert_eq!(total, 3_000);
+    // After its FIN the peer sends no payload.
+    let outcome = rig.recv(2, 1, ACK, b"impossible");
+    assert_eq!(outcome.drop, Some(DropReason::TcpNotAcceptable));
+    assert_eq!(rig.tcp.recv_len(), 0);
+}
+
+// 3.10.5: ABORT
+
+#[test]
+fn abort_sends_one_reset() {
+    let mut rig = Rig::established(plain());
+    rig.send(100);
+    rig.out();
+    rig.tcp.abort(rig.now);
+    assert_eq!(rig.tcp.state(), State::Closed);
+    assert_eq!(rig.one(), (101, 1, RST | ACK));
+    assert!(rig.tcp.is_gone());
+    assert_eq!(rig.tcp.error(), Some(TcpError::Aborted));
+    assert_eq!(rig.buffers.small().in_use(), 0);
+}
 
 /// Returns a connection on which the peer sent six bytes that were not read.
 fn with_unread() -> Rig {

@@ -2,14 +2,18 @@
 //!
 //! | A test of | is in |
 //! |---|---|
-//! | the order and the outcome of the checks when a segment arrives (RFC 9293 section 3.10.7) | `arrives` |
-//! | flow control, small segments, ACKs, timers, ICMP, memory | `flow` |
+//! | segments that arrive before a connection is open (RFC 9293 section 3.10.7) | `opening` |
+//! | the order and the outcome of the checks when a segment arrives (RFC 9293 section 3.10.7.4) | `arrives` |
+//! | flow control: small segments, silly and closed windows | `flow` |
+//! | the retransmission timer | `timeouts` |
+//! | ICMP errors | `icmp` |
+//! | the memory of queues | `memory` |
 //! | loss recovery, segment by segment, and the congestion window | `recovery` |
 //! | losses found by time, tail loss probes, needless recoveries | `rack` |
-//! | closing with something unread, or with bytes that were not sent yet | `closing` |
+//! | closing and aborting, with something unread, or with bytes that were not sent yet | `closing` |
 //! | when acknowledgments leave, and what they report | `acks` |
-//! | keepalive and user timeout of a socket | `lifetime` |
-//! | timestamps of the peer | `timestamps` |
+//! | keepalive, user timeout, FIN-WAIT-2 | `lifetime` |
+//! | timestamps of the peer, TIME-WAIT and its reuse | `timestamps` |
 //! | many segments in one turn | `batch` |
 //! | congestion marks, in both languages | `ecn` |
 //! | the edges of windows, signs of life | `edges` |
@@ -40,15 +44,19 @@ mod events;
 mod flow;
 mod fuzz;
 mod goodput;
+mod icmp;
 mod invariants;
 mod lies;
 mod lifetime;
 mod link;
+mod memory;
+mod opening;
 mod pacing;
 mod pump;
 mod rack;
 mod recovery;
 mod rest;
 mod rig;
+mod timeouts;
 mod timestamps;
 mod transfer;

@@ -1,9 +1,12 @@
-//! TS.Recent, the newest timestamp of the peer (RFC 7323 sections 4.3 and 5).
+//! TS.Recent, the newest timestamp of the peer (RFC 7323 sections 4.3 and 5), and what it decides about old segments and about
+//! SYNs in TIME-WAIT (RFC 6191).
 
 use core::time::Duration;
 
-use super::rig::{ACK, Rig, plain};
+use super::rig::{ACK, FIN, RST, Rig, ours, plain, syn, syn_options, theirs};
 use crate::base::{DropReason, TcpConfig};
+use crate::tcp::segment::SegmentParts;
+use crate::tcp::{State, TcpError};
 
 fn stamped() -> TcpConfig {
     TcpConfig {
@@ -42,4 +45,95 @@ fn a_stale_recent_timestamp_moves_with_an_acceptable_segment_only() {
     assert!(echoed.is_empty(), "delayed: {echoed:?}");
     rig.ts = Some(500_u32.wrapping_sub(1 << 20) + 1);
     assert_eq!(rig.recv(8, 1, ACK, b"more").drop, None);
+}
+
+// RFC 7323 section 5: PAWS
+
+#[test]
+fn an_old_timestamp_is_answered_and_dropped() {
+    let mut rig = Rig::established(stamped());
+    rig.ts = Some(600);
+    rig.recv(1, 1, ACK, b"new");
+    rig.out();
+    rig.ts = Some(599);
+    let outcome = rig.recv(4, 1, ACK, b"old");
+    assert_eq!(outcome.drop, Some(DropReason::TcpPaws));
+    let out = rig.out();
+    assert_eq!(out[0].options.timestamps.map(|ts| ts.ecr), Some(600));
+    // A reset needs no timestamp.
+    rig.ts = None;
+    let outcome = rig.recv(4, 1, ACK, b"none");
+    assert_eq!(outcome.drop, Some(DropReason::TcpPaws));
+    rig.recv(4, 1, RST, b"");
+    assert_eq!(rig.tcp.error(), Some(TcpError::Reset));
+}
+
+#[test]
+fn after_24_days_a_timestamp_says_nothing() {
+    let mut rig = Rig::established(stamped());
+    rig.now = rig.now + Duration::from_secs(25 * 24 * 3_600);
+    rig.ts = Some(499);
+    let outcome = rig.recv(1, 1, ACK, b"hello again");
+    assert_eq!(outcome.drop, None);
+    assert_eq!(rig.read_all(), b"hello again");
+}
+
+#[test]
+fn the_timestamp_echoed_is_that_of_the_segment_acknowledged() {
+    let mut rig = Rig::established(stamped());
+    rig.ts = Some(600);
+    rig.recv(4, 1, ACK, b"ahead");
+    let out = rig.out();
+    assert_eq!(out[0].options.timestamps.map(|ts| ts.ecr), Some(500));
+    rig.ts = Some(601);
+    rig.recv(1, 1, ACK, b"abc");
+    let out = rig.out();
+    assert_eq!(out[0].options.timestamps.map(|ts| ts.ecr), Some(601));
+}
+
+// RFC 6191: a SYN in TIME-WAIT
+
+#[test]
+fn time_wait_may_be_reused_by_a_newer_incarnation() {
+    let mut rig = Rig::established(stamped());
+    let fresh = |seq: u32, ts: Option<u32>| SegmentParts {
+        seq: theirs(seq),
+        options: syn_options(ts),
+        ..syn()
+    };
+    assert!(
+        rig.tcp
+            .time_wait_reuse(&fresh(1_000, Some(9_000)).into())
+            .is_none()
+    );
+    rig.tcp.close(rig.now);
+    rig.out();
+    rig.recv(1, 2, ACK | FIN, b"");
+    rig.out();
+    assert_eq!(rig.tcp.state(), State::TimeWait);
+    let reuse = rig
+        .tcp
+        .time_wait_reuse(&fresh(0, Some(501)).into())
+        .expect("newer");
+    assert!(reuse.isn_after.after(ours(2)));
+    assert!(
+        rig.tcp
+            .time_wait_reuse(&fresh(9, Some(500)).into())
+            .is_some()
+    );
+    assert!(
+        rig.tcp
+            .time_wait_reuse(&fresh(1, Some(500)).into())
+            .is_none()
+    );
+    assert!(
+        rig.tcp
+            .time_wait_reuse(&fresh(9, Some(499)).into())
+            .is_none()
+    );
+    assert!(rig.tcp.time_wait_reuse(&fresh(3, None).into()).is_some());
+    assert!(rig.tcp.time_wait_reuse(&fresh(1, None).into()).is_none());
+    let mut ack = fresh(9, Some(900));
+    ack.flags |= ACK;
+    assert!(rig.tcp.time_wait_reuse(&ack.into()).is_none());
 }
