@@ -66,6 +66,8 @@
 //! | delayed ACKs | `output::delayed_ack` |
 //! | the rate limit of challenge ACKs | `reply_limit` |
 //! | retransmission, persist and keepalive timers, the end of TIME-WAIT | `timeout` |
+//! | reading and writing | `stream` |
+//! | closing, aborting, failing | `ending` |
 //! | TIME-WAIT, and its reuse by a new connection | `time_wait`, `reuse` |
 //! | an idle connection gives its memory back | `rest` |
 //! | what a connection gives up when memory is short | `memory` |
@@ -76,6 +78,7 @@ mod block;
 mod cc;
 mod context;
 mod ecn;
+mod ending;
 mod event;
 mod handshake;
 mod icmp_error;
@@ -101,6 +104,7 @@ mod seq;
 mod settings;
 mod socket;
 mod sockopt;
+mod stream;
 mod tcb;
 mod time_wait;
 mod timeout;
