@@ -229,8 +229,10 @@ fn exhaust(world: &World, socket: &UdpSocket) {
 
 #[test]
 fn a_loop_of_writable_and_try_write_does_not_spin_without_memory() {
-    let mut config = Config::default();
-    config.memory_bytes = Some(8 << 20);
+    let config = Config {
+        memory_bytes: Some(8 << 20),
+        ..Config::default()
+    };
     let mut world = World::new(config);
     let (client, mut server) = connection(&mut world);
     let hog = world.udp(1);
