@@ -7,7 +7,8 @@ use std::time::Duration;
 use tests::program;
 use tests::soak::{Options, soak};
 
-const DEFAULT_SEED: u64 = 1;
+/// A run with each amount of memory and both kinds of end: one epoch that is killed, and at least one that is not.
+const DEFAULT_SEED: u64 = 25;
 
 #[test]
 fn ordinary_traffic_survives_every_attack_at_once() {

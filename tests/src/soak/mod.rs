@@ -52,6 +52,10 @@ const CLIENTS: u64 = 3;
 /// Time after which an attack must have sent something.
 const ATTACK_START: Duration = Duration::from_secs(5);
 
+/// Time in which the ordinary clients may finish beside the attacks when the epoch is over. On a busy machine a stream can
+/// take minutes beside them: then the attacks end first.
+const FINISH: Duration = Duration::from_secs(10);
+
 /// Time in which everything must be gone when the attackers are.
 const REST: Duration = Duration::from_secs(60);
 
@@ -112,6 +116,7 @@ pub fn soak(options: &Options) -> Report {
             let epoch = Epoch::new(number, &mut rng, end);
             epoch.run(options, &mut rng, &mut report);
         }
+        report.faults.extend(report.ordinary.unanswered());
         report
     });
     report.seed = options.seed;
@@ -233,6 +238,12 @@ impl Epoch {
             let peak = self.watch(daemon, faults);
             let attacked = now() - start;
             stop_ordinary.store(true, Ordering::Relaxed);
+            let late = now() + FINISH;
+            while clients.iter().any(|client| !client.is_finished()) && now() < late {
+                thread::sleep(Duration::from_millis(20));
+            }
+            let is_late = clients.iter().any(|client| !client.is_finished());
+            stop_hostile.store(is_late, Ordering::Relaxed);
             let mut tally = ordinary::Tally::default();
             for client in clients {
                 match client.join() {

@@ -21,9 +21,19 @@ pub(super) struct Tally {
     pub(super) exchanges: u64,
     /// Bytes that were compared.
     bytes: u64,
-    /// Datagrams and pings without an answer: a queue before the stack was full.
+    /// Datagrams, and pings.
+    packets: [Answers; 2],
+}
+
+/// Counts of packets with and without an answer: a queue before the stack was full.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answers {
+    answered: u64,
     lost: u64,
 }
+
+/// So many packets in a row do not get lost by chance.
+const MOST_LOST: u64 = 10;
 
 impl Tally {
     /// Adds an exchange of so many bytes.
@@ -31,13 +41,28 @@ impl Tally {
         self.exchanges += 1;
         self.bytes += bytes;
     }
+
+    fn lost(&self) -> u64 {
+        self.packets.iter().map(|answers| answers.lost).sum()
+    }
+
+    /// Returns a fault for each kind of packet of which many were sent and none was answered.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = String> {
+        let kinds = [Kind::Datagram, Kind::Ping].into_iter().zip(self.packets);
+        kinds
+            .filter(|(_, answers)| answers.answered == 0 && answers.lost >= MOST_LOST)
+            .map(|(kind, answers)| format!("none of {} {kind:?}s was answered", answers.lost))
+    }
 }
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.exchanges += other.exchanges;
         self.bytes += other.bytes;
-        self.lost += other.lost;
+        for (own, other) in self.packets.iter_mut().zip(other.packets) {
+            own.answered += other.answered;
+            own.lost += other.lost;
+        }
     }
 }
 
@@ -48,7 +73,7 @@ impl fmt::Display for Tally {
             "{} ordinary exchanges with {:.1} MB compared, {} datagrams or pings lost",
             self.exchanges,
             self.bytes as f64 / 1e6,
-            self.lost
+            self.lost()
         )
     }
 }
@@ -60,33 +85,21 @@ const MOST_FAULTS: usize = 5;
 pub(super) fn run(seed: u64, stop: &AtomicBool) -> (Tally, Vec<String>) {
     let mut rng = Rng::from_u64(seed);
     let (mut tally, mut faults) = (Tally::default(), Vec::new());
-    // How many of each kind were answered, and how many were not.
-    let mut packets = [(0u64, 0u64); 2];
     while !stop.load(Ordering::Relaxed) && faults.len() < MOST_FAULTS {
         let address = BOTH[rng.below(2) as usize];
         match act(address, &mut rng) {
             Ok(Done::Stream(bytes)) => tally.add(bytes),
             Ok(Done::Packet(kind, answer)) => {
-                let (answered, lost) = &mut packets[kind as usize];
+                let answers = &mut tally.packets[kind as usize];
                 match answer {
                     Some(bytes) => {
-                        *answered += 1;
+                        answers.answered += 1;
                         tally.add(bytes);
                     }
-                    None => {
-                        *lost += 1;
-                        tally.lost += 1;
-                    }
+                    None => answers.lost += 1,
                 }
             }
             Err(fault) => faults.push(format!("ordinary client of {address}: {fault}")),
-        }
-    }
-    for (kind, (answered, lost)) in [Kind::Datagram, Kind::Ping].iter().zip(packets) {
-        if answered == 0 && lost > 0 {
-            faults.push(format!(
-                "ordinary client: none of {lost} {kind:?}s was answered"
-            ));
         }
     }
     (tally, faults)
