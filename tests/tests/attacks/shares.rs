@@ -318,7 +318,6 @@ fn flows_of_one_sender_leave_room_for_other_senders(family: Family) {
         let is_ready = flow.readable().now_or_never().is_some();
         is_ready && flow.try_send(b"?").is_err()
     });
-    // Those that wait for datagrams that nobody read are ready, too, but may send.
     assert_eq!(again.count(), 20, "each says so every time");
     let counters = lab.handle().counters();
     assert_eq!(counters.dropped(DropReason::UdpDisplaced), 20, "{counters}");
