@@ -12,7 +12,8 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use netstack::base::{Config, DropReason};
 use netstack::net::{
-    EchoListener, EchoRequest, Interest, Stack, TcpListener, TcpStream, UdpListener, UdpSocket,
+    EchoListener, EchoRequest, Interest, Stack, TcpListener, TcpSocket, TcpStream, UdpListener,
+    UdpSocket,
 };
 use packet::Payload;
 use tools::virtual_stack::VirtualStack;
@@ -266,4 +267,50 @@ fn a_loop_of_writable_and_try_write_does_not_spin_without_memory() {
     world.settle();
     assert_eq!(server.try_read(&mut [0; 16]).expect("it came"), 7);
     assert!(server.recv_payload().now_or_never().is_none());
+}
+
+/// Calls each option of TCP with values that it takes, and with values that it refuses.
+macro_rules! options_of {
+    ($socket:expr) => {{
+        let (socket, second) = (&$socket, Duration::from_secs(1));
+        let taken = [
+            socket.set_keepalive(Some(second)),
+            socket.set_keepalive(None),
+            socket.set_keepalive_interval(second),
+            socket.set_keepalive_count(255),
+            socket.set_user_timeout(Some(second)),
+            socket.set_user_timeout(None),
+            socket.set_max_segment(88),
+            socket.set_linger(None),
+            socket.set_tos(255),
+            socket.set_ttl(255),
+        ];
+        for (at, taken) in taken.into_iter().enumerate() {
+            assert!(taken.is_ok(), "value {at}: {taken:?}");
+        }
+        let refused = [
+            socket.set_keepalive(Some(Duration::ZERO)),
+            socket.set_keepalive_interval(Duration::ZERO),
+            socket.set_keepalive_count(0),
+            socket.set_keepalive_count(256),
+            socket.set_user_timeout(Some(Duration::ZERO)),
+            socket.set_max_segment(87),
+            socket.set_linger(Some(second)),
+            socket.set_tos(256),
+            socket.set_ttl(0),
+        ];
+        for (at, refused) in refused.into_iter().enumerate() {
+            let error = refused.expect_err("refused");
+            let kind = error.kind();
+            assert_eq!(kind, std::io::ErrorKind::InvalidInput, "{at}: {error}");
+        }
+    }};
+}
+
+#[test]
+fn an_option_has_one_name_and_one_check_before_and_after_connecting() {
+    let mut world = World::new(Config::default());
+    options_of!(TcpSocket::new_v4(world.stack()));
+    let (client, _server) = connection(&mut world);
+    options_of!(client);
 }

@@ -46,6 +46,37 @@ pub(super) fn checked_probes(count: u32) -> io::Result<u8> {
     })
 }
 
+/// Least segment that a connection may be held to, in bytes.
+const MIN_SEGMENT_BYTES: u16 = 88;
+
+/// Checks the size of a segment.
+///
+/// # Errors
+/// `InvalidInput` if it is less than 88.
+pub(super) fn checked_segment(bytes: u16) -> io::Result<u16> {
+    if bytes < MIN_SEGMENT_BYTES {
+        return Err(invalid(format!(
+            "set_max_segment: {bytes} bytes are too few; give at least {MIN_SEGMENT_BYTES}"
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Checks a time to linger; returns true if closing is a reset.
+///
+/// # Errors
+/// `InvalidInput` for a time that is not zero.
+pub(super) fn checked_linger(linger: Option<Duration>) -> io::Result<bool> {
+    match linger {
+        None => Ok(false),
+        Some(Duration::ZERO) => Ok(true),
+        Some(_) => Err(invalid(
+            "set_linger: give None or zero; to wait for the peer, shut the stream down and read to its end"
+                .to_owned(),
+        )),
+    }
+}
+
 /// Checks a type of service; ECN's two bits are TCP's own.
 ///
 /// # Errors
@@ -126,8 +157,11 @@ impl TcpStream {
     /// ```
     ///
     /// # Errors
-    /// Never fails; it returns a `Result` as tokio does.
+    /// `InvalidInput` unless it is between 1 ms and 30 days.
     pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
+        if let Some(idle) = idle {
+            checked_time("set_keepalive", idle)?;
+        }
         let now = self.handle().host.clock.now();
         self.handle()
             .with_state(|state| state.tcp.set_keepalive(idle, now));
@@ -135,31 +169,37 @@ impl TcpStream {
         Ok(())
     }
 
-    /// Sets the time between keepalive probes, and how many may remain unanswered before the connection is aborted
-    /// (RFC 9293 section 3.8.4).
+    /// Sets the time from one keepalive probe to the next (RFC 9293 section 3.8.4).
     ///
     /// # Errors
-    /// `InvalidInput` if `interval` or `probes` is zero.
-    pub fn set_keepalive_probes(&self, interval: Duration, probes: u8) -> io::Result<()> {
-        if interval.is_zero() || probes == 0 {
-            return Err(invalid(
-                "set_keepalive_probes: the interval and the number of probes must not be zero"
-                    .to_owned(),
-            ));
-        }
-        self.handle().with_state(|state| {
-            state.tcp.set_keepalive_interval(interval);
-            state.tcp.set_keepalive_probes(probes);
-        });
+    /// `InvalidInput` unless it is between 1 ms and 30 days.
+    pub fn set_keepalive_interval(&self, interval: Duration) -> io::Result<()> {
+        let interval = checked_time("set_keepalive_interval", interval)?;
+        self.handle()
+            .with_state(|state| state.tcp.set_keepalive_interval(interval));
         Ok(())
     }
 
-    /// Limits the segments that are sent to `mss` bytes, TCP options included; a smaller limit stays.
+    /// Sets the number of unanswered keepalive probes that end the connection.
     ///
     /// # Errors
-    /// Never fails; it returns a `Result` as other options do.
-    pub fn set_max_mss(&self, mss: u16) -> io::Result<()> {
-        self.handle().with_state(|state| state.tcp.set_max_mss(mss));
+    /// `InvalidInput` unless it is from 1 to 255.
+    pub fn set_keepalive_count(&self, count: u32) -> io::Result<()> {
+        let probes = checked_probes(count)?;
+        self.handle()
+            .with_state(|state| state.tcp.set_keepalive_probes(probes));
+        Ok(())
+    }
+
+    /// Limits the segments that are sent to `bytes` without IP and TCP headers, TCP options included; a smaller limit
+    /// stays.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is less than 88.
+    pub fn set_max_segment(&self, bytes: u16) -> io::Result<()> {
+        let bytes = checked_segment(bytes)?;
+        self.handle()
+            .with_state(|state| state.tcp.set_max_mss(bytes));
         Ok(())
     }
 
@@ -175,8 +215,11 @@ impl TcpStream {
     /// ```
     ///
     /// # Errors
-    /// Never fails; it returns a `Result` as the other options do.
+    /// `InvalidInput` unless it is between 1 ms and 30 days.
     pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        if let Some(timeout) = timeout {
+            checked_time("set_user_timeout", timeout)?;
+        }
         self.handle()
             .with_state(|state| state.tcp.set_user_timeout(timeout));
         self.handle().drive();
@@ -197,12 +240,8 @@ impl TcpStream {
     /// # Errors
     /// `InvalidInput` for other durations: a stack never blocks in drop.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        let connection = &self.handle().connection;
-        match linger {
-            None => connection.set_reset_on_close(false),
-            Some(Duration::ZERO) => connection.set_reset_on_close(true),
-            Some(_) => return Err(no_linger()),
-        }
+        let resets = checked_linger(linger)?;
+        self.handle().connection.set_reset_on_close(resets);
         Ok(())
     }
 
@@ -222,12 +261,4 @@ impl TcpStream {
         let resets = self.handle().connection.reset_on_close();
         Ok(resets.then_some(Duration::ZERO))
     }
-}
-
-/// Returns the error for a time to linger that is not zero.
-pub(super) fn no_linger() -> io::Error {
-    invalid(
-        "set_linger: only None and zero can be had; shut the stream down and wait instead"
-            .to_owned(),
-    )
 }

@@ -11,7 +11,9 @@ use super::handle::checked_ttl;
 use super::stack::Stack;
 use super::syn_listener::SynListener;
 use super::tcp_listener::TcpListener;
-use super::tcp_options::{checked_probes, checked_time, checked_tos, invalid, no_linger};
+use super::tcp_options::{
+    checked_linger, checked_probes, checked_segment, checked_time, checked_tos, invalid,
+};
 use super::tcp_stream::TcpStream;
 use crate::base::TcpConfig;
 use crate::base::time::Duration;
@@ -42,7 +44,7 @@ pub struct TcpSocket {
     draft: Mutex<levels::SocketOptions, Draft>,
 }
 
-/// What is set so far.
+/// The options that were set so far.
 #[derive(Clone)]
 struct Draft {
     local: SocketAddr,
@@ -58,9 +60,6 @@ impl fmt::Debug for TcpSocket {
 
 /// Least size of a buffer, and the largest, in bytes.
 const BUFFER_BYTES: std::ops::RangeInclusive<u32> = 2_048..=1 << 30;
-
-/// Least segment that a socket may be held to, in bytes.
-const MIN_SEGMENT_BYTES: u16 = 88;
 
 impl TcpSocket {
     /// Creates a socket of IPv4.
@@ -93,8 +92,8 @@ impl TcpSocket {
         self.with(|draft| draft.options.configure(change));
     }
 
-    /// Chooses the address and port that it listens on or connects from. With port 0 the stack chooses the port when the
-    /// socket listens or connects, and only then it is known if the address is free.
+    /// Sets the address and port that the socket listens on or connects from. With port 0 the stack chooses the port
+    /// when the socket listens or connects. Only then it is known whether the address is free.
     ///
     /// # Errors
     /// `AddrNotAvailable` if the address is not the stack's; `InvalidInput` if it is of the other family, or the
@@ -167,9 +166,9 @@ impl TcpSocket {
         Ok(draft)
     }
 
-    /// Calls `filter` for each SYN to the listener that this becomes, before anything is kept of it. One for which
-    /// it returns false is discarded without an answer, and counted. The filter runs on the worker that received the SYN and
-    /// must not block.
+    /// Calls `filter` for each SYN to the listener that this socket becomes, before the stack stores anything about it.
+    /// A SYN for which it returns false is discarded without an answer, and counted. The filter runs on the worker that
+    /// received the SYN and must not block.
     ///
     /// ```no_run
     /// # fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
@@ -252,11 +251,7 @@ impl TcpSocket {
     /// # Errors
     /// `InvalidInput` if it is less than 88.
     pub fn set_max_segment(&self, bytes: u16) -> io::Result<()> {
-        if bytes < MIN_SEGMENT_BYTES {
-            return Err(invalid(format!(
-                "set_max_segment: {bytes} bytes are too few; give at least {MIN_SEGMENT_BYTES}"
-            )));
-        }
+        let bytes = checked_segment(bytes)?;
         self.with(|draft| draft.options.max_segment = bytes);
         Ok(())
     }
@@ -342,16 +337,25 @@ impl TcpSocket {
         Ok(())
     }
 
+    /// Aborts a connection whose peer does not acknowledge within `timeout`, as [`TcpStream::set_user_timeout`]; `None`:
+    /// never for that reason.
+    ///
+    /// # Errors
+    /// `InvalidInput` unless it is between 1 ms and 30 days.
+    pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        if let Some(timeout) = timeout {
+            checked_time("set_user_timeout", timeout)?;
+        }
+        self.configure(|config| config.user_timeout = timeout);
+        Ok(())
+    }
+
     /// Sets what dropping a stream does, as [`TcpStream::set_linger`].
     ///
     /// # Errors
     /// `InvalidInput` for a time that is not zero.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        let resets = match linger {
-            None => false,
-            Some(Duration::ZERO) => true,
-            Some(_) => return Err(no_linger()),
-        };
+        let resets = checked_linger(linger)?;
         self.with(|draft| draft.options.reset_on_close = resets);
         Ok(())
     }
