@@ -163,7 +163,7 @@ impl Handle {
     }
 }
 
-/// Returns the marks that tell somebody of this interest something.
+/// Returns the marks that concern a program with this interest.
 fn of_interest(interest: Interest) -> Ready {
     let mut ready = Ready::ERROR;
     ready.set(
@@ -225,6 +225,11 @@ impl Input {
         *self.taken.get_mut() = 0;
     }
 
+    /// Gives the chunk's memory back. A call with a shared reference may have taken the last bytes, but cannot do this.
+    fn release(&mut self) {
+        self.put(Payload::default());
+    }
+
     /// Takes what is left of the chunk.
     fn take_chunk(&mut self) -> Payload {
         let mut chunk = std::mem::take(&mut self.chunk);
@@ -237,7 +242,7 @@ impl Input {
         *taken = taken.saturating_add(amount);
         if *taken >= self.chunk.len() {
             // The slab goes back now, not at the next read.
-            self.put(Payload::default());
+            self.release();
         }
     }
 
@@ -246,10 +251,11 @@ impl Input {
         handle: &Handle,
         wait: Wait<'_>,
     ) -> Poll<io::Result<&[u8]>> {
-        if self.buffered().is_empty()
-            && let Some(chunk) = ready!(poll_chunk(handle, wait))?
-        {
-            self.put(chunk);
+        if self.buffered().is_empty() {
+            self.release();
+            if let Some(chunk) = ready!(poll_chunk(handle, wait))? {
+                self.put(chunk);
+            }
         }
         Poll::Ready(Ok(self.buffered()))
     }
@@ -290,6 +296,7 @@ impl Input {
         wait: Wait<'_>,
     ) -> Poll<io::Result<Option<Payload>>> {
         if self.buffered().is_empty() {
+            self.release();
             poll_chunk(handle, wait)
         } else {
             Poll::Ready(Ok(Some(self.take_chunk())))

@@ -56,6 +56,22 @@ macro_rules! debug {
     };
 }
 
+/// The method `ready` of a half.
+macro_rules! ready_method {
+    ($what:literal, $interest:ident, $buffered:expr) => {
+        #[doc = concat!("Waits until a ", $what, " does not wait; see [`TcpStream::ready`].")]
+        ///
+        /// # Errors
+        /// The stack ended.
+        pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+            let buffered: fn(&Self) -> bool = $buffered;
+            self.handle()
+                .ready(interest & Interest::$interest, buffered(self))
+                .await
+        }
+    };
+}
+
 debug!(
     OwnedReadHalf: "OwnedReadHalf" "<-",
     OwnedWriteHalf: "OwnedWriteHalf" "->",
@@ -106,17 +122,7 @@ impl OwnedReadHalf {
         Ok(TcpStream(self.0.take()))
     }
 
-    /// Waits until a read does not wait; see [`TcpStream::ready`].
-    ///
-    /// # Errors
-    /// The stack ended.
-    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        let buffered = !self.input().buffered().is_empty();
-        self.handle()
-            .ready(interest & Interest::READABLE, buffered)
-            .await
-    }
-
+    ready_method!("read", READABLE, |half| !half.input().buffered().is_empty());
     address_methods!();
     reading_methods!();
 }
@@ -134,17 +140,7 @@ impl ReadHalf<'_> {
         (self.handle, self.input)
     }
 
-    /// Waits until a read does not wait; see [`TcpStream::ready`].
-    ///
-    /// # Errors
-    /// The stack ended.
-    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        let buffered = !self.input.buffered().is_empty();
-        self.handle
-            .ready(interest & Interest::READABLE, buffered)
-            .await
-    }
-
+    ready_method!("read", READABLE, |half| !half.input().buffered().is_empty());
     address_methods!();
     reading_methods!();
 }
@@ -159,16 +155,7 @@ impl OwnedWriteHalf {
         self.shutdown_on_drop = false;
     }
 
-    /// Waits until a write does not wait; see [`TcpStream::ready`].
-    ///
-    /// # Errors
-    /// The stack ended.
-    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        self.handle
-            .ready(interest & Interest::WRITABLE, false)
-            .await
-    }
-
+    ready_method!("write", WRITABLE, |_| false);
     address_methods!();
     writing_methods!();
 }
@@ -178,16 +165,7 @@ impl WriteHalf<'_> {
         self.handle
     }
 
-    /// Waits until a write does not wait; see [`TcpStream::ready`].
-    ///
-    /// # Errors
-    /// The stack ended.
-    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        self.handle
-            .ready(interest & Interest::WRITABLE, false)
-            .await
-    }
-
+    ready_method!("write", WRITABLE, |_| false);
     address_methods!();
     writing_methods!();
 }
