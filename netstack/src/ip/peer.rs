@@ -3,7 +3,7 @@
 //! * **Define.** A [`PeerNet`] is an IPv4 address, or an IPv6 /64: whoever has one address of a /64 usually has
 //!   all of them.
 //! * **Enforce.** There is no other way to make one than from an address.
-//! * **Consume.** Tables that are full ask [`crowding`], with a random sample of what they hold.
+//! * **Consume.** A full table passes a random sample of its entries to [`crowding`].
 //!
 //! The table keeps no count per peer: that would cost every connection some memory and every handshake some
 //! time, for tables that are hardly ever full. A sample of a full table shows which peer has most of it: the more it

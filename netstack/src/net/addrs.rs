@@ -1,4 +1,4 @@
-//! What a program may write for the address of a socket.
+//! The forms in which a program gives the address of a socket.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};

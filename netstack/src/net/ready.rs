@@ -1,7 +1,7 @@
-//! What a program waits for on a socket, and what it finds.
+//! Readiness of a socket: the kinds that a program waits for, and those that it finds.
 
 bitflags::bitflags! {
-    /// What a program waits for, as `tokio::io::Interest`.
+    /// The kinds of readiness that a program waits for, as `tokio::io::Interest`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
     pub struct Interest: u8 {
         /// Something to read, the end of the stream, or an error.
@@ -12,7 +12,7 @@ bitflags::bitflags! {
 }
 
 bitflags::bitflags! {
-    /// What a socket is ready for, as `tokio::io::Ready`.
+    /// The readiness of a socket, as `tokio::io::Ready`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
     pub struct Ready: u8 {
         /// A read does not wait.
@@ -21,7 +21,7 @@ bitflags::bitflags! {
         const WRITABLE = 1 << 1;
         /// The peer sends nothing more.
         const READ_CLOSED = 1 << 2;
-        /// Nothing more can be written.
+        /// The program can write no more.
         const WRITE_CLOSED = 1 << 3;
         /// The connection ended in an error, which the next call reports.
         const ERROR = 1 << 4;
@@ -44,7 +44,7 @@ impl Ready {
         self.contains(Self::READ_CLOSED)
     }
 
-    /// Returns true if nothing more can be written.
+    /// Returns true if the program can write no more.
     pub fn is_write_closed(self) -> bool {
         self.contains(Self::WRITE_CLOSED)
     }

@@ -163,8 +163,8 @@ impl Syn {
     /// connection is reset.
     ///
     /// # Errors
-    /// `ConnectionAborted` if there is no connection: the peer gave up or was not heard again, or the program took too long to
-    /// decide; otherwise the stack ended.
+    /// `ConnectionAborted` if there is no connection: the peer gave up or was not heard again, or the program took too
+    /// long to decide; otherwise the stack ended.
     pub async fn accept(mut self) -> io::Result<TcpStream> {
         self.decided = true;
         let giving_up = GiveUp {

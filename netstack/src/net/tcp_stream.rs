@@ -20,9 +20,9 @@ use crate::tcp::TcpInfo;
 
 /// A TCP stream, as `tokio::net::TcpStream` is one.
 ///
-/// Reading copies once, from the received packet into the caller's buffer; through
-/// [`AsyncBufRead`](tokio::io::AsyncBufRead) or [`TcpStream::recv_payload`] not at all. Dropping the stream closes it: written data is still
-/// delivered, unless received data was left unread, which makes it a reset, as with the kernel.
+/// Reading copies once, from the received packet into the caller's buffer. [`AsyncBufRead`](tokio::io::AsyncBufRead)
+/// and [`TcpStream::recv_payload`] do not copy. Dropping the stream closes it: written data is still delivered, unless
+/// received data was left unread. Then the peer gets a reset, as with the kernel.
 ///
 /// ```no_run
 /// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {

@@ -16,7 +16,7 @@ impl UdpSocket {
         Ok(app::take_error(&self.socket))
     }
 
-    /// Allows to send to broadcast addresses (`true`), or not.
+    /// Allows or forbids sending to broadcast addresses.
     ///
     /// # Errors
     /// Never fails; it returns a `Result` as tokio does.

@@ -38,7 +38,8 @@ fn segments(
     let count = data.len().div_ceil(segment.into());
     if count > MAX_SEGMENTS {
         return Err(invalid(format!(
-            "send_segments: {} bytes in segments of {segment} are {count} datagrams; send at most {MAX_SEGMENTS} in one call",
+            "send_segments: {} bytes in segments of {segment} are {count} datagrams; send at most {MAX_SEGMENTS} \
+             in one call",
             data.len()
         )));
     }

@@ -33,13 +33,13 @@ pub struct WorkerState {
     addressing_version: u64,
     pub(crate) rng: Rng,
     pub(crate) identification: Identification,
-    /// When it looks for handshakes and TIME-WAITs that are due.
+    /// The times at which it looks for handshakes and TIME-WAITs that are due.
     pub(crate) alarms: Alarms,
     /// SYN-ACKs to send again; empty between looks, kept for its allocation.
     pub(crate) resend: Vec<Resend<Arc<Connection>>>,
     /// Its last sample of a full table of connections.
     pub(crate) crowd: Option<Crowd>,
-    /// What its connections found out about their paths.
+    /// The properties of paths that its connections measured.
     pub(in crate::stack) metrics: MetricsCache,
     /// Its connections that hold memory.
     pub(in crate::stack) holders: Holders,

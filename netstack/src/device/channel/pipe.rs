@@ -92,7 +92,7 @@ impl PacketPipe {
 #[derive(Debug)]
 pub struct PacketReceiver {
     shared: Arc<Shared>,
-    /// What is left of the run that was taken last.
+    /// The rest of the run that was taken last.
     run: Run,
 }
 

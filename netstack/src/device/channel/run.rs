@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-/// Packets of one length, but the last, which may be shorter, one after the other in one piece of memory. Iterating
-/// takes them out.
+/// Packets that follow each other in one piece of memory. All have one length but the last, which may be shorter.
+/// Iterating takes them out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     bytes: Bytes,
@@ -11,7 +11,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Makes a run of the packets in `bytes`.
+    /// Creates a run of the packets in `bytes`, each of `packet_len` bytes but the last.
     pub(in crate::device) fn new(bytes: Bytes, packet_len: usize) -> Self {
         Self { bytes, packet_len }
     }
@@ -27,8 +27,8 @@ impl Run {
         &self.bytes
     }
 
-    /// Returns the length of each packet but the last, in bytes: the `gso_size` of a carrier that sends the run in
-    /// one call.
+    /// Returns the length of each packet but the last, in bytes. A carrier that sends the run in one call gives it as the
+    /// segment size (UDP GSO).
     pub fn packet_len(&self) -> usize {
         self.packet_len
     }

@@ -50,7 +50,7 @@ impl fmt::Debug for HyperConnector {
 }
 
 impl HyperConnector {
-    /// Connects to hosts that are given as addresses.
+    /// Creates a connector for URIs whose host is an IP address.
     pub fn new(stack: Stack) -> Self {
         Self {
             stack,
@@ -58,7 +58,7 @@ impl HyperConnector {
         }
     }
 
-    /// Looks names up with `resolve`.
+    /// Returns the connector with `resolve`, which looks up the addresses of a host's name.
     #[must_use]
     pub fn with_resolver<F, R>(self, resolve: F) -> Self
     where

@@ -42,8 +42,8 @@ pub(crate) fn abort_where(host: &Host, is_concerned: impl Fn(SocketAddr) -> bool
     }
 }
 
-/// Resets every connection, and forgets those in TIME-WAIT. The tasks that wait for them are appended to `wakers`: their owners may
-/// have ended.
+/// Resets every connection, and forgets those in TIME-WAIT. The tasks that wait for them are appended to `wakers`:
+/// their owners may have ended.
 pub(crate) fn end_all(host: &Host, wakers: &mut Vec<Waker>) {
     for connection in connections(host) {
         enter(host, &connection, |state, cx| {

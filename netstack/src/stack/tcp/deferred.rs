@@ -1,7 +1,7 @@
 //! Deferred handshakes: the program sees a SYN and decides about it before anything is answered.
 //!
-//! * **Define.** A SYN that waits for the program is a half-open entry in the list [`ASKED`] and a short record here. It
-//!   takes a place of its listener's share, as any half-open connection does.
+//! * **Define.** A SYN that waits for the program is a half-open entry in the list [`ASKED`] and a short record here.
+//!   It takes a place of its listener's share, as any half-open connection does.
 //! * **Enforce.** A segment for such an entry changes nothing, except that a reset removes it. Only a decision of the
 //!   program, or its deadline, ends it.
 //! * **Consume.** A SYN that is sent again does not come twice, and undecided SYNs are bounded in number and time.

@@ -245,7 +245,7 @@ fn fail(listener: &Listener, asked: &Asked) {
     wake_all(wakers);
 }
 
-/// Ready with the connection of a SYN that was accepted.
+/// Polls for the connection of a SYN that the program accepted.
 pub(crate) fn poll_deferred(
     host: &Host,
     listener: &Listener,

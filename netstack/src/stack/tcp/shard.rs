@@ -39,7 +39,7 @@ pub(crate) struct HalfOpenEntry<C: 'static> {
 pub(crate) type HalfOpenQueue<C> = FlowQueue<HalfOpenEntry<C>, HALF_OPEN_LISTS>;
 pub(crate) type TimeWaitQueue = FlowQueue<TimeWait, 1>;
 
-// What anybody can cause with a packet, and what is left of a connection, is small.
+// Entries that a peer can cause with one packet, and those that remain of a connection, are small.
 const _: () = assert!(HalfOpenQueue::<std::sync::Arc<()>>::ENTRY_BYTES <= 96);
 const _: () = assert!(TimeWaitQueue::ENTRY_BYTES <= 96);
 

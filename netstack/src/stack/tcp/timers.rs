@@ -28,8 +28,8 @@ pub fn on_timeout(turn: &mut Turn<'_>, connection: &Arc<Connection>) {
     turn.drive_later(connection);
 }
 
-/// Handles half-open connections and TIME-WAITs that are due, in at most `shards` shards of the table.
-/// True if there were any.
+/// Handles half-open connections and TIME-WAITs that are due, in at most `shards` shards of the table. Returns true if
+/// there were any.
 pub fn on_alarms(turn: &mut Turn<'_>, shards: usize) -> bool {
     let (host, now) = (turn.host, turn.now);
     let mut busy = false;

@@ -16,9 +16,11 @@ use crate::base::counters::{Counter, DropReason};
 use crate::ip::peer::PeerNet;
 use crate::udp::Datagram;
 
-/// Makes the socket of the flow that `first` began, with that datagram in its queue. If the flow has a
-/// socket already, that one gets the datagram and the result is `None`. If there are as many flows as there may be,
-/// one of the peer that has most makes room; if none must, the datagram is lost, and the result is `None`, too.
+/// Creates the socket of the flow that `first` began, with that datagram in its queue. In a full table, a flow of the
+/// peer that has most makes room.
+///
+/// Returns `None` if the flow has a socket already, which gets the datagram, or if no flow makes room: then the datagram
+/// is lost, and counted.
 pub(crate) fn flow(host: &Host, first: Datagram) -> io::Result<Option<Arc<BoundSocket>>> {
     host.ending.check_open()?;
     let socket = BoundSocket::single(Protocol::Udp, first.to, &Binding::Flow, &host.config)

@@ -11,7 +11,7 @@ use super::super::socket::{BoundSocket, SocketState};
 use super::error::io_error;
 use crate::udp::Datagram;
 
-/// Ready when a datagram is there, an error, or the end of the stack.
+/// Polls for a datagram, an error, or the end of the stack.
 pub(crate) fn poll_readable(host: &Host, socket: &BoundSocket, wait: Wait<'_>) -> Poll<()> {
     poll_socket(host, socket, wait, |state| {
         state.socket.is_readable().then_some(Ok(()))
@@ -41,7 +41,7 @@ pub(crate) fn poll_recv_many(
     })
 }
 
-/// Copies the start of the oldest datagram of a socket without taking it; returns how much, and its sender.
+/// Copies the start of the oldest datagram of a socket without taking it. Returns the number of bytes, and the sender.
 ///
 /// # Errors
 /// As [`poll_recv`].

@@ -127,12 +127,12 @@ impl Ends {
     }
 }
 
-/// Returns the worker that sends the datagrams of a flow for threads that are no workers.
+/// Returns the worker that sends a flow's datagrams for threads that are not workers.
 fn sender_of(host: &Host, local: SocketAddr, remote: SocketAddr) -> usize {
     usize::from(remote.port() ^ local.port()) % host.workers.count()
 }
 
-/// Ready when a datagram can be sent: to the connected peer, or without one to any.
+/// Polls for room to send a datagram: to the connected peer, or to any if there is none.
 pub(crate) fn poll_writable(
     host: &Host,
     socket: &BoundSocket,
@@ -255,8 +255,8 @@ fn checked_addresses(
     Ok((local, remote))
 }
 
-/// Checks that a socket may send to an address. Takes no lock for one that cannot be a broadcast address, nor for
-/// the one that was checked last.
+/// Checks that a socket may send to an address. Takes no lock if the address cannot be a broadcast address, or is the
+/// one that was checked last.
 fn check_permission(host: &Host, socket: &BoundSocket, to: IpAddr) -> io::Result<()> {
     let from = socket.local().ip();
     if from.is_loopback() && !host.ip.addressing.get().addresses.is_here(to) {
