@@ -72,18 +72,31 @@ pub(crate) fn capture(wire: Wire, v6: bool, client: Script, server: Script) -> P
         })
         .expect("inside the server's namespace");
     let to = listener.local_addr().expect("an address");
+    let stream = near
+        .run(|| TcpStream::connect(to).expect("connect"))
+        .expect("inside the client's namespace");
     thread::scope(|scope| {
+        let ended = SetOnDrop(&done);
         let recorder = scope.spawn(|| record(&socket, wire, &path, &done));
         let serving = scope.spawn(|| server(listener.accept().expect("a client").0));
-        near.run(|| client(TcpStream::connect(to).expect("connect")))
+        near.run(|| client(stream))
             .expect("inside the client's namespace");
         serving.join().expect("the server");
         // The last acknowledgements are still on their way: no socket waits for them.
         thread::sleep(Duration::from_millis(100));
-        done.store(true, Ordering::Release);
+        drop(ended);
         recorder.join().expect("the recorder");
     });
     path
+}
+
+/// Ends the recorder, also when the test fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 fn packet_socket(wire: Wire) -> OwnedFd {
