@@ -138,6 +138,7 @@ async fn sockets(stack: &Stack) -> Result {
     socket.set_keepalive(Option::<Duration>::None)?;
     socket.set_keepalive_interval(Duration::from_secs(1))?;
     socket.set_keepalive_count(3)?;
+    socket.set_user_timeout(Some(Duration::from_secs(60)))?;
     socket.set_ttl(64)?;
     socket.set_tos(0)?;
     socket.bind("10.77.0.2:0".parse()?)?;
