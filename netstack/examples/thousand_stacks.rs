@@ -12,7 +12,7 @@ const CLIENTS: u16 = 1_000;
 /// Most memory of one stack, its packet channel and its driver.
 const MOST_BYTES: usize = 64 << 10;
 
-/// What the gateway has for one client.
+/// The gateway's state for one client.
 struct Client {
     stack: Stack,
     turns: Vec<Turns>,

@@ -1,4 +1,4 @@
-//! What is locked, and the right to lock, cannot be carried over an `.await` of a task
+//! Neither a locked value nor the right to lock can be carried over an `.await` of a task
 //! that may move between threads.
 #![allow(unused)]
 use lockorder::{Key, LockCtx, Mutex, RwLock};
