@@ -129,7 +129,7 @@ pub use outcome::{
     Unreachable,
 };
 pub use reuse::Reuse;
-pub use segment::{Ports, Segment, SegmentOut, reset_for};
+pub use segment::{Ports, Reset, Segment, SegmentOut, reset_for};
 pub use seq::SeqNum;
 pub use socket::{Open, Tcp};
 pub use time_wait::{TimeWait, TimeWaitStep};

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::ecn::EcnMode;
-use super::segment::SegmentOut;
+use super::segment::Reset;
 use crate::base::{DropReason, Instant};
 
 bitflags::bitflags! {
@@ -34,7 +34,7 @@ pub struct SegmentOutcome {
     pub drop: Option<DropReason>,
     /// A reply that does not come from the state of the connection, such as a reset for a bad ACK
     /// during the handshake. It is sent as it is.
-    pub rst: Option<SegmentOut>,
+    pub rst: Option<Reset>,
 }
 
 impl SegmentOutcome {

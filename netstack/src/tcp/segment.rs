@@ -229,25 +229,48 @@ pub struct SegmentOut {
     pub ecn: u8,
 }
 
-/// Builds the reset that answers a segment for which there is no connection (RFC 9293 section
+/// A reset that comes from no connection. It is the few numbers that make it one, since each segment that arrives may
+/// be answered with it and hardly any is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reset {
+    /// Sequence number.
+    pub seq: SeqNum,
+    /// Acknowledgment number.
+    pub ack: SeqNum,
+    /// Control bits.
+    pub flags: TcpFlags,
+}
+
+impl From<Reset> for SegmentOut {
+    fn from(Reset { seq, ack, flags }: Reset) -> Self {
+        Self {
+            seq,
+            ack,
+            flags,
+            ..Self::default()
+        }
+    }
+}
+
+/// Returns the reset that answers a segment for which there is no connection (RFC 9293 section
 /// 3.10.7.1); `None` if the segment is itself a reset.
-pub fn reset_for(seg: &Segment) -> Option<SegmentOut> {
+pub fn reset_for(seg: &Segment) -> Option<Reset> {
     if seg.has(TcpFlags::RST) {
         return None;
     }
-    if seg.has(TcpFlags::ACK) {
-        Some(SegmentOut {
+    Some(if seg.has(TcpFlags::ACK) {
+        Reset {
             seq: seg.ack,
+            ack: SeqNum(0),
             flags: TcpFlags::RST,
-            ..SegmentOut::default()
-        })
+        }
     } else {
-        Some(SegmentOut {
+        Reset {
+            seq: SeqNum(0),
             ack: seg.seq + seg.seq_len(),
             flags: TcpFlags::RST | TcpFlags::ACK,
-            ..SegmentOut::default()
-        })
-    }
+        }
+    })
 }
 
 #[cfg(test)]

@@ -224,7 +224,7 @@ fn to_listener(
 fn reject(turn: &mut Turn<'_>, flow: &FlowKey, segment: &Segment) {
     turn.drop_packet(DropReason::TcpNoListener);
     if let Some(rst) = reset_for(segment) {
-        send_alone(turn, flow, rst);
+        send_alone(turn, flow, rst.into());
     }
 }
 

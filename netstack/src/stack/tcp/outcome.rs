@@ -21,7 +21,7 @@ pub(super) fn finish(
         None => {}
     }
     if let Some(rst) = outcome.rst {
-        send_alone(turn, &connection.flow, rst);
+        send_alone(turn, &connection.flow, rst.into());
     }
     turn.drive_later(connection);
 }

@@ -194,7 +194,7 @@ fn reply(
         Answer::None => None,
         Answer::SynAck => Some(half.syn_ack(cfg, now)),
         Answer::Ack => Some(half.ack(cfg, now)),
-        Answer::Reset => reset_for(segment),
+        Answer::Reset => reset_for(segment).map(SegmentOut::from),
     }
 }
 

@@ -425,7 +425,7 @@ impl Sim {
         let outcome = tcp.on_segment(seg, now, &e.buffers);
         e.readiness |= outcome.readiness;
         if let Some(rst) = outcome.rst {
-            self.transmit(to, rst);
+            self.transmit(to, rst.into());
         }
     }
 

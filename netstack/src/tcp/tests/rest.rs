@@ -146,9 +146,15 @@ fn keepalive_goes_on_in_rest() {
 fn what_is_not_idle_does_not_rest() {
     let busy: [fn(&mut Rig); 5] = [
         |rig| rig.send(10),
-        |rig| drop(rig.recv(1, 1, ACK, b"unread")),
-        |rig| drop(rig.recv(5, 1, ACK, b"out of order")),
-        |rig| drop(rig.recv(1, 1, FIN | ACK, b"")),
+        |rig| {
+            rig.recv(1, 1, ACK, b"unread");
+        },
+        |rig| {
+            rig.recv(5, 1, ACK, b"out of order");
+        },
+        |rig| {
+            rig.recv(1, 1, FIN | ACK, b"");
+        },
         |rig| rig.close(),
     ];
     for (number, make_busy) in busy.into_iter().enumerate() {
