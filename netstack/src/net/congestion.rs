@@ -6,12 +6,12 @@ use crate::tcp::Algorithm;
 impl TcpStream {
     /// Changes the congestion control algorithm, as `TCP_CONGESTION` does in Linux. The congestion window stays.
     ///
-    /// ```no_run
-    /// # fn example(stream: &netstack::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
-    /// stream.set_congestion("bbr".parse()?);
-    /// assert_eq!(stream.congestion().map(|algorithm| algorithm.name()), Some("bbr"));
+    /// ```
+    /// # netstack::net::example_pair(async |client, _server| {
+    /// client.set_congestion("bbr".parse()?);
+    /// assert_eq!(client.congestion().map(|algorithm| algorithm.name()), Some("bbr"));
     /// # Ok(())
-    /// # }
+    /// # }).unwrap();
     /// ```
     pub fn set_congestion(&self, algorithm: Algorithm) {
         self.handle()

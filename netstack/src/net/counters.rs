@@ -47,16 +47,18 @@ impl fmt::Display for CountersSnapshot {
 impl Stack {
     /// Returns the counters as they are now.
     ///
-    /// ```no_run
-    /// # fn example(stack: &netstack::net::Stack) {
-    /// use netstack::DropReason;
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::{Counter, DropReason};
     ///
     /// let counters = stack.counters();
-    /// println!("{counters}");
-    /// if counters.dropped(DropReason::NoReceiveBuffer) > 0 {
-    ///     println!("the stack is short of packet buffers");
+    /// assert_eq!(counters.dropped(DropReason::NoReceiveBuffer), 0);
+    /// assert_eq!(counters.count(Counter::TcpRetransmits), 0);
+    /// for (label, value) in counters.iter().filter(|(_, value)| *value > 0) {
+    ///     println!("{label} {value}");
     /// }
-    /// # }
+    /// # Ok(())
+    /// # }).unwrap();
     /// ```
     pub fn counters(&self) -> CountersSnapshot {
         let sum = |get: &dyn Fn(&Counters) -> u64| self.host.workers.counters().map(get).sum();

@@ -31,16 +31,18 @@ pub struct EchoReply {
 /// Sends ICMP echo requests ("ping") and receives the replies, as a socket of Linux with `SOCK_DGRAM` and
 /// `IPPROTO_ICMP` does. Its identifier is its own: it receives no replies to others.
 ///
-/// ```no_run
-/// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
+/// ```
+/// # netstack::net::example(async |stack| {
 /// use netstack::net::EchoSocket;
 ///
-/// let socket = EchoSocket::bind(stack, "0.0.0.0".parse().unwrap())?;
-/// socket.send_to(b"are you there?", 1, "10.77.0.1".parse().unwrap()).await?;
+/// let socket = EchoSocket::bind(&stack, "0.0.0.0".parse()?)?;
+/// socket.set_ttl(64)?;
+/// println!("its identifier is {}", socket.ident());
+/// socket.send_to(b"are you there?", 1, "10.77.0.2".parse()?).await?;
 /// let reply = socket.recv().await?;
-/// println!("{} answered request {}", reply.from, reply.seq);
+/// assert_eq!((reply.from, reply.seq), ("10.77.0.2".parse()?, 1));
 /// # Ok(())
-/// # }
+/// # }).unwrap();
 /// ```
 pub struct EchoSocket(Shared);
 

@@ -7,6 +7,14 @@ macro_rules! address_methods {
     () => {
         /// Returns our address and port.
         ///
+        /// ```
+        /// # netstack::net::example_pair(async |client, server| {
+        /// assert_eq!(client.local_addr()?, server.peer_addr()?);
+        /// assert_eq!(client.peer_addr()?, server.local_addr()?);
+        /// # Ok(())
+        /// # }).unwrap();
+        /// ```
+        ///
         /// # Errors
         /// Never fails; it returns a `Result` as tokio does.
         pub fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
@@ -29,14 +37,17 @@ macro_rules! reading_methods {
         /// Takes the next chunk of the stream as it was received, without a copy; `None` at its end. Cancel-safe:
         /// a cancelled call has taken nothing.
         ///
-        /// ```no_run
-        /// # async fn example(mut stream: netstack::net::TcpStream) -> std::io::Result<()> {
-        /// // Echo without a copy: the received slabs are sent back.
-        /// while let Some(payload) = stream.recv_payload().await? {
-        ///     stream.send_payload(payload).await?;
-        /// }
+        /// ```
+        /// # netstack::net::example_pair(async |mut client, mut server| {
+        /// let question = bytes::Bytes::from_static(b"question");
+        /// client.send_payload(question.into()).await?;
+        /// // Echo without a copy: the received slab is sent back.
+        /// let payload = server.recv_payload().await?.expect("the question");
+        /// server.send_payload(payload).await?;
+        /// let answer = std::future::poll_fn(|cx| client.poll_recv_payload(cx)).await?;
+        /// assert_eq!(answer.as_deref(), Some(&b"question"[..]));
         /// # Ok(())
-        /// # }
+        /// # }).unwrap();
         /// ```
         ///
         /// # Errors
@@ -58,6 +69,21 @@ macro_rules! reading_methods {
 
         /// Waits until there is something to read, the end of the stream, or an error. As many tasks as like
         /// may wait. Cancel-safe.
+        ///
+        /// ```
+        /// # netstack::net::example_pair(async |client, server| {
+        /// use std::io::{ErrorKind, IoSliceMut};
+        ///
+        /// client.try_write(b"one two three")?;
+        /// server.readable().await?;
+        /// let (mut one, mut two, mut rest) = ([0; 3], [0; 4], Vec::new());
+        /// assert_eq!(server.try_read(&mut one)?, 3);
+        /// assert_eq!(server.try_read_vectored(&mut [IoSliceMut::new(&mut two)])?, 4);
+        /// assert_eq!(server.try_read_buf(&mut rest)?, 6);
+        /// assert_eq!(server.try_read(&mut one).unwrap_err().kind(), ErrorKind::WouldBlock);
+        /// # Ok(())
+        /// # }).unwrap();
+        /// ```
         ///
         /// # Errors
         /// The stack ended. An error of the connection is reported by the next read.
@@ -99,6 +125,19 @@ macro_rules! reading_methods {
 
         /// Copies the data that comes next without taking it; 0 at the end of the stream. Cancel-safe.
         ///
+        /// ```
+        /// # netstack::net::example_pair(async |client, server| {
+        /// client.try_write(b"hello")?;
+        /// let mut start = [0; 2];
+        /// assert_eq!(server.peek(&mut start).await?, 2);
+        /// let mut room = [0; 8];
+        /// let mut room = tokio::io::ReadBuf::new(&mut room);
+        /// std::future::poll_fn(|cx| server.poll_peek(cx, &mut room)).await?;
+        /// assert_eq!(room.filled(), b"hello");
+        /// # Ok(())
+        /// # }).unwrap();
+        /// ```
+        ///
         /// # Errors
         /// The connection ended in an error.
         pub fn peek(&self, out: &mut [u8]) -> impl Future<Output = std::io::Result<usize>> + Send {
@@ -132,6 +171,23 @@ macro_rules! writing_methods {
         }
 
         /// Waits until there is room to write, or an error. As many tasks as like may wait. Cancel-safe.
+        ///
+        /// ```
+        /// # netstack::net::example_pair(async |client, _server| {
+        /// use std::io::{ErrorKind, IoSlice};
+        ///
+        /// let count = loop {
+        ///     client.writable().await?;
+        ///     match client.try_write(b"hello") {
+        ///         Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+        ///         written => break written?,
+        ///     }
+        /// };
+        /// assert_eq!(count, 5);
+        /// client.try_write_vectored(&[IoSlice::new(b", "), IoSlice::new(b"world")])?;
+        /// # Ok(())
+        /// # }).unwrap();
+        /// ```
         ///
         /// # Errors
         /// The stack ended. An error of the connection is reported by the next write.

@@ -8,10 +8,12 @@
 
 mod adapters;
 mod addrs;
+mod block_on;
 pub mod blocking;
 mod congestion;
 mod counters;
 mod echo_socket;
+mod example;
 mod handle;
 mod machine;
 mod methods;
@@ -48,6 +50,8 @@ pub use crate::udp::Datagram;
 pub use addrs::ToSocketAddrs;
 pub use counters::CountersSnapshot;
 pub use echo_socket::{EchoListener, EchoReply, EchoRequest, EchoSocket};
+#[doc(hidden)]
+pub use example::{example, example_pair};
 pub use packet::buf::{Level, MemoryUse};
 pub use ready::{Interest, Ready};
 pub use shutdown::ShutdownReport;

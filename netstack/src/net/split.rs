@@ -81,6 +81,24 @@ debug!(
 
 impl TcpStream {
     /// Splits into halves that can be used by different tasks; see [`OwnedReadHalf::reunite`].
+    ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, server| {
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// let (mut read, mut write) = client.into_split();
+    /// let (there, mut back) = server.into_split();
+    /// drop(there);
+    /// back.write_all(b"hello").await?;
+    /// drop(back); // Shuts the writing side down.
+    /// let mut text = String::new();
+    /// read.read_to_string(&mut text).await?;
+    /// assert_eq!(text, "hello");
+    /// let client = read.reunite(write).unwrap();
+    /// # drop(client);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn into_split(mut self) -> (OwnedReadHalf, OwnedWriteHalf) {
         let write = OwnedWriteHalf {
             handle: self.0.handle.share(),
@@ -91,6 +109,18 @@ impl TcpStream {
 
     /// Splits into halves that borrow the stream. Where `AsyncBufReadExt` is in scope, its own `split` comes
     /// first: write `TcpStream::split(&mut stream)` there.
+    ///
+    /// ```
+    /// # netstack::net::example_pair(async |mut client, server| {
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// let (read, mut write) = client.split();
+    /// write.write_all(b"hello").await?;
+    /// assert_eq!(server.peek(&mut [0; 8]).await?, 5);
+    /// assert_eq!(read.peer_addr()?, write.peer_addr()?);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         let Reader { handle, input } = &mut self.0;
         (ReadHalf { handle, input }, WriteHalf { handle })
@@ -151,6 +181,15 @@ impl OwnedWriteHalf {
     }
 
     /// Drops this half without shutting the writing side down.
+    ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, server| {
+    /// let (read, write) = client.into_split();
+    /// write.forget();
+    /// assert_eq!(read.local_addr()?, server.peer_addr()?);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn forget(mut self) {
         self.shutdown_on_drop = false;
     }

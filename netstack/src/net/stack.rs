@@ -88,21 +88,24 @@ impl Stack {
     /// nothing locked, on the thread that handles that worker's packets, so it should not block. It is
     /// dropped when the stack ends.
     ///
-    /// ```no_run
-    /// # fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
+    /// ```
+    /// # netstack::net::example(async |stack| {
     /// use netstack::net::UdpSocket;
     ///
     /// // One socket and one task for each worker: a datagram is answered on the thread that read it.
-    /// let address = "10.77.0.2:7".parse().unwrap();
-    /// for (worker, socket) in UdpSocket::bind_per_worker(stack, address)?.into_iter().enumerate() {
+    /// let sockets = UdpSocket::bind_per_worker(&stack, "10.77.0.2:7".parse()?)?;
+    /// for (worker, socket) in sockets.into_iter().enumerate() {
     ///     stack.spawn_on(worker, async move {
     ///         while let Ok((payload, from)) = socket.recv_payload_from().await {
     ///             let _ = socket.send_payload_to(payload, from).await;
     ///         }
     ///     });
     /// }
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:0").await?;
+    /// client.send_to(b"echo", "10.77.0.2:7").await?;
+    /// assert_eq!(client.recv(&mut [0; 16]).await?, 4);
     /// # Ok(())
-    /// # }
+    /// # }).unwrap();
     /// ```
     pub fn spawn_on(&self, worker: usize, future: impl Future<Output = ()> + Send + 'static) {
         let worker = &self.host.workers[worker % self.workers()];
@@ -116,6 +119,16 @@ impl Stack {
     }
 
     /// Adds an address with its subnet.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// stack.add_address("10.78.0.1/24".parse()?)?;
+    /// assert_eq!(stack.addresses().len(), 2);
+    /// stack.remove_address("10.78.0.1/24".parse()?)?;
+    /// assert_eq!(stack.addresses(), ["10.77.0.2/24".parse()?]);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// The stack has the address already, or no host can have it.
@@ -135,6 +148,15 @@ impl Stack {
     /// Makes the stack answer for every address of `prefix`: see
     /// [`StackBuilder::any_address`](super::StackBuilder::any_address).
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// stack.add_any_address("192.0.2.0/24".parse()?)?;
+    /// assert!(stack.add_any_address("192.0.2.0/24".parse()?).is_err());
+    /// stack.remove_any_address("192.0.2.0/24".parse()?)?;
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// It does already, or there are 256 prefixes.
     pub fn add_any_address(&self, prefix: Prefix) -> Result<(), AddressChangeError> {
@@ -150,6 +172,21 @@ impl Stack {
     }
 
     /// Returns the number of TCP connections, without those that are half open or in TIME-WAIT.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind(&stack, "10.77.0.2:80").await?;
+    /// let client = TcpStream::connect(&stack, "10.77.0.2:80").await?;
+    /// let server = listener.accept().await?;
+    /// // Both ends are of this stack.
+    /// assert_eq!((stack.connections(), stack.tcp_info().len()), (2, 2));
+    /// assert_eq!((stack.half_open(), stack.time_waits()), (0, 0));
+    /// # drop((client, server));
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn connections(&self) -> usize {
         self.host.tcp.connections.len()
     }
@@ -178,6 +215,15 @@ impl Stack {
 
     /// Returns the state of the memory for packets: its limit, how much of it is taken from the system and in
     /// use, and how short it is.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let memory = stack.memory();
+    /// assert!(memory.used <= memory.allocated && memory.allocated <= memory.limit);
+    /// println!("{:?} slabs in use, {} timers", stack.slabs_in_use(), stack.timers());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn memory(&self) -> MemoryUse {
         self.host.buffers.memory_use()
     }
@@ -191,15 +237,16 @@ impl Stack {
     /// Passes the events of every connection to `subscriber` from now on. Without a subscriber no
     /// event is built. The subscriber is dropped when the stack ends.
     ///
-    /// ```no_run
-    /// # fn example(stack: &netstack::net::Stack) -> Result<(), netstack::net::HasSubscriber> {
+    /// ```
+    /// # netstack::net::example(async |stack| {
     /// use netstack::net::ConnectionEvent;
     ///
     /// stack.subscribe(|event: &ConnectionEvent| {
     ///     eprintln!("{:?} {}: {:?}", event.at, event.remote, event.event);
     /// })?;
+    /// assert!(stack.subscribe(|_: &ConnectionEvent| {}).is_err(), "one subscriber");
     /// # Ok(())
-    /// # }
+    /// # }).unwrap();
     /// ```
     ///
     /// # Errors

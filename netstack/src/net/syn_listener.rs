@@ -78,6 +78,27 @@ impl fmt::Debug for Syn {
 impl SynListener {
     /// Listens on `address`, as [`TcpListener::bind`](super::TcpListener::bind).
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{SynListener, TcpStream};
+    ///
+    /// let listener = SynListener::bind(&stack, "10.77.0.2:80")?;
+    /// let decide = async {
+    ///     listener.next().await?.refuse();
+    ///     let syn = listener.next().await?;
+    ///     assert_eq!(syn.info().local, listener.local_addr()?);
+    ///     syn.accept().await
+    /// };
+    /// let connect = async {
+    ///     assert!(TcpStream::connect(&stack, "10.77.0.2:80").await.is_err());
+    ///     TcpStream::connect(&stack, "10.77.0.2:80").await
+    /// };
+    /// let (server, client) = tokio::try_join!(decide, connect)?;
+    /// assert_eq!(server.peer_addr()?, client.local_addr()?);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As there.
     pub fn bind(stack: &Stack, address: impl ToSocketAddrs) -> io::Result<Self> {

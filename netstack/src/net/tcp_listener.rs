@@ -21,20 +21,18 @@ use crate::stack::waiters::wait;
 /// Accepts TCP connections, as `tokio::net::TcpListener` does. Dropping it closes the port and resets
 /// the connections that were not accepted.
 ///
-/// ```no_run
-/// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
-/// use netstack::net::TcpListener;
+/// ```
+/// # netstack::net::example(async |stack| {
+/// use netstack::net::{TcpListener, TcpStream};
 ///
-/// let listener = TcpListener::bind(stack, "10.77.0.2:7").await?;
-/// loop {
-///     let (mut stream, _peer) = listener.accept().await?;
-///     tokio::spawn(async move {
-///         let (read, mut write) = TcpStream::split(&mut stream);
-///         tokio::io::copy(&mut { read }, &mut write).await
-///     });
-/// }
-/// # use netstack::net::TcpStream;
-/// # }
+/// let listener = TcpListener::bind(&stack, "10.77.0.2:0").await?;
+/// let address = listener.local_addr()?;
+/// let client = TcpStream::connect(&stack, address).await?;
+/// let (server, peer) = listener.accept().await?;
+/// assert_eq!(client.local_addr()?, peer);
+/// # drop(server);
+/// # Ok(())
+/// # }).unwrap();
 /// ```
 pub struct TcpListener {
     host: Arc<Host>,
@@ -60,6 +58,18 @@ impl TcpListener {
     }
 
     /// [`TcpListener::bind`] without `async`: there is nothing to wait for.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::TcpListener;
+    ///
+    /// let listener = TcpListener::bind_now(&stack, "10.77.0.2:80")?;
+    /// let taken = TcpListener::bind_now(&stack, "10.77.0.2:80").unwrap_err();
+    /// assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    /// # drop(listener);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`TcpListener::bind`].
@@ -136,6 +146,17 @@ impl TcpListener {
 
     /// [`TcpListener::accept`] for hand-written futures. Of the tasks that poll, the latest is woken, as
     /// with tokio.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::{TcpListener, TcpStream};
+    /// let listener = TcpListener::bind_now(&stack, "10.77.0.2:80")?;
+    /// let client = TcpStream::connect(&stack, "10.77.0.2:80").await?;
+    /// let (server, _) = std::future::poll_fn(|cx| listener.poll_accept(cx)).await?;
+    /// assert_eq!(server.peer_addr()?, client.local_addr()?);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         listen::poll_accept(&self.host, &self.listener, cx.into())
             .map_ok(|connection| with_peer(Arc::clone(&self.host), connection))
@@ -146,20 +167,23 @@ impl TcpListener {
     /// handler must not block. Consumes the listener, which serves until the stack ends or
     /// [`Serving::stop`] takes it back.
     ///
-    /// ```no_run
-    /// # fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
-    /// use netstack::net::TcpListener;
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{TcpListener, TcpStream};
     ///
-    /// let listener = TcpListener::bind_now(stack, "10.77.0.2:7")?;
-    /// listener.serve(|mut stream, _peer| async move {
+    /// let listener = TcpListener::bind_now(&stack, "10.77.0.2:7")?;
+    /// let serving = listener.serve(|mut stream, _peer| async move {
     ///     while let Ok(Some(payload)) = stream.recv_payload().await {
-    ///         if stream.send_payload(payload).await.is_err() {
-    ///             break;
-    ///         }
+    ///         let _ = stream.send_payload(payload).await;
     ///     }
     /// })?;
+    /// let client = TcpStream::connect(&stack, serving.local_addr()?).await?;
+    /// client.try_write(b"echo")?;
+    /// assert_eq!(client.peek(&mut [0; 8]).await?, 4);
+    /// let listener = serving.stop();
+    /// # drop(listener);
     /// # Ok(())
-    /// # }
+    /// # }).unwrap();
     /// ```
     ///
     /// # Errors

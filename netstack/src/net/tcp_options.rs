@@ -92,6 +92,14 @@ pub(super) fn checked_tos(tos: u32) -> io::Result<u8> {
 impl TcpStream {
     /// Turns Nagle's algorithm off (`true`) or on (RFC 9293 section 3.7.4).
     ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, _server| {
+    /// client.set_nodelay(true)?;
+    /// assert!(client.nodelay()?);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// Never fails; it returns a `Result` as tokio does.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
@@ -110,6 +118,15 @@ impl TcpStream {
     }
 
     /// Sets the time to live (IPv6: hop limit) of the packets that this connection sends.
+    ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, _server| {
+    /// client.set_ttl(3)?;
+    /// assert_eq!(client.ttl()?, 3);
+    /// assert!(client.set_ttl(256).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` unless it is from 1 to 255.
@@ -130,6 +147,14 @@ impl TcpStream {
     /// Sets the type of service (IPv6: traffic class) of the packets that this connection sends: the DSCP in its
     /// upper six bits. The two bits of ECN are left out.
     ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, _server| {
+    /// client.set_tos(0xb8)?; // Expedited forwarding
+    /// assert_eq!(client.tos()?, 0xb8);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// `InvalidInput` for more than eight bits.
     pub fn set_tos(&self, tos: u32) -> io::Result<()> {
@@ -149,11 +174,17 @@ impl TcpStream {
 
     /// Probes the peer after it was silent for `idle`; `None`: never (RFC 9293 section 3.8.4).
     ///
-    /// ```no_run
-    /// # fn example(stream: &netstack::net::TcpStream) -> std::io::Result<()> {
-    /// stream.set_keepalive(Some(std::time::Duration::from_secs(60)))?;
+    /// ```
+    /// # netstack::net::example_pair(async |client, _server| {
+    /// use std::time::Duration;
+    ///
+    /// // A peer that is gone is noticed after 60 + 3 * 5 seconds.
+    /// client.set_keepalive(Some(Duration::from_secs(60)))?;
+    /// client.set_keepalive_interval(Duration::from_secs(5))?;
+    /// client.set_keepalive_count(3)?;
+    /// assert!(client.set_keepalive(Some(Duration::ZERO)).is_err());
     /// # Ok(())
-    /// # }
+    /// # }).unwrap();
     /// ```
     ///
     /// # Errors
@@ -194,6 +225,14 @@ impl TcpStream {
     /// Limits the segments that are sent to `bytes` without IP and TCP headers, TCP options included; a smaller limit
     /// stays.
     ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, _server| {
+    /// client.set_max_segment(1_000)?;
+    /// assert!(client.set_max_segment(10).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// `InvalidInput` if it is less than 88.
     pub fn set_max_segment(&self, bytes: u16) -> io::Result<()> {
@@ -207,11 +246,13 @@ impl TcpStream {
     /// never for that reason. As on Linux (`TCP_USER_TIMEOUT`), it also ends a connection whose peer keeps its window
     /// closed and answers probes. The connection ends between one and two timeouts after the write.
     ///
-    /// ```no_run
-    /// # fn example(stream: &netstack::net::TcpStream) -> std::io::Result<()> {
-    /// stream.set_user_timeout(Some(std::time::Duration::from_secs(300)))?;
+    /// ```
+    /// # netstack::net::example_pair(async |client, _server| {
+    /// let timeout = Some(std::time::Duration::from_secs(300));
+    /// client.set_user_timeout(timeout)?;
+    /// assert_eq!(client.user_timeout()?, timeout);
     /// # Ok(())
-    /// # }
+    /// # }).unwrap();
     /// ```
     ///
     /// # Errors
@@ -236,6 +277,18 @@ impl TcpStream {
 
     /// With zero, dropping the stream resets the connection and discards data that was not
     /// delivered; with `None`, dropping closes it in the background.
+    ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, server| {
+    /// use netstack::net::Interest;
+    ///
+    /// client.set_zero_linger()?;
+    /// assert_eq!(client.linger()?, Some(std::time::Duration::ZERO));
+    /// drop(client);
+    /// assert!(server.ready(Interest::READABLE).await?.is_error());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` for other durations: a stack never blocks in drop.

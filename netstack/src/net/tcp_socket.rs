@@ -27,17 +27,22 @@ use crate::tcp::Algorithm;
 /// A TCP socket whose options are set before it connects or listens, as `tokio::net::TcpSocket`. The connections
 /// of a listener begin with its options.
 ///
-/// ```no_run
-/// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
+/// ```
+/// # netstack::net::example(async |stack| {
 /// use netstack::net::TcpSocket;
 ///
-/// let socket = TcpSocket::new_v4(stack);
+/// let socket = TcpSocket::new_v4(&stack);
 /// socket.set_recv_buffer_size(64 << 10)?;
-/// socket.bind("10.77.0.2:8080".parse().unwrap())?;
+/// socket.bind("10.77.0.2:8080".parse()?)?;
 /// let listener = socket.listen(1024)?;
+///
+/// let socket = TcpSocket::new_v4(&stack);
+/// socket.set_nodelay(true)?;
+/// let client = socket.connect("10.77.0.2:8080".parse()?).await?;
+/// assert!(client.nodelay()?);
 /// # drop(listener);
 /// # Ok(())
-/// # }
+/// # }).unwrap();
 /// ```
 pub struct TcpSocket {
     host: Arc<Host>,
@@ -68,6 +73,14 @@ impl TcpSocket {
     }
 
     /// Creates a socket of IPv6.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v6(&stack);
+    /// assert!(socket.bind("10.77.0.2:80".parse()?).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn new_v6(stack: &Stack) -> Self {
         Self::new(stack, Ipv6Addr::UNSPECIFIED.into())
     }
@@ -94,6 +107,15 @@ impl TcpSocket {
 
     /// Sets the address and port that the socket listens on or connects from. With port 0 the stack chooses the port
     /// when the socket listens or connects. Only then it is known whether the address is free.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// socket.bind("10.77.0.2:80".parse()?)?;
+    /// assert_eq!(socket.local_addr()?, "10.77.0.2:80".parse()?);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `AddrNotAvailable` if the address is not the stack's; `InvalidInput` if it is of the other family, or the
@@ -145,6 +167,16 @@ impl TcpSocket {
 
     /// Listens, and lets the program decide about each SYN: see [`SynListener`].
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// socket.bind("10.77.0.2:80".parse()?)?;
+    /// let listener = socket.listen_deferred(16)?;
+    /// assert_eq!(listener.local_addr()?.port(), 80);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`TcpSocket::listen`].
     pub fn listen_deferred(self, backlog: u32) -> io::Result<SynListener> {
@@ -170,18 +202,21 @@ impl TcpSocket {
     /// A SYN for which it returns false is discarded without an answer, and counted. The filter runs on the worker that
     /// received the SYN and must not block.
     ///
-    /// ```no_run
-    /// # fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
-    /// use netstack::net::TcpSocket;
-    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::{TcpSocket, TcpStream};
     /// // Neighbours only (RFC 5082).
-    /// let socket = TcpSocket::new_v4(stack);
+    /// let socket = TcpSocket::new_v4(&stack);
     /// socket.set_filter(|syn| syn.ttl == 255);
-    /// socket.bind("10.77.0.2:179".parse().unwrap())?;
+    /// socket.bind("10.77.0.2:179".parse()?)?;
     /// let listener = socket.listen(16)?;
+    ///
+    /// let neighbour = TcpSocket::new_v4(&stack);
+    /// neighbour.set_ttl(255)?;
+    /// neighbour.connect("10.77.0.2:179".parse()?).await?;
     /// # drop(listener);
     /// # Ok(())
-    /// # }
+    /// # }).unwrap();
     /// ```
     pub fn set_filter(&self, filter: impl Fn(&SynInfo) -> bool + Send + Sync + 'static) {
         let filter = Filter::new(Arc::new(filter));
@@ -190,6 +225,15 @@ impl TcpSocket {
 
     /// Lets the address be bound again at once, or not. A listener's address is always free for another one once
     /// it is closed, whatever its connections do: nothing changes here.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// socket.set_reuseaddr(false)?;
+    /// assert!(socket.reuseaddr()?);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// Never fails; it returns a `Result` as tokio does.
@@ -206,6 +250,15 @@ impl TcpSocket {
     }
 
     /// Sets the most bytes that a connection queues to be sent and acknowledged.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// socket.set_send_buffer_size(1 << 20)?;
+    /// assert_eq!(socket.send_buffer_size()?, 1 << 20);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` unless it is from 2 KiB to 1 GiB.
@@ -225,6 +278,15 @@ impl TcpSocket {
     }
 
     /// Sets the receive window: its size is fixed then, and not tuned any more.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// socket.set_recv_buffer_size(1 << 20)?;
+    /// assert_eq!(socket.recv_buffer_size()?, 1 << 20);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` unless it is from 2 KiB to 1 GiB.
@@ -248,6 +310,15 @@ impl TcpSocket {
 
     /// Sets the largest segment that is offered and sent, in bytes without IP and TCP headers.
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// socket.set_max_segment(1_200)?;
+    /// assert!(socket.set_max_segment(10).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// `InvalidInput` if it is less than 88.
     pub fn set_max_segment(&self, bytes: u16) -> io::Result<()> {
@@ -258,17 +329,27 @@ impl TcpSocket {
 
     /// Chooses the congestion control algorithm.
     ///
-    /// ```no_run
-    /// # fn example(socket: &netstack::net::TcpSocket) -> Result<(), Box<dyn std::error::Error>> {
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
     /// socket.set_congestion("bbr".parse()?);
     /// # Ok(())
-    /// # }
+    /// # }).unwrap();
     /// ```
     pub fn set_congestion(&self, algorithm: Algorithm) {
         self.configure(|config| config.congestion = algorithm);
     }
 
     /// Turns Nagle's algorithm off (`true`) or on.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// socket.set_nodelay(true)?;
+    /// assert!(socket.nodelay()?);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// Never fails; it returns a `Result` as tokio does.
@@ -286,6 +367,16 @@ impl TcpSocket {
     }
 
     /// Sets the time to live (IPv6: hop limit), that of the handshake included.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// socket.set_ttl(255)?;
+    /// socket.set_tos(0xb8)?; // Expedited forwarding
+    /// assert!(socket.set_ttl(0).is_err() && socket.set_tos(256).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` unless it is from 1 to 255.
@@ -306,6 +397,20 @@ impl TcpSocket {
     }
 
     /// Probes the peer after it was silent for `idle`; `None`: never.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// use std::time::Duration;
+    ///
+    /// socket.set_keepalive(Some(Duration::from_secs(60)))?;
+    /// socket.set_keepalive_interval(Duration::from_secs(5))?;
+    /// socket.set_keepalive_count(3)?;
+    /// socket.set_user_timeout(Some(Duration::from_secs(300)))?;
+    /// assert!(socket.set_keepalive_count(0).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` unless it is between 1 ms and 30 days.
@@ -351,6 +456,16 @@ impl TcpSocket {
     }
 
     /// Sets what dropping a stream does, as [`TcpStream::set_linger`].
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// socket.set_linger(None)?;
+    /// socket.set_zero_linger()?;
+    /// assert!(socket.set_linger(Some(std::time::Duration::from_secs(1))).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` for a time that is not zero.

@@ -24,17 +24,21 @@ use crate::tcp::TcpInfo;
 /// and [`TcpStream::recv_payload`] do not copy. Dropping the stream closes it: written data is still delivered, unless
 /// received data was left unread. Then the peer gets a reset, as with the kernel.
 ///
-/// ```no_run
-/// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
-/// use netstack::net::TcpStream;
+/// ```
+/// # netstack::net::example(async |stack| {
+/// use netstack::net::{TcpListener, TcpStream};
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
 ///
-/// let mut stream = TcpStream::connect(stack, "192.0.2.1:80").await?;
-/// stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
-/// let mut answer = Vec::new();
-/// stream.read_to_end(&mut answer).await?;
+/// let listener = TcpListener::bind(&stack, "10.77.0.2:80").await?;
+/// let mut client = TcpStream::connect(&stack, "10.77.0.2:80").await?;
+/// let (mut server, _) = listener.accept().await?;
+/// client.write_all(b"hello").await?;
+/// client.shutdown().await?;
+/// let mut text = String::new();
+/// server.read_to_string(&mut text).await?;
+/// assert_eq!(text, "hello");
 /// # Ok(())
-/// # }
+/// # }).unwrap();
 /// ```
 pub struct TcpStream(pub(super) Reader);
 
@@ -83,6 +87,18 @@ impl TcpStream {
 
     /// Connects to `remote` from `local`; with port 0 the stack chooses the port.
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::{TcpListener, TcpStream};
+    /// let listener = TcpListener::bind(&stack, "10.77.0.2:80").await?;
+    /// let (local, remote) = ("10.77.0.2:1000".parse()?, "10.77.0.2:80".parse()?);
+    /// let client = TcpStream::connect_from(&stack, local, remote).await?;
+    /// assert_eq!(client.local_addr()?, local);
+    /// # drop(listener);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`TcpStream::connect`], or `local` is not an address of this stack or in use.
     pub async fn connect_from(
@@ -109,6 +125,15 @@ impl TcpStream {
     }
 
     /// Returns the numbers of this connection: round trip, window, retransmissions, bytes.
+    ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, _server| {
+    /// client.try_write(b"hello")?;
+    /// println!("{:?}", client.info());
+    /// assert!(client.take_error()?.is_none());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn info(&self) -> TcpInfo {
         self.handle().with_state(|state| state.tcp.info())
     }
@@ -116,21 +141,18 @@ impl TcpStream {
     /// Waits until the stream is ready for something of `interest`, and returns all of that which it is ready for.
     /// Cancel-safe.
     ///
-    /// ```no_run
-    /// # async fn example(stream: netstack::net::TcpStream) -> std::io::Result<()> {
+    /// ```
+    /// # netstack::net::example_pair(async |client, server| {
     /// use netstack::net::Interest;
     ///
-    /// let ready = stream.ready(Interest::READABLE | Interest::WRITABLE).await?;
-    /// if ready.is_readable() {
-    ///     let mut data = vec![0; 1024];
-    ///     match stream.try_read(&mut data) {
-    ///         Ok(count) => println!("read {count} bytes"),
-    ///         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-    ///         Err(error) => return Err(error),
-    ///     }
-    /// }
+    /// let ready = server.ready(Interest::READABLE | Interest::WRITABLE).await?;
+    /// assert!(ready.is_writable() && !ready.is_readable());
+    /// client.try_write(b"hello")?;
+    /// let ready = server.ready(Interest::READABLE).await?;
+    /// assert!(ready.is_readable() && !ready.is_read_closed() && !ready.is_error());
+    /// assert_eq!(server.try_read(&mut [0; 8])?, 5);
     /// # Ok(())
-    /// # }
+    /// # }).unwrap();
     /// ```
     ///
     /// # Errors

@@ -62,6 +62,20 @@ impl UdpListener {
     /// Accepts flows to `address`: one of the stack's, or the unspecified one for all of that family; with
     /// port 0 the stack chooses the port.
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{UdpListener, UdpSocket};
+    ///
+    /// let listener = UdpListener::bind(&stack, "10.77.0.2:7")?;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:0").await?;
+    /// client.send_to(b"hello", listener.local_addr()?).await?;
+    /// let (flow, peer) = listener.accept().await?;
+    /// assert_eq!(peer, client.local_addr()?);
+    /// assert_eq!(flow.recv(&mut [0; 16]).await?, 5);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// `AddrInUse` or `AddrNotAvailable`.
     pub fn bind(stack: &Stack, address: impl ToSocketAddrs) -> io::Result<Self> {

@@ -10,6 +10,14 @@ use crate::stack::udp::app;
 impl UdpSocket {
     /// Takes the error that an ICMP error about an earlier datagram left, so that no other call reports it.
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::UdpSocket::bind(&stack, "10.77.0.2:7").await?;
+    /// assert!(socket.take_error()?.is_none());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// Never fails; it returns a `Result` as tokio does.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
@@ -17,6 +25,17 @@ impl UdpSocket {
     }
 
     /// Allows or forbids sending to broadcast addresses.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::UdpSocket::bind(&stack, "10.77.0.2:7").await?;
+    /// assert!(socket.send_to(b"?", "10.77.0.255:7").await.is_err());
+    /// socket.set_broadcast(true)?;
+    /// assert!(socket.broadcast()?);
+    /// socket.send_to(b"?", "10.77.0.255:7").await?;
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// Never fails; it returns a `Result` as tokio does.
@@ -36,6 +55,15 @@ impl UdpSocket {
     /// Sets the type of service (IPv6: traffic class) of the datagrams that this socket sends: DSCP in the upper
     /// six bits, ECN in the lower two, which the program's own protocol may use.
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::UdpSocket::bind(&stack, "10.77.0.2:7").await?;
+    /// socket.set_tos(0xb8)?; // Expedited forwarding
+    /// assert_eq!(socket.tos()?, 0xb8);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// `InvalidInput` for more than eight bits.
     pub fn set_tos(&self, tos: u32) -> io::Result<()> {
@@ -52,6 +80,16 @@ impl UdpSocket {
     }
 
     /// Sets the time to live (IPv6: hop limit) of the datagrams that this socket sends.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::UdpSocket::bind(&stack, "10.77.0.2:7").await?;
+    /// socket.set_ttl(1)?;
+    /// assert_eq!(socket.ttl()?, 1);
+    /// assert!(socket.set_ttl(0).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` unless it is from 1 to 255.

@@ -54,6 +54,22 @@ fn segments(
 impl UdpSocket {
     /// Waits until a datagram or an error is there. As many tasks as like may wait. Cancel-safe.
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// client.writable().await?;
+    /// client.try_send_to(b"hello", "10.77.0.2:2".parse()?)?;
+    /// server.readable().await?;
+    /// let (len, from) = server.try_recv_from(&mut [0; 16])?;
+    /// assert_eq!((len, from), (5, client.local_addr()?));
+    /// let nothing = server.try_recv(&mut [0; 16]).unwrap_err();
+    /// assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// The stack ended.
     pub async fn readable(&self) -> io::Result<()> {
@@ -67,6 +83,19 @@ impl UdpSocket {
     }
 
     /// Polls for a datagram or an error. Of the tasks that poll, the latest is woken.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// std::future::poll_fn(|cx| client.poll_send_ready(cx)).await?;
+    /// client.try_send_to(b"hello", "10.77.0.2:2".parse()?)?;
+    /// std::future::poll_fn(|cx| server.poll_recv_ready(cx)).await?;
+    /// assert_eq!(&server.try_recv_datagram()?.payload[..], b"hello");
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// The stack ended.
@@ -92,6 +121,19 @@ impl UdpSocket {
     }
 
     /// Waits until the socket is ready for something of `interest`, and returns that. Cancel-safe.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// # use netstack::net::Interest;
+    /// let ready = client.ready(Interest::READABLE | Interest::WRITABLE).await?;
+    /// assert!(ready.is_writable() && !ready.is_readable());
+    /// # drop(server);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// The stack ended.
@@ -126,6 +168,18 @@ impl UdpSocket {
 
     /// Sends a datagram to the connected peer if there is room for it now.
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// client.connect("10.77.0.2:2").await?;
+    /// assert_eq!(client.try_send(b"hello")?, 5);
+    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// `WouldBlock` if there is no room; otherwise as [`UdpSocket::send`].
     pub fn try_send(&self, data: &[u8]) -> io::Result<usize> {
@@ -142,6 +196,21 @@ impl UdpSocket {
     }
 
     /// Polls for room to send one datagram to `remote`, and sends it.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// let to = server.local_addr()?;
+    /// std::future::poll_fn(|cx| client.poll_send_to(cx, b"one", to)).await?;
+    /// client.connect(to).await?;
+    /// std::future::poll_fn(|cx| client.poll_send(cx, b"three")).await?;
+    /// assert_eq!(server.recv(&mut [0; 16]).await?, 3);
+    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`UdpSocket::send_to`].
@@ -165,6 +234,21 @@ impl UdpSocket {
     /// Sends `data` as datagrams of `segment` bytes each, of which the last may have fewer, to `remote`; at most 128.
     /// One call, and one packet where the device cuts UDP itself (`UDP_SEGMENT` of Linux). Cancel-safe: a cancelled
     /// call has sent nothing.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// let to = server.local_addr()?;
+    /// client.send_segments_to(b"onetwo3", 3, to).await?;
+    /// client.try_send_segments(b"fourfive", 4, None, to)?;
+    /// for len in [3, 3, 1, 4, 4] {
+    ///     assert_eq!(server.recv(&mut [0; 16]).await?, len);
+    /// }
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` if `segment` is 0, `data` longer than 65,507 bytes, or the datagrams more than 128; otherwise as
@@ -228,6 +312,22 @@ impl UdpSocket {
     /// Receives at least one datagram and at most `limit`, without a copy, and appends them to `out`; returns
     /// their number. As many tasks as like may wait. Cancel-safe: a cancelled call has taken nothing.
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// for text in [b"one", b"two"] {
+    ///     client.send_to(text, "10.77.0.2:2").await?;
+    /// }
+    /// let mut datagrams = Vec::new();
+    /// server.recv_many(&mut datagrams, 1).await?;
+    /// std::future::poll_fn(|cx| server.poll_recv_many(cx, &mut datagrams, 16)).await?;
+    /// assert_eq!((&datagrams[0].payload[..], datagrams.len()), (&b"one"[..], 2));
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`UdpSocket::recv_datagram`].
     pub async fn recv_many(&self, out: &mut Vec<Datagram>, limit: usize) -> io::Result<usize> {
@@ -254,6 +354,21 @@ impl UdpSocket {
 
     /// Copies the start of the next datagram to `out` without taking it; returns how much, and its sender.
     /// Cancel-safe.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// client.send_to(b"hello", "10.77.0.2:2").await?;
+    /// assert_eq!(server.peek_sender().await?, client.local_addr()?);
+    /// let mut start = [0; 2];
+    /// assert_eq!(server.peek_from(&mut start).await?.0, 2);
+    /// assert_eq!(server.try_peek_from(&mut start)?.0, 2);
+    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`UdpSocket::recv_datagram`].

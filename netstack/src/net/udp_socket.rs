@@ -23,17 +23,18 @@ use crate::udp::Datagram;
 /// A datagram longer than the path's MTU is sent in fragments. One that does not fit the caller's
 /// buffer is truncated, as with the kernel. An ICMP error about an earlier datagram is reported once.
 ///
-/// ```no_run
-/// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
+/// ```
+/// # netstack::net::example(async |stack| {
 /// use netstack::net::UdpSocket;
 ///
-/// let socket = UdpSocket::bind(stack, "10.77.0.2:7").await?;
+/// let server = UdpSocket::bind(&stack, "10.77.0.2:7").await?;
+/// let client = UdpSocket::bind(&stack, "10.77.0.2:0").await?;
+/// client.send_to(b"hello", "10.77.0.2:7").await?;
 /// let mut buffer = [0; 2048];
-/// loop {
-///     let (len, from) = socket.recv_from(&mut buffer).await?;
-///     socket.send_to(&buffer[..len], from).await?;
-/// }
-/// # }
+/// let (len, from) = server.recv_from(&mut buffer).await?;
+/// assert_eq!((&buffer[..len], from), (&b"hello"[..], client.local_addr()?));
+/// # Ok(())
+/// # }).unwrap();
 /// ```
 pub struct UdpSocket {
     pub(super) host: Arc<Host>,
@@ -58,6 +59,17 @@ impl UdpSocket {
 
     /// [`UdpSocket::bind`] without `async`: there is nothing to wait for.
     ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let socket = UdpSocket::bind_now(&stack, "10.77.0.2:7")?;
+    /// let taken = UdpSocket::bind_now(&stack, "10.77.0.2:7").unwrap_err();
+    /// assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    /// # drop(socket);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`UdpSocket::bind`].
     pub fn bind_now(stack: &Stack, address: impl ToSocketAddrs) -> io::Result<Self> {
@@ -71,6 +83,15 @@ impl UdpSocket {
     /// Binds one socket per worker to the same address: datagrams that arrive at worker `i` go to
     /// socket `i`. A task that [`Stack::spawn_on`] runs there answers without a hand-off between
     /// threads.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let sockets = UdpSocket::bind_per_worker(&stack, "10.77.0.2:7".parse()?)?;
+    /// assert_eq!(sockets.len(), stack.workers());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`UdpSocket::bind`].
@@ -88,6 +109,17 @@ impl UdpSocket {
     /// of ports. [`UdpSocket::recv_datagram`] tells the destination, and
     /// [`UdpSocket::send_payload_from`] chooses the source. See [`UdpListener`](super::UdpListener) for a
     /// socket for each flow.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{Destinations, UdpSocket};
+    ///
+    /// let everything = Destinations { prefixes: vec!["0.0.0.0/0".parse()?], ports: 1..=u16::MAX };
+    /// let socket = UdpSocket::bind_any(&stack, everything)?;
+    /// assert_eq!(socket.local_addr()?.port(), 0);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` for no prefix, an empty range or port 0; `AddrInUse` if another socket has exactly
@@ -107,6 +139,19 @@ impl UdpSocket {
 
     /// Connects the socket: from now on it receives datagrams of `remote` only, and
     /// [`UdpSocket::send`] goes there.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// client.connect("10.77.0.2:2").await?;
+    /// assert_eq!(client.peer_addr()?, server.local_addr()?);
+    /// client.send(b"hello").await?;
+    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// There is no route to `remote`, or the pair of addresses is in use.
@@ -152,6 +197,19 @@ impl UdpSocket {
     }
 
     /// Sends `payload` as one datagram without a copy.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// let payload = bytes::Bytes::from_static(b"hello").into();
+    /// client.send_payload_to(payload, server.local_addr()?).await?;
+    /// let (payload, from) = server.recv_payload_from().await?;
+    /// assert_eq!((&payload[..], from), (&b"hello"[..], client.local_addr()?));
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`UdpSocket::send_to`].
@@ -224,17 +282,19 @@ impl UdpSocket {
     /// Receives one datagram without a copy, with its sender and the destination that the sender chose. As
     /// many tasks as like may wait. Cancel-safe: a cancelled call has taken nothing.
     ///
-    /// ```no_run
-    /// # async fn example(stack: &netstack::net::Stack) -> std::io::Result<()> {
-    /// use netstack::net::UdpSocket;
-    ///
-    /// // Answers come from the address that was asked, whichever of the stack's that is.
-    /// let socket = UdpSocket::bind(stack, "0.0.0.0:53").await?;
-    /// loop {
-    ///     let question = socket.recv_datagram().await?;
-    ///     socket.send_payload_from(question.payload, question.to, question.from).await?;
-    /// }
-    /// # }
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// // An answer comes from the address that was asked, whichever of the stack's that is.
+    /// let server = UdpSocket::bind(&stack, "0.0.0.0:53").await?;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:0").await?;
+    /// client.send_to(b"?", "10.77.0.2:53").await?;
+    /// let question = server.recv_datagram().await?;
+    /// server.send_payload_from(question.payload, question.to, question.from).await?;
+    /// let (_, from) = client.recv_from(&mut [0; 8]).await?;
+    /// assert_eq!(from, "10.77.0.2:53".parse()?);
+    /// # Ok(())
+    /// # }).unwrap();
     /// ```
     ///
     /// # Errors
@@ -249,6 +309,23 @@ impl UdpSocket {
 
     /// [`UdpSocket::recv_payload_from`] for hand-written futures. Of the tasks that poll, the latest is
     /// woken, as with tokio.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
+    /// client.send_to(b"one", "10.77.0.2:2").await?;
+    /// client.send_to(b"two", "10.77.0.2:2").await?;
+    /// let (one, _) = std::future::poll_fn(|cx| server.poll_recv_payload_from(cx)).await?;
+    /// assert_eq!(&one[..], b"one");
+    /// let mut buffer = [0; 8];
+    /// let mut buffer = tokio::io::ReadBuf::new(&mut buffer);
+    /// std::future::poll_fn(|cx| server.poll_recv_from(cx, &mut buffer)).await?;
+    /// assert_eq!(buffer.filled(), b"two");
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_recv_payload_from(
         &self,
         cx: &mut Context<'_>,
