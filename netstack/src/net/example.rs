@@ -10,7 +10,7 @@ use super::tcp_stream::TcpStream;
 use crate::device::channel::{ChannelConfig, channel};
 
 /// The result of an example.
-pub type Outcome = Result<(), Box<dyn Error>>;
+type Outcome = Result<(), Box<dyn Error>>;
 
 /// Longest time that an example takes.
 const LIMIT: Duration = Duration::from_secs(30);
