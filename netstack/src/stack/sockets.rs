@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::foreign::locked;
 use super::host::Host;
 use super::tcp::connection::{Connection, Listener};
-use super::udp::socket::BoundSocket;
-use super::udp::table::SocketTable;
+use super::udp::app;
+use super::udp::socket::{BoundSocket, Protocol};
 use crate::tcp::{State, TcpInfo};
 
 /// One socket of a stack, as it was when the list was made. Prints itself as one line.
@@ -67,7 +66,7 @@ impl fmt::Display for SocketInfo {
                 "tcp",
                 name_of(info.state),
                 info.unread as usize,
-                (info.in_flight + info.unsent) as usize,
+                info.in_flight as usize + info.unsent as usize,
             ),
             SocketKind::Udp(queue) => ("udp", "", queue.queued_bytes, 0),
             SocketKind::Echo(queue) => ("icmp", "", queue.queued_bytes, 0),
@@ -115,15 +114,10 @@ pub(crate) fn list(host: &Host) -> Vec<SocketInfo> {
     let connections = locked(|key| host.tcp.connections.snapshot(&mut key.ctx()));
     let mut sockets: Vec<SocketInfo> = listeners.iter().map(|one| of_listener(one)).collect();
     sockets.extend(connections.iter().map(|one| of_connection(one)));
-    for table in [&host.udp, &host.echo.asking, &host.echo.answering] {
-        let is_udp = std::ptr::eq(table, &host.udp);
-        let kind = if is_udp {
-            SocketKind::Udp
-        } else {
-            SocketKind::Echo
-        };
-        sockets.extend(bound(table).iter().map(|one| of_bound(one, kind)));
-    }
+    let mut bound = locked(|key| app::all(host, &mut key.ctx()));
+    bound.retain(|socket| !socket.is_closed());
+    bound.sort_by_key(|socket| (socket.protocol() != Protocol::Udp, socket.local()));
+    sockets.extend(bound.iter().map(|one| of_bound(one)));
     sockets
 }
 
@@ -149,21 +143,7 @@ fn of_connection(connection: &Connection) -> SocketInfo {
     }
 }
 
-/// Returns the sockets of a table, each once: a connected one has two entries.
-fn bound(table: &SocketTable) -> Vec<Arc<BoundSocket>> {
-    let groups = locked(|key| table.snapshot(&mut key.ctx()));
-    let mut sockets: Vec<Arc<BoundSocket>> = groups
-        .iter()
-        .flat_map(|group| group.sockets().cloned())
-        .filter(|socket| !socket.is_closed())
-        .collect();
-    sockets.sort_by_key(Arc::as_ptr);
-    sockets.dedup_by(|a, b| Arc::ptr_eq(a, b));
-    sockets.sort_by_key(|socket| socket.local());
-    sockets
-}
-
-fn of_bound(socket: &BoundSocket, kind: fn(QueueInfo) -> SocketKind) -> SocketInfo {
+fn of_bound(socket: &BoundSocket) -> SocketInfo {
     let (local, remote, queue) = locked(|key| {
         socket.state.with(&mut key.ctx(), |state, _| {
             let socket = &state.socket;
@@ -178,7 +158,10 @@ fn of_bound(socket: &BoundSocket, kind: fn(QueueInfo) -> SocketKind) -> SocketIn
         })
     });
     SocketInfo {
-        kind: kind(queue),
+        kind: match socket.protocol() {
+            Protocol::Udp => SocketKind::Udp(queue),
+            Protocol::Echo | Protocol::EchoAnswer => SocketKind::Echo(queue),
+        },
         local,
         remote,
         worker: None,
