@@ -11,11 +11,14 @@ use super::tcb::Tcb;
 /// Length of a control block, in bytes.
 pub(crate) const BLOCK_BYTES: usize = 888;
 
+/// Bytes that no control block needs.
+const SPARE_BYTES: usize = BLOCK_BYTES - size_of::<Tcb>();
+
 /// A control block, with the bytes that it does not need.
 #[derive(Debug)]
 pub(super) struct Block {
     tcb: Tcb,
-    _spare: [u8; BLOCK_BYTES - size_of::<Tcb>()],
+    _spare: [u8; SPARE_BYTES],
 }
 
 impl Block {
@@ -23,7 +26,7 @@ impl Block {
     pub(super) fn boxed(tcb: Tcb) -> Box<Self> {
         Box::new(Self {
             tcb,
-            _spare: [0; BLOCK_BYTES - size_of::<Tcb>()],
+            _spare: [0; SPARE_BYTES],
         })
     }
 
