@@ -246,6 +246,7 @@ impl Replaceable {
     fn renew(&mut self) {
         if let Some(device) = self.shared.next.pop() {
             self.attached = Some(Attached::new(device));
+            self.shared.is_attached.store(true, Ordering::Release);
         }
     }
 
@@ -274,9 +275,8 @@ impl Replaceable {
             Err(error) => {
                 tracing::warn!(%error, "a device is gone; packets are lost until it is replaced");
                 self.attached = None;
-                // A replacement that came meanwhile is attached.
-                let attached = !self.shared.next.is_empty();
-                self.shared.is_attached.store(attached, Ordering::Release);
+                // A replacement that comes at the same time is attached when it is taken.
+                self.shared.is_attached.store(false, Ordering::Release);
                 Ok(None)
             }
         }
