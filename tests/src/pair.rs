@@ -67,7 +67,15 @@ pub fn server(port: u16) -> SocketAddr {
 /// # Panics
 /// A minute passed.
 pub async fn bounded<T>(future: impl Future<Output = T>) -> T {
+    bounded_as("it", future).await
+}
+
+/// As [`bounded`]; the message names `what` waits.
+///
+/// # Panics
+/// A minute passed.
+pub async fn bounded_as<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future)
         .await
-        .expect("finished in time")
+        .unwrap_or_else(|_| panic!("{what} waits for ever"))
 }

@@ -1,7 +1,6 @@
 //! A panic in code of the program ends at most what that code belongs to: other connections on the same
 //! worker go on, and the panic is counted.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use netstack::device::{Device, Unpark};
 use netstack::net::{ConnectionEvent, EndReason, Stack, TcpListener, TcpStream, UdpSocket};
 use packet::frame::{RxPacket, TxPacket};
 use packet::{Buffers, Payload};
+use tests::pair::bounded_as as bounded;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ECHO: u16 = 7;
@@ -35,12 +35,6 @@ fn stacks() -> (Stack, Stack) {
 
 fn server(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 77, 0, 2], port))
-}
-
-async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future)
-        .await
-        .unwrap_or_else(|_| panic!("{what} waits for ever"))
 }
 
 async fn echo(mut stream: TcpStream) {

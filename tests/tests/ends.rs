@@ -11,10 +11,11 @@ use std::time::Duration;
 use netstack::device::channel::{ChannelConfig, PacketPipe};
 use netstack::net::{EndReason, ShutdownReport, Stack, TcpListener, TcpStream, UdpSocket};
 use netstackd::probe::now;
+use tests::pair::bounded_as as bounded;
 use tests::pipes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// Long enough for packets to cross a link in memory.
@@ -35,12 +36,6 @@ fn pair() -> (Stack, Stack, JoinHandle<()>) {
 
 fn server(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 77, 0, 2], port))
-}
-
-async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(LIMIT, future)
-        .await
-        .unwrap_or_else(|_| panic!("{what} waits for ever"))
 }
 
 /// Returns the reason that an error carries.

@@ -1,6 +1,5 @@
 //! A device is replaced under a living stack: connections go on, over packet channels and over TUN devices.
 
-use std::future::Future;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream as KernelStream;
 use std::time::Duration;
@@ -9,18 +8,13 @@ use netstack::base::counters::DropReason;
 use netstack::device::channel::{ChannelConfig, PacketPipe, channel};
 use netstack::device::{Device, ReplaceError, TunConfig, open, replaceable};
 use netstack::net::{EndReason, Stack, TcpListener, TcpStream};
+use tests::pair::bounded_as as bounded;
 use tests::pipes;
 use tests::world::{in_namespace, ip};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 
 const LIMIT: Duration = Duration::from_secs(20);
-
-async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(LIMIT, future)
-        .await
-        .unwrap_or_else(|_| panic!("{what} waits for ever"))
-}
 
 fn carrier() -> (Vec<Box<dyn Device>>, PacketPipe) {
     let (device, pipe) = channel(ChannelConfig::default());
