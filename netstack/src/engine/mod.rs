@@ -13,5 +13,6 @@ mod pauses;
 pub mod sim;
 mod tasks;
 pub mod threads;
+mod turn;
 pub mod wheel;
 pub mod worker;
