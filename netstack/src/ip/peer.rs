@@ -89,6 +89,35 @@ pub fn draw_crowding<K: Copy + PartialEq>(
     of_peer.map(|(key, _)| *key).reduce(prefer)
 }
 
+/// The share of newcomers to a full table for which it is sampled: all of them while samples find a peer that
+/// crowds the others out, down to one in 16 while they find none.
+///
+/// Each sample reads entries that no cache holds. Under a flood from random sources it would be the most expensive
+/// part of a SYN, and find nothing.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct SampleRate {
+    /// The binary logarithm of the number of newcomers per sample.
+    halvings: u32,
+}
+
+impl SampleRate {
+    const MAX_HALVINGS: u32 = 4;
+
+    /// Returns true if the table is to be sampled for this newcomer, of which `random` is a random number.
+    pub fn is_due(self, random: u64) -> bool {
+        random.trailing_zeros() >= self.halvings
+    }
+
+    /// Takes note of a sample: did it find a peer that crowds the others out?
+    pub fn note(&mut self, found: bool) {
+        self.halvings = if found {
+            0
+        } else {
+            (self.halvings + 1).min(Self::MAX_HALVINGS)
+        };
+    }
+}
+
 /// Returns true if some peer is there twice, and not only the newcomer is.
 fn is_promising<K>(sample: &[Option<(K, PeerNet)>], newcomer: PeerNet) -> bool {
     let peers = || sample.iter().flatten().map(|(_, peer)| *peer);
@@ -155,6 +184,20 @@ mod tests {
             assert_eq!(entry.is_none(), peers != Some(1), "{peers:?}");
         }
         assert!(draw_crowding(own, || None::<(u32, PeerNet)>, u32::max).is_none());
+    }
+
+    #[test]
+    fn a_table_is_sampled_less_often_while_samples_find_nothing() {
+        let mut rng = Rng::from_u64(7);
+        let mut rate = SampleRate::default();
+        let mut share = |rate: SampleRate| (0..16_000).filter(|_| rate.is_due(rng.u64())).count();
+        assert_eq!(share(rate), 16_000);
+        for _ in 0..100 {
+            rate.note(false);
+        }
+        assert!((800..1_200).contains(&share(rate)));
+        rate.note(true);
+        assert_eq!(share(rate), 16_000);
     }
 
     #[test]

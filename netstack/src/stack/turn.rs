@@ -16,6 +16,7 @@ use super::worklist::{TaskWork, Worklist};
 use crate::base::counters::{Counter, DropReason};
 use crate::base::{Counters, Instant, Rng};
 use crate::ip::fragment::Identification;
+use crate::ip::peer::SampleRate;
 use crate::tcp::MetricsCache;
 
 /// The state that one worker has to itself: no lock, no sharing.
@@ -37,6 +38,8 @@ pub struct WorkerState {
     pub(crate) alarms: Alarms,
     /// SYN-ACKs to send again; empty between looks, kept for its allocation.
     pub(crate) resend: Vec<Resend<Arc<Connection>>>,
+    /// The share of SYNs to a full queue for which it looks for a peer that crowds the others out.
+    pub(crate) sample_rate: SampleRate,
     /// Its last sample of a full table of connections.
     pub(crate) crowd: Option<Crowd>,
     /// The properties of paths that its connections measured.
@@ -69,6 +72,7 @@ impl WorkerState {
             rng,
             alarms: Alarms::default(),
             resend: Vec::new(),
+            sample_rate: SampleRate::default(),
             crowd: None,
             holders: Holders::default(),
             identification: host

@@ -17,6 +17,7 @@ use super::connection::{Connection, Listener};
 use super::decide;
 use super::deferred::{ASKED, Hop};
 use super::displace;
+use super::listener::SynPlace;
 use super::open::{open_parameters, path_mss};
 use super::outbound::send_with;
 use super::outcome::finish;
@@ -69,16 +70,9 @@ pub(super) fn on_syn(
             }
             Some(listener.admit_successor())
         }
-        None => listener.admit_syn().or_else(|| {
-            let connections = &host.tcp.connections;
-            let (ctx, rng) = (&mut turn.key.ctx(), &mut turn.worker.rng);
-            let displaced = connections.displace_half_open(ctx, listener, &flow, rng);
-            let (flow, entry) = displaced?;
-            turn.count(Counter::TcpHandshakesDisplaced, 1);
-            decide::fail(turn, &flow, &entry);
-            drop(entry);
-            listener.admit_syn()
-        }),
+        None => listener
+            .admit_syn()
+            .or_else(|| displace_for(turn, listener, &flow)),
     };
     let cfg = &options.config;
     if place.is_none() && options.defers {
@@ -114,6 +108,29 @@ pub(super) fn on_syn(
         // Another worker took the same SYN first: a duplicate.
         Err(_) => turn.drop_packet(DropReason::TcpNotAcceptable),
     }
+}
+
+/// Ends a handshake of the peer that crowds the others out of the listener's queue, if there is one, and returns its
+/// place.
+fn displace_for(
+    turn: &mut Turn<'_>,
+    listener: &Arc<Listener>,
+    newcomer: &FlowKey,
+) -> Option<SynPlace<Arc<Connection>>> {
+    let worker = &mut *turn.worker;
+    // A listener that defers cannot answer with a cookie: a place is all that a newcomer can get.
+    if !listener.options.defers && !worker.sample_rate.is_due(worker.rng.u64()) {
+        return None;
+    }
+    let connections = &turn.host.tcp.connections;
+    let ctx = &mut turn.key.ctx();
+    let displaced = connections.displace_half_open(ctx, listener, newcomer, &mut worker.rng);
+    worker.sample_rate.note(displaced.is_some());
+    let (flow, entry) = displaced?;
+    turn.count(Counter::TcpHandshakesDisplaced, 1);
+    decide::fail(turn, &flow, &entry);
+    drop(entry);
+    listener.admit_syn()
 }
 
 /// Takes a segment for a half-open connection (RFC 9293 section 3.10.7.4).
