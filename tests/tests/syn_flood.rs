@@ -8,7 +8,7 @@ use std::thread;
 use netstackd::probe::flood::SynFlood;
 use netstackd::probe::{now, stream};
 use tests::program;
-use tests::world::{Scratch, SetOnDrop, V4, in_namespace, port, serve};
+use tests::world::{Scratch, SetOnDrop, TUN, V4, in_namespace, port, serve};
 
 /// SYNs per second: more than a test's machine should be asked for would lose packets in the queue of
 /// the TUN device, and with them those of the clients.
@@ -47,7 +47,7 @@ fn genuine_clients_are_served_during_a_flood() {
             let stopping = SetOnDrop(&stop);
             let flood = scope.spawn(|| {
                 let target = SocketAddrV4::new(V4, port::ECHO);
-                let mut flood = SynFlood::new(target, 1).expect("a raw socket");
+                let mut flood = SynFlood::new(TUN, target, 1).expect("a packet socket");
                 flood.run(Some(RATE), || stop.load(Ordering::Relaxed))
             });
             let start = now();

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use super::most_sockets;
 use crate::forge::{self, Complaint};
 use crate::hostile::{Family, flag};
-use crate::world::{BOTH, V4, port};
+use crate::world::{BOTH, TUN, V4, port};
 
 /// A kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +195,7 @@ fn syn_flood(rng: &mut Rng, stop: &AtomicBool) -> u64 {
         let target = SocketAddrV4::new(V4, ports[rng.below(3) as usize]);
         let rate = 1_000 + rng.below(20_000);
         let until = now() + Duration::from_millis(u64::from(rng.below(1_000)));
-        if let Ok(mut flood) = SynFlood::new(target, rng.u64()) {
+        if let Ok(mut flood) = SynFlood::new(TUN, target, rng.u64()) {
             let flooded = flood.run(Some(rate), || now() > until || !goes_on(stop));
             syns += flooded.map_or(0, |flooded| flooded.syns);
         }
