@@ -3,7 +3,7 @@
 //! This crate is the part of a network stack that needs no state: it keeps nothing between packets, opens
 //! no device and reads no clock. It serves stacks as well as tunnels, filters and tools.
 //!
-//! * Parsing and building copy no payload and allocate no memory.
+//! * Parsing and building copy no payload and allocate no memory; reports of group membership alone do.
 //! * No input makes a function panic.
 //! * A malformed packet gives an error that names the ICMP error to send, if any.
 //! * The crate contains no `unsafe` code.
@@ -14,6 +14,7 @@
 //! |---|---|---|
 //! | parse the IP headers | [`ip`] | [`IpPacket`](ip::IpPacket), [`IpParseError`](ip::IpParseError) |
 //! | parse the upper layer | [`tcp`], [`udp`], [`icmp`] | [`TcpView`](tcp::TcpView), [`UdpView`](udp::UdpView), [`Icmpv4View`](icmp::Icmpv4View), [`Icmpv6View`](icmp::Icmpv6View) |
+//! | group membership: IGMP and MLD | [`membership`] | [`Membership`](membership::Membership), [`Query`](membership::Query) |
 //! | verify and compute checksums | [`checksum`] | [`RxChecksum`], [`Checksum`](checksum::Checksum) |
 //! | build packets | [`build`] | [`Head`](build::Head), [`TxChecksum`](build::TxChecksum) |
 //! | pass packets through a stack | [`frame`] | [`RxPacket`], [`TxPacket`], [`Chunks`] |
@@ -137,6 +138,7 @@ pub mod checksum;
 pub mod frame;
 pub mod icmp;
 pub mod ip;
+pub mod membership;
 mod proto;
 pub mod tcp;
 pub mod udp;

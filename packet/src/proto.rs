@@ -18,7 +18,7 @@ impl IpProto {
     pub const HOP_BY_HOP: Self = Self(0);
     /// ICMP for IPv4 (RFC 792).
     pub const ICMP: Self = Self(1);
-    /// IGMP (RFC 3376).
+    /// IGMP (RFC 9776).
     pub const IGMP: Self = Self(2);
     /// An encapsulated IPv4 packet (RFC 2003).
     pub const IPV4: Self = Self(4);

@@ -40,7 +40,7 @@ use crate::ip::IpVersion;
 pub use extensions::{ExtensionObject, Extensions};
 pub use quote::{Quote, quote_len};
 pub use v4::{Icmpv4, Icmpv4RedirectCode, Icmpv4UnreachableCode, Icmpv4View, TimeExceededCode};
-pub use v6::{Icmpv6, Icmpv6Link, Icmpv6UnreachableCode, Icmpv6View};
+pub use v6::{Icmpv6, Icmpv6Link, Icmpv6UnreachableCode, Icmpv6View, Mld};
 
 /// Length of the header that every message has, in bytes: type, code, checksum and four bytes whose
 /// meaning depends on the type.

@@ -1,4 +1,4 @@
-//! ICMP for IPv6 (RFC 4443). Messages of RFC 4861, RFC 2710 and RFC 3810 are recognised by their types.
+//! ICMP for IPv6 (RFC 4443). Messages of RFC 4861, RFC 2710 and RFC 9777 are recognised by their types.
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -77,8 +77,21 @@ mod kind {
     pub(super) const MULTICAST_REPORT_V2: u8 = 143;
 }
 
+/// A message of multicast listener discovery (RFC 2710, RFC 9777).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Mld {
+    /// Type 130.
+    Query,
+    /// Type 131.
+    Report,
+    /// Type 132.
+    Done,
+    /// Type 143.
+    ReportV2,
+}
+
 /// The messages of neighbour discovery (RFC 4861) and multicast listener discovery (RFC 2710,
-/// RFC 3810). On a TUN device, which has no link layer, a host may receive them but answers none.
+/// RFC 9777). On a TUN device, which has no link layer, a host answers none of the former.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Icmpv6Link {
     /// Type 130.
@@ -293,6 +306,20 @@ impl<'a> Icmpv6View<'a> {
     /// Returns the bytes after the first eight: echo data, or the quoted packet and its extensions.
     pub fn body(&self) -> &'a [u8] {
         self.body
+    }
+
+    /// Returns the kind of a message of multicast listener discovery, and the four bytes behind its checksum;
+    /// `None` for any other message. Receivers ignore the code (RFC 9777 section 5.1.1).
+    pub fn mld(&self) -> Option<(Mld, [u8; 4])> {
+        let [kind, _, _, _, rest @ ..] = *self.header;
+        let mld = match kind {
+            kind::MULTICAST_QUERY => Mld::Query,
+            kind::MULTICAST_REPORT => Mld::Report,
+            kind::MULTICAST_DONE => Mld::Done,
+            kind::MULTICAST_REPORT_V2 => Mld::ReportV2,
+            _ => return None,
+        };
+        Some((mld, rest))
     }
 
     /// Returns the packet that an error message quotes, also for errors of an unknown type (RFC 4443
