@@ -15,6 +15,7 @@
 //! | [`pmtu`] | the path MTU cache |
 //! | [`fragment`], [`reassembly`] | datagrams larger than the MTU, sent and received |
 //! | [`receive`] | the decision about a received packet |
+//! | [`multicast`] | multicast groups, IGMP and MLD |
 //! | [`send`] | packets from transport headers and payload |
 //! | [`peer`] | peers as far as limits are concerned, and who makes room for whom |
 //! | [`key`] | the keyed hash for tables and sequences that a peer could attack |
@@ -22,6 +23,7 @@
 pub mod addresses;
 pub mod fragment;
 pub mod key;
+pub mod multicast;
 pub mod peer;
 pub mod pmtu;
 pub mod prefix;
