@@ -60,12 +60,18 @@ counters! {
         IcmpIgnored => "icmp_ignored",
         /// ICMP error that matches no flow, or fails the checks of RFC 5927.
         IcmpUnmatched => "icmp_unmatched",
+        /// IGMP of a length that no version has, or with a wrong checksum.
+        IgmpMalformed => "igmp_malformed",
+        /// IGMP that a host ignores: messages for routers, queries that came from elsewhere.
+        IgmpIgnored => "igmp_ignored",
         /// UDP too short or length field wrong.
         UdpMalformed => "udp_malformed",
         /// UDP checksum wrong or missing where it must be.
         UdpChecksum => "udp_checksum",
         /// No socket on that UDP port.
         UdpNoSocket => "udp_no_socket",
+        /// Datagram to a multicast group of the host that no socket at this port joined.
+        UdpNotJoined => "udp_not_joined",
         /// The UDP socket's queue is full.
         UdpQueueFull => "udp_queue_full",
         /// Datagram of the sender that had most, which made room for another sender: in a full queue, or with its
@@ -147,6 +153,12 @@ counters! {
         IcmpErrorsSent => "icmp_errors_sent",
         /// ICMP errors suppressed by the rate limit.
         IcmpErrorsLimited => "icmp_errors_limited",
+        /// Reports of multicast groups sent, by IGMP and MLD.
+        GroupReports => "group_reports",
+        /// Queries about multicast groups taken in, of IGMP and MLD.
+        GroupQueries => "group_queries",
+        /// Joins of multicast groups that were refused, because there were too many.
+        GroupJoinsRefused => "group_joins_refused",
         /// Datagrams reassembled from fragments.
         Reassembled => "reassembled",
         /// Fragments sent.

@@ -22,7 +22,7 @@ use crate::stack::levels::StackLocks;
 use crate::stack::mailbox::Message;
 use crate::stack::tcp::connection::Connection;
 use crate::stack::turn::{Turn, WorkerState};
-use crate::stack::{budget, foreign, ip, tcp, udp, worklist};
+use crate::stack::{budget, foreign, ip, multicast, tcp, udp, worklist};
 
 /// Messages, timers and task polls taken up per turn, each: a bound on a turn's length.
 const WORK_BATCH: usize = 512;
@@ -78,14 +78,15 @@ impl<D: Device + ?Sized> Worker<D> {
     }
 
     /// Returns the earliest deadline of this worker's connections, handshakes, memory rounds and sleeping tasks, and of
-    /// the stack's reassembly.
+    /// the stack's reassembly and reports of multicast groups.
     fn next_deadline(&self) -> Option<Instant> {
         let connections = self.wheel.next_deadline();
         let fragments = self.host.ip.reassembly.deadline();
         let round = budget::rounds::deadline(&self.state);
         let handshakes = self.state.alarms.next();
         let tasks = self.host.workers[self.state.index].sleepers.earliest();
-        let packets = earlier(earlier(connections, fragments), handshakes);
+        let groups = self.host.groups.deadline();
+        let packets = earlier(earlier(connections, fragments), earlier(handshakes, groups));
         earlier(packets, earlier(round, tasks))
     }
 
@@ -160,7 +161,7 @@ impl<D: Device + ?Sized> Worker<D> {
                 Some(Message::Task(id)) => work.tasks.ready.push(id),
                 Some(Message::Spawn(future)) => work.spawn.push(future),
                 // The next deadline is computed at the end of each turn.
-                Some(Message::Sleeper) => {}
+                Some(Message::Timer) => {}
                 Some(Message::Decided(decision)) => decided.push(*decision),
                 Some(Message::Stop) => self.stopping = true,
                 None => break,
@@ -196,6 +197,7 @@ impl<D: Device + ?Sized> Worker<D> {
         }
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         let mut busy = ip::inbound::on_reassembly_timeout(&mut turn);
+        busy |= multicast::timers::on_timeout(&mut turn);
         busy |= tcp::timers::on_alarms(&mut turn, WORK_BATCH);
         for _ in 0..WORK_BATCH {
             let Some((_, connection)) = self.wheel.pop_due(now) else {

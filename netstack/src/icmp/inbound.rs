@@ -7,8 +7,8 @@
 //!
 //! Ignored without an answer: Source Quench (RFC 6633), redirects (RFC 1122 section 3.2.2.2; the host has
 //! one device and no choice of routers), timestamp and information requests (optional, RFC 1122 sections
-//! 3.2.2.7 and 3.2.2.8), neighbour discovery and multicast listener messages (a TUN device has no link
-//! layer), and unknown queries (RFC 1122 section 3.2.2, RFC 4443 section 2.4(b)).
+//! 3.2.2.7 and 3.2.2.8), neighbour discovery (a TUN device has no link layer), and unknown queries (RFC 1122
+//! section 3.2.2, RFC 4443 section 2.4(b)). Multicast listener messages go to [`crate::ip::multicast`].
 
 use core::net::{IpAddr, SocketAddr};
 use core::ops::Range;
@@ -18,10 +18,12 @@ use packet::icmp::{
     Icmpv6, Icmpv6UnreachableCode as V6, Icmpv6View, Quote,
 };
 use packet::ip::{Ip, IpPacket};
+use packet::membership::Membership;
 use packet::{Chunks, IpProto, Payload, RxChecksum};
 
 use crate::base::DropReason;
 use crate::ip::addresses::AddressTable;
+use crate::ip::multicast::envelope::is_believable;
 use crate::ip::receive::Cast;
 use crate::ip::send::{Packets, SendError, TxParams, icmp_packets};
 
@@ -53,6 +55,8 @@ pub enum Inbound {
     },
     /// An error about a packet that this host may have sent.
     Error(TransportError),
+    /// A message of multicast listener discovery, which [`mld`] reads.
+    Mld,
     /// A message to discard and count.
     Drop(DropReason),
 }
@@ -175,6 +179,7 @@ pub fn on_packet<I: Ip>(
                     (Icmpv6::EchoRequest { ident, seq }, _) => echo(ident, seq),
                     (Icmpv6::EchoReply { ident, seq }, _) => reply(ident, seq),
                     (message, Some(quote)) => on_error(src, dst, kind_v6(message), &quote),
+                    _ if mld(packet, &view).is_some() => Inbound::Mld,
                     _ => Inbound::Drop(DropReason::IcmpIgnored),
                 },
             }
@@ -188,6 +193,17 @@ pub fn on_packet<I: Ip>(
                 _ => Inbound::Drop(DropReason::IcmpIgnored),
             },
         },
+    }
+}
+
+/// Reads the message of multicast listener discovery in `packet`. Returns `None` for any other message, and for
+/// what a host ignores: messages for routers, queries that came from elsewhere, impossible lengths (RFC 9777
+/// sections 5.1.14, 6 and 6.2).
+pub fn mld<'a, I: Ip>(packet: &IpPacket<'a, I>, view: &Icmpv6View<'a>) -> Option<Membership<'a>> {
+    match Membership::of_mld(view)?.ok()? {
+        Membership::Query(query) if is_believable(packet, &query) => Some(Membership::Query(query)),
+        Membership::Report(group) if group.is_multicast() => Some(Membership::Report(group)),
+        _ => None,
     }
 }
 

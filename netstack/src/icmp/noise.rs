@@ -87,7 +87,7 @@ impl World {
                         assert_eq!(error.local.ip(), packet.dst().into());
                         self.met.errors += 1;
                     }
-                    Inbound::Drop(_) => self.met.dropped += 1,
+                    Inbound::Drop(_) | Inbound::Mld => self.met.dropped += 1,
                 }
             }
             Delivery::Upper(..) => {

@@ -43,6 +43,8 @@ pub struct AddressTable {
     broadcasts: Vec<Ipv4Addr>,
     /// Prefixes all of whose addresses the host answers for, longest first.
     any: Vec<Prefix>,
+    /// Multicast groups that a socket joined, sorted.
+    groups: Vec<IpAddr>,
 }
 
 /// The reason why an address cannot be added.
@@ -91,13 +93,16 @@ pub enum Broadcast {
     Subnet,
 }
 
-/// A multicast group that a host is always a member of (RFC 1112 section 4, RFC 4291 section 2.8).
+/// A multicast group that the host is a member of: the first two always (RFC 1112 section 4, RFC 4291
+/// section 2.8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Group {
     /// 224.0.0.1, `ff01::1`, `ff02::1`.
     AllNodes,
     /// `ff02::1:ffXX:XXXX` of one of the host's addresses.
     SolicitedNode,
+    /// A group that a socket joined ([`AddressTable::join`]).
+    Joined,
 }
 
 /// Returns `true` for an address that identifies a single host on a network: not unspecified, "this
@@ -217,6 +222,24 @@ impl AddressTable {
         self.any.len() != before
     }
 
+    /// Makes the host a member of a multicast group. Who joined it, and the limit of their number, is the
+    /// caller's.
+    pub fn join(&mut self, group: IpAddr) {
+        if let Err(at) = self.groups.binary_search(&group) {
+            self.groups.insert(at, group);
+        }
+    }
+
+    /// Ends the host's membership of a multicast group.
+    pub fn leave(&mut self, group: IpAddr) {
+        self.groups.retain(|other| *other != group);
+    }
+
+    /// Returns `true` if a socket joined `group`.
+    pub fn is_joined(&self, group: IpAddr) -> bool {
+        self.groups.binary_search(&group).is_ok()
+    }
+
     /// Returns `true` if the host answers for `address`: it is one of its own, or in a prefix of
     /// [`AddressTable::add_any`].
     pub fn answers_for(&self, address: IpAddr) -> bool {
@@ -258,6 +281,8 @@ impl AddressTable {
             IpAddr::V4(v4) if v4.is_multicast() => {
                 if v4 == Ipv4Addr::new(224, 0, 0, 1) && !self.v4.is_empty() {
                     Destination::Multicast(Group::AllNodes)
+                } else if self.is_joined(dst) {
+                    Destination::Multicast(Group::Joined)
                 } else {
                     Destination::NotOurs
                 }
@@ -284,6 +309,8 @@ impl AddressTable {
                     && self.v6.iter().any(|own| own.octets()[13..] == octets[13..]);
                 if ours {
                     Destination::Multicast(Group::SolicitedNode)
+                } else if self.is_joined(group.into()) {
+                    Destination::Multicast(Group::Joined)
                 } else {
                     Destination::NotOurs
                 }

@@ -110,6 +110,22 @@ fn destinations() {
 }
 
 #[test]
+fn groups_that_were_joined() {
+    let mut t = table(&["10.77.0.2/24", "fd77::2/64"]);
+    let groups = ["239.1.2.3", "ff05::7", "ff02::2"].map(ip);
+    for group in groups {
+        assert_eq!(t.classify(group), Destination::NotOurs);
+        t.join(group);
+        assert_eq!(t.classify(group), Destination::Multicast(Group::Joined));
+    }
+    assert_eq!(t.classify(ip("239.1.2.4")), Destination::NotOurs);
+    for group in groups {
+        t.leave(group);
+        assert_eq!(t.classify(group), Destination::NotOurs);
+    }
+}
+
+#[test]
 fn sources() {
     let t = table(&["10.77.0.2/24", "fd77::2/64"]);
     for good in [

@@ -30,6 +30,8 @@ pub enum Upper {
     Udp,
     /// ICMP (IPv4) or ICMPv6 (IPv6).
     Icmp,
+    /// IGMP (IPv4).
+    Igmp,
 }
 
 /// The kind of a packet's destination.
@@ -111,6 +113,7 @@ pub fn classify<I: Ip>(
         IpProto::TCP => Delivery::Upper(Upper::Tcp, cast),
         IpProto::UDP => Delivery::Upper(Upper::Udp, cast),
         proto if proto == I::ICMP => Delivery::Upper(Upper::Icmp, cast),
+        IpProto::IGMP if I::VERSION == IpVersion::V4 => Delivery::Upper(Upper::Igmp, cast),
         IpProto::NO_NEXT if I::VERSION == IpVersion::V6 => {
             Delivery::Drop(DropReason::IpNoNextHeader)
         }

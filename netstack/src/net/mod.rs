@@ -29,6 +29,7 @@ mod tcp_socket;
 mod tcp_stream;
 pub mod time;
 mod udp_listener;
+mod udp_multicast;
 mod udp_options;
 mod udp_ready;
 mod udp_socket;

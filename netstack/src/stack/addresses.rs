@@ -4,9 +4,12 @@
 
 use std::net::IpAddr;
 
+use super::foreign::locked;
 use super::host::Host;
 pub use super::ip::addressing::AddressChangeError;
+use super::multicast::app::ring;
 use super::tcp::control;
+use crate::ip::multicast::packets::link_local;
 use crate::ip::prefix::Prefix;
 
 /// Adds an address with its subnet.
@@ -15,9 +18,18 @@ use crate::ip::prefix::Prefix;
 /// The host has it already, or no host can have it.
 pub fn add(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
     host.link.validate(prefix.address().is_ipv6())?;
+    let before = link_local(&host.ip.addressing.get().addresses);
     host.ip
         .addressing
-        .change(|addressing| addressing.add(prefix))
+        .change(|addressing| addressing.add(prefix))?;
+    let after = link_local(&host.ip.addressing.get().addresses);
+    if before.is_unspecified() && !after.is_unspecified() {
+        // Routers ignored the reports that had no source.
+        let now = host.clock.now();
+        locked(|key| host.groups.report_all_v6(&mut key.ctx(), now));
+        ring(host);
+    }
+    Ok(())
 }
 
 /// Removes an address, and resets its connections. Connections of other addresses are not disturbed, and sockets

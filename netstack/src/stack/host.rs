@@ -19,6 +19,7 @@ use super::icmp::limiter::ErrorLimiter;
 use super::ip::addressing::{Addressing, CurrentAddressing};
 use super::ip::path::PathCache;
 use super::ip::reassembly::ReassemblyBuffer;
+use super::multicast::groups::HostGroups;
 use super::ports::Ports;
 use super::tcp::cookie::Cookies;
 use super::tcp::listener::SynPlaces;
@@ -51,6 +52,7 @@ pub struct Host {
     pub(crate) icmp_limiter: ErrorLimiter,
     pub(crate) udp: SocketTable,
     pub(crate) echo: EchoSockets,
+    pub(crate) groups: HostGroups,
     pub(crate) tcp: TcpParts,
     pub(crate) ports: Ports,
     pub(crate) clock: HostClock,
@@ -198,6 +200,7 @@ impl Host {
                 asking: SocketTable::new(MAX_BOUND, HashKey::random(rng)),
                 answering: SocketTable::new(MAX_BOUND, HashKey::random(rng)),
             },
+            groups: HostGroups::new(Rng::from_u64(rng.u64())),
             clock: HostClock::default(),
             subscription: Subscription::default(),
             ending: Ending::default(),

@@ -17,6 +17,8 @@ lockorder::lock_order! {
     /// A listener's accept queue: connections that wait to be accepted, tasks that wait for one, and
     /// whether a service takes them instead.
     level AcceptQueue;
+    /// The multicast groups of the stack, their members, and what is reported of them.
+    level Groups;
     /// One UDP socket: its receive queue, its peer, the tasks that wait for it.
     level UdpSocket;
     /// The options of a TCP socket that has not been used yet.
@@ -44,7 +46,9 @@ lockorder::lock_order! {
 
     StackLocks => Threads;
     StackLocks => Connection => AcceptQueue;
-    StackLocks => UdpSocket => Tables;
+    StackLocks => Groups => UdpSocket => Tables;
+    StackLocks => UdpSocket;
+    Groups => Addressing;
     StackLocks => Ports => Tables;
     StackLocks => SocketOptions;
     StackLocks => SynCookies;

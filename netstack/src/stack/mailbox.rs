@@ -36,8 +36,9 @@ pub enum Message {
     Task(u32),
     /// Start a task.
     Spawn(TaskFuture),
-    /// Look at the timers: another thread has made a task sleep until an earlier time.
-    Sleeper,
+    /// Look at the timers: another thread has armed one. A task sleeps until an earlier time, or a multicast group
+    /// is to be reported.
+    Timer,
     /// Do what the program decided about a SYN.
     // A box keeps the messages of every packet short.
     Decided(Box<(Asked, Decision)>),

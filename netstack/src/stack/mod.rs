@@ -21,6 +21,7 @@
 //! | `budget` | what is done while memory is short |
 //! | `turn` | the context of one worker's turn |
 //! | [`ip`], `icmp`, [`udp`], [`tcp`] | a folder for each protocol: packets in, packets out, the application's calls, the parts |
+//! | `multicast` | groups: their members, IGMP and MLD |
 //! | [`ending`], `shutdown` | the end of a stack, and the ways to it |
 //! | [`addresses`] | changes of the stack's addresses while it runs |
 //! | `ports` | ephemeral ports of both transports |
@@ -53,6 +54,7 @@ pub mod levels;
 pub mod mailbox;
 #[cfg(all(test, feature = "loom"))]
 mod models;
+pub(crate) mod multicast;
 mod ports;
 pub(crate) mod shutdown;
 pub(crate) mod sleep;

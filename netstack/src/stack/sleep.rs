@@ -56,7 +56,7 @@ impl Sleeping {
             Ok((place, is_first)) => {
                 self.place = Some((worker, place));
                 if is_first && host.workers.current() != Some(worker) {
-                    host.workers[worker].mailbox.send(Message::Sleeper);
+                    host.workers[worker].mailbox.send(Message::Timer);
                 }
                 Poll::Pending
             }

@@ -6,7 +6,7 @@ use packet::ip::{Ip, IpPacket};
 
 use super::super::ip::outbound::{queue_packets, tx_params};
 use super::super::turn::Turn;
-use super::super::{tcp, udp};
+use super::super::{multicast, tcp, udp};
 use super::echo::{self, Echo};
 use crate::base::counters::{Counter, DropReason};
 use crate::icmp::inbound::on_packet;
@@ -67,6 +67,7 @@ pub(in crate::stack) fn receive<I: Ip>(
             }
         }
         Inbound::Error(error) => on_transport_error(turn, &error),
+        Inbound::Mld => multicast::inbound::on_mld(turn, ip),
         Inbound::Drop(reason) => turn.drop_packet(reason),
     }
 }

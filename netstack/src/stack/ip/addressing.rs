@@ -92,14 +92,37 @@ impl CurrentAddressing {
         &self,
         change: impl FnOnce(&mut Addressing) -> Result<(), E>,
     ) -> Result<(), E> {
-        locked(|key| {
-            self.current.with_write(&mut key.ctx(), |current, _| {
-                let mut changed = Addressing::clone(current);
-                change(&mut changed)?;
-                *current = Arc::new(changed);
-                self.version.fetch_add(1, Ordering::Release);
-                Ok(())
-            })
+        locked(|key| self.try_update(&mut key.ctx(), change))
+    }
+
+    /// Makes a change that cannot fail, with a context at hand.
+    pub(in crate::stack) fn update<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        change: impl FnOnce(&mut Addressing),
+    ) where
+        L: LockBefore<levels::Addressing>,
+    {
+        let Ok(()) = self.try_update(ctx, |addressing| {
+            change(addressing);
+            Ok::<(), std::convert::Infallible>(())
+        });
+    }
+
+    fn try_update<L, E>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        change: impl FnOnce(&mut Addressing) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        L: LockBefore<levels::Addressing>,
+    {
+        self.current.with_write(ctx, |current, _| {
+            let mut changed = Addressing::clone(current);
+            change(&mut changed)?;
+            *current = Arc::new(changed);
+            self.version.fetch_add(1, Ordering::Release);
+            Ok(())
         })
     }
 }
@@ -196,6 +219,31 @@ impl Addressing {
             io::ErrorKind::AddrNotAvailable,
             format!("{what}: {} is not an address of this stack", local.ip()),
         ))
+    }
+
+    /// Chooses the local address of datagrams to a multicast group: the one that was asked for, or the one that
+    /// source selection gives.
+    ///
+    /// # Errors
+    /// `InvalidInput` if `wanted` is of another family; `NetworkUnreachable` if there is no source.
+    pub(in crate::stack) fn choose_local_to_group(
+        &self,
+        wanted: Option<SocketAddr>,
+        group: IpAddr,
+    ) -> io::Result<SocketAddr> {
+        let refused = |kind, why: String| Err(io::Error::new(kind, why));
+        match (wanted, self.addresses.select_source(group)) {
+            (Some(wanted), _) if wanted.is_ipv4() != group.is_ipv4() => refused(
+                io::ErrorKind::InvalidInput,
+                format!("connect: {wanted} and {group} are of different families"),
+            ),
+            (Some(wanted), _) => Ok(wanted),
+            (None, Some(source)) => Ok(SocketAddr::new(source, 0)),
+            (None, None) => refused(
+                io::ErrorKind::NetworkUnreachable,
+                format!("connect: no address of ours towards {group}"),
+            ),
+        }
     }
 
     /// Chooses the local address of a flow to `remote`: the one that was asked for, or the one that

@@ -8,6 +8,7 @@ use packet::frame::RxPacket;
 use packet::ip::{Ip, IpPacket, IpVersion, Ipv4, Ipv6};
 
 use super::super::icmp;
+use super::super::multicast;
 use super::super::tcp::deferred::Hop;
 use super::super::tcp::inbound::{self as tcp, TcpArrival};
 use super::super::turn::Turn;
@@ -15,7 +16,7 @@ use super::super::udp::inbound::{self as udp, UdpArrival};
 use crate::base::counters::{Counter, DropReason};
 use crate::ip::reassembly::FragmentStatus;
 use crate::ip::receive::{
-    Delivery, Origin, Upper, classify, fragment_in, on_parse_error, parameter_problem,
+    Cast, Delivery, Origin, Upper, classify, fragment_in, on_parse_error, parameter_problem,
 };
 
 /// Takes in one packet.
@@ -55,6 +56,16 @@ fn receive_ip<I: Ip>(turn: &mut Turn<'_>, packet: RxPacket, origin: Origin) {
             };
             tcp::receive(turn, packet, arrival);
         }
+        Delivery::Upper(Upper::Udp, Cast::Multicast) => {
+            let arrival = UdpArrival {
+                src: ip.src().into(),
+                dst: ip.dst().into(),
+                range: ip.payload_range(),
+                cast: Cast::Multicast,
+            };
+            multicast::deliver::receive(turn, &packet, &arrival);
+        }
+        Delivery::Upper(Upper::Igmp, _) => multicast::inbound::on_igmp(turn, &ip),
         Delivery::Upper(Upper::Udp, cast) => {
             let arrival = UdpArrival {
                 src: ip.src().into(),

@@ -1,6 +1,7 @@
 //! A received UDP datagram, from its verified bytes to the socket that it is for.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use packet::frame::RxPacket;
 use packet::ip::IpVersion;
@@ -20,12 +21,18 @@ use crate::udp::{Datagram, SocketError};
 pub(in crate::stack) struct UdpArrival {
     pub(in crate::stack) src: IpAddr,
     pub(in crate::stack) dst: IpAddr,
-    pub(in crate::stack) range: std::ops::Range<usize>,
+    pub(in crate::stack) range: Range<usize>,
     pub(in crate::stack) cast: Cast,
 }
 
-/// Takes in one datagram.
-pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival: UdpArrival) {
+/// Reads the header of a datagram: its sender, its destination, and the range of its payload in the packet. Counts
+/// and discards a malformed one.
+#[inline]
+pub(in crate::stack) fn read(
+    turn: &Turn<'_>,
+    packet: &RxPacket,
+    arrival: &UdpArrival,
+) -> Option<(SocketAddr, SocketAddr, Range<usize>)> {
     let bytes = packet.data.get(arrival.range.clone()).unwrap_or(&[]);
     let view = match UdpView::parse(arrival.src, arrival.dst, bytes, packet.checksum) {
         Ok(view) => view,
@@ -34,18 +41,24 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
                 UdpParseError::Checksum | UdpParseError::MissingChecksum => DropReason::UdpChecksum,
                 _ => DropReason::UdpMalformed,
             });
-            return;
+            return None;
         }
     };
     let header = view.header();
     let from = SocketAddr::new(arrival.src, header.src_port);
     let to = SocketAddr::new(arrival.dst, header.dst_port);
     let start = arrival.range.start + packet::udp::LEN;
-    let range = start..start + view.payload().len();
+    Some((from, to, start..start + view.payload().len()))
+}
 
+/// Takes in one datagram to one host or a broadcast address.
+pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival: UdpArrival) {
+    let Some((from, to, range)) = read(turn, packet, &arrival) else {
+        return;
+    };
     let index = turn.worker.index;
     let addresses = &turn.worker.addressing.addresses;
-    // The wildcard's socket takes what is sent to a broadcast or multicast address.
+    // The wildcard's socket takes what is sent to a broadcast address.
     let is_own = || arrival.cast != Cast::Unicast || addresses.is_here(arrival.dst);
     let found = turn
         .host

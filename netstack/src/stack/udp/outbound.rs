@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use packet::{IpProto, Payload};
 
 use super::super::icmp::echo;
-use super::super::ip::outbound::{Way, batch, queue_packets, tx_params};
+use super::super::ip::outbound::{LOOPBACK, Way, batch, queue_packets, tx_params};
 use super::super::turn::Turn;
 use super::socket::{OutDatagram, Protocol};
 use crate::base::counters::DropReason;
@@ -46,14 +46,51 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
         echo::send(turn, local, datagram);
         return;
     }
+    if datagram.is_to_group {
+        loop_back(turn, (local, remote), &datagram);
+        if datagram.ttl == 0 {
+            // It does not leave the host.
+            return;
+        }
+    }
     let (params, way) = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
-    let OutDatagram {
-        payload, segment, ..
-    } = datagram;
+    let (payload, segment) = (datagram.payload, datagram.segment);
+    send_payload(turn, (local, remote), payload, segment, (&params, way));
+}
+
+/// Sends a datagram to a group to the host itself, if a socket here joined the group and the sender did not turn
+/// that off (RFC 1112 section 6.1).
+#[cold]
+fn loop_back(turn: &mut Turn<'_>, ends: (SocketAddr, SocketAddr), datagram: &OutDatagram) {
+    let addresses = &turn.worker.addressing.addresses;
+    if !datagram.loops || !addresses.is_joined(ends.1.ip()) {
+        return;
+    }
+    let params = TxParams {
+        path: LOOPBACK,
+        ttl: datagram.ttl,
+        traffic_class: datagram.traffic_class,
+        flow_label: 0,
+        offload: turn.host.link.offload,
+    };
+    let payload = datagram.payload.clone();
+    let by = (&params, Way::Loopback);
+    send_payload(turn, ends, payload, datagram.segment, by);
+}
+
+/// Sends a payload as one datagram, or as several of `segment` bytes each.
+#[inline]
+fn send_payload(
+    turn: &mut Turn<'_>,
+    ends: (SocketAddr, SocketAddr),
+    payload: Payload,
+    segment: u16,
+    by: (&TxParams, Way),
+) {
     if segment > 0 && payload.len() > usize::from(segment) {
-        send_segments(turn, (local, remote), payload, segment, (&params, way));
+        send_segments(turn, ends, payload, segment, by);
     } else {
-        send_one(turn, (local, remote), payload, (&params, way));
+        send_one(turn, ends, payload, by);
     }
 }
 

@@ -1,7 +1,7 @@
 //! One UDP socket as the stack holds it: the pure state, its lock, and the tasks that wait for it.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -13,6 +13,9 @@ use super::super::waiters::WakerSlot;
 use crate::base::Config;
 use crate::demux::Destinations;
 use crate::udp::Socket;
+
+/// Time to live of datagrams to multicast groups, unless the program sets another (RFC 1112 section 6.1).
+const MULTICAST_TTL: u8 = 1;
 
 /// The sockets of one address, one for each worker, or one for all: a datagram goes to the socket of
 /// the worker that received it.
@@ -71,10 +74,17 @@ pub(crate) enum Protocol {
 /// One UDP or ICMP echo socket, shared by the table and the application's handle.
 pub struct BoundSocket {
     bound: SocketAddr,
+    source: SocketAddr,
     binding: Binding,
     protocol: Protocol,
     ttl: AtomicU8,
     traffic_class: AtomicU8,
+    /// Time to live of datagrams to multicast groups.
+    multicast_ttl: AtomicU8,
+    /// Datagrams to multicast groups reach members on this host.
+    multicast_loop: AtomicBool,
+    /// True once it joined a group.
+    joined: AtomicBool,
     /// It may send to broadcast addresses.
     broadcast: AtomicBool,
     /// The version of the host's addresses and the IPv4 address that it was found to be permitted to send to last.
@@ -102,6 +112,10 @@ pub struct OutDatagram {
     pub(crate) remote: SocketAddr,
     pub(crate) ttl: u8,
     pub(crate) traffic_class: u8,
+    /// The destination is a multicast group.
+    pub(crate) is_to_group: bool,
+    /// Members of the group on this host get it, too.
+    pub(crate) loops: bool,
     /// Bytes of payload in each of several datagrams; 0: there is one.
     pub(crate) segment: u16,
     pub(crate) payload: Payload,
@@ -187,20 +201,29 @@ impl BoundSocket {
         config: &Config,
     ) -> Vec<Arc<Self>> {
         let open = Arc::new(AtomicUsize::new(count));
+        let source = match local.ip() {
+            IpAddr::V4(v4) if v4.is_multicast() => (Ipv4Addr::UNSPECIFIED, local.port()).into(),
+            IpAddr::V6(v6) if v6.is_multicast() => (Ipv6Addr::UNSPECIFIED, local.port()).into(),
+            _ => local,
+        };
         let socket = |_| {
             Arc::new(Self {
                 bound: local,
+                source,
                 binding: binding.clone(),
                 protocol,
                 ttl: AtomicU8::new(config.ttl),
                 traffic_class: AtomicU8::new(0),
+                multicast_ttl: AtomicU8::new(MULTICAST_TTL),
+                multicast_loop: AtomicBool::new(true),
+                joined: AtomicBool::new(false),
                 broadcast: AtomicBool::new(false),
                 permitted: AtomicU64::new(u64::MAX),
                 closed: AtomicBool::new(false),
                 connected: AtomicBool::new(false),
                 open: Arc::clone(&open),
                 state: Mutex::new(SocketState {
-                    socket: Socket::new(local, config.udp_queue_datagrams, config.udp_queue_bytes),
+                    socket: Socket::new(source, config.udp_queue_datagrams, config.udp_queue_bytes),
                     readers: WakerSlot::default(),
                 }),
             })
@@ -211,6 +234,61 @@ impl BoundSocket {
     /// Returns the address that it was bound to.
     pub fn local(&self) -> SocketAddr {
         self.bound
+    }
+
+    /// Returns the address that it sends from. One that is bound to a multicast group sends from an address of the
+    /// host.
+    pub(crate) fn source(&self) -> SocketAddr {
+        self.source
+    }
+
+    /// Returns true if it receives datagrams to `to`, an address of a group that it joined.
+    pub(in crate::stack) fn receives_at(&self, to: SocketAddr) -> bool {
+        match &self.binding {
+            Binding::Destinations(destinations) => destinations.contains(to),
+            Binding::Address | Binding::Flow => {
+                let is_at = self.bound.ip().is_unspecified() || self.bound.ip() == to.ip();
+                self.bound.port() == to.port() && self.bound.is_ipv4() == to.is_ipv4() && is_at
+            }
+        }
+    }
+
+    /// Returns true if it receives datagrams of the family of `group`.
+    pub(in crate::stack) fn has_family_of(&self, group: IpAddr) -> bool {
+        match &self.binding {
+            Binding::Destinations(_) => true,
+            Binding::Address | Binding::Flow => self.bound.is_ipv4() == group.is_ipv4(),
+        }
+    }
+
+    /// Notes that it joined a group.
+    pub(in crate::stack) fn note_joined(&self) {
+        self.joined.store(true, Ordering::Release);
+    }
+
+    /// Returns true once it joined a group.
+    pub(in crate::stack) fn has_joined(&self) -> bool {
+        self.joined.load(Ordering::Acquire)
+    }
+
+    /// Sets the time to live of datagrams that it sends to multicast groups; 0: they do not leave the host.
+    pub fn set_multicast_ttl(&self, ttl: u8) {
+        self.multicast_ttl.store(ttl, Ordering::Relaxed);
+    }
+
+    /// Returns the time to live of datagrams that it sends to multicast groups.
+    pub fn multicast_ttl(&self) -> u8 {
+        self.multicast_ttl.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether members on this host get what it sends to their group.
+    pub fn set_multicast_loop(&self, loops: bool) {
+        self.multicast_loop.store(loops, Ordering::Relaxed);
+    }
+
+    /// Returns true if members on this host get what it sends to their group.
+    pub fn multicast_loop(&self) -> bool {
+        self.multicast_loop.load(Ordering::Relaxed)
     }
 
     /// Returns the entries of the table that lead here.
@@ -334,6 +412,8 @@ mod tests {
                 remote: "10.0.0.9:53".parse().expect("an address"),
                 ttl: 64,
                 traffic_class: 0,
+                is_to_group: false,
+                loops: false,
                 segment: 10,
                 payload: bytes::Bytes::from_static(&[0; 1_275]).into(),
             });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::super::super::foreign::locked;
 use super::super::super::host::Host;
+use super::super::super::multicast;
 use super::super::socket::{Binding, BoundSocket, Closed, Protocol, SocketGroup};
 use super::error::invalid;
 use super::sockets::table;
@@ -20,7 +21,9 @@ pub(crate) fn bind(
     count: usize,
 ) -> io::Result<Vec<Arc<BoundSocket>>> {
     host.ending.check_open()?;
-    host.ip.addressing.get().check_bind("bind", &local)?;
+    if protocol != Protocol::Udp || !local.ip().is_multicast() {
+        host.ip.addressing.get().check_bind("bind", &local)?;
+    }
     let table = table(host, protocol);
     locked(|key| {
         let mut local = local;
@@ -83,6 +86,7 @@ pub(crate) fn unbind(host: &Host, socket: &Arc<BoundSocket>) {
     if closed == Closed::Before {
         return;
     }
+    multicast::app::leave_all(host, socket);
     let table = table(host, socket.protocol());
     locked(|key| {
         let (connected, unread, readers) = socket.state.with(&mut key.ctx(), |state, _| {
@@ -122,8 +126,13 @@ pub(crate) fn connect(
                 .to_owned(),
         ));
     }
-    let wanted = Some(socket.local()).filter(|bound| !bound.ip().is_unspecified());
-    let mut local = host.ip.addressing.get().choose_local(wanted, remote)?;
+    let wanted = Some(socket.source()).filter(|bound| !bound.ip().is_unspecified());
+    let addressing = host.ip.addressing.get();
+    let mut local = if remote.ip().is_multicast() && remote.port() != 0 {
+        addressing.choose_local_to_group(wanted, remote.ip())?
+    } else {
+        addressing.choose_local(wanted, remote)?
+    };
     local.set_port(socket.local().port());
     let group = SocketGroup::new(std::slice::from_ref(socket));
     let connected = locked(|key| {

@@ -81,7 +81,7 @@ fn checked_port(socket: &BoundSocket, source: SocketAddr) -> SocketAddr {
 
 /// Checks that a socket may send from `source`.
 fn check_source(host: &Host, socket: &BoundSocket, source: SocketAddr) -> io::Result<()> {
-    let bound = socket.local();
+    let bound = socket.source();
     let why = match socket.binding() {
         Binding::Destinations(destinations)
             if !destinations.contains(checked_port(socket, source)) =>
@@ -173,12 +173,19 @@ pub(crate) fn poll_send(
     }
     let (local, remote) = addresses(socket, content.len(), ends)?;
     check_permission(host, socket, remote.ip())?;
+    let is_to_group = remote.ip().is_multicast();
     let datagram = |payload| OutDatagram {
         protocol: socket.protocol(),
         local,
         remote,
-        ttl: socket.ttl(),
+        ttl: if is_to_group {
+            socket.multicast_ttl()
+        } else {
+            socket.ttl()
+        },
         traffic_class: socket.traffic_class(),
+        is_to_group,
+        loops: is_to_group && socket.multicast_loop(),
         segment: ends.segment,
         payload,
     };
@@ -218,7 +225,7 @@ pub(crate) fn poll_send(
 fn addresses(socket: &BoundSocket, len: usize, ends: Ends) -> io::Result<(SocketAddr, SocketAddr)> {
     let protocol = socket.protocol();
     if !socket.was_connected() {
-        let local = ends.source.unwrap_or(socket.local());
+        let local = ends.source.unwrap_or(socket.source());
         return checked_addresses(protocol, local, ends.to, len);
     }
     locked(|key| {
