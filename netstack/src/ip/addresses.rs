@@ -9,10 +9,11 @@
 //! Sections: RFC 1122 sections 3.2.1.3 and 3.3.6, RFC 4291 sections 2.7 and 2.8, RFC 6724 section 5,
 //! RFC 6890.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::prefix::Prefix;
-use super::source;
+use super::selection::policy::PolicyTable;
+use super::selection::source::{AddressFlags, Candidate, Selection};
 use crate::base::DropReason;
 
 /// Most addresses that a table holds.
@@ -35,7 +36,8 @@ pub const MAX_ADDRESSES: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct AddressTable {
     /// In the order of addition: among equal candidates for a source, the first is selected.
-    prefixes: Vec<Prefix>,
+    own: Vec<Candidate>,
+    selection: Selection,
     /// The same addresses, sorted.
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,
@@ -136,6 +138,14 @@ impl AddressTable {
     /// # Errors
     /// An [`AddressError`]; the table is then unchanged.
     pub fn add(&mut self, prefix: Prefix) -> Result<(), AddressError> {
+        self.add_with(prefix, AddressFlags::default())
+    }
+
+    /// Adds an address with its subnet and its properties.
+    ///
+    /// # Errors
+    /// As [`AddressTable::add`].
+    pub fn add_with(&mut self, prefix: Prefix, flags: AddressFlags) -> Result<(), AddressError> {
         let address = prefix.address();
         if !is_single_host(address) {
             return Err(AddressError::NotUnicast(address));
@@ -148,10 +158,10 @@ impl AddressTable {
         if self.is_local(address) {
             return Err(AddressError::Duplicate(address));
         }
-        if self.prefixes.len() >= MAX_ADDRESSES {
+        if self.own.len() >= MAX_ADDRESSES {
             return Err(AddressError::TooMany);
         }
-        self.prefixes.push(prefix);
+        self.own.push(Candidate { prefix, flags });
         match address {
             IpAddr::V4(v4) => {
                 let at = self.v4.partition_point(|a| *a < v4);
@@ -169,8 +179,9 @@ impl AddressTable {
     fn collect_broadcasts(&mut self) {
         self.broadcasts.clear();
         self.broadcasts.extend(
-            self.prefixes
+            self.own
                 .iter()
+                .map(|own| own.prefix)
                 .flat_map(|p| [p.broadcast(), p.old_broadcast()])
                 .flatten(),
         );
@@ -180,19 +191,43 @@ impl AddressTable {
 
     /// Removes an address. Returns `false` if the table does not have it.
     pub fn remove(&mut self, address: IpAddr) -> bool {
-        let before = self.prefixes.len();
-        self.prefixes.retain(|p| p.address() != address);
+        let before = self.own.len();
+        self.own.retain(|own| own.prefix.address() != address);
         match address {
             IpAddr::V4(v4) => self.v4.retain(|a| *a != v4),
             IpAddr::V6(v6) => self.v6.retain(|a| *a != v6),
         }
         self.collect_broadcasts();
-        self.prefixes.len() != before
+        self.own.len() != before
     }
 
     /// Returns the addresses with their subnets, in the order of addition.
     pub fn iter(&self) -> impl Iterator<Item = &Prefix> {
-        self.prefixes.iter()
+        self.own.iter().map(|own| &own.prefix)
+    }
+
+    /// Changes the properties of an address. Returns `false` if the table does not have it.
+    pub fn set_flags(&mut self, address: IpAddr, flags: AddressFlags) -> bool {
+        let mut own = self.own.iter_mut();
+        let found = own.find(|own| own.prefix.address() == address);
+        found.map(|own| own.flags = flags).is_some()
+    }
+
+    /// Returns the properties of an address, or `None` if the table does not have it.
+    pub fn flags(&self, address: IpAddr) -> Option<AddressFlags> {
+        let mut own = self.own.iter();
+        let found = own.find(|own| own.prefix.address() == address);
+        found.map(|own| own.flags)
+    }
+
+    /// Sets the policy table of the selection.
+    pub fn set_policy(&mut self, policy: PolicyTable) {
+        self.selection.policy = policy;
+    }
+
+    /// Sets whether temporary addresses are preferred as sources, which they are unless it is turned off.
+    pub fn prefer_temporary(&mut self, prefer: bool) {
+        self.selection.prefer_temporary = prefer;
     }
 
     /// Makes the host answer for every address of `prefix`, as a route of type "local" does on Linux. The
@@ -337,16 +372,28 @@ impl AddressTable {
     /// Selects the source address of a packet to `dst`, or returns `None` if the table has no address of
     /// its family. The source of a packet to a loopback address is one, too.
     ///
-    /// Applies rules 1 (same address), 2 (scope), 6 (label) and 8 (longest matching prefix) of RFC 6724
-    /// section 5, then the order of addition. The other rules do not apply: the host has no deprecated,
-    /// home or temporary addresses and only one interface.
+    /// Applies the rules of RFC 6724 section 5 ([`super::selection`]), then the order of addition.
     pub fn select_source(&self, dst: IpAddr) -> Option<IpAddr> {
         match dst {
             IpAddr::V4(v4) if v4.is_loopback() => return Some(Ipv4Addr::LOCALHOST.into()),
             IpAddr::V6(v6) if v6.is_loopback() => return Some(dst),
             _ => {}
         }
-        source::select(&self.prefixes, dst)
+        let source = self.selection.source(&self.own, dst)?;
+        Some(source.prefix.address())
+    }
+
+    /// Sorts the addresses of a peer in the order in which they are to be tried (RFC 6724 section 6). `is_reachable`
+    /// says whether there is a route to an address.
+    pub fn sort_destinations(
+        &self,
+        destinations: &mut [SocketAddr],
+        is_reachable: impl Fn(IpAddr) -> bool,
+    ) {
+        self.selection.sort(destinations, |dst| {
+            let source = self.selection.source(&self.own, dst);
+            source.filter(|_| is_reachable(dst))
+        });
     }
 }
 

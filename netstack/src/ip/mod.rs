@@ -14,6 +14,7 @@
 //! | [`routes`] | routes to destinations |
 //! | [`pmtu`] | the path MTU cache |
 //! | [`fragment`], [`reassembly`] | datagrams larger than the MTU, sent and received |
+//! | [`selection`] | default address selection: sources, and the order of destinations |
 //! | [`receive`] | the decision about a received packet |
 //! | [`multicast`] | multicast groups, IGMP and MLD |
 //! | [`send`] | packets from transport headers and payload |
@@ -30,5 +31,5 @@ pub mod prefix;
 pub mod reassembly;
 pub mod receive;
 pub mod routes;
+pub mod selection;
 pub mod send;
-mod source;

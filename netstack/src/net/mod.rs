@@ -7,6 +7,7 @@
 //! Owns no protocol: each call is one call into the locked stack.
 
 mod adapters;
+mod address_selection;
 mod addrs;
 mod block_on;
 pub mod blocking;
@@ -41,6 +42,8 @@ pub use crate::demux::Destinations;
 pub use crate::engine::future::{Driver, Sleep, Timer, Turns};
 pub use crate::engine::worker::Progress;
 pub use crate::ip::prefix::{Prefix, PrefixError};
+pub use crate::ip::selection::policy::{PolicyError, PolicyRow, PolicyTable};
+pub use crate::ip::selection::source::AddressFlags;
 pub use crate::stack::addresses::AddressChangeError;
 pub use crate::stack::ending::EndReason;
 pub use crate::stack::events::{ConnectionEvent, HasSubscriber, Subscriber};

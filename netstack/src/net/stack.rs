@@ -10,6 +10,7 @@ use lockorder::Mutex;
 use packet::buf::{Audit, MemoryUse};
 
 use crate::ip::prefix::Prefix;
+use crate::ip::selection::source::AddressFlags;
 use crate::stack::Host;
 use crate::stack::addresses::{self, AddressChangeError};
 use crate::stack::ending::EndReason;
@@ -133,7 +134,7 @@ impl Stack {
     /// # Errors
     /// The stack has the address already, or no host can have it.
     pub fn add_address(&self, address: Prefix) -> Result<(), AddressChangeError> {
-        addresses::add(&self.host, address)
+        addresses::add(&self.host, address, AddressFlags::default())
     }
 
     /// Removes an address, and resets its connections: their sockets report `ConnectionAborted`. Other

@@ -15,6 +15,7 @@ use crate::base::ConfigError;
 use crate::ip::addresses::{AddressError, AddressTable, is_single_host};
 use crate::ip::prefix::{Prefix, PrefixError};
 use crate::ip::routes::RouteTable;
+use crate::ip::selection::source::AddressFlags;
 
 /// The addresses and routes of this stack.
 #[derive(Clone, Debug)]
@@ -130,7 +131,16 @@ impl CurrentAddressing {
 impl Addressing {
     /// Adds an address of the host with its subnet.
     pub(crate) fn add(&mut self, prefix: Prefix) -> Result<(), AddressChangeError> {
-        self.addresses.add(prefix)?;
+        self.add_with(prefix, AddressFlags::default())
+    }
+
+    /// Adds an address of the host with its subnet and its properties.
+    pub(crate) fn add_with(
+        &mut self,
+        prefix: Prefix,
+        flags: AddressFlags,
+    ) -> Result<(), AddressChangeError> {
+        self.addresses.add_with(prefix, flags)?;
         self.add_routes(prefix);
         Ok(())
     }

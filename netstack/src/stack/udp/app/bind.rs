@@ -126,6 +126,8 @@ pub(crate) fn connect(
                 .to_owned(),
         ));
     }
+    // A scope id says which link an address is on: there is one.
+    let remote = SocketAddr::new(remote.ip(), remote.port());
     let wanted = Some(socket.source()).filter(|bound| !bound.ip().is_unspecified());
     let addressing = host.ip.addressing.get();
     let mut local = if remote.ip().is_multicast() && remote.port() != 0 {
