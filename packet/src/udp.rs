@@ -17,6 +17,8 @@
 //! assert_eq!((view.src_port(), view.dst_port(), view.payload()), (7, 9, &b"x"[..]));
 //! ```
 
+pub mod surplus;
+
 use core::net::IpAddr;
 
 use zerocopy::network_endian::U16;
@@ -110,7 +112,7 @@ pub struct UdpView<'a> {
 }
 
 impl<'a> UdpView<'a> {
-    /// Parses `bytes`, an IP payload. Bytes beyond the UDP length are ignored.
+    /// Parses `bytes`, an IP payload. Bytes beyond the UDP length are no part of the payload: see [`surplus`].
     ///
     /// # Errors
     /// Returns the first fault found: length, then checksum.

@@ -70,6 +70,9 @@ counters! {
         UdpChecksum => "udp_checksum",
         /// No socket on that UDP port.
         UdpNoSocket => "udp_no_socket",
+        /// Datagram with an option that changes what its user data means, and that this stack does not know (RFC 9868
+        /// section 12).
+        UdpUnsafeOption => "udp_unsafe_option",
         /// Datagram to a multicast group of the host that no socket at this port joined.
         UdpNotJoined => "udp_not_joined",
         /// The UDP socket's queue is full.
@@ -153,6 +156,10 @@ counters! {
         IcmpErrorsSent => "icmp_errors_sent",
         /// ICMP errors suppressed by the rate limit.
         IcmpErrorsLimited => "icmp_errors_limited",
+        /// UDP datagrams with options in their surplus area (RFC 9868), which were ignored.
+        UdpOptions => "udp_options",
+        /// UDP datagrams whose surplus area holds no valid options, and was ignored.
+        UdpSurplusInvalid => "udp_surplus_invalid",
         /// Reports of multicast groups sent, by IGMP and MLD.
         GroupReports => "group_reports",
         /// Queries about multicast groups taken in, of IGMP and MLD.

@@ -5,13 +5,14 @@ use std::ops::Range;
 
 use packet::frame::RxPacket;
 use packet::ip::IpVersion;
+use packet::udp::surplus::Surplus;
 use packet::udp::{UdpParseError, UdpView};
 
 use super::super::icmp;
 use super::super::turn::Turn;
 use super::deliver::deliver_to;
 use super::socket::BoundSocket;
-use crate::base::counters::DropReason;
+use crate::base::counters::{Counter, DropReason};
 use crate::icmp::error::port_unreachable;
 use crate::icmp::{ErrorKind, TransportError};
 use crate::ip::receive::Cast;
@@ -48,7 +49,37 @@ pub(in crate::stack) fn read(
     let from = SocketAddr::new(arrival.src, header.src_port);
     let to = SocketAddr::new(arrival.dst, header.dst_port);
     let start = arrival.range.start + packet::udp::LEN;
-    Some((from, to, start..start + view.payload().len()))
+    let range = start..start + view.payload().len();
+    if range.end != arrival.range.end && !is_surplus_harmless(turn, packet, &view, bytes) {
+        return None;
+    }
+    Some((from, to, range))
+}
+
+/// Looks at the surplus area of a datagram, and counts it (RFC 9868). No option changes what is delivered, but for one
+/// that makes the user data something else. False if the datagram was discarded for that.
+#[cold]
+fn is_surplus_harmless(
+    turn: &Turn<'_>,
+    packet: &RxPacket,
+    view: &UdpView<'_>,
+    bytes: &[u8],
+) -> bool {
+    if packet.gso_size != 0 {
+        // The device counted the datagrams' lengths together.
+        return true;
+    }
+    let len = view.header().len;
+    let area = bytes.get(usize::from(len)..).unwrap_or(&[]);
+    match Surplus::parse(len, !view.is_unchecked(), area) {
+        Ok(surplus) if surplus.has_unsafe() && !view.payload().is_empty() => {
+            turn.drop_packet(DropReason::UdpUnsafeOption);
+            return false;
+        }
+        Ok(_) => turn.count(Counter::UdpOptions, 1),
+        Err(_) => turn.count(Counter::UdpSurplusInvalid, 1),
+    }
+    true
 }
 
 /// Takes in one datagram to one host or a broadcast address.
