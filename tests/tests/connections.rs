@@ -273,3 +273,35 @@ fn an_idle_connection_costs_at_most_two_kibibytes() {
         wait_until_empty(&daemon);
     });
 }
+
+#[test]
+fn the_memory_of_a_peak_of_connections_goes_back_to_the_system() {
+    const EACH: usize = 8_000;
+    /// What the working sizes of tables and lists may add to the memory of a daemon that has just started.
+    const KEPT: u64 = 3 << 20;
+    in_namespace(|| {
+        let daemon = serve(program!(), &[]);
+        let before = daemon.resident_bytes();
+        let mut answer = [0; 5];
+        let mut open = |target: SocketAddr| {
+            let mut stream = stream::connect(target).expect("connected");
+            stream::exchange(&mut stream, b"hello", &mut answer).expect("an echo");
+            stream
+        };
+        let all =
+            targets(port::ECHO).map(|target| (0..EACH).map(|_| open(target)).collect::<Vec<_>>());
+        assert_eq!(count(&daemon, "connections"), 2 * EACH as u64);
+        let peak = daemon.resident_bytes();
+        drop(all);
+        wait_until_empty(&daemon);
+        eventually("memory is given back", || {
+            daemon.resident_bytes() < before + KEPT
+        });
+        let after = daemon.resident_bytes();
+        println!(
+            "{before} bytes resident, {peak} with {} connections, {after} without",
+            2 * EACH
+        );
+        assert!(peak > before + 3 * KEPT, "{peak} bytes: not a peak");
+    });
+}

@@ -11,17 +11,27 @@ pub(crate) const PERIOD: Duration = Duration::from_secs(2);
 /// Fewest connections of a peak that is worth the work.
 const PEAK: usize = 4_096;
 
+/// Connections that are not worth the work, even at the end of a peak.
+const FEW: usize = 64;
+
 /// The most connections since memory was last given back.
 #[derive(Debug, Default)]
-pub(crate) struct Peak(usize);
+pub(crate) struct Peak {
+    most: usize,
+    /// It was given back for a peak whose connections are not all gone.
+    is_ending: bool,
+}
 
 impl Peak {
-    /// Takes in the present number of connections. Returns true if a peak has passed: most of its connections are gone.
+    /// Takes in the present number of connections. Returns true if there was a peak and most of its connections are gone,
+    /// again at each halving until hardly any are left.
     pub(crate) fn has_passed(&mut self, connections: usize) -> bool {
-        self.0 = self.0.max(connections);
-        let passed = self.0 >= PEAK && connections < self.0 / 2;
+        self.most = self.most.max(connections);
+        let is_peak = self.most >= PEAK || self.is_ending;
+        let passed = is_peak && connections < self.most.div_ceil(2);
         if passed {
-            self.0 = connections;
+            self.most = connections;
+            self.is_ending = connections >= FEW;
         }
         passed
     }
@@ -39,12 +49,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peak_has_passed_once_when_most_of_its_connections_are_gone() {
+    fn a_peak_has_passed_at_each_halving_of_its_connections() {
         let mut peak = Peak::default();
         let seen = [10, 9_000, 8_000, 4_500, 4_400, 4_400, 2_000, 100, 0];
         let passed: Vec<usize> = seen.into_iter().filter(|n| peak.has_passed(*n)).collect();
-        assert_eq!(passed, [4_400, 2_000]);
+        assert_eq!(passed, [4_400, 2_000, 100, 0]);
         let mut small = Peak::default();
         assert!(![4_000, 0].into_iter().any(|n| small.has_passed(n)));
+        // What comes after a peak is no part of it.
+        let mut over = Peak::default();
+        let after = [5_000, 0, 100, 40, 3_000, 0];
+        let passed: Vec<usize> = after.into_iter().filter(|n| over.has_passed(*n)).collect();
+        assert_eq!(passed, [0]);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
+use crate::base::Slab;
 use crate::stack::contain::{catch, contain};
 use crate::stack::mailbox::Mailbox;
 use crate::stack::task::{TaskFuture, declare_own};
@@ -30,16 +31,15 @@ impl Wake for Handle {
     }
 }
 
-struct Slot {
-    future: Option<TaskFuture>,
+struct Task {
+    future: TaskFuture,
     handle: Arc<Handle>,
     waker: Waker,
 }
 
 /// The tasks of one worker.
 pub(super) struct Tasks {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    tasks: Slab<Task>,
     mailbox: Arc<Mailbox>,
     /// The message of the latest panic of a task.
     panicked: Option<String>,
@@ -48,8 +48,7 @@ pub(super) struct Tasks {
 impl Tasks {
     pub(super) fn new(mailbox: Arc<Mailbox>) -> Self {
         Self {
-            slots: Vec::new(),
-            free: Vec::new(),
+            tasks: Slab::new(),
             mailbox,
             panicked: None,
         }
@@ -57,20 +56,13 @@ impl Tasks {
 
     /// Returns the number of tasks that have not ended.
     pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.tasks.len()
     }
 
     /// Adds a task and returns its number. It runs when [`Tasks::poll`] is called with that number.
     pub(super) fn insert(&mut self, future: TaskFuture) -> u32 {
-        // A slot keeps its handle when it is reused: a late wake of the task before merely polls
-        // this one once too often.
-        if let Some(id) = self.free.pop()
-            && let Some(slot) = self.slots.get_mut(id as usize)
-        {
-            slot.future = Some(future);
-            return id;
-        }
-        let id = self.slots.len() as u32;
+        // Numbers are reused: a late wake of a task that had this one merely polls this task once too often.
+        let id = self.tasks.next_id();
         let handle = Arc::new(Handle {
             id,
             queued: AtomicBool::new(false),
@@ -78,12 +70,11 @@ impl Tasks {
         });
         let waker = Waker::from(Arc::clone(&handle));
         declare_own(&waker);
-        self.slots.push(Slot {
-            future: Some(future),
+        self.tasks.insert(Task {
+            future,
             handle,
             waker,
-        });
-        id
+        })
     }
 
     /// Returns the message of the latest panic of a task, once.
@@ -93,30 +84,26 @@ impl Tasks {
 
     /// Drops every task.
     pub(super) fn clear(&mut self) {
-        for slot in &mut self.slots {
-            let ended = slot.future.take();
-            contain("a task's destructor", || drop(ended));
+        let mut ended = std::mem::take(&mut self.tasks);
+        for task in ended.drain() {
+            contain("a task's destructor", || drop(task));
         }
     }
 
     /// Polls one task once. A task that panics ends; the worker goes on.
     pub(super) fn poll(&mut self, id: u32) {
-        let Some(slot) = self.slots.get_mut(id as usize) else {
+        let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        slot.handle.queued.store(false, Ordering::Release);
-        let Some(future) = slot.future.as_mut() else {
-            return;
-        };
-        let waker = &slot.waker;
+        task.handle.queued.store(false, Ordering::Release);
+        let (future, waker) = (&mut task.future, &task.waker);
         let poll = catch("a task", || {
             future.as_mut().poll(&mut Context::from_waker(waker))
         });
         if !matches!(poll, Ok(std::task::Poll::Pending)) {
             self.panicked = poll.err().or(self.panicked.take());
-            let ended = slot.future.take();
-            self.free.push(id);
-            // Its destructor may call into the stack: run it when the slot is consistent again.
+            let ended = self.tasks.remove(id);
+            // Its destructor may call into the stack: run it when the tasks are consistent again.
             contain("a task's destructor", || drop(ended));
         }
     }
@@ -137,9 +124,26 @@ mod tests {
     fn the_wakers_of_a_worker_s_tasks_are_told_from_others() {
         let mut tasks = Tasks::new(Arc::new(Mailbox::new()));
         tasks.insert(Box::pin(async {}));
-        let own = &tasks.slots[0].waker;
+        let own = &tasks.tasks[0].waker;
         assert!(is_own(own) && is_own(&own.clone()));
         assert!(!is_own(&Waker::from(Arc::new(Other))));
         assert!(!is_own(Waker::noop()));
+    }
+
+    #[test]
+    fn tasks_that_ended_leave_nothing() {
+        let mailbox = Arc::new(Mailbox::new());
+        let mut tasks = Tasks::new(Arc::clone(&mailbox));
+        let ids: Vec<u32> = (0..5_000)
+            .map(|_| tasks.insert(Box::pin(async {})))
+            .collect();
+        assert_eq!(tasks.len(), 5_000);
+        for id in ids {
+            tasks.poll(id);
+        }
+        assert_eq!((tasks.len(), tasks.take_panic()), (0, None));
+        // Each handle would hold the mailbox.
+        assert_eq!(Arc::strong_count(&mailbox), 2);
+        assert!(tasks.tasks.capacity() < 2_000);
     }
 }

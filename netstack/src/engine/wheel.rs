@@ -1,13 +1,13 @@
 //! A hierarchical timer wheel: arm, move and cancel in constant time, no allocation when warm.
 //!
-//! Each armed timer lives in a slot of one slab and in one doubly linked list, that of its bucket.
+//! Each armed timer lives in one slab and in one doubly linked list, that of its bucket.
 //! Four levels of 64 buckets, one tick a millisecond: 64 ms, 4 s, 4.4 min, 4.7 h; what lies beyond
 //! the last level waits in its last bucket and is moved when that is reached. A timer never fires early and at
 //! most one tick late.
 //!
 //! Owned by one worker. Generic over the value that is timed.
 
-use crate::base::Instant;
+use crate::base::{Instant, Slab};
 
 const LEVELS: usize = 4;
 const BITS: u32 = 6;
@@ -35,8 +35,8 @@ impl TimerId {
 }
 
 #[derive(Debug)]
-struct Slot<T> {
-    value: Option<T>,
+struct Timer<T> {
+    value: T,
     deadline: Instant,
     bucket: u16,
     next: u32,
@@ -46,13 +46,11 @@ struct Slot<T> {
 /// A wheel of timers, each with a value that is given back when it fires.
 #[derive(Debug)]
 pub struct Wheel<T> {
-    slots: Vec<Slot<T>>,
-    free: u32,
+    timers: Slab<Timer<T>>,
     heads: [u32; LEVELS * BUCKETS],
     occupied: [u64; LEVELS],
     /// Every tick before this one has been handled.
     tick: u64,
-    armed: usize,
 }
 
 /// First tick at which nothing due at `deadline` would fire early.
@@ -64,45 +62,32 @@ impl<T> Wheel<T> {
     /// Creates an empty wheel whose time begins at `now`.
     pub fn new(now: Instant) -> Self {
         Self {
-            slots: Vec::new(),
-            free: NONE,
+            timers: Slab::new(),
             heads: [NONE; LEVELS * BUCKETS],
             occupied: [0; LEVELS],
             tick: now.as_nanos() / NANOS_PER_TICK,
-            armed: 0,
         }
     }
 
     /// Returns the number of armed timers.
     pub fn len(&self) -> usize {
-        self.armed
+        self.timers.len()
     }
 
     /// Returns true if no timer is armed.
     pub fn is_empty(&self) -> bool {
-        self.armed == 0
+        self.timers.is_empty()
     }
 
     /// Arms a timer.
     pub fn arm(&mut self, deadline: Instant, value: T) -> TimerId {
-        let id = if self.free == NONE {
-            self.slots.push(Slot {
-                value: None,
-                deadline,
-                bucket: 0,
-                next: NONE,
-                prev: NONE,
-            });
-            (self.slots.len() - 1) as u32
-        } else {
-            let id = self.free;
-            self.free = self.slots[id as usize].next;
-            id
-        };
-        let slot = &mut self.slots[id as usize];
-        slot.value = Some(value);
-        slot.deadline = deadline;
-        self.armed += 1;
+        let id = self.timers.insert(Timer {
+            value,
+            deadline,
+            bucket: 0,
+            next: NONE,
+            prev: NONE,
+        });
         self.link(id);
         TimerId(id)
     }
@@ -110,14 +95,15 @@ impl<T> Wheel<T> {
     /// Moves an armed timer to another deadline.
     pub fn rearm(&mut self, id: TimerId, deadline: Instant) {
         self.unlink(id.0);
-        self.slots[id.0 as usize].deadline = deadline;
+        self.timers[id.0].deadline = deadline;
         self.link(id.0);
     }
 
     /// Disarms a timer and gives its value back.
     pub fn cancel(&mut self, id: TimerId) -> Option<T> {
         self.unlink(id.0);
-        self.release(id.0)
+        let timer = self.timers.remove(id.0)?;
+        Some(timer.value)
     }
 
     /// Removes one timer that is due at `now`. Call it until `None`.
@@ -131,13 +117,13 @@ impl<T> Wheel<T> {
                     break;
                 }
                 self.unlink(head);
-                if tick_of(self.slots[head as usize].deadline) > self.tick {
+                if tick_of(self.timers[head].deadline) > self.tick {
                     // Only what was waiting beyond the horizon can be here early.
                     self.link(head);
                     continue;
                 }
-                let value = self.release(head)?;
-                return Some((TimerId(head), value));
+                let timer = self.timers.remove(head)?;
+                return Some((TimerId(head), timer.value));
             }
             if self.tick >= now_tick {
                 return None;
@@ -148,7 +134,7 @@ impl<T> Wheel<T> {
 
     /// Steps to the next tick that has work, at most to `now_tick`, cascading on the way.
     fn advance(&mut self, now_tick: u64) {
-        if self.armed == 0 {
+        if self.timers.is_empty() {
             self.tick = now_tick;
             return;
         }
@@ -176,7 +162,7 @@ impl<T> Wheel<T> {
             self.heads[bucket] = NONE;
             self.occupied[level] &= !(1 << index);
             while id != NONE {
-                let next = self.slots[id as usize].next;
+                let next = self.timers[id].next;
                 self.link(id);
                 id = next;
             }
@@ -188,7 +174,7 @@ impl<T> Wheel<T> {
 
     /// Returns when to look again: never later than the tick of the earliest deadline.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.armed == 0 {
+        if self.timers.is_empty() {
             return None;
         }
         let here = (self.tick % BUCKETS as u64) as u32;
@@ -216,7 +202,7 @@ impl<T> Wheel<T> {
     }
 
     fn link(&mut self, id: u32) {
-        let tick = tick_of(self.slots[id as usize].deadline).max(self.tick);
+        let tick = tick_of(self.timers[id].deadline).max(self.tick);
         let ahead = tick ^ self.tick;
         let (level, index) = if ahead < BUCKETS as u64 {
             (0, tick % BUCKETS as u64)
@@ -235,9 +221,9 @@ impl<T> Wheel<T> {
         let bucket = level * BUCKETS + index as usize;
         let head = self.heads[bucket];
         if head != NONE {
-            self.slots[head as usize].prev = id;
+            self.timers[head].prev = id;
         }
-        let slot = &mut self.slots[id as usize];
+        let slot = &mut self.timers[id];
         slot.bucket = bucket as u16;
         slot.next = head;
         slot.prev = NONE;
@@ -246,11 +232,11 @@ impl<T> Wheel<T> {
     }
 
     fn unlink(&mut self, id: u32) {
-        let Slot {
+        let Timer {
             bucket, next, prev, ..
-        } = self.slots[id as usize];
+        } = self.timers[id];
         if next != NONE {
-            self.slots[next as usize].prev = prev;
+            self.timers[next].prev = prev;
         }
         if prev == NONE {
             let bucket = usize::from(bucket);
@@ -259,16 +245,8 @@ impl<T> Wheel<T> {
                 self.occupied[bucket / BUCKETS] &= !(1 << (bucket % BUCKETS));
             }
         } else {
-            self.slots[prev as usize].next = next;
+            self.timers[prev].next = next;
         }
-    }
-
-    fn release(&mut self, id: u32) -> Option<T> {
-        let slot = &mut self.slots[id as usize];
-        slot.next = self.free;
-        self.free = id;
-        self.armed -= 1;
-        slot.value.take()
     }
 }
 

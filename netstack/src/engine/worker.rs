@@ -166,6 +166,7 @@ impl<D: Device + ?Sized> Worker<D> {
     /// # Errors
     /// The device cannot wait.
     pub fn park(&mut self, now: Instant, until: Option<Instant>) -> io::Result<()> {
+        self.state.work.trim();
         if !self.mailbox.fall_asleep() {
             return Ok(());
         }
@@ -180,6 +181,7 @@ impl<D: Device + ?Sized> Worker<D> {
     /// # Errors
     /// The device can only be waited for by a thread.
     pub(super) fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.state.work.trim();
         let device = &mut self.device;
         let polled = catch("a device", || device.poll_park(cx)).unwrap_or_else(|message| {
             Poll::Ready(Err(io::Error::other(format!(

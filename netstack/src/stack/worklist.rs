@@ -39,6 +39,30 @@ pub struct Worklist {
     pub(crate) serve: Vec<(Service, Arc<Connection>)>,
 }
 
+impl Worklist {
+    /// Gives the memory of long lists back, which a crowd of connections leaves behind. Called when the worker has nothing to do.
+    pub(crate) fn trim(&mut self) {
+        /// Entries for which a list keeps its memory.
+        const KEPT: usize = 4_096;
+        fn trim<T>(list: &mut Vec<T>) {
+            if list.capacity() > KEPT && list.is_empty() {
+                list.shrink_to(KEPT);
+            }
+        }
+        trim(&mut self.tasks.connections);
+        trim(&mut self.tasks.ready);
+        trim(&mut self.spawn);
+        trim(&mut self.transmit);
+        trim(&mut self.looped);
+        trim(&mut self.wakers);
+        trim(&mut self.events);
+        trim(&mut self.serve);
+        if self.parting.capacity() > KEPT && self.parting.is_empty() {
+            self.parting.shrink_to(KEPT);
+        }
+    }
+}
+
 /// The work that tasks make for the worker on whose thread they run. Small: it is moved into the
 /// thread-local and out again in each turn.
 #[derive(Default)]
