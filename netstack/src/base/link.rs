@@ -26,7 +26,8 @@ impl OffloadCaps {
     }
 }
 
-/// The capabilities of a link; constant for the life of its device.
+/// The capabilities of a link. The MTU may change while its device lives, and the longest packet that comes in with it;
+/// the offloads stay the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkCaps {
     /// Largest packet that is sent in one piece, in bytes with its IP header.

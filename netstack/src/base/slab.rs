@@ -115,6 +115,14 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Returns all values, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Used(value) => Some(value),
+            Slot::Free { .. } => None,
+        })
+    }
+
     /// Removes all values, in the order of their numbers.
     pub fn drain(&mut self) -> impl Iterator<Item = T> {
         let slots = core::mem::take(self).slots;

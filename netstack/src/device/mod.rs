@@ -53,7 +53,8 @@ pub trait Unpark: Send + Sync {
 /// will move a packet. A TUN device is gone once its interface was deleted (not while it is down), a
 /// packet channel once the program dropped both halves of its pipe; an in-memory link never is.
 pub trait Device: Send + 'static {
-    /// Returns the capabilities of the link, which stay the same for the life of the device.
+    /// Returns the capabilities of the link. Asked once in each turn: the stack follows an MTU that changes, in both
+    /// directions. The device itself drops what a turn that has begun before sends beyond the new MTU.
     fn caps(&self) -> LinkCaps;
 
     /// Appends up to `max` packets to `out` without waiting and returns their number, which is 0 if

@@ -48,6 +48,7 @@ impl<D: Device + ?Sized> Worker<D> {
         // The device first, then what other workers handed over: whatever they handed over before this
         // read is older than what it got, since a flow moves to the queue of the worker that owns it.
         let mut busy = self.read_device(key, now)?;
+        self.follow_mtu(key, now);
         self.note_backlog();
         busy |= self.take_messages(key, now);
         self.receive(key, now);
@@ -105,14 +106,41 @@ impl<D: Device + ?Sized> Worker<D> {
         }
     }
 
-    /// Reads a batch of packets from the device; true if there were any.
+    /// Reads a batch of packets from the device, and its MTU; true if there were any packets.
     fn read_device(&mut self, key: &mut Key<StackLocks>, now: Instant) -> io::Result<bool> {
         let counters = &self.state.counters;
         let (device, received) = (&mut self.device, &mut self.received);
         let (buffers, batch) = (&self.host.buffers, self.batch);
+        let read = || {
+            device.recv_batch(received, batch, buffers, now, counters)?;
+            Ok(device.caps().mtu)
+        };
         // A device may be the program's: nothing is locked, and the key is free for it.
-        key.lend(|| call_device(|| device.recv_batch(received, batch, buffers, now, counters)))?;
+        let mtu = key.lend(|| call_device(read))?;
+        if mtu != self.device_mtu {
+            self.device_mtu = mtu;
+            self.host.ip.paths.set_link_mtu(mtu);
+            tracing::info!(
+                mtu,
+                worker = self.state.index,
+                "the MTU of the link changed"
+            );
+        }
         Ok(!self.received.is_empty())
+    }
+
+    /// Drives the connections of this worker if the link carries less than in the turn before: what they have in flight
+    /// may be lost, and is sent again in segments that fit.
+    fn follow_mtu(&mut self, key: &mut Key<StackLocks>, now: Instant) {
+        let before = std::mem::replace(&mut self.link_mtu, self.host.ip.paths.link_mtu());
+        if self.link_mtu >= before {
+            return;
+        }
+        let mut turn = Self::context(&self.host, key, &mut self.state, now);
+        // Whatever has something in flight has a timer.
+        for connection in self.wheel.values() {
+            turn.drive_later(connection);
+        }
     }
 
     /// Notes whether the device has more packets than this turn takes in. After some such turns in a row, the next one

@@ -79,6 +79,11 @@ impl<T> Wheel<T> {
         self.timers.is_empty()
     }
 
+    /// Returns the values of the armed timers, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.timers.iter().map(|timer| &timer.value)
+    }
+
     /// Arms a timer.
     pub fn arm(&mut self, deadline: Instant, value: T) -> TimerId {
         let id = self.timers.insert(Timer {

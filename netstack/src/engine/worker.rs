@@ -48,6 +48,10 @@ pub struct Worker<D: Device + ?Sized> {
     pub(super) turns_behind: u32,
     /// The earliest deadline at the end of the last turn.
     pub(super) next_timer: Option<Instant>,
+    /// The MTU that the device had in the turn before.
+    pub(super) device_mtu: u16,
+    /// The MTU of the link in the turn before.
+    pub(super) link_mtu: u16,
     pub(super) device: Box<D>,
 }
 
@@ -69,6 +73,8 @@ impl<D: Device + ?Sized> Worker<D> {
             stopping: false,
             turns_behind: 0,
             next_timer: None,
+            device_mtu: device.caps().mtu,
+            link_mtu: host.link().mtu,
             device,
             host,
         }

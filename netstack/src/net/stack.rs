@@ -119,6 +119,13 @@ impl Stack {
         addressing.addresses.iter().copied().collect()
     }
 
+    /// Returns the MTU of the link, in bytes. It follows the device's: a packet channel's
+    /// ([`PacketSender::set_mtu`](crate::device::channel::PacketSender::set_mtu)), or that of a TUN interface, which an
+    /// administrator may change.
+    pub fn mtu(&self) -> u16 {
+        self.host.link().mtu
+    }
+
     /// Adds an address with its subnet.
     ///
     /// ```

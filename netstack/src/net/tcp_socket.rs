@@ -323,7 +323,7 @@ impl TcpSocket {
     /// `InvalidInput` if it is less than 88.
     pub fn set_max_segment(&self, bytes: u16) -> io::Result<()> {
         let bytes = checked_segment(bytes)?;
-        self.with(|draft| draft.options.max_segment = bytes);
+        self.with(|draft| draft.options.configure(|tcp| tcp.max_mss = bytes));
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::ip::selection::source::AddressFlags;
 /// # Errors
 /// The host has it already, or no host can have it.
 pub fn add(host: &Host, prefix: Prefix, flags: AddressFlags) -> Result<(), AddressChangeError> {
-    host.link.validate(prefix.address().is_ipv6())?;
+    host.link().validate(prefix.address().is_ipv6())?;
     let before = link_local(&host.ip.addressing.get().addresses);
     host.ip
         .addressing
@@ -88,7 +88,7 @@ pub fn remove(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
 /// # Errors
 /// It does already, or there are too many prefixes.
 pub fn add_any(host: &Host, prefix: Prefix) -> Result<(), AddressChangeError> {
-    host.link.validate(prefix.address().is_ipv6())?;
+    host.link().validate(prefix.address().is_ipv6())?;
     host.ip
         .addressing
         .change(|addressing| addressing.add_any(prefix))

@@ -28,7 +28,7 @@ use super::tcp::options::Options;
 use super::tcp::table::ConnectionTable;
 use super::udp::table::{EchoSockets, SocketTable};
 use super::workers::Workers;
-use crate::base::{Config, Instant, LinkCaps, Rng, TcpConfig};
+use crate::base::{Config, Instant, LinkCaps, OffloadCaps, Rng, TcpConfig};
 use crate::demux::PortAllocator;
 use crate::icmp::limiter::IcmpLimiter;
 use crate::ip::fragment::Identification;
@@ -43,7 +43,8 @@ const MAX_BOUND: usize = 65_536;
 /// One host: its addresses, connections, listeners and sockets, shared by its workers.
 pub struct Host {
     pub(crate) config: Config,
-    pub(crate) link: LinkCaps,
+    /// The link as it was when the host was created.
+    link: LinkCaps,
     /// The packet buffers of this stack.
     pub buffers: Buffers,
     /// Its workers.
@@ -128,6 +129,20 @@ impl Host {
     /// Returns the options of a TCP socket for which nothing was set.
     pub(crate) fn tcp_options(&self) -> Options {
         Options::new(&self.tcp.config, self.config.ttl)
+    }
+
+    /// Returns the work that the device does on packets that it sends.
+    #[inline]
+    pub(crate) fn offload(&self) -> OffloadCaps {
+        self.link.offload
+    }
+
+    /// Returns the link as it is now.
+    pub(crate) fn link(&self) -> LinkCaps {
+        LinkCaps {
+            mtu: self.ip.paths.link_mtu(),
+            ..self.link
+        }
     }
 
     /// Returns how many packets each worker takes in in one turn.

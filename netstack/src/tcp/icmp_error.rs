@@ -4,6 +4,8 @@
 //! (RFC 5927 section 4). A hard error ends a handshake; in a synchronised state every error is soft
 //! (RFC 5461).
 
+use core::cmp::Ordering;
+
 use super::context::Context;
 use super::handshake;
 use super::outcome::{IcmpError, Readiness, TcpError, Unreachable};
@@ -33,6 +35,28 @@ impl Tcp {
             }
             _ => {}
         });
+    }
+
+    /// Takes up what the path carries now: segments of `mss` bytes (path MTU less the fixed headers), if the peer and
+    /// the options allow them. If that is less than before, sends again what is in flight.
+    #[inline]
+    pub fn follow_path<'a>(&mut self, mss: u16, cx: impl Into<Context<'a>>) {
+        let Stage::Open(tcb) = &self.stage else {
+            // A handshake begins with what the path carries, and no segment is sent while the connection rests.
+            return;
+        };
+        let mss = mss.clamp(MIN_SEGMENT, tcb.agreed.max_mss);
+        match mss.cmp(&tcb.agreed.mss) {
+            Ordering::Equal => {}
+            Ordering::Less => self.on_path_mtu(mss, cx),
+            Ordering::Greater => self.checked(|tcp| {
+                if let Stage::Open(tcb) = &mut tcp.stage {
+                    tcb.agreed.mss = mss;
+                    let payload = tcb.payload_mss();
+                    tcb.cc.on_larger_segments(payload);
+                }
+            }),
+        }
     }
 
     /// Takes an ICMP error about a segment of ours with sequence number `seq` (RFC 1122 section

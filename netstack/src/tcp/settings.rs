@@ -122,6 +122,8 @@ pub(super) const DEFAULT_MSS: u16 = 536;
 pub(super) struct Agreed {
     /// Largest segment that we send, options included in it (RFC 9293 section 3.7.1).
     pub(super) mss: u16,
+    /// Largest segment that the peer and the options allow, whatever the path carries.
+    pub(super) max_mss: u16,
     /// Scale of the windows that the peer offers.
     pub(super) send_scale: u8,
     /// Scale of the windows that we offer.
@@ -143,8 +145,10 @@ impl Agreed {
     pub(super) fn new(cfg: &TcpConfig, path_mss: u16, peer: &TcpOptions) -> Self {
         let scaling = cfg.window_scaling && peer.window_scale.is_some();
         let peer_mss = peer.mss.unwrap_or(DEFAULT_MSS).max(cfg.min_mss);
+        let max_mss = peer_mss.min(cfg.max_mss).max(MIN_SEGMENT);
         Self {
-            mss: peer_mss.min(path_mss).min(cfg.max_mss).max(MIN_SEGMENT),
+            mss: max_mss.min(path_mss).max(MIN_SEGMENT),
+            max_mss,
             send_scale: match peer.window_scale {
                 Some(shift) if scaling => shift.min(MAX_SCALE),
                 _ => 0,
@@ -153,6 +157,12 @@ impl Agreed {
             timestamps: cfg.timestamps && peer.timestamps.is_some(),
             sack: cfg.sack && peer.sack_permitted,
         }
+    }
+
+    /// Lowers the largest segment, whatever the path carries.
+    pub(super) fn limit(&mut self, mss: u16) {
+        self.max_mss = self.max_mss.min(mss);
+        self.mss = self.mss.min(mss);
     }
 }
 

@@ -54,8 +54,8 @@ impl Tcp {
         match &mut self.stage {
             Stage::SynSent(state) => state.opening.set_path_mss(mss),
             Stage::SynReceived(state) => state.path_mss = state.path_mss.min(mss),
-            Stage::Open(tcb) => tcb.agreed.mss = tcb.agreed.mss.min(mss),
-            Stage::Resting(resting) => resting.agreed.mss = resting.agreed.mss.min(mss),
+            Stage::Open(tcb) => tcb.agreed.limit(mss),
+            Stage::Resting(resting) => resting.agreed.limit(mss),
             Stage::Closed { .. } => {}
         }
     }

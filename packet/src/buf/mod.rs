@@ -270,7 +270,8 @@ impl Buffers {
     }
 
     /// Takes a slab of at least `bytes` to receive a packet into: of the smallest pool that has one, else
-    /// of the reserve. Returns `None` if the reserve is in use, too, or no slab is that long.
+    /// of the reserve. Returns `None` if the reserve is in use, too. If no slab is that long, because the link has
+    /// learned to carry larger packets since, takes memory of that length, or returns `None` if the budget has no more.
     ///
     /// ```
     /// use packet::Buffers;
@@ -290,7 +291,7 @@ impl Buffers {
             return Some(slab);
         }
         if bytes > self.large.slab_bytes() {
-            return None;
+            return self.take_exact(bytes);
         }
         self.take_large_to_receive()
     }
@@ -301,8 +302,8 @@ impl Buffers {
         self.take_large().or_else(|| self.reserve.take())
     }
 
-    /// Copies a received packet into the smallest slab that holds it, else into the reserve. Returns `None`
-    /// if the reserve is in use, too, or no slab is that long.
+    /// Copies a received packet into the smallest slab that holds it, else into the reserve; into memory of its own
+    /// length if no slab is that long. Returns `None` if there is no memory.
     pub fn copy_received(&self, bytes: &[u8]) -> Option<Payload> {
         self.take_to_receive(bytes.len())
             .and_then(|slab| filled(slab, bytes))

@@ -43,7 +43,7 @@ pub(in crate::stack) fn tx_params(
         ttl,
         traffic_class,
         flow_label: 0,
-        offload: turn.host.link.offload,
+        offload: turn.host.offload(),
     };
     (params, way)
 }

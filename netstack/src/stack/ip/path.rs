@@ -1,17 +1,18 @@
-//! The shared cache of path MTUs.
+//! The MTU of the link, and the shared cache of path MTUs, which it bounds.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use lockorder::{LockBefore, LockCtx, RwLock};
 
 use super::super::levels;
 use crate::base::Instant;
+use crate::base::limits::MIN_MTU_V4;
 use crate::ip::pmtu::{Path, PathMtu};
 
 /// Path MTUs of all destinations. Costs no lock until a router reports a smaller MTU.
 pub(crate) struct PathCache {
-    link_mtu: u16,
+    link_mtu: AtomicU16,
     cache: RwLock<levels::PathMtu, PathMtu>,
     /// True once a router reported a smaller MTU.
     any_report: AtomicBool,
@@ -21,10 +22,21 @@ impl PathCache {
     /// Creates an empty cache on a link of that MTU.
     pub(crate) fn new(link_mtu: u16, cache: PathMtu) -> Self {
         Self {
-            link_mtu,
+            link_mtu: AtomicU16::new(link_mtu),
             cache: RwLock::new(cache),
             any_report: AtomicBool::new(false),
         }
+    }
+
+    /// Returns the MTU of the link as it is now.
+    pub(crate) fn link_mtu(&self) -> u16 {
+        self.link_mtu.load(Ordering::Relaxed)
+    }
+
+    /// Takes up another MTU of the link. What routers reported stays known, for the time when the link carries more
+    /// than that again.
+    pub(crate) fn set_link_mtu(&self, mtu: u16) {
+        self.link_mtu.store(mtu.max(MIN_MTU_V4), Ordering::Relaxed);
     }
 
     /// Returns what is known of the path to `remote`.
@@ -34,12 +46,12 @@ impl PathCache {
     {
         if !self.any_report.load(Ordering::Acquire) {
             return Path {
-                mtu: self.link_mtu,
+                mtu: self.link_mtu(),
                 dont_fragment: true,
             };
         }
         self.cache
-            .with_read(ctx, |cache, _| cache.path(remote, self.link_mtu, now))
+            .with_read(ctx, |cache, _| cache.path(remote, self.link_mtu(), now))
     }
 
     /// Takes in a router's report that a packet of `packet_len` bytes to `remote` was too big.
@@ -57,7 +69,7 @@ impl PathCache {
     {
         self.any_report.store(true, Ordering::Release);
         self.cache.with_write(ctx, |cache, _| {
-            cache.on_packet_too_big(remote, mtu, packet_len, self.link_mtu, now)
+            cache.on_packet_too_big(remote, mtu, packet_len, self.link_mtu(), now)
         })
     }
 }
@@ -83,6 +95,12 @@ mod tests {
             assert_eq!(lowered, Some(1280));
             assert_eq!(paths.get(ctx, far, now).mtu, 1280);
             assert_eq!(paths.get(ctx, near, now).mtu, 1500);
+            // The link bounds what was reported, and does not make it forgotten.
+            for (link, to_far, to_near) in [(1_000, 1_000, 1_000), (9_000, 1_280, 9_000)] {
+                paths.set_link_mtu(link);
+                assert_eq!(paths.get(ctx, far, now).mtu, to_far);
+                assert_eq!(paths.get(ctx, near, now).mtu, to_near);
+            }
         });
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn on_timeout(turn: &mut Turn<'_>) -> bool {
     if groups.deadline().is_none_or(|deadline| deadline > turn.now) {
         return false;
     }
-    let mtu = turn.host.link.mtu;
+    let mtu = turn.host.ip.paths.link_mtu();
     for _ in 0..REPORTS_PER_TURN {
         let max_bytes = |family| max_record_bytes(family, mtu);
         let next = groups.poll_transmit(&mut turn.key.ctx(), max_bytes, turn.now);

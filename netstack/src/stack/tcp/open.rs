@@ -98,7 +98,7 @@ fn try_connect(
         _ => FlowKey::new(local, remote),
     };
     let now = host.clock.now();
-    let open = open_parameters(host, key, &flow, options, now);
+    let open = open_parameters(host, key, &flow, now);
     let mut events = Vec::new();
     let mut log = EventLog::new(&host.subscription, flow, &mut events);
     let tcp = Tcp::connect(&options.config, open, log.context(now));
@@ -136,24 +136,22 @@ pub(in crate::stack) fn open_parameters(
     host: &Host,
     key: &mut Key<StackLocks>,
     flow: &FlowKey,
-    options: &Options,
     now: Instant,
 ) -> Open {
     let (local, remote) = (flow.local(), flow.remote());
     Open {
         isn: host.tcp.isn.isn(now, local, remote),
         ts_offset: host.tcp.isn.ts_offset(local, remote),
-        mss: mss_for(host.link.mtu, remote.is_ipv4()).min(options.max_segment),
-        path_mss: path_mss(host, key, flow, options, now),
+        mss: mss_for(host.ip.paths.link_mtu(), remote.is_ipv4()),
+        path_mss: path_mss(host, key, flow, now),
     }
 }
 
-/// Returns the largest segment that may be sent to the peer: as much as the path carries and the options allow.
+/// Returns the largest segment that the path to the peer carries.
 pub(super) fn path_mss(
     host: &Host,
     key: &mut Key<StackLocks>,
     flow: &FlowKey,
-    options: &Options,
     now: Instant,
 ) -> u16 {
     let (local, remote) = (flow.local().ip(), flow.remote().ip());
@@ -163,7 +161,7 @@ pub(super) fn path_mss(
     } else {
         host.ip.paths.get(&mut key.ctx(), remote, now)
     };
-    mss_for(path.mtu, remote.is_ipv4()).min(options.max_segment)
+    mss_for(path.mtu, remote.is_ipv4())
 }
 
 /// Returns the payload of a full segment without options on a path of that MTU (RFC 9293 section

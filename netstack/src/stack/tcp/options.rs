@@ -10,8 +10,6 @@ use crate::base::TcpConfig;
 pub(crate) struct Options {
     /// TCP's limits and policies: the stack's, or a copy that was changed for this socket.
     pub(crate) config: Arc<TcpConfig>,
-    /// Largest segment that is offered and sent, in bytes without IP and TCP headers.
-    pub(crate) max_segment: u16,
     /// Time to live / hop limit.
     pub(crate) ttl: u8,
     /// DSCP in the upper six bits.
@@ -29,7 +27,6 @@ impl Options {
     pub(crate) fn new(config: &Arc<TcpConfig>, ttl: u8) -> Self {
         Self {
             config: Arc::clone(config),
-            max_segment: u16::MAX,
             ttl,
             traffic_class: 0,
             reset_on_close: false,

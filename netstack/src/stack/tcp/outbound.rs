@@ -12,6 +12,7 @@ use super::super::host::Host;
 use super::super::ip::outbound::{Way, batch, tx_params};
 use super::super::turn::{Turn, WorkerState};
 use super::connection::{Connection, ConnectionState};
+use super::open::mss_for;
 use super::options::Options;
 use super::removal::{remove, retire};
 use crate::base::Instant;
@@ -32,13 +33,14 @@ const MAX_SUPER_SEGMENT_BYTES: usize = 65_535 - 60 - 60;
 pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instant> {
     connection.unmark();
     let host = turn.host;
-    let max_payload = if host.link.offload.tso {
+    let max_payload = if host.offload().tso {
         MAX_SUPER_SEGMENT_BYTES
     } else {
         0
     };
     let remote = connection.flow.remote().ip();
     let (params, way) = tx_params(turn, remote, host.config.ttl, 0);
+    let path_mss = mss_for(params.path.mtu, remote.is_ipv4());
     let worker = &mut *turn.worker;
     let now = turn.now;
     let driven = connection.state.with(&mut turn.key.ctx(), |state, _| {
@@ -53,6 +55,9 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
                 .adopt_path_metrics(worker.metrics.get(remote, now));
         }
         let before = state.tcp.losses();
+        let events = &mut worker.work.events;
+        let mut log = EventLog::new(&host.subscription, connection.flow, events);
+        state.tcp.follow_path(path_mss, log.context(now));
         let mut more = true;
         if worker.is_behind && state.tcp.has_only_fin_to_send() {
             // The answer would meet a queue that is full, of packets to which this one has no answer yet.
@@ -177,7 +182,7 @@ fn push(
     let params = TxParams {
         path: Path {
             // The connection keeps to its MSS, which follows the path.
-            mtu: params.path.mtu.max(host.link.mtu),
+            mtu: params.path.mtu.max(host.ip.paths.link_mtu()),
             ..params.path
         },
         traffic_class: params.traffic_class & !3 | segment.ecn,

@@ -62,7 +62,7 @@ pub(super) fn on_syn(
             return;
         }
     }
-    let mut open = open_parameters(host, turn.key, &flow, options, turn.now);
+    let mut open = open_parameters(host, turn.key, &flow, turn.now);
     let place = match isn_after {
         Some(after) => {
             if !open.isn.after(after) {
@@ -242,7 +242,7 @@ pub(super) fn on_ack(
         return Err(NoCookie::Invalid(segment));
     }
     let options = &listener.options;
-    let open = open_parameters(host, turn.key, &flow, options, turn.now);
+    let open = open_parameters(host, turn.key, &flow, turn.now);
     let cfg = &options.config;
     let (ctx, clock) = (&mut turn.key.ctx(), (turn.now, &mut turn.worker.rng));
     let half = cookies.recall(ctx, cfg, &flow, open, &segment, clock);
@@ -294,7 +294,7 @@ fn complete(
         turn.drop_packet(DropReason::TcpBacklogFull);
         return Ok(());
     };
-    let path_mss = path_mss(host, turn.key, &flow, &listener.options, turn.now);
+    let path_mss = path_mss(host, turn.key, &flow, turn.now);
     let copy = segment.clone();
     let events = &mut turn.worker.work.events;
     let events_before = events.len();

@@ -71,7 +71,7 @@ fn loop_back(turn: &mut Turn<'_>, ends: (SocketAddr, SocketAddr), datagram: &Out
         ttl: datagram.ttl,
         traffic_class: datagram.traffic_class,
         flow_label: 0,
-        offload: turn.host.link.offload,
+        offload: turn.host.offload(),
     };
     let payload = datagram.payload.clone();
     let by = (&params, Way::Loopback);

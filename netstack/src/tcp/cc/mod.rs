@@ -389,6 +389,13 @@ impl Controller {
         });
     }
 
+    /// Keeps the window within its bounds for segments that have become longer: `mss` bytes of payload.
+    pub(super) fn on_larger_segments(&mut self, mss: u32) {
+        let least = mss.min(MAX_CWND / 2);
+        self.window.cwnd = self.window.cwnd.max(least);
+        self.window.ssthresh = self.window.ssthresh.max(2 * least);
+    }
+
     /// Lets the algorithm change the window, keeps it within its bounds for segments of `mss` bytes, and tells
     /// the subscriber if it is another one than before.
     #[inline]
