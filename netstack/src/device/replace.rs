@@ -74,7 +74,7 @@ pub enum ReplaceError {
     /// The new device carries only smaller packets.
     #[error(
         "the new device has an MTU of {given}, and the stack sends packets of up to {wanted} bytes: \
-         open it with that MTU"
+         open it with that MTU, and lower it afterwards"
     )]
     Mtu {
         /// The MTU of the stack, in bytes.
@@ -231,12 +231,15 @@ impl Attached {
 /// A queue whose device can be replaced.
 struct Replaceable {
     attached: Option<Attached>,
+    /// The MTU of the device, or of the last one.
+    mtu: u16,
     shared: Arc<Shared>,
 }
 
 impl Replaceable {
     fn new(device: Box<dyn Device>, shared: Arc<Shared>) -> Self {
         Self {
+            mtu: device.caps().mtu,
             attached: Some(Attached::new(device)),
             shared,
         }
@@ -290,7 +293,10 @@ impl Replaceable {
 
 impl Device for Replaceable {
     fn caps(&self) -> LinkCaps {
-        self.shared.caps
+        LinkCaps {
+            mtu: self.mtu,
+            ..self.shared.caps
+        }
     }
 
     fn recv_batch(
@@ -301,8 +307,14 @@ impl Device for Replaceable {
         now: Instant,
         counters: &Counters,
     ) -> io::Result<usize> {
-        let received = self.call(|device| device.recv_batch(out, max, buffers, now, counters))?;
-        Ok(received.unwrap_or(0))
+        let received = self.call(|device| {
+            let received = device.recv_batch(out, max, buffers, now, counters)?;
+            Ok((received, device.caps().mtu))
+        })?;
+        Ok(received.map_or(0, |(received, mtu)| {
+            self.mtu = mtu;
+            received
+        }))
     }
 
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {

@@ -19,7 +19,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use super::coalesce::{Merged, Train};
 use super::wake::MemoryWake;
 use super::{Device, Unpark, cut, linear};
 use crate::base::counters::Counter;
+use crate::base::limits::MIN_MTU_V4;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
 mod pipe;
@@ -42,14 +43,14 @@ pub(super) mod run;
 mod tests;
 
 use pipe::Waiting;
-pub use pipe::{PacketPipe, PacketReceiver, PacketSender, SendError};
+pub use pipe::{MtuError, PacketPipe, PacketReceiver, PacketSender, SendError};
 pub use queues::{QueueSender, channel_queues};
 pub use run::Run;
 
 /// Sizes of a packet channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelConfig {
-    /// Largest packet in either direction, in bytes with its IP header.
+    /// Largest packet in either direction, in bytes with its IP header. [`PacketSender::set_mtu`] changes it later.
     pub mtu: u16,
     /// Most packets that wait for the stack.
     pub to_stack: usize,
@@ -69,7 +70,10 @@ impl Default for ChannelConfig {
 }
 
 struct Shared {
-    mtu: u16,
+    mtu: AtomicU16,
+    /// The largest MTU so far: how long a packet to the stack may be. The peers of a stack whose MTU was lowered still
+    /// send what was agreed upon before.
+    largest_mtu: AtomicU16,
     to_stack: ArrayQueue<Bytes>,
     /// Packets for the program, those of one super-segment together.
     from_stack: SegQueue<Run>,
@@ -93,7 +97,7 @@ struct Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel")
-            .field("mtu", &self.mtu)
+            .field("mtu", &self.mtu())
             .field("to_stack", &self.to_stack.len())
             .field("from_stack", &self.from_stack_len.load(Ordering::Relaxed))
             .finish_non_exhaustive()
@@ -101,6 +105,21 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
+    fn mtu(&self) -> u16 {
+        self.mtu.load(Ordering::Acquire)
+    }
+
+    /// Changes the MTU, which the stack takes up in its next turn.
+    fn set_mtu(&self, mtu: u16) -> Result<(), MtuError> {
+        if mtu < MIN_MTU_V4 {
+            return Err(MtuError { mtu });
+        }
+        self.largest_mtu.fetch_max(mtu, Ordering::AcqRel);
+        self.mtu.store(mtu, Ordering::Release);
+        self.unpark();
+        Ok(())
+    }
+
     /// Queues packets for the program; returns how many were not taken because the queue is full.
     fn push_run(&self, run: Run) -> usize {
         let count = run.packets();
@@ -114,12 +133,18 @@ impl Shared {
         count - room
     }
 
-    /// Takes the next packets for the program.
+    /// Takes the next packets for the program. Those that were sent before the MTU was lowered below their length are
+    /// dropped.
     fn pop_run(&self) -> Option<Run> {
-        let run = self.from_stack.pop()?;
-        self.from_stack_len
-            .fetch_sub(run.packets(), Ordering::AcqRel);
-        Some(run)
+        loop {
+            let run = self.from_stack.pop()?;
+            let packets = run.packets();
+            self.from_stack_len.fetch_sub(packets, Ordering::AcqRel);
+            if run.packet_len() <= usize::from(self.mtu()) {
+                return Some(run);
+            }
+            self.dropped.fetch_add(packets as u64, Ordering::Relaxed);
+        }
     }
 
     /// Wakes the senders that wait for room now, and none that comes meanwhile: one that is woken may fill the queue
@@ -166,7 +191,8 @@ impl Unpark for Shared {
 /// ```
 pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
     let shared = Arc::new(Shared {
-        mtu: config.mtu,
+        mtu: AtomicU16::new(config.mtu),
+        largest_mtu: AtomicU16::new(config.mtu),
         to_stack: ArrayQueue::new(config.to_stack.max(1)),
         from_stack: SegQueue::new(),
         from_stack_len: AtomicUsize::new(0),
@@ -211,8 +237,8 @@ impl Drop for ChannelDevice {
 impl Device for ChannelDevice {
     fn caps(&self) -> LinkCaps {
         LinkCaps {
-            mtu: self.shared.mtu,
-            max_packet: self.shared.mtu.into(),
+            mtu: self.shared.mtu(),
+            max_packet: self.shared.largest_mtu.load(Ordering::Acquire).into(),
             // Super-segments are cut here, in one pass with the copy that sending takes anyway.
             offload: OffloadCaps {
                 tso: true,
@@ -268,6 +294,7 @@ impl Device for ChannelDevice {
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
         let (mut sent, mut bytes) = (0, 0);
         let dropped = self.shared.receiver_dropped.load(Ordering::Acquire);
+        let mtu = usize::from(self.shared.mtu());
         for packet in batch.drain(..) {
             let mut push = |run: Run| {
                 let (count, len) = (run.packets(), run.bytes().len());
@@ -291,12 +318,18 @@ impl Device for ChannelDevice {
                 counters.drop_packet(DropReason::TransmitFailed);
             } else if packet.offload.segment.is_some() {
                 match cut::cut(&packet) {
+                    // Cut for the MTU before this one.
+                    Ok(run) if run.packet_len() > mtu => {
+                        for _ in 0..run.packets() {
+                            counters.drop_packet(DropReason::TooBig);
+                        }
+                    }
                     Ok(run) => push(run),
                     Err(_) => counters.drop_packet(DropReason::TransmitFailed),
                 }
             } else if linear::write(&packet, &mut self.scratch).is_err() {
                 counters.drop_packet(DropReason::TransmitFailed);
-            } else if self.scratch.len() > usize::from(self.shared.mtu) {
+            } else if self.scratch.len() > mtu {
                 counters.drop_packet(DropReason::TooBig);
             } else {
                 let len = self.scratch.len();

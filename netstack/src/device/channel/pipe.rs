@@ -38,6 +38,16 @@ pub enum SendError {
     },
 }
 
+/// No packet fits an MTU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "packet channel: an MTU of {mtu} bytes cannot carry IPv4: give at least 68, or 1280 for IPv6"
+)]
+pub struct MtuError {
+    /// The MTU that was given, in bytes.
+    pub mtu: u16,
+}
+
 /// The program's end of a packet channel, both directions. See [`PacketPipe::into_split`].
 #[derive(Debug)]
 pub struct PacketPipe {
@@ -74,6 +84,14 @@ impl PacketPipe {
         self.sender.send(packet).await
     }
 
+    /// Changes the MTU; see [`PacketSender::set_mtu`].
+    ///
+    /// # Errors
+    /// Those of [`PacketSender::set_mtu`].
+    pub fn set_mtu(&self, mtu: u16) -> Result<(), MtuError> {
+        self.sender.set_mtu(mtu)
+    }
+
     /// Receives a packet if one is there; see [`PacketReceiver::try_recv`].
     pub fn try_recv(&mut self) -> Option<Bytes> {
         self.receiver.try_recv()
@@ -105,16 +123,28 @@ impl PacketReceiver {
 
     /// Returns the next packet, if one is there.
     pub fn try_recv(&mut self) -> Option<Bytes> {
-        if let Some(packet) = self.run.next() {
+        if let Some(packet) = self.next_of_run() {
             return Some(packet);
         }
         self.run = self.shared.pop_run()?;
         self.run.next()
     }
 
+    /// Returns the next packet of the run that was taken last. If the MTU has become smaller than its packets, drops
+    /// them.
+    fn next_of_run(&mut self) -> Option<Bytes> {
+        let packets = self.run.packets();
+        if packets > 0 && self.run.packet_len() > usize::from(self.shared.mtu()) {
+            self.run = Run::default();
+            let dropped = &self.shared.dropped;
+            dropped.fetch_add(packets as u64, Ordering::Relaxed);
+        }
+        self.run.next()
+    }
+
     /// Polls for the next packet; see [`PacketReceiver::recv`].
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(packet) = self.run.next() {
+        if let Some(packet) = self.next_of_run() {
             return Poll::Ready(Some(packet));
         }
         match self.poll_recv_run(cx) {
@@ -176,7 +206,8 @@ impl PacketReceiver {
         }
     }
 
-    /// Returns the number of packets that the stack dropped because this end's queue was full.
+    /// Returns the number of packets that were dropped because this end's queue was full, or because they waited in it
+    /// when the MTU was lowered.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
@@ -305,8 +336,33 @@ impl PacketSender {
         Ok(())
     }
 
+    /// Changes the MTU under a living stack, which takes it up in its next turn: connections go on in segments that
+    /// fit, in both directions of the change. From this call on, no packet from the stack is longer. A packet to the
+    /// stack may still be as long as the largest MTU so far. IPv6 needs 1280 bytes.
+    ///
+    /// ```
+    /// use netstack::Stack;
+    /// use netstack::device::channel::{ChannelConfig, channel};
+    ///
+    /// let (device, pipe) = channel(ChannelConfig { mtu: 1420, ..ChannelConfig::default() });
+    /// let stack = Stack::builder().address("10.77.0.2".parse()?, 24).start(vec![Box::new(device)])?;
+    /// // The tunnel has moved to a path that carries less.
+    /// let (receiver, sender) = pipe.into_split();
+    /// sender.set_mtu(1280)?;
+    /// # while stack.mtu() != 1280 { std::thread::yield_now(); }
+    /// # drop(receiver);
+    /// # stack.abort()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The MTU is below 68. Nothing is changed then.
+    pub fn set_mtu(&self, mtu: u16) -> Result<(), MtuError> {
+        self.shared.set_mtu(mtu)
+    }
+
     fn push(&self, packet: Bytes) -> Result<(), SendError> {
-        let mtu = self.shared.mtu;
+        let mtu = self.shared.largest_mtu.load(Ordering::Acquire);
         if packet.len() > usize::from(mtu) {
             let len = packet.len();
             return Err(SendError::TooBig { len, mtu });

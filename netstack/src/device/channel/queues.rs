@@ -4,7 +4,7 @@ use bytes::Bytes;
 use packet::IpProto;
 use packet::ip::Outline;
 
-use super::pipe::{PacketReceiver, PacketSender, SendError};
+use super::pipe::{MtuError, PacketReceiver, PacketSender, SendError};
 use super::{ChannelConfig, ChannelDevice, channel};
 
 /// Sends packets to the queues of a channel, those of one flow to one queue. Clones send to the same queues.
@@ -62,6 +62,16 @@ impl QueueSender {
         let packet = packet.into();
         let queue = self.queue_of(&packet);
         self.senders[queue].try_send(packet)
+    }
+
+    /// Changes the MTU of all queues.
+    ///
+    /// # Errors
+    /// As [`PacketSender::set_mtu`].
+    pub fn set_mtu(&self, mtu: u16) -> Result<(), MtuError> {
+        self.senders
+            .iter()
+            .try_for_each(|sender| sender.set_mtu(mtu))
     }
 
     /// Returns the queue of a packet's flow. Fragments of one datagram have one queue: their ports do not count.
