@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod fd;
 mod link;
+mod mtu;
 pub mod offload;
 mod open;
 pub mod plain;

@@ -24,6 +24,7 @@ use zerocopy::IntoBytes as _;
 
 use super::super::{Device, Unpark, linear};
 use super::TunConfig;
+use super::mtu::InterfaceMtu;
 use super::queue::{self, Read, TunQueue, retry_interrupted};
 use super::virtio::{HEADER_BYTES, Header};
 use super::wake::FdWake;
@@ -41,7 +42,8 @@ const PIECES_MAX: usize = 1 + packet::frame::MAX_CHUNKS;
 pub struct OffloadTun {
     wake: Arc<FdWake>,
     tun: OwnedFd,
-    caps: LinkCaps,
+    mtu: Arc<InterfaceMtu>,
+    offload: OffloadCaps,
     /// Length of the virtio-net header in front of each packet: [`HEADER_BYTES`], or 0 without offload.
     header_bytes: usize,
     /// The slab for the next read.
@@ -54,16 +56,16 @@ impl fmt::Debug for OffloadTun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OffloadTun")
             .field("fd", &self.fd())
-            .field("caps", &self.caps)
+            .field("caps", &self.caps())
             .finish_non_exhaustive()
     }
 }
 
 /// The properties of a device that all its queues share.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Kind {
-    /// MTU in bytes.
-    pub(super) mtu: u16,
+    /// The MTU of the interface.
+    pub(super) mtu: Arc<InterfaceMtu>,
     /// A virtio-net header of [`HEADER_BYTES`] precedes each packet.
     pub(super) offload: bool,
     /// The kernel hands over super-datagrams, and takes them.
@@ -74,6 +76,7 @@ impl OffloadTun {
     /// Creates the device with all its queues; [`super::open()`] configures its link and addresses.
     pub(super) fn create(
         config: &TunConfig,
+        mtu: &Arc<InterfaceMtu>,
         offload: bool,
         multi_queue: bool,
     ) -> io::Result<Vec<Self>> {
@@ -84,7 +87,7 @@ impl OffloadTun {
             .inherit_enable_state()
             .build_sync()?;
         let kind = Kind {
-            mtu: config.mtu,
+            mtu: Arc::clone(mtu),
             offload,
             uso: offload && first.udp_gso(),
         };
@@ -93,7 +96,9 @@ impl OffloadTun {
         for _ in 1..config.queues {
             tuns.push(first.try_clone()?.as_fd().try_clone_to_owned()?);
         }
-        tuns.into_iter().map(|tun| Self::new(tun, kind)).collect()
+        tuns.into_iter()
+            .map(|tun| Self::new(tun, kind.clone()))
+            .collect()
     }
 
     /// Takes over one queue's descriptor.
@@ -103,23 +108,33 @@ impl OffloadTun {
         Ok(Self {
             wake: Arc::new(FdWake::new()?),
             tun,
-            caps: LinkCaps {
-                mtu,
-                max_packet: if offload {
-                    SUPER_PACKET_BYTES
-                } else {
-                    mtu.into()
-                },
-                offload: OffloadCaps {
-                    tso: offload,
-                    uso,
-                    tx_checksum: offload,
-                },
+            mtu,
+            offload: OffloadCaps {
+                tso: offload,
+                uso,
+                tx_checksum: offload,
             },
             header_bytes: if offload { HEADER_BYTES } else { 0 },
             spare: None,
             scratch: Vec::with_capacity(HEADER_BYTES + COPY_BYTES_MAX),
         })
+    }
+
+    /// Returns how long a slab must be for the next read: one byte tells a truncated packet from one that just fits.
+    fn slab_bytes(&self) -> usize {
+        match self.header_bytes {
+            0 => usize::from(self.mtu.get()) + 1,
+            header => header + SUPER_PACKET_BYTES + 1,
+        }
+    }
+
+    /// Takes a slab for a read: a large one, or longer memory if the MTU has grown beyond it.
+    fn take_slab(&self, buffers: &Buffers) -> Option<SlabMut> {
+        let needed = self.slab_bytes();
+        if needed > buffers.large().slab_bytes() {
+            return buffers.take_to_receive(needed);
+        }
+        buffers.take_large_to_receive()
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -159,7 +174,7 @@ impl OffloadTun {
             self.spare = Some(slab);
             return data;
         }
-        match buffers.take_large_to_receive() {
+        match self.take_slab(buffers) {
             Some(next) => {
                 self.spare = Some(next);
                 Some(slab.freeze(range))
@@ -194,17 +209,19 @@ fn read_packet(
 }
 
 impl TunQueue for OffloadTun {
+    fn mtu(&self) -> &InterfaceMtu {
+        &self.mtu
+    }
+
     fn read_one(
         &mut self,
         buffers: &Buffers,
         now: Instant,
         counters: &Counters,
     ) -> io::Result<Read> {
-        let mut slab = match self
-            .spare
-            .take()
-            .or_else(|| buffers.take_large_to_receive())
-        {
+        let needed = self.slab_bytes();
+        let spare = self.spare.take().filter(|slab| slab.len() >= needed);
+        let mut slab = match spare.or_else(|| self.take_slab(buffers)) {
             Some(slab) => slab,
             None => return self.discard_one(counters),
         };
@@ -272,7 +289,16 @@ impl TunQueue for OffloadTun {
 
 impl Device for OffloadTun {
     fn caps(&self) -> LinkCaps {
-        self.caps
+        let mtu = self.mtu.get();
+        LinkCaps {
+            mtu,
+            max_packet: if self.header_bytes > 0 {
+                SUPER_PACKET_BYTES
+            } else {
+                mtu.into()
+            },
+            offload: self.offload,
+        }
     }
 
     fn recv_batch(

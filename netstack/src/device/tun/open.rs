@@ -3,11 +3,13 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::super::Device;
 use super::fd::{self as tun_fd, Properties};
+use super::mtu::InterfaceMtu;
 use super::offload::{Kind, OffloadTun};
 use super::plain::PlainTun;
 use super::virtio::HEADER_BYTES;
@@ -19,7 +21,8 @@ const TUN_PATH: &str = "/dev/net/tun";
 /// the MTU, a queue of 10,000 packets and the addresses, and brings the interface up. The interface
 /// disappears when all of the devices are dropped, unless it existed before. Of an interface that existed
 /// before, only what differs from the configuration is changed, and nothing is taken away; with
-/// [`TunConfig::prepared`] nothing is changed.
+/// [`TunConfig::prepared`] nothing is changed. The stack follows an MTU of the interface that an administrator changes
+/// later, within a tenth of a second.
 ///
 /// Works in the network namespace of the calling thread. IPv6 addresses are usable at once (no
 /// duplicate address detection). Returns the plain device for one queue with [`OffloadMode::Off`], and
@@ -64,22 +67,26 @@ pub fn open(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
         Some(found) => found.multi_queue,
         None => config.queues > 1,
     };
+    let mtu = Arc::new(InterfaceMtu::new(config.mtu));
     let devices = match config.offload {
-        OffloadMode::On => open_offloading(config, multi_queue)?,
-        OffloadMode::Auto => match open_offloading(config, multi_queue) {
-            Err(DeviceError::NoOffload { .. }) => open_bare(config, multi_queue)?,
+        OffloadMode::On => open_offloading(config, &mtu, multi_queue)?,
+        OffloadMode::Auto => match open_offloading(config, &mtu, multi_queue) {
+            Err(DeviceError::NoOffload { .. }) => open_bare(config, &mtu, multi_queue)?,
             devices => devices?,
         },
-        OffloadMode::Off => open_bare(config, multi_queue)?,
+        OffloadMode::Off => open_bare(config, &mtu, multi_queue)?,
     };
     if !config.prepared {
         link::set_up(config, existing.is_some())?;
+    }
+    if let Err(error) = mtu.follow(&config.name) {
+        tracing::warn!(interface = config.name, %error, "changes of the MTU will not be noticed");
     }
     Ok(devices)
 }
 
 /// Takes over descriptors of a TUN device, one for each queue, and returns one [`Device`] for each. The
-/// device may belong to another network namespace. `mtu` is that of the interface, in bytes.
+/// device may belong to another network namespace, so `mtu`, that of the interface in bytes, is not read again.
 ///
 /// The kernel is asked whether a virtio-net header precedes the packets; if so, offload is switched on, else
 /// off. Nothing else of the interface is touched. The device must have been created with `IFF_NO_PI`, which the
@@ -95,6 +102,7 @@ pub fn open(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
 /// # Errors
 /// [`DeviceError::Descriptor`]: one is not a queue of a TUN device, the descriptors belong to different interfaces, or the MTU is below 68.
 pub fn from_fds(fds: Vec<OwnedFd>, mtu: u16) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+    let interface_mtu = Arc::new(InterfaceMtu::new(mtu));
     let mut first: Option<Properties> = None;
     let mut devices = Vec::with_capacity(fds.len());
     for fd in fds {
@@ -109,8 +117,12 @@ pub fn from_fds(fds: Vec<OwnedFd>, mtu: u16) -> Result<Vec<Box<dyn Device>>, Dev
             tun_fd::disable_offload(&fd).map(|()| false)
         };
         let uso = uso.map_err(|errno| unusable(format!("its offloads cannot be set ({errno})")))?;
-        let device = OffloadTun::new(fd, Kind { mtu, offload, uso })
-            .map_err(|error| unusable(error.to_string()))?;
+        let kind = Kind {
+            mtu: Arc::clone(&interface_mtu),
+            offload,
+            uso,
+        };
+        let device = OffloadTun::new(fd, kind).map_err(|error| unusable(error.to_string()))?;
         devices.push(device);
         first.get_or_insert(properties);
     }
@@ -159,27 +171,32 @@ fn check_descriptor(
 
 fn open_offloading(
     config: &TunConfig,
+    mtu: &Arc<InterfaceMtu>,
     multi_queue: bool,
 ) -> Result<Vec<Box<dyn Device>>, DeviceError> {
-    let devices =
-        OffloadTun::create(config, true, multi_queue).map_err(
-            |source| match Errno::from_io_error(&source) {
-                Some(Errno::INVAL) => DeviceError::NoOffload {
-                    name: config.name.clone(),
-                    source,
-                },
-                _ => refused(config, source),
+    let devices = OffloadTun::create(config, mtu, true, multi_queue).map_err(|source| {
+        match Errno::from_io_error(&source) {
+            Some(Errno::INVAL) => DeviceError::NoOffload {
+                name: config.name.clone(),
+                source,
             },
-        )?;
+            _ => refused(config, source),
+        }
+    })?;
     Ok(boxed(devices))
 }
 
-fn open_bare(config: &TunConfig, multi_queue: bool) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+fn open_bare(
+    config: &TunConfig,
+    mtu: &Arc<InterfaceMtu>,
+    multi_queue: bool,
+) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     if multi_queue {
-        let devices = OffloadTun::create(config, false, true);
+        let devices = OffloadTun::create(config, mtu, false, true);
         return devices.map(boxed).map_err(|source| refused(config, source));
     }
-    let device = PlainTun::create(config).map_err(|source| refused(config, source))?;
+    let device =
+        PlainTun::create(config, Arc::clone(mtu)).map_err(|source| refused(config, source))?;
     Ok(boxed(vec![device]))
 }
 

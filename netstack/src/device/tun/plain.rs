@@ -16,6 +16,7 @@ use tun_tap::{Iface, Mode};
 
 use super::super::{Device, Unpark, linear};
 use super::TunConfig;
+use super::mtu::InterfaceMtu;
 use super::queue::{self, Read, TunQueue, retry_interrupted};
 use super::wake::EpollWake;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
@@ -25,7 +26,7 @@ use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 pub struct PlainTun {
     wake: EpollWake,
     tun: Iface,
-    mtu: u16,
+    mtu: Arc<InterfaceMtu>,
     /// The last read found the queue empty, so the next packet will end a sleep.
     drained: bool,
     /// A packet's bytes in one piece, for one write.
@@ -34,13 +35,13 @@ pub struct PlainTun {
 
 impl PlainTun {
     /// Creates the device; [`super::open()`] sets up its link and addresses.
-    pub(super) fn create(config: &TunConfig) -> io::Result<Self> {
+    pub(super) fn create(config: &TunConfig, mtu: Arc<InterfaceMtu>) -> io::Result<Self> {
         let tun = Iface::without_packet_info(&config.name, Mode::Tun)?;
         tun.set_non_blocking()?;
         Ok(Self {
             wake: EpollWake::new(tun.as_raw_fd())?,
             tun,
-            mtu: config.mtu,
+            mtu,
             drained: false,
             scratch: Vec::with_capacity(config.mtu.into()),
         })
@@ -52,6 +53,10 @@ fn errno_of(error: &io::Error) -> Errno {
 }
 
 impl TunQueue for PlainTun {
+    fn mtu(&self) -> &InterfaceMtu {
+        &self.mtu
+    }
+
     /// Reads into a slab of the smallest pool that holds the device's packets.
     fn read_one(
         &mut self,
@@ -60,7 +65,7 @@ impl TunQueue for PlainTun {
         counters: &Counters,
     ) -> io::Result<Read> {
         // A slab has at least one byte more than a packet: a full one holds a truncated packet.
-        let mut slab = buffers.take_to_receive(usize::from(self.mtu) + 1);
+        let mut slab = buffers.take_to_receive(usize::from(self.mtu.get()) + 1);
         let mut no_slab = [0; 1];
         let into = slab
             .as_mut()
@@ -103,8 +108,8 @@ impl TunQueue for PlainTun {
 impl Device for PlainTun {
     fn caps(&self) -> LinkCaps {
         LinkCaps {
-            mtu: self.mtu,
-            max_packet: self.mtu.into(),
+            mtu: self.mtu.get(),
+            max_packet: self.mtu.get().into(),
             offload: OffloadCaps::default(),
         }
     }

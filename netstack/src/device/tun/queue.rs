@@ -9,6 +9,7 @@ use packet::Buffers;
 use packet::frame::{RxPacket, TxPacket};
 use rustix::io::Errno;
 
+use super::mtu::InterfaceMtu;
 use crate::base::counters::Counter;
 use crate::base::{Counters, DropReason, Instant};
 
@@ -88,6 +89,9 @@ pub(super) fn retry_interrupted(
 
 /// One queue of a TUN device, packet by packet.
 pub(super) trait TunQueue {
+    /// Returns the MTU that the queues share.
+    fn mtu(&self) -> &InterfaceMtu;
+
     /// Reads one packet without waiting. Dropped packets are counted already.
     ///
     /// # Errors
@@ -112,6 +116,7 @@ pub(super) fn recv_batch(
     now: Instant,
     counters: &Counters,
 ) -> io::Result<usize> {
+    queue.mtu().look(now);
     let before = out.len();
     let (mut taken, mut bytes) = (0, 0);
     let result = loop {

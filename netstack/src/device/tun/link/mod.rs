@@ -1,6 +1,6 @@
 //! The kernel's side of a TUN device: link settings and addresses, over netlink.
 //!
-//! Used while a device is opened, never after. Works in the network namespace of the calling thread.
+//! Used while a device is opened; afterwards only the news of the link are read. Works in the network namespace of the calling thread.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,8 +12,10 @@ use rustix::io::Errno;
 use super::{DeviceError, TunConfig};
 
 mod netlink;
+mod news;
 
 use netlink::Netlink;
+pub(super) use news::LinkNews;
 
 /// Packets that the kernel queues for the device before it drops. The default of 500 is less than the
 /// windows of a few connections, and the sender learns nothing of the drops.

@@ -279,7 +279,8 @@ fn family(address: IpAddr) -> AddressFamily {
     }
 }
 
-fn describe(message: &LinkMessage) -> Link {
+/// Returns what a message says of an interface.
+pub(super) fn describe(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         kind: None,

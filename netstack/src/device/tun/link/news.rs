@@ -1,0 +1,92 @@
+//! What the kernel announces of one interface.
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsRawFd as _;
+
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use rustix::io::Errno;
+
+use super::netlink::{Netlink, describe};
+
+/// The multicast group of changes of links (`RTNLGRP_LINK`).
+const LINK_GROUP: u32 = 1;
+/// Room for one datagram of the kernel, in bytes: its messages about a link have less than half as many.
+const DATAGRAM_BYTES: usize = 8_192;
+/// Most datagrams that are read in one look.
+const DATAGRAMS_MAX: usize = 64;
+
+/// A subscription to the changes of one interface.
+pub(in super::super) struct LinkNews {
+    socket: Socket,
+    index: u32,
+}
+
+impl fmt::Debug for LinkNews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkNews")
+            .field("fd", &self.socket.as_raw_fd())
+            .field("index", &self.index)
+            .finish()
+    }
+}
+
+impl LinkNews {
+    /// Subscribes to the changes of the interface of that name, and returns its present MTU with the subscription.
+    ///
+    /// # Errors
+    /// There is no such interface, or netlink is not available.
+    pub(in super::super) fn subscribe(name: &str) -> io::Result<(Self, u16)> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.add_membership(LINK_GROUP)?;
+        socket.set_non_blocking(true)?;
+        // Asked after the subscription: no change falls between the two.
+        let link = Netlink::open()?.link(name)?;
+        let link = link.ok_or_else(|| io::Error::from(Errno::NODEV))?;
+        let index = link.index;
+        Ok((Self { socket, index }, mtu_of(link.mtu)))
+    }
+
+    /// Returns the MTU that was announced last since the call before, if any was.
+    pub(in super::super) fn latest_mtu(&self) -> Option<u16> {
+        let mut latest = None;
+        for _ in 0..DATAGRAMS_MAX {
+            let mut room = [0; DATAGRAM_BYTES];
+            match self.socket.recv(&mut &mut room[..], 0) {
+                Ok(len) => latest = self.mtu_in(room.get(..len)?).or(latest),
+                // The kernel had more news than the socket has room for. The later ones follow.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {}
+                Err(_) => break,
+            }
+        }
+        latest
+    }
+
+    /// Returns the last MTU that a datagram announces for the interface.
+    fn mtu_in(&self, datagram: &[u8]) -> Option<u16> {
+        let mut rest = datagram;
+        let mut latest = None;
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).ok()?;
+            // Messages are aligned to four bytes; a length of zero would not advance.
+            let len = (message.header.length as usize).next_multiple_of(4).max(4);
+            rest = rest.get(len..).unwrap_or(&[]);
+            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) =
+                message.payload
+                && link.header.index == self.index
+            {
+                latest = Some(describe(&link).mtu).filter(|mtu| *mtu > 0).map(mtu_of);
+            }
+        }
+        latest
+    }
+}
+
+/// Converts an MTU of the kernel, which allows a TUN device at most 65,535.
+fn mtu_of(mtu: u32) -> u16 {
+    u16::try_from(mtu).unwrap_or(u16::MAX)
+}
