@@ -191,6 +191,8 @@ counters! {
         TcpIdleDisplaced => "tcp_idle_displaced",
         /// UDP flows of the peer that had most, ended to make room for one of another peer.
         UdpFlowsDisplaced => "udp_flows_displaced",
+        /// UDP flows that ended because they were idle.
+        UdpFlowsIdle => "udp_flows_idle",
         /// Valid SYN cookies that came back.
         TcpSynCookiesReturned => "tcp_syn_cookies_returned",
         /// TIME-WAITs that ended early, to make room for another.

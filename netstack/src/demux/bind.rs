@@ -162,6 +162,18 @@ impl<T> BindTable<T> {
         }
     }
 
+    /// Returns the owner of exactly this address (or wildcard) and port.
+    pub fn get_mut(&mut self, local: SocketAddr) -> Option<&mut T> {
+        let owners = self.ports.get_mut(&Port::of(local))?;
+        if local.ip().is_unspecified() {
+            return owners.wildcard.as_mut();
+        }
+        let mut exact = owners.exact.iter_mut();
+        exact
+            .find(|(ip, _)| *ip == local.ip())
+            .map(|(_, value)| value)
+    }
+
     /// Binds many destinations at once.
     ///
     /// # Errors

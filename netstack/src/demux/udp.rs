@@ -36,6 +36,11 @@ impl<T: Clone> UdpTable<T> {
         self.bound.bind(local, socket)
     }
 
+    /// Returns the socket that is bound to exactly this address (or wildcard) and port.
+    pub fn bound_mut(&mut self, local: SocketAddr) -> Option<&mut T> {
+        self.bound.get_mut(local)
+    }
+
     /// Connects a bound socket: it receives the datagrams from `remote` to exactly `local`, which is no
     /// wildcard.
     ///

@@ -60,13 +60,21 @@ impl fmt::Debug for Time {
 impl Stack {
     /// Returns the stack's clock and timers.
     pub fn time(&self) -> Time {
-        Time {
-            host: Arc::clone(&self.host),
-        }
+        Time::of(&self.host)
     }
 }
 
 impl Time {
+    pub(super) fn of(host: &Arc<Host>) -> Self {
+        Self {
+            host: Arc::clone(host),
+        }
+    }
+
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Returns the current time.
     pub fn now(&self) -> Instant {
         self.host.clock.now()

@@ -104,6 +104,61 @@ impl UdpSocket {
         Ok(sockets.into_iter().map(socket).collect())
     }
 
+    /// Binds one of several sockets to one address (`SO_REUSEPORT`): each has a part of the flows, chosen by a hash of both
+    /// endpoints, so the datagrams of one peer's port go to one of them. Sockets come and go at any time: one that comes
+    /// takes an equal part from each of the others, and the flows of one that is dropped are divided among the rest, while
+    /// no other flow moves. At most 256 share an address. One that is connected leaves its part to the others.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let first = UdpSocket::bind_shared(&stack, "10.77.0.2:7")?;
+    /// let second = UdpSocket::bind_shared(&stack, "10.77.0.2:7")?;
+    /// assert!(UdpSocket::bind_now(&stack, "10.77.0.2:7").is_err(), "it does not share");
+    /// drop(second);
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:0").await?;
+    /// client.send_to(b"hello", first.local_addr()?).await?;
+    /// assert_eq!(first.recv(&mut [0; 16]).await?, 5);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `AddrInUse` if a socket that was not bound by this call has the address, or 256 share it; `AddrNotAvailable`.
+    pub fn bind_shared(stack: &Stack, address: impl ToSocketAddrs) -> io::Result<Self> {
+        first(&address, |address| {
+            let socket = app::bind_shared(&stack.host, address)?;
+            Ok(Self::of(Arc::clone(&stack.host), socket))
+        })
+    }
+
+    /// Makes a socket that receives the datagrams of `remote` to `local` from the start, and no others. Several may have
+    /// one local port, each with another peer, also beside a socket that is bound to that port and receives the rest.
+    /// `local` may have the unspecified address, or port 0: the stack chooses.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let peer = UdpSocket::bind(&stack, "10.77.0.2:9").await?;
+    /// let everybody = UdpSocket::bind(&stack, "10.77.0.2:7").await?;
+    /// let of_peer = UdpSocket::bind_connected(&stack, "10.77.0.2:7".parse()?, "10.77.0.2:9".parse()?)?;
+    /// peer.send_to(b"hello", everybody.local_addr()?).await?;
+    /// assert_eq!(of_peer.recv(&mut [0; 16]).await?, 5);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `AddrInUse` if another socket has this peer at this port; `AddrNotAvailable`; there is no route to `remote`.
+    pub fn bind_connected(
+        stack: &Stack,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> io::Result<Self> {
+        let socket = app::connected(&stack.host, local, remote)?;
+        Ok(Self::of(Arc::clone(&stack.host), socket))
+    }
+
     /// Binds a socket to the destinations that no other socket takes: every address of some prefixes that
     /// the stack answers for ([`StackBuilder::any_address`](super::StackBuilder::any_address)), at a range
     /// of ports. [`UdpSocket::recv_datagram`] tells the destination, and
@@ -237,6 +292,38 @@ impl UdpSocket {
         };
         let payload = app::own_payload(&self.host, payload)?;
         self.send_whole(payload, ends).await
+    }
+
+    /// Sends one datagram from `source` to `remote`, as [`UdpSocket::send_payload_from`] does; returns its length.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::UdpSocket;
+    /// let server = UdpSocket::bind(&stack, "0.0.0.0:53").await?;
+    /// let client = UdpSocket::bind(&stack, "10.77.0.2:0").await?;
+    /// client.send_to(b"?", "10.77.0.2:53").await?;
+    /// let question = server.recv_datagram().await?;
+    /// server.send_from(b"!", question.to, question.from).await?;
+    /// assert_eq!(client.recv_from(&mut [0; 8]).await?, (1, "10.77.0.2:53".parse()?));
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send_payload_from`].
+    pub async fn send_from(
+        &self,
+        data: &[u8],
+        source: SocketAddr,
+        remote: SocketAddr,
+    ) -> io::Result<usize> {
+        let ends = Ends {
+            source: Some(source),
+            to: Some(remote),
+            ..Ends::default()
+        };
+        self.send_copy(data, ends).await?;
+        Ok(data.len())
     }
 
     /// Copies `data` and sends it, once there is room.

@@ -33,6 +33,9 @@ pub enum SocketError {
         "this flow made room for another: there are as many as there may be, and its peer has many"
     )]
     Displaced,
+    /// Nothing came or was sent for as long as the listener allows: no ICMP error.
+    #[error("this flow was idle for longer than its listener allows")]
+    Idle,
 }
 
 /// The reason why a datagram cannot be sent.

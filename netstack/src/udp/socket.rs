@@ -63,6 +63,8 @@ enum Life {
     Open,
     /// Its place was given to another flow: it accepts nothing, and reports that for ever.
     Displaced,
+    /// Its flow was idle for too long: it accepts nothing, and reports that for ever.
+    Idle,
     /// The application let go of it: it accepts nothing.
     Closed,
 }
@@ -388,13 +390,32 @@ impl Socket {
 
     /// Returns `true` if [`Socket::recv`] or [`Socket::take_error`] would return `Some`.
     pub fn is_readable(&self) -> bool {
-        !self.queue.is_empty() || self.error.is_some() || self.life == Life::Displaced
+        !self.queue.is_empty() || self.error.is_some() || self.final_error().is_some()
     }
 
     /// Ends a flow whose place is needed: the socket has no peer any more, accepts nothing, and reports
     /// [`SocketError::Displaced`] from now on. Drops its queue, and returns the number of datagrams in it.
     pub fn displace(&mut self) -> usize {
         self.end(Life::Displaced)
+    }
+
+    /// Ends a flow that is idle: the socket has no peer any more, accepts nothing, and reports [`SocketError::Idle`] from
+    /// now on. Returns false, and changes nothing, if it has a datagram that was not received.
+    pub fn end_idle(&mut self) -> bool {
+        let is_idle = self.queue.is_empty() && self.life == Life::Open;
+        if is_idle {
+            self.end(Life::Idle);
+        }
+        is_idle
+    }
+
+    /// Returns the error that the socket reports for ever.
+    fn final_error(&self) -> Option<SocketError> {
+        match self.life {
+            Life::Displaced => Some(SocketError::Displaced),
+            Life::Idle => Some(SocketError::Idle),
+            Life::Open | Life::Closed => None,
+        }
     }
 
     /// Closes the socket: it has no peer any more, and accepts nothing. Drops its queue, and returns the number of
@@ -420,12 +441,10 @@ impl Socket {
         concerned
     }
 
-    /// Removes and returns the pending error. A displaced socket returns [`SocketError::Displaced`] every time.
+    /// Removes and returns the pending error. A flow that was ended returns [`SocketError::Displaced`] or
+    /// [`SocketError::Idle`] every time.
     pub fn take_error(&mut self) -> Option<SocketError> {
-        if self.life == Life::Displaced {
-            return Some(SocketError::Displaced);
-        }
-        self.error.take()
+        self.final_error().or_else(|| self.error.take())
     }
 
     /// Returns the destination of a datagram with `len` bytes of payload: `to` if given, else the peer.

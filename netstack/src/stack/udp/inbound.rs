@@ -111,6 +111,7 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     let each = packet.gso_size;
     let buffers = &turn.host.buffers;
     let worker = &mut *turn.worker;
+    found.note_active(|| turn.now);
     let received = Datagram { from, to, payload };
     found.state.with(&mut turn.key.ctx(), |state, _| {
         deliver_to(state, received, each, buffers, &worker.counters);

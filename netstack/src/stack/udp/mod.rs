@@ -6,10 +6,12 @@
 //! | `outbound` | a datagram to send, to packets |
 //! | `app` | what an application does with a socket |
 //! | `socket` | one socket: its state and its lock |
+//! | `group` | the sockets of one address |
 //! | `table` | the table of sockets |
 
 pub mod app;
 pub(in crate::stack) mod deliver;
+pub(in crate::stack) mod group;
 pub(in crate::stack) mod inbound;
 pub mod outbound;
 pub mod socket;

@@ -10,50 +10,23 @@ use packet::Payload;
 
 use super::super::levels;
 use super::super::waiters::WakerSlot;
-use crate::base::Config;
+use crate::base::time::Duration;
+use crate::base::{Config, Instant};
 use crate::demux::Destinations;
 use crate::udp::Socket;
 
 /// Time to live of datagrams to multicast groups, unless the program sets another (RFC 1112 section 6.1).
 const MULTICAST_TTL: u8 = 1;
 
-/// The sockets of one address, one for each worker, or one for all: a datagram goes to the socket of
-/// the worker that received it.
-pub(crate) struct SocketGroup(Box<[Arc<BoundSocket>]>);
-
-impl SocketGroup {
-    /// Groups `sockets`, which are bound to one address.
-    pub(crate) fn new(sockets: &[Arc<BoundSocket>]) -> Arc<Self> {
-        Arc::new(Self(sockets.into()))
-    }
-
-    /// Returns the sockets of the group.
-    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Arc<BoundSocket>> {
-        self.0.iter()
-    }
-
-    /// Returns true if `socket` is in the group.
-    pub(crate) fn has(&self, socket: &Arc<BoundSocket>) -> bool {
-        self.sockets().any(|other| Arc::ptr_eq(other, socket))
-    }
-
-    /// Returns true if the group was made for a flow of a peer's: not by the program, whose sockets keep their place.
-    pub(crate) fn is_flow(&self) -> bool {
-        self.sockets()
-            .all(|socket| *socket.binding() == Binding::Flow)
-    }
-
-    /// Returns the socket for datagrams that worker `index` received.
-    pub(crate) fn of_worker(&self, index: usize) -> Option<&Arc<BoundSocket>> {
-        self.0.get(index % self.0.len().max(1))
-    }
-}
-
 /// The entries of the table that lead to a socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Binding {
     /// That of its address.
     Address,
+    /// That of its address, which it shares with other sockets: each has a part of the flows.
+    Shared,
+    /// That of one peer, to which it was connected when it was made.
+    Peer,
     /// Those of many destinations: it has no address of its own.
     Destinations(Destinations),
     /// That of one flow, for which it was made.
@@ -93,6 +66,10 @@ pub struct BoundSocket {
     /// True once the socket was connected. Until then its address is the bound one and no error is reported
     /// to it: a send needs no lock.
     connected: AtomicBool,
+    /// Time without a datagram in either direction after which its flow ends, in nanoseconds; 0: none.
+    idle_nanos: AtomicU64,
+    /// When the last datagram came or was sent, in nanoseconds. Kept only for a flow that ends when it is idle.
+    active_nanos: AtomicU64,
     /// Open sockets of the group.
     open: Arc<AtomicUsize>,
     pub(crate) state: Mutex<levels::UdpSocket, SocketState>,
@@ -221,6 +198,8 @@ impl BoundSocket {
                 permitted: AtomicU64::new(u64::MAX),
                 closed: AtomicBool::new(false),
                 connected: AtomicBool::new(false),
+                idle_nanos: AtomicU64::new(0),
+                active_nanos: AtomicU64::new(0),
                 open: Arc::clone(&open),
                 state: Mutex::new(SocketState {
                     socket: Socket::new(source, config.udp_queue_datagrams, config.udp_queue_bytes),
@@ -246,7 +225,7 @@ impl BoundSocket {
     pub(in crate::stack) fn receives_at(&self, to: SocketAddr) -> bool {
         match &self.binding {
             Binding::Destinations(destinations) => destinations.contains(to),
-            Binding::Address | Binding::Flow => {
+            Binding::Address | Binding::Shared | Binding::Peer | Binding::Flow => {
                 let is_at = self.bound.ip().is_unspecified() || self.bound.ip() == to.ip();
                 self.bound.port() == to.port() && self.bound.is_ipv4() == to.is_ipv4() && is_at
             }
@@ -257,7 +236,9 @@ impl BoundSocket {
     pub(in crate::stack) fn has_family_of(&self, group: IpAddr) -> bool {
         match &self.binding {
             Binding::Destinations(_) => true,
-            Binding::Address | Binding::Flow => self.bound.is_ipv4() == group.is_ipv4(),
+            Binding::Address | Binding::Shared | Binding::Peer | Binding::Flow => {
+                self.bound.is_ipv4() == group.is_ipv4()
+            }
         }
     }
 
@@ -342,6 +323,29 @@ impl BoundSocket {
         self.ttl.load(Ordering::Relaxed)
     }
 
+    /// Lets the flow end when nothing came or was sent for `idle` from now on.
+    pub(crate) fn set_idle_timeout(&self, idle: Duration, now: Instant) {
+        let nanos = u64::try_from(idle.as_nanos()).unwrap_or(u64::MAX);
+        self.active_nanos.store(now.as_nanos(), Ordering::Relaxed);
+        self.idle_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Notes a datagram in either direction, at a time that is asked for only if it counts.
+    #[inline]
+    pub(crate) fn note_active(&self, now: impl FnOnce() -> Instant) {
+        if self.idle_nanos.load(Ordering::Relaxed) > 0 {
+            let now = now().as_nanos();
+            self.active_nanos.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether the flow has been idle for too long at `now`; `None` if it may be idle for ever.
+    pub(crate) fn is_idle(&self, now: Instant) -> Option<bool> {
+        let idle = self.idle_nanos.load(Ordering::Relaxed);
+        let active = self.active_nanos.load(Ordering::Relaxed);
+        (idle > 0).then(|| now.as_nanos().saturating_sub(active) >= idle)
+    }
+
     /// Returns true once the socket was connected.
     pub(crate) fn was_connected(&self) -> bool {
         self.connected.load(Ordering::Acquire)
@@ -422,20 +426,5 @@ mod tests {
         assert_eq!(entries, DATAGRAMS_PER_TURN / 128);
         assert_eq!(outgoing.drain().count(), entries);
         assert!(outgoing.has_room() && outgoing.is_empty());
-    }
-
-    #[test]
-    fn each_worker_has_its_socket_and_a_single_one_serves_all() {
-        let local: SocketAddr = "10.0.0.1:53".parse().expect("an address");
-        let sockets = BoundSocket::group(Protocol::Udp, local, 3, &Config::default());
-        let group = SocketGroup::new(&sockets);
-        for (index, socket) in sockets.iter().enumerate() {
-            let found = group.of_worker(index).expect("a socket");
-            assert!(Arc::ptr_eq(found, socket));
-        }
-        let single = SocketGroup::new(&sockets[..1]);
-        let found = single.of_worker(7).expect("a socket");
-        assert!(Arc::ptr_eq(found, &sockets[0]));
-        assert!(SocketGroup::new(&[]).of_worker(0).is_none());
     }
 }

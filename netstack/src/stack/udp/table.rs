@@ -6,7 +6,8 @@ use std::sync::Arc;
 use lockorder::{LockBefore, LockCtx, RwLock};
 
 use super::super::levels;
-use super::socket::{BoundSocket, SocketGroup};
+use super::group::SocketGroup;
+use super::socket::BoundSocket;
 use crate::base::Rng;
 use crate::demux::{BindError, Destinations, UdpTable};
 use crate::ip::key::HashKey;
@@ -21,11 +22,18 @@ pub(crate) struct EchoSockets {
 }
 
 /// Every UDP socket of the stack, by its addresses.
-pub(crate) struct SocketTable(RwLock<levels::Tables, UdpTable<Arc<SocketGroup>>>);
+pub(crate) struct SocketTable {
+    table: RwLock<levels::Tables, UdpTable<Arc<SocketGroup>>>,
+    /// The key of the hash by which sockets that share an address share the flows.
+    secret: HashKey,
+}
 
 impl SocketTable {
     pub(crate) fn new(limit: usize, secret: HashKey) -> Self {
-        Self(RwLock::new(UdpTable::new(limit, secret)))
+        Self {
+            table: RwLock::new(UdpTable::new(limit, secret)),
+            secret,
+        }
     }
 
     /// Returns the socket for datagrams from `remote` to `local` that worker `index` received:
@@ -41,10 +49,10 @@ impl SocketTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.0.with_read(ctx, |table, _| {
+        self.table.with_read(ctx, |table, _| {
             table
                 .lookup(remote, local, is_own)
-                .and_then(|group| group.of_worker(index))
+                .and_then(|group| group.choose(index, || self.secret.hash(&(remote, local))))
                 .cloned()
         })
     }
@@ -59,9 +67,9 @@ impl SocketTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.0.with_read(ctx, |table, _| {
+        self.table.with_read(ctx, |table, _| {
             let group = table.connection(local, remote)?;
-            group.of_worker(0).cloned()
+            group.sockets().next().cloned()
         })
     }
 
@@ -70,7 +78,7 @@ impl SocketTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.0
+        self.table
             .with_read(ctx, |table, _| table.is_port_used(ipv6, port))
     }
 
@@ -87,7 +95,52 @@ impl SocketTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.0.with_write(ctx, |table, _| table.bind(local, group))
+        self.table
+            .with_write(ctx, |table, _| table.bind(local, group))
+    }
+
+    /// Enters a socket at an address that it shares with others.
+    ///
+    /// # Errors
+    /// A socket that does not share it has the address, there are as many as there may be, or the table is full.
+    pub(crate) fn share<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        local: SocketAddr,
+        socket: &Arc<BoundSocket>,
+    ) -> Result<(), BindError<Arc<SocketGroup>>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        self.table
+            .with_write(ctx, |table, _| match table.bound_mut(local) {
+                None => table.bind(local, SocketGroup::shared(Arc::clone(socket))),
+                Some(group) => match group.with(Arc::clone(socket)) {
+                    Some(joined) => {
+                        *group = joined;
+                        Ok(())
+                    }
+                    None => Err(BindError::InUse(Arc::clone(group))),
+                },
+            })
+    }
+
+    /// Removes a socket from the address that it shares with others, which is free when the last one is removed.
+    pub(crate) fn unshare<L>(&self, ctx: &mut LockCtx<'_, L>, socket: &Arc<BoundSocket>)
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let local = socket.local();
+        self.table.with_write(ctx, |table, _| {
+            let group = table.bound_mut(local).filter(|group| group.has(socket));
+            let Some(group) = group else {
+                return;
+            };
+            *group = group.without(socket);
+            if group.is_empty() {
+                table.unbind(local);
+            }
+        });
     }
 
     /// Enters a group of sockets for many destinations.
@@ -103,7 +156,7 @@ impl SocketTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.0
+        self.table
             .with_write(ctx, |table, _| table.bind_any(destinations, group))
     }
 
@@ -112,7 +165,7 @@ impl SocketTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.0.with_write(ctx, |table, _| {
+        self.table.with_write(ctx, |table, _| {
             table.unbind_any(|group| group.has(socket));
         });
     }
@@ -122,7 +175,7 @@ impl SocketTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.0.with_read(ctx, |table, _| {
+        self.table.with_read(ctx, |table, _| {
             let groups = table.values().chain(table.connected());
             groups.cloned().collect()
         })
@@ -139,7 +192,7 @@ impl SocketTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.0.with_write(ctx, |table, _| {
+        self.table.with_write(ctx, |table, _| {
             let (flow, _) = table.crowding(newcomer, || rng.u64(), |group| group.is_flow())?;
             table.disconnect(flow.local(), flow.remote())
         })
@@ -158,7 +211,7 @@ impl SocketTable {
     where
         L: LockBefore<levels::Tables>,
     {
-        self.0.with_write(ctx, |table, _| {
+        self.table.with_write(ctx, |table, _| {
             let old = before.and_then(|(local, remote)| {
                 let old = table.disconnect(local, remote)?;
                 Some((local, remote, old))
@@ -183,7 +236,7 @@ impl SocketTable {
     ) where
         L: LockBefore<levels::Tables>,
     {
-        let removed = self.0.with_write(ctx, |table, _| {
+        let removed = self.table.with_write(ctx, |table, _| {
             let connected = connected.and_then(|(local, remote)| {
                 let is_this = table.connection(local, remote)?.has(socket);
                 is_this.then(|| table.disconnect(local, remote))

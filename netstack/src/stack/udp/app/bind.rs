@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::super::super::foreign::locked;
 use super::super::super::host::Host;
 use super::super::super::multicast;
-use super::super::socket::{Binding, BoundSocket, Closed, Protocol, SocketGroup};
+use super::super::group::SocketGroup;
+use super::super::socket::{Binding, BoundSocket, Closed, Protocol};
 use super::error::invalid;
 use super::sockets::table;
 use crate::base::counters::DropReason;
@@ -47,6 +48,59 @@ pub(crate) fn bind(
             )),
         }
     })
+}
+
+/// Binds one of several sockets that share an address.
+pub(crate) fn bind_shared(host: &Host, local: SocketAddr) -> io::Result<Arc<BoundSocket>> {
+    host.ending.check_open()?;
+    host.ip.addressing.get().check_bind("bind", &local)?;
+    locked(|key| {
+        let mut local = local;
+        if local.port() == 0 {
+            let port = host.ports.pick_unconnected(&mut key.ctx(), |ctx, port| {
+                host.udp.is_port_used(ctx, local.is_ipv6(), port)
+            })?;
+            local.set_port(port);
+        }
+        let socket = BoundSocket::single(Protocol::Udp, local, &Binding::Shared, &host.config)
+            .ok_or_else(|| io::Error::other("bind: no socket was made"))?;
+        match host.udp.share(&mut key.ctx(), local, &socket) {
+            Ok(()) => Ok(socket),
+            Err(BindError::Full(_)) => Err(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                "bind: too many sockets",
+            )),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!(
+                    "bind: {local} is in use by a socket that does not share it, or by 256 that do"
+                ),
+            )),
+        }
+    })
+}
+
+/// Makes a socket that is connected to `remote` from the start, and receives nothing else: its port may be that of
+/// other sockets.
+pub(crate) fn connected(
+    host: &Host,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> io::Result<Arc<BoundSocket>> {
+    host.ending.check_open()?;
+    let mut local = host.ip.addressing.get().choose_local(Some(local), remote)?;
+    if local.port() == 0 {
+        let picked = locked(|key| {
+            host.ports.pick_unconnected(&mut key.ctx(), |ctx, port| {
+                host.udp.is_port_used(ctx, local.is_ipv6(), port)
+            })
+        });
+        local.set_port(picked?);
+    }
+    let socket = BoundSocket::single(Protocol::Udp, local, &Binding::Peer, &host.config)
+        .ok_or_else(|| io::Error::other("connect: no socket was made"))?;
+    enter(host, &socket, local, remote)?;
+    Ok(socket)
 }
 
 /// Binds a socket to the destinations that no other socket takes.
@@ -99,8 +153,10 @@ pub(crate) fn unbind(host: &Host, socket: &Arc<BoundSocket>) {
         let is_last = closed == Closed::LastOfGroup && *socket.binding() == Binding::Address;
         let last = is_last.then(|| socket.local());
         table.remove(&mut key.ctx(), socket, connected, last);
-        if let Binding::Destinations(_) = socket.binding() {
-            table.unbind_any(&mut key.ctx(), socket);
+        match socket.binding() {
+            Binding::Destinations(_) => table.unbind_any(&mut key.ctx(), socket),
+            Binding::Shared => table.unshare(&mut key.ctx(), socket),
+            Binding::Address | Binding::Peer | Binding::Flow => {}
         }
     });
 }
@@ -120,7 +176,7 @@ pub(crate) fn connect(
     remote: SocketAddr,
 ) -> io::Result<()> {
     host.ending.check_open()?;
-    if *socket.binding() != Binding::Address {
+    if !matches!(socket.binding(), Binding::Address | Binding::Shared) {
         return Err(invalid(
             "connect: this socket has no address of its own: bind one for the connection"
                 .to_owned(),
@@ -136,6 +192,21 @@ pub(crate) fn connect(
         addressing.choose_local(wanted, remote)?
     };
     local.set_port(socket.local().port());
+    enter(host, socket, local, remote)?;
+    if *socket.binding() == Binding::Shared {
+        // Its part of the flows goes to the others.
+        locked(|key| host.udp.unshare(&mut key.ctx(), socket));
+    }
+    Ok(())
+}
+
+/// Enters a socket in the table as connected.
+fn enter(
+    host: &Host,
+    socket: &Arc<BoundSocket>,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> io::Result<()> {
     let group = SocketGroup::new(std::slice::from_ref(socket));
     let connected = locked(|key| {
         socket.state.with(&mut key.ctx(), |state, ctx| {

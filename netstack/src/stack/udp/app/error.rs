@@ -14,6 +14,7 @@ pub(super) fn io_error(error: SocketError) -> io::Error {
         SocketError::TooBig { .. } => io::ErrorKind::InvalidInput,
         SocketError::Protocol => io::ErrorKind::Other,
         SocketError::Displaced => io::ErrorKind::ConnectionAborted,
+        SocketError::Idle => io::ErrorKind::TimedOut,
     };
     io::Error::new(kind, error)
 }

@@ -10,21 +10,32 @@ use super::super::super::foreign::{locked, wake_all as wake};
 use super::super::super::host::Host;
 use super::super::super::levels::StackLocks;
 use super::super::deliver::deliver_to;
-use super::super::socket::{Binding, BoundSocket, Protocol, SocketGroup};
+use super::super::group::SocketGroup;
+use super::super::socket::{Binding, BoundSocket, Protocol};
 use crate::base::Rng;
 use crate::base::counters::{Counter, DropReason};
+use crate::base::time::Duration;
 use crate::ip::peer::PeerNet;
 use crate::udp::Datagram;
 
 /// Creates the socket of the flow that `first` began, with that datagram in its queue. In a full table, a flow of the
 /// peer that has most makes room.
 ///
+/// With `idle`, the flow ends when nothing comes or is sent for that time, at one of the calls of [`end_idle`].
+///
 /// Returns `None` if the flow has a socket already, which gets the datagram, or if no flow makes room: then the datagram
 /// is lost, and counted.
-pub(crate) fn flow(host: &Host, first: Datagram) -> io::Result<Option<Arc<BoundSocket>>> {
+pub(crate) fn flow(
+    host: &Host,
+    first: Datagram,
+    idle: Option<Duration>,
+) -> io::Result<Option<Arc<BoundSocket>>> {
     host.ending.check_open()?;
     let socket = BoundSocket::single(Protocol::Udp, first.to, &Binding::Flow, &host.config)
         .ok_or_else(|| io::Error::other("accept: no socket was made"))?;
+    if let Some(idle) = idle {
+        socket.set_idle_timeout(idle, host.clock.now());
+    }
     let mut wakers = Vec::new();
     let entered = locked(|key| enter(host, key, &socket, first, &mut wakers));
     wake(wakers);
@@ -70,6 +81,48 @@ fn enter(
         Err(reason) => counters.drop_packet(reason),
     }
     entered
+}
+
+/// Ends the flows that have been idle for too long. Returns how many flows are left that may come to that.
+pub(crate) fn end_idle(host: &Host) -> usize {
+    let now = host.clock.now();
+    let groups = locked(|key| host.udp.snapshot(&mut key.ctx()));
+    let flows = groups
+        .iter()
+        .filter(|group| group.is_flow())
+        .flat_map(|group| group.sockets());
+    let (mut left, mut wakers) = (0, Vec::new());
+    for socket in flows {
+        match socket.is_idle(now) {
+            Some(true) if locked(|key| end(host, key, socket, &mut wakers)) => {
+                let counters = host.workers.counters_here();
+                counters.add(Counter::UdpFlowsIdle, 1);
+            }
+            Some(_) => left += 1,
+            None => {}
+        }
+    }
+    wake(wakers);
+    left
+}
+
+/// Ends an idle flow; false if it has a datagram that was not received, or has ended.
+fn end(
+    host: &Host,
+    key: &mut Key<StackLocks>,
+    socket: &Arc<BoundSocket>,
+    wakers: &mut Vec<Waker>,
+) -> bool {
+    socket.state.with(&mut key.ctx(), |state, ctx| {
+        let ends = (state.socket.local(), state.socket.remote());
+        let has_ended = state.socket.end_idle();
+        if has_ended {
+            let connected = ends.1.map(|remote| (ends.0, remote));
+            host.udp.remove(ctx, socket, connected, None);
+            state.readers.drain_into(wakers);
+        }
+        has_ended
+    })
 }
 
 /// Ends a flow of the peer that has most, to make room for the one that `first` begins; false if none must.

@@ -16,8 +16,8 @@ mod recv;
 mod send;
 mod sockets;
 
-pub(crate) use bind::{bind, bind_any, connect, peer, unbind};
-pub(crate) use flow::flow;
+pub(crate) use bind::{bind, bind_any, bind_shared, connect, connected, peer, unbind};
+pub(crate) use flow::{end_idle, flow};
 pub(crate) use recv::{forget, poll_peek, poll_readable, poll_recv, poll_recv_many, take_error};
 pub(crate) use send::{Content, Ends, own_payload, poll_send, poll_writable};
 pub(in crate::stack) use sockets::all;

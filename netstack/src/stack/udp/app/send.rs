@@ -88,7 +88,9 @@ fn check_source(host: &Host, socket: &BoundSocket, source: SocketAddr) -> io::Re
         {
             "not one of the destinations that it is bound to"
         }
-        Binding::Address | Binding::Flow if source.port() != bound.port() => {
+        Binding::Address | Binding::Shared | Binding::Peer | Binding::Flow
+            if source.port() != bound.port() =>
+        {
             "not at the port that it is bound to"
         }
         _ if source.ip().is_unspecified() => "not one address",
@@ -174,6 +176,7 @@ pub(crate) fn poll_send(
     let (local, remote) = addresses(socket, content.len(), ends)?;
     check_permission(host, socket, remote.ip())?;
     let is_to_group = remote.ip().is_multicast();
+    socket.note_active(|| host.clock.now());
     let datagram = |payload| OutDatagram {
         protocol: socket.protocol(),
         local,
