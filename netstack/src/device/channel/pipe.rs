@@ -130,16 +130,19 @@ impl PacketReceiver {
         self.run.next()
     }
 
-    /// Returns the next packet of the run that was taken last. If the MTU has become smaller than its packets, drops
-    /// them.
+    /// Returns the next packet of the run that was taken last.
     fn next_of_run(&mut self) -> Option<Bytes> {
-        let packets = self.run.packets();
-        if packets > 0 && self.run.packet_len() > usize::from(self.shared.mtu()) {
-            self.run = Run::default();
-            let dropped = &self.shared.dropped;
-            dropped.fetch_add(packets as u64, Ordering::Relaxed);
-        }
+        self.drop_too_long();
         self.run.next()
+    }
+
+    /// Drops the run that was taken last if the MTU has become smaller than its packets.
+    fn drop_too_long(&mut self) {
+        if !self.run.is_empty() && self.run.packet_len() > usize::from(self.shared.mtu()) {
+            let run = std::mem::take(&mut self.run);
+            let dropped = &self.shared.dropped;
+            dropped.fetch_add(run.packets() as u64, Ordering::Relaxed);
+        }
     }
 
     /// Polls for the next packet; see [`PacketReceiver::recv`].
@@ -190,6 +193,7 @@ impl PacketReceiver {
 
     /// Polls for the next run of packets; see [`PacketReceiver::recv_run`].
     pub fn poll_recv_run(&mut self, cx: &mut Context<'_>) -> Poll<Option<Run>> {
+        self.drop_too_long();
         if !self.run.is_empty() {
             return Poll::Ready(Some(std::mem::take(&mut self.run)));
         }
