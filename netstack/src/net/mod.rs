@@ -32,6 +32,7 @@ pub mod time;
 mod udp_listener;
 mod udp_multicast;
 mod udp_options;
+mod udp_peek;
 mod udp_ready;
 mod udp_socket;
 

@@ -323,6 +323,8 @@ impl TcpSocket {
     /// `InvalidInput` if it is less than 88.
     pub fn set_max_segment(&self, bytes: u16) -> io::Result<()> {
         let bytes = checked_segment(bytes)?;
+        // The stack's own limit holds for each socket.
+        let bytes = bytes.min(self.host.tcp.config.max_mss);
         self.with(|draft| draft.options.configure(|tcp| tcp.max_mss = bytes));
         Ok(())
     }
@@ -396,6 +398,22 @@ impl TcpSocket {
         Ok(())
     }
 
+    /// Returns the type of service (IPv6: traffic class).
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn tos(&self) -> io::Result<u32> {
+        Ok(self.with(|draft| draft.options.traffic_class.into()))
+    }
+
+    /// Returns the time to live (IPv6: hop limit).
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn ttl(&self) -> io::Result<u32> {
+        Ok(self.with(|draft| draft.options.ttl.into()))
+    }
+
     /// Probes the peer after it was silent for `idle`; `None`: never.
     ///
     /// ```
@@ -404,6 +422,7 @@ impl TcpSocket {
     /// use std::time::Duration;
     ///
     /// socket.set_keepalive(Some(Duration::from_secs(60)))?;
+    /// assert_eq!(socket.keepalive()?, Some(Duration::from_secs(60)));
     /// socket.set_keepalive_interval(Duration::from_secs(5))?;
     /// socket.set_keepalive_count(3)?;
     /// socket.set_user_timeout(Some(Duration::from_secs(300)))?;
@@ -420,6 +439,14 @@ impl TcpSocket {
         }
         self.configure(|config| config.keepalive_idle = idle);
         Ok(())
+    }
+
+    /// Returns the silence after which the peer is probed; `None`: it never is.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn keepalive(&self) -> io::Result<Option<Duration>> {
+        Ok(self.with(|draft| draft.options.config.keepalive_idle))
     }
 
     /// Sets the time from one keepalive probe to the next.
@@ -461,7 +488,9 @@ impl TcpSocket {
     /// # netstack::net::example(async |stack| {
     /// let socket = netstack::net::TcpSocket::new_v4(&stack);
     /// socket.set_linger(None)?;
+    /// assert_eq!(socket.linger()?, None);
     /// socket.set_zero_linger()?;
+    /// assert_eq!(socket.linger()?, Some(std::time::Duration::ZERO));
     /// assert!(socket.set_linger(Some(std::time::Duration::from_secs(1))).is_err());
     /// # Ok(())
     /// # }).unwrap();
@@ -473,6 +502,23 @@ impl TcpSocket {
         let resets = checked_linger(linger)?;
         self.with(|draft| draft.options.reset_on_close = resets);
         Ok(())
+    }
+
+    /// Returns what [`TcpSocket::set_linger`] set.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        let resets = self.with(|draft| draft.options.reset_on_close);
+        Ok(resets.then_some(Duration::ZERO))
+    }
+
+    /// Returns `None`: nothing can go wrong before it connects or listens.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(None)
     }
 
     /// Makes dropping a stream a reset.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use super::addrs::{ToSocketAddrs, no_address};
 use super::handle::{Handle, Input, Reader};
@@ -160,6 +161,38 @@ impl TcpStream {
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         let buffered = !self.input().buffered().is_empty();
         self.handle().ready(interest, buffered).await
+    }
+
+    /// Polls for something to read, the end of the stream, or an error. Of the tasks that poll, the latest is woken.
+    ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, server| {
+    /// std::future::poll_fn(|cx| client.poll_write_ready(cx)).await?;
+    /// client.try_write(b"hello")?;
+    /// std::future::poll_fn(|cx| server.poll_read_ready(cx)).await?;
+    /// assert_eq!(server.try_read(&mut [0; 8])?, 5);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// The stack ended. An error of the connection is reported by the next call.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let handle = self.handle();
+        if self.input().buffered().is_empty() {
+            ready!(stream::poll_readable(&handle.connection, cx.into()));
+        }
+        Poll::Ready(handle.host.ending.check())
+    }
+
+    /// Polls for room to write, or an error. Of the tasks that poll, the latest is woken.
+    ///
+    /// # Errors
+    /// As [`TcpStream::poll_read_ready`].
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let handle = self.handle();
+        ready!(stream::poll_writable(&handle.connection, cx.into()));
+        Poll::Ready(handle.host.ending.check())
     }
 
     /// Takes the error that the connection ended in, so that no other call reports it.

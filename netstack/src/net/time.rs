@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::Stack;
+use super::stack::Stack;
 use crate::base::Instant;
 use crate::stack::Host;
 use crate::stack::sleep::Sleeping;

@@ -1,4 +1,4 @@
-//! A UDP socket without waiting: readiness, attempts, polls, peeking and batches.
+//! A UDP socket without waiting: readiness, attempts, polls and batches.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::stack::waiters::{Wait, wait};
 use crate::udp::Datagram;
 
 /// Returns the result of a call that does not wait.
-fn or_would_block<R>(poll: Poll<io::Result<R>>) -> io::Result<R> {
+pub(super) fn or_would_block<R>(poll: Poll<io::Result<R>>) -> io::Result<R> {
     match poll {
         Poll::Ready(result) => result,
         Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
@@ -350,50 +350,5 @@ impl UdpSocket {
         limit: usize,
     ) -> Poll<io::Result<usize>> {
         app::poll_recv_many(&self.host, &self.socket, cx.into(), out, limit.max(1))
-    }
-
-    /// Copies the start of the next datagram to `out` without taking it; returns how much, and its sender.
-    /// Cancel-safe.
-    ///
-    /// ```
-    /// # netstack::net::example(async |stack| {
-    /// # use netstack::net::UdpSocket;
-    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
-    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
-    /// client.send_to(b"hello", "10.77.0.2:2").await?;
-    /// assert_eq!(server.peek_sender().await?, client.local_addr()?);
-    /// let mut start = [0; 2];
-    /// assert_eq!(server.peek_from(&mut start).await?.0, 2);
-    /// assert_eq!(server.try_peek_from(&mut start)?.0, 2);
-    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
-    /// # Ok(())
-    /// # }).unwrap();
-    /// ```
-    ///
-    /// # Errors
-    /// As [`UdpSocket::recv_datagram`].
-    pub async fn peek_from(&self, out: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let (host, socket) = (&self.host, &self.socket);
-        wait(
-            |wait| app::poll_peek(host, socket, wait, out),
-            |ticket| app::forget(socket, ticket),
-        )
-        .await
-    }
-
-    /// [`UdpSocket::peek_from`] without waiting.
-    ///
-    /// # Errors
-    /// As [`UdpSocket::try_recv_from`].
-    pub fn try_peek_from(&self, out: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        or_would_block(app::poll_peek(&self.host, &self.socket, Wait::Never, out))
-    }
-
-    /// Waits for the next datagram and returns its sender, without taking it. Cancel-safe.
-    ///
-    /// # Errors
-    /// As [`UdpSocket::recv_datagram`].
-    pub async fn peek_sender(&self) -> io::Result<SocketAddr> {
-        self.peek_from(&mut []).await.map(|(_, from)| from)
     }
 }
