@@ -9,29 +9,33 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use netstack::base::Instant;
-use netstack::device::channel::{ChannelConfig, channel_queues};
+use netstack::device::channel::{
+    ChannelConfig, PacketReceiver, PacketSender, QueueSender, channel_queues,
+};
 use netstack::device::memory::LinkConfig;
 use netstack::device::pcap::Capture;
 use netstack::device::{self, Device, TunConfig};
 use netstack::engine::sim::Simulation;
+use netstack::net::time::{Interval, Time};
 use netstack::net::{
     Destinations, EchoListener, EchoSocket, EndReason, Interest, Prefix, Ready, Serving, Stack,
     StackBuilder, Syn, SynListener, TcpListener, TcpSocket, TcpStream, ToSocketAddrs, UdpListener,
     UdpSocket, blocking,
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const DOCUMENT: &str = "docs/EMBEDDING.md";
 
 /// Names of other crates, and of features; the document says that this crate has none of the first.
-const NOT_HERE: [&str; 20] = [
+const NOT_HERE: [&str; 22] = [
     // tokio's, without a counterpart of the same name
     "AsFd",
     "async_io",
     "bind_device",
     "from_std",
     "into_std",
-    "recv_buf",
+    "set_quickack",
+    "set_reuseport",
     "set_tclass_v6",
     "set_tos_v4",
     "try_io",
@@ -42,6 +46,8 @@ const NOT_HERE: [&str; 20] = [
     "futures",
     "io",
     "serve",
+    // tokio's macro
+    "select",
     // placeholders
     "addr",
     "bool",
@@ -60,13 +66,18 @@ async fn packets() -> Result {
     replacer.replace(Vec::new())?;
     let _ = device::from_fds(Vec::new(), 1_500)?;
     let (device, pipe) = device::channel::channel(ChannelConfig::default());
-    let (mut from_stack, to_stack) = pipe.into_split();
+    let (mut from_stack, to_stack): (PacketReceiver, PacketSender) = pipe.into_split();
+    let _ = from_stack.recv().await;
     let mut batch: Vec<Bytes> = Vec::new();
     from_stack.recv_many(&mut batch, 64).await;
     let mut to_stack = to_stack.clone();
     to_stack.send_many(&mut batch).await?;
+    to_stack.set_mtu(1_280)?;
+    let _ = device.caps().mtu;
     let _ = from_stack.recv_run().await;
-    let _ = channel_queues(ChannelConfig::default(), 2);
+    let (_, mut queues, _) = channel_queues(ChannelConfig::default(), 2);
+    let _: &mut QueueSender = &mut queues;
+    queues.send(Bytes::new()).await?;
     let config = LinkConfig {
         tso: true,
         ..LinkConfig::default()
@@ -96,10 +107,14 @@ async fn stacks(builder: fn() -> StackBuilder, prefix: Prefix) -> Result {
     stack.add_address(prefix)?;
     stack.remove_address(prefix)?;
     stack.add_any_address(prefix)?;
-    let time = stack.time();
+    let _ = stack.mtu();
+    let time: Time = stack.time();
     time.sleep(Duration::ZERO).await?;
     time.timeout(Duration::ZERO, async {}).await?;
-    time.interval(Duration::from_secs(1)).tick().await?;
+    let mut interval: Interval = time.interval(Duration::from_secs(1));
+    interval.tick().await?;
+    stack.shutdown_async(Duration::ZERO).await?;
+    stack.drain_async(Duration::ZERO).await?;
     stack.shutdown(Duration::ZERO)?;
     stack.drain(Duration::ZERO)?;
     stack.abort()?;
@@ -116,11 +131,15 @@ async fn listeners(stack: &Stack, to: Destinations, prefixes: Vec<Prefix>) -> Re
     let _: TcpListener = serving.stop();
     let _ = TcpListener::bind_any(stack, to.clone())?;
     let _ = UdpSocket::bind_any(stack, to.clone())?;
-    let _ = UdpListener::bind_any(stack, to)?;
-    let _ = EchoListener::bind(stack, prefixes)?;
-    let _ = EchoSocket::bind(stack, "10.77.0.2".parse()?)?;
+    let flows = UdpListener::bind_any(stack, to)?;
+    flows.set_idle_timeout(Some(Duration::from_secs(60)));
+    let _ = EchoListener::bind(stack, prefixes)?.recv().await?;
+    let _ = EchoSocket::bind(stack, "10.77.0.2".parse()?)?
+        .recv()
+        .await?;
     let deferred = SynListener::bind(stack, "10.77.0.2:80")?;
-    let _: Syn = deferred.next().await?;
+    let syn: Syn = deferred.next().await?;
+    syn.accept().await?;
     Ok(())
 }
 
@@ -135,6 +154,8 @@ async fn sockets(stack: &Stack) -> Result {
     socket.set_nodelay(true)?;
     socket.set_reuseaddr(true)?;
     socket.set_keepalive(Option::<Duration>::None)?;
+    let _ = socket.keepalive()?;
+    socket.set_linger(None)?;
     socket.set_keepalive_interval(Duration::from_secs(1))?;
     socket.set_keepalive_count(3)?;
     socket.set_user_timeout(Some(Duration::from_secs(60)))?;
@@ -159,6 +180,7 @@ async fn streams(stack: &Stack, address: impl ToSocketAddrs) -> Result {
     stream.try_read_buf(&mut Vec::new())?;
     stream.peek(&mut []).await?;
     let _ = TcpStream::poll_peek;
+    let _ = (TcpStream::poll_read_ready, TcpStream::poll_write_ready);
     let _ = (stream.nodelay()?, stream.ttl()?, stream.linger()?);
     let _ = (stream.take_error()?, stream.info());
     let _ = (stream.local_addr()?, stream.peer_addr()?);
@@ -168,6 +190,11 @@ async fn streams(stack: &Stack, address: impl ToSocketAddrs) -> Result {
         stream.send_payload(payload).await?;
     }
     stream.write_all(&[]).await?;
+    stream.write_vectored(&[]).await?;
+    stream.write(&[]).await?;
+    stream.read(&mut []).await?;
+    stream.read_exact(&mut []).await?;
+    TcpStream::connect_from(stack, "10.77.0.2:0".parse()?, stream.peer_addr()?).await?;
     let _ = stream.split();
     let _ = stream.into_split();
     Ok(())
@@ -187,18 +214,24 @@ async fn datagrams(stack: &Stack) -> Result {
     socket.writable().await?;
     socket.peek_from(&mut []).await?;
     socket.peek_sender().await?;
+    socket.peek(&mut []).await?;
+    socket.recv_buf(&mut Vec::new()).await?;
+    socket.recv_buf_from(&mut Vec::new()).await?;
     let _ = (socket.ttl()?, socket.broadcast()?, socket.take_error()?);
     let (payload, from) = socket.recv_payload_from().await?;
     let asked = socket.recv_datagram().await?;
     socket.send_payload_from(payload, asked.to, from).await?;
     socket.recv_many(&mut Vec::new(), 8).await?;
     socket.send_segments_to(&[], 1_000, from).await?;
+    socket.send_from(&[], asked.to, from).await?;
     let _ = UdpSocket::bind_per_worker(stack, from)?;
     let (group, any) = ([239, 1, 2, 3].into(), [0; 4].into());
     socket.join_multicast_v4(group, any)?;
     socket.leave_multicast_v4(group, any)?;
     socket.set_multicast_ttl_v4(1)?;
     socket.set_multicast_loop_v4(true)?;
+    let _ = UdpSocket::bind_shared(stack, from)?;
+    let _ = UdpSocket::bind_connected(stack, from, from)?;
     Ok(())
 }
 
