@@ -164,12 +164,10 @@ async fn a_wireguard_client_serves_a_socks_proxy() {
     assert!(got == sent);
     bounded("a closed port", connect("10.77.0.2", 8))
         .await
-        .err()
-        .expect("refused");
+        .expect_err("refused");
     bounded("a name", connect("service.test", 7))
         .await
-        .err()
-        .expect("not looked up");
+        .expect_err("not looked up");
 }
 
 /// A SOCKS5 proxy that reaches one destination, which is a server of this host; sends the destinations that are asked for.
