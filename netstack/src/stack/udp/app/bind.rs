@@ -53,7 +53,9 @@ pub(crate) fn bind(
 /// Binds one of several sockets that share an address.
 pub(crate) fn bind_shared(host: &Host, local: SocketAddr) -> io::Result<Arc<BoundSocket>> {
     host.ending.check_open()?;
-    host.ip.addressing.get().check_bind("bind", &local)?;
+    if !local.ip().is_multicast() {
+        host.ip.addressing.get().check_bind("bind", &local)?;
+    }
     locked(|key| {
         let mut local = local;
         if local.port() == 0 {
@@ -88,6 +90,8 @@ pub(crate) fn connected(
     remote: SocketAddr,
 ) -> io::Result<Arc<BoundSocket>> {
     host.ending.check_open()?;
+    // A scope id says which link an address is on: there is one.
+    let remote = SocketAddr::new(remote.ip(), remote.port());
     let mut local = host.ip.addressing.get().choose_local(Some(local), remote)?;
     if local.port() == 0 {
         let picked = locked(|key| {
