@@ -190,9 +190,9 @@ async fn streams(stack: &Stack, address: impl ToSocketAddrs) -> Result {
         stream.send_payload(payload).await?;
     }
     stream.write_all(&[]).await?;
-    stream.write_vectored(&[]).await?;
-    stream.write(&[]).await?;
-    stream.read(&mut []).await?;
+    let _ = stream.write_vectored(&[]).await?;
+    let _ = stream.write(&[]).await?;
+    let _ = stream.read(&mut []).await?;
     stream.read_exact(&mut []).await?;
     TcpStream::connect_from(stack, "10.77.0.2:0".parse()?, stream.peer_addr()?).await?;
     let _ = stream.split();

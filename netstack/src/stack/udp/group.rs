@@ -171,8 +171,8 @@ mod tests {
         let mut group = SocketGroup::shared(Arc::clone(&sockets[0]));
         let mut before = choices(&group);
         assert!(before.iter().all(|choice| *choice == 0));
-        for newcomer in 1..5 {
-            group = group.with(Arc::clone(&sockets[newcomer])).expect("room");
+        for (newcomer, socket) in sockets.iter().enumerate().skip(1) {
+            group = group.with(Arc::clone(socket)).expect("room");
             let after = choices(&group);
             let mut moved = 0;
             for (before, after) in before.iter().zip(&after) {
