@@ -156,6 +156,35 @@ impl Daemon {
         }
     }
 
+    /// Reads the counters of the MIBs, by their names in `nstat` (SIGUSR2).
+    ///
+    /// # Errors
+    ///
+    /// The daemon does not print them in time.
+    pub fn nstat(&self) -> Result<Counts, String> {
+        self.signal(Signal::SIGUSR2);
+        let deadline = now() + ANSWER_TIMEOUT;
+        let mut counts = BTreeMap::new();
+        let mut has_begun = false;
+        loop {
+            let left = deadline.saturating_sub(now());
+            let line = self
+                .lines
+                .recv_timeout(left)
+                .map_err(|_| "the daemon did not print its counters".to_owned())?;
+            let mut words = line.split_whitespace();
+            match (has_begun, words.next(), words.next()) {
+                (false, Some("#kernel"), None) => has_begun = true,
+                (true, Some(name), Some(value)) => {
+                    let value = value.parse().map_err(|_| format!("no count: {line}"))?;
+                    counts.insert(name.to_owned(), value);
+                }
+                (true, None, _) => return Ok(Counts(counts)),
+                _ => {}
+            }
+        }
+    }
+
     /// Returns the resident memory of the process, in bytes; `0` if it cannot be read.
     pub fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.pid());

@@ -38,7 +38,8 @@ pub enum Command {
     ///
     /// Prints one line `ready …` to stdout as soon as it serves. SIGTERM and SIGINT close every
     /// connection gracefully; a second one ends the program at once. SIGUSR1 prints one line
-    /// `counters …` to stdout.
+    /// `counters …` to stdout. SIGUSR2 prints the counters of the MIBs as `nstat -a` does, with an empty line behind
+    /// them.
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
     /// Shows the stack at work in namespaces of its own; needs no root and touches no host network.

@@ -1,7 +1,7 @@
 //! `run`: opens the device, starts the stack and its services, and serves until a signal stops it.
 //!
 //! Owns the signals: SIGTERM and SIGINT stop gracefully, a second one stops at once, SIGUSR1 prints
-//! the counters.
+//! the counters, SIGUSR2 those of the MIBs.
 
 use std::fs::File;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -15,7 +15,7 @@ use netstack::net::{EndReason, ShutdownReport, Stack};
 use rustix::io::Errno;
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::cli::RunArgs;
@@ -67,6 +67,10 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         }
         match events.recv_timeout(heap::PERIOD) {
             Ok(Event::Signal(SIGUSR1)) => print_line(&counters.line()),
+            Ok(Event::Signal(SIGUSR2)) => {
+                print_line(&stack.mib().to_string());
+                print_line("");
+            }
             Ok(Event::Signal(_)) if is_stopping => {
                 // The program ends in any case, so the result does not matter.
                 let _ = stack.abort();
@@ -115,7 +119,7 @@ fn watch_stack(stack: &Stack, sender: Sender<Event>) -> Result<(), Failure> {
 }
 
 fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2])
         .map_err(|e| Failure::Stack(format!("cannot watch signals: {e}")))?;
     thread::Builder::new()
         .name("signals".to_owned())

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::mib::Objects;
+
 macro_rules! counters {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $label:literal,)+ }) => {
         $(#[$meta])*
@@ -170,6 +172,13 @@ counters! {
         Reassembled => "reassembled",
         /// Fragments sent.
         FragmentsOut => "fragments_out",
+        /// Connections that the application began to open.
+        TcpConnects => "tcp_connects",
+        /// Connections that the application opened and handshakes of peers that a reset or an error ended before
+        /// ESTABLISHED.
+        TcpAttemptFails => "tcp_attempt_fails",
+        /// Connections that ended in ESTABLISHED or CLOSE-WAIT, by a reset or an error.
+        TcpEstabResets => "tcp_estab_resets",
         /// Connections opened by the application that reached ESTABLISHED.
         TcpActiveOpens => "tcp_active_opens",
         /// Connections opened by a peer that reached ESTABLISHED.
@@ -237,6 +246,8 @@ pub struct Counters {
     counts: [AtomicU64; COUNTERS],
     /// Timers of connections that are armed now.
     timers: AtomicU64,
+    /// The objects of the MIBs.
+    pub(super) mib: Objects,
 }
 
 impl Default for Counters {
@@ -245,6 +256,7 @@ impl Default for Counters {
             drops: [const { AtomicU64::new(0) }; DROPS],
             counts: [const { AtomicU64::new(0) }; COUNTERS],
             timers: AtomicU64::new(0),
+            mib: Objects::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The foundation of every layer: time, randomness, limits and counters.
+//! The foundation of every layer: time, randomness, limits and counters, also by the names of the MIBs.
 //!
 //! Imports no other module, reads no clock and uses no global random generator.
 
@@ -7,6 +7,7 @@ pub mod congestion;
 pub mod counters;
 pub mod limits;
 mod link;
+pub mod mib;
 pub mod rng;
 mod slab;
 pub mod time;

@@ -5,6 +5,8 @@ use std::fmt;
 use super::stack::Stack;
 use crate::base::Counters;
 use crate::base::counters::{Counter, DropReason};
+use crate::base::mib::Mib;
+use crate::stack::tcp::control;
 
 /// Every counter, summed over the workers, at one moment. Displays those that are not zero, a line
 /// each.
@@ -69,6 +71,30 @@ impl Stack {
                 .collect(),
             counts: Counter::ALL.iter().map(|&c| sum(&|w| w.count(c))).collect(),
         }
+    }
+}
+
+impl Stack {
+    /// Returns the objects of the MIBs (RFC 4293, RFC 4022, RFC 4113) as they are now, which prints itself as `nstat -a`
+    /// does. Each field names what it counts, [`crate::base::mib::objects`] its name in `nstat` and in the MIB.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::UdpSocket;
+    ///
+    /// let server = UdpSocket::bind(&stack, "10.77.0.2:7").await?;
+    /// server.send_to(b"to itself", "10.77.0.2:7").await?;
+    /// server.recv(&mut [0; 16]).await?;
+    /// let mib = stack.mib();
+    /// assert_eq!((mib.udp.in_datagrams, mib.udp.out_datagrams), (1, 1));
+    /// assert_eq!(mib.get("IpInReceives"), Some(1));
+    /// println!("{mib}");
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn mib(&self) -> Mib {
+        let established = control::established_count(&self.host);
+        Mib::sum(self.host.workers.counters(), established as u64)
     }
 }
 

@@ -14,6 +14,7 @@ use super::tcp::crowd::Crowd;
 use super::tcp::shard::Resend;
 use super::worklist::{TaskWork, Worklist};
 use crate::base::counters::{Counter, DropReason};
+use crate::base::mib::Tally;
 use crate::base::{Counters, Instant, Rng};
 use crate::ip::fragment::Identification;
 use crate::ip::peer::SampleRate;
@@ -25,6 +26,8 @@ pub struct WorkerState {
     pub index: usize,
     /// Its counters.
     pub counters: Arc<Counters>,
+    /// The objects of the MIBs, in these counters.
+    pub(crate) tally: Tally,
     /// The work of this turn.
     pub work: Worklist,
     /// The device has more packets than this turn takes in: answers may be among them.
@@ -59,6 +62,7 @@ impl WorkerState {
             index,
             metrics: MetricsCache::new(rng.u64()),
             counters: Arc::clone(&host.workers[index].counters),
+            tally: Tally::new(&host.workers[index].counters),
             work: Worklist {
                 tasks: TaskWork {
                     mailbox: host.workers[index].mailbox.id(),

@@ -128,6 +128,9 @@ impl Tcb {
             return Readiness::empty();
         }
         self.phase = after;
+        if after == Phase::Closed && matches!(before, Phase::Established | Phase::CloseWait) {
+            self.flags.insert(Flags::CUT_OFF);
+        }
         cx.emit(|| Event::StateChanged {
             from: before.state(),
             to: after.state(),

@@ -18,6 +18,7 @@ use super::segment::{Segment, SegmentOut, reset_for};
 use super::seq::SeqNum;
 use super::settings::Settings;
 use super::tcb::{Flags, Tcb};
+use crate::base::counters::Counter;
 use crate::base::{DropReason, Instant, TcpConfig};
 
 /// Parameters of a new connection.
@@ -321,6 +322,16 @@ impl Tcp {
         match &mut self.stage {
             Stage::Open(tcb) => tcb.error.take(),
             Stage::Closed { error, .. } => error.take(),
+            _ => None,
+        }
+    }
+
+    /// Returns the counter of the way in which a connection that is CLOSED ended, if it did not end as it should (RFC
+    /// 4022, tcpAttemptFails and tcpEstabResets).
+    pub fn failure(&self) -> Option<Counter> {
+        match &self.stage {
+            Stage::Closed { .. } => Some(Counter::TcpAttemptFails),
+            Stage::Open(tcb) if tcb.flags.contains(Flags::CUT_OFF) => Some(Counter::TcpEstabResets),
             _ => None,
         }
     }

@@ -72,6 +72,8 @@ bitflags::bitflags! {
         const INTERACTIVE = 1 << 13;
         /// The user timeout must be sent to the peer.
         const USER_TIMEOUT_DUE = 1 << 14;
+        /// It went from ESTABLISHED or CLOSE-WAIT to CLOSED.
+        const CUT_OFF = 1 << 15;
     }
 }
 

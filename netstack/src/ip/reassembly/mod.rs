@@ -34,6 +34,8 @@ mod tests;
 use core::net::IpAddr;
 use std::collections::HashMap;
 
+use packet::ip::IpVersion;
+
 use self::datagram::{Datagram, Insert};
 pub use self::report::{Discarded, FragmentIn, FragmentOutcome, FragmentStatus, TimedOut};
 use super::key::HashKey;
@@ -58,6 +60,10 @@ struct Key {
 }
 
 impl Key {
+    fn version(&self) -> IpVersion {
+        IpVersion::of_addr(self.src)
+    }
+
     fn of(fragment: &FragmentIn<'_>) -> Self {
         Self {
             src: fragment.src,
@@ -235,6 +241,7 @@ impl Reassembly {
             // Discarded datagrams were counted when they were discarded.
             if slot.datagram.count() > 0 {
                 return Some(TimedOut {
+                    version: slot.key.version(),
                     fragments: slot.datagram.count(),
                     first: slot.datagram.into_first(),
                 });

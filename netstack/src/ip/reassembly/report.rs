@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use core::ops::Range;
 
 use packet::Payload;
+use packet::ip::IpVersion;
 
 use crate::base::DropReason;
 
@@ -83,6 +84,8 @@ pub struct Discarded {
 /// A datagram that expired.
 #[derive(Clone, Debug)]
 pub struct TimedOut {
+    /// The version of the datagram.
+    pub version: IpVersion,
     /// Number of fragments discarded, each under [`DropReason::FragmentTimeout`].
     pub fragments: u32,
     /// The first fragment as received, if it has arrived, for the quote of a Time Exceeded message (code 1;

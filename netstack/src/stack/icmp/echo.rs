@@ -8,11 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use packet::Payload;
 use packet::icmp::{IcmpMessage, Icmpv4, Icmpv6};
 
-use super::super::ip::outbound::{queue_packets, tx_params};
+use super::super::ip::outbound::{discard_too_big, queue_packets, tx_params};
 use super::super::turn::Turn;
 use super::super::udp::deliver::deliver_to;
 use super::super::udp::socket::{BoundSocket, OutDatagram, Protocol};
-use crate::base::counters::DropReason;
+use super::count::count_sent;
 use crate::ip::send::icmp_packets;
 use crate::udp::Datagram;
 
@@ -104,7 +104,11 @@ pub(in crate::stack) fn send(turn: &mut Turn<'_>, local: SocketAddr, datagram: O
         identification.next(src, dst, message.proto().0)
     });
     match packets {
-        Ok(packets) => queue_packets(turn, packets, way),
-        Err(_) => turn.drop_packet(DropReason::TooBig),
+        Ok(packets) => {
+            let kind = message.to_bytes()[0];
+            count_sent(&mut turn.worker.tally, message.version(), kind);
+            queue_packets(turn, packets, way, dst);
+        }
+        Err(_) => discard_too_big(turn, dst),
     }
 }

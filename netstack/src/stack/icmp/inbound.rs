@@ -4,11 +4,15 @@ use packet::IpProto;
 use packet::frame::RxPacket;
 use packet::ip::{Ip, IpPacket};
 
-use super::super::ip::outbound::{queue_packets, tx_params};
+use super::super::ip::outbound::{discard_too_big, queue_packets, tx_params};
 use super::super::turn::Turn;
 use super::super::{multicast, tcp, udp};
+use super::count::{count_received, count_sent};
 use super::echo::{self, Echo};
 use crate::base::counters::{Counter, DropReason};
+use crate::base::mib::Tally;
+use crate::base::mib::objects::IcmpObject;
+use crate::icmp::inbound::EchoRequest;
 use crate::icmp::inbound::on_packet;
 use crate::icmp::{EchoPolicy, Inbound, TransportError};
 use crate::ip::receive::Cast;
@@ -22,7 +26,9 @@ pub(in crate::stack) fn receive<I: Ip>(
 ) {
     let policy = EchoPolicy::default();
     let addresses = &turn.worker.addressing.addresses;
-    match on_packet(ip, cast, packet.checksum, addresses, policy) {
+    let inbound = on_packet(ip, cast, packet.checksum, addresses, policy);
+    count_message(&mut turn.worker.tally, ip, &inbound);
+    match inbound {
         Inbound::EchoRequest(request) => {
             let echo = Echo {
                 from: request.remote,
@@ -35,20 +41,7 @@ pub(in crate::stack) fn receive<I: Ip>(
             if cast == Cast::Unicast && echo::on_request(turn, echo, payload) {
                 return;
             }
-            let ttl = turn.host.config.ttl;
-            let (params, way) = tx_params(turn, request.remote, ttl, ip.traffic_class());
-            let (local, remote, proto) = (request.local, request.remote, I::ICMP.0);
-            let identification = &mut turn.worker.identification;
-            let reply = request.reply(&packet.data, &params, || {
-                identification.next(local, remote, proto)
-            });
-            match reply {
-                Ok(packets) => {
-                    turn.count(Counter::EchoReplies, 1);
-                    queue_packets(turn, packets, way);
-                }
-                Err(_) => turn.drop_packet(DropReason::TooBig),
-            }
+            answer(turn, ip, &request, packet);
         }
         Inbound::EchoReply {
             from,
@@ -69,6 +62,48 @@ pub(in crate::stack) fn receive<I: Ip>(
         Inbound::Error(error) => on_transport_error(turn, &error),
         Inbound::Mld => multicast::inbound::on_mld(turn, ip),
         Inbound::Drop(reason) => turn.drop_packet(reason),
+    }
+}
+
+/// Answers an echo request.
+fn answer<I: Ip>(
+    turn: &mut Turn<'_>,
+    ip: &IpPacket<'_, I>,
+    request: &EchoRequest,
+    packet: &RxPacket,
+) {
+    let ttl = turn.host.config.ttl;
+    let (params, way) = tx_params(turn, request.remote, ttl, ip.traffic_class());
+    let (local, remote, proto) = (request.local, request.remote, I::ICMP.0);
+    let identification = &mut turn.worker.identification;
+    let reply = request.reply(&packet.data, &params, || {
+        identification.next(local, remote, proto)
+    });
+    match reply {
+        Ok(packets) => {
+            turn.count(Counter::EchoReplies, 1);
+            let kind = if remote.is_ipv4() { 0 } else { 129 };
+            count_sent(&mut turn.worker.tally, I::VERSION, kind);
+            queue_packets(turn, packets, way, remote);
+        }
+        Err(_) => {
+            let tally = &mut turn.worker.tally;
+            tally.icmp(I::VERSION, IcmpObject::OutErrors, 1);
+            discard_too_big(turn, remote);
+        }
+    }
+}
+
+/// Counts a message by what was found in it.
+fn count_message<I: Ip>(tally: &mut Tally, ip: &IpPacket<'_, I>, inbound: &Inbound) {
+    tally.icmp(I::VERSION, IcmpObject::InMsgs, 1);
+    match inbound {
+        Inbound::Drop(reason @ (DropReason::IcmpMalformed | DropReason::IcmpChecksum)) => {
+            tally.icmp(I::VERSION, IcmpObject::InErrors, 1);
+            let is_checksum = *reason == DropReason::IcmpChecksum;
+            tally.icmp(I::VERSION, IcmpObject::InCsumErrors, is_checksum.into());
+        }
+        _ => count_received(tally, I::VERSION, ip.payload().first().copied()),
     }
 }
 

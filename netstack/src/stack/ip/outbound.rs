@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use packet::TxPacket;
+use packet::ip::IpVersion;
 
 use super::super::turn::{Turn, WorkerState};
-use crate::base::counters::Counter;
+use crate::base::counters::{Counter, DropReason};
+use crate::base::mib::objects::IpObject;
 use crate::ip::pmtu::Path;
 use crate::ip::send::{Packets, TxParams};
 
@@ -57,10 +59,45 @@ pub(in crate::stack) fn batch(worker: &mut WorkerState, way: Way) -> &mut Vec<Tx
     }
 }
 
-/// Puts the packets of a datagram into a batch.
-pub(in crate::stack) fn queue_packets(turn: &mut Turn<'_>, packets: Packets, way: Way) {
-    if packets.is_fragmented() {
-        turn.count(Counter::FragmentsOut, packets.remaining() as u64);
+/// Puts the packets of a datagram to `dst` into a batch.
+pub(in crate::stack) fn queue_packets(
+    turn: &mut Turn<'_>,
+    packets: Packets,
+    way: Way,
+    dst: IpAddr,
+) {
+    let fragments = if packets.is_fragmented() {
+        packets.remaining() as u64
+    } else {
+        0
+    };
+    let out = batch(turn.worker, way);
+    let before = out.len();
+    packets.append_to(out);
+    let sent = out.get(before..).unwrap_or(&[]);
+    let count = sent.len() as u64;
+    let len = |packet: &TxPacket| (packet.head.len() + packet.payload.len_bytes()) as u64;
+    let bytes = sent.iter().map(len).sum();
+    let (tally, version) = (&mut turn.worker.tally, IpVersion::of_addr(dst));
+    tally.ip(version, IpObject::OutRequests, 1);
+    tally.ip(version, IpObject::OutTransmits, count);
+    tally.ip(version, IpObject::OutOctets, bytes);
+    if dst.is_multicast() {
+        tally.ip(version, IpObject::OutMcastPkts, count);
+        tally.ip(version, IpObject::OutMcastOctets, bytes);
     }
-    packets.append_to(batch(turn.worker, way));
+    if fragments > 0 {
+        tally.ip(version, IpObject::FragOks, 1);
+        tally.ip(version, IpObject::FragCreates, fragments);
+        turn.count(Counter::FragmentsOut, fragments);
+    }
+}
+
+/// Counts and discards a packet that would exceed its path and may not be cut.
+#[cold]
+pub(in crate::stack) fn discard_too_big(turn: &mut Turn<'_>, dst: IpAddr) {
+    let version = IpVersion::of_addr(dst);
+    turn.worker.tally.ip(version, IpObject::OutRequests, 1);
+    turn.worker.tally.ip(version, IpObject::FragFails, 1);
+    turn.drop_packet(DropReason::TooBig);
 }

@@ -1,11 +1,13 @@
 //! A datagram to a multicast group, to every socket that joined the group and receives at the port, as on Linux.
 
 use packet::frame::RxPacket;
+use packet::ip::IpVersion;
 
 use super::super::turn::Turn;
 use super::super::udp::deliver::deliver_to;
-use super::super::udp::inbound::{UdpArrival, read};
+use super::super::udp::inbound::{UdpArrival, count_delivered, read};
 use crate::base::counters::DropReason;
+use crate::base::mib::objects::UdpObject;
 use crate::udp::Datagram;
 
 /// Takes in one datagram to a group. No error answers it, whatever becomes of it (RFC 1122 section 3.2.2, RFC
@@ -14,7 +16,7 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     let Some((from, to, range)) = read(turn, packet, arrival) else {
         return;
     };
-    let each = packet.gso_size;
+    let (each, version) = (packet.gso_size, IpVersion::of_addr(arrival.dst));
     let (host, worker) = (turn.host, &mut *turn.worker);
     let mut delivered = false;
     host.groups
@@ -24,16 +26,23 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
             }
             let payload = packet.data.slice(range.clone());
             let received = Datagram { from, to, payload };
-            socket.state.with(ctx, |state, _| {
+            let outcome = socket.state.with(ctx, |state, _| {
                 if state.socket.remote().is_some_and(|remote| remote != from) {
-                    return;
+                    return None;
                 }
-                delivered = true;
-                deliver_to(state, received, each, &host.buffers, &worker.counters);
+                let buffers = &host.buffers;
+                let outcome = deliver_to(state, received, each, buffers, &worker.counters);
                 state.readers.drain_into(&mut worker.work.wakers);
+                Some(outcome)
             });
+            if let Some(outcome) = outcome {
+                delivered = true;
+                count_delivered(worker, version, outcome);
+            }
         });
     if !delivered {
+        let tally = &mut turn.worker.tally;
+        tally.udp(version, UdpObject::IgnoredMulti, 1);
         turn.drop_packet(DropReason::UdpNotJoined);
     }
 }

@@ -1,11 +1,35 @@
 //! Reports of multicast groups that are due.
 
+use packet::TxPacket;
+use packet::ip::IpVersion;
+
+use super::super::icmp::count::count_sent;
 use super::super::turn::Turn;
 use crate::base::counters::{Counter, DropReason};
+use crate::base::mib::Tally;
+use crate::base::mib::objects::IpObject;
 use crate::ip::multicast::packets::{max_record_bytes, packet};
 
 /// Reports that are sent in one turn at most.
 const REPORTS_PER_TURN: usize = 64;
+
+/// Counts the packet of a report.
+fn count(tally: &mut Tally, family: IpVersion, packet: &TxPacket) {
+    let bytes = (packet.head.len() + packet.payload.len_bytes()) as u64;
+    for (object, count) in [
+        (IpObject::OutRequests, 1),
+        (IpObject::OutTransmits, 1),
+        (IpObject::OutOctets, bytes),
+        (IpObject::OutMcastPkts, 1),
+        (IpObject::OutMcastOctets, bytes),
+    ] {
+        tally.ip(family, object, count);
+    }
+    // IP header, hop-by-hop options, then the type.
+    if let (IpVersion::V6, Some(&kind)) = (family, packet.head.as_slice().get(48)) {
+        count_sent(tally, family, kind);
+    }
+}
 
 /// Sends the reports that are due; true if there were any.
 pub(crate) fn on_timeout(turn: &mut Turn<'_>) -> bool {
@@ -23,6 +47,7 @@ pub(crate) fn on_timeout(turn: &mut Turn<'_>) -> bool {
         match packet(family, &report, &turn.worker.addressing.addresses) {
             Ok(packet) => {
                 turn.count(Counter::GroupReports, 1);
+                count(&mut turn.worker.tally, family, &packet);
                 turn.worker.work.transmit.push(packet);
             }
             Err(_) => turn.drop_packet(DropReason::TooBig),

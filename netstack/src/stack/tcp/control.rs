@@ -80,6 +80,15 @@ pub(crate) fn open_count(host: &Host) -> usize {
     connections(host).iter().filter(open).count()
 }
 
+/// Returns the number of connections in ESTABLISHED or CLOSE-WAIT.
+pub(crate) fn established_count(host: &Host) -> usize {
+    let is_established = |connection: &&Arc<Connection>| {
+        let state = connection.with_state(|state| state.tcp.state());
+        matches!(state, State::Established | State::CloseWait)
+    };
+    connections(host).iter().filter(is_established).count()
+}
+
 /// Returns what TCP knows of each connection: its local address, its remote address, its numbers.
 pub(crate) fn info(host: &Host) -> Vec<(SocketAddr, SocketAddr, TcpInfo)> {
     let info = |connection: &Arc<Connection>| {

@@ -19,6 +19,7 @@ use super::outbound::send_with;
 use super::shard::HalfOpenEntry;
 use crate::base::OffloadCaps;
 use crate::base::counters::{Counter, DropReason};
+use crate::base::mib::objects::TcpObject;
 use crate::demux::FlowKey;
 use crate::ip::send::{TxParams, tcp_packet};
 use crate::tcp::{HalfOpen, Segment};
@@ -128,6 +129,7 @@ pub(crate) fn on_decision(turn: &mut Turn<'_>, asked: Asked, decision: Decision)
         Decision::Accept => {
             let shard = connections.shard_of(flow);
             turn.worker.alarms.note(shard, deadline);
+            turn.worker.tally.tcp(TcpObject::PassiveOpens, 1);
             send_with(turn, flow, half.syn_ack(config, now), options);
         }
         Decision::Refuse => send_with(turn, flow, half.reset(config, now), options),

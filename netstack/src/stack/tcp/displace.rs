@@ -114,13 +114,17 @@ fn displace(
     let (connection, counter) = choose(host, key, rng, flow, now)?;
     effects.counters.add(counter, 1);
     let mut log = EventLog::new(&host.subscription, connection.flow, effects.events);
-    let first = connection.state.with(&mut key.ctx(), |state, _| {
+    let (first, failure) = connection.state.with(&mut key.ctx(), |state, _| {
         state.tcp.abort_for_room(log.context(now));
         state.collect_wakers(Readiness::ERROR | Readiness::CLOSED, effects.wakers);
-        !std::mem::replace(&mut state.removed, true)
+        let first = !std::mem::replace(&mut state.removed, true);
+        (first, state.tcp.failure())
     });
     if first && host.tcp.connections.remove(&mut key.ctx(), &connection) {
         effects.counters.add(Counter::TcpClosed, 1);
+        if let Some(failure) = failure {
+            effects.counters.add(failure, 1);
+        }
     }
     Some(connection)
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use packet::buf::Level;
 use packet::frame::RxPacket;
+use packet::ip::IpVersion;
 use packet::tcp::{TcpFlags, TcpParseError};
 
 use super::super::events::EventLog;
@@ -24,6 +25,7 @@ use super::shard::Found;
 use super::syn_queue::{self, Elsewhere, NoCookie};
 use super::time_wait;
 use crate::base::counters::{Counter, DropReason};
+use crate::base::mib::objects::{IpObject, TcpObject};
 use crate::demux::FlowKey;
 use crate::icmp::{ErrorKind, TransportError};
 use crate::tcp::{IcmpError, Readiness, Reuse, Segment, SeqNum, Unreachable, reset_for};
@@ -42,14 +44,16 @@ pub(in crate::stack) struct TcpArrival {
 /// Takes in one segment.
 pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: TcpArrival) {
     let TcpArrival { src, dst, hop, .. } = arrival;
+    if !arrival.handed_over {
+        let tally = &mut turn.worker.tally;
+        tally.tcp(TcpObject::InSegs, 1);
+        tally.ip(IpVersion::of_addr(dst), IpObject::InDelivers, 1);
+    }
     let (ports, segment) =
         match Segment::parse(src, dst, &packet, arrival.range, hop.traffic_class & 3) {
             Ok(parsed) => parsed,
             Err(error) => {
-                turn.drop_packet(match error {
-                    TcpParseError::Checksum => DropReason::TcpChecksum,
-                    _ => DropReason::TcpMalformed,
-                });
+                on_malformed(turn, error);
                 return;
             }
         };
@@ -77,6 +81,18 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
         if dispatch(turn, flow, found, segment, hop).is_err() {
             turn.drop_packet(DropReason::TcpNotAcceptable);
         }
+    }
+}
+
+/// Counts and discards a segment in error.
+#[cold]
+fn on_malformed(turn: &mut Turn<'_>, error: TcpParseError) {
+    turn.worker.tally.tcp(TcpObject::InErrs, 1);
+    if error == TcpParseError::Checksum {
+        turn.worker.tally.tcp(TcpObject::InCsumErrors, 1);
+        turn.drop_packet(DropReason::TcpChecksum);
+    } else {
+        turn.drop_packet(DropReason::TcpMalformed);
     }
 }
 

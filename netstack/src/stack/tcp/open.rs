@@ -18,6 +18,7 @@ use super::displace::make_room_to_connect;
 use super::options::Options;
 use super::table::InsertError;
 use crate::base::Instant;
+use crate::base::counters::Counter;
 use crate::demux::FlowKey;
 use crate::tcp::{Open, Tcp};
 
@@ -106,6 +107,7 @@ fn try_connect(
     let connections = &host.tcp.connections;
     let inserted = connections.insert(&mut key.ctx(), Arc::clone(&connection));
     Ok(inserted.map(|()| {
+        host.workers.counters_here().add(Counter::TcpConnects, 1);
         // No lock is held, but this thread's key is: the subscriber may need it.
         key.lend(|| host.subscription.deliver(&mut events));
         host.workers.drive(&connection);

@@ -17,6 +17,7 @@ use super::options::Options;
 use super::removal::{remove, retire};
 use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
+use crate::base::mib::objects::TcpObject;
 use crate::demux::FlowKey;
 use crate::ip::pmtu::Path;
 use crate::ip::send::{TxParams, tcp_packet};
@@ -175,6 +176,11 @@ fn push(
     (params, way): (&TxParams, Way),
 ) {
     let header = header_of(flow, &segment);
+    let segments = match (segment.payload.len_bytes(), usize::from(segment.mss)) {
+        // More than one only where the device cuts.
+        (len, mss) if len > mss && mss > 0 => len.div_ceil(mss) as u64,
+        _ => 1,
+    };
     if header.flags.contains(TcpFlags::RST) {
         worker.counters.add(Counter::TcpResetsOut, 1);
     }
@@ -199,7 +205,11 @@ fn push(
         || identification.next(local.ip(), remote.ip(), IpProto::TCP.0),
     );
     match packet {
-        Ok(packet) => batch(worker, way).push(packet),
+        Ok(packet) => {
+            worker.tally.tcp(TcpObject::OutSegs, segments);
+            worker.tally.sent(&packet, remote.ip());
+            batch(worker, way).push(packet);
+        }
         Err(_) => worker.counters.drop_packet(DropReason::TransmitFailed),
     }
 }

@@ -12,13 +12,17 @@ use crate::tcp::{Readiness, TimeWait};
 /// Takes a connection out of the table and wakes the tasks that wait for it.
 pub(in crate::stack) fn remove(turn: &mut Turn<'_>, connection: &Arc<Connection>) {
     let wakers = &mut turn.worker.work.wakers;
-    let first = connection.state.with(&mut turn.key.ctx(), |state, _| {
+    let (first, failure) = connection.state.with(&mut turn.key.ctx(), |state, _| {
         state.collect_wakers(Readiness::CLOSED, wakers);
-        !std::mem::replace(&mut state.removed, true)
+        let first = !std::mem::replace(&mut state.removed, true);
+        (first, state.tcp.failure())
     });
     let connections = &turn.host.tcp.connections;
     if first && connections.remove(&mut turn.key.ctx(), connection) {
         turn.count(Counter::TcpClosed, 1);
+        if let Some(failure) = failure {
+            turn.count(failure, 1);
+        }
     }
 }
 

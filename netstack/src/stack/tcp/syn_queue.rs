@@ -24,6 +24,7 @@ use super::outcome::finish;
 use super::shard::{Ended, HalfOpenEntry};
 use super::table::InsertError;
 use crate::base::counters::{Counter, DropReason};
+use crate::base::mib::objects::TcpObject;
 use crate::base::{Instant, TcpConfig};
 use crate::demux::FlowKey;
 use crate::tcp::{Answer, HalfOpen, IcmpError, Segment, SegmentOut, SeqNum, Step, Tcp, reset_for};
@@ -103,6 +104,7 @@ pub(super) fn on_syn(
     match connections.insert_half_open(&mut turn.key.ctx(), flow, (0, deadline), entry) {
         Ok(placed) => {
             turn.worker.alarms.note(placed.shard, deadline);
+            turn.worker.tally.tcp(TcpObject::PassiveOpens, 1);
             send_with(turn, &flow, half.syn_ack(cfg, turn.now), options);
         }
         // Another worker took the same SYN first: a duplicate.
@@ -166,6 +168,7 @@ pub(super) fn on_segment(
                 decide::fail(turn, &flow, &entry);
             }
             turn.count(Counter::TcpResetsIn, 1);
+            turn.count(Counter::TcpAttemptFails, 1);
         }
         Some(Judged::Stay(drop, answer)) => {
             if let Some(reason) = drop {
@@ -253,6 +256,7 @@ pub(super) fn on_ack(
         return Err(NoCookie::Invalid(segment));
     }
     turn.count(Counter::TcpSynCookiesReturned, 1);
+    turn.worker.tally.tcp(TcpObject::PassiveOpens, 1);
     complete(turn, listener, flow, &half, segment, Origin::Cookie)?;
     Ok(())
 }

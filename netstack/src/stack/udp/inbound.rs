@@ -9,10 +9,11 @@ use packet::udp::surplus::Surplus;
 use packet::udp::{UdpParseError, UdpView};
 
 use super::super::icmp;
-use super::super::turn::Turn;
-use super::deliver::deliver_to;
+use super::super::turn::{Turn, WorkerState};
+use super::deliver::{Delivered, deliver_to};
 use super::socket::BoundSocket;
 use crate::base::counters::{Counter, DropReason};
+use crate::base::mib::objects::UdpObject;
 use crate::icmp::error::port_unreachable;
 use crate::icmp::{ErrorKind, TransportError};
 use crate::ip::receive::Cast;
@@ -30,7 +31,7 @@ pub(in crate::stack) struct UdpArrival {
 /// and discards a malformed one.
 #[inline]
 pub(in crate::stack) fn read(
-    turn: &Turn<'_>,
+    turn: &mut Turn<'_>,
     packet: &RxPacket,
     arrival: &UdpArrival,
 ) -> Option<(SocketAddr, SocketAddr, Range<usize>)> {
@@ -38,10 +39,7 @@ pub(in crate::stack) fn read(
     let view = match UdpView::parse(arrival.src, arrival.dst, bytes, packet.checksum) {
         Ok(view) => view,
         Err(error) => {
-            turn.drop_packet(match error {
-                UdpParseError::Checksum | UdpParseError::MissingChecksum => DropReason::UdpChecksum,
-                _ => DropReason::UdpMalformed,
-            });
+            on_malformed(turn, arrival, error);
             return None;
         }
     };
@@ -56,11 +54,41 @@ pub(in crate::stack) fn read(
     Some((from, to, range))
 }
 
+/// Counts and discards a datagram in error.
+#[cold]
+fn on_malformed(turn: &mut Turn<'_>, arrival: &UdpArrival, error: UdpParseError) {
+    let version = IpVersion::of_addr(arrival.dst);
+    turn.worker.tally.udp(version, UdpObject::InErrors, 1);
+    if let UdpParseError::Checksum | UdpParseError::MissingChecksum = error {
+        turn.worker.tally.udp(version, UdpObject::InCsumErrors, 1);
+        turn.drop_packet(DropReason::UdpChecksum);
+    } else {
+        turn.drop_packet(DropReason::UdpMalformed);
+    }
+}
+
+/// Counts what became of datagrams that a socket was found for.
+#[inline]
+pub(in crate::stack) fn count_delivered(
+    worker: &mut WorkerState,
+    version: IpVersion,
+    delivered: Delivered,
+) {
+    let tally = &mut worker.tally;
+    tally.udp(version, UdpObject::InDatagrams, delivered.queued.into());
+    if delivered.is_for_another {
+        tally.udp(version, UdpObject::NoPorts, delivered.refused.into());
+    } else if delivered.refused > 0 {
+        tally.udp(version, UdpObject::InErrors, delivered.refused.into());
+        tally.udp(version, UdpObject::RcvbufErrors, delivered.refused.into());
+    }
+}
+
 /// Looks at the surplus area of a datagram, and counts it (RFC 9868). No option changes what is delivered, but for one
 /// that makes the user data something else. False if the datagram was discarded for that.
 #[cold]
 fn is_surplus_harmless(
-    turn: &Turn<'_>,
+    turn: &mut Turn<'_>,
     packet: &RxPacket,
     view: &UdpView<'_>,
     bytes: &[u8],
@@ -73,6 +101,8 @@ fn is_surplus_harmless(
     let area = bytes.get(usize::from(len)..).unwrap_or(&[]);
     match Surplus::parse(len, !view.is_unchecked(), area) {
         Ok(surplus) if surplus.has_unsafe() && !view.payload().is_empty() => {
+            let version = IpVersion::of_packet(&packet.data).unwrap_or(IpVersion::V4);
+            turn.worker.tally.udp(version, UdpObject::InErrors, 1);
             turn.drop_packet(DropReason::UdpUnsafeOption);
             return false;
         }
@@ -96,7 +126,9 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
         .udp
         .lookup(&mut turn.key.ctx(), from, to, index, is_own)
         .filter(|socket| !socket.is_closed());
+    let version = IpVersion::of_addr(arrival.dst);
     let Some(found) = found else {
+        turn.worker.tally.udp(version, UdpObject::NoPorts, 1);
         turn.drop_packet(DropReason::UdpNoSocket);
         // From the device comes nothing with a source of ours.
         if turn.worker.addressing.addresses.is_here(arrival.src) {
@@ -113,10 +145,12 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     let worker = &mut *turn.worker;
     found.note_active(|| turn.now);
     let received = Datagram { from, to, payload };
-    found.state.with(&mut turn.key.ctx(), |state, _| {
-        deliver_to(state, received, each, buffers, &worker.counters);
+    let delivered = found.state.with(&mut turn.key.ctx(), |state, _| {
+        let delivered = deliver_to(state, received, each, buffers, &worker.counters);
         state.readers.drain_into(&mut worker.work.wakers);
+        delivered
     });
+    count_delivered(worker, version, delivered);
 }
 
 /// Tells a socket of this host that nothing receives what it sent to `to`: an ICMP error would say the same.

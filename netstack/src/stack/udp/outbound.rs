@@ -1,14 +1,16 @@
 //! A datagram to send, from the application's bytes to packets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use packet::ip::IpVersion;
 use packet::{IpProto, Payload};
 
 use super::super::icmp::echo;
-use super::super::ip::outbound::{LOOPBACK, Way, batch, queue_packets, tx_params};
+use super::super::ip::outbound::{LOOPBACK, Way, batch, discard_too_big, queue_packets, tx_params};
 use super::super::turn::Turn;
 use super::socket::{OutDatagram, Protocol};
 use crate::base::counters::DropReason;
+use crate::base::mib::objects::{IpObject, UdpObject};
 use crate::ip::send::{TxParams, udp_gso_packet, udp_packets};
 
 /// Builds the datagrams that were queued in this turn; true if there were any.
@@ -31,7 +33,7 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
         match addresses.select_source(remote.ip()) {
             Some(source) => local.set_ip(source),
             None => {
-                turn.drop_packet(DropReason::NoRoute);
+                discard_no_route(turn, remote.ip());
                 return;
             }
         }
@@ -39,7 +41,7 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
     let addresses = &turn.worker.addressing.addresses;
     if local.ip().is_loopback() && !addresses.is_here(remote.ip()) {
         // A loopback address never appears on a link (RFC 1122 section 3.2.1.3(g)).
-        turn.drop_packet(DropReason::NoRoute);
+        discard_no_route(turn, remote.ip());
         return;
     }
     if datagram.protocol != Protocol::Udp {
@@ -56,6 +58,14 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
     let (params, way) = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
     let (payload, segment) = (datagram.payload, datagram.segment);
     send_payload(turn, (local, remote), payload, segment, (&params, way));
+}
+
+/// Counts and discards a datagram for which there is no route or no source.
+#[cold]
+fn discard_no_route(turn: &mut Turn<'_>, dst: IpAddr) {
+    let version = IpVersion::of_addr(dst);
+    turn.worker.tally.ip(version, IpObject::OutNoRoutes, 1);
+    turn.drop_packet(DropReason::NoRoute);
 }
 
 /// Sends a datagram to a group to the host itself, if a socket here joined the group and the sender did not turn
@@ -106,8 +116,12 @@ fn send_one(
         identification.next(local.ip(), remote.ip(), IpProto::UDP.0)
     });
     match packets {
-        Ok(packets) => queue_packets(turn, packets, way),
-        Err(_) => turn.drop_packet(DropReason::TooBig),
+        Ok(packets) => {
+            let version = IpVersion::of_addr(remote.ip());
+            turn.worker.tally.udp(version, UdpObject::OutDatagrams, 1);
+            queue_packets(turn, packets, way, remote.ip());
+        }
+        Err(_) => discard_too_big(turn, remote.ip()),
     }
 }
 
@@ -129,6 +143,10 @@ fn send_segments(
         || identification.next(local.ip(), remote.ip(), IpProto::UDP.0),
     );
     if let Ok(packet) = whole {
+        let datagrams = payload.len().div_ceil(usize::from(segment).max(1)) as u64;
+        let (tally, version) = (&mut turn.worker.tally, IpVersion::of_addr(remote.ip()));
+        tally.udp(version, UdpObject::OutDatagrams, datagrams);
+        tally.sent(&packet, remote.ip());
         batch(turn.worker, way).push(packet);
         return;
     }
