@@ -120,6 +120,38 @@ fn sources_follow_the_policy_table() {
     );
 }
 
+/// RFC 6437: all packets of a flow have its label, and another flow has another one.
+#[test]
+fn each_flow_of_ipv6_has_one_label() {
+    let mut link = Link::new(&["2001:db8::1"]);
+    let label = |packet: &[u8]| u32::from_be_bytes([0, packet[1] & 0xf, packet[2], packet[3]]);
+    let socket = UdpSocket::bind_now(&link.stack, "[::]:7").expect("bound");
+    for to in ["[2001:db8::9]:9", "[2001:db8::9]:9", "[2001:db8::9]:10"] {
+        let sent = socket.send_to(b"hello", to).now_or_never();
+        sent.expect("room").expect("sent");
+    }
+    let sent = link.settle();
+    let labels: Vec<u32> = sent.iter().map(|packet| label(packet)).collect();
+    assert!(
+        labels[0] != 0 && labels[0] == labels[1] && labels[1] != labels[2],
+        "{labels:x?}"
+    );
+    let remote: SocketAddr = "[2001:db8::9]:80".parse().expect("an address");
+    let mut connecting = Box::pin(TcpSocket::new_v6(&link.stack).connect(remote));
+    assert!((&mut connecting).now_or_never().is_none());
+    let mut sent = Vec::new();
+    for second in [0, 2, 5] {
+        let now = Duration::from_millis(second * 1_000 + 1);
+        link.world.settle(now, &mut sent).expect("at rest");
+    }
+    let labels: Vec<u32> = sent.iter().map(|packet| label(packet)).collect();
+    assert!(labels.len() == 3 && labels[0] != 0, "{labels:x?}");
+    assert!(
+        labels.iter().all(|other| *other == labels[0]),
+        "{labels:x?}"
+    );
+}
+
 /// The zone of a link-local address says which link it is on. A stack has one, so every zone is that.
 #[test]
 fn a_zone_of_a_peer_does_not_matter() {

@@ -13,6 +13,7 @@
 //! | [`addresses`] | the host's addresses, kinds of destinations, valid sources |
 //! | [`routes`] | routes to destinations |
 //! | [`pmtu`] | the path MTU cache |
+//! | [`flow_label`] | flow labels of IPv6 |
 //! | [`fragment`], [`reassembly`] | datagrams larger than the MTU, sent and received |
 //! | [`selection`] | default address selection: sources, and the order of destinations |
 //! | [`receive`] | the decision about a received packet |
@@ -22,6 +23,7 @@
 //! | [`key`] | the keyed hash for tables and sequences that a peer could attack |
 
 pub mod addresses;
+pub mod flow_label;
 pub mod fragment;
 pub mod key;
 pub mod multicast;

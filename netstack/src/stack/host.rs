@@ -31,6 +31,7 @@ use super::workers::Workers;
 use crate::base::{Config, Instant, LinkCaps, OffloadCaps, Rng, TcpConfig};
 use crate::demux::PortAllocator;
 use crate::icmp::limiter::IcmpLimiter;
+use crate::ip::flow_label::FlowLabels;
 use crate::ip::fragment::Identification;
 use crate::ip::key::HashKey;
 use crate::ip::pmtu::PathMtu;
@@ -70,6 +71,7 @@ pub(crate) struct IpParts {
     pub(crate) reassembly: ReassemblyBuffer,
     /// The identifications from which each worker takes a part.
     pub(crate) identification: Identification,
+    pub(crate) flow_labels: FlowLabels,
 }
 
 /// The parts of TCP.
@@ -169,6 +171,8 @@ impl Host {
         };
         let buffers = size::buffers(&config, &link, workers)?;
         let rng = &mut Rng::from_seed(seed);
+        // From a generator of its own, beside the order of the others.
+        let flow_labels = FlowLabels::random(&mut Rng::from_seed(seed.map(|byte| !byte)));
         Ok(Arc::new(Self {
             workers: Workers::new(workers),
             // The order of what draws from `rng` is part of what a seed means.
@@ -188,6 +192,7 @@ impl Host {
             ip: IpParts {
                 addressing: CurrentAddressing::new(Addressing::new(addresses)?),
                 identification: Identification::new(rng),
+                flow_labels,
                 paths: PathCache::new(
                     link.mtu,
                     PathMtu::new(config.path_mtu_entries, HashKey::random(rng)),

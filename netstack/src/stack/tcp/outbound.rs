@@ -2,6 +2,7 @@
 //!
 //! Only the worker that owns a connection turns its state into segments, so they leave in order.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use packet::IpProto;
@@ -42,12 +43,14 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
     let remote = connection.flow.remote().ip();
     let (params, way) = tx_params(turn, remote, host.config.ttl, 0);
     let path_mss = mss_for(params.path.mtu, remote.is_ipv4());
+    let flow_label = flow_label(host, &connection.flow, remote);
     let worker = &mut *turn.worker;
     let now = turn.now;
     let driven = connection.state.with(&mut turn.key.ctx(), |state, _| {
         let params = TxParams {
             ttl: state.ttl,
             traffic_class: state.traffic_class,
+            flow_label,
             ..params
         };
         if state.tcp.wants_path_metrics() {
@@ -147,10 +150,21 @@ pub(in crate::stack) fn count_losses(worker: &WorkerState, before: Losses, after
     }
 }
 
+/// Returns the label of a flow's packets.
+#[inline]
+fn flow_label(host: &Host, flow: &FlowKey, remote: IpAddr) -> u32 {
+    if remote.is_ipv4() {
+        return 0;
+    }
+    host.ip.flow_labels.label(flow.local(), flow.remote())
+}
+
 /// Sends a segment that is not part of a connection's stream: a reset.
 pub(in crate::stack) fn send_alone(turn: &mut Turn<'_>, flow: &FlowKey, segment: SegmentOut) {
     let ttl = turn.host.config.ttl;
-    let (params, way) = tx_params(turn, flow.remote().ip(), ttl, 0);
+    let remote = flow.remote().ip();
+    let (mut params, way) = tx_params(turn, remote, ttl, 0);
+    params.flow_label = flow_label(turn.host, flow, remote);
     push(turn.host, turn.worker, flow, segment, (&params, way));
 }
 
@@ -162,7 +176,8 @@ pub(in crate::stack) fn send_with(
     options: &Options,
 ) {
     let remote = flow.remote().ip();
-    let (params, way) = tx_params(turn, remote, options.ttl, options.traffic_class);
+    let (mut params, way) = tx_params(turn, remote, options.ttl, options.traffic_class);
+    params.flow_label = flow_label(turn.host, flow, remote);
     push(turn.host, turn.worker, flow, segment, (&params, way));
 }
 

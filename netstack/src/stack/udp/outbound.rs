@@ -55,7 +55,8 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
             return;
         }
     }
-    let (params, way) = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
+    let (mut params, way) = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
+    params.flow_label = turn.host.ip.flow_labels.label(local, remote);
     let (payload, segment) = (datagram.payload, datagram.segment);
     send_payload(turn, (local, remote), payload, segment, (&params, way));
 }
