@@ -4,6 +4,7 @@
 //! them without a limit.
 
 mod input;
+mod optional;
 mod packets;
 pub mod parsers;
 pub mod stack;

@@ -19,6 +19,7 @@ use packet::tcp::{TcpHeader, TcpOptionIter, TcpUnverified, TcpView};
 use packet::udp::{UdpHeader, UdpView};
 
 use super::input::Input;
+use super::optional;
 
 /// A harness.
 pub type Harness = fn(&[u8]);
@@ -314,6 +315,8 @@ pub fn fuzz_udp(data: &[u8]) {
     };
     let (header, payload) = (view.header(), view.payload());
     assert_eq!(payload.len() + 8, usize::from(header.len));
+    let behind = &bytes[8 + payload.len()..];
+    optional::surplus(header.len, !view.is_unchecked(), behind);
     let mut head = Head::new();
     let (pieces, mode) = ([payload].into_iter(), TxChecksum::Full);
     build::prepend_udp(&mut head, &header, src, dst, pieces, payload.len(), mode).expect("fits");
@@ -339,7 +342,9 @@ pub fn fuzz_icmp(data: &[u8]) {
         assert_eq!(Icmpv6::from_bytes(&message.to_bytes()), message);
         assert!(view.quote().is_none() || message.is_error());
         quote(view.quote(), view.body());
+        optional::mld(&view);
     }
+    optional::igmp(data);
     assert_eq!(
         Icmpv4View::parse(data, RxChecksum::Unknown).is_ok(),
         data.len() >= 8 && naive(data) == 0
