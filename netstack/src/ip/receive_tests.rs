@@ -129,6 +129,47 @@ fn deliveries() {
 }
 
 #[test]
+fn a_hop_limit_of_zero_is_no_reason_to_discard() {
+    for (src, dst, at) in [("10.77.0.1", "10.77.0.2", 8), ("fd77::1", "fd77::2", 7)] {
+        for hop_limit in [0, 1] {
+            let mut bytes = build(src, dst, 17, None);
+            bytes[at] = hop_limit;
+            if dst.contains('.') {
+                bytes[10..12].fill(0);
+                let sum = packet::checksum::of(&bytes[..20]).to_be_bytes();
+                bytes[10..12].copy_from_slice(&sum);
+            }
+            let delivered = Delivery::Upper(Upper::Udp, Cast::Unicast);
+            assert_eq!(
+                decide(&bytes, Origin::Received),
+                delivered,
+                "{dst} {hop_limit}"
+            );
+        }
+    }
+}
+
+#[test]
+fn identifications_of_whole_datagrams_mean_nothing() {
+    for ident in [0u16, 1, 0xffff, 1] {
+        for flags in [0x4000u16, 0] {
+            let mut bytes = build("10.77.0.1", "10.77.0.2", 17, None);
+            bytes[4..6].copy_from_slice(&ident.to_be_bytes());
+            bytes[6..8].copy_from_slice(&flags.to_be_bytes());
+            bytes[10..12].fill(0);
+            let sum = packet::checksum::of(&bytes[..20]).to_be_bytes();
+            bytes[10..12].copy_from_slice(&sum);
+            let delivered = Delivery::Upper(Upper::Udp, Cast::Unicast);
+            assert_eq!(
+                decide(&bytes, Origin::Received),
+                delivered,
+                "{ident} {flags:#x}"
+            );
+        }
+    }
+}
+
+#[test]
 fn options_pass_but_for_source_routes() {
     let options: [(&[u8], Option<DropReason>); 6] = [
         // Security, stream identifier, router alert and an unknown option are ignored.

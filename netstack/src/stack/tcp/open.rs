@@ -171,3 +171,16 @@ pub(super) fn path_mss(
 pub(in crate::stack) fn mss_for(mtu: u16, ipv4: bool) -> u16 {
     mtu.saturating_sub(if ipv4 { 40 } else { 60 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9293 section 3.7.1, RFC 8200 section 8.3.
+    #[test]
+    fn the_mss_is_the_mtu_less_both_headers() {
+        for (mtu, v4, v6) in [(1_500, 1_460, 1_440), (1_280, 1_240, 1_220), (40, 0, 0)] {
+            assert_eq!((mss_for(mtu, true), mss_for(mtu, false)), (v4, v6));
+        }
+    }
+}
