@@ -1,12 +1,14 @@
 //! Values by small numbers, in one allocation that becomes smaller, too, when most of the values are gone.
 //!
-//! The numbers are stable and reused. Insertion, access and removal take constant time, amortized. The memory behind
-//! the last value is given back.
+//! The numbers are stable and reused. Insertion, access and removal take bounded time. The memory behind the last value is given
+//! back, a part with each removal.
 
 use core::ops::{Index, IndexMut};
 
 /// The end of the list of free slots.
 const NONE: u32 = u32::MAX;
+/// Slots that one removal gives back at most.
+const STEP: usize = 1_024;
 /// Slots whose memory is kept whatever the number of values.
 const KEPT: usize = 1_024;
 
@@ -148,15 +150,20 @@ impl<T> Slab<T> {
         self.set_prev(self.free, id);
         self.free = id;
         self.len -= 1;
-        if id as usize + 1 == self.slots.len() {
-            self.truncate();
-        }
+        self.truncate();
         Some(value)
     }
 
-    /// Gives the slots behind the last value back.
+    /// Gives up to [`STEP`] slots behind the last value back, and all of them when there is no value.
     fn truncate(&mut self) {
-        while let Some(Slot::Free { .. }) = self.slots.last() {
+        if self.len == 0 {
+            self.slots.clear();
+            self.free = NONE;
+        }
+        for _ in 0..STEP {
+            let Some(Slot::Free { .. }) = self.slots.last() else {
+                break;
+            };
             self.unlink(self.slots.len() as u32 - 1);
             self.slots.pop();
         }
@@ -239,6 +246,11 @@ mod tests {
         let peak: Vec<u32> = (0..100_000).map(|n| slab.insert(n)).collect();
         for id in &peak[10..] {
             slab.remove(*id);
+        }
+        // Each removal gives a part back.
+        for _ in 0..100 {
+            let id = slab.insert(0);
+            slab.remove(id);
         }
         assert!(slab.capacity() <= 2 * KEPT, "{}", slab.capacity());
         assert!((0..10).all(|id| slab[id] == id));
