@@ -23,7 +23,7 @@ use packet::{Chunks, IpProto, Payload, RxChecksum};
 
 use crate::base::DropReason;
 use crate::ip::addresses::AddressTable;
-use crate::ip::multicast::envelope::is_believable;
+use crate::ip::multicast::envelope::{is_believable, is_believable_report};
 use crate::ip::receive::Cast;
 use crate::ip::send::{Packets, SendError, TxParams, icmp_packets};
 
@@ -197,12 +197,14 @@ pub fn on_packet<I: Ip>(
 }
 
 /// Reads the message of multicast listener discovery in `packet`. Returns `None` for any other message, and for
-/// what a host ignores: messages for routers, queries that came from elsewhere, impossible lengths (RFC 9777
-/// sections 5.1.14, 6 and 6.2).
+/// what a host ignores: messages for routers, queries and reports that came from elsewhere, impossible lengths (RFC
+/// 9777 sections 5.1.14, 6 and 6.2, RFC 2710 section 4).
 pub fn mld<'a, I: Ip>(packet: &IpPacket<'a, I>, view: &Icmpv6View<'a>) -> Option<Membership<'a>> {
     match Membership::of_mld(view)?.ok()? {
         Membership::Query(query) if is_believable(packet, &query) => Some(Membership::Query(query)),
-        Membership::Report(group) if group.is_multicast() => Some(Membership::Report(group)),
+        Membership::Report(group) if is_believable_report(packet, group) => {
+            Some(Membership::Report(group))
+        }
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Multicast groups: joined sockets, IGMP and MLD, against packets made by hand and against the kernel.
 
+mod edges;
 mod kernel;
 mod virtual_link;
 
@@ -19,6 +20,11 @@ fn igmp_query(from: Ipv4Addr, group: Option<Ipv4Addr>, tenths: u8) -> Vec<u8> {
     let mut message = vec![0x11, tenths, 0, 0];
     message.extend(group.unwrap_or(Ipv4Addr::UNSPECIFIED).octets());
     message.extend([2, 125, 0, 0]);
+    igmp_packet(from, to, message)
+}
+
+/// Seals a message of IGMP, and puts it into a packet with TTL 1 and the Router Alert option.
+fn igmp_packet(from: Ipv4Addr, to: Ipv4Addr, mut message: Vec<u8>) -> Vec<u8> {
     let sum = checksum::of(&message).to_be_bytes();
     message[2..4].copy_from_slice(&sum);
     let mut packet = forge::ipv4_with(from, to, 2, &[148, 4, 0, 0], &message);
@@ -34,6 +40,11 @@ fn mld_query(from: Ipv6Addr, millis: u16) -> Vec<u8> {
     message.extend(millis.to_be_bytes());
     message.extend([0; 18]);
     message.extend([2, 125, 0, 0]);
+    mld_packet(from, to, message)
+}
+
+/// Seals a message of MLD, and puts it into a packet with hop limit 1 and the Router Alert option.
+fn mld_packet(from: Ipv6Addr, to: Ipv6Addr, mut message: Vec<u8>) -> Vec<u8> {
     let (src, dst) = (IpAddr::V6(from), IpAddr::V6(to));
     let len = message.len() as u32;
     let mut sum = checksum::pseudo_header(src, dst, packet::IpProto::ICMPV6, len);

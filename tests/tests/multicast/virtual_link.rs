@@ -13,20 +13,20 @@ use tools::virtual_stack::VirtualStack;
 
 use super::{GROUP_V4, GROUP_V6, IS_EX, TO_EX, TO_IN, igmp_query, mld_query, records};
 
-const US_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-const PEER_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
-const US_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
+pub(super) const US_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub(super) const PEER_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+pub(super) const US_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
 
 /// A stack, and the link to it.
-struct Link {
-    world: VirtualStack,
+pub(super) struct Link {
+    pub(super) world: VirtualStack,
     now: Duration,
     next: Option<Duration>,
 }
 
 impl Link {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let addresses = [(IpAddr::V4(US_V4), 8), (IpAddr::V6(US_V6), 64)];
         let world = VirtualStack::new(Config::default(), &addresses, 1_500, 7).expect("a stack");
         Self {
@@ -36,22 +36,22 @@ impl Link {
         }
     }
 
-    fn bind(&self, address: &str) -> UdpSocket {
+    pub(super) fn bind(&self, address: &str) -> UdpSocket {
         UdpSocket::bind_now(self.world.stack(), address).expect(address)
     }
 
-    fn settle(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn settle(&mut self) -> Vec<Vec<u8>> {
         let mut sent = Vec::new();
         self.next = self.world.settle(self.now, &mut sent).expect("at rest");
         sent
     }
 
-    fn send(&mut self, packet: Vec<u8>) -> Vec<Vec<u8>> {
+    pub(super) fn send(&mut self, packet: Vec<u8>) -> Vec<Vec<u8>> {
         self.world.deliver(packet, 0);
         self.settle()
     }
 
-    fn pass(&mut self, time: Duration) -> Vec<Vec<u8>> {
+    pub(super) fn pass(&mut self, time: Duration) -> Vec<Vec<u8>> {
         let end = self.now + time;
         let mut sent = self.settle();
         while let Some(next) = self.next.filter(|next| *next <= end) {
@@ -62,12 +62,12 @@ impl Link {
         sent
     }
 
-    fn dropped(&self, reason: DropReason) -> u64 {
+    pub(super) fn dropped(&self, reason: DropReason) -> u64 {
         self.world.stack().counters().dropped(reason)
     }
 }
 
-fn received(socket: &UdpSocket) -> Option<Vec<u8>> {
+pub(super) fn received(socket: &UdpSocket) -> Option<Vec<u8>> {
     let mut buffer = [0; 64];
     let (len, _) = socket
         .recv_from(&mut buffer)
@@ -76,7 +76,7 @@ fn received(socket: &UdpSocket) -> Option<Vec<u8>> {
     Some(buffer[..len].to_vec())
 }
 
-fn datagram(from: IpAddr, to: IpAddr, port: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn datagram(from: IpAddr, to: IpAddr, port: u16, payload: &[u8]) -> Vec<u8> {
     forge::sealed(forge::packet_to(
         from,
         to,

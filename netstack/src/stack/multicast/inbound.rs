@@ -8,7 +8,7 @@ use packet::membership::Membership;
 use super::super::turn::Turn;
 use crate::base::counters::{Counter, DropReason};
 use crate::icmp::inbound::mld;
-use crate::ip::multicast::envelope::is_believable;
+use crate::ip::multicast::envelope::{is_believable, is_believable_report};
 
 /// Takes in a message of IGMP.
 pub(in crate::stack) fn on_igmp<I: Ip>(turn: &mut Turn<'_>, ip: &IpPacket<'_, I>) {
@@ -16,7 +16,7 @@ pub(in crate::stack) fn on_igmp<I: Ip>(turn: &mut Turn<'_>, ip: &IpPacket<'_, I>
         Ok(Membership::Query(query)) if is_believable(ip, &query) => {
             on_message(turn, IpVersion::V4, Membership::Query(query));
         }
-        Ok(Membership::Report(group)) if group.is_multicast() => {
+        Ok(Membership::Report(group)) if is_believable_report(ip, group) => {
             on_message(turn, IpVersion::V4, Membership::Report(group));
         }
         Ok(_) => turn.drop_packet(DropReason::IgmpIgnored),

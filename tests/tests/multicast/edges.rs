@@ -1,0 +1,93 @@
+//! Messages from elsewhere, groups that every host is a member of, and scopes that no link has.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use netstack::DropReason;
+
+use super::virtual_link::{Link, PEER_V4, PEER_V6, US_V4, US_V6};
+use super::{GROUP_V4, GROUP_V6, igmp_packet, mld_packet};
+
+const ALL_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+const ALL_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+fn ip6(text: &str) -> Ipv6Addr {
+    text.parse().expect(text)
+}
+
+/// Builds the report of IGMPv2 about [`GROUP_V4`].
+fn igmp_report(to: Ipv4Addr) -> Vec<u8> {
+    let message = [&[0x16, 0, 0, 0][..], &GROUP_V4.octets()].concat();
+    igmp_packet(PEER_V4, to, message)
+}
+
+/// Builds a message of MLDv1: a general query that allows ten seconds, or the report about [`GROUP_V6`].
+fn mld_v1(kind: u8, from: Ipv6Addr, to: Ipv6Addr) -> Vec<u8> {
+    let (millis, group) = match kind {
+        130 => (10_000u16, Ipv6Addr::UNSPECIFIED),
+        _ => (0, GROUP_V6),
+    };
+    let [high, low] = millis.to_be_bytes();
+    let fields = [kind, 0, 0, 0, high, low, 0, 0];
+    mld_packet(from, to, [&fields[..], &group.octets()].concat())
+}
+
+#[test]
+fn igmp_reports_and_queries_of_old_versions_from_elsewhere_change_nothing() {
+    let mut link = Link::new();
+    let member = link.bind("0.0.0.0:5000");
+    member.join_multicast_v4(GROUP_V4, US_V4).expect("joined");
+    link.pass(Duration::from_secs(5));
+    // A query of version 1 to the host alone does not make it speak that version.
+    let query_v1 = [0x11, 0, 0, 0, 0, 0, 0, 0];
+    link.send(igmp_packet(PEER_V4, US_V4, query_v1.to_vec()));
+    assert_eq!(link.dropped(DropReason::IgmpIgnored), 1);
+
+    let query_v2 = [0x11, 100, 0, 0, 0, 0, 0, 0];
+    let query_v2 = igmp_packet(PEER_V4, ALL_V4, query_v2.to_vec());
+    link.send(query_v2.clone());
+    link.send(igmp_report(US_V4));
+    link.send(igmp_report(ALL_V4));
+    assert_eq!(link.dropped(DropReason::IgmpIgnored), 3);
+    let answers = link.pass(Duration::from_secs(11));
+    assert_eq!(answers.len(), 1, "still reported by this host");
+    assert_eq!(answers[0][24], 0x16, "in version 2");
+
+    link.send(query_v2);
+    link.send(igmp_report(GROUP_V4));
+    let answers = link.pass(Duration::from_secs(11));
+    assert_eq!(answers, Vec::<Vec<u8>>::new(), "a neighbour reported it");
+    assert_eq!(link.dropped(DropReason::IgmpIgnored), 3);
+}
+
+#[test]
+fn mld_reports_and_queries_of_old_versions_from_elsewhere_change_nothing() {
+    let mut link = Link::new();
+    let member = link.bind("[::]:5000");
+    member.join_multicast_v6(&GROUP_V6, 0).expect("joined");
+    link.pass(Duration::from_secs(5));
+    link.send(mld_v1(130, PEER_V6, GROUP_V6));
+    assert_eq!(link.dropped(DropReason::IcmpIgnored), 1, "a general query");
+
+    link.send(mld_v1(130, PEER_V6, ALL_V6));
+    let mut far = mld_v1(131, PEER_V6, GROUP_V6);
+    far[7] = 2;
+    for report in [
+        mld_v1(131, PEER_V6, US_V6),
+        mld_v1(131, PEER_V6, ALL_V6),
+        mld_v1(131, ip6("2001:db8::9"), GROUP_V6),
+        far,
+    ] {
+        link.send(report);
+    }
+    assert_eq!(link.dropped(DropReason::IcmpIgnored), 5);
+    let answers = link.pass(Duration::from_secs(11));
+    assert_eq!(answers.len(), 1, "still reported by this host");
+    assert_eq!(answers[0][48], 131, "in version 1");
+
+    link.send(mld_v1(130, PEER_V6, ALL_V6));
+    link.send(mld_v1(131, PEER_V6, GROUP_V6));
+    let answers = link.pass(Duration::from_secs(11));
+    assert_eq!(answers, Vec::<Vec<u8>>::new(), "a neighbour reported it");
+    assert_eq!(link.dropped(DropReason::IcmpIgnored), 5);
+}
