@@ -1,11 +1,14 @@
 //! Messages from elsewhere, groups that every host is a member of, and scopes that no link has.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use netstack::net::UdpSocket;
 use netstack::DropReason;
 
-use super::virtual_link::{Link, PEER_V4, PEER_V6, US_V4, US_V6};
+use super::virtual_link::{Link, PEER_V4, PEER_V6, US_V4, US_V6, received};
 use super::{GROUP_V4, GROUP_V6, igmp_packet, mld_packet};
 
 const ALL_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
@@ -30,6 +33,11 @@ fn mld_v1(kind: u8, from: Ipv6Addr, to: Ipv6Addr) -> Vec<u8> {
     let [high, low] = millis.to_be_bytes();
     let fields = [kind, 0, 0, 0, high, low, 0, 0];
     mld_packet(from, to, [&fields[..], &group.octets()].concat())
+}
+
+fn send(socket: &UdpSocket, to: SocketAddr) {
+    let sent = socket.send_to(b"to all", to).now_or_never();
+    sent.expect("room").expect("sent");
 }
 
 #[test]
@@ -90,4 +98,43 @@ fn mld_reports_and_queries_of_old_versions_from_elsewhere_change_nothing() {
     let answers = link.pass(Duration::from_secs(11));
     assert_eq!(answers, Vec::<Vec<u8>>::new(), "a neighbour reported it");
     assert_eq!(link.dropped(DropReason::IcmpIgnored), 5);
+}
+
+#[test]
+fn what_is_sent_right_after_a_join_is_looped_back() {
+    let mut link = Link::new();
+    let member = Arc::new(link.bind("0.0.0.0:5000"));
+    link.settle();
+    let joining = Arc::clone(&member);
+    let to = SocketAddr::from((GROUP_V4, 5_000));
+    link.world.spawn(async move {
+        let joined = joining.join_multicast_v4(GROUP_V4, US_V4);
+        joined.expect("joined");
+        joining.send_to(b"to all", to).await.expect("sent");
+    });
+    link.settle();
+    assert_eq!(received(&member).as_deref(), Some(&b"to all"[..]));
+}
+
+#[test]
+fn a_datagram_that_neither_leaves_the_host_nor_has_a_member_is_counted() {
+    let mut link = Link::new();
+    let sender = link.bind("10.0.0.1:0");
+    sender.set_multicast_ttl_v4(0).expect("a time to live");
+    let to = SocketAddr::from((GROUP_V4, 5_000));
+    send(&sender, to);
+    assert_eq!(link.settle(), Vec::<Vec<u8>>::new());
+    assert_eq!(link.dropped(DropReason::UdpNotJoined), 1, "no member");
+    let member = link.bind("0.0.0.0:5000");
+    member.join_multicast_v4(GROUP_V4, US_V4).expect("joined");
+    link.pass(Duration::from_secs(5));
+    send(&sender, to);
+    link.settle();
+    assert!(received(&member).is_some());
+    assert_eq!(link.dropped(DropReason::UdpNotJoined), 1);
+    sender.set_multicast_loop_v4(false).expect("set");
+    send(&sender, to);
+    assert_eq!(link.settle(), Vec::<Vec<u8>>::new());
+    assert_eq!(received(&member), None);
+    assert_eq!(link.dropped(DropReason::UdpNotJoined), 2, "not looped back");
 }

@@ -44,16 +44,12 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
         discard_no_route(turn, remote.ip());
         return;
     }
+    if datagram.is_to_group && !goes_out(turn, (local, remote), &datagram) {
+        return;
+    }
     if datagram.protocol != Protocol::Udp {
         echo::send(turn, local, datagram);
         return;
-    }
-    if datagram.is_to_group {
-        loop_back(turn, (local, remote), &datagram);
-        if datagram.ttl == 0 {
-            // It does not leave the host.
-            return;
-        }
     }
     let (mut params, way) = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
     params.flow_label = turn.host.ip.flow_labels.label(local, remote);
@@ -69,13 +65,27 @@ fn discard_no_route(turn: &mut Turn<'_>, dst: IpAddr) {
     turn.drop_packet(DropReason::NoRoute);
 }
 
-/// Sends a datagram to a group to the host itself, if a socket here joined the group and the sender did not turn
-/// that off (RFC 1112 section 6.1).
+/// Sends a datagram to a group to the members on this host. Returns `true` if it is for the link, too. Counts one
+/// that is for neither.
 #[cold]
-fn loop_back(turn: &mut Turn<'_>, ends: (SocketAddr, SocketAddr), datagram: &OutDatagram) {
+fn goes_out(turn: &mut Turn<'_>, ends: (SocketAddr, SocketAddr), datagram: &OutDatagram) -> bool {
+    let is_looped = datagram.protocol == Protocol::Udp && loop_back(turn, ends, datagram);
+    let goes_out = datagram.ttl > 0;
+    if !goes_out && !is_looped {
+        turn.drop_packet(DropReason::UdpNotJoined);
+    }
+    goes_out
+}
+
+/// Sends a datagram to a group to the host itself, if a socket here joined the group and the sender did not turn
+/// that off (RFC 1112 section 6.1). Returns `false` if it is not for the host.
+#[cold]
+fn loop_back(turn: &mut Turn<'_>, ends: (SocketAddr, SocketAddr), datagram: &OutDatagram) -> bool {
+    // A task of this turn may have joined the group just before it sent.
+    turn.worker.renew(turn.host, turn.key);
     let addresses = &turn.worker.addressing.addresses;
     if !datagram.loops || !addresses.is_joined(ends.1.ip()) {
-        return;
+        return false;
     }
     let params = TxParams {
         path: LOOPBACK,
@@ -87,6 +97,7 @@ fn loop_back(turn: &mut Turn<'_>, ends: (SocketAddr, SocketAddr), datagram: &Out
     let payload = datagram.payload.clone();
     let by = (&params, Way::Loopback);
     send_payload(turn, ends, payload, datagram.segment, by);
+    true
 }
 
 /// Sends a payload as one datagram, or as several of `segment` bytes each.
