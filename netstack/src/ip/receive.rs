@@ -8,7 +8,7 @@
 //! The ICMP messages that it returns are proposals; `icmp::error` has the rules that permit them. Sections:
 //! RFC 1122 sections 3.2.1.3, 3.2.2.1 and 4.2.3.10, RFC 8200 sections 4 and 4.7, RFC 6946.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use packet::IpProto;
 use packet::icmp::{IcmpMessage, Icmpv4, Icmpv4UnreachableCode, Icmpv6};
@@ -90,7 +90,9 @@ pub fn classify<I: Ip>(
     // What came from the host itself has one of its addresses at both ends. Whatever came from the device passed
     // this check as it came: each fragment of a datagram, too.
     if origin == Origin::Received {
-        if let Err(reason) = addresses.check_source(src) {
+        if let Err(reason) = addresses.check_source(src)
+            && !is_snooping_switch(packet, cast)
+        {
             return Delivery::Drop(reason);
         }
         // The LAND attack, at an address that the host answers for without owning it.
@@ -122,6 +124,16 @@ pub fn classify<I: Ip>(
             protocol_unknown(I::VERSION, packet.next_header_offset()),
         ),
     }
+}
+
+/// Returns `true` for a message of IGMP to a group from 0.0.0.0, which hosts and switches without an address send: a
+/// switch that listens may ask so for a router (RFC 9776 section 4.2.14, RFC 4541 section 2.1.1).
+#[cold]
+fn is_snooping_switch<I: Ip>(packet: &IpPacket<'_, I>, cast: Cast) -> bool {
+    let src: IpAddr = packet.src().into();
+    src == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        && packet.proto() == IpProto::IGMP
+        && cast == Cast::Multicast
 }
 
 /// Returns `true` if the packet has an IPv4 source route option. With such an option, an attacker with a

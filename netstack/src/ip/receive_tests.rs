@@ -87,6 +87,12 @@ fn deliveries() {
         (us6, us6, 6, Drop(IpSourceInvalid)),
         ("127.0.0.1", us4, 17, Drop(IpSourceInvalid)),
         ("0.0.0.0", us4, 17, Drop(IpSourceInvalid)),
+        // A switch that listens has no address, and asks for group memberships only.
+        ("0.0.0.0", "224.0.0.1", 2, To(Upper::Igmp, Multicast)),
+        ("0.0.0.0", "224.0.0.1", 17, Drop(IpSourceInvalid)),
+        ("0.0.0.0", "10.77.0.255", 2, Drop(IpSourceInvalid)),
+        ("0.0.0.0", us4, 2, Drop(IpSourceInvalid)),
+        ("0.0.0.1", "224.0.0.1", 2, Drop(IpSourceInvalid)),
         ("10.77.0.255", us4, 1, Drop(IpSourceInvalid)),
         ("224.0.0.1", us4, 1, Drop(IpSourceInvalid)),
         ("::", us6, 58, Drop(IpSourceInvalid)),

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use netstack::net::UdpSocket;
-use netstack::DropReason;
+use netstack::{Counter, DropReason};
 
 use super::virtual_link::{Link, PEER_V4, PEER_V6, US_V4, US_V6, received};
-use super::{GROUP_V4, GROUP_V6, igmp_packet, mld_packet};
+use super::{GROUP_V4, GROUP_V6, igmp_packet, igmp_query, mld_packet};
 
 const ALL_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 const ALL_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -98,6 +98,19 @@ fn mld_reports_and_queries_of_old_versions_from_elsewhere_change_nothing() {
     let answers = link.pass(Duration::from_secs(11));
     assert_eq!(answers, Vec::<Vec<u8>>::new(), "a neighbour reported it");
     assert_eq!(link.dropped(DropReason::IcmpIgnored), 5);
+}
+
+#[test]
+fn a_switch_without_an_address_may_ask() {
+    let mut link = Link::new();
+    let member = link.bind("0.0.0.0:5000");
+    member.join_multicast_v4(GROUP_V4, US_V4).expect("joined");
+    link.pass(Duration::from_secs(5));
+    link.send(igmp_query(Ipv4Addr::UNSPECIFIED, None, 10));
+    assert_eq!(link.pass(Duration::from_secs(2)).len(), 1);
+    let counters = link.world.stack().counters();
+    assert_eq!(counters.count(Counter::GroupQueries), 1);
+    assert_eq!(link.dropped(DropReason::IpSourceInvalid), 0);
 }
 
 #[test]
