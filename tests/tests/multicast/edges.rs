@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use netstack::net::UdpSocket;
 use netstack::{Counter, DropReason};
 
-use super::virtual_link::{Link, PEER_V4, PEER_V6, US_V4, US_V6, received};
+use super::virtual_link::{Link, PEER_V4, PEER_V6, US_V4, US_V6, datagram, received};
 use super::{GROUP_V4, GROUP_V6, igmp_packet, igmp_query, mld_packet};
 
 const ALL_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
@@ -150,4 +150,22 @@ fn a_datagram_that_neither_leaves_the_host_nor_has_a_member_is_counted() {
     assert_eq!(link.settle(), Vec::<Vec<u8>>::new());
     assert_eq!(received(&member), None);
     assert_eq!(link.dropped(DropReason::UdpNotJoined), 2, "not looped back");
+}
+
+#[test]
+fn a_socket_that_joined_nothing_receives_what_is_for_every_host() {
+    let mut link = Link::new();
+    let (v4, v6) = (link.bind("0.0.0.0:5000"), link.bind("[::]:5000"));
+    link.send(datagram(PEER_V4.into(), ALL_V4.into(), 5_000, b"v4"));
+    assert_eq!(received(&v4).as_deref(), Some(&b"v4"[..]));
+    for group in [ALL_V6, ip6("ff02::1:ff00:1")] {
+        link.send(datagram(PEER_V6.into(), group.into(), 5_000, b"v6"));
+        assert_eq!(received(&v6).as_deref(), Some(&b"v6"[..]), "{group}");
+    }
+    // Not what is for a group that another socket joined.
+    let member = link.bind("0.0.0.0:5001");
+    member.join_multicast_v4(GROUP_V4, US_V4).expect("joined");
+    link.send(datagram(PEER_V4.into(), GROUP_V4.into(), 5_000, b"?"));
+    assert_eq!(received(&v4), None);
+    assert_eq!(link.dropped(DropReason::UdpNotJoined), 1);
 }
