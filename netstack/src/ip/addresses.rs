@@ -127,6 +127,12 @@ pub fn is_single_host(address: IpAddr) -> bool {
     }
 }
 
+/// Returns `true` for an IPv6 group whose packets stay on the host: of interface-local scope, and of the reserved
+/// scope 0 (RFC 4291 section 2.7).
+pub fn is_node_local(group: IpAddr) -> bool {
+    matches!(group, IpAddr::V6(v6) if v6.is_multicast() && v6.octets()[1] & 0xf <= 1)
+}
+
 impl AddressTable {
     /// Creates an empty table.
     pub fn new() -> Self {

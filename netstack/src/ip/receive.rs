@@ -17,7 +17,7 @@ use packet::ip::{
     ParseError,
 };
 
-use super::addresses::{AddressTable, Destination};
+use super::addresses::{AddressTable, Destination, is_node_local};
 use super::reassembly::FragmentIn;
 use crate::base::DropReason;
 
@@ -82,6 +82,10 @@ pub fn classify<I: Ip>(
     let cast = match addresses.classify(dst) {
         Destination::Local => Cast::Unicast,
         Destination::Broadcast(_) => Cast::Broadcast,
+        // A group of this scope never appears on a link (RFC 4291 section 2.7).
+        Destination::Multicast(_) if origin == Origin::Received && is_node_local(dst) => {
+            return Delivery::Drop(DropReason::IpDestinationNotOurs);
+        }
         Destination::Multicast(_) => Cast::Multicast,
         // A loopback address never appears on a link (RFC 1122 section 3.2.1.3(g), RFC 4291 section 2.5.3).
         Destination::NotOurs if origin != Origin::Received && dst.is_loopback() => Cast::Unicast,

@@ -93,6 +93,8 @@ fn deliveries() {
         ("0.0.0.0", "10.77.0.255", 2, Drop(IpSourceInvalid)),
         ("0.0.0.0", us4, 2, Drop(IpSourceInvalid)),
         ("0.0.0.1", "224.0.0.1", 2, Drop(IpSourceInvalid)),
+        // A scope that no link has.
+        (peer6, "ff01::1", 17, Drop(IpDestinationNotOurs)),
         ("10.77.0.255", us4, 1, Drop(IpSourceInvalid)),
         ("224.0.0.1", us4, 1, Drop(IpSourceInvalid)),
         ("::", us6, 58, Drop(IpSourceInvalid)),
@@ -109,6 +111,8 @@ fn deliveries() {
             "{src} {dst} {proto}"
         );
     }
+    let looped = build(us6, "ff01::1", 17, None);
+    assert_eq!(decide(&looped, Origin::Looped), To(Upper::Udp, Multicast));
     // Unknown protocols, and the other version's ICMP, are answered.
     for (src, dst, proto) in [(peer4, us4, 58), (peer4, us4, 132), (peer4, us4, 59)] {
         let message = Icmpv4::DestinationUnreachable {

@@ -1,11 +1,12 @@
 //! Messages from elsewhere, groups that every host is a member of, and scopes that no link has.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use netstack::net::UdpSocket;
+use netstack::net::{EchoSocket, UdpSocket};
 use netstack::{Counter, DropReason};
 
 use super::virtual_link::{Link, PEER_V4, PEER_V6, US_V4, US_V6, datagram, received};
@@ -168,4 +169,35 @@ fn a_socket_that_joined_nothing_receives_what_is_for_every_host() {
     link.send(datagram(PEER_V4.into(), GROUP_V4.into(), 5_000, b"?"));
     assert_eq!(received(&v4), None);
     assert_eq!(link.dropped(DropReason::UdpNotJoined), 1);
+}
+
+#[test]
+fn groups_of_scope_0_and_1_never_cross_the_link() {
+    let mut link = Link::new();
+    let (here, reserved) = (ip6("ff01::123"), ip6("ff10::123"));
+    let member = link.bind("[::]:5000");
+    member.join_multicast_v6(&here, 0).expect("joined");
+    let refused = member.join_multicast_v6(&reserved, 0);
+    assert_eq!(
+        refused.expect_err("refused").kind(),
+        ErrorKind::InvalidInput
+    );
+    link.pass(Duration::from_secs(5));
+    for group in [here, ip6("ff01::1"), reserved] {
+        link.send(datagram(PEER_V6.into(), group.into(), 5_000, b"?"));
+        assert_eq!(received(&member), None, "{group}");
+    }
+    assert_eq!(link.dropped(DropReason::IpDestinationNotOurs), 3);
+
+    let sender = link.bind(&format!("[{US_V6}]:0"));
+    sender.set_multicast_hops_v6(9).expect("a hop limit");
+    send(&sender, SocketAddr::from((here, 5_000)));
+    assert_eq!(link.settle(), Vec::<Vec<u8>>::new());
+    assert!(received(&member).is_some(), "looped back");
+    send(&sender, SocketAddr::from((reserved, 5_000)));
+    let echo = EchoSocket::bind(link.world.stack(), Ipv6Addr::UNSPECIFIED.into()).expect("bound");
+    let asked = echo.send_to(b"?", 1, IpAddr::V6(here)).now_or_never();
+    asked.expect("room").expect("sent");
+    assert_eq!(link.settle(), Vec::<Vec<u8>>::new());
+    assert_eq!(link.dropped(DropReason::UdpNotJoined), 2);
 }

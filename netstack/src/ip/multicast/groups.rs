@@ -48,6 +48,11 @@ pub enum JoinError {
     /// The address is not a multicast address.
     #[error("{0} is not a multicast address: give one of 224.0.0.0/4 or ff00::/8")]
     NotMulticast(IpAddr),
+    /// The group has the reserved scope 0, to which no packet may be sent (RFC 4291 section 2.7).
+    #[error(
+        "{0} has the reserved scope 0: give a group of scope 1 (this host), 2 (the link) or above"
+    )]
+    ReservedScope(IpAddr),
     /// The member has joined the group already.
     #[error("the socket is a member of {0} already")]
     Member(IpAddr),
@@ -99,6 +104,9 @@ impl<T: PartialEq> Groups<T> {
     pub fn join(&mut self, group: IpAddr, member: T) -> Result<Joined, JoinError> {
         if !group.is_multicast() {
             return Err(JoinError::NotMulticast(group));
+        }
+        if matches!(group, IpAddr::V6(v6) if v6.octets()[1] & 0xf == 0) {
+            return Err(JoinError::ReservedScope(group));
         }
         let found = self.find(group);
         if let Ok(at) = found
@@ -212,6 +220,10 @@ mod tests {
         assert_eq!(
             groups.join(ip("10.0.0.1"), 1),
             Err(JoinError::NotMulticast(ip("10.0.0.1")))
+        );
+        assert_eq!(
+            groups.join(ip("ff10::1"), 3),
+            Err(JoinError::ReservedScope(ip("ff10::1")))
         );
     }
 }

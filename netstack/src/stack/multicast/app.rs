@@ -38,9 +38,9 @@ pub(crate) fn check_family(socket: &BoundSocket, call: &str, address: IpAddr) ->
 /// Makes `socket` a member of `group`.
 ///
 /// # Errors
-/// `InvalidInput` for what is no multicast address, or is of another family than the socket; `AddrInUse` if it
-/// is a member already; `AddrNotAvailable` if the stack has no address of the family; `OutOfMemory` for too many
-/// groups.
+/// `InvalidInput` for what is no multicast address, has the reserved scope 0, or is of another family than the
+/// socket; `AddrInUse` if it is a member already; `AddrNotAvailable` if the stack has no address of the family;
+/// `OutOfMemory` for too many groups.
 pub(crate) fn join(host: &Host, socket: &Arc<BoundSocket>, group: IpAddr) -> io::Result<()> {
     host.ending.check_open()?;
     check_family(socket, "join", group)?;
@@ -63,7 +63,7 @@ pub(crate) fn join(host: &Host, socket: &Arc<BoundSocket>, group: IpAddr) -> io:
 
 fn refused(host: &Host, error: JoinError) -> io::Error {
     let kind = match error {
-        JoinError::NotMulticast(_) => io::ErrorKind::InvalidInput,
+        JoinError::NotMulticast(_) | JoinError::ReservedScope(_) => io::ErrorKind::InvalidInput,
         JoinError::Member(_) => io::ErrorKind::AddrInUse,
         JoinError::TooMany => {
             let counters = host.workers.counters_here();

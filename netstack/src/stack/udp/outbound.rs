@@ -11,6 +11,7 @@ use super::super::turn::Turn;
 use super::socket::{OutDatagram, Protocol};
 use crate::base::counters::DropReason;
 use crate::base::mib::objects::{IpObject, UdpObject};
+use crate::ip::addresses::is_node_local;
 use crate::ip::send::{TxParams, udp_gso_packet, udp_packets};
 
 /// Builds the datagrams that were queued in this turn; true if there were any.
@@ -70,7 +71,7 @@ fn discard_no_route(turn: &mut Turn<'_>, dst: IpAddr) {
 #[cold]
 fn goes_out(turn: &mut Turn<'_>, ends: (SocketAddr, SocketAddr), datagram: &OutDatagram) -> bool {
     let is_looped = datagram.protocol == Protocol::Udp && loop_back(turn, ends, datagram);
-    let goes_out = datagram.ttl > 0;
+    let goes_out = datagram.ttl > 0 && !is_node_local(ends.1.ip());
     if !goes_out && !is_looped {
         turn.drop_packet(DropReason::UdpNotJoined);
     }
