@@ -159,12 +159,15 @@ impl EchoSocket {
         })
     }
 
-    /// Sets the time to live (IPv6: hop limit) of its requests.
+    /// Sets the time to live (IPv6: hop limit) of its requests. Without it, those to a multicast group have 1, so
+    /// that no router passes them on.
     ///
     /// # Errors
     /// `InvalidInput` unless it is from 1 to 255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.0.socket.set_ttl(checked_ttl(ttl)?);
+        let ttl = checked_ttl(ttl)?;
+        self.0.socket.set_ttl(ttl);
+        self.0.socket.set_multicast_ttl(ttl);
         Ok(())
     }
 }

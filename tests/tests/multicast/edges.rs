@@ -201,3 +201,19 @@ fn groups_of_scope_0_and_1_never_cross_the_link() {
     assert_eq!(link.settle(), Vec::<Vec<u8>>::new());
     assert_eq!(link.dropped(DropReason::UdpNotJoined), 2);
 }
+
+#[test]
+fn echo_requests_to_groups_have_the_time_to_live_that_was_set() {
+    let mut link = Link::new();
+    let echo = EchoSocket::bind(link.world.stack(), Ipv4Addr::UNSPECIFIED.into()).expect("bound");
+    for (set, expected) in [(None, 1), (Some(5), 5)] {
+        if let Some(ttl) = set {
+            echo.set_ttl(ttl).expect("a time to live");
+        }
+        let asked = echo.send_to(b"?", 1, ALL_V4.into()).now_or_never();
+        asked.expect("room").expect("sent");
+        let sent = link.settle();
+        let ttls: Vec<u8> = sent.iter().map(|packet| packet[8]).collect();
+        assert_eq!(ttls, [expected]);
+    }
+}
