@@ -270,6 +270,12 @@ impl Reporter {
         }
     }
 
+    /// Returns the number of sources that are remembered.
+    #[cfg(test)]
+    pub(super) fn queried_sources(&self) -> usize {
+        self.groups.iter().map(|entry| entry.queried.len()).sum()
+    }
+
     /// Returns when something is to be sent.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.ready.is_empty() {

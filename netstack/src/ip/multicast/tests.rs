@@ -84,6 +84,8 @@ impl Rig {
             self.now = next.max(self.now);
             let since = (self.now - start).as_millis() as u64;
             sent.extend(self.due().into_iter().map(|report| (since, report)));
+            let next = self.reporter.poll_timeout();
+            assert!(next.is_none_or(|next| next > self.now), "{next:?}");
         }
         self.now = end;
         sent
@@ -714,26 +716,44 @@ fn believed<I: Ip>(packet: &IpPacket<'_, I>, message: Membership<'_>) -> bool {
 fn floods_of_queries_change_nothing_but_the_time_of_answers() {
     let mut rig = Rig::member(IpVersion::V4, &["239.0.0.1"]);
     let mut random = Rng::from_u64(3);
-    let mut sent = 0;
+    let (mut sent, mut asked, mut most_sources) = (0, 0, 0);
     for _ in 0..20_000 {
         let mut bytes = vec![0; 8 + random.below(64) as usize];
         random.fill(&mut bytes);
         bytes[0] = [0x11, 0x16, 0x12, 0x17, 0x22][random.below(5) as usize];
-        if random.chance(500_000) {
-            bytes[4..8].copy_from_slice(&[239, 0, 0, 1]);
+        match random.below(8) {
+            0 => {}
+            1 => bytes[4..8].fill(0),
+            _ => bytes[4..8].copy_from_slice(&[239, 0, 0, 1]),
+        }
+        if random.chance(500_000) && bytes.len() >= 12 {
+            // As many sources as there are.
+            let count = (bytes.len() as u16 - 12) / 4;
+            bytes[10..12].copy_from_slice(&count.to_be_bytes());
         }
         bytes[2..4].copy_from_slice(&[0, 0]);
         let sum = checksum::of(&bytes).to_be_bytes();
         bytes[2..4].copy_from_slice(&sum);
         match Membership::parse_igmp(&bytes) {
-            Ok(Membership::Query(query)) => query_in(&mut rig, &query),
+            Ok(Membership::Query(query)) => {
+                asked += 1;
+                query_in(&mut rig, &query);
+            }
             Ok(Membership::Report(group)) => rig.reporter.on_old_report(group, rig.now),
             _ => {}
         }
+        most_sources = most_sources.max(rig.reporter.queried_sources());
         sent += rig.pass(10).len();
+        let next = rig.reporter.poll_timeout();
+        assert!(next.is_none_or(|next| next > rig.now), "{next:?}");
     }
-    // 200 seconds; each answer takes a timer of its own to end.
-    assert!(sent < 20_000, "{sent}");
+    assert!(
+        most_sources > 0 && most_sources <= MAX_SOURCES,
+        "{most_sources}"
+    );
+    // 200 seconds; several queries are answered by one report.
+    assert!(asked > 1_000, "{asked}");
+    assert!(sent > 0 && sent < asked / 2, "{sent} to {asked} queries");
 }
 
 fn query_in(rig: &mut Rig, query: &Query<'_>) {
