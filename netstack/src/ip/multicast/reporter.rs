@@ -340,10 +340,15 @@ impl Reporter {
             .retain(|entry| entry.is_member || entry.changes_left > 0);
     }
 
-    /// Packs records into as many reports as they need (RFC 9776 section 4.2.17).
+    /// Packs records into as many reports as they need (RFC 9776 section 4.2.17). An answer about more sources than
+    /// fit one report says that the host wants all sources.
     fn pack(&mut self, records: Vec<Record>, max_bytes: usize) {
         let (mut report, mut len) = (Vec::new(), 0);
-        for record in records {
+        for mut record in records {
+            if record.kind == RecordKind::IsInclude && record.len_bytes() > max_bytes {
+                record.kind = RecordKind::IsExclude;
+                record.sources.clear();
+            }
             if len + record.len_bytes() > max_bytes && !report.is_empty() {
                 self.ready
                     .push_back(Report::Records(core::mem::take(&mut report)));
