@@ -390,13 +390,23 @@ impl AddressTable {
     }
 
     /// Sorts the addresses of a peer in the order in which they are to be tried (RFC 6724 section 6). `is_reachable`
-    /// says whether there is a route to an address.
+    /// says whether there is a route to an address; a loopback address needs none, and is its own source.
     pub fn sort_destinations(
         &self,
         destinations: &mut [SocketAddr],
         is_reachable: impl Fn(IpAddr) -> bool,
     ) {
+        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].map(|address| {
+            let flags = AddressFlags::default();
+            Candidate {
+                prefix: Prefix::host(address),
+                flags,
+            }
+        });
         self.selection.sort(destinations, |dst| {
+            if dst.is_loopback() {
+                return self.selection.source(&loopback, dst);
+            }
             let source = self.selection.source(&self.own, dst);
             source.filter(|_| is_reachable(dst))
         });

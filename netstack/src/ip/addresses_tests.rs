@@ -166,3 +166,22 @@ fn sources() {
         );
     }
 }
+
+#[test]
+fn a_loopback_destination_is_reachable_and_its_own_source() {
+    let none: &[&str] = &[];
+    for prefixes in [none, &["10.77.0.2/24"], &["10.77.0.2/24", "fd77::2/64"]] {
+        let t = table(prefixes);
+        let at = |text: &str| SocketAddr::new(ip(text), 80);
+        for loopback in ["127.0.0.1", "127.0.0.9", "::1"] {
+            let mut found = ["192.0.2.1", "2001:db8::1", loopback].map(at);
+            // No route leads anywhere: what cannot be reached comes last.
+            t.sort_destinations(&mut found, |_| false);
+            assert_eq!(found[0], at(loopback), "{prefixes:?}");
+        }
+    }
+    let t = table(&["10.77.0.2/24", "fd77::2/64"]);
+    let mut found = ["127.0.0.1", "::1"].map(|text| SocketAddr::new(ip(text), 80));
+    t.sort_destinations(&mut found, |_| true);
+    assert_eq!(found[0].ip(), ip("::1"), "the higher precedence");
+}
