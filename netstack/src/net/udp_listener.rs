@@ -67,13 +67,21 @@ impl Idle {
     }
 }
 
-/// Looks for idle flows four times in each timeout, until the listener and its flows are gone, or the stack ends.
+/// Shortest time between two looks for idle flows. Each look visits all sockets, under the lock of their table.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
+
+/// Returns the time between two looks for flows that are idle for `timeout`.
+fn period_of(timeout: Duration) -> Duration {
+    (timeout / 4).max(SHORTEST_PERIOD)
+}
+
+/// Looks for idle flows four times in each timeout, but at most ten times a second, until the listener and its flows are gone, or the stack ends.
 async fn end_idle_flows(time: Time, listener: Weak<Idle>) {
     let mut period = Duration::from_secs(1);
     loop {
         let idle = listener.upgrade();
         if let Some(timeout) = idle.as_ref().and_then(|idle| idle.timeout()) {
-            period = (timeout / 4).max(Duration::from_millis(1));
+            period = period_of(timeout);
         }
         let is_gone = idle.is_none();
         drop(idle);
@@ -141,7 +149,7 @@ impl UdpListener {
     }
 
     /// Ends the flows that are accepted from now on when nothing came and nothing was sent for `idle`, or up to a quarter
-    /// longer, and nothing waits to be received: calls of the flow's socket fail with `TimedOut` then, and what comes later
+    /// or 100 ms longer, and nothing waits to be received: calls of the flow's socket fail with `TimedOut` then, and what comes later
     /// begins a new flow. `None`, as at first: they end when their sockets are dropped.
     ///
     /// ```
@@ -198,5 +206,18 @@ impl UdpListener {
     /// Never fails; it returns a `Result` as tokio does.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_timeout_does_not_look_for_idle_flows_all_the_time() {
+        let period = |millis| period_of(Duration::from_millis(millis)).as_millis();
+        assert_eq!(period(60_000), 15_000);
+        assert_eq!([1, 8, 400].map(period), [100; 3]);
+        assert_eq!(period_of(Duration::ZERO), SHORTEST_PERIOD);
     }
 }
