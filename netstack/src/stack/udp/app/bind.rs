@@ -140,6 +140,10 @@ pub(crate) fn bind_any(
 
 /// Closes a socket; its group's address is free when the last one is closed.
 pub(crate) fn unbind(host: &Host, socket: &Arc<BoundSocket>) {
+    if *socket.binding() == Binding::Shared {
+        // Before it is closed: its part of the flows goes to the others, and no peer is told that the port is closed.
+        locked(|key| table(host, socket.protocol()).unshare(&mut key.ctx(), socket));
+    }
     let closed = socket.close();
     if closed == Closed::Before {
         return;
@@ -159,8 +163,7 @@ pub(crate) fn unbind(host: &Host, socket: &Arc<BoundSocket>) {
         table.remove(&mut key.ctx(), socket, connected, last);
         match socket.binding() {
             Binding::Destinations(_) => table.unbind_any(&mut key.ctx(), socket),
-            Binding::Shared => table.unshare(&mut key.ctx(), socket),
-            Binding::Address | Binding::Peer | Binding::Flow => {}
+            Binding::Address | Binding::Shared | Binding::Peer | Binding::Flow => {}
         }
     });
 }
@@ -236,4 +239,48 @@ pub(crate) fn peer(socket: &BoundSocket) -> Option<SocketAddr> {
             .state
             .with(&mut key.ctx(), |state, _| state.socket.remote())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Config, LinkCaps, OffloadCaps};
+
+    fn host() -> Arc<Host> {
+        let link = LinkCaps {
+            mtu: 1_500,
+            max_packet: 1_500,
+            offload: OffloadCaps::default(),
+        };
+        let addresses = [([10, 77, 0, 1].into(), 24)];
+        Host::new(Config::default(), &addresses, link, 1, [1; 32]).expect("a host")
+    }
+
+    #[test]
+    fn flows_of_a_shared_socket_go_to_the_others_before_it_is_closed() {
+        let host = host();
+        let local: SocketAddr = "10.77.0.1:53".parse().expect("an address");
+        let [first, second] = [(); 2].map(|()| bind_shared(&host, local).expect("bind"));
+        std::thread::scope(|threads| {
+            locked(|key| {
+                first.state.with(&mut key.ctx(), |_, ctx| {
+                    let mut has_flows = |socket: &Arc<BoundSocket>| {
+                        (1..=64).any(|port| {
+                            let remote = ([10, 77, 0, 2], port).into();
+                            let found = host.udp.lookup(ctx, remote, local, 0, || true);
+                            found.is_some_and(|found| Arc::ptr_eq(&found, socket))
+                        })
+                    };
+                    assert!(has_flows(&first) && has_flows(&second));
+                    // It comes to a stop at this lock, after the socket was closed.
+                    threads.spawn(|| unbind(&host, &first));
+                    while !first.is_closed() {
+                        std::thread::yield_now();
+                    }
+                    assert!(has_flows(&second) && !has_flows(&first));
+                });
+            });
+        });
+        drop(second);
+    }
 }
