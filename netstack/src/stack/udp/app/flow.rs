@@ -12,9 +12,9 @@ use super::super::super::levels::StackLocks;
 use super::super::deliver::deliver_to;
 use super::super::group::SocketGroup;
 use super::super::socket::{Binding, BoundSocket, Protocol};
-use crate::base::Rng;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::time::Duration;
+use crate::base::{Instant, Rng};
 use crate::ip::peer::PeerNet;
 use crate::udp::Datagram;
 
@@ -94,7 +94,7 @@ pub(crate) fn end_idle(host: &Host) -> usize {
     let (mut left, mut wakers) = (0, Vec::new());
     for socket in flows {
         match socket.is_idle(now) {
-            Some(true) if locked(|key| end(host, key, socket, &mut wakers)) => {
+            Some(true) if locked(|key| end(host, key, socket, now, &mut wakers)) => {
                 let counters = host.workers.counters_here();
                 counters.add(Counter::UdpFlowsIdle, 1);
             }
@@ -106,14 +106,20 @@ pub(crate) fn end_idle(host: &Host) -> usize {
     left
 }
 
-/// Ends an idle flow; false if it has a datagram that was not received, or has ended.
+/// Ends a flow that is idle at `now`; false if it is not idle any more, has a datagram that was not received, or has
+/// ended.
 fn end(
     host: &Host,
     key: &mut Key<StackLocks>,
     socket: &Arc<BoundSocket>,
+    now: Instant,
     wakers: &mut Vec<Waker>,
 ) -> bool {
     socket.state.with(&mut key.ctx(), |state, ctx| {
+        // A datagram may have come, or been sent, before the socket was locked.
+        if socket.is_idle(now) != Some(true) {
+            return false;
+        }
         let ends = (state.socket.local(), state.socket.remote());
         let has_ended = state.socket.end_idle();
         if has_ended {
@@ -157,4 +163,46 @@ fn displace(
 fn draws(host: &Host, first: &Datagram) -> Rng {
     let number = host.tcp.isn.isn(host.clock.now(), first.to, first.from);
     Rng::from_u64(number.0.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::base::{Config, LinkCaps, OffloadCaps};
+
+    fn host() -> Arc<Host> {
+        let link = LinkCaps {
+            mtu: 1_500,
+            max_packet: 1_500,
+            offload: OffloadCaps::default(),
+        };
+        let addresses = [([10, 77, 0, 1].into(), 24)];
+        Host::new(Config::default(), &addresses, link, 1, [1; 32]).expect("a host")
+    }
+
+    #[test]
+    fn a_flow_that_becomes_active_before_it_is_locked_does_not_end() {
+        let host = host();
+        let ends = ["10.77.0.2:4000", "10.77.0.1:7"];
+        let [from, to]: [SocketAddr; 2] = ends.map(|text| text.parse().expect(text));
+        let payload = bytes::Bytes::from_static(b"first").into();
+        let first = Datagram { from, to, payload };
+        let idle = Duration::from_secs(60);
+        let socket = flow(&host, first, Some(idle)).expect("open").expect("new");
+        let read = locked(|key| {
+            let ctx = &mut key.ctx();
+            socket.state.with(ctx, |state, _| state.socket.recv())
+        });
+        assert!(read.is_some());
+        let now = host.clock.now() + idle;
+        assert_eq!(socket.is_idle(now), Some(true));
+        let ended = |now| locked(|key| end(&host, key, &socket, now, &mut Vec::new()));
+        // A datagram is sent between the look and the end.
+        socket.note_active(|| now);
+        assert!(!ended(now));
+        assert!(ended(now + idle));
+        assert!(!ended(now + idle), "it has ended");
+    }
 }
