@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use netstack::Counter;
 use netstack::base::Config;
-use netstack::net::{TcpListener, TcpStream};
+use netstack::net::{TcpListener, TcpStream, UdpSocket};
 use packet::tcp::TcpOptions;
 use tests::forge;
 use tests::raw_peer::{ACK, OURS, Peer, RST, Sent, Wire, build, ours};
@@ -40,7 +41,19 @@ fn sizes(wire: &mut Wire) -> Vec<usize> {
 
 /// Returns a router's report that `sent` exceeds `mtu`.
 fn too_big(sent: &Sent, mtu: u16) -> Vec<u8> {
-    let quote = build(sent.from, sent.to, &sent.header, &sent.payload);
+    too_big_about(&build(sent.from, sent.to, &sent.header, &sent.payload), mtu)
+}
+
+/// Returns a router's report that a datagram of 1,500 bytes from port 53 to port 9 of the peers' host exceeds `mtu`.
+fn datagram_too_big(mtu: u16) -> Vec<u8> {
+    let (IpAddr::V4(from), to) = (OURS, [10, 1, 0, 1].into()) else {
+        panic!("IPv4 addresses")
+    };
+    let datagram = forge::udp(53, 9, &[0; 1_472]);
+    too_big_about(&forge::ipv4_with(from, to, forge::UDP, &[], &datagram), mtu)
+}
+
+fn too_big_about(quote: &[u8], mtu: u16) -> Vec<u8> {
     let [high, low] = mtu.to_be_bytes();
     let message = forge::icmp(3, 4, [0, 0, high, low], &quote[..28]);
     let (IpAddr::V4(to), IpAddr::V4(router)) = (OURS, IpAddr::from([10, 1, 0, 254])) else {
@@ -118,4 +131,48 @@ fn segments_after_the_peers_reset_are_reset() {
     let answer = wire.send(peer.packet(ACK, b"late"));
     assert_eq!(answer.len(), 1);
     assert_eq!(answer[0].header.flags, RST);
+}
+
+#[test]
+fn a_report_about_a_datagram_makes_no_connection_send_again() {
+    let mut wire = Wire::new(Config::default());
+    let listener = TcpListener::bind_now(wire.stack(), ours(80)).expect("bind");
+    let _udp = UdpSocket::bind_now(wire.stack(), ours(53)).expect("bind");
+    let (mut peer, stream) = open(&mut wire, &listener, 4_000);
+    let sent = write(&mut wire, &stream);
+    let mut next = sent[1].header.seq.wrapping_add(1_460);
+    for mtu in [1_400, 1_300, 1_200, 1_100, 1_000, 900, 800, 700, 600] {
+        assert_eq!(wire.send(datagram_too_big(mtu)).len(), 0);
+        // The connection has its turn.
+        let len = usize::from(mtu) - 40;
+        assert_eq!(stream.try_write(&vec![7; len]).expect("room"), len);
+        for sent in wire.settle() {
+            assert_eq!((sent.header.seq, sent.payload.len()), (next, len));
+            next = next.wrapping_add(len as u32);
+            peer.hear(&sent);
+        }
+    }
+    let counters = wire.stack().counters();
+    assert_eq!(counters.count(Counter::TcpRetransmits), 0);
+    wire.send(peer.packet(ACK, b""));
+    assert_eq!(stream.try_write(&[7; 1_120]).expect("room"), 1_120);
+    assert_eq!(sizes(&mut wire), [560, 560], "the path is followed");
+}
+
+#[test]
+fn a_report_about_a_datagram_to_another_than_the_peer_is_not_believed() {
+    let mut wire = Wire::new(Config::default());
+    let listener = TcpListener::bind_now(wire.stack(), ours(80)).expect("bind");
+    let udp = UdpSocket::bind_now(wire.stack(), ours(53)).expect("bind");
+    for (peer_port, len) in [(10_u16, 1_460), (9, 560)] {
+        let to = SocketAddr::from(([10, 1, 0, 1], peer_port));
+        udp.connect(to)
+            .now_or_never()
+            .expect("ready")
+            .expect("connected");
+        wire.send(datagram_too_big(600));
+        let (_, stream) = open(&mut wire, &listener, 4_000 + peer_port);
+        assert_eq!(stream.try_write(&[7; 2_920]).expect("room"), 2_920);
+        assert_eq!(sizes(&mut wire)[0], len, "connected to port {peer_port}");
+    }
 }

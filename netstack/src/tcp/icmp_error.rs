@@ -4,13 +4,12 @@
 //! (RFC 5927 section 4). A hard error ends a handshake; in a synchronised state every error is soft
 //! (RFC 5461).
 
-use core::cmp::Ordering;
-
 use super::context::Context;
 use super::handshake;
 use super::outcome::{IcmpError, Readiness, TcpError, Unreachable};
 use super::seq::SeqNum;
 use super::settings::MIN_SEGMENT;
+use super::tcb::Tcb;
 use super::{Stage, Tcp};
 use crate::base::DropReason;
 
@@ -24,11 +23,10 @@ impl Tcp {
         self.checked(|tcp| match &mut tcp.stage {
             Stage::SynSent(state) => state.opening.set_path_mss(mss),
             Stage::SynReceived(state) => state.path_mss = state.path_mss.min(mss),
-            Stage::Open(tcb) if mss < tcb.agreed.mss => {
-                tcb.agreed.mss = mss;
-                if tcb.phase.may_transmit() {
-                    tcb.flight.on_path_mtu(cx);
-                }
+            // What is in flight may be larger than what is sent now: the path may have been followed since.
+            Stage::Open(tcb) if mss < tcb.agreed.in_flight_mss => {
+                tcb.agreed.mss = tcb.agreed.mss.min(mss);
+                tcb.resend_in_smaller_segments(cx);
             }
             Stage::Resting(resting) => {
                 resting.agreed.mss = resting.agreed.mss.min(mss);
@@ -37,26 +35,31 @@ impl Tcp {
         });
     }
 
-    /// Takes up what the path carries now: segments of `mss` bytes (path MTU less the fixed headers), if the peer and
-    /// the options allow them. If that is less than before, sends again what is in flight.
+    /// Takes up what the path and the link carry now: segments of `path_mss` and `link_mss` bytes (each MTU less the
+    /// fixed headers), if the peer and the options allow them. The new size is that of what is sent from now on.
+    ///
+    /// Sends again what is in flight only if the link does not carry it. A smaller path is no reason: it was learned
+    /// from reports about other packets, which are easier to forge than one about a segment in flight
+    /// ([`Tcp::on_path_mtu`]).
     #[inline]
-    pub fn follow_path<'a>(&mut self, mss: u16, cx: impl Into<Context<'a>>) {
+    pub fn follow_path<'a>(&mut self, path_mss: u16, link_mss: u16, cx: impl Into<Context<'a>>) {
         let Stage::Open(tcb) = &self.stage else {
             // A handshake begins with what the path carries, and no segment is sent while the connection rests.
             return;
         };
-        let mss = mss.clamp(MIN_SEGMENT, tcb.agreed.max_mss);
-        match mss.cmp(&tcb.agreed.mss) {
-            Ordering::Equal => {}
-            Ordering::Less => self.on_path_mtu(mss, cx),
-            Ordering::Greater => self.checked(|tcp| {
-                if let Stage::Open(tcb) = &mut tcp.stage {
-                    tcb.agreed.mss = mss;
-                    let payload = tcb.payload_mss();
-                    tcb.cc.on_larger_segments(payload);
-                }
-            }),
+        let link_mss = link_mss.max(MIN_SEGMENT);
+        let mss = path_mss
+            .min(link_mss)
+            .clamp(MIN_SEGMENT, tcb.agreed.max_mss);
+        if mss == tcb.agreed.mss && mss == tcb.agreed.in_flight_mss {
+            return;
         }
+        let cx = &mut cx.into();
+        self.checked(|tcp| {
+            if let Stage::Open(tcb) = &mut tcp.stage {
+                tcb.change_mss(mss, link_mss, cx);
+            }
+        });
     }
 
     /// Takes an ICMP error about a segment of ours with sequence number `seq` (RFC 1122 section
@@ -105,6 +108,33 @@ impl Tcp {
                 self.stage = stage;
                 Ok(readiness)
             }
+        }
+    }
+}
+
+impl Tcb {
+    /// Sends segments of `mss` bytes from now on, and again what is in flight if it exceeds `link_mss` bytes.
+    #[cold]
+    fn change_mss(&mut self, mss: u16, link_mss: u16, cx: &mut Context<'_>) {
+        let before = core::mem::replace(&mut self.agreed.mss, mss);
+        if mss > before {
+            let payload = self.payload_mss();
+            self.cc.on_larger_segments(payload);
+        }
+        if self.flight.una() == self.flight.nxt() {
+            self.agreed.in_flight_mss = mss;
+        } else if link_mss < self.agreed.in_flight_mss {
+            self.resend_in_smaller_segments(cx);
+        } else {
+            self.agreed.in_flight_mss = self.agreed.in_flight_mss.max(mss);
+        }
+    }
+
+    /// Sends what is in flight again, in segments of the present size.
+    fn resend_in_smaller_segments(&mut self, cx: &mut Context<'_>) {
+        self.agreed.in_flight_mss = self.agreed.mss;
+        if self.phase.may_transmit() {
+            self.flight.on_path_mtu(cx);
         }
     }
 }

@@ -124,6 +124,8 @@ pub(super) struct Agreed {
     pub(super) mss: u16,
     /// Largest segment that the peer and the options allow, whatever the path carries.
     pub(super) max_mss: u16,
+    /// Largest segment that may be in flight: `mss`, or more if that was lowered since.
+    pub(super) in_flight_mss: u16,
     /// Scale of the windows that the peer offers.
     pub(super) send_scale: u8,
     /// Scale of the windows that we offer.
@@ -146,9 +148,11 @@ impl Agreed {
         let scaling = cfg.window_scaling && peer.window_scale.is_some();
         let peer_mss = peer.mss.unwrap_or(DEFAULT_MSS).max(cfg.min_mss);
         let max_mss = peer_mss.min(cfg.max_mss).max(MIN_SEGMENT);
+        let mss = max_mss.min(path_mss).max(MIN_SEGMENT);
         Self {
-            mss: max_mss.min(path_mss).max(MIN_SEGMENT),
+            mss,
             max_mss,
+            in_flight_mss: mss,
             send_scale: match peer.window_scale {
                 Some(shift) if scaling => shift.min(MAX_SCALE),
                 _ => 0,

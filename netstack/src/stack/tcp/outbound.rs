@@ -43,6 +43,10 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
     let remote = connection.flow.remote().ip();
     let (params, way) = tx_params(turn, remote, host.config.ttl, 0);
     let path_mss = mss_for(params.path.mtu, remote.is_ipv4());
+    let link_mss = match way {
+        Way::Link => mss_for(host.ip.paths.link_mtu(), remote.is_ipv4()),
+        Way::Loopback => path_mss,
+    };
     let flow_label = flow_label(host, &connection.flow, remote);
     let worker = &mut *turn.worker;
     let now = turn.now;
@@ -61,7 +65,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         let before = state.tcp.losses();
         let events = &mut worker.work.events;
         let mut log = EventLog::new(&host.subscription, connection.flow, events);
-        state.tcp.follow_path(path_mss, log.context(now));
+        state.tcp.follow_path(path_mss, link_mss, log.context(now));
         let mut more = true;
         if worker.is_behind && state.tcp.has_only_fin_to_send() {
             // The answer would meet a queue that is full, of packets to which this one has no answer yet.

@@ -173,6 +173,15 @@ fn report(turn: &mut Turn<'_>, socket: &BoundSocket, remote: SocketAddr, error: 
     });
 }
 
+/// Returns false if a socket is connected to another peer than `remote`: it did not send what a report quotes (RFC 8085
+/// section 5.2).
+fn may_have_sent_to(turn: &mut Turn<'_>, socket: &BoundSocket, remote: SocketAddr) -> bool {
+    !socket.was_connected()
+        || socket.state.with(&mut turn.key.ctx(), |state, _| {
+            state.socket.remote().is_none_or(|peer| peer == remote)
+        })
+}
+
 /// Takes in an ICMP error about a datagram of ours; false if no socket sent it.
 pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportError) -> bool {
     let index = turn.worker.index;
@@ -194,6 +203,9 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
         ErrorKind::PacketTooBig { mtu } => {
             // From now on such datagrams are fragmented; the application needs no report.
             let (remote, quoted) = (error.remote.ip(), error.quoted_len);
+            if !may_have_sent_to(turn, &found, error.remote) {
+                return false;
+            }
             let paths = &turn.host.ip.paths;
             return paths
                 .on_packet_too_big(&mut turn.key.ctx(), remote, mtu, quoted, turn.now)

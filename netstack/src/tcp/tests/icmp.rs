@@ -71,3 +71,76 @@ fn a_smaller_path_resends_in_smaller_segments() {
     assert!(rig.tcp.info().cwnd >= cwnd, "not a sign of congestion");
     assert_eq!(rig.tcp.unacked(), 0);
 }
+
+/// Acknowledges segments of at most `mss` bytes, one by one, until all of `len` bytes are; returns the payloads that are
+/// sent meanwhile.
+fn acknowledge(rig: &mut Rig, mss: u32, len: u32) -> Vec<usize> {
+    let mut sent = rig.payloads();
+    let mut acked = 1;
+    while acked < len + 1 {
+        acked = (acked + mss).min(len + 1);
+        rig.recv(1, acked, ACK, b"");
+        sent.extend(rig.payloads());
+    }
+    assert_eq!(rig.tcp.unacked(), 0);
+    sent.iter().map(|sent| sent.len).collect()
+}
+
+#[test]
+fn a_path_that_is_followed_changes_what_is_sent_from_now_on_only() {
+    let mut rig = Rig::established(plain());
+    rig.max_payload = 0;
+    rig.send(3_000);
+    assert_eq!(rig.payloads().len(), 3);
+    for mss in [900, 800, 700, 1_000, 600] {
+        rig.tcp.follow_path(mss, 1_000, rig.now);
+        assert_eq!(rig.payloads().len(), 0, "sent again at {mss}");
+    }
+    rig.send(1_200);
+    assert_eq!(acknowledge(&mut rig, 600, 4_200), [600, 600]);
+}
+
+#[test]
+fn a_smaller_link_resends_what_it_does_not_carry_once() {
+    for path in [1_000, 600] {
+        let mut rig = Rig::established(plain());
+        rig.max_payload = 0;
+        rig.send(3_000);
+        assert_eq!(rig.payloads().len(), 3);
+        // The path was followed before, so that the largest segment in flight exceeds what is sent now.
+        rig.tcp.follow_path(path, 1_000, rig.now);
+        rig.tcp.follow_path(path, 800, rig.now);
+        let mss = path.min(800);
+        let mut sent: Vec<usize> = Vec::new();
+        let again = rig.payloads();
+        assert!(!again.is_empty(), "nothing was sent again");
+        rig.tcp.follow_path(path, 800, rig.now);
+        sent.extend(again.iter().map(|sent| sent.len));
+        sent.extend(acknowledge(&mut rig, mss.into(), 3_000));
+        assert!(sent.iter().all(|len| *len <= mss.into()), "{sent:?}");
+        assert_eq!(sent.iter().sum::<usize>(), 3_000, "once more: {sent:?}");
+        // What is in flight now fits.
+        rig.send(600);
+        assert_eq!(rig.payloads().len(), 1);
+        rig.tcp.follow_path(600, 800, rig.now);
+        assert_eq!(rig.payloads().len(), 0);
+    }
+}
+
+#[test]
+fn the_report_of_a_connection_resends_what_was_sent_before_the_path_was_followed() {
+    let mut rig = Rig::established(plain());
+    rig.max_payload = 0;
+    rig.send(3_000);
+    assert_eq!(rig.payloads().len(), 3);
+    rig.tcp.follow_path(500, 1_000, rig.now);
+    assert_eq!(rig.payloads().len(), 0);
+    rig.tcp.on_path_mtu(500, rig.now);
+    let first = rig.payloads();
+    assert!(!first.is_empty(), "nothing was sent again");
+    rig.tcp.on_path_mtu(500, rig.now);
+    rig.tcp.follow_path(500, 1_000, rig.now);
+    let mut sent: Vec<usize> = first.iter().map(|sent| sent.len).collect();
+    sent.extend(acknowledge(&mut rig, 500, 3_000));
+    assert_eq!(sent, [500; 6], "all of it once more");
+}
