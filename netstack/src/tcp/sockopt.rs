@@ -1,13 +1,14 @@
 //! Socket options: what the application may change while the connection lives.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use super::seq::SeqNum;
 use super::settings::MIN_SEGMENT;
 use super::tcb::Tcb;
 use super::{Stage, Tcp};
-use crate::base::Instant;
 use crate::base::congestion::{Algorithm, Start};
+use crate::base::{Instant, TcpConfig};
 
 /// Socket options.
 impl Tcp {
@@ -48,12 +49,13 @@ impl Tcp {
         }
     }
 
-    /// Lowers the size of the segments that are sent to `mss` bytes, TCP options included.
+    /// Lowers the size of the segments that are sent to `mss` bytes, TCP options included. A SYN-ACK that is sent after
+    /// this announces no more, either.
     pub fn set_max_mss(&mut self, mss: u16) {
         let mss = mss.max(MIN_SEGMENT);
         match &mut self.stage {
-            Stage::SynSent(state) => state.opening.set_path_mss(mss),
-            Stage::SynReceived(state) => state.path_mss = state.path_mss.min(mss),
+            Stage::SynSent(state) => limit(&mut state.opening.cfg, mss),
+            Stage::SynReceived(state) => limit(&mut state.cfg, mss),
             Stage::Open(tcb) => tcb.agreed.limit(mss),
             Stage::Resting(resting) => resting.agreed.limit(mss),
             Stage::Closed { .. } => {}
@@ -76,6 +78,14 @@ impl Tcp {
     /// Returns the congestion control algorithm; `None` for a connection that never opened.
     pub fn congestion(&self) -> Option<Algorithm> {
         self.settings().map(|settings| settings.algorithm)
+    }
+}
+
+/// Lowers the largest segment that a handshake agrees on. A limit of the path would be forgotten when the path is found
+/// to carry more.
+fn limit(cfg: &mut Arc<TcpConfig>, mss: u16) {
+    if mss < cfg.max_mss {
+        Arc::make_mut(cfg).max_mss = mss;
     }
 }
 

@@ -28,7 +28,7 @@ pub(in crate::tcp) struct SynReceived {
     pub(in crate::tcp) path_mss: u16,
     pub(in crate::tcp) settings: Settings,
     pub(in crate::tcp) soft_error: Option<Unreachable>,
-    cfg: Arc<TcpConfig>,
+    pub(in crate::tcp) cfg: Arc<TcpConfig>,
     timer: Instant,
     /// True if ours was the first SYN (a simultaneous open).
     active: bool,

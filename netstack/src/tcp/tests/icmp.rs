@@ -1,6 +1,7 @@
 //! ICMP errors about a connection (RFC 1122 section 4.2.3.9, RFC 5461, RFC 5927).
 
-use super::rig::{ACK, Rig, plain};
+use super::rig::{ACK, Rig, SYN, ours, plain, syn};
+use crate::tcp::segment::SegmentParts;
 use crate::tcp::{IcmpError, State, TcpError, Unreachable};
 
 #[test]
@@ -143,4 +144,27 @@ fn the_report_of_a_connection_resends_what_was_sent_before_the_path_was_followed
     let mut sent: Vec<usize> = first.iter().map(|sent| sent.len).collect();
     sent.extend(acknowledge(&mut rig, 500, 3_000));
     assert_eq!(sent, [500; 6], "all of it once more");
+}
+
+#[test]
+fn a_limit_that_is_set_during_the_handshake_outlives_it() {
+    let mut opened = Rig::syn_sent(plain());
+    opened.tcp.set_max_mss(600);
+    opened.give(SegmentParts {
+        ack: ours(1),
+        flags: SYN | ACK,
+        ..syn()
+    });
+    let mut accepted = Rig::syn_received(plain());
+    accepted.tcp.set_max_mss(600);
+    accepted.recv(1, 1, ACK, b"");
+    for mut rig in [opened, accepted] {
+        assert_eq!(rig.tcp.state(), State::Established);
+        rig.out();
+        rig.max_payload = 0;
+        rig.tcp.follow_path(1_000, 1_000, rig.now);
+        rig.send(1_200);
+        let sent: Vec<usize> = rig.payloads().iter().map(|sent| sent.len).collect();
+        assert_eq!(sent, [600, 600]);
+    }
 }
