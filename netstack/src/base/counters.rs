@@ -75,7 +75,8 @@ counters! {
         /// Datagram with an option that changes what its user data means, and that this stack does not know (RFC 9868
         /// section 12).
         UdpUnsafeOption => "udp_unsafe_option",
-        /// Datagram to a multicast group of the host that no socket at this port joined.
+        /// Datagram to a multicast group of the host that no socket at this port joined; or one of ours that neither leaves the
+        /// host nor has a member here.
         UdpNotJoined => "udp_not_joined",
         /// The UDP socket's queue is full.
         UdpQueueFull => "udp_queue_full",
