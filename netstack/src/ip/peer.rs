@@ -54,14 +54,44 @@ pub fn crowding(sample: &mut [PeerNet], newcomer: PeerNet) -> Option<PeerNet> {
     (most.len() >= 2 && most.len() > 2 * own).then_some(*most.first()?)
 }
 
+/// The result of a sample of a full table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sample<K> {
+    /// The entry that makes room: one of the peer that crowds the others out.
+    Entry(K),
+    /// Some peer has several entries, but the newcomer has as many or nearly.
+    Shared,
+    /// No peer was drawn twice.
+    Scattered,
+}
+
+impl<K> Sample<K> {
+    /// Returns the entry that makes room, if there is one.
+    pub fn entry(self) -> Option<K> {
+        match self {
+            Self::Entry(entry) => Some(entry),
+            Self::Shared | Self::Scattered => None,
+        }
+    }
+}
+
+/// As [`sample_crowding`]; returns the entry alone.
+pub fn draw_crowding<K: Copy + PartialEq>(
+    newcomer: PeerNet,
+    draw: impl FnMut() -> Option<(K, PeerNet)>,
+    prefer: impl FnMut(K, K) -> K,
+) -> Option<K> {
+    sample_crowding(newcomer, draw, prefer).entry()
+}
+
 /// Draws random entries of a full table, and returns one of the peer that must make room for one more entry of
 /// `newcomer`: see [`crowding`]. `prefer` returns the better of two entries. Draws few if these show nothing: a flood
 /// from many sources must not cost much.
-pub fn draw_crowding<K: Copy + PartialEq>(
+pub fn sample_crowding<K: Copy + PartialEq>(
     newcomer: PeerNet,
     mut draw: impl FnMut() -> Option<(K, PeerNet)>,
     prefer: impl FnMut(K, K) -> K,
-) -> Option<K> {
+) -> Sample<K> {
     /// Entries after which a sample in which no peer is twice, or the newcomer always, is given up.
     const LOOK: usize = 4;
     let mut sample: [Option<(K, PeerNet)>; SAMPLE] = [None; SAMPLE];
@@ -74,8 +104,14 @@ pub fn draw_crowding<K: Copy + PartialEq>(
             *place = Some(drawn);
             len += 1;
         }
-        if number + 1 == LOOK && !is_promising(sample.get(..len).unwrap_or(&[]), newcomer) {
-            return None;
+        if number + 1 == LOOK {
+            let seen = sample.get(..len).unwrap_or(&[]);
+            if !is_twice(seen, |_| true) {
+                return Sample::Scattered;
+            }
+            if !is_twice(seen, |peer| peer != newcomer) {
+                return Sample::Shared;
+            }
         }
     }
     let entries = || sample.iter().flatten();
@@ -84,13 +120,16 @@ pub fn draw_crowding<K: Copy + PartialEq>(
         *peer = *drawn;
     }
     let peers = peers.get_mut(..len).unwrap_or(&mut []);
-    let crowding = crowding(peers, newcomer)?;
+    let Some(crowding) = crowding(peers, newcomer) else {
+        return Sample::Shared;
+    };
     let of_peer = entries().filter(|(_, peer)| *peer == crowding);
-    of_peer.map(|(key, _)| *key).reduce(prefer)
+    let entry = of_peer.map(|(key, _)| *key).reduce(prefer);
+    entry.map_or(Sample::Shared, Sample::Entry)
 }
 
-/// The share of newcomers to a full table for which it is sampled: all of them while samples find a peer that
-/// crowds the others out, down to one in 16 while they find none.
+/// The share of newcomers to a full table for which it is sampled: all of them while samples find a peer with several
+/// entries, down to one in 16 while they are [`Sample::Scattered`].
 ///
 /// Each sample reads entries that no cache holds. Under a flood from random sources it would be the most expensive
 /// part of a SYN, and find nothing.
@@ -108,22 +147,21 @@ impl SampleRate {
         random.trailing_zeros() >= self.halvings
     }
 
-    /// Takes note of a sample: did it find a peer that crowds the others out?
-    pub fn note(&mut self, found: bool) {
-        self.halvings = if found {
-            0
-        } else {
-            (self.halvings + 1).min(Self::MAX_HALVINGS)
+    /// Takes note of a sample.
+    pub fn note<K>(&mut self, sample: &Sample<K>) {
+        self.halvings = match sample {
+            Sample::Scattered => (self.halvings + 1).min(Self::MAX_HALVINGS),
+            Sample::Entry(_) | Sample::Shared => 0,
         };
     }
 }
 
-/// Returns true if some peer is there twice, and not only the newcomer is.
-fn is_promising<K>(sample: &[Option<(K, PeerNet)>], newcomer: PeerNet) -> bool {
+/// Returns true if a peer for which `counts` holds is there twice.
+fn is_twice<K>(sample: &[Option<(K, PeerNet)>], counts: impl Fn(PeerNet) -> bool) -> bool {
     let peers = || sample.iter().flatten().map(|(_, peer)| *peer);
     peers()
         .enumerate()
-        .any(|(at, peer)| peer != newcomer && peers().skip(at + 1).any(|other| other == peer))
+        .any(|(at, peer)| counts(peer) && peers().skip(at + 1).any(|other| other == peer))
 }
 
 #[cfg(test)]
@@ -193,10 +231,11 @@ mod tests {
         let mut share = |rate: SampleRate| (0..16_000).filter(|_| rate.is_due(rng.u64())).count();
         assert_eq!(share(rate), 16_000);
         for _ in 0..100 {
-            rate.note(false);
+            rate.note(&Sample::<u32>::Scattered);
         }
         assert!((800..1_200).contains(&share(rate)));
-        rate.note(true);
+        // Many entries of one peer, the newcomer's own included, are worth a look for each that comes.
+        rate.note(&Sample::<u32>::Shared);
         assert_eq!(share(rate), 16_000);
     }
 

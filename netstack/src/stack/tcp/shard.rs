@@ -17,7 +17,7 @@ use crate::base::{Instant, Rng};
 use crate::demux::flow_queue::EntryId;
 use crate::demux::{FlowKey, FlowQueue, FlowSet, HasFlow, HashedFlow};
 use crate::ip::key::HashKey;
-use crate::ip::peer::draw_crowding;
+use crate::ip::peer::{SampleRate, sample_crowding};
 use crate::tcp::{HalfOpen, SeqNum, TimeWait};
 
 /// Lists of half-open connections: one for each number of retransmissions, which decides how long they
@@ -158,7 +158,7 @@ impl<C: Clone + HasFlow> Shard<C> {
         &mut self,
         listener: &Arc<Listener<C>>,
         newcomer: &FlowKey,
-        rng: &mut Rng,
+        (rng, rate): (&mut Rng, &mut SampleRate),
     ) -> Option<Ended<C>> {
         let queue = &mut self.half_open;
         let draw = || {
@@ -167,8 +167,9 @@ impl<C: Clone + HasFlow> Shard<C> {
             let (_, entry) = queue.get_mut(id)?;
             Arc::ptr_eq(entry.place.listener(), listener).then_some((id, peer))
         };
-        let crowding = draw_crowding(newcomer.peer(), draw, |first, _| first)?;
-        queue.remove(crowding)
+        let sample = sample_crowding(newcomer.peer(), draw, |first, _| first);
+        rate.note(&sample);
+        queue.remove(sample.entry()?)
     }
 
     /// Puts a TIME-WAIT in the place of the connection for which `is_this` holds; false if it is not in
@@ -300,12 +301,14 @@ mod tests {
         }
         let newcomer = |local| FlowKey::new(local, ([10, 0, 0, 3], 1).into());
         let mut rng = Rng::from_u64(2);
+        let mut rate = SampleRate::default();
         for _ in 0..100 {
-            let none = shard.displace_half_open(&flooded, &newcomer(flooded.local), &mut rng);
+            let none =
+                shard.displace_half_open(&flooded, &newcomer(flooded.local), (&mut rng, &mut rate));
             assert!(none.is_none(), "it would free no place of this listener");
         }
         let (flow, _) = shard
-            .displace_half_open(&quiet, &newcomer(quiet.local), &mut rng)
+            .displace_half_open(&quiet, &newcomer(quiet.local), (&mut rng, &mut rate))
             .expect("one of the peer that has all");
         assert_eq!(flow.local(), quiet.local);
     }

@@ -128,8 +128,8 @@ fn displace_for(
     }
     let connections = &turn.host.tcp.connections;
     let ctx = &mut turn.key.ctx();
-    let displaced = connections.displace_half_open(ctx, listener, newcomer, &mut worker.rng);
-    worker.sample_rate.note(displaced.is_some());
+    let sampling = (&mut worker.rng, &mut worker.sample_rate);
+    let displaced = connections.displace_half_open(ctx, listener, newcomer, sampling);
     let (flow, entry) = displaced?;
     turn.count(Counter::TcpHandshakesDisplaced, 1);
     decide::fail(turn, &flow, &entry);

@@ -15,7 +15,7 @@ use crate::base::{Instant, Rng};
 use crate::demux::flow_queue::EntryId;
 use crate::demux::{FlowKey, HashedFlow};
 use crate::ip::key::HashKey;
-use crate::ip::peer::SAMPLE;
+use crate::ip::peer::{SAMPLE, SampleRate};
 use crate::tcp::{SeqNum, TimeWait};
 
 /// The number of shards.
@@ -233,14 +233,14 @@ impl ConnectionTable {
         ctx: &mut LockCtx<'_, L>,
         listener: &Arc<Listener>,
         flow: &FlowKey,
-        rng: &mut Rng,
+        sampling: (&mut Rng, &mut SampleRate),
     ) -> Option<Ended<Arc<Connection>>>
     where
         L: LockBefore<levels::Tables>,
     {
         let flow = self.hashed(flow);
         self.shard(&flow).with_write(ctx, |shard, _| {
-            shard.displace_half_open(listener, flow.flow(), rng)
+            shard.displace_half_open(listener, flow.flow(), sampling)
         })
     }
 
