@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::client::{tcp, udp};
+use crate::client::{hostile, tcp, udp};
 use crate::host;
 use crate::peer::{Family, Peer};
 use crate::server::{CHARGEN, DISCARD, ECHO};
@@ -85,8 +85,27 @@ pub const CPU_OUT: Metric = metric("cpu_out", "server CPU s/GB, out, 1 flow", Ta
 pub const CPU_OUT_ALL: Metric =
     metric("cpu_out_all", "machine CPU s/GB, out, 1 flow", Target::None);
 
+/// Connections beside hostile clients.
+pub const HOSTILE_CONNECTIONS: Metric = metric(
+    "hostile_connections",
+    "connect + echo + close beside 1,000 clients that never read, thousand/s",
+    Target::None,
+);
+/// TCP round trip beside hostile clients.
+pub const HOSTILE_P50: Metric = metric(
+    "hostile_rtt_p50",
+    "TCP round trip p50 beside them, µs",
+    Target::None,
+);
+/// TCP round trip beside hostile clients, tail.
+pub const HOSTILE_P99: Metric = metric(
+    "hostile_rtt_p99",
+    "TCP round trip p99 beside them, µs",
+    Target::None,
+);
+
 /// Every metric, in the order of the report.
-pub const METRICS: [Metric; 17] = [
+pub const METRICS: [Metric; 20] = [
     TCP_IN_1,
     TCP_IN_4,
     TCP_OUT_1,
@@ -104,6 +123,9 @@ pub const METRICS: [Metric; 17] = [
     CPU_IN_ALL,
     CPU_OUT,
     CPU_OUT_ALL,
+    HOSTILE_CONNECTIONS,
+    HOSTILE_P50,
+    HOSTILE_P99,
 ];
 
 /// One measurement. A run takes the measurements of all peers in turn.
@@ -129,10 +151,14 @@ pub enum Measurement {
     TcpRtt,
     /// Round trips of one byte over UDP.
     UdpRtt,
+    /// Connections and round trips beside a thousand clients that never read.
+    Hostile,
 }
 
 /// Datagrams in flight during the measurement of the echo rate.
 const UDP_WINDOW: usize = 128;
+/// Clients that never read.
+const HOSTILE_CLIENTS: usize = 1_000;
 
 impl Measurement {
     /// Measures `peer` for about `time` and returns each value with its metric.
@@ -180,6 +206,17 @@ impl Measurement {
                 Self::UdpRtt => {
                     let trips = udp::round_trips(echo, time)?;
                     vec![(UDP_P50, trips.p50), (UDP_P99, trips.p99)]
+                }
+                Self::Hostile => {
+                    let held = hostile::open(echo, HOSTILE_CLIENTS)?;
+                    let connections = tcp::connections(echo, 1, time)?;
+                    let trips = tcp::round_trips(echo, time)?;
+                    drop(held);
+                    vec![
+                        (HOSTILE_CONNECTIONS, connections / 1e3),
+                        (HOSTILE_P50, trips.p50),
+                        (HOSTILE_P99, trips.p99),
+                    ]
                 }
             })
         })

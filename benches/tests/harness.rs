@@ -20,8 +20,8 @@ fn the_kernel_peers_give_every_metric() {
     std::fs::remove_file(&json).expect("remove the JSON file");
     let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let rows = value["rows"].as_array().expect("rows");
-    // 17 metrics and 2 families for 2 peers, 4 of the metrics for a third.
-    assert_eq!(rows.len(), (17 * 2 + 4) * 2, "{out}");
+    // 20 metrics and 2 families for 2 peers, 4 of the metrics for a third.
+    assert_eq!(rows.len(), (20 * 2 + 4) * 2, "{out}");
     for row in rows {
         let median = row["median"].as_f64().expect("a number");
         // Loss may be zero, and CPU ticks are coarse; every other metric is above zero.

@@ -92,7 +92,8 @@ fn main() -> ExitCode {
 fn bench(options: &Options) -> Result<()> {
     let daemon = daemon_path(options)?;
     host::become_root()?;
-    host::allow_files(options.idle as u64 + 1_000)?;
+    // The hostile clients are a thousand.
+    host::allow_files(options.idle.max(1_000) as u64 + 1_000)?;
     let machine = format!("{}, load {:.2}", host::describe(), host::load());
     let mut stdout = io::stdout();
     writeln!(stdout, "{machine}")?;

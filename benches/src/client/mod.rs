@@ -3,6 +3,7 @@
 //! Every function runs in the network namespace of its calling thread. Each socket has a time limit, so
 //! that a server that stops answering causes an error, not a hang.
 
+pub mod hostile;
 pub mod idle;
 pub mod tcp;
 pub mod udp;
