@@ -7,9 +7,7 @@ use lockorder::{LockBefore, LockCtx, RwLock};
 use super::super::levels;
 use crate::base::{Instant, Rng, TcpConfig};
 use crate::demux::FlowKey;
-use crate::tcp::{
-    COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, NotRecalled, Open, Segment, SegmentOut,
-};
+use crate::tcp::{COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, Open, Segment, SegmentOut};
 
 /// The SYN cookies of a stack.
 pub(crate) struct Cookies {
@@ -48,10 +46,7 @@ impl Cookies {
         })
     }
 
-    /// Rebuilds the half-open connection of a cookie that `segment` acknowledges.
-    ///
-    /// # Errors
-    /// As [`CookieSecrets::recall`].
+    /// Rebuilds the half-open connection of a cookie that `segment` acknowledges, if it does.
     pub(crate) fn recall<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
@@ -60,7 +55,7 @@ impl Cookies {
         open: Open,
         segment: &Segment,
         (now, rng): (Instant, &mut Rng),
-    ) -> Result<HalfOpen, NotRecalled>
+    ) -> Option<HalfOpen>
     where
         L: LockBefore<levels::SynCookies>,
     {
