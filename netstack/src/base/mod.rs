@@ -9,12 +9,10 @@ pub mod limits;
 mod link;
 pub mod mib;
 pub mod rng;
-mod slab;
 pub mod time;
 
 pub use config::{Config, ConfigError, TcpConfig};
 pub use counters::{Counters, DropReason};
 pub use link::{LinkCaps, OffloadCaps};
 pub use rng::Rng;
-pub use slab::Slab;
 pub use time::Instant;

@@ -16,3 +16,12 @@ pub mod threads;
 mod turn;
 pub mod wheel;
 pub mod worker;
+
+/// Gives back the memory of values that are gone, as far as no other lies behind it: what a crowd of connections leaves.
+fn trim<T>(slab: &mut slab::Slab<T>) {
+    /// Values for which a slab keeps its memory.
+    const KEPT: usize = 1_024;
+    if slab.capacity() > KEPT && slab.len() < slab.capacity() / 4 {
+        slab.shrink_to_fit();
+    }
+}

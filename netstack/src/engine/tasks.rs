@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use crate::base::Slab;
+use slab::Slab;
+
 use crate::stack::contain::{catch, contain};
 use crate::stack::mailbox::Mailbox;
 use crate::stack::task::{TaskFuture, declare_own};
@@ -62,7 +63,9 @@ impl Tasks {
     /// Adds a task and returns its number. It runs when [`Tasks::poll`] is called with that number.
     pub(super) fn insert(&mut self, future: TaskFuture) -> u32 {
         // Numbers are reused: a late wake of a task that had this one merely polls this task once too often.
-        let id = self.tasks.next_id();
+        let place = self.tasks.vacant_entry();
+        // No worker has 2^32 tasks.
+        let id = place.key() as u32;
         let handle = Arc::new(Handle {
             id,
             queued: AtomicBool::new(false),
@@ -70,11 +73,17 @@ impl Tasks {
         });
         let waker = Waker::from(Arc::clone(&handle));
         declare_own(&waker);
-        self.tasks.insert(Task {
+        place.insert(Task {
             future,
             handle,
             waker,
-        })
+        });
+        id
+    }
+
+    /// Gives back the memory of tasks that ended, as far as no other lies behind it.
+    pub(super) fn trim(&mut self) {
+        super::trim(&mut self.tasks);
     }
 
     /// Returns the message of the latest panic of a task, once.
@@ -84,15 +93,14 @@ impl Tasks {
 
     /// Drops every task.
     pub(super) fn clear(&mut self) {
-        let mut ended = std::mem::take(&mut self.tasks);
-        for task in ended.drain() {
+        for (_, task) in std::mem::take(&mut self.tasks) {
             contain("a task's destructor", || drop(task));
         }
     }
 
     /// Polls one task once. A task that panics ends; the worker goes on.
     pub(super) fn poll(&mut self, id: u32) {
-        let Some(task) = self.tasks.get_mut(id) else {
+        let Some(task) = self.tasks.get_mut(id as usize) else {
             return;
         };
         task.handle.queued.store(false, Ordering::Release);
@@ -102,7 +110,7 @@ impl Tasks {
         });
         if !matches!(poll, Ok(std::task::Poll::Pending)) {
             self.panicked = poll.err().or(self.panicked.take());
-            let ended = self.tasks.remove(id);
+            let ended = self.tasks.try_remove(id as usize);
             // Its destructor may call into the stack: run it when the tasks are consistent again.
             contain("a task's destructor", || drop(ended));
         }
@@ -144,6 +152,7 @@ mod tests {
         assert_eq!((tasks.len(), tasks.take_panic()), (0, None));
         // Each handle would hold the mailbox.
         assert_eq!(Arc::strong_count(&mailbox), 2);
+        tasks.trim();
         assert!(tasks.tasks.capacity() < 2_000);
     }
 }

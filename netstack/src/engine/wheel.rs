@@ -7,7 +7,9 @@
 //!
 //! Owned by one worker. Generic over the value that is timed.
 
-use crate::base::{Instant, Slab};
+use slab::Slab;
+
+use crate::base::Instant;
 
 const LEVELS: usize = 4;
 const BITS: u32 = 6;
@@ -81,7 +83,12 @@ impl<T> Wheel<T> {
 
     /// Returns the values of the armed timers, in no order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
-        self.timers.iter().map(|timer| &timer.value)
+        self.timers.iter().map(|(_, timer)| &timer.value)
+    }
+
+    /// Gives back the memory of timers that are gone, as far as no timer lies behind it.
+    pub fn trim(&mut self) {
+        super::trim(&mut self.timers);
     }
 
     /// Arms a timer.
@@ -93,6 +100,8 @@ impl<T> Wheel<T> {
             next: NONE,
             prev: NONE,
         });
+        // No worker has 2^32 connections.
+        let id = id as u32;
         self.link(id);
         TimerId(id)
     }
@@ -100,14 +109,14 @@ impl<T> Wheel<T> {
     /// Moves an armed timer to another deadline.
     pub fn rearm(&mut self, id: TimerId, deadline: Instant) {
         self.unlink(id.0);
-        self.timers[id.0].deadline = deadline;
+        self.timers[id.0 as usize].deadline = deadline;
         self.link(id.0);
     }
 
     /// Disarms a timer and gives its value back.
     pub fn cancel(&mut self, id: TimerId) -> Option<T> {
         self.unlink(id.0);
-        let timer = self.timers.remove(id.0)?;
+        let timer = self.timers.try_remove(id.0 as usize)?;
         Some(timer.value)
     }
 
@@ -122,12 +131,12 @@ impl<T> Wheel<T> {
                     break;
                 }
                 self.unlink(head);
-                if tick_of(self.timers[head].deadline) > self.tick {
+                if tick_of(self.timers[head as usize].deadline) > self.tick {
                     // Only what was waiting beyond the horizon can be here early.
                     self.link(head);
                     continue;
                 }
-                let timer = self.timers.remove(head)?;
+                let timer = self.timers.try_remove(head as usize)?;
                 return Some((TimerId(head), timer.value));
             }
             if self.tick >= now_tick {
@@ -167,7 +176,7 @@ impl<T> Wheel<T> {
             self.heads[bucket] = NONE;
             self.occupied[level] &= !(1 << index);
             while id != NONE {
-                let next = self.timers[id].next;
+                let next = self.timers[id as usize].next;
                 self.link(id);
                 id = next;
             }
@@ -207,7 +216,7 @@ impl<T> Wheel<T> {
     }
 
     fn link(&mut self, id: u32) {
-        let tick = tick_of(self.timers[id].deadline).max(self.tick);
+        let tick = tick_of(self.timers[id as usize].deadline).max(self.tick);
         let ahead = tick ^ self.tick;
         let (level, index) = if ahead < BUCKETS as u64 {
             (0, tick % BUCKETS as u64)
@@ -226,9 +235,9 @@ impl<T> Wheel<T> {
         let bucket = level * BUCKETS + index as usize;
         let head = self.heads[bucket];
         if head != NONE {
-            self.timers[head].prev = id;
+            self.timers[head as usize].prev = id;
         }
-        let slot = &mut self.timers[id];
+        let slot = &mut self.timers[id as usize];
         slot.bucket = bucket as u16;
         slot.next = head;
         slot.prev = NONE;
@@ -239,9 +248,9 @@ impl<T> Wheel<T> {
     fn unlink(&mut self, id: u32) {
         let Timer {
             bucket, next, prev, ..
-        } = self.timers[id];
+        } = self.timers[id as usize];
         if next != NONE {
-            self.timers[next].prev = prev;
+            self.timers[next as usize].prev = prev;
         }
         if prev == NONE {
             let bucket = usize::from(bucket);
@@ -250,7 +259,7 @@ impl<T> Wheel<T> {
                 self.occupied[bucket / BUCKETS] &= !(1 << (bucket % BUCKETS));
             }
         } else {
-            self.timers[prev].next = next;
+            self.timers[prev as usize].next = next;
         }
     }
 }

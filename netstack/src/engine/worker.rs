@@ -167,12 +167,19 @@ impl<D: Device + ?Sized> Worker<D> {
         foreign::drop_deferred();
     }
 
+    /// Gives back memory that a crowd of connections leaves behind: the worker has nothing to do.
+    fn trim(&mut self) {
+        self.state.work.trim();
+        self.tasks.trim();
+        self.wheel.trim();
+    }
+
     /// Sleeps until a packet, a message or `until`.
     ///
     /// # Errors
     /// The device cannot wait.
     pub fn park(&mut self, now: Instant, until: Option<Instant>) -> io::Result<()> {
-        self.state.work.trim();
+        self.trim();
         if !self.mailbox.fall_asleep() {
             return Ok(());
         }
@@ -187,7 +194,7 @@ impl<D: Device + ?Sized> Worker<D> {
     /// # Errors
     /// The device can only be waited for by a thread.
     pub(super) fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.state.work.trim();
+        self.trim();
         let device = &mut self.device;
         let polled = catch("a device", || device.poll_park(cx)).unwrap_or_else(|message| {
             Poll::Ready(Err(io::Error::other(format!(
