@@ -89,10 +89,11 @@ pub(crate) fn kinds() -> [TunConfig; 3] {
 }
 
 /// A change to the interface that does not come from the device.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Meddling {
     Down,
     Up,
+    Mtu(u32),
     Delete,
 }
 
@@ -100,11 +101,14 @@ pub(crate) enum Meddling {
 pub(crate) fn meddle(name: &str, what: Meddling) {
     let mut link = LinkMessage::default();
     link.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    link.header.change_mask = LinkFlags::Up;
     let message = match what {
-        Meddling::Down => RouteNetlinkMessage::SetLink(link),
-        Meddling::Up => {
-            link.header.flags = LinkFlags::Up;
+        Meddling::Down | Meddling::Up => {
+            link.header.change_mask = LinkFlags::Up;
+            link.header.flags.set(LinkFlags::Up, what == Meddling::Up);
+            RouteNetlinkMessage::SetLink(link)
+        }
+        Meddling::Mtu(bytes) => {
+            link.attributes.push(LinkAttribute::Mtu(bytes));
             RouteNetlinkMessage::SetLink(link)
         }
         Meddling::Delete => RouteNetlinkMessage::DelLink(link),

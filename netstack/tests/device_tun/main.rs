@@ -4,6 +4,7 @@
 
 mod faults;
 mod host;
+mod mtu;
 mod offload;
 mod prepared;
 mod traffic;

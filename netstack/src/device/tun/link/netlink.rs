@@ -72,26 +72,13 @@ impl Netlink {
         mut each: impl FnMut(RouteNetlinkMessage),
     ) -> io::Result<()> {
         self.sequence += 1;
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | flags;
-        header.sequence_number = self.sequence;
-        let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
+        self.socket
+            .send(&request_bytes(message, flags, self.sequence), 0)?;
         let dump = flags & NLM_F_DUMP == NLM_F_DUMP;
         loop {
             let (answer, _) = self.socket.recv_from_full()?;
-            let mut rest = answer.as_slice();
-            while !rest.is_empty() {
-                let message =
-                    NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|error| {
-                        io::Error::new(io::ErrorKind::InvalidData, error.to_string())
-                    })?;
-                // Messages are aligned to four bytes; a length of zero would not advance.
-                let len = (message.header.length as usize).next_multiple_of(4).max(4);
-                rest = rest.get(len..).unwrap_or(&[]);
+            for message in messages(&answer) {
+                let message = message?;
                 if message.header.sequence_number != self.sequence {
                     continue;
                 }
@@ -270,6 +257,37 @@ impl Netlink {
             .and(name)
             .unwrap_or_else(|| format!("number {index}"))
     }
+}
+
+/// Returns a request as the bytes of a datagram.
+pub(super) fn request_bytes(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | flags;
+    header.sequence_number = sequence;
+    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    bytes
+}
+
+/// Reads the messages of a datagram.
+pub(super) fn messages(
+    datagram: &[u8],
+) -> impl Iterator<Item = io::Result<NetlinkMessage<RouteNetlinkMessage>>> + '_ {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let read = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest);
+        // Messages are aligned to four bytes; a length of zero would not advance.
+        let len = read.as_ref().map_or(rest.len(), |message| {
+            (message.header.length as usize).next_multiple_of(4).max(4)
+        });
+        rest = rest.get(len..).unwrap_or(&[]);
+        Some(read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string())))
+    })
 }
 
 fn family(address: IpAddr) -> AddressFamily {

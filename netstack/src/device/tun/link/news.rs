@@ -1,16 +1,17 @@
-//! What the kernel announces of one interface.
+//! The kernel's announcements of changes of one interface.
 
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd as _;
 
-use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::LinkMessage;
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::io::Errno;
 
-use super::netlink::{Netlink, describe};
+use super::netlink::{Netlink, describe, messages, request_bytes};
 
 /// The multicast group of changes of links (`RTNLGRP_LINK`).
 const LINK_GROUP: u32 = 1;
@@ -54,35 +55,37 @@ impl LinkNews {
     /// Returns the MTU that was announced last since the call before, if any was.
     pub(in super::super) fn latest_mtu(&self) -> Option<u16> {
         let mut latest = None;
+        let mut room = [0; DATAGRAM_BYTES];
         for _ in 0..DATAGRAMS_MAX {
-            let mut room = [0; DATAGRAM_BYTES];
             match self.socket.recv(&mut &mut room[..], 0) {
                 Ok(len) => latest = self.mtu_in(room.get(..len)?).or(latest),
-                // The kernel had more news than the socket has room for. The later ones follow.
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {}
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => self.ask(),
                 Err(_) => break,
             }
         }
         latest
     }
 
+    /// Asks for the present MTU, since an announcement was lost: the socket had no room for it. The answer comes like an
+    /// announcement. It is lost, too, if there is no room for it either; then the next read asks again.
+    fn ask(&self) {
+        let mut message = LinkMessage::default();
+        message.header.index = self.index;
+        let request = request_bytes(RouteNetlinkMessage::GetLink(message), 0, 0);
+        let _ = self.socket.send(&request, 0);
+    }
+
     /// Returns the last MTU that a datagram announces for the interface.
     fn mtu_in(&self, datagram: &[u8]) -> Option<u16> {
-        let mut rest = datagram;
-        let mut latest = None;
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).ok()?;
-            // Messages are aligned to four bytes; a length of zero would not advance.
-            let len = (message.header.length as usize).next_multiple_of(4).max(4);
-            rest = rest.get(len..).unwrap_or(&[]);
-            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) =
-                message.payload
-                && link.header.index == self.index
+        let announced = messages(datagram).filter_map(|message| match message.ok()?.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))
+                if link.header.index == self.index =>
             {
-                latest = Some(describe(&link).mtu).filter(|mtu| *mtu > 0).map(mtu_of);
+                Some(describe(&link).mtu).filter(|mtu| *mtu > 0)
             }
-        }
-        latest
+            _ => None,
+        });
+        announced.last().map(mtu_of)
     }
 }
 
