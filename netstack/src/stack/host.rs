@@ -234,6 +234,20 @@ impl Host {
 }
 
 #[cfg(test)]
+impl Host {
+    /// Creates a host with the address 10.77.0.1/24 and one worker.
+    pub(in crate::stack) fn example() -> Arc<Self> {
+        let link = LinkCaps {
+            mtu: 1_500,
+            max_packet: 1_500,
+            offload: OffloadCaps::default(),
+        };
+        let addresses = [([10, 77, 0, 1].into(), 24)];
+        Self::new(Config::default(), &addresses, link, 1, [1; 32]).expect("a host")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::time::Duration;
@@ -243,13 +257,7 @@ mod tests {
     /// second later, not an hour ago.
     #[test]
     fn a_connection_that_is_opened_after_idle_time_counts_from_now() {
-        let link = LinkCaps {
-            mtu: 1_500,
-            max_packet: 1_500,
-            offload: crate::base::OffloadCaps::default(),
-        };
-        let addresses = [([10, 77, 0, 1].into(), 24)];
-        let host = Host::new(Config::default(), &addresses, link, 1, [1; 32]).expect("a host");
+        let host = Host::example();
         let time = Arc::new(AtomicU64::new(0));
         let source = Arc::clone(&time);
         host.set_time_source(Box::new(move || {

@@ -107,14 +107,26 @@ impl Tally {
         add(&self.0.mib.family(version).udp[object as usize], count);
     }
 
-    /// Counts a packet to `dst` that was handed on as it is.
+    /// Counts a packet to `dst` that a protocol asked to send and that was handed on as it is.
     #[inline]
     pub fn sent(&mut self, packet: &TxPacket, dst: IpAddr) {
-        let version = IpVersion::of_addr(dst);
-        let bytes = (packet.head.len() + packet.payload.len_bytes()) as u64;
+        let packet = core::slice::from_ref(packet);
+        self.sent_as(packet, IpVersion::of_addr(dst), dst.is_multicast());
+    }
+
+    /// Counts one packet that a protocol asked to send, and the packets, of that or its fragments, that were handed on.
+    #[inline]
+    pub fn sent_as(&mut self, packets: &[TxPacket], version: IpVersion, is_to_group: bool) {
+        let len = |packet: &TxPacket| (packet.head.len() + packet.payload.len_bytes()) as u64;
+        let count = packets.len() as u64;
+        let bytes = packets.iter().map(len).sum();
         self.ip(version, IpObject::OutRequests, 1);
-        self.ip(version, IpObject::OutTransmits, 1);
+        self.ip(version, IpObject::OutTransmits, count);
         self.ip(version, IpObject::OutOctets, bytes);
+        if is_to_group {
+            self.ip(version, IpObject::OutMcastPkts, count);
+            self.ip(version, IpObject::OutMcastOctets, bytes);
+        }
     }
 
     /// Counts an object of TCP.

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use packet::TxPacket;
 use packet::ip::IpVersion;
 
-use super::super::turn::{Turn, WorkerState};
+use super::super::turn::Turn;
+use super::super::worklist::Worklist;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::IpObject;
 use crate::ip::pmtu::Path;
@@ -52,10 +53,10 @@ pub(in crate::stack) fn tx_params(
 
 /// Returns the batch of packets that leave that way.
 #[inline]
-pub(in crate::stack) fn batch(worker: &mut WorkerState, way: Way) -> &mut Vec<TxPacket> {
+pub(in crate::stack) fn batch(work: &mut Worklist, way: Way) -> &mut Vec<TxPacket> {
     match way {
-        Way::Link => &mut worker.work.transmit,
-        Way::Loopback => &mut worker.work.looped,
+        Way::Link => &mut work.transmit,
+        Way::Loopback => &mut work.looped,
     }
 }
 
@@ -71,21 +72,12 @@ pub(in crate::stack) fn queue_packets(
     } else {
         0
     };
-    let out = batch(turn.worker, way);
+    let out = batch(&mut turn.worker.work, way);
     let before = out.len();
     packets.append_to(out);
-    let sent = out.get(before..).unwrap_or(&[]);
-    let count = sent.len() as u64;
-    let len = |packet: &TxPacket| (packet.head.len() + packet.payload.len_bytes()) as u64;
-    let bytes = sent.iter().map(len).sum();
     let (tally, version) = (&mut turn.worker.tally, IpVersion::of_addr(dst));
-    tally.ip(version, IpObject::OutRequests, 1);
-    tally.ip(version, IpObject::OutTransmits, count);
-    tally.ip(version, IpObject::OutOctets, bytes);
-    if dst.is_multicast() {
-        tally.ip(version, IpObject::OutMcastPkts, count);
-        tally.ip(version, IpObject::OutMcastOctets, bytes);
-    }
+    let sent = out.get(before..).unwrap_or(&[]);
+    tally.sent_as(sent, version, dst.is_multicast());
     if fragments > 0 {
         tally.ip(version, IpObject::FragOks, 1);
         tally.ip(version, IpObject::FragCreates, fragments);

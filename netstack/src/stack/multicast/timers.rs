@@ -7,7 +7,6 @@ use super::super::icmp::count::count_sent;
 use super::super::turn::Turn;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::Tally;
-use crate::base::mib::objects::IpObject;
 use crate::ip::multicast::packets::{max_record_bytes, packet};
 
 /// Reports that are sent in one turn at most.
@@ -15,16 +14,7 @@ const REPORTS_PER_TURN: usize = 64;
 
 /// Counts the packet of a report.
 fn count(tally: &mut Tally, family: IpVersion, packet: &TxPacket) {
-    let bytes = (packet.head.len() + packet.payload.len_bytes()) as u64;
-    for (object, count) in [
-        (IpObject::OutRequests, 1),
-        (IpObject::OutTransmits, 1),
-        (IpObject::OutOctets, bytes),
-        (IpObject::OutMcastPkts, 1),
-        (IpObject::OutMcastOctets, bytes),
-    ] {
-        tally.ip(family, object, count);
-    }
+    tally.sent_as(std::slice::from_ref(packet), family, true);
     // IP header, hop-by-hop options, then the type.
     if let (IpVersion::V6, Some(&kind)) = (family, packet.head.as_slice().get(48)) {
         count_sent(tally, family, kind);

@@ -227,7 +227,7 @@ fn push(
         Ok(packet) => {
             worker.tally.tcp(TcpObject::OutSegs, segments);
             worker.tally.sent(&packet, remote.ip());
-            batch(worker, way).push(packet);
+            batch(&mut worker.work, way).push(packet);
         }
         Err(_) => worker.counters.drop_packet(DropReason::TransmitFailed),
     }

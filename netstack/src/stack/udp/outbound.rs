@@ -160,7 +160,7 @@ fn send_segments(
         let (tally, version) = (&mut turn.worker.tally, IpVersion::of_addr(remote.ip()));
         tally.udp(version, UdpObject::OutDatagrams, datagrams);
         tally.sent(&packet, remote.ip());
-        batch(turn.worker, way).push(packet);
+        batch(&mut turn.worker.work, way).push(packet);
         return;
     }
     while !payload.is_empty() {

@@ -244,21 +244,10 @@ pub(crate) fn peer(socket: &BoundSocket) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Config, LinkCaps, OffloadCaps};
-
-    fn host() -> Arc<Host> {
-        let link = LinkCaps {
-            mtu: 1_500,
-            max_packet: 1_500,
-            offload: OffloadCaps::default(),
-        };
-        let addresses = [([10, 77, 0, 1].into(), 24)];
-        Host::new(Config::default(), &addresses, link, 1, [1; 32]).expect("a host")
-    }
 
     #[test]
     fn flows_of_a_shared_socket_go_to_the_others_before_it_is_closed() {
-        let host = host();
+        let host = Host::example();
         let local: SocketAddr = "10.77.0.1:53".parse().expect("an address");
         let [first, second] = [(); 2].map(|()| bind_shared(&host, local).expect("bind"));
         std::thread::scope(|threads| {

@@ -170,21 +170,10 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::base::{Config, LinkCaps, OffloadCaps};
-
-    fn host() -> Arc<Host> {
-        let link = LinkCaps {
-            mtu: 1_500,
-            max_packet: 1_500,
-            offload: OffloadCaps::default(),
-        };
-        let addresses = [([10, 77, 0, 1].into(), 24)];
-        Host::new(Config::default(), &addresses, link, 1, [1; 32]).expect("a host")
-    }
 
     #[test]
     fn a_flow_that_becomes_active_before_it_is_locked_does_not_end() {
-        let host = host();
+        let host = Host::example();
         let ends = ["10.77.0.2:4000", "10.77.0.1:7"];
         let [from, to]: [SocketAddr; 2] = ends.map(|text| text.parse().expect(text));
         let payload = bytes::Bytes::from_static(b"first").into();
