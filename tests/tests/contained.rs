@@ -324,7 +324,10 @@ async fn a_device_may_use_another_stack() {
             }
             let mut attempt = Box::pin(TcpStream::connect(&used, server(8)));
             let mut cx = Context::from_waker(Waker::noop());
-            assert!(attempt.as_mut().poll(&mut cx).is_pending());
+            // The other stack's threads may be fast enough to connect at once.
+            if let Poll::Ready(connected) = attempt.as_mut().poll(&mut cx) {
+                connected.expect("connected");
+            }
             drop(attempt);
             connects.fetch_add(1, Ordering::Relaxed);
         },
