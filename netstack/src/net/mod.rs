@@ -27,6 +27,7 @@ mod syn_listener;
 mod tcp_listener;
 mod tcp_options;
 mod tcp_socket;
+mod tcp_socket_options;
 mod tcp_stream;
 pub mod time;
 mod udp_listener;
