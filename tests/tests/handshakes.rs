@@ -302,6 +302,37 @@ fn a_cookie_without_timestamps_still_makes_a_connection() {
     assert_eq!((info.mss, info.send_window), (1_400, 30_000));
 }
 
+/// The third segment and the first data of a handshake by cookie are lost: what arrives first is in the middle of the
+/// peer's first flight.
+#[test]
+fn a_later_segment_of_a_handshake_by_cookie_is_not_reset() {
+    let mut wire = Wire::new(config());
+    let listener = TcpListener::bind_now(wire.stack(), ours(80)).expect("bind");
+    flood(&mut wire, ours(80), 100, 5);
+    let mut client = Peer::new(address(1), ours(80), modern());
+    client.syn(&mut wire).expect("a SYN-ACK");
+    // Two full segments of a flight, and the rest.
+    let text: Vec<u8> = (0..3_000_u32).map(|n| n as u8).collect();
+    let full = 1_388;
+    let at = |from: usize, to: usize| {
+        let mut peer = client.clone();
+        peer.seq = peer.seq.wrapping_add(from as u32);
+        peer.packet(ACK, &text[from..to])
+    };
+    let (first, later) = (at(0, full), at(full, 2 * full));
+    assert_eq!(wire.send(later.clone()).len(), 0, "no reset");
+    assert_eq!(dropped(&wire, DropReason::TcpNotAcceptable), 1);
+    assert_eq!(wire.stack().connections(), 0);
+    // It is sent again, as everything that is not acknowledged.
+    wire.send(first);
+    wire.send(later);
+    let mut stream = accept(&listener).expect("a connection");
+    let mut buffer = vec![0; 2 * full];
+    let read = stream.read_exact(&mut buffer).now_or_never();
+    read.expect("at once").expect("read");
+    assert_eq!(buffer, text[..2 * full]);
+}
+
 #[test]
 fn guessed_and_stale_cookies_are_reset() {
     let mut wire = Wire::new(config());

@@ -121,7 +121,7 @@ pub use cc::UnknownAlgorithm;
 pub use context::Context;
 pub use ecn::EcnMode;
 pub use event::{Event, LossRule, Recovery, Subscriber, WindowChange};
-pub use handshake::{Answer, COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, Step};
+pub use handshake::{Answer, COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, NotRecalled, Step};
 pub use isn::IsnGenerator;
 pub use metrics::{MetricsCache, PathMetrics};
 pub use outcome::{

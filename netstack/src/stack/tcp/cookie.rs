@@ -7,7 +7,9 @@ use lockorder::{LockBefore, LockCtx, RwLock};
 use super::super::levels;
 use crate::base::{Instant, Rng, TcpConfig};
 use crate::demux::FlowKey;
-use crate::tcp::{COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, Open, Segment, SegmentOut};
+use crate::tcp::{
+    COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, NotRecalled, Open, Segment, SegmentOut,
+};
 
 /// The SYN cookies of a stack.
 pub(crate) struct Cookies {
@@ -46,7 +48,10 @@ impl Cookies {
         })
     }
 
-    /// Rebuilds the half-open connection of a cookie that `segment` acknowledges, if it does.
+    /// Rebuilds the half-open connection of a cookie that `segment` acknowledges.
+    ///
+    /// # Errors
+    /// As [`CookieSecrets::recall`].
     pub(crate) fn recall<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
@@ -55,7 +60,7 @@ impl Cookies {
         open: Open,
         segment: &Segment,
         (now, rng): (Instant, &mut Rng),
-    ) -> Option<HalfOpen>
+    ) -> Result<HalfOpen, NotRecalled>
     where
         L: LockBefore<levels::SynCookies>,
     {

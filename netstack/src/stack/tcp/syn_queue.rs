@@ -27,7 +27,9 @@ use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::TcpObject;
 use crate::base::{Instant, TcpConfig};
 use crate::demux::FlowKey;
-use crate::tcp::{Answer, HalfOpen, IcmpError, Segment, SegmentOut, SeqNum, Step, Tcp, reset_for};
+use crate::tcp::{
+    Answer, HalfOpen, IcmpError, NotRecalled, Segment, SegmentOut, SeqNum, Step, Tcp, reset_for,
+};
 
 /// The segment belongs to the connection that another worker has just made.
 pub(super) struct Elsewhere(pub(super) Segment);
@@ -248,9 +250,14 @@ pub(super) fn on_ack(
     let open = open_parameters(host, turn.key, &flow, turn.now);
     let cfg = &options.config;
     let (ctx, clock) = (&mut turn.key.ctx(), (turn.now, &mut turn.worker.rng));
-    let half = cookies.recall(ctx, cfg, &flow, open, &segment, clock);
-    let Some(mut half) = half else {
-        return Err(NoCookie::Invalid(segment));
+    let mut half = match cookies.recall(ctx, cfg, &flow, open, &segment, clock) {
+        Ok(half) => half,
+        Err(NotRecalled::Stranger) => return Err(NoCookie::Invalid(segment)),
+        // The first segment was lost. A reset would end a connection that the peer has.
+        Err(NotRecalled::Later) => {
+            turn.drop_packet(DropReason::TcpNotAcceptable);
+            return Ok(());
+        }
     };
     if half.on_segment(cfg, &segment, turn.now) != Step::Complete {
         return Err(NoCookie::Invalid(segment));

@@ -15,6 +15,10 @@
 //! one, and its echoed timestamp ours. A peer without timestamps gets no window scale, no SACK and no ECN, since
 //! nothing could remember that it wants them. The ECN bit says that it gets classic feedback, whichever it offered.
 //!
+//! If the third segment and the first data are lost, a later segment of the peer's first flight arrives first. It makes no
+//! connection, but must not be answered with a reset, which would end an honest one. Segments of a flight have one size, so
+//! a few guesses at the number of those before it find the sequence number that the cookie covers.
+//!
 //! * **Define.** [`CookieSecrets`] are two secrets, the current one and the one before. A cookie is valid
 //!   for the rest of the period in which it was made and the one that follows: 64 to 128 seconds.
 //! * **Enforce.** The MAC covers both endpoints, the peer's sequence number and everything else that the
@@ -51,6 +55,13 @@ const MSS_CLASSES: [u16; 16] = [
 const MSS_SHIFT: u32 = 28;
 const KEY_SHIFT: u32 = 27;
 const MAC_MASK: u32 = (1 << KEY_SHIFT) - 1;
+
+/// The most that a peer can have sent before our first acknowledgment: the window of a SYN-ACK has no scale.
+const FIRST_FLIGHT_BYTES: u32 = 65_535;
+/// Segments of a flight at most that may be before the one that arrives.
+const FIRST_FLIGHT_SEGMENTS: u32 = 48;
+/// Bytes that the timestamps option takes in each segment.
+const TIMESTAMPS_BYTES: u32 = 12;
 
 /// Low bits of a timestamp that carry options.
 const OPTION_BITS: u32 = 6;
@@ -153,8 +164,11 @@ impl CookieSecrets {
         out
     }
 
-    /// Rebuilds the half-open connection of a cookie that `seg` acknowledges; `None` if it acknowledges
-    /// none. The sequence number of `open` is not used.
+    /// Rebuilds the half-open connection of a cookie that `seg` acknowledges. The sequence number of `open` is not
+    /// used.
+    ///
+    /// # Errors
+    /// The segment acknowledges no cookie, or is not the first after the SYN.
     pub fn recall(
         &self,
         cfg: &TcpConfig,
@@ -162,16 +176,23 @@ impl CookieSecrets {
         open: Open,
         seg: &Segment,
         now: Instant,
-    ) -> Option<HalfOpen> {
+    ) -> Result<HalfOpen, NotRecalled> {
         let unfit = seg.has(TcpFlags::SYN) || seg.has(TcpFlags::RST) || !seg.has(TcpFlags::ACK);
         if unfit || self.is_rotation_due(now) {
-            return None;
+            return Err(NotRecalled::Stranger);
         }
         let (isn, irs) = (seg.ack().back(1), seg.seq().back(1));
         let (class, key) = (isn.0 >> MSS_SHIFT, isn.0 >> KEY_SHIFT & 1);
         let timestamps = seg.options().timestamps.filter(|_| cfg.timestamps);
-        if isn.0 & MAC_MASK != self.mac(key, flow, irs, class, timestamps.is_some()) {
-            return None;
+        let with_ts = timestamps.is_some();
+        let is_made_for = |irs| isn.0 & MAC_MASK == self.mac(key, flow, irs, class, with_ts);
+        if !is_made_for(irs) {
+            let full = u32::from(open.mss).saturating_sub(u32::from(with_ts) * TIMESTAMPS_BYTES);
+            let is_later = before(seg, full).any(|bytes| is_made_for(irs.back(bytes)));
+            return Err(match is_later {
+                true => NotRecalled::Later,
+                false => NotRecalled::Stranger,
+            });
         }
         let mut ecn = false;
         let mut peer = TcpOptions {
@@ -181,7 +202,7 @@ impl CookieSecrets {
         if let Some(ts) = timestamps {
             let age = ts_at(now, open.ts_offset).wrapping_sub(ts.ecr);
             if u128::from(age) > COOKIE_LIFE.as_millis() {
-                return None;
+                return Err(NotRecalled::Stranger);
             }
             peer.timestamps = Some(Timestamps {
                 val: ts.val,
@@ -193,8 +214,30 @@ impl CookieSecrets {
             peer.window_scale = (scale != NO_SCALE).then_some(scale as u8);
         }
         let half = HalfOpen::of_cookie(Open { isn, ..open }, irs, &peer, now);
-        Some(half.with_classic_ecn(ecn && cfg.ecn))
+        Ok(half.with_classic_ecn(ecn && cfg.ecn))
     }
+}
+
+/// The reason why a segment brings no handshake back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotRecalled {
+    /// It acknowledges no cookie of this four-tuple.
+    Stranger,
+    /// It acknowledges one, but is not the first segment after the SYN: that one was lost, and comes again.
+    Later,
+}
+
+/// Returns the numbers of bytes that may be before `seg` in its flight: of segments as long as it, and of `full` ones.
+fn before(seg: &Segment, full: u32) -> impl Iterator<Item = u32> {
+    let own = match seg.gso_size() {
+        0 => seg.payload_len(),
+        each => each.into(),
+    };
+    // Without data it is no part of a flight.
+    let sizes = [own, full].map(|size| if own == 0 { 0 } else { size });
+    (1..=FIRST_FLIGHT_SEGMENTS)
+        .flat_map(move |count| sizes.map(|size| count * size))
+        .filter(|bytes| (1..=FIRST_FLIGHT_BYTES).contains(bytes))
 }
 
 /// The endpoints of a handshake.
@@ -228,268 +271,5 @@ fn stamp(clock: u32, sack: bool, ecn: bool, scale: Option<u8>) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::tcp::segment::SegmentParts;
-    use crate::tcp::{Step, Tcp};
-
-    const IRS: SeqNum = SeqNum(u32::MAX);
-
-    fn flow() -> Flow {
-        Flow {
-            local: "10.0.0.1:80".parse().expect("an address"),
-            remote: "10.0.0.2:4000".parse().expect("an address"),
-        }
-    }
-
-    fn open() -> Open {
-        Open {
-            isn: SeqNum(0),
-            ts_offset: 77_000,
-            mss: 1_460,
-            path_mss: 1_460,
-        }
-    }
-
-    fn secrets(now: Instant) -> (CookieSecrets, Rng) {
-        let mut rng = Rng::from_u64(5);
-        let mut secrets = CookieSecrets::new(&mut rng);
-        secrets.rotate(now, &mut rng);
-        (secrets, rng)
-    }
-
-    fn syn(options: TcpOptions) -> Segment {
-        SegmentParts {
-            seq: IRS,
-            flags: TcpFlags::SYN,
-            options,
-            ..SegmentParts::default()
-        }
-        .into()
-    }
-
-    fn modern() -> TcpOptions {
-        TcpOptions {
-            mss: Some(1_460),
-            window_scale: Some(9),
-            sack_permitted: true,
-            timestamps: Some(Timestamps { val: 500, ecr: 0 }),
-            ..TcpOptions::default()
-        }
-    }
-
-    /// Returns the third segment of a handshake whose SYN-ACK was `syn_ack`.
-    fn answer(syn_ack: &SegmentOut) -> SegmentParts {
-        SegmentParts {
-            seq: syn_ack.ack,
-            ack: syn_ack.seq + 1,
-            flags: TcpFlags::ACK,
-            options: TcpOptions {
-                timestamps: syn_ack.options.timestamps.map(|ts| Timestamps {
-                    val: ts.ecr + 1,
-                    ecr: ts.val,
-                }),
-                ..TcpOptions::default()
-            },
-            ..SegmentParts::default()
-        }
-    }
-
-    /// Returns the handshake that a cookie restores after a SYN with these options.
-    fn kept(options: TcpOptions, now: Instant) -> Option<HalfOpen> {
-        let cfg = TcpConfig::default();
-        let (secrets, _) = secrets(now);
-        let syn_ack = secrets.syn_ack(&cfg, &flow(), open(), &syn(options), now);
-        let seg = answer(&syn_ack).into();
-        secrets.recall(&cfg, &flow(), open(), &seg, now + Duration::from_secs(1))
-    }
-
-    #[test]
-    fn with_timestamps_everything_is_kept() {
-        for at in 0..200 {
-            let now = Instant::from_millis(1_000_000 + at);
-            for (scale, sack) in [
-                (None, true),
-                (Some(0), false),
-                (Some(14), true),
-                (Some(9), true),
-            ] {
-                let options = TcpOptions {
-                    window_scale: scale,
-                    sack_permitted: sack,
-                    ..modern()
-                };
-                let peer = kept(options, now).expect("valid").peer();
-                assert_eq!((peer.window_scale, peer.sack_permitted), (scale, sack));
-                assert_eq!(peer.timestamps.map(|ts| ts.val), Some(501));
-                assert_eq!(peer.mss, Some(1_460));
-            }
-        }
-    }
-
-    #[test]
-    fn a_cookie_keeps_ecn_with_classic_feedback() {
-        let cfg = TcpConfig::default();
-        let now = Instant::from_millis(1_000_000);
-        let (secrets, _) = secrets(now);
-        let offers = TcpFlags::AE | TcpFlags::CWR | TcpFlags::ECE;
-        for (offer, options, mode) in [
-            (offers, modern(), EcnMode::Classic),
-            (TcpFlags::CWR | TcpFlags::ECE, modern(), EcnMode::Classic),
-            (TcpFlags::empty(), modern(), EcnMode::Off),
-            (offers, TcpOptions::default(), EcnMode::Off),
-        ] {
-            let syn = Segment::from(SegmentParts {
-                seq: IRS,
-                flags: TcpFlags::SYN | offer,
-                options,
-                ..SegmentParts::default()
-            });
-            let syn_ack = secrets.syn_ack(&cfg, &flow(), open(), &syn, now);
-            let agrees = syn_ack.flags.contains(TcpFlags::ECE);
-            assert_eq!(agrees, mode == EcnMode::Classic);
-            let seg = answer(&syn_ack).into();
-            let half = secrets
-                .recall(&cfg, &flow(), open(), &seg, now)
-                .expect("valid");
-            assert_eq!(half.ecn_mode(), mode);
-        }
-    }
-
-    #[test]
-    fn without_timestamps_only_the_mss_is_kept_and_nothing_else_is_offered() {
-        let cfg = TcpConfig::default();
-        let now = Instant::from_millis(9);
-        let options = TcpOptions {
-            timestamps: None,
-            ..modern()
-        };
-        let (secrets, _) = secrets(now);
-        let syn_ack = secrets.syn_ack(&cfg, &flow(), open(), &syn(options), now);
-        let mss_alone = TcpOptions {
-            mss: Some(1_460),
-            ..TcpOptions::default()
-        };
-        assert_eq!(syn_ack.options, mss_alone);
-        assert_eq!(kept(options, now).expect("valid").peer(), mss_alone);
-    }
-
-    #[test]
-    fn an_mss_falls_into_the_largest_class_that_it_reaches() {
-        let class = |mss| MSS_CLASSES[class_of(mss) as usize];
-        assert_eq!(class(None), 536);
-        assert_eq!(
-            class(Some(0)),
-            216,
-            "the floor of the configuration applies later"
-        );
-        assert_eq!(class(Some(1_459)), 1_452);
-        assert_eq!(class(Some(1_460)), 1_460);
-        assert_eq!(class(Some(u16::MAX)), 8_960);
-        assert!(MSS_CLASSES.is_sorted());
-    }
-
-    #[test]
-    fn the_stamp_is_never_after_the_clock() {
-        for clock in (0..300).chain(u32::MAX - 300..=u32::MAX) {
-            for scale in [None, Some(0), Some(14), Some(200)] {
-                let stamp = stamp(clock, true, true, scale);
-                assert!(clock.wrapping_sub(stamp) < 64, "{clock} {stamp}");
-            }
-        }
-    }
-
-    #[test]
-    fn whatever_differs_makes_a_cookie_invalid() {
-        let cfg = TcpConfig::default();
-        let now = Instant::from_millis(100_000);
-        let (secrets, mut rng) = secrets(now);
-        let syn_ack = secrets.syn_ack(&cfg, &flow(), open(), &syn(modern()), now);
-        let recall = |parts: SegmentParts, flow: Flow, now| {
-            secrets
-                .recall(&cfg, &flow, open(), &parts.into(), now)
-                .is_some()
-        };
-        let right = || answer(&syn_ack);
-        assert!(recall(right(), flow(), now));
-        let other = Flow {
-            remote: "10.0.0.2:4001".parse().expect("an address"),
-            ..flow()
-        };
-        assert!(!recall(right(), other, now), "another port");
-        let with = |change: &dyn Fn(&mut SegmentParts)| {
-            let mut parts = right();
-            change(&mut parts);
-            recall(parts, flow(), now)
-        };
-        assert!(!with(&|p| p.seq += 1), "another sequence number");
-        assert!(!with(&|p| p.options.timestamps = None), "no timestamp");
-        assert!(!with(&|p| p.flags = TcpFlags::RST | TcpFlags::ACK));
-        assert!(!with(&|p| p.flags = TcpFlags::SYN | TcpFlags::ACK));
-        assert!(!with(&|p| p.flags = TcpFlags::empty()));
-        for bit in 0..32 {
-            assert!(
-                !with(&|p| p.ack = SeqNum(p.ack.back(1).0 ^ 1 << bit) + 1),
-                "bit {bit}"
-            );
-        }
-        let guessed = (0..100_000)
-            .filter(|_| {
-                let ack = SeqNum(rng.u32());
-                with(&|p| p.ack = ack)
-            })
-            .count();
-        assert!(guessed <= 1, "{guessed} of 100,000 guesses");
-    }
-
-    #[test]
-    fn secrets_rotate_and_old_cookies_die() {
-        let cfg = TcpConfig::default();
-        let now = Instant::from_millis(1_000);
-        let (mut secrets, mut rng) = secrets(now);
-        let syn_ack = secrets.syn_ack(&cfg, &flow(), open(), &syn(modern()), now);
-        let mut valid_at = |seconds: u64| {
-            let at = Instant::from_millis(seconds * 1_000);
-            secrets.rotate(at, &mut rng);
-            let mut parts = answer(&syn_ack);
-            // The age of the timestamp is another check.
-            if let Some(ts) = &mut parts.options.timestamps {
-                ts.ecr = ts_at(at, open().ts_offset);
-            }
-            secrets
-                .recall(&cfg, &flow(), open(), &parts.into(), at)
-                .is_some()
-        };
-        assert!(valid_at(63) && valid_at(64) && valid_at(127));
-        assert!(!valid_at(128));
-        assert!(!valid_at(1_000), "after a long silence both are new");
-    }
-
-    #[test]
-    fn a_cookie_becomes_a_connection_that_measures_nothing_of_it() {
-        let cfg = Arc::new(TcpConfig::default());
-        let now = Instant::from_millis(5_000);
-        let mut half = kept(modern(), now).expect("valid");
-        let parts = SegmentParts {
-            seq: IRS + 1,
-            ack: half.iss() + 1,
-            flags: TcpFlags::ACK,
-            window: 100,
-            options: TcpOptions {
-                timestamps: Some(Timestamps { val: 501, ecr: 1 }),
-                ..TcpOptions::default()
-            },
-            ..SegmentParts::default()
-        };
-        let seg: Segment = parts.into();
-        assert_eq!(half.on_segment(&cfg, &seg, now), Step::Complete);
-        let buffers = packet::Buffers::new(2_048, 16, 64);
-        let (tcp, outcome) = Tcp::complete(&half, 1_460, &cfg, seg, now, &buffers);
-        assert_eq!(outcome.drop, None);
-        let info = tcp.info();
-        assert_eq!((info.srtt, info.send_window), (Duration::ZERO, 100 << 9));
-        assert_eq!(info.mss, 1_460 - 12);
-    }
-}
+#[path = "cookie_tests.rs"]
+mod tests;

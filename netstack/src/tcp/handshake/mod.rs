@@ -14,7 +14,7 @@ mod half_open;
 mod syn_received;
 mod syn_sent;
 
-pub use cookie::{COOKIE_LIFE, CookieSecrets, Flow as CookieFlow};
+pub use cookie::{COOKIE_LIFE, CookieSecrets, Flow as CookieFlow, NotRecalled};
 pub use half_open::{Answer, HalfOpen, Step};
 pub(super) use syn_received::{SynReceived, complete};
 pub(super) use syn_sent::SynSent;
