@@ -277,7 +277,7 @@ fn an_idle_connection_costs_at_most_two_kibibytes() {
 #[test]
 fn the_memory_of_a_peak_of_connections_goes_back_to_the_system() {
     const EACH: usize = 8_000;
-    /// What the working sizes of tables and lists may add to the memory of a daemon that has just started.
+    /// Bytes that tables and lists of their working size may add to the memory of a daemon that has just started.
     const KEPT: u64 = 3 << 20;
     in_namespace(|| {
         let daemon = serve(program!(), &[]);

@@ -89,7 +89,7 @@ fn contenders() -> Vec<Contender> {
     ]
 }
 
-/// What is measured, and if more of it is better.
+/// A measurement, with the direction in which it is better.
 const METRICS: [(&str, bool); 5] = [
     ("TCP in, Gb/s", true),
     ("TCP out, Gb/s", true),

@@ -179,6 +179,7 @@ pub fn on_packet<I: Ip>(
                     (Icmpv6::EchoRequest { ident, seq }, _) => echo(ident, seq),
                     (Icmpv6::EchoReply { ident, seq }, _) => reply(ident, seq),
                     (message, Some(quote)) => on_error(src, dst, kind_v6(message), &quote),
+                    // Read again where it is taken in: such messages are rare.
                     _ if mld(packet, &view).is_some() => Inbound::Mld,
                     _ => Inbound::Drop(DropReason::IcmpIgnored),
                 },

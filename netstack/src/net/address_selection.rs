@@ -8,7 +8,7 @@ use crate::ip::selection::policy::PolicyTable;
 use crate::ip::selection::source::AddressFlags;
 use crate::stack::addresses::{self, AddressChangeError};
 
-/// Which of its addresses the stack sends from, unless a socket is bound to one (RFC 6724).
+/// The choice of the address that the stack sends from, unless a socket is bound to one (RFC 6724).
 impl Stack {
     /// Adds an address with its subnet and its properties: whether it is deprecated, and whether it is temporary.
     ///

@@ -33,7 +33,7 @@ pub enum SocketError {
         "this flow made room for another: there are as many as there may be, and its peer has many"
     )]
     Displaced,
-    /// Nothing came or was sent for as long as the listener allows: no ICMP error.
+    /// The flow was idle for longer than its listener allows. Not an ICMP error.
     #[error("this flow was idle for longer than its listener allows")]
     Idle,
 }

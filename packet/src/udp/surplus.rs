@@ -137,7 +137,7 @@ impl<'a> Surplus<'a> {
     }
 }
 
-/// What is next in an area of options.
+/// One step through an area of options.
 enum Step<'a> {
     End,
     Nop,

@@ -38,7 +38,7 @@ pub enum SendError {
     },
 }
 
-/// No packet fits an MTU.
+/// The error of an MTU that is too small for IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "packet channel: an MTU of {mtu} bytes cannot carry IPv4: give at least 68, or 1280 for IPv6"

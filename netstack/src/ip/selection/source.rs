@@ -26,12 +26,12 @@ pub struct Candidate {
     pub flags: AddressFlags,
 }
 
-/// What the selection follows besides the addresses.
+/// The settings of the selection, besides the addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Selection {
     /// Precedences and labels.
     pub policy: PolicyTable,
-    /// Whether temporary addresses come before public ones (rule 7), or after them.
+    /// True if temporary addresses come before public ones (rule 7), false if after them.
     pub prefer_temporary: bool,
 }
 
