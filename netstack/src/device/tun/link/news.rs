@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -24,6 +25,8 @@ const DATAGRAMS_MAX: usize = 64;
 pub(in super::super) struct LinkNews {
     socket: Socket,
     index: u32,
+    /// True if announcements were lost, and the present state was not asked for since.
+    has_lost: AtomicBool,
 }
 
 impl fmt::Debug for LinkNews {
@@ -49,7 +52,12 @@ impl LinkNews {
         let link = Netlink::open()?.link(name)?;
         let link = link.ok_or_else(|| io::Error::from(Errno::NODEV))?;
         let index = link.index;
-        Ok((Self { socket, index }, mtu_of(link.mtu)))
+        let news = Self {
+            socket,
+            index,
+            has_lost: AtomicBool::new(false),
+        };
+        Ok((news, mtu_of(link.mtu)))
     }
 
     /// Returns the MTU that was announced last since the call before, if any was.
@@ -59,15 +67,23 @@ impl LinkNews {
         for _ in 0..DATAGRAMS_MAX {
             match self.socket.recv(&mut &mut room[..], 0) {
                 Ok(len) => latest = self.mtu_in(room.get(..len)?).or(latest),
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => self.ask(),
-                Err(_) => break,
+                // The kernel says so once for each time that the socket runs full, and then only if it was emptied.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
+                    self.has_lost.store(true, Ordering::Relaxed);
+                }
+                Err(_) => {
+                    // Everything was read, so there is room for an answer.
+                    if self.has_lost.swap(false, Ordering::Relaxed) {
+                        self.ask();
+                    }
+                    break;
+                }
             }
         }
         latest
     }
 
-    /// Asks for the present MTU, since an announcement was lost: the socket had no room for it. The answer comes like an
-    /// announcement. It is lost, too, if there is no room for it either; then the next read asks again.
+    /// Asks for the present MTU. The answer comes like an announcement.
     fn ask(&self) {
         let mut message = LinkMessage::default();
         message.header.index = self.index;
