@@ -18,22 +18,40 @@ const FEW: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Peak {
     most: usize,
-    /// It was given back for a peak whose connections are not all gone.
-    is_ending: bool,
+    stage: Stage,
+}
+
+/// How far the connections of a peak are gone.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// There was no peak, or all of it is over.
+    #[default]
+    None,
+    /// Memory was given back, and some of the connections are left.
+    Ending,
+    /// The connections are gone. The tasks that served them, and the tables, may have been a moment later.
+    Over,
 }
 
 impl Peak {
     /// Takes in the present number of connections. Returns true if there was a peak and most of its connections are gone,
-    /// again at each halving until hardly any are left.
+    /// again at each halving until hardly any are left, and once more after that.
     pub(crate) fn has_passed(&mut self, connections: usize) -> bool {
         self.most = self.most.max(connections);
-        let is_peak = self.most >= PEAK || self.is_ending;
-        let passed = is_peak && connections < self.most.div_ceil(2);
-        if passed {
+        let is_peak = self.most >= PEAK || self.stage == Stage::Ending;
+        if is_peak && connections < self.most.div_ceil(2) {
             self.most = connections;
-            self.is_ending = connections >= FEW;
+            self.stage = match connections < FEW {
+                true => Stage::Over,
+                false => Stage::Ending,
+            };
+            return true;
         }
-        passed
+        if self.stage == Stage::Over {
+            self.stage = Stage::None;
+            return true;
+        }
+        false
     }
 }
 
@@ -49,17 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peak_has_passed_at_each_halving_of_its_connections() {
+    fn a_peak_has_passed_at_each_halving_of_its_connections_and_once_more() {
         let mut peak = Peak::default();
-        let seen = [10, 9_000, 8_000, 4_500, 4_400, 4_400, 2_000, 100, 0];
+        let seen = [
+            10, 9_000, 8_000, 4_500, 4_400, 4_400, 2_000, 100, 0, 1, 2, 0,
+        ];
         let passed: Vec<usize> = seen.into_iter().filter(|n| peak.has_passed(*n)).collect();
-        assert_eq!(passed, [4_400, 2_000, 100, 0]);
+        assert_eq!(passed, [4_400, 2_000, 100, 0, 1]);
         let mut small = Peak::default();
         assert!(![4_000, 0].into_iter().any(|n| small.has_passed(n)));
         // What comes after a peak is no part of it.
         let mut over = Peak::default();
         let after = [5_000, 0, 100, 40, 3_000, 0];
         let passed: Vec<usize> = after.into_iter().filter(|n| over.has_passed(*n)).collect();
-        assert_eq!(passed, [0]);
+        assert_eq!(passed, [0, 100]);
     }
 }
