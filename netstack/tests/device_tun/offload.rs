@@ -3,11 +3,15 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
+use bytes::Bytes;
 use netstack::base::DropReason;
+use netstack::base::counters::Counter;
 use netstack::device::OffloadMode;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{TcpCongestion, UdpGsoSegment};
+use nix::sys::socket::sockopt::{TcpCongestion, UdpGroSegment, UdpGsoSegment};
+use packet::Payload;
 use packet::checksum::RxChecksum;
+use packet::frame::TxPacket;
 
 use crate::host::{PAIRS, PATIENCE, Tun, config, in_namespace};
 use crate::wire::{self, ACK, Checksum, FIN, SYN, Seen, Tcp};
@@ -171,6 +175,86 @@ fn segmented_datagrams_go_both_ways_where_the_kernel_can() {
                 assert!(seen.transport[8..] == sent);
                 Some(())
             });
+        }
+    });
+}
+
+/// Datagrams that are sent in one batch: runs of equal length, and others between them.
+fn burst() -> Vec<Vec<u8>> {
+    let lens = [
+        vec![40; 70],
+        vec![13],
+        vec![1_400; 50],
+        vec![0, 0],
+        vec![900, 901, 901, 1],
+    ];
+    let lens = lens.concat();
+    let numbered = lens.into_iter().enumerate();
+    numbered
+        .map(|(number, len)| vec![number as u8; len])
+        .collect()
+}
+
+fn send_burst(tun: &mut Tun, here: SocketAddr, there: SocketAddr) {
+    let datagram = |bytes: Vec<u8>| TxPacket {
+        // In one piece, as a program sends it.
+        payload: Payload::from(Bytes::from(bytes.clone())).into(),
+        ..wire::udp(here, there, &bytes, Checksum::Partial, None)
+    };
+    let mut batch: Vec<_> = burst().into_iter().map(datagram).collect();
+    tun.devices[0]
+        .send_batch(&mut batch, &tun.counters)
+        .expect("send");
+}
+
+#[test]
+fn equal_datagrams_of_a_batch_leave_together_and_arrive_one_by_one() {
+    in_namespace(|| {
+        for offload in [OffloadMode::On, OffloadMode::Off] {
+            let mut tun = Tun::open(&config(offload, 1));
+            for (host, ours) in PAIRS {
+                let socket = UdpSocket::bind((host, 0)).expect("bind");
+                socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+                let there = socket.local_addr().expect("address");
+                send_burst(&mut tun, SocketAddr::new(ours, 443), there);
+                for sent in burst() {
+                    let mut got = [0; 2_000];
+                    let (count, _) = socket.recv_from(&mut got).expect("arrives");
+                    assert!(got[..count] == sent, "{count} bytes, {} sent", sent.len());
+                }
+            }
+            let out = tun.counters.count(Counter::PacketsOut);
+            assert_eq!(out, 2 * burst().len() as u64);
+        }
+    });
+}
+
+#[test]
+fn a_run_of_datagrams_is_one_packet_to_the_kernel() {
+    in_namespace(|| {
+        let mut tun = Tun::open(&config(OffloadMode::On, 1));
+        for (host, ours) in PAIRS {
+            let socket = UdpSocket::bind((host, 0)).expect("bind");
+            socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+            setsockopt(&socket, UdpGroSegment, &true).expect("UDP_GRO");
+            let there = socket.local_addr().expect("address");
+            send_burst(&mut tun, SocketAddr::new(ours, 443), there);
+            let mut got = vec![0; 65_535];
+            let mut next = || socket.recv_from(&mut got).expect("arrives").0;
+            // Runs of at most 64 datagrams and 65,535 bytes.
+            let reads = [
+                64 * 40,
+                6 * 40,
+                13,
+                46 * 1_400,
+                4 * 1_400,
+                0,
+                0,
+                900,
+                2 * 901,
+                1,
+            ];
+            assert_eq!(reads.map(|_| next()), reads);
         }
     });
 }

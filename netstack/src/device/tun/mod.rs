@@ -13,6 +13,7 @@ pub mod offload;
 mod open;
 pub mod plain;
 mod queue;
+mod run;
 mod virtio;
 mod wake;
 

@@ -26,6 +26,7 @@ use super::super::{Device, Unpark, linear};
 use super::TunConfig;
 use super::mtu::InterfaceMtu;
 use super::queue::{self, Read, TunQueue, retry_interrupted};
+use super::run;
 use super::virtio::{HEADER_BYTES, Header};
 use super::wake::FdWake;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
@@ -48,7 +49,7 @@ pub struct OffloadTun {
     header_bytes: usize,
     /// The slab for the next read.
     spare: Option<SlabMut>,
-    /// Holds a packet in one piece: a small one, or any without offload.
+    /// Holds a packet in one piece: a small one, a run of small ones, or any without offload.
     scratch: Vec<u8>,
 }
 
@@ -116,7 +117,10 @@ impl OffloadTun {
             },
             header_bytes: if offload { HEADER_BYTES } else { 0 },
             spare: None,
-            scratch: Vec::with_capacity(HEADER_BYTES + COPY_BYTES_MAX),
+            scratch: Vec::with_capacity(match uso {
+                true => HEADER_BYTES + COPY_BYTES_MAX * run::DATAGRAMS_MAX,
+                false => HEADER_BYTES + COPY_BYTES_MAX,
+            }),
         })
     }
 
@@ -284,6 +288,37 @@ impl TunQueue for OffloadTun {
             count += 1;
         }
         retry_interrupted(|| rustix::io::writev(&self.tun, pieces.get(..count).unwrap_or(&[])))
+    }
+
+    fn run_len(&self, batch: &[TxPacket]) -> usize {
+        match self.offload.uso {
+            true => run::len_of(batch),
+            false => 1,
+        }
+    }
+
+    fn write_run(&mut self, run: &[TxPacket]) -> Result<usize, Errno> {
+        let (first, count) = (run.first().ok_or(Errno::INVAL)?, run.len());
+        let (mut head, offload) = run::join(first, count).ok_or(Errno::INVAL)?;
+        let header = Header::for_sending(&offload, head.as_slice());
+        head.prepend(HEADER_BYTES)
+            .ok_or(Errno::INVAL)?
+            .copy_from_slice(header.as_bytes());
+        let pieces = run.iter().flat_map(|packet| packet.payload.slices());
+        if first.len() <= COPY_BYTES_MAX {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(head.as_slice());
+            for piece in pieces {
+                self.scratch.extend_from_slice(piece);
+            }
+            return retry_interrupted(|| rustix::io::write(&self.tun, &self.scratch));
+        }
+        let mut list = [IoSlice::new(&[]); 1 + run::DATAGRAMS_MAX];
+        let all = std::iter::once(head.as_slice()).chain(pieces);
+        for (to, from) in list.iter_mut().zip(all) {
+            *to = IoSlice::new(from);
+        }
+        retry_interrupted(|| rustix::io::writev(&self.tun, list.get(..=count).unwrap_or(&[])))
     }
 }
 

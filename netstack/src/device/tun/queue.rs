@@ -105,6 +105,17 @@ pub(super) trait TunQueue {
 
     /// Hands one packet to the kernel. May change the packet, which is discarded afterwards.
     fn write_one(&mut self, packet: &mut TxPacket) -> Result<usize, Errno>;
+
+    /// Returns the number of packets at the front of `batch` that [`write_run`](Self::write_run) can hand over at once,
+    /// at least 1.
+    fn run_len(&self, _batch: &[TxPacket]) -> usize {
+        1
+    }
+
+    /// Hands several packets to the kernel with one call. If that fails, the device still has none of them.
+    fn write_run(&mut self, _run: &[TxPacket]) -> Result<usize, Errno> {
+        Err(Errno::OPNOTSUPP)
+    }
 }
 
 /// [`Device::recv_batch`](super::super::Device::recv_batch) for a TUN queue.
@@ -147,9 +158,49 @@ pub(super) fn send_batch(
     batch: &mut Vec<TxPacket>,
     counters: &Counters,
 ) -> io::Result<()> {
-    let (mut sent, mut bytes) = (0, 0);
+    let mut sent = Sent::default();
     let mut result = Ok(());
-    for packet in batch.iter_mut() {
+    let mut rest = batch.as_mut_slice();
+    while result.is_ok() && !rest.is_empty() {
+        let count = queue.run_len(rest).clamp(1, rest.len());
+        let (run, others) = rest.split_at_mut(count);
+        rest = others;
+        result = send_run(queue, run, &mut sent, counters);
+    }
+    // The device is gone.
+    for _ in rest {
+        counters.drop_packet(DropReason::TransmitFailed);
+    }
+    batch.clear();
+    if sent.packets > 0 {
+        counters.add(Counter::PacketsOut, sent.packets);
+        counters.add(Counter::BytesOut, sent.bytes);
+    }
+    result
+}
+
+/// The packets that the kernel has taken.
+#[derive(Default)]
+struct Sent {
+    packets: u64,
+    bytes: u64,
+}
+
+/// Sends a run with one call, or packet by packet if it is no run or the kernel refuses it.
+#[inline]
+fn send_run(
+    queue: &mut impl TunQueue,
+    run: &mut [TxPacket],
+    sent: &mut Sent,
+    counters: &Counters,
+) -> io::Result<()> {
+    if run.len() > 1 && queue.write_run(run).is_ok() {
+        sent.packets += run.len() as u64;
+        sent.bytes += run.iter().map(|packet| packet.len() as u64).sum::<u64>();
+        return Ok(());
+    }
+    let mut result = Ok(());
+    for packet in run {
         // Before `write_one`, which may put the device's own header in front.
         let len = packet.len();
         if result.is_err() {
@@ -158,8 +209,8 @@ pub(super) fn send_batch(
         }
         match queue.write_one(packet) {
             Ok(_) => {
-                sent += 1;
-                bytes += len as u64;
+                sent.packets += 1;
+                sent.bytes += len as u64;
             }
             Err(errno) => {
                 counters.drop_packet(DropReason::TransmitFailed);
@@ -168,11 +219,6 @@ pub(super) fn send_batch(
                 }
             }
         }
-    }
-    batch.clear();
-    if sent > 0 {
-        counters.add(Counter::PacketsOut, sent);
-        counters.add(Counter::BytesOut, bytes);
     }
     result
 }
