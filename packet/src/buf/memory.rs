@@ -7,7 +7,7 @@ use super::slab::SlabMut;
 use super::{Buffers, SMALL_SLAB_BYTES};
 
 /// Length of a payload, in bytes, from which it keeps the slab that it came in while memory is at ease.
-const KEEP_BYTES: usize = 16 << 10;
+pub(super) const KEEP_BYTES: usize = 16 << 10;
 
 /// A payload also keeps a slab that is at most this many times as long.
 const KEEP_RATIO: usize = 3;

@@ -249,8 +249,8 @@ impl Buffers {
         filled(self.take_exact(bytes.len())?, bytes)
     }
 
-    /// Copies `pieces`, one after the other, into memory of their own length. Returns `None` if the budget has
-    /// no more.
+    /// Copies `pieces`, one after the other, into one piece of memory: a large slab if they fill a part of it that is worth
+    /// keeping it for, else memory of their own length. Returns `None` if the budget has no more.
     ///
     /// ```
     /// let buffers = packet::Buffers::new(2048, 4, 4);
@@ -259,7 +259,9 @@ impl Buffers {
     /// ```
     pub fn gather<'a>(&self, pieces: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Payload> {
         let len = pieces.clone().map(<[u8]>::len).sum();
-        let mut slab = self.take_exact(len)?;
+        let is_long = len >= memory::KEEP_BYTES && len <= self.large.slab_bytes();
+        let large = is_long.then(|| self.take_large()).flatten();
+        let mut slab = large.or_else(|| self.take_exact(len))?;
         let mut rest = slab.as_mut_slice();
         for piece in pieces {
             let (to, behind) = rest.split_at_mut_checked(piece.len())?;

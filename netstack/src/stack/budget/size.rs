@@ -27,6 +27,24 @@ fn bytes(config: &Config, link: &LinkCaps) -> usize {
     memory.min(large.saturating_add(small))
 }
 
+/// Length of a super-segment with its headers, in bytes.
+const SUPER_SEGMENT_BYTES: usize = 65_535 + 64;
+
+/// Super-segments that there must be memory for, to make every large slab as long as one.
+const SUPER_SEGMENTS: usize = 256;
+
+/// Returns the length of the large slabs, in bytes: that of the largest packet from the link, or that of a super-segment
+/// where the link takes such and there is much memory. A link that merges what it receives fills them, too.
+fn slab_bytes(config: &Config, link: &LinkCaps) -> usize {
+    let needed = link.slab_bytes();
+    let is_plenty = bytes(config, link) / SUPER_SEGMENTS >= SUPER_SEGMENT_BYTES;
+    if link.offload.tso && is_plenty {
+        needed.max(SUPER_SEGMENT_BYTES)
+    } else {
+        needed
+    }
+}
+
 /// Creates the buffers of a host with `workers` workers on a link.
 ///
 /// # Errors
@@ -36,7 +54,7 @@ pub(in crate::stack) fn buffers(
     link: &LinkCaps,
     workers: usize,
 ) -> Result<Buffers, ConfigError> {
-    let (bytes, slab) = (bytes(config, link), link.slab_bytes());
+    let (bytes, slab) = (bytes(config, link), slab_bytes(config, link));
     let workers = workers.max(1);
     if bytes / LEAST_SLABS / slab < workers {
         return Err(ConfigError {
@@ -53,7 +71,7 @@ pub(in crate::stack) fn buffers(
 /// Returns how many packets each worker of a host takes in in one turn: all that are on their way through it at
 /// the same time are a small part of the memory.
 pub(in crate::stack) fn batch(config: &Config, link: &LinkCaps, workers: usize) -> usize {
-    (bytes(config, link) / RESERVE_PART / link.slab_bytes() / workers.max(1))
+    (bytes(config, link) / RESERVE_PART / slab_bytes(config, link) / workers.max(1))
         .clamp(*BATCH.start(), *BATCH.end())
 }
 
@@ -61,6 +79,27 @@ pub(in crate::stack) fn batch(config: &Config, link: &LinkCaps, workers: usize) 
 mod tests {
     use super::*;
     use crate::base::OffloadCaps;
+
+    #[test]
+    fn slabs_hold_super_segments_where_there_is_memory_for_many() {
+        let link = |tso| LinkCaps {
+            mtu: 1_500,
+            max_packet: 1_500,
+            offload: OffloadCaps {
+                tso,
+                tx_checksum: tso,
+                uso: false,
+            },
+        };
+        let config = |megabytes: usize| Config {
+            memory_bytes: Some(megabytes << 20),
+            ..Config::default()
+        };
+        let len = |megabytes, tso| slab_bytes(&config(megabytes), &link(tso));
+        assert_eq!(len(256, true), SUPER_SEGMENT_BYTES);
+        assert_eq!(len(15, true), link(true).slab_bytes());
+        assert_eq!(len(256, false), link(false).slab_bytes());
+    }
 
     #[test]
     fn the_reserve_is_a_small_part_of_any_memory() {
