@@ -24,8 +24,8 @@ const CHECKSUM_AT: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NotCuttable;
 
-/// Cuts a super-segment into packets.
-pub(super) fn cut(packet: &TxPacket) -> Result<Run, NotCuttable> {
+/// Cuts a super-segment into packets, in one piece of `memory`.
+pub(super) fn cut(packet: &TxPacket, memory: &mut BytesMut) -> Result<Run, NotCuttable> {
     let segment = packet.offload.segment.as_ref().ok_or(NotCuttable)?;
     let ipv6 = match segment.kind {
         SegmentKind::Tcp4 => false,
@@ -50,7 +50,9 @@ pub(super) fn cut(packet: &TxPacket) -> Result<Run, NotCuttable> {
 
     let total = packet.payload.len_bytes();
     let count = total.div_ceil(size).max(1);
-    let mut memory = BytesMut::with_capacity(total + count * head.len());
+    // A packet that could not be cut may have left a part.
+    memory.clear();
+    memory.reserve(total + count * head.len());
     let mut source = Source::new(packet.payload.as_slice());
     for index in 0..count {
         let len = size.min(total - index * size);
@@ -66,7 +68,7 @@ pub(super) fn cut(packet: &TxPacket) -> Result<Run, NotCuttable> {
         template.write(place, len, sum, header).ok_or(NotCuttable)?;
     }
     let packet_len = head.len() + size.min(total);
-    Ok(Run::new(memory.freeze(), packet_len))
+    Ok(Run::new(memory.split().freeze(), packet_len))
 }
 
 /// The place of a packet in its super-segment.
@@ -247,7 +249,9 @@ pub(super) mod tests {
     }
 
     fn pieces(packet: &TxPacket) -> Vec<Bytes> {
-        cut(packet).expect("cuttable").collect()
+        cut(packet, &mut BytesMut::new())
+            .expect("cuttable")
+            .collect()
     }
 
     /// Returns sequence number, flags and payload of a packet, after all its checksums were verified.
@@ -308,7 +312,7 @@ pub(super) mod tests {
         let change = |change: fn(&mut TxPacket)| {
             let mut packet = good.clone();
             change(&mut packet);
-            cut(&packet).map(drop)
+            cut(&packet, &mut BytesMut::new()).map(drop)
         };
         fn segment(packet: &mut TxPacket) -> &mut SegmentOffload {
             packet.offload.segment.as_mut().expect("a segment")

@@ -33,6 +33,7 @@ pub mod pcap;
 mod replace;
 #[cfg(all(feature = "tun", target_os = "linux"))]
 pub mod tun;
+mod virtio;
 mod wake;
 
 pub use replace::{ReplaceError, Replacer, replaceable};

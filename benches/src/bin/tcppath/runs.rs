@@ -88,6 +88,7 @@ fn stack_end(end: usize) -> Result<(Stack, End)> {
         mtu: 1_500,
         to_stack: 4_096,
         from_stack: 4_096,
+        ..ChannelConfig::default()
     });
     // As the kernels do with `tcp_no_metrics_save`: no run learns from the ones before.
     let mut config = Config::default();

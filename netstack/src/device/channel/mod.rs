@@ -7,6 +7,7 @@
 //!
 //! The program sees packets no longer than the MTU. Inside, TCP works on super-segments: those that the stack
 //! sends are cut into packets as they are copied, and segments of the program that continue each other are merged.
+//! A carrier that takes super-packets says so ([`Framing::VirtioNet`]), and nothing is cut for it.
 //!
 //! The stack copies what it takes, so no packet keeps the program's memory, and all that is held counts against the
 //! stack's own.
@@ -24,28 +25,36 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use packet::Buffers;
 use packet::frame::{RxPacket, TxPacket};
 
 use super::coalesce::{Merged, Train};
+use super::virtio::SUPER_PACKET_BYTES;
 use super::wake::MemoryWake;
 use super::{Device, Unpark, cut, linear};
 use crate::base::counters::Counter;
 use crate::base::limits::MIN_MTU_V4;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
+mod framing;
 mod pipe;
 mod queues;
 pub(super) mod run;
 #[cfg(test)]
 mod tests;
+mod virtio_net;
 
+pub use framing::Framing;
 use pipe::Waiting;
 pub use pipe::{MtuError, PacketPipe, PacketReceiver, PacketSender, SendError};
 pub use queues::{QueueSender, channel_queues};
 pub use run::Run;
+use virtio_net::Received;
+
+/// Bytes of a piece of memory for packets to the program: as long as a program keeps a packet, it keeps one of these.
+const MEMORY_BYTES: usize = 4 << 10;
 
 /// Sizes of a packet channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,20 +65,25 @@ pub struct ChannelConfig {
     pub to_stack: usize,
     /// Most packets that wait for the program.
     pub from_stack: usize,
+    /// What stands in front of each packet, and how long it may be.
+    pub framing: Framing,
 }
 
 impl Default for ChannelConfig {
-    /// Returns MTU 1420, which suits a tunnel over Ethernet, and room for 512 packets to the stack and 1,024 from it.
+    /// Returns MTU 1420, which suits a tunnel over Ethernet, room for 512 packets to the stack and 1,024 from it, and bare
+    /// packets.
     fn default() -> Self {
         Self {
             mtu: 1420,
             to_stack: 512,
             from_stack: 1024,
+            framing: Framing::Bare,
         }
     }
 }
 
 struct Shared {
+    framing: Framing,
     mtu: AtomicU16,
     /// The largest MTU so far: how long a packet to the stack may be. The peers of a stack whose MTU was lowered still
     /// send what was agreed upon before.
@@ -140,7 +154,7 @@ impl Shared {
             let run = self.from_stack.pop()?;
             let packets = run.packets();
             self.from_stack_len.fetch_sub(packets, Ordering::AcqRel);
-            if run.packet_len() <= usize::from(self.mtu()) {
+            if run.largest() <= usize::from(self.mtu()) {
                 return Some(run);
             }
             self.dropped.fetch_add(packets as u64, Ordering::Relaxed);
@@ -191,6 +205,7 @@ impl Unpark for Shared {
 /// ```
 pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
     let shared = Arc::new(Shared {
+        framing: config.framing,
         mtu: AtomicU16::new(config.mtu),
         largest_mtu: AtomicU16::new(config.mtu),
         to_stack: ArrayQueue::new(config.to_stack.max(1)),
@@ -210,6 +225,7 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
         ChannelDevice {
             shared,
             scratch: Vec::new(),
+            memory: BytesMut::with_capacity(MEMORY_BYTES),
             train: Train::default(),
         },
         pipe,
@@ -221,6 +237,8 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
 pub struct ChannelDevice {
     shared: Arc<Shared>,
     scratch: Vec<u8>,
+    /// Memory for the packets to the program: used again where the program has taken all of it before.
+    memory: BytesMut,
     /// Packets on their way in; empty between two calls.
     train: Train,
 }
@@ -238,11 +256,15 @@ impl Device for ChannelDevice {
     fn caps(&self) -> LinkCaps {
         LinkCaps {
             mtu: self.shared.mtu(),
-            max_packet: self.shared.largest_mtu.load(Ordering::Acquire).into(),
-            // Super-segments are cut here, in one pass with the copy that sending takes anyway.
+            max_packet: match self.shared.framing {
+                Framing::Bare => self.shared.largest_mtu.load(Ordering::Acquire).into(),
+                Framing::VirtioNet => SUPER_PACKET_BYTES,
+            },
+            // For a carrier that takes bare packets, super-segments of TCP are cut here, in one pass with the copy that
+            // sending takes anyway.
             offload: OffloadCaps {
                 tso: true,
-                uso: false,
+                uso: self.shared.framing == Framing::VirtioNet,
                 tx_checksum: true,
             },
         }
@@ -274,7 +296,25 @@ impl Device for ChannelDevice {
             };
             taken += 1;
             bytes += packet.len() as u64;
-            if let Err(packet) = self.train.push(packet) {
+            let bare = match self.shared.framing {
+                Framing::Bare => packet,
+                Framing::VirtioNet => match virtio_net::open(packet) {
+                    Ok(Received::Bare(packet)) => packet,
+                    Ok(Received::Vouched { packet, gso_size }) => {
+                        self.train.finish(buffers, counters, &mut receive);
+                        match virtio_net::take_in(&packet, gso_size, buffers) {
+                            Some(merged) => receive(merged),
+                            None => counters.drop_packet(DropReason::NoReceiveBuffer),
+                        }
+                        continue;
+                    }
+                    Err(reason) => {
+                        counters.drop_packet(reason);
+                        continue;
+                    }
+                },
+            };
+            if let Err(packet) = self.train.push(bare) {
                 self.train.finish(buffers, counters, &mut receive);
                 // An empty train takes any packet.
                 let _ = self.train.push(packet);
@@ -316,8 +356,15 @@ impl Device for ChannelDevice {
             };
             if dropped {
                 counters.drop_packet(DropReason::TransmitFailed);
+            } else if self.shared.framing == Framing::VirtioNet {
+                let run = virtio_net::frame(&packet, &mut self.memory);
+                if run.largest() > mtu {
+                    counters.drop_packet(DropReason::TooBig);
+                } else {
+                    push(run);
+                }
             } else if packet.offload.segment.is_some() {
-                match cut::cut(&packet) {
+                match cut::cut(&packet, &mut self.memory) {
                     // Cut for the MTU before this one.
                     Ok(run) if run.packet_len() > mtu => {
                         for _ in 0..run.packets() {
@@ -333,7 +380,9 @@ impl Device for ChannelDevice {
                 counters.drop_packet(DropReason::TooBig);
             } else {
                 let len = self.scratch.len();
-                push(Run::new(Bytes::copy_from_slice(&self.scratch), len));
+                self.memory.reserve(len);
+                self.memory.extend_from_slice(&self.scratch);
+                push(Run::new(self.memory.split().freeze(), len));
             }
         }
         if sent > 0 {

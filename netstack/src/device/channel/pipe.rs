@@ -26,15 +26,15 @@ pub enum SendError {
     /// The stack dropped its end.
     #[error("packet channel: the stack dropped its end of the channel")]
     Closed,
-    /// The packet is longer than the channel's MTU.
+    /// The packet is longer than the channel's MTU, or than any super-packet.
     #[error(
-        "packet channel: a packet of {len} bytes exceeds the channel's MTU of {mtu} bytes: send a shorter one"
+        "packet channel: a packet of {len} bytes exceeds the channel's {max} bytes: send a shorter one"
     )]
     TooBig {
         /// Its length, in bytes.
         len: usize,
-        /// The channel's MTU, in bytes.
-        mtu: u16,
+        /// The most that the channel takes, in bytes: its MTU if packets are bare.
+        max: usize,
     },
 }
 
@@ -138,7 +138,7 @@ impl PacketReceiver {
 
     /// Drops the run that was taken last if the MTU has become smaller than its packets.
     fn drop_too_long(&mut self) {
-        if !self.run.is_empty() && self.run.packet_len() > usize::from(self.shared.mtu()) {
+        if !self.run.is_empty() && self.run.largest() > usize::from(self.shared.mtu()) {
             let run = std::mem::take(&mut self.run);
             let dropped = &self.shared.dropped;
             dropped.fetch_add(run.packets() as u64, Ordering::Relaxed);
@@ -367,9 +367,10 @@ impl PacketSender {
 
     fn push(&self, packet: Bytes) -> Result<(), SendError> {
         let mtu = self.shared.largest_mtu.load(Ordering::Acquire);
-        if packet.len() > usize::from(mtu) {
+        let max = self.shared.framing.packet_bytes_max(mtu);
+        if packet.len() > max {
             let len = packet.len();
-            return Err(SendError::TooBig { len, mtu });
+            return Err(SendError::TooBig { len, max });
         }
         if self.shared.device_dropped.load(Ordering::Acquire) {
             return Err(SendError::Closed);

@@ -11,6 +11,8 @@ use super::{ChannelConfig, ChannelDevice, channel};
 #[derive(Clone, Debug)]
 pub struct QueueSender {
     senders: Vec<PacketSender>,
+    /// Length of what stands in front of each packet.
+    header_bytes: usize,
 }
 
 /// Creates the devices of a stack with `queues` workers, at least one, and the program's end of them: one sender for
@@ -39,7 +41,12 @@ pub fn channel_queues(
         senders.push(sender);
         receivers.push(receiver);
     }
-    (devices, QueueSender { senders }, receivers)
+    let header_bytes = config.framing.header_bytes();
+    let sender = QueueSender {
+        senders,
+        header_bytes,
+    };
+    (devices, sender, receivers)
 }
 
 impl QueueSender {
@@ -76,6 +83,7 @@ impl QueueSender {
 
     /// Returns the queue of a packet's flow. Fragments of one datagram have one queue: their ports do not count.
     pub fn queue_of(&self, packet: &[u8]) -> usize {
+        let packet = packet.get(self.header_bytes..).unwrap_or(&[]);
         let Some(outline) = Outline::read(packet) else {
             return 0;
         };

@@ -8,12 +8,33 @@ use bytes::Bytes;
 pub struct Run {
     bytes: Bytes,
     packet_len: usize,
+    /// Length of the longest packet on the link that this stands for, in bytes.
+    largest: usize,
 }
 
 impl Run {
     /// Creates a run of the packets in `bytes`, each of `packet_len` bytes but the last.
     pub(in crate::device) fn new(bytes: Bytes, packet_len: usize) -> Self {
-        Self { bytes, packet_len }
+        Self {
+            bytes,
+            packet_len,
+            largest: packet_len,
+        }
+    }
+
+    /// Creates a run of one packet behind a header of the device, which stands for packets of at most `largest` bytes on
+    /// the link.
+    pub(super) fn framed(bytes: Bytes, largest: usize) -> Self {
+        Self {
+            packet_len: bytes.len(),
+            bytes,
+            largest,
+        }
+    }
+
+    /// Returns the length of the longest packet on the link, in bytes.
+    pub(super) fn largest(&self) -> usize {
+        self.largest
     }
 
     /// Returns the first `count` packets.

@@ -12,6 +12,7 @@ fn small(queue: usize) -> (ChannelDevice, PacketPipe, Buffers, Counters) {
         mtu: 1280,
         to_stack: queue,
         from_stack: queue,
+        ..ChannelConfig::default()
     };
     let (device, pipe) = channel(config);
     (device, pipe, Buffers::new(2048, 8, 64), Counters::new())
@@ -89,7 +90,7 @@ async fn what_does_not_fit_the_mtu_goes_neither_way() {
         error,
         SendError::TooBig {
             len: 1281,
-            mtu: 1280
+            max: 1280
         }
     );
     assert!(error.to_string().contains("1280"));

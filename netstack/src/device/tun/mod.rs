@@ -14,7 +14,6 @@ mod open;
 pub mod plain;
 mod queue;
 mod run;
-mod virtio;
 mod wake;
 
 pub use config::{OffloadMode, TunConfig};

@@ -22,17 +22,15 @@ use rustix::io::Errno;
 use tun_rs::DeviceBuilder;
 use zerocopy::IntoBytes as _;
 
+use super::super::virtio::{HEADER_BYTES, Header, SUPER_PACKET_BYTES};
 use super::super::{Device, Unpark, linear};
 use super::TunConfig;
 use super::mtu::InterfaceMtu;
 use super::queue::{self, Read, TunQueue, retry_interrupted};
 use super::run;
-use super::virtio::{HEADER_BYTES, Header};
 use super::wake::FdWake;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
-/// Largest packet with segmentation offload, in bytes: an IPv6 header and its largest payload.
-const SUPER_PACKET_BYTES: usize = 65_535 + 40;
 /// Largest packet that is copied into one piece before the write, in bytes. For so few bytes a copy is
 /// cheaper than the kernel's work on a list of pieces.
 const COPY_BYTES_MAX: usize = 512;

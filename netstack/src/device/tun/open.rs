@@ -8,11 +8,11 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::super::Device;
+use super::super::virtio::HEADER_BYTES;
 use super::fd::{self as tun_fd, Properties};
 use super::mtu::InterfaceMtu;
 use super::offload::{Kind, OffloadTun};
 use super::plain::PlainTun;
-use super::virtio::HEADER_BYTES;
 use super::{DeviceError, OffloadMode, TunConfig, config, link};
 
 const TUN_PATH: &str = "/dev/net/tun";

@@ -1,4 +1,5 @@
-//! The virtio-net header: ten bytes in front of each packet of an offloading TUN device.
+//! The virtio-net header: ten bytes in front of each packet of an offloading TUN device, and of a packet channel with
+//! that framing.
 //!
 //! The stack skips checksums that the header vouches for, and cuts super-segments at `gso_size`, without
 //! further checks: [`Header::check`] refuses a header that contradicts its packet.
@@ -10,7 +11,10 @@ use packet::frame::{SegmentKind, TxOffload};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Length of the header, in bytes.
-pub(super) const HEADER_BYTES: usize = size_of::<Header>();
+pub(in crate::device) const HEADER_BYTES: usize = size_of::<Header>();
+
+/// Largest packet behind a header, in bytes: an IPv6 header and its largest payload.
+pub(in crate::device) const SUPER_PACKET_BYTES: usize = 65_535 + 40;
 
 /// The checksum field holds the sum of the pseudo-header only.
 const FLAG_NEEDS_CSUM: u8 = 1;
@@ -35,7 +39,7 @@ const TCP_CWR: u8 = 0x80;
     Clone, Copy, Default, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
 )]
 #[repr(C)]
-pub(super) struct Header {
+pub(in crate::device) struct Header {
     flags: u8,
     gso_type: u8,
     hdr_len: u16,
@@ -47,7 +51,7 @@ pub(super) struct Header {
 impl Header {
     /// Splits what was read into the header and the packet behind it. Returns `None` if it is too short
     /// for a header and one more byte.
-    pub(super) fn split(read: &[u8]) -> Option<(Self, &[u8])> {
+    pub(in crate::device) fn split(read: &[u8]) -> Option<(Self, &[u8])> {
         let (header, packet) = Self::read_from_prefix(read).ok()?;
         (!packet.is_empty()).then_some((header, packet))
     }
@@ -55,7 +59,7 @@ impl Header {
     /// Checks the header against the packet behind it. Returns whether the checksum is vouched for,
     /// and the size of the segments in a super-segment (0: it is none), or `None` if the two
     /// contradict each other.
-    pub(super) fn check(&self, packet: &[u8]) -> Option<(RxChecksum, u16)> {
+    pub(in crate::device) fn check(&self, packet: &[u8]) -> Option<(RxChecksum, u16)> {
         let partial = self.flags & FLAG_NEEDS_CSUM != 0;
         if partial {
             let end = usize::from(self.csum_start) + usize::from(self.csum_offset) + 2;
@@ -78,7 +82,7 @@ impl Header {
     }
 
     /// Returns the header for a packet that begins with `head` and requests `offload`.
-    pub(super) fn for_sending(offload: &TxOffload, head: &[u8]) -> Self {
+    pub(in crate::device) fn for_sending(offload: &TxOffload, head: &[u8]) -> Self {
         let mut header = Self::default();
         if let Some(checksum) = &offload.checksum {
             header.flags = FLAG_NEEDS_CSUM;
