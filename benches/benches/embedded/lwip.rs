@@ -25,19 +25,20 @@ async fn run(tun: Tun) -> Result<()> {
             let _ = answers.send_to(&payload, &to, &from);
         }
     });
-    let carrier = tun.attach()?;
-    let (mut to_stack, mut from_stack) = stack.split();
-    let writer = carrier.clone();
+    let (mut reader, mut writer) = tun.attach()?;
+    let (mut to_stack, from_stack) = stack.split();
     let out = tokio::spawn(async move {
-        while let Some(packet) = from_stack.next().await {
-            writer.write(&packet?)?;
+        let mut batches = from_stack.ready_chunks(BATCH);
+        while let Some(batch) = batches.next().await {
+            let batch: Result<Vec<_>, _> = batch.into_iter().collect();
+            writer.write(batch?)?;
         }
         Ok::<(), anyhow::Error>(())
     });
     let into = tokio::spawn(async move {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            carrier.read(|packet| batch.push(packet.to_vec())).await?;
+            reader.read(|packet| batch.push(packet.to_vec())).await?;
             for packet in batch.drain(..) {
                 let _ = to_stack.feed(packet).await;
             }

@@ -1,12 +1,13 @@
 //! `embedded`: stacks inside a program that carries the packets itself, as a tunnel does: ours over its packet channel
 //! and as a future, netstack-smoltcp, ipstack and, if it is built with `--cfg lwip`, lwIP.
 //!
-//! All run the same services as tokio tasks in the same kind of runtime, behind the same TUN device with single packets of
-//! 1,500 bytes, against the same client: kernel sockets. The program reads and writes the packets, and hands them to the
+//! All run the same services as tokio tasks in the same kind of runtime, behind the same TUN device, with packets of 1,500
+//! bytes, against the same client: kernel sockets. The program reads and writes the packets, and hands them to the
 //! stack in the way that the stack offers.
 //!
 //! ```text
 //! cargo bench -p benches --bench embedded                     # one thread for the stack and its services
+//! cargo bench -p benches --bench embedded -- --offload        # super-packets between kernel and carrier
 //! cargo bench -p benches --bench embedded -- --threads 2      # a runtime with two threads
 //! RUSTFLAGS="--cfg lwip" cargo bench -p benches --bench embedded   # needs libclang to build
 //! ```
@@ -23,6 +24,7 @@ use benches::client::{tcp, udp};
 use benches::netns::Namespace;
 use benches::server::{CHARGEN, DISCARD, ECHO};
 use clap::Parser;
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 mod carrier;
 #[cfg(lwip)]
@@ -52,6 +54,12 @@ struct Options {
     /// Threads of the runtime of the stack and its services; 0: one that is the program's only one.
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// The carrier reads and writes super-packets, and hands the stacks packets of 1,500 bytes none the less.
+    #[arg(long)]
+    offload: bool,
+    /// Only these stacks.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// A run that shows that all works, and measures nothing worth knowing.
     #[arg(long)]
     quick: bool,
@@ -60,9 +68,14 @@ struct Options {
     bench: bool,
 }
 
+/// The name of ours where it gets super-packets as the kernel makes them, instead of packets of 1,500 bytes.
+const FRAMED: &str = "ours-super";
+
 /// A stack to compare.
 struct Contender {
     name: &'static str,
+    /// It is ours: the others are what it is compared with.
+    is_ours: bool,
     /// Serves until the thread that waits for it goes away.
     serve: fn(Tun) -> carrier::Served,
 }
@@ -71,19 +84,28 @@ fn contenders() -> Vec<Contender> {
     vec![
         Contender {
             name: "ours",
+            is_ours: true,
             serve: ours::serve,
         },
         Contender {
+            name: FRAMED,
+            is_ours: true,
+            serve: ours::serve_framed,
+        },
+        Contender {
             name: "netstack-smoltcp",
+            is_ours: false,
             serve: peers::serve_smoltcp,
         },
         Contender {
             name: "ipstack",
+            is_ours: false,
             serve: peers::serve_ipstack,
         },
         #[cfg(lwip)]
         Contender {
             name: "lwIP",
+            is_ours: false,
             serve: lwip::serve,
         },
     ]
@@ -133,10 +155,22 @@ fn measure(name: &str, time: Duration) -> [Option<f64>; METRICS.len()] {
     ]
 }
 
+/// Keeps the calling thread on a processor, and what it starts. Where a stack and its client run changes a result more
+/// than most stacks do.
+fn pin(processor: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    sched_setaffinity(None, &set).context("pin a thread to a processor")
+}
+
 /// Runs one stack in a namespace of its own, and measures it.
-fn run(contender: &Contender, options: &Options) -> Result<[Option<f64>; METRICS.len()]> {
+fn run(
+    contender: &Contender,
+    options: &Options,
+    is_pinned: bool,
+) -> Result<[Option<f64>; METRICS.len()]> {
     let namespace = Namespace::new("embedded")?;
-    let tun = namespace.run(|| Tun::create(TUN))??;
+    let tun = namespace.run(|| Tun::create(TUN, options.offload))??;
     namespace.up(TUN, &[(KERNEL.into(), 24)])?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (ready, is_ready) = mpsc::channel();
@@ -144,6 +178,9 @@ fn run(contender: &Contender, options: &Options) -> Result<[Option<f64>; METRICS
     let server = thread::Builder::new()
         .name(contender.name.to_owned())
         .spawn(move || -> Result<()> {
+            if is_pinned {
+                pin(1)?;
+            }
             let mut builder = match threads {
                 0 => tokio::runtime::Builder::new_current_thread(),
                 _ => tokio::runtime::Builder::new_multi_thread(),
@@ -185,7 +222,7 @@ fn report(contenders: &[Contender], rounds: &[Vec<[Option<f64>; METRICS.len()]>]
     for contender in contenders {
         print!("{:>18}", contender.name);
     }
-    println!("{:>18}", "ours / best other");
+    println!("{:>20}", "ours / best other");
     for (metric, (label, more_is_better)) in METRICS.iter().enumerate() {
         let of = |index: usize| {
             median(
@@ -203,15 +240,21 @@ fn report(contenders: &[Contender], rounds: &[Vec<[Option<f64>; METRICS.len()]>]
                 None => print!("{:>18}", "-"),
             }
         }
-        let others = medians[1..].iter().flatten().copied();
+        let of_all = contenders.iter().zip(&medians);
+        let others = of_all.filter(|(contender, _)| !contender.is_ours);
+        let others = others.filter_map(|(_, median)| *median);
         let best = match more_is_better {
             true => others.reduce(f64::max),
             false => others.reduce(f64::min),
         };
-        match (medians[0], best) {
-            (Some(ours), Some(best)) => println!("{:>18.2}", ours / best),
-            _ => println!("{:>18}", "-"),
+        for (contender, median) in contenders.iter().zip(&medians) {
+            match (median, best) {
+                _ if !contender.is_ours => {}
+                (Some(ours), Some(best)) => print!("{:>10.2}", ours / best),
+                _ => print!("{:>10}", "-"),
+            }
         }
+        println!();
     }
 }
 
@@ -221,15 +264,25 @@ fn main() -> Result<()> {
         (options.rounds, options.millis) = (1, 100);
     }
     ensure!(options.rounds > 0, "--rounds must be at least 1");
-    let contenders = contenders();
+    let mut contenders = contenders();
+    // Without offload there are no super-packets.
+    contenders.retain(|one| options.offload || one.name != FRAMED);
+    contenders
+        .retain(|one| options.only.is_empty() || options.only.iter().any(|name| name == one.name));
+    ensure!(!contenders.is_empty(), "--only names none of the stacks");
     let mut rounds: Vec<Vec<_>> = contenders.iter().map(|_| Vec::new()).collect();
+    let is_pinned = thread::available_parallelism()?.get() > 1 && options.threads < 2;
+    if is_pinned {
+        pin(0)?;
+    }
     for number in 0..options.rounds {
         // Each round begins with another stack: none always comes when the machine is warm.
         for offset in 0..contenders.len() {
             let index = (number + offset) % contenders.len();
             let contender = &contenders[index];
-            rounds[index]
-                .push(run(contender, &options).with_context(|| contender.name.to_owned())?);
+            rounds[index].push(
+                run(contender, &options, is_pinned).with_context(|| contender.name.to_owned())?,
+            );
         }
     }
     report(&contenders, &rounds);

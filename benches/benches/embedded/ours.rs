@@ -2,21 +2,30 @@
 
 use anyhow::{Context as _, Result, bail};
 use benches::server::ECHO;
-use bytes::Bytes;
-use netstack::device::channel::{ChannelConfig, PacketReceiver, PacketSender, channel};
+use bytes::BytesMut;
+use netstack::device::channel::{ChannelConfig, Framing, PacketReceiver, PacketSender, channel};
 use netstack::net::{Stack, TcpListener, UdpSocket};
 
-use crate::carrier::{BATCH, Carrier, MTU, Served, Tun};
+use crate::carrier::{BATCH, MTU, Reader, SUPER_BATCH, SUPER_BYTES, Served, Tun, Writer};
 use crate::{STACK, service, services};
 
-/// Serves behind `tun`.
+/// Bytes of a piece of memory for packets.
+const MEMORY_BYTES: usize = 64 << 10;
+
+/// Serves behind `tun`, with bare packets.
 pub(crate) fn serve(tun: Tun) -> Served {
-    Box::pin(run(tun))
+    Box::pin(run(tun, Framing::Bare))
 }
 
-async fn run(tun: Tun) -> Result<()> {
+/// Serves behind `tun`, with super-packets as the kernel makes them.
+pub(crate) fn serve_framed(tun: Tun) -> Served {
+    Box::pin(run(tun, Framing::VirtioNet))
+}
+
+async fn run(tun: Tun, framing: Framing) -> Result<()> {
     let (device, pipe) = channel(ChannelConfig {
         mtu: MTU,
+        framing,
         ..ChannelConfig::default()
     });
     let (stack, drivers) = Stack::builder()
@@ -40,18 +49,33 @@ async fn run(tun: Tun) -> Result<()> {
             let _ = socket.send_to(&room[..len], from).await;
         }
     });
-    let carrier = tun.attach()?;
+    let (reader, writer) = tun.attach()?;
     let (from_stack, to_stack) = pipe.into_split();
-    let out = tokio::spawn(carry_out(carrier.clone(), from_stack));
-    let into = tokio::spawn(carry_in(carrier, to_stack));
+    let (out, into) = match framing {
+        Framing::Bare => (
+            tokio::spawn(carry_out(writer, from_stack)),
+            tokio::spawn(carry_in(reader, to_stack)),
+        ),
+        Framing::VirtioNet => (
+            tokio::spawn(carry_framed_out(writer, from_stack)),
+            tokio::spawn(carry_framed_in(reader, to_stack)),
+        ),
+    };
     tokio::select! { ended = out => ended?, ended = into => ended? }
 }
 
-async fn carry_in(carrier: Carrier, mut to_stack: PacketSender) -> Result<()> {
+async fn carry_in(mut reader: Reader, mut to_stack: PacketSender) -> Result<()> {
     let mut batch = Vec::with_capacity(BATCH);
+    // Packets share pieces of memory, which are used again when the stack has taken them.
+    let mut memory = BytesMut::with_capacity(MEMORY_BYTES);
     loop {
-        carrier
-            .read(|packet| batch.push(Bytes::copy_from_slice(packet)))
+        reader
+            .read(|packet| {
+                // Takes new memory of the length that it began with.
+                memory.reserve(packet.len());
+                memory.extend_from_slice(packet);
+                batch.push(memory.split().freeze());
+            })
             .await?;
         while !batch.is_empty() {
             to_stack
@@ -62,14 +86,43 @@ async fn carry_in(carrier: Carrier, mut to_stack: PacketSender) -> Result<()> {
     }
 }
 
-async fn carry_out(carrier: Carrier, mut from_stack: PacketReceiver) -> Result<()> {
+async fn carry_out(mut writer: Writer, mut from_stack: PacketReceiver) -> Result<()> {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         if from_stack.recv_many(&mut batch, BATCH).await == 0 {
             bail!("the stack ended");
         }
-        for packet in batch.drain(..) {
-            carrier.write(&packet)?;
+        writer.write(batch.drain(..))?;
+    }
+}
+
+async fn carry_framed_in(mut reader: Reader, mut to_stack: PacketSender) -> Result<()> {
+    let mut batch = Vec::with_capacity(SUPER_BATCH);
+    let mut memory = BytesMut::with_capacity(SUPER_BATCH * SUPER_BYTES);
+    loop {
+        reader
+            .read_framed(|packet| {
+                // Takes the memory of the batch before again, which the stack has copied.
+                memory.reserve(packet.len());
+                memory.extend_from_slice(packet);
+                batch.push(memory.split().freeze());
+            })
+            .await?;
+        while !batch.is_empty() {
+            to_stack
+                .send_many(&mut batch)
+                .await
+                .context("the stack ended")?;
         }
+    }
+}
+
+async fn carry_framed_out(mut writer: Writer, mut from_stack: PacketReceiver) -> Result<()> {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        if from_stack.recv_many(&mut batch, BATCH).await == 0 {
+            bail!("the stack ended");
+        }
+        writer.write_framed(batch.drain(..))?;
     }
 }

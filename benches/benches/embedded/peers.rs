@@ -7,7 +7,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use ipstack::{IpStack, IpStackConfig, IpStackStream, TcpConfig, TcpOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::carrier::{BATCH, MTU, Served, Tun};
+use crate::carrier::{BATCH, MTU, Served, Tun, Whole};
 use crate::services;
 
 /// Serves behind `tun` with netstack-smoltcp.
@@ -35,19 +35,20 @@ async fn run_smoltcp(tun: Tun) -> Result<()> {
             let _ = answers.send((payload, to, from)).await;
         }
     });
-    let carrier = tun.attach()?;
-    let (mut to_stack, mut from_stack) = stack.split();
-    let writer = carrier.clone();
+    let (mut reader, mut writer) = tun.attach()?;
+    let (mut to_stack, from_stack) = stack.split();
     let out = tokio::spawn(async move {
-        while let Some(packet) = from_stack.next().await {
-            writer.write(&packet?)?;
+        let mut batches = from_stack.ready_chunks(BATCH);
+        while let Some(batch) = batches.next().await {
+            let batch: Result<Vec<_>, _> = batch.into_iter().collect();
+            writer.write(batch?)?;
         }
         Ok::<(), anyhow::Error>(())
     });
     let into = tokio::spawn(async move {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            carrier.read(|packet| batch.push(packet.to_vec())).await?;
+            reader.read(|packet| batch.push(packet.to_vec())).await?;
             for packet in batch.drain(..) {
                 // What the stack does not take, such as multicast, is lost.
                 let _ = to_stack.feed(packet).await;
@@ -69,7 +70,7 @@ async fn run_ipstack(tun: Tun) -> Result<()> {
     let mut tcp = TcpConfig::default();
     tcp.options = Some(vec![TcpOptions::MaximumSegmentSize(MTU - 40)]);
     config.tcp_config = Arc::new(tcp);
-    let mut stack = IpStack::new(config, tun.attach()?);
+    let mut stack = IpStack::new(config, Whole::new(tun.attach()?));
     loop {
         match stack.accept().await? {
             IpStackStream::Tcp(stream) => services::spawn(stream.peer_addr().port(), stream),
