@@ -136,6 +136,19 @@ pub struct Ipv6FragmentHeader {
     pub ident: U32,
 }
 
+impl Ipv6FragmentHeader {
+    /// The more-fragments flag.
+    pub const MORE: u16 = 1;
+    /// The bits of the offset. As they stand they count bytes.
+    pub const OFFSET_MASK: u16 = !7;
+
+    /// Returns `true` for a packet that is its only fragment, which is a whole packet (RFC 6946).
+    #[inline]
+    pub const fn is_atomic(&self) -> bool {
+        self.offset_more.get() & (Self::OFFSET_MASK | Self::MORE) == 0
+    }
+}
+
 /// The fields that both headers have. The trait cannot be named outside the crate.
 pub trait HeaderFields {
     /// The header's addresses.

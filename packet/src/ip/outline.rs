@@ -219,7 +219,10 @@ fn skip_extension(outline: &mut Outline<'_>) -> Option<()> {
     if outline.proto == IpProto::FRAGMENT {
         let (part, _) = Ipv6FragmentHeader::ref_from_prefix(rest).ok()?;
         let offset_more = part.offset_more.get();
-        let (offset_bytes, more) = (offset_more & !7, offset_more & 1 != 0);
+        let (offset_bytes, more) = (
+            offset_more & Ipv6FragmentHeader::OFFSET_MASK,
+            offset_more & Ipv6FragmentHeader::MORE != 0,
+        );
         outline.fragment = (more || offset_bytes != 0).then(|| FragmentInfo {
             id: part.ident.get(),
             offset_bytes,

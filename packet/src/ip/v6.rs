@@ -1,7 +1,5 @@
 //! The IPv6 parser: the fixed header and the chain of extension headers (RFC 8200 section 4).
 
-use zerocopy::FromBytes;
-
 use super::error::Problem;
 use super::header::HeaderFields;
 use super::packet::ipv6_header;
@@ -83,87 +81,87 @@ fn parse_chain<'a>(
     packet: &'a [u8],
     header: &'a Ipv6Header,
 ) -> Result<IpPacket<'a, Ipv6>, IpParseError<Ipv6>> {
-    let end = walk(packet, header.first_proto()).map_err(|problem| problem.of(header, packet))?;
+    let end = match walk(packet, header.first_proto()) {
+        Ok(end) => end,
+        Err(problem) => return Err(problem.of(header, packet)),
+    };
     Ok(IpPacket {
         header,
         bytes: packet,
-        payload: packet.get(end.at..).unwrap_or(&[]),
+        payload: end.payload,
         next_header_at: end.next_header_at as u32,
-        fragment_link_at: end.fragment_link_at,
+        fragment_link_at: end.fragment_link_at as u32,
         fragment: end.fragment,
         proto: end.proto,
     })
 }
 
 /// The end of the header chain.
-struct End {
-    /// Protocol of what is at `at`.
+struct End<'a> {
+    /// Protocol of `payload`.
     proto: IpProto,
     /// Offset of the field that names this protocol.
     next_header_at: usize,
-    at: usize,
+    /// What follows the headers.
+    payload: &'a [u8],
     /// For a fragment that is not atomic: offset of the field that names the fragment header.
-    fragment_link_at: u32,
+    fragment_link_at: usize,
     fragment: Option<FragmentInfo>,
 }
 
 /// Checks the extension headers up to the upper-layer header, or to the payload of a fragment.
-fn walk(packet: &[u8], first: IpProto) -> Result<End, Problem<Ipv6>> {
-    let (mut proto, mut next_header_at, mut at) = (first, NEXT_HEADER_AT, Ipv6::FIXED_HEADER_LEN);
+#[inline]
+fn walk(packet: &[u8], first: IpProto) -> Result<End<'_>, Problem<Ipv6>> {
+    let mut end = End {
+        proto: first,
+        next_header_at: NEXT_HEADER_AT,
+        payload: packet.get(Ipv6::FIXED_HEADER_LEN..).unwrap_or(&[]),
+        fragment_link_at: 0,
+        fragment: None,
+    };
     for count in 0.. {
-        if !proto.is_extension_header() {
+        if !end.proto.is_extension_header() {
             break;
         }
-        if proto == IpProto::HOP_BY_HOP {
-            check_hop_by_hop(packet, next_header_at, at)?;
+        let at = packet.len() - end.payload.len();
+        if end.proto == IpProto::HOP_BY_HOP {
+            check_hop_by_hop(packet, end.next_header_at, at)?;
         }
         if count == MAX_EXTENSION_HEADERS {
             return Err(Problem::at(Code::TooManyExtensionHeaders, at));
         }
-        let rest = packet.get(at..).unwrap_or(&[]);
         // The shortest header has 8 bytes, and so have nearly all.
-        let Some(&[next, units, ..]) = rest.first_chunk::<8>() else {
-            return Err(cut_off(rest, proto, next_header_at, at));
+        let Some((start, behind)) = end.payload.split_first_chunk::<8>() else {
+            return Err(cut_off(&end, at));
         };
-        let (next, link_at) = (IpProto(next), next_header_at);
-        next_header_at = at;
-        if proto == IpProto::FRAGMENT {
-            let behind = at + size_of::<Ipv6FragmentHeader>();
-            if let Some(fragment) = fragment(packet, rest, at)? {
-                if fragment.offset_bytes == 0 {
-                    check_first_fragment(packet, next, behind, count + 1)?;
-                }
-                if fragment.more && behind == packet.len() {
-                    return Err(Problem::silent(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
-                }
+        let &[next, units, ..] = start;
+        let next = IpProto(next);
+        if end.proto == IpProto::FRAGMENT {
+            let header: &Ipv6FragmentHeader = zerocopy::transmute_ref!(start);
+            if !header.is_atomic() {
                 return Ok(End {
                     proto: next,
-                    next_header_at,
-                    at: behind,
-                    fragment_link_at: link_at as u32,
-                    fragment: Some(fragment),
+                    next_header_at: at,
+                    payload: behind,
+                    fragment_link_at: end.next_header_at,
+                    fragment: Some(fragment(packet, header, at, count)?),
                 });
             }
-            at = behind;
+            end.payload = behind;
         } else {
-            let Some(header) = rest.get(..8 + usize::from(units) * 8) else {
-                return Err(cut_off(rest, proto, link_at, at));
+            let len = 8 + usize::from(units) * 8;
+            let Some((header, behind)) = end.payload.split_at_checked(len) else {
+                return Err(cut_off(&end, at));
             };
-            match proto {
+            match end.proto {
                 IpProto::ROUTING => check_routing(header, at)?,
                 _ => v6_ext::check_options(header, at)?,
             }
-            at += header.len();
+            end.payload = behind;
         }
-        proto = next;
+        (end.proto, end.next_header_at) = (next, at);
     }
-    Ok(End {
-        proto,
-        next_header_at,
-        at,
-        fragment_link_at: 0,
-        fragment: None,
-    })
+    Ok(end)
 }
 
 /// Checks the place of a hop-by-hop options header: the first, in a packet that is not a jumbogram.
@@ -179,14 +177,15 @@ fn check_hop_by_hop(packet: &[u8], next_header_at: usize, at: usize) -> Result<(
     Ok(())
 }
 
-/// Returns the problem of an extension header at `at` that is longer than the `rest` of the packet.
+/// Returns the problem of the extension header at `at`, the end of what was read: it is longer than the rest of the
+/// packet.
 ///
 /// If the packet ends before the length field, the pointer names the field that announced the header;
 /// if it ends later, the pointer names the length field. The fragment header has a reserved byte in its place.
 #[cold]
-fn cut_off(rest: &[u8], proto: IpProto, next_header_at: usize, at: usize) -> Problem<Ipv6> {
-    let wrong_at = if rest.len() < 2 || proto == IpProto::FRAGMENT {
-        next_header_at
+fn cut_off(end: &End<'_>, at: usize) -> Problem<Ipv6> {
+    let wrong_at = if end.payload.len() < 2 || end.proto == IpProto::FRAGMENT {
+        end.next_header_at
     } else {
         at + 1
     };
@@ -202,21 +201,18 @@ fn check_routing(header: &[u8], at: usize) -> Result<(), Problem<Ipv6>> {
     }
 }
 
-/// Reads the fragment header at `at`. Returns `None` for an atomic fragment (RFC 6946).
+/// Checks the fragment header at `at`, which is not that of an atomic fragment and has `count` extension headers in
+/// front of it.
+#[inline(never)]
 fn fragment(
     packet: &[u8],
-    header: &[u8],
+    header: &Ipv6FragmentHeader,
     at: usize,
-) -> Result<Option<FragmentInfo>, Problem<Ipv6>> {
-    let Ok((header, _)) = Ipv6FragmentHeader::ref_from_prefix(header) else {
-        return Ok(None);
-    };
+    count: usize,
+) -> Result<FragmentInfo, Problem<Ipv6>> {
     let offset_more = header.offset_more.get();
-    let more = offset_more & 1 != 0;
-    let offset_bytes = offset_more & !7;
-    if !more && offset_bytes == 0 {
-        return Ok(None);
-    }
+    let more = offset_more & Ipv6FragmentHeader::MORE != 0;
+    let offset_bytes = offset_more & Ipv6FragmentHeader::OFFSET_MASK;
     let behind = at + size_of::<Ipv6FragmentHeader>();
     let len = packet.len().saturating_sub(behind);
     if more && !len.is_multiple_of(8) {
@@ -228,11 +224,17 @@ fn fragment(
     if unfragmentable + usize::from(offset_bytes) + len > usize::from(u16::MAX) {
         return Err(Problem::at(Code::ErroneousHeaderField, at + 2));
     }
-    Ok(Some(FragmentInfo {
+    if offset_bytes == 0 {
+        check_first_fragment(packet, IpProto(header.next_header), behind, count + 1)?;
+    }
+    if more && len == 0 {
+        return Err(Problem::silent(Code::ErroneousHeaderField, PAYLOAD_LEN_AT));
+    }
+    Ok(FragmentInfo {
         id: header.ident.get(),
         offset_bytes,
         more,
-    }))
+    })
 }
 
 /// Checks that a first fragment contains all headers, that of the upper layer included (RFC 7112

@@ -86,36 +86,60 @@ fn next(options: &[u8]) -> Result<Option<(Ipv6Option<'_>, &[u8])>, usize> {
 /// Checks the options of the header at offset `at` of the packet.
 #[inline]
 pub(super) fn check_options(header: &[u8], at: usize) -> Result<(), Problem<Ipv6>> {
-    check_options_and_padding(header.get(2..).unwrap_or(&[]), at + 2).map(|_| ())
+    match header {
+        // What nearly all senders write: the router alert of multicast listeners (RFC 3810), and padding alone.
+        [_, _, kind::ROUTER_ALERT, 2, _, _, kind::PADN, 0] | [_, _, kind::PADN, 4, _, _, _, _] => {
+            Ok(())
+        }
+        _ => {
+            check_options_and_padding(header.get(2..).unwrap_or(&[]), at + 2)?;
+            Ok(())
+        }
+    }
 }
 
 /// Checks `options`, which are at offset `at` of the packet, and returns the number of padding bytes at
-/// their end. Most options are padding, which this loop checks itself.
+/// their end.
+///
+/// The loop tells right from wrong and no more: what is wrong is found out when it is too late to be fast.
 #[inline]
 pub(super) fn check_options_and_padding(options: &[u8], at: usize) -> Result<usize, Problem<Ipv6>> {
     let mut rest = options;
     let (mut count, mut padding) = (0, 0);
     loop {
-        let (behind, pad) = match *rest {
+        let behind = match *rest {
             [] => return Ok(padding),
-            [kind::PAD1, ref behind @ ..] => (behind, 1),
-            [kind::PADN, len, ref behind @ ..] if behind.len() >= usize::from(len) => {
-                let (_, behind) = behind.split_at(usize::from(len));
-                (behind, 2 + usize::from(len))
+            [kind::PAD1, ref behind @ ..] => {
+                padding += 1;
+                behind
             }
-            _ => {
-                count += 1;
-                padding = 0;
-                let option_at = at + (options.len() - rest.len());
-                rest = check_option(rest, option_at, count)?;
-                continue;
+            [kind, len, ref behind @ ..] if behind.len() >= usize::from(len) => {
+                if kind == kind::PADN {
+                    padding += 2 + usize::from(len);
+                } else {
+                    if !is_skipped(kind, len) || count == MAX_OPTIONS {
+                        return Err(wrong_option(options, rest, at, count));
+                    }
+                    count += 1;
+                    padding = 0;
+                }
+                behind.split_at(usize::from(len)).1
             }
+            _ => return Err(wrong_option(options, rest, at, count)),
         };
-        padding += pad;
         if padding > MAX_PADDING {
             return Err(too_much_padding(options, rest, at));
         }
         rest = behind;
+    }
+}
+
+/// Returns true for an option that this host knows or may skip.
+#[inline]
+fn is_skipped(kind: u8, len: u8) -> bool {
+    match kind {
+        kind::ROUTER_ALERT => len == 2,
+        _ => matches!(Ipv6OptionAction::of(kind), Ipv6OptionAction::Skip),
     }
 }
 
@@ -124,38 +148,34 @@ fn too_much_padding(options: &[u8], rest: &[u8], at: usize) -> Problem<Ipv6> {
     Problem::silent(Code::OptionTooBig, at + (options.len() - rest.len()))
 }
 
-/// Checks the first option of `rest` and returns the bytes after it. The option is not padding, is at
-/// offset `at` of the packet, and is number `count` of its header.
-fn check_option(rest: &[u8], at: usize, count: usize) -> Result<&[u8], Problem<Ipv6>> {
-    let found =
-        next(rest).map_err(|within| Problem::at(Code::ErroneousHeaderField, at + within))?;
-    let Some((option, behind)) = found else {
-        return Ok(&[]);
-    };
-    if count > MAX_OPTIONS {
-        return Err(Problem::silent(Code::TooManyOptions, at));
+/// Returns the problem of the option at the front of `rest`, the last part of `options`, which are at offset
+/// `at` of the packet. `count` options that are not padding are in front of it.
+#[cold]
+fn wrong_option(options: &[u8], rest: &[u8], at: usize, count: usize) -> Problem<Ipv6> {
+    let at = at + (options.len() - rest.len());
+    match next(rest) {
+        Err(within) => Problem::at(Code::ErroneousHeaderField, at + within),
+        Ok(Some((Ipv6Option::Unknown { kind, .. }, _))) if count < MAX_OPTIONS => unknown(kind, at),
+        Ok(_) => Problem::silent(Code::TooManyOptions, at),
     }
-    if let Ipv6Option::Unknown { kind, .. } = option {
-        unknown(kind, at)?;
-    }
-    Ok(behind)
 }
 
-/// Returns the problem of an unknown option unless its type allows skipping it.
-fn unknown(kind: u8, at: usize) -> Result<(), Problem<Ipv6>> {
+/// Returns the problem of an unknown option whose type does not allow skipping it.
+fn unknown(kind: u8, at: usize) -> Problem<Ipv6> {
     let (must_send_icmp, action) = match Ipv6OptionAction::of(kind) {
-        Ipv6OptionAction::Skip => return Ok(()),
-        Ipv6OptionAction::Discard => (false, IpParseErrorAction::DiscardPacket),
+        Ipv6OptionAction::Skip | Ipv6OptionAction::Discard => {
+            (false, IpParseErrorAction::DiscardPacket)
+        }
         Ipv6OptionAction::DiscardSendIcmp => (true, IpParseErrorAction::DiscardPacketSendIcmp),
         Ipv6OptionAction::DiscardSendIcmpNoMulticast => {
             (true, IpParseErrorAction::DiscardPacketSendIcmpNoMulticast)
         }
     };
-    Err(Problem {
+    Problem {
         must_send_icmp,
         action,
         ..Problem::at(Code::UnrecognizedOption, at)
-    })
+    }
 }
 
 /// An iterator over the options of a header that was checked.
@@ -265,5 +285,29 @@ impl<'a> Iterator for Ipv6Extensions<'a> {
         self.proto = IpProto(next);
         self.rest = rest;
         Some(extension)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_at_a_glance_passes_option_by_option_too() {
+        let values = [kind::PAD1, kind::PADN, 2, 4, kind::ROUTER_ALERT, 0xc2];
+        let mut passed = 0;
+        for n in 0..values.len().pow(6) {
+            let mut header = [0; 8];
+            let mut digits = n;
+            for byte in &mut header[2..] {
+                *byte = values[digits % values.len()];
+                digits /= values.len();
+            }
+            let whole = check_options(&header, 40);
+            let stepwise = check_options_and_padding(&header[2..], 42).map(|_| ());
+            assert_eq!(whole, stepwise, "{header:?}");
+            passed += usize::from(whole.is_ok());
+        }
+        assert!(passed > 0 && passed < values.len().pow(6), "{passed}");
     }
 }
