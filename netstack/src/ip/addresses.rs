@@ -13,7 +13,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::prefix::Prefix;
 use super::selection::policy::PolicyTable;
-use super::selection::source::{AddressFlags, Candidate, Selection};
+use super::selection::source::{AddressFlags, Candidate, Selection, SourcePreference};
 use crate::base::DropReason;
 
 /// Most addresses that a table holds.
@@ -380,12 +380,17 @@ impl AddressTable {
     ///
     /// Applies the rules of RFC 6724 section 5 ([`super::selection`]), then the order of addition.
     pub fn select_source(&self, dst: IpAddr) -> Option<IpAddr> {
+        self.select_source_for(dst, SourcePreference::Default)
+    }
+
+    /// [`AddressTable::select_source`] for a socket that prefers a kind of source.
+    pub fn select_source_for(&self, dst: IpAddr, preference: SourcePreference) -> Option<IpAddr> {
         match dst {
             IpAddr::V4(v4) if v4.is_loopback() => return Some(Ipv4Addr::LOCALHOST.into()),
             IpAddr::V6(v6) if v6.is_loopback() => return Some(dst),
             _ => {}
         }
-        let source = self.selection.source(&self.own, dst)?;
+        let source = self.selection.source(&self.own, dst, preference)?;
         Some(source.prefix.address())
     }
 
@@ -404,10 +409,11 @@ impl AddressTable {
             }
         });
         self.selection.sort(destinations, |dst| {
+            let preference = SourcePreference::Default;
             if dst.is_loopback() {
-                return self.selection.source(&loopback, dst);
+                return self.selection.source(&loopback, dst, preference);
             }
-            let source = self.selection.source(&self.own, dst);
+            let source = self.selection.source(&self.own, dst, preference);
             source.filter(|_| is_reachable(dst))
         });
     }

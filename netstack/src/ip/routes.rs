@@ -1,39 +1,125 @@
 //! The route table: the longest prefix that contains a destination.
 //!
-//! The host has one device, so a route says only whether the destination is on the link or behind a
-//! gateway. On a TUN device both are sent the same way, but a destination without a route is
-//! unreachable.
+//! The host has one link, and no packet on it names a next hop. So a route has no gateway: it says whether a
+//! destination is reached through the link or refused, from which source, and in packets of what size.
 //!
 //! Sections: RFC 1122 section 3.3.1, RFC 1812 section 5.2.4.3 (longest match).
 
+use core::fmt;
 use core::net::IpAddr;
 
+use super::addresses::is_single_host;
 use super::prefix::Prefix;
 use crate::base::DropReason;
+use crate::base::limits::{MIN_MTU_V4, MIN_MTU_V6};
 
 /// Most routes that a table holds.
 pub const MAX_ROUTES: usize = 1024;
 
+/// What becomes of packets to the destinations of a route. These are types of Linux, with its errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RouteKind {
+    /// They leave through the link (`unicast`).
+    #[default]
+    Link,
+    /// Refused as `HostUnreachable` (`EHOSTUNREACH`).
+    Unreachable,
+    /// Refused as `PermissionDenied` (`EACCES`).
+    Prohibit,
+    /// Refused as `InvalidInput` (`EINVAL`).
+    Blackhole,
+}
+
 /// A route to a network.
+///
+/// ```
+/// use netstack::net::{Route, RouteKind};
+///
+/// let route = Route {
+///     source: Some("10.77.0.2".parse()?),
+///     mtu: Some(1_400),
+///     ..Route::new("10.8.0.0/16".parse()?)
+/// };
+/// assert_eq!(route.to_string(), "10.8.0.0/16 src 10.77.0.2 mtu 1400");
+/// let refused = Route {
+///     kind: RouteKind::Prohibit,
+///     ..Route::new("10.9.0.0/16".parse()?)
+/// };
+/// assert_eq!(refused.to_string(), "prohibit 10.9.0.0/16");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Route {
     /// The network.
     pub prefix: Prefix,
-    /// The gateway, or `None` if the network is on the link.
-    pub via: Option<IpAddr>,
+    /// What becomes of packets to it.
+    pub kind: RouteKind,
+    /// The address that sockets without one of their own send from. If `None`, RFC 6724 chooses.
+    pub source: Option<IpAddr>,
+    /// The longest packet to it, in bytes. The link's MTU, and what routers report, may be less.
+    pub mtu: Option<u16>,
 }
 
 impl Route {
-    /// Returns the next hop to `dst`: the gateway, or `dst` itself.
-    pub fn next_hop(&self, dst: IpAddr) -> IpAddr {
-        self.via.unwrap_or(dst)
+    /// Creates a route through the link; `0.0.0.0/0` and `::/0` are default routes.
+    pub fn new(prefix: Prefix) -> Self {
+        Self {
+            prefix: prefix.network(),
+            kind: RouteKind::Link,
+            source: None,
+            mtu: None,
+        }
+    }
+
+    fn check(&self) -> Result<(), RouteError> {
+        let is_ipv4 = self.prefix.address().is_ipv4();
+        if let Some(source) = self.source
+            && (source.is_ipv4() != is_ipv4 || !is_single_host(source))
+        {
+            return Err(RouteError::Source(*self, source));
+        }
+        let least = if is_ipv4 { MIN_MTU_V4 } else { MIN_MTU_V6 };
+        match self.mtu {
+            Some(mtu) if mtu < least => Err(RouteError::Mtu { mtu, least }),
+            _ => Ok(()),
+        }
     }
 }
 
-/// No route contains the destination.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            RouteKind::Link => {}
+            RouteKind::Unreachable => f.write_str("unreachable ")?,
+            RouteKind::Prohibit => f.write_str("prohibit ")?,
+            RouteKind::Blackhole => f.write_str("blackhole ")?,
+        }
+        write!(f, "{}", self.prefix)?;
+        if let Some(source) = self.source {
+            write!(f, " src {source}")?;
+        }
+        if let Some(mtu) = self.mtu {
+            write!(f, " mtu {mtu}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The reason why a destination is not reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("no route to {0}: add one")]
-pub struct NoRoute(pub IpAddr);
+pub enum NoRoute {
+    /// No route contains it.
+    #[error("no route to {0}: add one")]
+    Missing(IpAddr),
+    /// Its route refuses packets.
+    #[error("{dst} is refused by the route {route}")]
+    Refused {
+        /// The destination.
+        dst: IpAddr,
+        /// Its route.
+        route: Route,
+    },
+}
 
 impl From<NoRoute> for DropReason {
     fn from(_: NoRoute) -> Self {
@@ -44,16 +130,19 @@ impl From<NoRoute> for DropReason {
 /// The reason why a route cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
-    /// The gateway is of another family than the network, or not a unicast address.
-    #[error("gateway {via} cannot serve {prefix}: give a unicast address of the same family")]
-    Gateway {
-        /// The network.
-        prefix: Prefix,
-        /// The gateway.
-        via: IpAddr,
+    /// The source is of another family than the network, or not an address that a host can have.
+    #[error("{1} cannot be the source of the route {0}: give a unicast address of its family")]
+    Source(Route, IpAddr),
+    /// The MTU is less than each link of the family must carry.
+    #[error("an MTU of {mtu} is too small: give at least {least}")]
+    Mtu {
+        /// The MTU.
+        mtu: u16,
+        /// The least MTU of the family.
+        least: u16,
     },
     /// The table has a route to the network already.
-    #[error("{0} has a route already: remove it first")]
+    #[error("{0} has a route already: remove or replace it")]
     Duplicate(Prefix),
     /// The table is full.
     #[error("more than {MAX_ROUTES} routes: remove some")]
@@ -63,13 +152,16 @@ pub enum RouteError {
 /// A table of routes of both families.
 ///
 /// ```
-/// use netstack::ip::routes::RouteTable;
+/// use netstack::ip::routes::{Route, RouteTable};
 ///
 /// let mut routes = RouteTable::new();
-/// routes.add_on_link("10.77.0.0/24".parse()?)?;
-/// routes.add_via("0.0.0.0/0".parse()?, "10.77.0.1".parse()?)?;
-/// let route = routes.lookup("192.0.2.9".parse()?)?;
-/// assert_eq!(route.via, Some("10.77.0.1".parse()?));
+/// routes.add(Route::new("10.0.0.0/8".parse()?))?;
+/// routes.add(Route {
+///     mtu: Some(1_280),
+///     ..Route::new("10.77.0.0/24".parse()?)
+/// })?;
+/// assert_eq!(routes.lookup("10.77.0.1".parse()?)?.mtu, Some(1_280));
+/// assert!(routes.lookup("192.0.2.9".parse()?).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -86,39 +178,35 @@ impl RouteTable {
         Self::default()
     }
 
-    /// Adds a network that is on the link.
+    /// Adds a route.
     ///
     /// # Errors
     /// A [`RouteError`]; the table is then unchanged.
-    pub fn add_on_link(&mut self, prefix: Prefix) -> Result<(), RouteError> {
-        self.add(Route {
-            prefix: prefix.network(),
-            via: None,
-        })
+    pub fn add(&mut self, route: Route) -> Result<(), RouteError> {
+        if self.iter().any(|r| r.prefix == route.prefix.network()) {
+            return Err(RouteError::Duplicate(route.prefix.network()));
+        }
+        self.replace(route)
     }
 
-    /// Adds a network behind a gateway; `0.0.0.0/0` and `::/0` are default routes.
+    /// Adds a route in the place of the one to the same network, if there is one.
     ///
     /// # Errors
     /// A [`RouteError`]; the table is then unchanged.
-    pub fn add_via(&mut self, prefix: Prefix, via: IpAddr) -> Result<(), RouteError> {
-        let same_family = via.is_ipv4() == prefix.address().is_ipv4();
-        if !same_family || !super::addresses::is_single_host(via) {
-            return Err(RouteError::Gateway { prefix, via });
-        }
-        self.add(Route {
-            prefix: prefix.network(),
-            via: Some(via),
-        })
-    }
-
-    fn add(&mut self, route: Route) -> Result<(), RouteError> {
-        if self.v4.len() + self.v6.len() >= MAX_ROUTES {
-            return Err(RouteError::TooMany);
-        }
+    pub fn replace(&mut self, route: Route) -> Result<(), RouteError> {
+        route.check()?;
+        let route = Route {
+            prefix: route.prefix.network(),
+            ..route
+        };
+        let is_full = self.v4.len() + self.v6.len() >= MAX_ROUTES;
         let routes = self.of_family_mut(route.prefix.address());
-        if routes.iter().any(|r| r.prefix == route.prefix) {
-            return Err(RouteError::Duplicate(route.prefix));
+        if let Some(old) = routes.iter_mut().find(|r| r.prefix == route.prefix) {
+            *old = route;
+            return Ok(());
+        }
+        if is_full {
+            return Err(RouteError::TooMany);
         }
         let at = routes.partition_point(|r| r.prefix.len() >= route.prefix.len());
         routes.insert(at, route);
@@ -134,27 +222,45 @@ impl RouteTable {
         routes.len() != before
     }
 
+    /// Makes the routes that prefer `source` prefer none: the host does not have it any more.
+    pub fn forget_source(&mut self, source: IpAddr) {
+        for route in self.of_family_mut(source) {
+            if route.source == Some(source) {
+                route.source = None;
+            }
+        }
+    }
+
     /// Returns the route to `dst` with the longest prefix. Multicast and the limited broadcast are always
     /// on the link.
     ///
     /// # Errors
-    /// [`NoRoute`] if no prefix contains `dst`.
+    /// [`NoRoute`] if no prefix contains `dst`, or its route refuses packets.
     pub fn lookup(&self, dst: IpAddr) -> Result<Route, NoRoute> {
         let (routes, limited_broadcast) = match dst {
             IpAddr::V4(v4) => (&self.v4, v4.is_broadcast()),
             IpAddr::V6(_) => (&self.v6, false),
         };
         if dst.is_multicast() || limited_broadcast {
-            return Ok(Route {
-                prefix: Prefix::host(dst),
-                via: None,
-            });
+            return Ok(Route::new(Prefix::host(dst)));
         }
-        routes
-            .iter()
-            .find(|r| r.prefix.contains(dst))
-            .copied()
-            .ok_or(NoRoute(dst))
+        match routes.iter().find(|r| r.prefix.contains(dst)) {
+            Some(route) if route.kind == RouteKind::Link => Ok(*route),
+            Some(&route) => Err(NoRoute::Refused { dst, route }),
+            None => Err(NoRoute::Missing(dst)),
+        }
+    }
+
+    /// Returns true if every destination of a family is reached: it has a default route, and none that refuses.
+    pub fn reaches_all(&self, is_ipv6: bool) -> bool {
+        let routes = if is_ipv6 { &self.v6 } else { &self.v4 };
+        routes.last().is_some_and(|last| last.prefix.is_empty())
+            && routes.iter().all(|route| route.kind == RouteKind::Link)
+    }
+
+    /// Returns true if a route limits the packets to its destinations.
+    pub fn has_mtu(&self) -> bool {
+        self.iter().any(|route| route.mtu.is_some())
     }
 
     /// Returns all routes, IPv4 before IPv6, and those with the longest prefix first.
@@ -171,104 +277,5 @@ impl RouteTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::Rng;
-    use core::net::Ipv4Addr;
-
-    fn prefix(text: &str) -> Prefix {
-        text.parse().expect(text)
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect(text)
-    }
-
-    #[test]
-    fn the_longest_prefix_wins_whatever_the_order() {
-        let networks = [
-            ("0.0.0.0/0", Some("10.0.0.1")),
-            ("10.0.0.0/8", None),
-            ("10.1.0.0/16", Some("10.0.0.2")),
-            ("10.1.2.3/32", Some("10.0.0.3")),
-            ("fd77::/64", None),
-            ("::/0", Some("fd77::1")),
-        ];
-        for start in 0..networks.len() {
-            let mut t = RouteTable::new();
-            for n in 0..networks.len() {
-                let (network, via) = networks[(start + n) % networks.len()];
-                match via {
-                    Some(via) => t.add_via(prefix(network), ip(via)),
-                    None => t.add_on_link(prefix(network)),
-                }
-                .expect("added");
-            }
-            let hop = |dst: &str| t.lookup(ip(dst)).map(|r| r.next_hop(ip(dst)));
-            assert_eq!(hop("8.8.8.8"), Ok(ip("10.0.0.1")));
-            assert_eq!(hop("10.9.9.9"), Ok(ip("10.9.9.9")));
-            assert_eq!(hop("10.1.9.9"), Ok(ip("10.0.0.2")));
-            assert_eq!(hop("10.1.2.3"), Ok(ip("10.0.0.3")));
-            assert_eq!(hop("fd77::9"), Ok(ip("fd77::9")));
-            assert_eq!(hop("2001:db8::1"), Ok(ip("fd77::1")));
-            assert_eq!(hop("255.255.255.255"), Ok(ip("255.255.255.255")));
-            assert_eq!(hop("ff02::1"), Ok(ip("ff02::1")));
-        }
-    }
-
-    #[test]
-    fn no_route_is_an_answer() {
-        let mut t = RouteTable::new();
-        assert_eq!(t.lookup(ip("10.0.0.1")), Err(NoRoute(ip("10.0.0.1"))));
-        t.add_on_link(prefix("10.0.0.7/24")).expect("added");
-        assert!(t.lookup(ip("10.0.0.1")).is_ok());
-        assert!(t.lookup(ip("10.0.1.1")).is_err());
-        assert!(t.lookup(ip("fd77::1")).is_err());
-        assert!(t.remove(prefix("10.0.0.0/24")));
-        assert!(!t.remove(prefix("10.0.0.0/24")));
-        assert!(t.lookup(ip("10.0.0.1")).is_err());
-    }
-
-    #[test]
-    fn refused_routes() {
-        let mut t = RouteTable::new();
-        for via in ["fd77::1", "0.0.0.0", "255.255.255.255", "224.0.0.1"] {
-            let refused = t.add_via(prefix("0.0.0.0/0"), ip(via));
-            assert!(matches!(refused, Err(RouteError::Gateway { .. })), "{via}");
-        }
-        t.add_on_link(prefix("10.0.0.1/24")).expect("added");
-        assert_eq!(
-            t.add_via(prefix("10.0.0.2/24"), ip("10.0.0.9")),
-            Err(RouteError::Duplicate(prefix("10.0.0.0/24")))
-        );
-    }
-
-    #[test]
-    fn bounded_and_equal_to_a_full_scan() {
-        let seed = 7;
-        let mut rng = Rng::from_u64(seed);
-        let mut t = RouteTable::new();
-        let mut added = Vec::new();
-        while added.len() < MAX_ROUTES {
-            let address = IpAddr::V4(Ipv4Addr::from_bits(rng.u32() & 0x0fff_ffff | 0x0a00_0000));
-            let p = Prefix::new(address, 4 + rng.below(29) as u8).expect("length");
-            if t.add_on_link(p).is_ok() {
-                added.push(p.network());
-            }
-        }
-        assert_eq!(t.add_on_link(prefix("fd77::/64")), Err(RouteError::TooMany));
-        for _ in 0..2_000 {
-            let dst = IpAddr::V4(Ipv4Addr::from_bits(rng.u32() & 0x0fff_ffff | 0x0a00_0000));
-            let longest = added
-                .iter()
-                .filter(|p| p.contains(dst))
-                .map(Prefix::len)
-                .max();
-            assert_eq!(
-                t.lookup(dst).ok().map(|r| r.prefix.len()),
-                longest,
-                "seed {seed}, {dst}"
-            );
-        }
-    }
-}
+#[path = "routes_tests.rs"]
+mod tests;

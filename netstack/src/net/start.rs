@@ -13,8 +13,10 @@ use crate::engine::future::{Driver, Timer, Turns};
 use crate::engine::threads::{self, Spinners};
 use crate::engine::worker::Worker;
 use crate::ip::prefix::Prefix;
+use crate::ip::routes::Route;
 use crate::stack::addresses::{self, AddressChangeError};
 use crate::stack::ending::EndReason;
+use crate::stack::routes::{self, RouteChangeError};
 use crate::stack::{Host, SetupError, shutdown};
 
 /// The reason why a stack could not be started.
@@ -26,6 +28,9 @@ pub enum StartError {
     /// A prefix of [`StackBuilder::any_address`] cannot be used.
     #[error("start: {0}")]
     AnyAddress(#[from] AddressChangeError),
+    /// A route of [`StackBuilder::route`] cannot be used.
+    #[error("start: {0}")]
+    Route(#[from] RouteChangeError),
     /// The queues are not those of one link.
     #[error(
         "start: device {index} has an MTU of {mtu} and packets of up to {max_packet} bytes, the first one {first_mtu} \
@@ -57,6 +62,7 @@ pub struct StackBuilder {
     config: Config,
     addresses: Vec<(IpAddr, u8)>,
     any: Vec<Prefix>,
+    routes: Vec<Route>,
     seed: Option<[u8; 32]>,
 }
 
@@ -104,6 +110,31 @@ impl StackBuilder {
     /// as a source unless a socket asks for it. `0.0.0.0/0` and `::/0` are all addresses.
     pub fn any_address(mut self, prefix: Prefix) -> Self {
         self.any.push(prefix);
+        self
+    }
+
+    /// Adds a route, in the place of the one to the same network that comes with an address: see [`Stack::add_route`].
+    ///
+    /// ```
+    /// use netstack::device::channel::{ChannelConfig, channel};
+    /// use netstack::net::{Route, RouteKind, Stack};
+    ///
+    /// let (device, pipe) = channel(ChannelConfig::default());
+    /// // It reaches 10.0.0.0/8 and nothing else.
+    /// let (stack, drivers) = Stack::builder()
+    ///     .address("10.77.0.2".parse()?, 24)
+    ///     .route(Route::new("10.0.0.0/8".parse()?))
+    ///     .route(Route {
+    ///         kind: RouteKind::Unreachable,
+    ///         ..Route::new("0.0.0.0/0".parse()?)
+    ///     })
+    ///     .drive(vec![Box::new(device)])?;
+    /// assert_eq!(stack.routes().count(), 3);
+    /// # drop((pipe, drivers));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn route(mut self, route: Route) -> Self {
+        self.routes.push(route);
         self
     }
 
@@ -222,6 +253,9 @@ impl StackBuilder {
         let host = Host::new(config, &self.addresses, caps, count, seed)?;
         for prefix in self.any {
             addresses::add_any(&host, prefix)?;
+        }
+        for route in self.routes {
+            routes::add(&host, route, true)?;
         }
         let worker = |(index, device)| Worker::new(Arc::clone(&host), index, device, now);
         let workers = devices.into_iter().enumerate().map(worker).collect();

@@ -9,6 +9,7 @@ use super::tcp_options::{
 use super::tcp_socket::TcpSocket;
 use crate::base::TcpConfig;
 use crate::base::time::Duration;
+use crate::ip::selection::source::SourcePreference;
 use crate::tcp::Algorithm;
 
 /// Least size of a buffer, and the largest, in bytes.
@@ -308,6 +309,27 @@ impl TcpSocket {
     pub fn linger(&self) -> io::Result<Option<Duration>> {
         let resets = self.with(|draft| draft.options.reset_on_close);
         Ok(resets.then_some(Duration::ZERO))
+    }
+
+    /// Sets the kind of source address that it prefers if it is not bound to one (RFC 5014, RFC 6724 section 5 rule 7).
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{SourcePreference, TcpSocket};
+    ///
+    /// let socket = TcpSocket::new_v6(&stack);
+    /// socket.set_source_preference(SourcePreference::Public);
+    /// assert_eq!(socket.source_preference(), SourcePreference::Public);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn set_source_preference(&self, preference: SourcePreference) {
+        self.with(|draft| draft.options.source_preference = preference);
+    }
+
+    /// Returns the kind of source address that it prefers.
+    pub fn source_preference(&self) -> SourcePreference {
+        self.with(|draft| draft.options.source_preference)
     }
 
     /// Returns `None`: nothing can go wrong before it connects or listens.

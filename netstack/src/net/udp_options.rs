@@ -5,6 +5,7 @@ use std::io;
 use super::handle::checked_ttl;
 use super::tcp_options::checked_tos;
 use super::udp_socket::UdpSocket;
+use crate::ip::selection::source::SourcePreference;
 use crate::stack::udp::app;
 
 impl UdpSocket {
@@ -77,6 +78,28 @@ impl UdpSocket {
     /// Never fails; it returns a `Result` as tokio does.
     pub fn tos(&self) -> io::Result<u32> {
         Ok(u32::from(self.socket.traffic_class()))
+    }
+
+    /// Sets the kind of source address that it prefers from now on if it is not bound to one (RFC 5014, RFC 6724 section
+    /// 5 rule 7). A socket that is connected keeps its address.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{SourcePreference, UdpSocket};
+    ///
+    /// let socket = UdpSocket::bind(&stack, "0.0.0.0:0").await?;
+    /// socket.set_source_preference(SourcePreference::Temporary);
+    /// assert_eq!(socket.source_preference(), SourcePreference::Temporary);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn set_source_preference(&self, preference: SourcePreference) {
+        self.socket.set_source_preference(preference);
+    }
+
+    /// Returns the kind of source address that it prefers.
+    pub fn source_preference(&self) -> SourcePreference {
+        self.socket.source_preference()
     }
 
     /// Sets the time to live (IPv6: hop limit) of the datagrams that this socket sends.

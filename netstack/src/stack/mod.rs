@@ -24,6 +24,7 @@
 //! | `multicast` | groups: their members, IGMP and MLD |
 //! | [`ending`], `shutdown` | the end of a stack, and the ways to it |
 //! | [`addresses`] | changes of the stack's addresses while it runs |
+//! | [`routes`] | changes of its routes |
 //! | `ports` | ephemeral ports of both transports |
 //! | [`events`] | events of connections, on their way to a subscriber |
 //! | `mailbox`, `lazy_queue`, `doorbell`, `workers` | the way of work from other threads to a worker |
@@ -56,6 +57,7 @@ pub mod mailbox;
 mod models;
 pub(crate) mod multicast;
 mod ports;
+pub mod routes;
 pub(crate) mod shutdown;
 pub(crate) mod sleep;
 mod sleepers;

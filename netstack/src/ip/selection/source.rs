@@ -26,6 +26,18 @@ pub struct Candidate {
     pub flags: AddressFlags,
 }
 
+/// The kind of source address that a socket prefers (RFC 5014).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SourcePreference {
+    /// That of the stack.
+    #[default]
+    Default,
+    /// A temporary address, which hides the host among others (`IPV6_PREFER_SRC_TMP`).
+    Temporary,
+    /// A public address, which stays (`IPV6_PREFER_SRC_PUBLIC`).
+    Public,
+}
+
 /// The settings of the selection, besides the addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Selection {
@@ -47,24 +59,33 @@ impl Default for Selection {
 
 impl Selection {
     /// Selects the source of a packet to `dst` among `ours`, or returns `None` if none is of its family. Between equal
-    /// candidates, the first one is selected.
-    pub fn source<'a>(&self, ours: &'a [Candidate], dst: IpAddr) -> Option<&'a Candidate> {
+    /// candidates, the first one is selected. `preference` is that of the socket that sends.
+    pub fn source<'a>(
+        &self,
+        ours: &'a [Candidate],
+        dst: IpAddr,
+        preference: SourcePreference,
+    ) -> Option<&'a Candidate> {
+        let temporary = match preference {
+            SourcePreference::Default => self.prefer_temporary,
+            SourcePreference::Temporary => true,
+            SourcePreference::Public => false,
+        };
         let mut candidates = ours
             .iter()
             .filter(|candidate| candidate.prefix.address().is_ipv4() == dst.is_ipv4());
         let first = candidates.next()?;
-        Some(candidates.fold(
-            first,
-            |best, candidate| match self.compare(candidate, best, dst) {
+        Some(candidates.fold(first, |best, candidate| {
+            match self.compare((candidate, best), dst, temporary) {
                 Ordering::Greater => candidate,
                 _ => best,
-            },
-        ))
+            }
+        }))
     }
 
     /// Compares two candidates, of which the greater one is the better source of a packet to `dst`. A rule is looked
-    /// at only if those before it decide nothing.
-    fn compare(&self, a: &Candidate, b: &Candidate, dst: IpAddr) -> Ordering {
+    /// at only if those before it decide nothing. `temporary` says which addresses rule 7 prefers.
+    fn compare(&self, (a, b): (&Candidate, &Candidate), dst: IpAddr, temporary: bool) -> Ordering {
         let (sa, sb) = (a.prefix.address(), b.prefix.address());
         let label_matches = |source| {
             let label = self.policy.label(dst);
@@ -78,7 +99,7 @@ impl Selection {
             .then_with(|| label_matches(sa).cmp(&label_matches(sb)))
             .then_with(|| {
                 let preferred = a.flags.temporary.cmp(&b.flags.temporary);
-                if self.prefer_temporary {
+                if temporary {
                     preferred
                 } else {
                     preferred.reverse()

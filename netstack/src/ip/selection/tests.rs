@@ -3,7 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use super::policy::{PolicyError, PolicyRow, PolicyTable};
-use super::source::{AddressFlags, Candidate, Selection};
+use super::source::{AddressFlags, Candidate, Selection, SourcePreference};
 use crate::ip::addresses::AddressTable;
 
 fn table(prefixes: &[&str]) -> AddressTable {
@@ -36,7 +36,7 @@ fn candidates(texts: &[&str]) -> Vec<Candidate> {
 }
 
 fn source(selection: &Selection, ours: &[Candidate], dst: &str) -> Option<IpAddr> {
-    let source = selection.source(ours, ip(dst));
+    let source = selection.source(ours, ip(dst), SourcePreference::Default);
     source.map(|candidate| candidate.prefix.address())
 }
 
@@ -305,7 +305,9 @@ fn the_examples_of_destinations() {
         let mut reversed = expected;
         reversed.reverse();
         for mut order in [expected, reversed] {
-            selection.sort(&mut order, |dst| selection.source(&ours, dst));
+            selection.sort(&mut order, |dst| {
+                selection.source(&ours, dst, SourcePreference::Default)
+            });
             assert_eq!(order, expected, "{ours:?}");
         }
     }
@@ -320,7 +322,9 @@ fn equal_destinations_stay_in_their_order() {
         .map(|port| ([198, 51, 100, 1], port).into())
         .collect();
     let before = destinations.clone();
-    selection.sort(&mut destinations, |dst| selection.source(&ours, dst));
+    selection.sort(&mut destinations, |dst| {
+        selection.source(&ours, dst, SourcePreference::Default)
+    });
     assert_eq!(destinations, before);
 }
 

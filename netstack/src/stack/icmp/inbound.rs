@@ -4,7 +4,7 @@ use packet::IpProto;
 use packet::frame::RxPacket;
 use packet::ip::{Ip, IpPacket};
 
-use super::super::ip::outbound::{discard_too_big, queue_packets, tx_params};
+use super::super::ip::outbound::{check_route, discard_too_big, queue_packets, tx_params};
 use super::super::turn::Turn;
 use super::super::{multicast, tcp, udp};
 use super::count::{count_received, count_sent};
@@ -72,6 +72,9 @@ fn answer<I: Ip>(
     request: &EchoRequest,
     packet: &RxPacket,
 ) {
+    if !check_route(turn, request.remote) {
+        return;
+    }
     let ttl = turn.host.config.ttl;
     let (params, way) = tx_params(turn, request.remote, ttl, ip.traffic_class());
     let (local, remote, proto) = (request.local, request.remote, I::ICMP.0);

@@ -4,6 +4,7 @@ use packet::Payload;
 use packet::icmp::IcmpMessage;
 use packet::ip::IpVersion;
 
+use super::super::ip::outbound::check_route;
 use super::super::turn::Turn;
 use super::count::count_sent;
 use crate::base::counters::Counter;
@@ -16,6 +17,9 @@ pub(in crate::stack) fn send_error(turn: &mut Turn<'_>, message: IcmpMessage, of
     let Ok(permit) = permit(addresses, message, offending) else {
         return;
     };
+    if !check_route(turn, permit.to()) {
+        return;
+    }
     let limiter = &turn.host.icmp_limiter;
     if !limiter.allow(&mut turn.key.ctx(), turn.now, &mut turn.worker.rng) {
         turn.count(Counter::IcmpErrorsLimited, 1);

@@ -1,10 +1,9 @@
 //! The addresses and routes of this stack. Each worker has a copy, so no packet takes a lock to learn
 //! whether it is for us.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use lockorder::{LockBefore, LockCtx, RwLock};
 
@@ -12,9 +11,9 @@ use super::super::error::SetupError;
 use super::super::foreign::locked;
 use super::super::levels;
 use crate::base::ConfigError;
-use crate::ip::addresses::{AddressError, AddressTable, is_single_host};
+use crate::ip::addresses::{AddressError, AddressTable};
 use crate::ip::prefix::{Prefix, PrefixError};
-use crate::ip::routes::RouteTable;
+use crate::ip::routes::{NoRoute, Route, RouteTable};
 use crate::ip::selection::source::AddressFlags;
 
 /// The addresses and routes of this stack.
@@ -59,11 +58,37 @@ pub enum AddressChangeError {
 pub(crate) struct CurrentAddressing {
     current: RwLock<levels::Addressing, Arc<Addressing>>,
     version: AtomicU64,
+    /// What a packet must look up in the routes, so that the others take no lock: see [`Lookups`].
+    lookups: AtomicU8,
+}
+
+/// The reasons to look at the routes.
+struct Lookups;
+
+impl Lookups {
+    /// Some IPv4 destinations are not reached.
+    const REFUSED_V4: u8 = 1;
+    /// Some IPv6 destinations are not reached.
+    const REFUSED_V6: u8 = 2;
+    /// Some routes limit the length of packets.
+    const MTU: u8 = 4;
+
+    fn of(routes: &RouteTable) -> u8 {
+        [
+            (!routes.reaches_all(false), Self::REFUSED_V4),
+            (!routes.reaches_all(true), Self::REFUSED_V6),
+            (routes.has_mtu(), Self::MTU),
+        ]
+        .iter()
+        .map(|&(is, bit)| if is { bit } else { 0 })
+        .sum()
+    }
 }
 
 impl CurrentAddressing {
     pub(crate) fn new(addressing: Addressing) -> Self {
         Self {
+            lookups: AtomicU8::new(Lookups::of(&addressing.routes)),
             current: RwLock::new(Arc::new(addressing)),
             version: AtomicU64::new(0),
         }
@@ -86,6 +111,40 @@ impl CurrentAddressing {
     /// Returns the number of changes so far.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// Checks that `dst` is reached. Takes no lock while all of its family is.
+    ///
+    /// # Errors
+    /// There is no route to it, or it refuses packets.
+    pub(in crate::stack) fn check_route(&self, dst: IpAddr) -> Result<(), NoRoute> {
+        let bit = if dst.is_ipv4() {
+            Lookups::REFUSED_V4
+        } else {
+            Lookups::REFUSED_V6
+        };
+        if self.lookups.load(Ordering::Acquire) & bit == 0 {
+            return Ok(());
+        }
+        locked(|key| {
+            self.current
+                .with_read(&mut key.ctx(), |current, _| current.route(dst).map(|_| ()))
+        })
+    }
+
+    /// Returns the longest packet that the route to `dst` allows, which no link exceeds if it sets none. Takes no lock
+    /// while no route sets one.
+    pub(in crate::stack) fn route_mtu<L>(&self, ctx: &mut LockCtx<'_, L>, dst: IpAddr) -> u16
+    where
+        L: LockBefore<levels::Addressing>,
+    {
+        if self.lookups.load(Ordering::Acquire) & Lookups::MTU == 0 {
+            return u16::MAX;
+        }
+        self.current.with_read(ctx, |current, _| {
+            let route = current.routes.lookup(dst).ok();
+            route.and_then(|route| route.mtu).unwrap_or(u16::MAX)
+        })
     }
 
     /// Makes a change, or none if `change` fails.
@@ -121,6 +180,8 @@ impl CurrentAddressing {
         self.current.with_write(ctx, |current, _| {
             let mut changed = Addressing::clone(current);
             change(&mut changed)?;
+            self.lookups
+                .store(Lookups::of(&changed.routes), Ordering::Release);
             *current = Arc::new(changed);
             self.version.fetch_add(1, Ordering::Release);
             Ok(())
@@ -140,8 +201,9 @@ impl Addressing {
         prefix: Prefix,
         flags: AddressFlags,
     ) -> Result<(), AddressChangeError> {
+        let is_first = self.is_without(prefix.address());
         self.addresses.add_with(prefix, flags)?;
-        self.add_routes(prefix);
+        self.add_routes(prefix, is_first);
         Ok(())
     }
 
@@ -156,13 +218,15 @@ impl Addressing {
             return Err(AddressChangeError::Last(prefix));
         }
         self.addresses = addresses;
+        self.routes.forget_source(prefix.address());
         Ok(())
     }
 
     /// Makes the host answer for every address of a prefix.
     pub(crate) fn add_any(&mut self, prefix: Prefix) -> Result<(), AddressChangeError> {
+        let is_first = self.is_without(prefix.address());
         self.addresses.add_any(prefix)?;
-        self.add_routes(prefix);
+        self.add_routes(prefix, is_first);
         Ok(())
     }
 
@@ -175,12 +239,33 @@ impl Addressing {
         }
     }
 
-    fn add_routes(&mut self, prefix: Prefix) {
-        // Two addresses of one subnet, or of one family, name the same route twice.
-        let _ = self.routes.add_on_link(prefix.network());
-        if let Ok(default) = Prefix::new(unspecified_like(prefix.address()), 0) {
-            let _ = self.routes.add_on_link(default);
+    /// Adds the routes that come with an address. Those of the program have precedence.
+    fn add_routes(&mut self, prefix: Prefix, is_first: bool) {
+        // Two addresses of one subnet name the same route twice.
+        let _ = self.routes.add(Route::new(prefix));
+        // A default route that the program removed stays removed.
+        if is_first && let Ok(default) = Prefix::new(unspecified_like(prefix.address()), 0) {
+            let _ = self.routes.add(Route::new(default));
         }
+    }
+
+    /// Returns true if the host has no address of the family of `address`, and answers for none.
+    fn is_without(&self, address: IpAddr) -> bool {
+        let is_ipv4 = address.is_ipv4();
+        let routes = self.routes.iter().map(|route| route.prefix);
+        let mut own = self.addresses.iter().copied().chain(routes);
+        own.all(|prefix| prefix.address().is_ipv4() != is_ipv4)
+    }
+
+    /// Returns the route to `dst`, or `None` if packets to it do not leave the host.
+    ///
+    /// # Errors
+    /// There is none, or it refuses packets.
+    pub(in crate::stack) fn route(&self, dst: IpAddr) -> Result<Option<Route>, NoRoute> {
+        if self.addresses.is_here(dst) {
+            return Ok(None);
+        }
+        self.routes.lookup(dst).map(Some)
     }
 
     /// Builds the tables from addresses with prefix lengths. Each subnet is on the link, and
@@ -200,186 +285,11 @@ impl Addressing {
         }
         Ok(built)
     }
-
-    /// Returns true if `address` reaches more than one host of a subnet or of the link.
-    pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
-        let limited = IpAddr::V4(Ipv4Addr::BROADCAST);
-        address == limited || self.addresses.is_subnet_broadcast(address)
-    }
-
-    /// Checks that a socket may be bound to this address; `what` names the call in the error.
-    ///
-    /// # Errors
-    /// `AddrNotAvailable` if it is neither an address of ours, nor a loopback address, nor the unspecified one of
-    /// a family that we have.
-    pub(crate) fn check_bind(&self, what: &str, local: &SocketAddr) -> io::Result<()> {
-        let ours = if local.ip().is_loopback() {
-            true
-        } else if local.ip().is_unspecified() {
-            self.addresses
-                .iter()
-                .any(|prefix| prefix.address().is_ipv4() == local.is_ipv4())
-        } else {
-            self.addresses.answers_for(local.ip())
-        };
-        if ours {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::AddrNotAvailable,
-            format!("{what}: {} is not an address of this stack", local.ip()),
-        ))
-    }
-
-    /// Chooses the local address of datagrams to a multicast group: the one that was asked for, or the one that
-    /// source selection gives.
-    ///
-    /// # Errors
-    /// `InvalidInput` if `wanted` is of another family; `NetworkUnreachable` if there is no source.
-    pub(in crate::stack) fn choose_local_to_group(
-        &self,
-        wanted: Option<SocketAddr>,
-        group: IpAddr,
-    ) -> io::Result<SocketAddr> {
-        let refused = |kind, why: String| Err(io::Error::new(kind, why));
-        match (wanted, self.addresses.select_source(group)) {
-            (Some(wanted), _) if wanted.is_ipv4() != group.is_ipv4() => refused(
-                io::ErrorKind::InvalidInput,
-                format!("connect: {wanted} and {group} are of different families"),
-            ),
-            (Some(wanted), _) => Ok(wanted),
-            (None, Some(source)) => Ok(SocketAddr::new(source, 0)),
-            (None, None) => refused(
-                io::ErrorKind::NetworkUnreachable,
-                format!("connect: no address of ours towards {group}"),
-            ),
-        }
-    }
-
-    /// Chooses the local address of a flow to `remote`: the one that was asked for, or the one that
-    /// source selection gives (RFC 6724 section 5). A port of 0 stays open.
-    ///
-    /// # Errors
-    /// `InvalidInput` if `remote` is not one host and port, or of another family than `wanted`;
-    /// `AddrNotAvailable` if `wanted` is not ours; `NetworkUnreachable` if there is no
-    /// route or no source.
-    pub(crate) fn choose_local(
-        &self,
-        wanted: Option<SocketAddr>,
-        remote: SocketAddr,
-    ) -> io::Result<SocketAddr> {
-        let is_host = is_single_host(remote.ip()) || remote.ip().is_loopback();
-        if remote.port() == 0 || !is_host {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("connect: {remote} is not the address of one host and port"),
-            ));
-        }
-        let port = wanted.map_or(0, |wanted| wanted.port());
-        if let Some(wanted) = wanted.filter(|wanted| !wanted.ip().is_unspecified()) {
-            self.check_bind("connect", &wanted)?;
-            if wanted.is_ipv4() != remote.is_ipv4() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!("connect: {wanted} and {remote} are of different families"),
-                ));
-            }
-            if wanted.ip().is_loopback() && !self.addresses.is_here(remote.ip()) {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!(
-                        "connect: {wanted} is a loopback address, from which {remote} cannot be reached"
-                    ),
-                ));
-            }
-            return Ok(wanted);
-        }
-        if self.addresses.is_here(remote.ip()) {
-            let source = self.addresses.select_source(remote.ip());
-            return Ok(SocketAddr::new(source.unwrap_or(remote.ip()), port));
-        }
-        let source = self
-            .routes
-            .lookup(remote.ip())
-            .ok()
-            .and_then(|_| self.addresses.select_source(remote.ip()));
-        source.map(|ip| SocketAddr::new(ip, port)).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NetworkUnreachable,
-                format!("connect: no route or no address of ours towards {remote}"),
-            )
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().expect("an address and port")
-    }
-
-    fn ours() -> Addressing {
-        Addressing::new(&[(IpAddr::from([10, 0, 0, 2]), 24)]).expect("an address")
-    }
-
-    #[test]
-    fn a_socket_is_bound_to_an_address_of_ours_or_to_all_of_a_family_that_we_have() {
-        let ours = ours();
-        assert!(ours.check_bind("bind", &address("10.0.0.2:1")).is_ok());
-        assert!(ours.check_bind("bind", &address("0.0.0.0:1")).is_ok());
-        for other in ["10.0.0.3:1", "[::]:1"] {
-            let error = ours
-                .check_bind("bind", &address(other))
-                .expect_err("not ours");
-            assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
-        }
-    }
-
-    #[test]
-    fn the_local_address_of_a_flow() {
-        let ours = ours();
-        let remote = address("192.0.2.1:80");
-        let chosen = ours.choose_local(None, remote).expect("a source");
-        assert_eq!(chosen, address("10.0.0.2:0"));
-        let wanted = Some(address("0.0.0.0:77"));
-        let chosen = ours.choose_local(wanted, remote).expect("a source");
-        assert_eq!(chosen, address("10.0.0.2:77"));
-        for (remote, local) in [
-            ("10.0.0.2:80", "10.0.0.2:0"),
-            ("127.0.0.9:80", "127.0.0.1:0"),
-            ("[::1]:80", "[::1]:0"),
-        ] {
-            let chosen = ours.choose_local(None, address(remote));
-            assert_eq!(chosen.expect("loopback"), address(local));
-        }
-        for (wanted, remote, kind) in [
-            (None, "192.0.2.1:0", io::ErrorKind::InvalidInput),
-            (None, "224.0.0.1:80", io::ErrorKind::InvalidInput),
-            (
-                Some("127.0.0.1:1"),
-                "192.0.2.1:80",
-                io::ErrorKind::InvalidInput,
-            ),
-            (None, "[2001:db8::1]:80", io::ErrorKind::NetworkUnreachable),
-            (
-                Some("10.0.0.9:1"),
-                "192.0.2.1:80",
-                io::ErrorKind::AddrNotAvailable,
-            ),
-            (
-                Some("10.0.0.2:1"),
-                "[2001:db8::1]:80",
-                io::ErrorKind::InvalidInput,
-            ),
-        ] {
-            let error = ours
-                .choose_local(wanted.map(address), address(remote))
-                .expect_err(remote);
-            assert_eq!(error.kind(), kind, "{wanted:?} to {remote}: {error}");
-        }
-    }
 
     #[test]
     fn a_stack_needs_an_address_and_a_prefix_that_exists() {

@@ -2,11 +2,15 @@
 
 use std::net::IpAddr;
 
+use lockorder::Key;
 use packet::TxPacket;
 use packet::ip::IpVersion;
 
+use super::super::host::Host;
+use super::super::levels::StackLocks;
 use super::super::turn::Turn;
 use super::super::worklist::Worklist;
+use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::IpObject;
 use crate::ip::pmtu::Path;
@@ -34,11 +38,10 @@ pub(in crate::stack) fn tx_params(
     ttl: u8,
     traffic_class: u8,
 ) -> (TxParams, Way) {
-    let paths = &turn.host.ip.paths;
     let (path, way) = if turn.worker.addressing.addresses.is_here(remote) {
         (LOOPBACK, Way::Loopback)
     } else {
-        let path = paths.get(&mut turn.key.ctx(), remote, turn.now);
+        let path = path_to(turn.host, turn.key, remote, turn.now);
         (path, Way::Link)
     };
     let params = TxParams {
@@ -49,6 +52,21 @@ pub(in crate::stack) fn tx_params(
         offload: turn.host.offload(),
     };
     (params, way)
+}
+
+/// Returns what is known of the path to `remote` through the link: what routers reported, and the limit of the route.
+pub(in crate::stack) fn path_to(
+    host: &Host,
+    key: &mut Key<StackLocks>,
+    remote: IpAddr,
+    now: Instant,
+) -> Path {
+    let path = host.ip.paths.get(&mut key.ctx(), remote, now);
+    let route_mtu = host.ip.addressing.route_mtu(&mut key.ctx(), remote);
+    Path {
+        mtu: path.mtu.min(route_mtu),
+        ..path
+    }
 }
 
 /// Returns the batch of packets that leave that way.
@@ -92,4 +110,21 @@ pub(in crate::stack) fn discard_too_big(turn: &mut Turn<'_>, dst: IpAddr) {
     turn.worker.tally.ip(version, IpObject::OutRequests, 1);
     turn.worker.tally.ip(version, IpObject::FragFails, 1);
     turn.drop_packet(DropReason::TooBig);
+}
+
+/// Returns true if packets to `dst` may leave. Counts one that may not, and is discarded.
+pub(in crate::stack) fn check_route(turn: &mut Turn<'_>, dst: IpAddr) -> bool {
+    let reaches = turn.worker.addressing.route(dst).is_ok();
+    if !reaches {
+        discard_no_route(turn, dst);
+    }
+    reaches
+}
+
+/// Counts and discards a packet for which there is no route or no source.
+#[cold]
+pub(in crate::stack) fn discard_no_route(turn: &mut Turn<'_>, dst: IpAddr) {
+    let version = IpVersion::of_addr(dst);
+    turn.worker.tally.ip(version, IpObject::OutNoRoutes, 1);
+    turn.drop_packet(DropReason::NoRoute);
 }

@@ -13,6 +13,7 @@ use packet::ip::IpVersion;
 use packet::tcp::{TcpFlags, TcpParseError};
 
 use super::super::events::EventLog;
+use super::super::ip::outbound::check_route;
 use super::super::mailbox::HandOverError;
 use super::super::turn::Turn;
 use super::connection::{Connection, Listener};
@@ -197,6 +198,10 @@ fn to_port(
     segment: Segment,
     hop: Hop,
 ) -> Result<(), Elsewhere> {
+    if !check_route(turn, flow.remote().ip()) {
+        // Neither a handshake nor a reset would get there.
+        return Ok(());
+    }
     match lookup(turn, &flow) {
         Some(listener) => to_listener(turn, &listener, flow, segment, hop),
         None => {
@@ -283,7 +288,9 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
         paths.on_packet_too_big(ctx, remote, mtu, error.quoted_len, turn.now);
         // An earlier report, about another connection, may have lowered the path MTU already: this
         // connection takes what the cache knows now, not what this report changed.
-        let mss = mss_for(paths.get(ctx, remote, turn.now).mtu, remote.is_ipv4());
+        let known = paths.get(ctx, remote, turn.now).mtu;
+        let route_mtu = turn.host.ip.addressing.route_mtu(ctx, remote);
+        let mss = mss_for(known.min(route_mtu), remote.is_ipv4());
         connection
             .state
             .with(ctx, |state, _| state.tcp.on_path_mtu(mss, log.context(now)));

@@ -10,7 +10,7 @@ use packet::buf::Level;
 use super::super::events::EventLog;
 use super::super::foreign::locked;
 use super::super::host::Host;
-use super::super::ip::outbound::LOOPBACK;
+use super::super::ip::outbound::{LOOPBACK, path_to};
 use super::super::levels::StackLocks;
 use super::connection::Connection;
 use super::control::abort;
@@ -39,7 +39,8 @@ pub(crate) fn connect(
             "connect: the stack's memory is nearly used up; try again later, or raise memory_bytes",
         ));
     }
-    let local = host.ip.addressing.get().choose_local(local, remote)?;
+    let addressing = host.ip.addressing.get();
+    let local = addressing.choose_local(local, remote, options.source_preference)?;
     let connection = insert(host, local, remote, options)?;
     // The end of the stack resets the connections of the table: it may have missed this one.
     if let Err(ended) = host.ending.check_open() {
@@ -161,7 +162,7 @@ pub(super) fn path_mss(
     let path = if remote.is_loopback() || remote == local {
         LOOPBACK
     } else {
-        host.ip.paths.get(&mut key.ctx(), remote, now)
+        path_to(host, key, remote, now)
     };
     mss_for(path.mtu, remote.is_ipv4())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::filter::Filter;
 use crate::base::TcpConfig;
+use crate::ip::selection::source::SourcePreference;
 
 /// Options of a socket that is to connect or to listen. A listener's connections take them over.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub(crate) struct Options {
     pub(crate) ttl: u8,
     /// DSCP in the upper six bits.
     pub(crate) traffic_class: u8,
+    /// The kind of source address that a connection is opened from.
+    pub(crate) source_preference: SourcePreference,
     /// Closing is a reset.
     pub(crate) reset_on_close: bool,
     /// A listener lets the program decide about each SYN.
@@ -29,6 +32,7 @@ impl Options {
             config: Arc::clone(config),
             ttl,
             traffic_class: 0,
+            source_preference: SourcePreference::Default,
             reset_on_close: false,
             defers: false,
             filter: Filter::default(),

@@ -1,16 +1,18 @@
 //! A datagram to send, from the application's bytes to packets.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use packet::ip::IpVersion;
 use packet::{IpProto, Payload};
 
 use super::super::icmp::echo;
-use super::super::ip::outbound::{LOOPBACK, Way, batch, discard_too_big, queue_packets, tx_params};
+use super::super::ip::outbound::{
+    LOOPBACK, Way, batch, discard_no_route, discard_too_big, queue_packets, tx_params,
+};
 use super::super::turn::Turn;
 use super::socket::{OutDatagram, Protocol};
 use crate::base::counters::DropReason;
-use crate::base::mib::objects::{IpObject, UdpObject};
+use crate::base::mib::objects::UdpObject;
 use crate::ip::addresses::is_node_local;
 use crate::ip::send::{TxParams, udp_gso_packet, udp_packets};
 
@@ -30,10 +32,10 @@ pub fn send_queued(turn: &mut Turn<'_>) -> bool {
 fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
     let (mut local, remote) = (datagram.local, datagram.remote);
     if local.ip().is_unspecified() {
-        let addresses = &turn.worker.addressing.addresses;
-        match addresses.select_source(remote.ip()) {
-            Some(source) => local.set_ip(source),
-            None => {
+        let addressing = &turn.worker.addressing;
+        match addressing.source(remote.ip(), datagram.source_preference) {
+            Ok(Some(source)) => local.set_ip(source),
+            Ok(None) | Err(_) => {
                 discard_no_route(turn, remote.ip());
                 return;
             }
@@ -56,14 +58,6 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
     params.flow_label = turn.host.ip.flow_labels.label(local, remote);
     let (payload, segment) = (datagram.payload, datagram.segment);
     send_payload(turn, (local, remote), payload, segment, (&params, way));
-}
-
-/// Counts and discards a datagram for which there is no route or no source.
-#[cold]
-fn discard_no_route(turn: &mut Turn<'_>, dst: IpAddr) {
-    let version = IpVersion::of_addr(dst);
-    turn.worker.tally.ip(version, IpObject::OutNoRoutes, 1);
-    turn.drop_packet(DropReason::NoRoute);
 }
 
 /// Sends a datagram to a group to the members on this host. Returns `true` if it is for the link, too. Counts one

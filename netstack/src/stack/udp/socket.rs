@@ -13,10 +13,18 @@ use super::super::waiters::WakerSlot;
 use crate::base::time::Duration;
 use crate::base::{Config, Instant};
 use crate::demux::Destinations;
+use crate::ip::selection::source::SourcePreference;
 use crate::udp::Socket;
 
 /// Time to live of datagrams to multicast groups, unless the program sets another (RFC 1112 section 6.1).
 const MULTICAST_TTL: u8 = 1;
+
+/// The kinds of sources, by the numbers under which a socket stores them.
+const SOURCES: [SourcePreference; 3] = [
+    SourcePreference::Default,
+    SourcePreference::Temporary,
+    SourcePreference::Public,
+];
 
 /// The entries of the table that lead to a socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +68,8 @@ pub struct BoundSocket {
     joined: AtomicBool,
     /// It may send to broadcast addresses.
     broadcast: AtomicBool,
+    /// The kind of source that it prefers, as its place in [`SOURCES`].
+    source_preference: AtomicU8,
     /// The version of the host's addresses and the IPv4 address that it was found to be permitted to send to last.
     permitted: AtomicU64,
     closed: AtomicBool,
@@ -89,6 +99,8 @@ pub struct OutDatagram {
     pub(crate) remote: SocketAddr,
     pub(crate) ttl: u8,
     pub(crate) traffic_class: u8,
+    /// The kind of source that is preferred if `local` has no address.
+    pub(crate) source_preference: SourcePreference,
     /// The destination is a multicast group.
     pub(crate) is_to_group: bool,
     /// Members of the group on this host get it, too.
@@ -195,6 +207,7 @@ impl BoundSocket {
                 multicast_loop: AtomicBool::new(true),
                 joined: AtomicBool::new(false),
                 broadcast: AtomicBool::new(false),
+                source_preference: AtomicU8::new(0),
                 permitted: AtomicU64::new(u64::MAX),
                 closed: AtomicBool::new(false),
                 connected: AtomicBool::new(false),
@@ -313,6 +326,19 @@ impl BoundSocket {
         self.broadcast.load(Ordering::Relaxed)
     }
 
+    /// Sets the kind of source that it prefers while it has no address of its own.
+    pub fn set_source_preference(&self, preference: SourcePreference) {
+        let place = SOURCES.iter().position(|source| *source == preference);
+        let place = place.map_or(0, |place| place as u8);
+        self.source_preference.store(place, Ordering::Relaxed);
+    }
+
+    /// Returns the kind of source that it prefers.
+    pub fn source_preference(&self) -> SourcePreference {
+        let place = self.source_preference.load(Ordering::Relaxed);
+        SOURCES.get(usize::from(place)).copied().unwrap_or_default()
+    }
+
     /// Sets the time to live of the datagrams that it sends.
     pub fn set_ttl(&self, ttl: u8) {
         self.ttl.store(ttl, Ordering::Relaxed);
@@ -416,6 +442,7 @@ mod tests {
                 remote: "10.0.0.9:53".parse().expect("an address"),
                 ttl: 64,
                 traffic_class: 0,
+                source_preference: SourcePreference::Default,
                 is_to_group: false,
                 loops: false,
                 segment: 10,

@@ -13,6 +13,7 @@ use super::error::invalid;
 use super::sockets::table;
 use crate::base::counters::DropReason;
 use crate::demux::{BindError, Destinations};
+use crate::ip::selection::source::SourcePreference;
 
 /// Binds `count` sockets to one address.
 pub(crate) fn bind(
@@ -92,7 +93,8 @@ pub(crate) fn connected(
     host.ending.check_open()?;
     // A scope id says which link an address is on: there is one.
     let remote = SocketAddr::new(remote.ip(), remote.port());
-    let mut local = host.ip.addressing.get().choose_local(Some(local), remote)?;
+    let addressing = host.ip.addressing.get();
+    let mut local = addressing.choose_local(Some(local), remote, SourcePreference::Default)?;
     if local.port() == 0 {
         let picked = locked(|key| {
             host.ports.pick_unconnected(&mut key.ctx(), |ctx, port| {
@@ -196,7 +198,7 @@ pub(crate) fn connect(
     let mut local = if remote.ip().is_multicast() && remote.port() != 0 {
         addressing.choose_local_to_group(wanted, remote.ip())?
     } else {
-        addressing.choose_local(wanted, remote)?
+        addressing.choose_local(wanted, remote, socket.source_preference())?
     };
     local.set_port(socket.local().port());
     enter(host, socket, local, remote)?;

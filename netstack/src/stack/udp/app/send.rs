@@ -8,6 +8,7 @@ use packet::Payload;
 
 use super::super::super::foreign::{locked, releasable};
 use super::super::super::host::Host;
+use super::super::super::ip::local::no_route;
 use super::super::super::waiters::Wait;
 use super::super::super::worklist;
 use super::super::socket::{Binding, BoundSocket, OutDatagram, Protocol};
@@ -175,6 +176,10 @@ pub(crate) fn poll_send(
     }
     let (local, remote) = addresses(socket, content.len(), ends)?;
     check_permission(host, socket, remote.ip())?;
+    let addressing = &host.ip.addressing;
+    addressing
+        .check_route(remote.ip())
+        .map_err(|error| no_route("send", error))?;
     let is_to_group = remote.ip().is_multicast();
     socket.note_active(|| host.clock.now());
     let datagram = |payload| OutDatagram {
@@ -187,6 +192,7 @@ pub(crate) fn poll_send(
             socket.ttl()
         },
         traffic_class: socket.traffic_class(),
+        source_preference: socket.source_preference(),
         is_to_group,
         loops: is_to_group && socket.multicast_loop(),
         segment: ends.segment,
