@@ -53,6 +53,8 @@ pub struct Config {
     pub icmp_errors_per_second: u32,
     /// Largest burst of ICMP errors.
     pub icmp_error_burst: u32,
+    /// Pings to more than one host that are answered.
+    pub echo: EchoPolicy,
     /// Most destinations whose path MTU is cached.
     pub path_mtu_entries: usize,
     /// First port of the ephemeral range (RFC 6056).
@@ -80,10 +82,33 @@ impl Default for Config {
             reassembly_timeout: Duration::from_secs(60),
             icmp_errors_per_second: 1_000,
             icmp_error_burst: 50,
+            echo: EchoPolicy::default(),
             path_mtu_entries: 4_096,
             ephemeral_port_first: 32_768,
             ephemeral_port_last: 60_999,
             ttl: 64,
+        }
+    }
+}
+
+/// The pings that are answered besides those to one host. The answer comes from an address of the host's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EchoPolicy {
+    /// To IPv4 broadcast addresses. Not by default: all hosts of a network would answer a source that may be forged
+    /// (RFC 1122 section 3.2.2.6 allows either).
+    pub broadcast: bool,
+    /// To IPv4 multicast groups that the host is a member of. Not by default, either.
+    pub multicast_v4: bool,
+    /// To IPv6 multicast groups that the host is a member of, as RFC 4443 section 4.2 recommends.
+    pub multicast_v6: bool,
+}
+
+impl Default for EchoPolicy {
+    fn default() -> Self {
+        Self {
+            broadcast: false,
+            multicast_v4: false,
+            multicast_v6: true,
         }
     }
 }

@@ -11,7 +11,7 @@ pub mod mib;
 pub mod rng;
 pub mod time;
 
-pub use config::{Config, ConfigError, TcpConfig};
+pub use config::{Config, ConfigError, EchoPolicy, TcpConfig};
 pub use counters::{Counters, DropReason};
 pub use link::{LinkCaps, OffloadCaps};
 pub use rng::Rng;

@@ -21,21 +21,11 @@ use packet::ip::{Ip, IpPacket};
 use packet::membership::Membership;
 use packet::{Chunks, IpProto, Payload, RxChecksum};
 
-use crate::base::DropReason;
+use crate::base::{DropReason, EchoPolicy};
 use crate::ip::addresses::AddressTable;
 use crate::ip::multicast::envelope::{is_believable, is_believable_report};
 use crate::ip::receive::Cast;
 use crate::ip::send::{Packets, SendError, TxParams, icmp_packets};
-
-/// The echo requests that are answered besides those to unicast addresses. None by default: such answers
-/// would amplify an attack (optional by RFC 1122 section 3.2.2.6 and RFC 4443 section 4.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct EchoPolicy {
-    /// Answer echo requests to IPv4 broadcast addresses.
-    pub broadcast: bool,
-    /// Answer echo requests to multicast groups that the host is a member of.
-    pub multicast: bool,
-}
 
 /// The meaning of a received ICMP message.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -147,11 +137,16 @@ pub fn on_packet<I: Ip>(
     policy: EchoPolicy,
 ) -> Inbound {
     let (src, dst): (IpAddr, IpAddr) = (packet.src().into(), packet.dst().into());
+    let answers_groups = if src.is_ipv4() {
+        policy.multicast_v4
+    } else {
+        policy.multicast_v6
+    };
     let echo = |ident, seq| {
         let local = match cast {
             Cast::Unicast => Some(dst),
             Cast::Broadcast if policy.broadcast => addresses.select_source(src),
-            Cast::Multicast if policy.multicast => addresses.select_source(src),
+            Cast::Multicast if answers_groups => addresses.select_source(src),
             _ => None,
         };
         match local {

@@ -290,39 +290,54 @@ fn damaged_messages_are_counted() {
     }
 }
 
+/// RFC 1122 section 3.2.2.6, RFC 4443 section 4.2.
 #[test]
-fn pings_to_many_are_not_answered_unless_asked_for() {
+fn the_policy_says_which_pings_to_many_are_answered() {
     let v4 = Icmpv4::EchoRequest { ident: 1, seq: 2 };
     let v6 = Icmpv6::EchoRequest { ident: 1, seq: 2 };
-    let all = EchoPolicy {
-        broadcast: true,
-        multicast: true,
+    let none = EchoPolicy {
+        broadcast: false,
+        multicast_v4: false,
+        multicast_v6: false,
     };
+    let broadcast = EchoPolicy {
+        broadcast: true,
+        ..none
+    };
+    let multicast_v4 = EchoPolicy {
+        multicast_v4: true,
+        ..none
+    };
+    let multicast_v6 = EchoPolicy {
+        multicast_v6: true,
+        ..none
+    };
+    assert_eq!(EchoPolicy::default(), multicast_v6);
+    let (many, groups) = (Cast::Broadcast, Cast::Multicast);
     let cases = [
-        (icmp(PEER4, "10.77.0.255", v4, b""), Cast::Broadcast, US4),
+        (icmp(PEER4, "10.77.0.255", v4, b""), many, US4, broadcast),
         (
             icmp(PEER4, "255.255.255.255", v4, b""),
-            Cast::Broadcast,
+            many,
             US4,
+            broadcast,
         ),
-        (icmp(PEER4, "224.0.0.1", v4, b""), Cast::Multicast, US4),
-        (icmp(PEER6, "ff02::1", v6, b""), Cast::Multicast, US6),
+        (icmp(PEER4, "224.0.0.1", v4, b""), groups, US4, multicast_v4),
+        (icmp(PEER6, "ff02::1", v6, b""), groups, US6, multicast_v6),
     ];
-    for (bytes, cast, us) in cases {
-        let silent = read(&bytes, cast, EchoPolicy::default());
-        assert_eq!(silent, Inbound::Drop(DropReason::IcmpIgnored));
-        let only_other = EchoPolicy {
-            broadcast: cast == Cast::Multicast,
-            multicast: cast == Cast::Broadcast,
-        };
-        assert_eq!(
-            read(&bytes, cast, only_other),
-            Inbound::Drop(DropReason::IcmpIgnored)
-        );
-        let Inbound::EchoRequest(request) = read(&bytes, cast, all) else {
-            panic!("asked for");
-        };
-        assert_eq!(request.local, ip(us), "never from the group's address");
+    for (bytes, cast, us, answering) in cases {
+        for policy in [none, broadcast, multicast_v4, multicast_v6] {
+            match read(&bytes, cast, policy) {
+                Inbound::EchoRequest(request) => {
+                    assert_eq!(policy, answering);
+                    assert_eq!(request.local, ip(us), "never from the group's address");
+                }
+                other => {
+                    assert_ne!(policy, answering);
+                    assert_eq!(other, Inbound::Drop(DropReason::IcmpIgnored));
+                }
+            }
+        }
     }
 }
 

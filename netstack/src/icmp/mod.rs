@@ -16,5 +16,5 @@ mod noise;
 #[cfg(test)]
 mod testing;
 
-pub use inbound::{EchoPolicy, ErrorKind, Inbound, TransportError};
+pub use inbound::{ErrorKind, Inbound, TransportError};
 pub use limiter::IcmpLimiter;

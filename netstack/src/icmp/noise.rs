@@ -11,10 +11,10 @@ use packet::udp::UdpHeader;
 use packet::{IpProto, Payload, RxChecksum};
 
 use super::error::{permit, port_unreachable};
-use super::inbound::{EchoPolicy, Inbound, on_packet};
+use super::inbound::{Inbound, on_packet};
 use super::testing::{addresses, ip};
 use crate::base::time::Duration;
-use crate::base::{Instant, Rng};
+use crate::base::{EchoPolicy, Instant, Rng};
 use crate::ip::addresses::AddressTable;
 use crate::ip::key::HashKey;
 use crate::ip::reassembly::{FragmentStatus, Reassembly};

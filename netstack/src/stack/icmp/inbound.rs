@@ -14,7 +14,7 @@ use crate::base::mib::Tally;
 use crate::base::mib::objects::IcmpObject;
 use crate::icmp::inbound::EchoRequest;
 use crate::icmp::inbound::on_packet;
-use crate::icmp::{EchoPolicy, Inbound, TransportError};
+use crate::icmp::{Inbound, TransportError};
 use crate::ip::receive::Cast;
 
 /// Takes in one message.
@@ -24,7 +24,7 @@ pub(in crate::stack) fn receive<I: Ip>(
     cast: Cast,
     packet: &RxPacket,
 ) {
-    let policy = EchoPolicy::default();
+    let policy = turn.host.config.echo;
     let addresses = &turn.worker.addressing.addresses;
     let inbound = on_packet(ip, cast, packet.checksum, addresses, policy);
     count_message(&mut turn.worker.tally, ip, &inbound);
