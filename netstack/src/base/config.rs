@@ -57,6 +57,9 @@ pub struct Config {
     pub echo: EchoPolicy,
     /// Most destinations whose path MTU is cached.
     pub path_mtu_entries: usize,
+    /// Time after which what a router reported of a path is forgotten, so that longer packets are tried again: five
+    /// minutes at least; `None`: never (RFC 1191 section 6.3, RFC 8201 section 5.3).
+    pub path_mtu_age: Option<Duration>,
     /// First port of the ephemeral range (RFC 6056).
     pub ephemeral_port_first: u16,
     /// Last port of the ephemeral range.
@@ -84,6 +87,7 @@ impl Default for Config {
             icmp_error_burst: 50,
             echo: EchoPolicy::default(),
             path_mtu_entries: 4_096,
+            path_mtu_age: Some(Duration::from_secs(600)),
             ephemeral_port_first: 32_768,
             ephemeral_port_last: 60_999,
             ttl: 64,

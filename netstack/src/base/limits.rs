@@ -14,6 +14,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 pub const MIN_MTU_V4: u16 = 68;
 /// Smallest MTU of a link that carries IPv6 (RFC 8200 section 5).
 pub const MIN_MTU_V6: u16 = 1_280;
+/// Shortest time after which longer packets than a router reported may be tried (RFC 1191 section 3).
+const SHORTEST_PATH_MTU_AGE: Duration = Duration::from_secs(300);
 
 /// Checks that every queue and table has room for something, and that every time can pass.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
@@ -112,7 +114,14 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
             });
         }
     }
-    Ok(())
+    match config.path_mtu_age {
+        Some(age) if age < SHORTEST_PATH_MTU_AGE => Err(ConfigError {
+            key: "path_mtu_age",
+            value: format!("{age:?}"),
+            must: "set at least 5 minutes, or none",
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn refused(key: &'static str, value: usize, must: &'static str) -> ConfigError {
@@ -170,6 +179,9 @@ mod tests {
                 c.reassembly_timeout = Duration::ZERO
             }),
             ("path_mtu_entries", |c| c.path_mtu_entries = 0),
+            ("path_mtu_age", |c| {
+                c.path_mtu_age = Some(Duration::from_secs(299))
+            }),
             ("memory_bytes", |c| c.memory_bytes = Some(0)),
             ("max_connections", |c| c.max_connections = 0),
             ("ttl", |c| c.ttl = 0),

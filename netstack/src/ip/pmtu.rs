@@ -1,6 +1,6 @@
 //! The path MTU cache: the largest packet that each path carries.
 //!
-//! * **Define.** An estimate expires after [`PATH_MTU_AGE`], is never below the minimum of its family, and
+//! * **Define.** An estimate expires after the age that the cache was created with, is never below the minimum of its family, and
 //!   messages only ever lower it.
 //! * **Enforce.** [`PathMtu::on_packet_too_big`] alone changes estimates. It ignores a report that would
 //!   raise the estimate, that no router may send, or that the quoted packet contradicts.
@@ -19,10 +19,6 @@ use super::key::HashKey;
 use super::peer::PeerNet;
 use crate::base::Instant;
 use crate::base::time::Duration;
-
-/// Lifetime of a lowered estimate. After that, packets of the full size are sent again
-/// (RFC 1191 section 6.3 recommends 10 minutes and forbids less than 5; RFC 8201 likewise).
-pub const PATH_MTU_AGE: Duration = Duration::from_secs(600);
 
 /// Below this an IPv4 report is not followed: packets of this size are sent without the don't
 /// fragment bit instead, so that a forged report cannot shrink them to nothing (RFC 1191 section 3
@@ -68,7 +64,8 @@ pub struct Path {
 /// use netstack::ip::key::HashKey;
 /// use netstack::ip::pmtu::PathMtu;
 ///
-/// let mut cache = PathMtu::new(1_024, HashKey::random(&mut Rng::from_u64(7)));
+/// let secret = HashKey::random(&mut Rng::from_u64(7));
+/// let mut cache = PathMtu::new(1_024, None, secret);
 /// let (dst, now) = ("10.0.0.9".parse()?, Instant::from_millis(1));
 /// assert_eq!(cache.get(dst, 1_500, now), 1_500);
 /// // A router reports that its link carries 1,400 of the 1,500 bytes that were sent.
@@ -81,6 +78,8 @@ pub struct PathMtu {
     entries: Vec<Option<Entry>>,
     sets: usize,
     key: HashKey,
+    /// Lifetime of a lowered estimate. After that, packets of the full size are sent again.
+    age: Duration,
 }
 
 impl core::fmt::Debug for PathMtu {
@@ -91,12 +90,13 @@ impl core::fmt::Debug for PathMtu {
 
 impl PathMtu {
     /// Creates a cache of at most `max_entries` destinations (rounded up to a multiple of 4, at least 4).
-    /// Does not allocate before the first report.
-    pub fn new(max_entries: usize, key: HashKey) -> Self {
+    /// An estimate is forgotten after `age`, or never if there is none. Does not allocate before the first report.
+    pub fn new(max_entries: usize, age: Option<Duration>, key: HashKey) -> Self {
         Self {
             entries: Vec::new(),
             sets: max_entries.div_ceil(WAYS).max(1),
             key,
+            age: age.unwrap_or(Duration::MAX),
         }
     }
 
@@ -186,7 +186,7 @@ impl PathMtu {
             dst,
             mtu,
             may_fragment,
-            expires: now + PATH_MTU_AGE,
+            expires: now + self.age,
         });
         Some(mtu)
     }
@@ -222,10 +222,11 @@ mod tests {
     use crate::base::Rng;
     use core::net::Ipv4Addr;
 
+    const AGE: Duration = Duration::from_secs(600);
     const NOW: Instant = Instant::from_millis(1_000_000);
 
     fn cache(entries: usize) -> PathMtu {
-        PathMtu::new(entries, HashKey::random(&mut Rng::from_u64(5)))
+        PathMtu::new(entries, Some(AGE), HashKey::random(&mut Rng::from_u64(5)))
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -285,11 +286,26 @@ mod tests {
             Some(1300)
         );
         assert_eq!(c.get(dst, 1500, later), 1300);
-        let before = later + PATH_MTU_AGE - Instant::from_nanos(1);
+        let before = later + AGE - Instant::from_nanos(1);
         assert_eq!(c.get(dst, 1500, Instant::ZERO + before), 1300);
-        assert_eq!(c.get(dst, 1500, later + PATH_MTU_AGE), 1500);
+        assert_eq!(c.get(dst, 1500, later + AGE), 1500);
         c.clear();
         assert_eq!(c.get(dst, 1500, later), 1500);
+    }
+
+    #[test]
+    fn the_age_of_estimates_can_be_any_and_none() {
+        let dst = ip("10.0.0.1");
+        for (age, later, expected) in [
+            (Some(AGE * 2), AGE * 2 - Duration::from_nanos(1), 1400),
+            (Some(AGE * 2), AGE * 2, 1500),
+            (None, AGE * 1_000, 1400),
+        ] {
+            let key = HashKey::random(&mut Rng::from_u64(5));
+            let mut c = PathMtu::new(16, age, key);
+            c.on_packet_too_big(dst, 1400, 1500, 1500, NOW);
+            assert_eq!(c.get(dst, 1500, NOW + later), expected, "{age:?}");
+        }
     }
 
     #[test]

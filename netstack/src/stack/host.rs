@@ -195,7 +195,11 @@ impl Host {
                 flow_labels,
                 paths: PathCache::new(
                     link.mtu,
-                    PathMtu::new(config.path_mtu_entries, HashKey::random(rng)),
+                    PathMtu::new(
+                        config.path_mtu_entries,
+                        config.path_mtu_age,
+                        HashKey::random(rng),
+                    ),
                 ),
                 reassembly: ReassemblyBuffer::new(
                     Reassembly::new(

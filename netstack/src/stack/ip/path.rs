@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_report_lowers_the_mtu_of_its_path_only() {
         let secret = HashKey::random(&mut Rng::from_seed([5; 32]));
-        let paths = PathCache::new(1500, PathMtu::new(16, secret));
+        let paths = PathCache::new(1500, PathMtu::new(16, None, secret));
         let far = IpAddr::from([192, 0, 2, 1]);
         let near = IpAddr::from([192, 0, 2, 2]);
         let now = Instant::from_millis(1);
