@@ -130,10 +130,7 @@ pub fn segment(
     payload: &[u8],
 ) -> Result<TxPacket, SendError> {
     let params = TxParams {
-        path: Path {
-            mtu: 1_500,
-            dont_fragment: true,
-        },
+        path: Path::unknown(1_500),
         ttl: 64,
         traffic_class: 0,
         flow_label: 0,

@@ -5,6 +5,7 @@
 //! other.
 
 use super::congestion::Algorithm;
+use super::mtu_probing::MtuProbing;
 use super::time::Duration;
 
 /// Limits and policies of a whole stack.
@@ -195,6 +196,12 @@ pub struct TcpConfig {
     pub min_mss: u16,
     /// Largest MSS that is announced and used, for paths that carry less than their links say.
     pub max_mss: u16,
+    /// When the path MTU is found by sending segments of different sizes, for paths that drop large ones without a
+    /// report (RFC 4821).
+    pub mtu_probing: MtuProbing,
+    /// MSS from which such a search begins (RFC 4821 section 7.2: packets of 1,024 bytes; as on Linux, the headers are not
+    /// counted). IPv6 never goes below packets of 1,280 bytes.
+    pub mtu_probe_base: u16,
 }
 
 impl Default for TcpConfig {
@@ -234,6 +241,8 @@ impl Default for TcpConfig {
             backlog: 1_024,
             min_mss: 88,
             max_mss: u16::MAX,
+            mtu_probing: MtuProbing::default(),
+            mtu_probe_base: 1_024,
         }
     }
 }

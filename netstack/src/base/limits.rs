@@ -62,6 +62,12 @@ fn check_sizes(config: &Config) -> Result<(), ConfigError> {
             48,
             "set at least 48, the room for all options and some payload",
         ),
+        (
+            "tcp.mtu_probe_base",
+            tcp.mtu_probe_base.into(),
+            48,
+            "set at least 48, the room for all options and some payload",
+        ),
     ];
     for (key, value, least, must) in sizes {
         if value < least {
@@ -209,6 +215,7 @@ mod tests {
             ("tcp.min_mss", |c| c.tcp.min_mss = 0),
             ("tcp.min_mss", |c| c.tcp.min_mss = 9_000),
             ("tcp.max_mss", |c| c.tcp.max_mss = 87),
+            ("tcp.mtu_probe_base", |c| c.tcp.mtu_probe_base = 47),
             ("tcp.backlog", |c| c.tcp.backlog = 0),
         ];
         for (key, change) in changes {

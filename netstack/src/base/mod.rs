@@ -8,11 +8,13 @@ pub mod counters;
 pub mod limits;
 mod link;
 pub mod mib;
+mod mtu_probing;
 pub mod rng;
 pub mod time;
 
 pub use config::{Config, ConfigError, EchoPolicy, TcpConfig};
 pub use counters::{Counters, DropReason};
 pub use link::{LinkCaps, OffloadCaps};
+pub use mtu_probing::{MtuProbing, UnknownMtuProbing};
 pub use rng::Rng;
 pub use time::Instant;

@@ -344,10 +344,7 @@ fn the_policy_says_which_pings_to_many_are_answered() {
 #[test]
 fn a_ping_comes_back_as_it_went() {
     let params = TxParams {
-        path: Path {
-            mtu: 1500,
-            dont_fragment: true,
-        },
+        path: Path::unknown(1_500),
         ttl: 64,
         traffic_class: 0x2b,
         flow_label: 0,

@@ -1,17 +1,17 @@
 //! The path MTU cache: the largest packet that each path carries.
 //!
-//! * **Define.** An estimate expires after the age that the cache was created with, is never below the minimum of its family, and
-//!   messages only ever lower it.
-//! * **Enforce.** [`PathMtu::on_packet_too_big`] alone changes estimates. It ignores a report that would
-//!   raise the estimate, that no router may send, or that the quoted packet contradicts.
-//! * **Consume.** Transports use [`PathMtu::get`] to size their packets without further checks.
+//! * **Define.** An estimate ages, is never below the minimum of its family, and messages only ever lower it.
+//!   Probes, which show what arrives, raise it, too.
+//! * **Enforce.** [`PathMtu::on_packet_too_big`] and [`PathMtu::on_search`] alone change estimates. The first
+//!   ignores a report that would raise the estimate, that no router may send, or that the quoted packet contradicts.
+//! * **Consume.** Transports use [`PathMtu::get`] to size their packets without further checks, and search
+//!   between [`Path::mtu`] and [`Path::ceiling`].
 //!
 //! The cache is a fixed array of small sets: no peer can make it grow, and because of the keyed hash no
 //! peer can choose the entries that it evicts. The transport that owns the flow has checked before that a
 //! Packet Too Big message quotes a packet that was sent (RFC 5927 section 7.2).
 //!
-//! Sections: RFC 1191 sections 3, 5, 6.3 and 7, RFC 8201 sections 4 and 5.2. Probing without messages
-//! (RFC 8899) is not implemented.
+//! Sections: RFC 1191 sections 3, 5, 6.3 and 7, RFC 4821 section 5.2, RFC 8201 sections 4 and 5.2.
 
 use core::net::IpAddr;
 
@@ -19,6 +19,11 @@ use super::key::HashKey;
 use super::peer::PeerNet;
 use crate::base::Instant;
 use crate::base::time::Duration;
+
+/// Lifetime of an estimate for which larger packets were lost, and others around them were not, in lifetimes of an
+/// ordinary one. After one of these larger packets are tried again, but not without need: a path that drops them
+/// silently costs each new connection a few timeouts.
+const SEARCHED_AGES: u32 = 6;
 
 /// Below this an IPv4 report is not followed: packets of this size are sent without the don't
 /// fragment bit instead, so that a forged report cannot shrink them to nothing (RFC 1191 section 3
@@ -45,6 +50,10 @@ struct Entry {
     mtu: u16,
     /// True if a router reported less than the minimum, so that routers must be allowed to fragment.
     may_fragment: bool,
+    /// Largest packet that the path may carry.
+    ceiling: u16,
+    /// When larger packets than `ceiling` are worth another attempt.
+    ceiling_expires: Instant,
     expires: Instant,
 }
 
@@ -55,6 +64,20 @@ pub struct Path {
     pub mtu: u16,
     /// True if IPv4 packets carry the don't fragment bit. Always true for IPv6.
     pub dont_fragment: bool,
+    /// Largest IP packet that the path may carry for all that is known (`search_high` of RFC 4821): at least `mtu`, and
+    /// more while the search between them goes on. `None`: nothing is known of the path beyond its first link.
+    pub ceiling: Option<u16>,
+}
+
+impl Path {
+    /// Returns the limits of a path of which nothing is known but that its first link carries `mtu` bytes.
+    pub const fn unknown(mtu: u16) -> Self {
+        Self {
+            mtu,
+            dont_fragment: true,
+            ceiling: None,
+        }
+    }
 }
 
 /// A bounded cache of path MTUs.
@@ -114,27 +137,28 @@ impl PathMtu {
 
     /// Returns the limits of the path to `dst`. The MTU never exceeds the device's.
     pub fn path(&self, dst: IpAddr, device_mtu: u16, now: Instant) -> Path {
-        let unknown = Path {
-            mtu: device_mtu,
-            dont_fragment: true,
-        };
-        if self.entries.is_empty() {
-            return unknown;
-        }
-        let known = self
-            .entries
-            .get(self.set_of(dst))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .find(|e| e.dst == dst && e.expires > now);
-        match known {
+        match self.entry(dst, now) {
             Some(e) => Path {
                 mtu: e.mtu.min(device_mtu),
                 dont_fragment: !e.may_fragment,
+                ceiling: Some(if e.ceiling_expires > now {
+                    e.ceiling.min(device_mtu)
+                } else {
+                    device_mtu
+                }),
             },
-            None => unknown,
+            None => Path::unknown(device_mtu),
         }
+    }
+
+    fn entry(&self, dst: IpAddr, now: Instant) -> Option<&Entry> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let set = self.entries.get(self.set_of(dst))?;
+        set.iter()
+            .flatten()
+            .find(|e| e.dst == dst && e.expires > now)
     }
 
     /// Returns the path MTU to `dst` in bytes, which never exceeds the device's.
@@ -180,15 +204,69 @@ impl PathMtu {
         }
         let lowers = mtu < current.mtu || (may_fragment && current.dont_fragment);
         if !lowers {
+            self.lower_ceiling(dst, mtu, device_mtu, now);
             return None;
         }
+        let expires = now + self.age;
         self.store(Entry {
             dst,
             mtu,
             may_fragment,
-            expires: now + self.age,
+            ceiling: mtu,
+            ceiling_expires: expires,
+            expires,
         });
         Some(mtu)
+    }
+
+    /// Ends a search above `mtu`: a router said that its link carries no more.
+    fn lower_ceiling(&mut self, dst: IpAddr, mtu: u16, device_mtu: u16, now: Instant) {
+        let ceiling = self.path(dst, device_mtu, now).ceiling;
+        let entry = self.entry(dst, now).copied();
+        if let (Some(ceiling), Some(entry)) = (ceiling, entry)
+            && mtu < ceiling
+        {
+            self.store(Entry {
+                ceiling: mtu,
+                ceiling_expires: now + self.age,
+                ..entry
+            });
+        }
+    }
+
+    /// Stores what packets of different sizes have shown: the path to `dst` carries `mtu` bytes, and may carry
+    /// `ceiling`, if that is known (RFC 4821 section 5.2). Packets of less than the minimum of the family are no reason
+    /// to send all others as small.
+    pub fn on_search(
+        &mut self,
+        dst: IpAddr,
+        mtu: u16,
+        ceiling: Option<u16>,
+        device_mtu: u16,
+        now: Instant,
+    ) {
+        let floor = if dst.is_ipv4() {
+            IPV4_FLOOR
+        } else {
+            IPV6_MIN_MTU
+        };
+        let mtu = mtu.max(floor).min(device_mtu);
+        let (ceiling, ceiling_expires, expires) = match ceiling {
+            Some(ceiling) => {
+                let expires = now + self.age.saturating_mul(SEARCHED_AGES);
+                (ceiling.max(mtu), now + self.age, expires)
+            }
+            // Perhaps nothing arrived for a while, whatever its size.
+            None => (u16::MAX, now, now + self.age),
+        };
+        self.store(Entry {
+            dst,
+            mtu,
+            may_fragment: false,
+            ceiling,
+            ceiling_expires,
+            expires,
+        });
     }
 
     fn store(&mut self, entry: Entry) {
@@ -262,10 +340,15 @@ mod tests {
         for (dst, reported, quoted, device, (mtu, dont_fragment)) in cases {
             let mut c = cache(16);
             let told = c.on_packet_too_big(ip(dst), reported, quoted, device, NOW);
-            let expected = Path { mtu, dont_fragment };
+            let known = mtu != device || !dont_fragment;
+            let expected = Path {
+                mtu,
+                dont_fragment,
+                ceiling: known.then_some(mtu),
+            };
             let label = format!("{dst} {reported} {quoted} {device}");
             assert_eq!(c.path(ip(dst), device, NOW), expected, "{label}");
-            assert_eq!(told.is_some(), mtu != device || !dont_fragment, "{label}");
+            assert_eq!(told.is_some(), known, "{label}");
             assert_eq!(
                 c.get(ip("10.9.9.9"), device, NOW),
                 device,
@@ -305,6 +388,67 @@ mod tests {
             let mut c = PathMtu::new(16, age, key);
             c.on_packet_too_big(dst, 1400, 1500, 1500, NOW);
             assert_eq!(c.get(dst, 1500, NOW + later), expected, "{age:?}");
+        }
+    }
+
+    #[test]
+    fn rfc4821_5_2_what_probes_found_is_kept_and_larger_packets_are_tried_again_after_a_while() {
+        let mut c = cache(16);
+        let dst = ip("10.0.0.1");
+        c.on_search(dst, 1_064, None, 1_500, NOW);
+        let searching = Path {
+            mtu: 1_064,
+            ceiling: Some(1_500),
+            dont_fragment: true,
+        };
+        assert_eq!(c.path(dst, 1_500, NOW), searching);
+        assert_eq!(c.get(dst, 1_500, NOW + AGE), 1_500, "no proof");
+        c.on_search(dst, 1_290, Some(1_295), 1_500, NOW);
+        let at = |secs| NOW + Duration::from_secs(secs);
+        for (secs, mtu, ceiling) in [
+            (0, 1_290, Some(1_295)),
+            (599, 1_290, Some(1_295)),
+            (600, 1_290, Some(1_500)),
+            (3_599, 1_290, Some(1_500)),
+            (3_600, 1_500, None),
+        ] {
+            let path = c.path(dst, 1_500, at(secs));
+            assert_eq!((path.mtu, path.ceiling), (mtu, ceiling), "after {secs} s");
+        }
+        // A probe that arrives raises the estimate; the device bounds both.
+        c.on_search(dst, 1_480, Some(1_499), 1_500, NOW);
+        assert_eq!(c.get(dst, 1_500, NOW), 1_480);
+        assert_eq!(c.path(dst, 1_400, NOW).ceiling, Some(1_400));
+    }
+
+    #[test]
+    fn rfc4821_7_6_2_a_report_about_a_probe_bounds_the_search_and_not_what_is_sent() {
+        let mut c = cache(16);
+        let dst = ip("10.0.0.1");
+        c.on_search(dst, 1_064, None, 1_500, NOW);
+        assert_eq!(c.on_packet_too_big(dst, 1_300, 1_500, 1_500, NOW), None);
+        let path = c.path(dst, 1_500, NOW);
+        assert_eq!((path.mtu, path.ceiling), (1_064, Some(1_300)));
+        assert_eq!(
+            c.on_packet_too_big(dst, 1_400, 1_500, 1_500, NOW),
+            None,
+            "no router raises it"
+        );
+        assert_eq!(c.path(dst, 1_500, NOW).ceiling, Some(1_300));
+        assert_eq!(
+            c.on_packet_too_big(dst, 1_000, 1_064, 1_500, NOW),
+            Some(1_000)
+        );
+        assert_eq!(c.path(dst, 1_500, NOW).ceiling, Some(1_000));
+    }
+
+    #[test]
+    fn a_search_never_shrinks_a_path_below_the_minimum_of_its_family() {
+        let mut c = cache(16);
+        for (dst, least) in [("10.0.0.1", IPV4_FLOOR), ("fd77::1", IPV6_MIN_MTU)] {
+            c.on_search(ip(dst), 128, Some(200), 1_500, NOW);
+            let path = c.path(ip(dst), 1_500, NOW);
+            assert_eq!((path.mtu, path.ceiling), (least, Some(least)), "{dst}");
         }
     }
 

@@ -8,7 +8,9 @@ use netstack::base::{Config, TcpConfig};
 use netstack::device::OffloadMode;
 use serde::Deserialize;
 
-use super::value::{Congestion, Setting, Span, Switch, Whole, ip4, ip6, net4, net6, offload};
+use super::value::{
+    Congestion, Probing, Setting, Span, Switch, Whole, ip4, ip6, net4, net6, offload,
+};
 use crate::settings::{Parts, default_config};
 use crate::values::{Queues, Services, TunName};
 
@@ -66,6 +68,8 @@ limits! {
         backlog: Whole<usize>,
         min_mss: Whole<u16>,
         max_mss: Whole<u16>,
+        mtu_probing: Probing,
+        mtu_probe_base: Whole<u16>,
     }
 }
 

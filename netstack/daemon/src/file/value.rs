@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use netstack::base::MtuProbing;
 use netstack::device::OffloadMode;
 use netstack::tcp::Algorithm;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
@@ -136,6 +137,17 @@ impl<'de> Deserialize<'de> for Congestion {
     }
 }
 
+/// The name of a policy of MTU probing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probing(MtuProbing);
+
+impl<'de> Deserialize<'de> for Probing {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        name.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
 /// Declares a `deserialize_with` function that parses a string as the flag of the same name does.
 macro_rules! as_flag {
     ($($name:ident: $kind:ty = $parse:path,)+) => {$(
@@ -175,6 +187,12 @@ impl<T> Setting<Option<T>> for Whole<T> {
 
 impl Setting<Algorithm> for Congestion {
     fn set(self, slot: &mut Algorithm) {
+        *slot = self.0;
+    }
+}
+
+impl Setting<MtuProbing> for Probing {
+    fn set(self, slot: &mut MtuProbing) {
         *slot = self.0;
     }
 }

@@ -187,7 +187,7 @@ pub fn tcp_packet(
 /// use packet::Payload;
 ///
 /// let params = TxParams {
-///     path: Path { mtu: 1_500, dont_fragment: true },
+///     path: Path::unknown(1_500),
 ///     ttl: 64,
 ///     traffic_class: 0,
 ///     flow_label: 0,
@@ -212,7 +212,7 @@ pub fn udp_packets(
     ident: impl FnOnce() -> u32,
 ) -> Result<Packets, SendError> {
     let (src_ip, dst_ip) = (src.ip(), dst.ip());
-    let whole = fits(dst_ip, packet::udp::LEN + payload.len_bytes(), params);
+    let whole = fits_datagram(dst_ip, payload.len_bytes(), params);
     // The device completes checksums of single packets, not of fragmented datagrams.
     let checksum = if whole {
         params.checksum()
@@ -349,6 +349,11 @@ pub fn icmp_packets(
         params,
         ident,
     )
+}
+
+/// Returns `true` if a UDP datagram with `len` bytes of payload leaves in one packet.
+pub fn fits_datagram(dst: IpAddr, len: usize, params: &TxParams) -> bool {
+    fits(dst, packet::udp::LEN + len, params)
 }
 
 /// Returns `true` if a packet with `len` bytes behind the IP header fits the path MTU.

@@ -14,7 +14,10 @@ use packet::udp::UdpView;
 use packet::{Payload, RxChecksum};
 
 const fn path(mtu: u16, dont_fragment: bool) -> Path {
-    Path { mtu, dont_fragment }
+    Path {
+        dont_fragment,
+        ..Path::unknown(mtu)
+    }
 }
 
 const PLAIN: TxParams = TxParams {

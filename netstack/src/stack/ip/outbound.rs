@@ -17,10 +17,7 @@ use crate::ip::pmtu::Path;
 use crate::ip::send::{Packets, TxParams};
 
 /// Path to the host itself: no link limits it, only the length field of IP.
-pub(in crate::stack) const LOOPBACK: Path = Path {
-    mtu: u16::MAX,
-    dont_fragment: true,
-};
+pub(in crate::stack) const LOOPBACK: Path = Path::unknown(u16::MAX);
 
 /// The batch that packets leave in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

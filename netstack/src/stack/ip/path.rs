@@ -10,12 +10,12 @@ use crate::base::Instant;
 use crate::base::limits::MIN_MTU_V4;
 use crate::ip::pmtu::{Path, PathMtu};
 
-/// Path MTUs of all destinations. Costs no lock until a router reports a smaller MTU.
+/// Path MTUs of all destinations. Costs no lock until something is known of one of them.
 pub(crate) struct PathCache {
     link_mtu: AtomicU16,
     cache: RwLock<levels::PathMtu, PathMtu>,
-    /// True once a router reported a smaller MTU.
-    any_report: AtomicBool,
+    /// True once a router reported a smaller MTU, or a probe found one.
+    is_used: AtomicBool,
 }
 
 impl PathCache {
@@ -24,7 +24,7 @@ impl PathCache {
         Self {
             link_mtu: AtomicU16::new(link_mtu),
             cache: RwLock::new(cache),
-            any_report: AtomicBool::new(false),
+            is_used: AtomicBool::new(false),
         }
     }
 
@@ -44,11 +44,8 @@ impl PathCache {
     where
         L: LockBefore<levels::PathMtu>,
     {
-        if !self.any_report.load(Ordering::Acquire) {
-            return Path {
-                mtu: self.link_mtu(),
-                dont_fragment: true,
-            };
+        if !self.is_used.load(Ordering::Acquire) {
+            return Path::unknown(self.link_mtu());
         }
         self.cache
             .with_read(ctx, |cache, _| cache.path(remote, self.link_mtu(), now))
@@ -67,10 +64,27 @@ impl PathCache {
     where
         L: LockBefore<levels::PathMtu>,
     {
-        self.any_report.store(true, Ordering::Release);
+        self.is_used.store(true, Ordering::Release);
         self.cache.with_write(ctx, |cache, _| {
             cache.on_packet_too_big(remote, mtu, packet_len, self.link_mtu(), now)
         })
+    }
+
+    /// Takes in what packets of different sizes have shown of the path to `remote`: it carries `mtu` bytes, and may
+    /// carry `ceiling`, if that is known.
+    pub(crate) fn on_search<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        remote: IpAddr,
+        (mtu, ceiling): (u16, Option<u16>),
+        now: Instant,
+    ) where
+        L: LockBefore<levels::PathMtu>,
+    {
+        self.is_used.store(true, Ordering::Release);
+        self.cache.with_write(ctx, |cache, _| {
+            cache.on_search(remote, mtu, ceiling, self.link_mtu(), now);
+        });
     }
 }
 
