@@ -71,6 +71,13 @@ pub enum Event {
         /// The cause.
         reason: WindowChange,
     },
+    /// The payload of a full segment that is sent has another size.
+    MssChanged {
+        /// The new size, in bytes, as in [`TcpInfo::mss`](super::TcpInfo::mss).
+        mss: u16,
+        /// The cause.
+        reason: MssChange,
+    },
     /// The peer says that packets of ours were marked by congestion (RFC 3168, RFC 9768).
     CongestionMarks {
         /// Packets, as far as the feedback tells: classic feedback says only that there are some.
@@ -112,7 +119,8 @@ pub enum LossRule {
     RetransmissionLost,
     /// The retransmission timer expired (RFC 6298 section 5.4).
     Timeout,
-    /// They are in segments that are larger than the path carries (RFC 1191 section 6.5).
+    /// They are in segments that are larger than the path carries (RFC 1191 section 6.5), or in a probe that is lost
+    /// alone (RFC 4821 section 7.6.2).
     PathMtu,
 }
 
@@ -125,6 +133,19 @@ pub enum Recovery {
     Timeout,
     /// Everything in flight is sent again in smaller segments; no sign of congestion.
     PathMtu,
+}
+
+/// The cause of a change of the size of segments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MssChange {
+    /// A report of a router, another MTU of the link, or what another connection found out.
+    Path,
+    /// Full-sized segments vanish, and nobody reports why (RFC 4821 section 7.7).
+    BlackHole,
+    /// They did not vanish: the timeouts were spurious.
+    Spurious,
+    /// A larger segment arrived, which was a probe (RFC 4821 section 7.6.1).
+    Probe,
 }
 
 /// The cause of a change of the congestion window.

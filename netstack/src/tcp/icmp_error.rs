@@ -5,8 +5,10 @@
 //! (RFC 5461).
 
 use super::context::Context;
+use super::event::MssChange;
 use super::handshake;
 use super::outcome::{IcmpError, Readiness, TcpError, Unreachable};
+use super::path_search::PathLimits;
 use super::seq::SeqNum;
 use super::settings::MIN_SEGMENT;
 use super::tcb::Tcb;
@@ -25,7 +27,8 @@ impl Tcp {
             Stage::SynReceived(state) => state.path_mss = state.path_mss.min(mss),
             // What is in flight may be larger than what is sent now: the path may have been followed since.
             Stage::Open(tcb) if mss < tcb.agreed.in_flight_mss => {
-                tcb.agreed.mss = tcb.agreed.mss.min(mss);
+                let mss = tcb.agreed.mss.min(mss);
+                tcb.set_mss(mss, MssChange::Path, cx);
                 tcb.resend_in_smaller_segments(cx);
             }
             Stage::Resting(resting) => {
@@ -35,19 +38,20 @@ impl Tcp {
         });
     }
 
-    /// Takes up what the path and the link carry now: segments of `path_mss` and `link_mss` bytes (each MTU less the
-    /// fixed headers), if the peer and the options allow them. The new size is that of what is sent from now on.
+    /// Takes up what the path and the link carry now, if the peer and the options allow segments of that size. The
+    /// new size is that of what is sent from now on.
     ///
     /// Sends again what is in flight only if the link does not carry it. A smaller path is no reason: it was learned
     /// from reports about other packets, which are easier to forge than one about a segment in flight
     /// ([`Tcp::on_path_mtu`]).
     #[inline]
-    pub fn follow_path<'a>(&mut self, path_mss: u16, link_mss: u16, cx: impl Into<Context<'a>>) {
-        let Stage::Open(tcb) = &self.stage else {
+    pub fn follow_path<'a>(&mut self, limits: &PathLimits, cx: impl Into<Context<'a>>) {
+        let Stage::Open(tcb) = &mut self.stage else {
             // A handshake begins with what the path carries, and no segment is sent while the connection rests.
             return;
         };
-        let link_mss = link_mss.max(MIN_SEGMENT);
+        let path_mss = tcb.follow_limits(limits);
+        let link_mss = limits.link_mss.max(MIN_SEGMENT);
         let mss = path_mss
             .min(link_mss)
             .clamp(MIN_SEGMENT, tcb.agreed.max_mss);
@@ -116,7 +120,8 @@ impl Tcb {
     /// Sends segments of `mss` bytes from now on, and again what is in flight if it exceeds `link_mss` bytes.
     #[cold]
     fn change_mss(&mut self, mss: u16, link_mss: u16, cx: &mut Context<'_>) {
-        let before = core::mem::replace(&mut self.agreed.mss, mss);
+        let before = self.agreed.mss;
+        self.set_mss(mss, MssChange::Path, cx);
         if mss > before {
             let payload = self.payload_mss();
             self.cc.on_larger_segments(payload);

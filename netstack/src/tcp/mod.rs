@@ -72,6 +72,7 @@
 //! | an idle connection gives its memory back | `rest` |
 //! | what a connection gives up when memory is short | `memory` |
 //! | ICMP errors, path MTU | `icmp_error` |
+//! | the search for the path MTU where nobody reports it | `path_search`, `send::inflight::mtu_probe` |
 //! | what is remembered of a path for the next connection | `metrics` |
 
 mod block;
@@ -90,6 +91,7 @@ mod memory;
 mod metrics;
 mod outcome;
 mod output;
+mod path_search;
 mod phase;
 mod recv;
 mod reorder;
@@ -120,7 +122,7 @@ pub(crate) use block::BLOCK_BYTES;
 pub use cc::UnknownAlgorithm;
 pub use context::Context;
 pub use ecn::EcnMode;
-pub use event::{Event, LossRule, Recovery, Subscriber, WindowChange};
+pub use event::{Event, LossRule, MssChange, Recovery, Subscriber, WindowChange};
 pub use handshake::{Answer, COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, NotRecalled, Step};
 pub use isn::IsnGenerator;
 pub use metrics::{MetricsCache, PathMetrics};
@@ -128,6 +130,7 @@ pub use outcome::{
     IcmpError, Losses, Readiness, RecoveryStage, SegmentOutcome, State, TcpError, TcpInfo,
     Unreachable,
 };
+pub use path_search::{PathLimits, PathNews};
 pub use reuse::Reuse;
 pub use segment::{Ports, Reset, Segment, SegmentOut, reset_for};
 pub use seq::SeqNum;

@@ -120,6 +120,10 @@ impl Resting {
             awake_since: _,
             wants_path_metrics: _,
             hinted_ssthresh,
+            // What it found is in `agreed`, and in the cache.
+            search: _,
+            proven_mss: _,
+            least_mss: _,
         } = tcb;
         Self {
             cfg,
@@ -175,9 +179,12 @@ impl Resting {
             },
             deliver_to: self.una,
             account: Account::default(),
-            awake_since: None,
+            awake_since: Instant::FAR_FUTURE,
             wants_path_metrics: false,
             hinted_ssthresh: self.hinted_ssthresh,
+            search: None,
+            proven_mss: 0,
+            least_mss: 0,
             cfg: self.cfg,
             settings: self.settings,
             agreed: self.agreed,
@@ -238,7 +245,8 @@ impl Tcp {
     /// Returns when [`rest`](Self::rest) should be called, if the connection is idle and does not rest.
     pub fn rest_at(&self) -> Option<Instant> {
         let tcb = self.tcb().filter(|tcb| tcb.is_idle())?;
-        Some(tcb.last_active().max(tcb.awake_since?) + REST_AFTER)
+        let had_a_turn = tcb.awake_since != Instant::FAR_FUTURE;
+        had_a_turn.then(|| tcb.last_active().max(tcb.awake_since) + REST_AFTER)
     }
 
     /// Frees what the connection does not need while it is idle, if it has been for a moment. The next

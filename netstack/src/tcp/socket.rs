@@ -174,7 +174,7 @@ impl Tcp {
             Stage::SynSent(state) => state.poll_transmit(cx.now()),
             Stage::SynReceived(state) => state.poll_transmit(cx.now()),
             Stage::Open(tcb) => {
-                tcb.awake_since.get_or_insert(cx.now());
+                tcb.awake_since = tcb.awake_since.min(cx.now());
                 tcb.poll_transmit(max_payload, cx)
             }
             Stage::Resting(_) => None,

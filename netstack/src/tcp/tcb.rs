@@ -20,6 +20,7 @@ use super::ecn::Ecn;
 use super::handshake::Established;
 use super::outcome::{TcpError, Unreachable};
 use super::output::delayed_ack::DelayedAck;
+use super::path_search::PathSearch;
 use super::phase::Phase;
 use super::recv::assembler::{Assembler, Limits};
 use super::recv::dsack::Duplicates;
@@ -143,12 +144,18 @@ pub(super) struct Tcb {
     pub(super) stats: Stats,
     /// The memory that it keeps others from using.
     pub(super) account: Account,
-    /// The first turn since the connection was made, or since it rested.
-    pub(super) awake_since: Option<Instant>,
+    /// The first turn since the connection was made, or since it rested; `Instant::FAR_FUTURE`: there was none.
+    pub(super) awake_since: Instant,
     /// It has sent nothing yet, and may adopt what is known of the path.
     pub(super) wants_path_metrics: bool,
     /// The slow start threshold that was adopted from an earlier connection, in bytes; zero: none.
     pub(super) hinted_ssthresh: u32,
+    /// The search for the path MTU, if there is one.
+    pub(super) search: Option<Box<PathSearch>>,
+    /// Largest segment of which a whole one has arrived.
+    pub(super) proven_mss: u16,
+    /// Segments that any path of the family carries.
+    pub(super) least_mss: u16,
 }
 
 /// Returns the initial congestion window (RFC 6928; one segment if a SYN was lost, RFC 5681).
@@ -254,9 +261,12 @@ impl Tcb {
             deliver_to: una,
             stats: Stats::default(),
             account: Account::default(),
-            awake_since: None,
+            awake_since: Instant::FAR_FUTURE,
             wants_path_metrics: true,
             hinted_ssthresh: 0,
+            search: PathSearch::always(&cfg, agreed.mss),
+            proven_mss: 0,
+            least_mss: 0,
             cfg,
         };
         tcb.arm_keepalive(now);

@@ -131,9 +131,10 @@ impl Tcb {
             return self.fail(error, cx);
         }
         let flight = self.flight.outstanding();
-        let mss = self.payload_mss();
         let count = self.retries;
         cx.emit(|| Event::RetransmissionTimeout { count });
+        self.suspect_black_hole(cx);
+        let mss = self.payload_mss();
         let loss = Loss {
             in_flight: 0,
             first: self.retries == 1,
@@ -143,6 +144,9 @@ impl Tcb {
         self.ecn.on_reduced(self.flight.nxt());
         let path = self.path_view();
         self.flight.on_timeout(self.retries > 1, &path, cx);
+        if let Some(fate) = self.flight.take_probe_fate() {
+            self.on_probe_fate(fate, cx);
+        }
         self.report_lost(cx);
         self.flags.remove(Flags::TAIL_PROBE_DUE);
         // What was sent lately is not lost yet.

@@ -291,9 +291,13 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
         let known = paths.get(ctx, remote, turn.now).mtu;
         let route_mtu = turn.host.ip.addressing.route_mtu(ctx, remote);
         let mss = mss_for(known.min(route_mtu), remote.is_ipv4());
-        connection
-            .state
-            .with(ctx, |state, _| state.tcp.on_path_mtu(mss, log.context(now)));
+        let reported = mss_for(u16::try_from(mtu).unwrap_or(u16::MAX), remote.is_ipv4());
+        connection.state.with(ctx, |state, _| {
+            let is_about_probe = state.tcp.on_probe_too_big(seq, reported, log.context(now));
+            if !is_about_probe {
+                state.tcp.on_path_mtu(mss, log.context(now));
+            }
+        });
     }
     turn.host.workers.drive(&connection);
     true

@@ -170,7 +170,12 @@ pub(super) fn path_mss(
 /// Returns the payload of a full segment without options on a path of that MTU (RFC 9293 section
 /// 3.7.1).
 pub(in crate::stack) fn mss_for(mtu: u16, ipv4: bool) -> u16 {
-    mtu.saturating_sub(if ipv4 { 40 } else { 60 })
+    mtu.saturating_sub(headers_len(ipv4))
+}
+
+/// Returns the length of the fixed headers of IP and TCP.
+pub(in crate::stack) fn headers_len(ipv4: bool) -> u16 {
+    if ipv4 { 40 } else { 60 }
 }
 
 #[cfg(test)]

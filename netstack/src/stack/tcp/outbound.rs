@@ -13,16 +13,16 @@ use super::super::host::Host;
 use super::super::ip::outbound::{Way, batch, tx_params};
 use super::super::turn::{Turn, WorkerState};
 use super::connection::{Connection, ConnectionState};
-use super::open::mss_for;
+use super::open::{headers_len, mss_for};
 use super::options::Options;
 use super::removal::{remove, retire};
 use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::TcpObject;
 use crate::demux::FlowKey;
-use crate::ip::pmtu::Path;
+use crate::ip::pmtu::{IPV6_MIN_MTU, Path};
 use crate::ip::send::{TxParams, tcp_packet};
-use crate::tcp::{Losses, SegmentOut, TimeWait};
+use crate::tcp::{Losses, PathLimits, PathNews, SegmentOut, TimeWait};
 
 /// Segments that one connection may produce before others get their turn.
 const SEGMENTS_PER_DRIVE: usize = 64;
@@ -42,11 +42,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
     };
     let remote = connection.flow.remote().ip();
     let (params, way) = tx_params(turn, remote, host.config.ttl, 0);
-    let path_mss = mss_for(params.path.mtu, remote.is_ipv4());
-    let link_mss = match way {
-        Way::Link => mss_for(host.ip.paths.link_mtu(), remote.is_ipv4()),
-        Way::Loopback => path_mss,
-    };
+    let limits = path_limits(host, &params.path, way, remote.is_ipv4());
     let flow_label = flow_label(host, &connection.flow, remote);
     let worker = &mut *turn.worker;
     let now = turn.now;
@@ -65,7 +61,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         let before = state.tcp.losses();
         let events = &mut worker.work.events;
         let mut log = EventLog::new(&host.subscription, connection.flow, events);
-        state.tcp.follow_path(path_mss, link_mss, log.context(now));
+        state.tcp.follow_path(&limits, log.context(now));
         let mut more = true;
         if worker.is_behind && state.tcp.has_only_fin_to_send() {
             // The answer would meet a queue that is full, of packets to which this one has no answer yet.
@@ -74,6 +70,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
             }
             return Driven::unchanged(state);
         }
+        let news = state.tcp.take_path_news(now);
         for _ in 0..SEGMENTS_PER_DRIVE {
             let events = &mut worker.work.events;
             let mut log = EventLog::new(&host.subscription, connection.flow, events);
@@ -99,9 +96,15 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
             more,
             retired,
             gone,
+            news,
             ..Driven::unchanged(state)
         }
     });
+    if let (Some(news), Way::Link) = (driven.news, way) {
+        let found = found_mtu(news, remote.is_ipv4());
+        let paths = &host.ip.paths;
+        paths.on_search(&mut turn.key.ctx(), remote, found, now);
+    }
     if let Some((time_wait, deadline)) = driven.retired {
         retire(turn, connection, time_wait, deadline);
         return None;
@@ -126,6 +129,8 @@ struct Driven {
     gone: bool,
     /// Its next timer.
     deadline: Option<Instant>,
+    /// It found out something about the path.
+    news: Option<PathNews>,
 }
 
 impl Driven {
@@ -137,8 +142,38 @@ impl Driven {
             retired: None,
             gone: state.tcp.is_gone(),
             deadline: deadlines.into_iter().flatten().min(),
+            news: None,
         }
     }
+}
+
+/// Returns the limits of a path as TCP counts them.
+#[inline]
+fn path_limits(host: &Host, path: &Path, way: Way, ipv4: bool) -> PathLimits {
+    let mss = mss_for(path.mtu, ipv4);
+    let (link_mss, floor) = match way {
+        Way::Link if ipv4 => (mss_for(host.ip.paths.link_mtu(), ipv4), 0),
+        Way::Link => {
+            let link_mss = mss_for(host.ip.paths.link_mtu(), ipv4);
+            (link_mss, mss_for(IPV6_MIN_MTU, ipv4))
+        }
+        // No link drops anything there.
+        Way::Loopback => (mss, mss),
+    };
+    PathLimits {
+        mss,
+        ceiling: path.ceiling.map(|mtu| mss_for(mtu, ipv4)),
+        link_mss,
+        floor,
+    }
+}
+
+/// Returns what a connection found out as an MTU and a bound of it.
+#[cold]
+fn found_mtu(news: PathNews, ipv4: bool) -> (u16, Option<u16>) {
+    let headers = headers_len(ipv4);
+    let mtu_for = |mss: u16| mss.saturating_add(headers);
+    (mtu_for(news.mss), news.ceiling.map(mtu_for))
 }
 
 /// Adds to the worker's counters what a connection counted in between.

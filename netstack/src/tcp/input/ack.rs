@@ -68,6 +68,7 @@ pub(super) fn process(
     let progress = tcb.flight.on_ack(&input, cx);
     measure(tcb, &progress, echoed, now);
     judge(tcb, &progress, echoed, was_loss, cx);
+    tcb.search_on_ack(&progress, cx);
     tcb.control_congestion(&progress, flight, cx);
     tcb.on_marks(seg, &progress, flight, cx);
 
@@ -208,6 +209,7 @@ fn judge(
             .on_spurious_timeout(progress.newest_rtt.unwrap_or(late));
     }
     tcb.flags.remove(Flags::UNDECIDED);
+    tcb.clear_suspicion(cx);
     tcb.cc.undo(tcb.payload_mss(), cx);
     tcb.stats.undone = tcb.stats.undone.wrapping_add(1);
 }

@@ -2,4 +2,5 @@
 
 pub(super) mod delayed_ack;
 pub(super) mod emit;
+mod mtu_probe;
 pub(super) mod select;

@@ -1,6 +1,6 @@
 //! The choice of the next segment to send.
 //!
-//! The order is: a reset; duplicate ACKs and reports of duplicates; lost bytes; new bytes, as far as both windows, the Nagle algorithm and
+//! The order is: a reset; duplicate ACKs and reports of duplicates; lost bytes; a path MTU probe; new bytes, as far as both windows, the Nagle algorithm and
 //! silly window avoidance allow; the last segment of a recovery (RFC 6675 NextSeg rule 4); a zero
 //! window probe; a keepalive probe; an ACK. `select` decides and `apply` carries it out.
 //!
@@ -11,6 +11,7 @@
 
 use packet::tcp::{TcpFlags, TcpOptions};
 
+use super::mtu_probe::Probing;
 use crate::base::Instant;
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
@@ -22,7 +23,7 @@ use crate::tcp::tcb::{Flags, Tcb};
 
 /// The next segment to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Pick {
+pub(super) enum Pick {
     /// `len` bytes for the first time, perhaps with our FIN, perhaps as a tail loss probe.
     Fresh { len: u32, fin: bool, probe: bool },
     /// `len` bytes again, perhaps with our FIN.
@@ -32,13 +33,15 @@ enum Pick {
         fin: bool,
         why: Why,
     },
+    /// `len` bytes for the first time, in one segment that is larger than others, to find out if it arrives.
+    MtuProbe { len: u32, mss: u16 },
     /// A zero window probe: the next byte, although the window is closed.
     Probe,
 }
 
 /// The reason for sending something again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Why {
+pub(super) enum Why {
     /// It is lost.
     Lost,
     /// The last segment of a recovery may be lost (RFC 6675 NextSeg rule 4).
@@ -62,6 +65,7 @@ impl Pick {
         match self {
             Self::Fresh { probe, .. } => !probe,
             Self::Again { why, .. } => why != Why::TailProbe,
+            Self::MtuProbe { .. } => true,
             Self::Probe => false,
         }
     }
@@ -77,9 +81,9 @@ impl Pick {
 
 /// Segment sizes for one pick.
 #[derive(Clone, Copy, Debug)]
-struct Size {
+pub(super) struct Size {
     /// Payload of a full wire segment.
-    segment: u32,
+    pub(super) segment: u32,
     /// Maximum payload of a pick.
     most: u32,
     /// Pacing makes it as short as that.
@@ -195,7 +199,7 @@ impl Tcb {
             rate,
         };
         self.restart_after_idle(cx);
-        let pick = self.select(size)?;
+        let pick = self.select(size, now)?;
         if pick.is_paced()
             && let Some(at) = self.cc.paced_until(rate, self.rtt.srtt(), now)
         {
@@ -240,7 +244,7 @@ impl Tcb {
         }
     }
 
-    fn select(&mut self, size: Size) -> Option<Pick> {
+    fn select(&mut self, size: Size, now: Instant) -> Option<Pick> {
         let pipe = self.flight.pipe();
         let room = match self.cc.room(pipe) {
             room if pipe == 0 => room.max(size.segment),
@@ -265,6 +269,13 @@ impl Tcb {
                 self.note_limited();
             }
             return self.select_again(start, end, room, size);
+        }
+        if self.search.is_some() {
+            match self.select_mtu_probe(room, size, now) {
+                Probing::Now(pick) => return Some(pick),
+                Probing::Wait => return None,
+                Probing::No => {}
+            }
         }
         if let Some(pick) = self.select_fresh(room, size) {
             return Some(pick);
@@ -303,7 +314,7 @@ impl Tcb {
     }
 
     /// Notes that the congestion window holds something back.
-    fn note_limited(&mut self) {
+    pub(super) fn note_limited(&mut self) {
         let flight = &self.flight;
         self.cc
             .on_limited(flight.pipe(), flight.una(), flight.nxt());
@@ -480,6 +491,15 @@ impl Tcb {
                 self.note_sent();
                 (seq, len, fin)
             }
+            Pick::MtuProbe { len, mss } => {
+                let seq = self.flight.nxt();
+                self.flags.remove(Flags::PROBE_SENT);
+                self.flight.on_mtu_probe_sent(len, now);
+                self.note_mtu_probe(mss);
+                self.cc.on_transmit(len);
+                self.note_sent();
+                (seq, len, false)
+            }
             Pick::Probe => {
                 // Not counted as sent: with the window closed it will hardly be taken.
                 self.flags.insert(Flags::PROBE_SENT);
@@ -498,8 +518,12 @@ impl Tcb {
         let mut flags = TcpFlags::empty();
         flags.set(TcpFlags::FIN, fin);
         flags.set(TcpFlags::PSH, last);
-        let fresh = len > 0 && matches!(pick, Pick::Fresh { .. });
-        let mut segment = self.emit(seq, flags, options, size.segment, len > 0, fresh);
+        let fresh = len > 0 && matches!(pick, Pick::Fresh { .. } | Pick::MtuProbe { .. });
+        let segment_size = match pick {
+            Pick::MtuProbe { len, .. } => len,
+            _ => size.segment,
+        };
+        let mut segment = self.emit(seq, flags, options, segment_size, len > 0, fresh);
         self.queue.gather(seq, len, &mut segment.payload);
         segment
     }

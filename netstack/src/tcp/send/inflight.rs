@@ -23,6 +23,7 @@
 //! The bytes themselves are in the queue, and the congestion window is in `cc`.
 
 mod busy;
+mod mtu_probe;
 mod news;
 mod probe;
 mod rack;
@@ -39,6 +40,7 @@ use crate::tcp::context::Context;
 use crate::tcp::reorder::Reordering;
 use crate::tcp::seq::SeqNum;
 use busy::Busy;
+pub(crate) use mtu_probe::ProbeFate;
 use news::News;
 use probe::Probe;
 use sack::Undo;
@@ -112,6 +114,8 @@ pub(crate) struct Progress {
     pub(crate) probe_repaired: bool,
     /// A sample of the delivery rate.
     pub(crate) rate: Option<RateSample>,
+    /// The fate of a path MTU probe.
+    pub(crate) mtu_probe: Option<ProbeFate>,
 }
 
 /// The sending sequence space.
@@ -200,6 +204,17 @@ impl Inflight {
         self.busy.as_ref().map_or(0, |busy| busy.lost)
     }
 
+    /// Returns the number of bytes of the first run in flight that left together.
+    pub(crate) fn head_len(&self) -> u32 {
+        let first = self.busy.as_ref().and_then(|busy| busy.records.get(0));
+        first.unwrap_or(&self.solo).end.since(self.una)
+    }
+
+    /// Returns true if the peer SACKed a run of `len` bytes.
+    pub(crate) fn has_sacked_run(&self, len: u32) -> bool {
+        self.busy.as_ref().is_some_and(|busy| busy.sacked_run(len))
+    }
+
     /// Returns the stage of loss recovery.
     pub(crate) fn mode(&self) -> Mode {
         self.busy.as_ref().map_or(Mode::Open, |busy| busy.mode)
@@ -219,6 +234,10 @@ impl Inflight {
 
     /// Notes that `len` bytes of sequence space were sent for the first time.
     pub(crate) fn on_sent(&mut self, len: u32, now: Instant) {
+        self.send_first(len, now, false);
+    }
+
+    fn send_first(&mut self, len: u32, now: Instant, mtu_probe: bool) {
         let idle = self.una == self.nxt;
         let last = match &self.busy {
             Some(busy) => busy.records.last().copied(),
@@ -235,9 +254,10 @@ impl Inflight {
         }
         self.nxt += len;
         let in_flight = self.pipe();
-        let record = self
+        let sent = self
             .rate
             .on_sent(self.nxt, self.serial, in_flight, now, idle);
+        let record = Record { mtu_probe, ..sent };
         if idle {
             self.solo = record;
             return;
@@ -311,6 +331,7 @@ impl Inflight {
         // What was being timed may be what is sent again: the next acknowledgment gives a sample, if it can.
         self.timed_end = self.una;
         let end = seq + len;
+        self.note_probe_resent(seq, end);
         let serial = self.serial;
         let busy = self.busy();
         let before = busy.records.index_of(seq).checked_sub(1);
@@ -370,6 +391,8 @@ impl Inflight {
         progress.delivered = news.bytes;
         progress.head_resent_at = news.head_resent_at;
         self.take_news(&news, &mut progress);
+        self.judge_mtu_probe();
+        progress.mtu_probe = self.take_probe_fate();
         progress.probe_repaired = self.judge_probe(input, probe_duplicated, progress.acked > 0);
 
         if progress.acked > 0 {
@@ -389,6 +412,7 @@ impl Inflight {
         } else if self.busy.is_some() && !progress.spurious_timeout {
             self.detect(&input.path, &mut progress, cx);
         }
+        progress.mtu_probe = progress.mtu_probe.or_else(|| self.take_probe_fate());
         progress.arrived = if self.sack {
             news.bytes
         } else {

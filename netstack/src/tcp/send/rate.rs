@@ -102,6 +102,7 @@ impl Rate {
             fate: Fate::InFlight,
             resent: false,
             app_limited: self.app_limited_until.is_some(),
+            mtu_probe: false,
         }
     }
 

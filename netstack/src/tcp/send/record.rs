@@ -54,6 +54,8 @@ pub(crate) struct Record {
     pub(crate) resent: bool,
     /// The application had nothing more to send.
     pub(crate) app_limited: bool,
+    /// It is a segment of its own, larger than others, to find out if the path carries it.
+    pub(crate) mtu_probe: bool,
 }
 
 impl Record {
@@ -62,11 +64,12 @@ impl Record {
         self.fate == next.fate
             && match self.fate {
                 Fate::Sacked => true,
-                Fate::Lost => self.resent == next.resent,
+                Fate::Lost => self.resent == next.resent && self.mtu_probe == next.mtu_probe,
                 Fate::InFlight => {
                     self.serial == next.serial
                         && self.resent == next.resent
                         && self.app_limited == next.app_limited
+                        && self.mtu_probe == next.mtu_probe
                 }
             }
     }
@@ -133,6 +136,7 @@ impl Records {
             if full && last.fate == Fate::InFlight {
                 *last = Record {
                     resent: last.resent,
+                    mtu_probe: false,
                     ..record
                 };
                 return;
@@ -323,6 +327,7 @@ mod tests {
             fate: Fate::InFlight,
             resent: false,
             app_limited: false,
+            mtu_probe: false,
         }
     }
 

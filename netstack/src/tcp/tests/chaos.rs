@@ -81,6 +81,7 @@ fn impairment(rng: &mut Rng) -> Impairment {
         delay: Duration::from_micros(u64::from(20 + rng.below(40_000))),
         mark_per_million: if gentle { 0 } else { rng.below(100_000) },
         whole_per_million: rng.below(3) * 500_000,
+        largest: usize::MAX,
     }
 }
 
@@ -95,6 +96,13 @@ pub(super) fn scenario(seed: u64) -> Sim {
     let impair = [impairment(&mut rng), impairment(&mut rng)];
     let mut sim = Sim::new(seed, &cfg, apps, impair[0]);
     sim.impair = impair;
+    // Some paths drop large segments silently.
+    let mut rng_of_holes = Rng::from_u64(seed ^ 0x401e_0000_0000_0000);
+    for impair in &mut sim.impair {
+        if rng_of_holes.below(4) == 0 {
+            impair.largest = 560 + rng_of_holes.below(1_000) as usize;
+        }
+    }
     for e in &mut sim.ends {
         e.mss = match rng.below(4) {
             0 => 100 + rng.below(500) as u16,

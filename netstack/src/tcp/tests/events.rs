@@ -5,7 +5,8 @@ use core::time::Duration;
 use super::rig::{ACK, FIN, RST, Rig, SYN, ours, plain, with_sack, without_rack};
 use crate::base::{DropReason, TcpConfig};
 use crate::tcp::{
-    Algorithm, Event, IcmpError, LossRule, Recovery, State, TcpError, Unreachable, WindowChange,
+    Algorithm, Event, IcmpError, LossRule, MssChange, Recovery, State, TcpError, Unreachable,
+    WindowChange,
 };
 
 fn changed(from: State, to: State) -> Event {
@@ -294,6 +295,10 @@ fn a_smaller_path() {
     assert_eq!(
         events,
         [
+            Event::MssChanged {
+                mss: 500,
+                reason: MssChange::Path
+            },
             Event::RecoveryEntered {
                 kind: Recovery::PathMtu
             },

@@ -2,7 +2,7 @@
 
 use super::rig::{ACK, Rig, SYN, ours, plain, syn};
 use crate::tcp::segment::SegmentParts;
-use crate::tcp::{IcmpError, State, TcpError, Unreachable};
+use crate::tcp::{IcmpError, PathLimits, State, TcpError, Unreachable};
 
 #[test]
 fn icmp_errors_end_handshakes_only() {
@@ -94,7 +94,7 @@ fn a_path_that_is_followed_changes_what_is_sent_from_now_on_only() {
     rig.send(3_000);
     assert_eq!(rig.payloads().len(), 3);
     for mss in [900, 800, 700, 1_000, 600] {
-        rig.tcp.follow_path(mss, 1_000, rig.now);
+        rig.tcp.follow_path(&PathLimits::new(mss, 1_000), rig.now);
         assert_eq!(rig.payloads().len(), 0, "sent again at {mss}");
     }
     rig.send(1_200);
@@ -109,13 +109,13 @@ fn a_smaller_link_resends_what_it_does_not_carry_once() {
         rig.send(3_000);
         assert_eq!(rig.payloads().len(), 3);
         // The path was followed before, so that the largest segment in flight exceeds what is sent now.
-        rig.tcp.follow_path(path, 1_000, rig.now);
-        rig.tcp.follow_path(path, 800, rig.now);
+        rig.tcp.follow_path(&PathLimits::new(path, 1_000), rig.now);
+        rig.tcp.follow_path(&PathLimits::new(path, 800), rig.now);
         let mss = path.min(800);
         let mut sent: Vec<usize> = Vec::new();
         let again = rig.payloads();
         assert!(!again.is_empty(), "nothing was sent again");
-        rig.tcp.follow_path(path, 800, rig.now);
+        rig.tcp.follow_path(&PathLimits::new(path, 800), rig.now);
         sent.extend(again.iter().map(|sent| sent.len));
         sent.extend(acknowledge(&mut rig, mss.into(), 3_000));
         assert!(sent.iter().all(|len| *len <= mss.into()), "{sent:?}");
@@ -123,7 +123,7 @@ fn a_smaller_link_resends_what_it_does_not_carry_once() {
         // What is in flight now fits.
         rig.send(600);
         assert_eq!(rig.payloads().len(), 1);
-        rig.tcp.follow_path(600, 800, rig.now);
+        rig.tcp.follow_path(&PathLimits::new(600, 800), rig.now);
         assert_eq!(rig.payloads().len(), 0);
     }
 }
@@ -134,13 +134,13 @@ fn the_report_of_a_connection_resends_what_was_sent_before_the_path_was_followed
     rig.max_payload = 0;
     rig.send(3_000);
     assert_eq!(rig.payloads().len(), 3);
-    rig.tcp.follow_path(500, 1_000, rig.now);
+    rig.tcp.follow_path(&PathLimits::new(500, 1_000), rig.now);
     assert_eq!(rig.payloads().len(), 0);
     rig.tcp.on_path_mtu(500, rig.now);
     let first = rig.payloads();
     assert!(!first.is_empty(), "nothing was sent again");
     rig.tcp.on_path_mtu(500, rig.now);
-    rig.tcp.follow_path(500, 1_000, rig.now);
+    rig.tcp.follow_path(&PathLimits::new(500, 1_000), rig.now);
     let mut sent: Vec<usize> = first.iter().map(|sent| sent.len).collect();
     sent.extend(acknowledge(&mut rig, 500, 3_000));
     assert_eq!(sent, [500; 6], "all of it once more");
@@ -162,7 +162,7 @@ fn a_limit_that_is_set_during_the_handshake_outlives_it() {
         assert_eq!(rig.tcp.state(), State::Established);
         rig.out();
         rig.max_payload = 0;
-        rig.tcp.follow_path(1_000, 1_000, rig.now);
+        rig.tcp.follow_path(&PathLimits::new(1_000, 1_000), rig.now);
         rig.send(1_200);
         let sent: Vec<usize> = rig.payloads().iter().map(|sent| sent.len).collect();
         assert_eq!(sent, [600, 600]);

@@ -25,6 +25,8 @@ pub(super) struct Impairment {
     pub(super) mark_per_million: u32,
     /// Deliver super-segments whole (as an offloading device does) rather than cut.
     pub(super) whole_per_million: u32,
+    /// Largest wire segment that gets through, payload and options: the others vanish.
+    pub(super) largest: usize,
 }
 
 impl Impairment {
@@ -37,6 +39,7 @@ impl Impairment {
             delay: Duration::from_micros(50),
             mark_per_million: 0,
             whole_per_million: 1_000_000,
+            largest: usize::MAX,
         }
     }
 }
@@ -193,10 +196,14 @@ impl Sim {
                 .collect()
         };
         let last = pieces.len() - 1;
+        let options = out.options.encoded_len();
         for (i, (start, end)) in pieces.into_iter().enumerate() {
             let copies = 1 + usize::from(self.rng.chance(impair.duplicate_per_million));
             for _ in 0..copies {
                 if self.rng.chance(impair.loss_per_million) || self.now >= self.cut_at {
+                    continue;
+                }
+                if (end - start).min(mss) + options > impair.largest && start < end {
                     continue;
                 }
                 let mut at = self.now + impair.delay;
@@ -252,11 +259,12 @@ impl Sim {
             let e = &mut self.ends[end];
             let Some(tcp) = e.tcp.as_mut() else { return };
             let most = e.max_payload;
+            let one = usize::from(e.mss);
             let Some(out) = tcp.poll_transmit(now, most) else {
                 return;
             };
             assert!(
-                out.payload.len_bytes() <= most,
+                out.payload.len_bytes() <= most.max(one),
                 "seed {}: too long",
                 self.seed
             );

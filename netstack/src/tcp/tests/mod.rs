@@ -7,6 +7,8 @@
 //! | flow control: small segments, silly and closed windows | `flow` |
 //! | the retransmission timer | `timeouts` |
 //! | ICMP errors | `icmp` |
+//! | paths that drop large segments silently | `black_hole` |
+//! | probes of the path MTU, segment by segment | `mtu_probe` |
 //! | the memory of queues | `memory` |
 //! | loss recovery, segment by segment, and the congestion window | `recovery` |
 //! | losses found by time, tail loss probes, needless recoveries | `rack` |
@@ -35,6 +37,7 @@
 mod acks;
 mod arrives;
 mod batch;
+mod black_hole;
 mod chaos;
 mod closing;
 mod ecn;
@@ -50,6 +53,7 @@ mod lies;
 mod lifetime;
 mod link;
 mod memory;
+mod mtu_probe;
 mod opening;
 mod pacing;
 mod pump;

@@ -45,6 +45,7 @@ fn a_bad_link_moves_a_stream_each_way() {
             reorder_by: Duration::from_millis(5),
             delay: Duration::from_millis(10),
             whole_per_million: 500_000,
+            ..Impairment::none()
         };
         let mut sim = Sim::new(seed, &cfg, [App::bulk(300_000), App::bulk(100_000)], impair);
         sim.connect(0);

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::Mode;
+use super::mtu_probe::MtuProbe;
 use super::news::News;
 use super::recovery::Frto;
 use crate::base::Instant;
@@ -44,6 +45,8 @@ pub(super) struct Busy {
     pub(super) lost_runs: Vec<Lost>,
     /// Time at which the reordering window of all that was overtaken is over.
     pub(super) reorder_at: Instant,
+    /// The path MTU probe whose fate is not known yet.
+    pub(super) mtu_probe: Option<MtuProbe>,
 }
 
 impl Busy {
@@ -67,6 +70,7 @@ impl Busy {
             resent_to,
             lost_runs: Vec::new(),
             reorder_at: Instant::FAR_FUTURE,
+            mtu_probe: None,
         }
     }
 
@@ -100,10 +104,31 @@ impl Busy {
         news.take(record, from, to, self.fack, true);
     }
 
-    /// Returns the end of the first segment in flight, of at most `mss` bytes.
+    /// Returns the end of the first segment in flight, of at most `mss` bytes unless it is a path MTU probe.
     pub(super) fn first_segment_end(&self, una: SeqNum, mss: u32) -> SeqNum {
         let end = una + mss;
-        self.records.get(0).map_or(end, |first| end.min(first.end))
+        match self.records.get(0) {
+            Some(first) if first.mtu_probe => first.end,
+            Some(first) => end.min(first.end),
+            None => end,
+        }
+    }
+
+    /// Returns true if the peer SACKed a run of `len` bytes.
+    pub(super) fn sacked_run(&self, len: u32) -> bool {
+        let mut records = (0..self.records.len()).filter_map(|index| {
+            let record = self.records.get(index)?;
+            (record.fate == Fate::Sacked).then(|| record.end - self.records.start_of(index))
+        });
+        self.sacked >= len && records.any(|run| run >= len)
+    }
+
+    /// Returns true if something is lost beside a path MTU probe.
+    pub(super) fn has_lost_data(&self) -> bool {
+        self.lost > 0
+            && (0..self.records.len())
+                .filter_map(|index| self.records.get(index))
+                .any(|record| record.fate == Fate::Lost && !record.mtu_probe)
     }
 
     /// Treats what the peer SACKed as in flight.
@@ -229,7 +254,7 @@ impl Busy {
         assert!(self.dup_bytes <= nxt - una);
         assert!(self.fack.at_or_after(una) && self.fack.at_or_before(nxt));
         assert!(
-            self.mode != Mode::Open || self.lost == 0,
+            self.mode != Mode::Open || !self.has_lost_data(),
             "a loss without a recovery"
         );
         let first = self.records.iter().find(|(_, r)| r.fate == Fate::Lost);

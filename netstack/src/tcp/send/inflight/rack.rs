@@ -28,14 +28,19 @@ impl Inflight {
             if path.rack {
                 self.detect_by_time(path, cx);
             }
-            if self.mode() == Mode::Open && self.lost() > 0 {
+            let has_lost_data = || self.busy.as_ref().is_some_and(|busy| busy.has_lost_data());
+            if self.mode() == Mode::Open && has_lost_data() {
                 // Losses that were found before the last recovery ended, of bytes that it did not cover.
                 self.enter(Mode::Recovery, Recovery::Fast, true, cx);
             }
         } else {
             self.detect_by_duplicates(path.mss, cx);
         }
-        progress.lost = self.lost().saturating_sub(before.1);
+        progress.lost = match self.mode() {
+            // A path MTU probe at most, which says nothing about congestion.
+            Mode::Open => 0,
+            _ => self.lost().saturating_sub(before.1),
+        };
         progress.entered_recovery = before.0 == Mode::Open && self.mode() == Mode::Recovery;
     }
 
@@ -160,9 +165,13 @@ impl Inflight {
         self.lose(0, LossRule::DuplicateAcks, cx);
     }
 
-    /// Makes record number `index` lost, and begins a recovery if there is none. Returns the number of
+    /// Makes record number `index` lost, and begins a recovery if there is none, unless it is a path MTU probe alone. Returns the number of
     /// the record that it is part of then.
     pub(super) fn lose(&mut self, index: usize, rule: LossRule, cx: &mut Context<'_>) -> usize {
+        if self.is_lone_probe(index) {
+            return self.lose_probe(index, cx);
+        }
+        self.note_probe_loss(index, rule);
         if self.mode() == Mode::Open {
             self.enter(Mode::Recovery, Recovery::Fast, true, cx);
         }

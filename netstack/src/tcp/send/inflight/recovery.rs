@@ -73,6 +73,7 @@ impl Inflight {
         self.recover = self.nxt;
         self.undo.begin(self.una, reduces, mode == Mode::Recovery);
         self.probe.reset();
+        self.doubt_mtu_probe();
         let busy = self.busy();
         busy.mode = mode;
         busy.urgent = true;
@@ -181,6 +182,7 @@ impl Inflight {
         if self.undo.shows_reordering() {
             self.reorder.on_spurious_retransmit();
         }
+        self.doubt_mtu_probe();
         if let Some(busy) = &mut self.busy {
             busy.unmark_lost();
         }
