@@ -170,7 +170,7 @@ impl UdpSocket {
         Ok(self.socket.multicast_ttl().into())
     }
 
-    fn check_family(&self, call: &str, any: impl Into<IpAddr>) -> io::Result<()> {
+    pub(super) fn check_family(&self, call: &str, any: impl Into<IpAddr>) -> io::Result<()> {
         app::check_family(&self.socket, call, any.into())
     }
 }

@@ -1,12 +1,14 @@
 //! Socket options of a UDP socket.
 
 use std::io;
+use std::net::SocketAddr;
 
 use super::handle::checked_ttl;
 use super::tcp_options::checked_tos;
 use super::udp_socket::UdpSocket;
 use crate::ip::selection::source::SourcePreference;
 use crate::stack::udp::app;
+use crate::udp::MtuDiscovery;
 
 impl UdpSocket {
     /// Takes the error that an ICMP error about an earlier datagram left, so that no other call reports it.
@@ -127,5 +129,88 @@ impl UdpSocket {
     /// Never fails; it returns a `Result` as tokio does.
     pub fn ttl(&self) -> io::Result<u32> {
         Ok(u32::from(self.socket.ttl()))
+    }
+
+    /// Sets what becomes of a datagram that does not fit into one packet of its path: it is sent in fragments, which is
+    /// the default, or refused, or sent as a probe (`IP_MTU_DISCOVER` of Linux). With the last two, datagrams carry the
+    /// don't fragment bit, a call that sends fails with `InvalidInput` if the datagram is too long, and a router's report
+    /// about a datagram of a connected socket is an error of the next call.
+    ///
+    /// A program that finds the path MTU by itself (RFC 8899) sends probes of different sizes, whose arrival its peer
+    /// confirms, and says what it found with [`UdpSocket::set_path_mtu`].
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{MtuDiscovery, UdpSocket};
+    ///
+    /// let socket = UdpSocket::bind(&stack, "10.77.0.2:0").await?;
+    /// let remote = "10.77.0.9:7".parse()?;
+    /// socket.set_path_mtu(remote, 1_280)?;
+    /// let largest = vec![0; usize::from(stack.mtu()) - 28];
+    ///
+    /// socket.set_mtu_discovery(MtuDiscovery::Reject)?;
+    /// assert!(socket.send_to(&largest, remote).await.is_err());
+    /// socket.send_to(&largest[..1_280 - 28], remote).await?;
+    /// // Perhaps the path carries more: the peer's answer will tell.
+    /// socket.set_mtu_discovery(MtuDiscovery::Probe)?;
+    /// socket.send_to(&largest, remote).await?;
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as other options do.
+    pub fn set_mtu_discovery(&self, discovery: MtuDiscovery) -> io::Result<()> {
+        self.socket.set_mtu_discovery(discovery);
+        Ok(())
+    }
+
+    /// Returns what becomes of a datagram that does not fit into one packet of its path.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as other options do.
+    pub fn mtu_discovery(&self) -> io::Result<MtuDiscovery> {
+        Ok(self.socket.mtu_discovery())
+    }
+
+    /// Returns the MTU of the path to `remote`, as far as it is known: the largest packet, in bytes with its headers
+    /// (`IP_MTU` of Linux). A datagram has 28 bytes of headers over IPv4, 48 over IPv6.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::UdpSocket::bind(&stack, "10.77.0.2:7").await?;
+    /// assert_eq!(socket.path_mtu("10.77.0.9:7".parse()?)?, stack.mtu());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` if `remote` is of another family than the socket.
+    pub fn path_mtu(&self, remote: SocketAddr) -> io::Result<u16> {
+        self.check_family("path_mtu", remote.ip())?;
+        Ok(app::path_mtu(&self.host, remote.ip()))
+    }
+
+    /// Notes that the path to `remote` carries packets of `mtu` bytes, headers included, and no larger ones, as the
+    /// program found out by itself (RFC 4821 section 9). This counts for all that is sent to that host, TCP included, for
+    /// ten minutes; below 576 bytes (IPv4), other senders fragment or stay at 576.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::UdpSocket::bind(&stack, "10.77.0.2:7").await?;
+    /// let remote = "10.77.0.9:7".parse()?;
+    /// socket.set_path_mtu(remote, 1_380)?;
+    /// assert_eq!(socket.path_mtu(remote)?, 1_380);
+    /// assert!(socket.set_path_mtu(remote, 65_535).is_err(), "more than the link carries");
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` if no path of that family may have that MTU, the link has a smaller one, or `remote` is of another
+    /// family than the socket.
+    pub fn set_path_mtu(&self, remote: SocketAddr, mtu: u16) -> io::Result<()> {
+        self.check_family("set_path_mtu", remote.ip())?;
+        app::set_path_mtu(&self.host, remote.ip(), mtu)
     }
 }

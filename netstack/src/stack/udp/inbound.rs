@@ -17,7 +17,7 @@ use crate::base::mib::objects::UdpObject;
 use crate::icmp::error::port_unreachable;
 use crate::icmp::{ErrorKind, TransportError};
 use crate::ip::receive::Cast;
-use crate::udp::{Datagram, SocketError};
+use crate::udp::{Datagram, MtuDiscovery, SocketError};
 
 /// A UDP packet whose IP header was checked.
 pub(in crate::stack) struct UdpArrival {
@@ -201,15 +201,22 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
         ErrorKind::AdminProhibited => SocketError::Prohibited,
         ErrorKind::ParameterProblem | ErrorKind::Unknown { .. } => SocketError::Protocol,
         ErrorKind::PacketTooBig { mtu } => {
-            // From now on such datagrams are fragmented; the application needs no report.
+            // From now on such datagrams are fragmented; the application needs no report, unless it asked for none to
+            // be fragmented.
             let (remote, quoted) = (error.remote.ip(), error.quoted_len);
             if !may_have_sent_to(turn, &found, error.remote) {
                 return false;
             }
             let paths = &turn.host.ip.paths;
-            return paths
+            let is_news = paths
                 .on_packet_too_big(&mut turn.key.ctx(), remote, mtu, quoted, turn.now)
                 .is_some();
+            let is_answer = found.mtu_discovery() != MtuDiscovery::Fragment && mtu < quoted;
+            if is_answer {
+                let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+                report(turn, &found, error.remote, SocketError::TooBig { mtu });
+            }
+            return is_news || is_answer;
         }
     };
     report(turn, &found, error.remote, what);

@@ -14,7 +14,9 @@ use super::socket::{OutDatagram, Protocol};
 use crate::base::counters::DropReason;
 use crate::base::mib::objects::UdpObject;
 use crate::ip::addresses::is_node_local;
-use crate::ip::send::{TxParams, udp_gso_packet, udp_packets};
+use crate::ip::pmtu::Path;
+use crate::ip::send::{TxParams, fits_datagram, udp_gso_packet, udp_packets};
+use crate::udp::MtuDiscovery;
 
 /// Builds the datagrams that were queued in this turn; true if there were any.
 pub fn send_queued(turn: &mut Turn<'_>) -> bool {
@@ -57,6 +59,21 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
     let (mut params, way) = tx_params(turn, remote.ip(), datagram.ttl, datagram.traffic_class);
     params.flow_label = turn.host.ip.flow_labels.label(local, remote);
     let (payload, segment) = (datagram.payload, datagram.segment);
+    if datagram.discovery != MtuDiscovery::Fragment {
+        if datagram.discovery == MtuDiscovery::Probe && way == Way::Link {
+            params.path = Path::unknown(turn.host.ip.paths.link_mtu());
+        }
+        let len = match segment {
+            0 => payload.len(),
+            segment => payload.len().min(segment.into()),
+        };
+        if !fits_datagram(remote.ip(), len, &params) {
+            // The path has shrunk since the program was told that it fits.
+            discard_too_big(turn, remote.ip());
+            return;
+        }
+        params.path.dont_fragment = true;
+    }
     send_payload(turn, (local, remote), payload, segment, (&params, way));
 }
 

@@ -14,7 +14,7 @@ use crate::base::time::Duration;
 use crate::base::{Config, Instant};
 use crate::demux::Destinations;
 use crate::ip::selection::source::SourcePreference;
-use crate::udp::Socket;
+use crate::udp::{MtuDiscovery, Socket};
 
 /// Time to live of datagrams to multicast groups, unless the program sets another (RFC 1112 section 6.1).
 const MULTICAST_TTL: u8 = 1;
@@ -70,6 +70,8 @@ pub struct BoundSocket {
     broadcast: AtomicBool,
     /// The kind of source that it prefers, as its place in [`SOURCES`].
     source_preference: AtomicU8,
+    /// What becomes of datagrams that are larger than their path carries, as a number.
+    discovery: AtomicU8,
     /// The version of the host's addresses and the IPv4 address that it was found to be permitted to send to last.
     permitted: AtomicU64,
     closed: AtomicBool,
@@ -105,6 +107,8 @@ pub struct OutDatagram {
     pub(crate) is_to_group: bool,
     /// Members of the group on this host get it, too.
     pub(crate) loops: bool,
+    /// What becomes of it if it is larger than its path carries.
+    pub(crate) discovery: MtuDiscovery,
     /// Bytes of payload in each of several datagrams; 0: there is one.
     pub(crate) segment: u16,
     pub(crate) payload: Payload,
@@ -208,6 +212,7 @@ impl BoundSocket {
                 joined: AtomicBool::new(false),
                 broadcast: AtomicBool::new(false),
                 source_preference: AtomicU8::new(0),
+                discovery: AtomicU8::new(MtuDiscovery::Fragment as u8),
                 permitted: AtomicU64::new(u64::MAX),
                 closed: AtomicBool::new(false),
                 connected: AtomicBool::new(false),
@@ -304,6 +309,16 @@ impl BoundSocket {
     /// Returns the traffic class of the datagrams that it sends.
     pub fn traffic_class(&self) -> u8 {
         self.traffic_class.load(Ordering::Relaxed)
+    }
+
+    /// Sets what becomes of datagrams that are larger than their path carries.
+    pub fn set_mtu_discovery(&self, discovery: MtuDiscovery) {
+        self.discovery.store(discovery as u8, Ordering::Relaxed);
+    }
+
+    /// Returns what becomes of datagrams that are larger than their path carries.
+    pub fn mtu_discovery(&self) -> MtuDiscovery {
+        self.discovery.load(Ordering::Relaxed).into()
     }
 
     /// Returns true if `checked` is what was permitted last.
@@ -445,6 +460,7 @@ mod tests {
                 source_preference: SourcePreference::Default,
                 is_to_group: false,
                 loops: false,
+                discovery: MtuDiscovery::Fragment,
                 segment: 10,
                 payload: bytes::Bytes::from_static(&[0; 1_275]).into(),
             });

@@ -14,6 +14,7 @@ use super::super::super::worklist;
 use super::super::socket::{Binding, BoundSocket, OutDatagram, Protocol};
 use super::bind::peer;
 use super::error::{invalid, io_error};
+use super::path::check_size;
 use crate::udp::check_destination;
 
 /// The payload of a datagram that a call sends.
@@ -180,6 +181,11 @@ pub(crate) fn poll_send(
     addressing
         .check_route(remote.ip())
         .map_err(|error| no_route("send", error))?;
+    let len = match ends.segment {
+        0 => content.len(),
+        segment => content.len().min(segment.into()),
+    };
+    check_size(host, socket, remote.ip(), len)?;
     let is_to_group = remote.ip().is_multicast();
     socket.note_active(|| host.clock.now());
     let datagram = |payload| OutDatagram {
@@ -195,6 +201,7 @@ pub(crate) fn poll_send(
         source_preference: socket.source_preference(),
         is_to_group,
         loops: is_to_group && socket.multicast_loop(),
+        discovery: socket.mtu_discovery(),
         segment: ends.segment,
         payload,
     };
