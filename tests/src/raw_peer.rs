@@ -86,15 +86,19 @@ impl Wire {
 
     /// Lets the stack do what can be done now; returns the TCP segments that it sends.
     pub fn settle(&mut self) -> Vec<Sent> {
+        let packets = self.packets();
+        let sent = packets.iter().filter_map(|packet| read(packet, self.now));
+        sent.collect()
+    }
+
+    /// Lets the stack do what can be done now; returns the packets that it sends.
+    pub fn packets(&mut self) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
         self.next_timer = self
             .world
             .settle(self.now, &mut packets)
             .expect("the stack comes to rest");
         packets
-            .iter()
-            .filter_map(|packet| read(packet, self.now))
-            .collect()
     }
 
     /// Lets time pass, timer by timer; returns the TCP segments that the stack sends.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use netstack::Counter;
 use netstack::base::Config;
-use netstack::net::{TcpListener, TcpStream, UdpSocket};
+use netstack::net::{MtuDiscovery, TcpListener, TcpStream, UdpSocket};
 use packet::tcp::TcpOptions;
 use tests::forge;
 use tests::raw_peer::{ACK, OURS, Peer, RST, Sent, Wire, build, ours};
@@ -174,5 +174,134 @@ fn a_report_about_a_datagram_to_another_than_the_peer_is_not_believed() {
         let (_, stream) = open(&mut wire, &listener, 4_000 + peer_port);
         assert_eq!(stream.try_write(&[7; 2_920]).expect("room"), 2_920);
         assert_eq!(sizes(&mut wire)[0], len, "connected to port {peer_port}");
+    }
+}
+
+/// Lets `wire` carry packets of `mtu` bytes at most to `peer`, which acknowledges what arrives, until nothing more is
+/// sent within `time`; returns what was sent, and the time at which the first payload arrived.
+fn carry(wire: &mut Wire, peer: &mut Peer, mtu: usize, time: Duration) -> (Vec<Sent>, Duration) {
+    let (mut all, mut first) = (Vec::new(), None);
+    let end = wire.now + time;
+    let mut sent = wire.settle();
+    loop {
+        let mut is_new = false;
+        for sent in &sent {
+            let len = sent.payload.len();
+            if len > 0 && len + 40 <= mtu {
+                first.get_or_insert(wire.now);
+                peer.hear(sent);
+                is_new = true;
+            }
+        }
+        all.append(&mut sent);
+        sent = if is_new {
+            let answer = peer.packet(ACK, b"");
+            wire.send(answer)
+        } else if wire.now < end {
+            wire.pass(Duration::from_millis(10))
+        } else {
+            return (all, first.expect("something arrives"));
+        };
+    }
+}
+
+#[test]
+fn rfc4821_5_2_what_one_connection_learns_of_a_black_hole_the_next_one_knows() {
+    let mut wire = Wire::new(Config::default());
+    let listener = TcpListener::bind_now(wire.stack(), ours(80)).expect("bind");
+    let (mut first, stream) = open(&mut wire, &listener, 4_000);
+    assert_eq!(stream.try_write(&[7; 2_920]).expect("room"), 2_920);
+    let began = wire.now;
+    let (_, arrived) = carry(&mut wire, &mut first, 1_279, Duration::from_secs(5));
+    assert!(arrived - began < Duration::from_secs(3), "{arrived:?}");
+    assert!(stream.try_write(&[7; 2_048]).is_ok());
+    assert_eq!(sizes(&mut wire), [1_024, 1_024]);
+
+    let mut second = peer(4_001);
+    let syn_ack = second.syn(&mut wire).expect("a SYN-ACK");
+    let offered = syn_ack.header.options.mss;
+    assert_eq!(offered, Some(1_460), "it says nothing of what is received");
+    wire.send(second.packet(ACK, b""));
+    let stream = accept(&listener);
+    assert_eq!(stream.try_write(&[7; 2_048]).expect("room"), 2_048);
+    assert_eq!(sizes(&mut wire), [1_024, 1_024]);
+    // A UDP program that asks hears the same.
+    let udp = UdpSocket::bind_now(wire.stack(), ours(53)).expect("bind");
+    let remote = ([10, 1, 0, 1], 9).into();
+    assert_eq!(udp.path_mtu(remote).expect("the family"), 1_064);
+}
+
+#[test]
+fn a_report_about_a_probe_answers_it() {
+    let mut wire = Wire::new(Config::default());
+    let listener = TcpListener::bind_now(wire.stack(), ours(80)).expect("bind");
+    let udp = UdpSocket::bind_now(wire.stack(), ours(53)).expect("bind");
+    let remote: SocketAddr = ([10, 1, 0, 1], 9).into();
+    // Some time ago a program found that 1,000 bytes arrive.
+    udp.set_path_mtu(remote, 1_000).expect("noted");
+    wire.pass(Duration::from_secs(601));
+    let (mut peer, stream) = open(&mut wire, &listener, 4_000);
+    assert_eq!(stream.try_write(&[7; 9_600]).expect("room"), 9_600);
+    let sent = wire.settle();
+    assert_eq!(sent[0].payload.len(), 960, "the window is too small yet");
+    for sent in &sent {
+        peer.hear(sent);
+    }
+    wire.send(peer.packet(ACK, b""));
+    assert_eq!(stream.try_write(&[7; 9_600]).expect("room"), 9_600);
+    let sent = wire.settle();
+    assert_eq!(sent[0].payload.len(), 1_460, "a probe");
+    assert!(sent[1..].iter().all(|sent| sent.payload.len() <= 960));
+    let again = wire.send(too_big(&sent[0], 1_200));
+    let resent: Vec<_> = again.iter().map(|sent| sent.payload.len()).collect();
+    assert_eq!(resent.iter().sum::<usize>(), 1_460, "{resent:?}");
+    assert_eq!(udp.path_mtu(remote).expect("the family"), 1_000);
+    for sent in sent.iter().skip(1).chain(&again) {
+        peer.hear(sent);
+    }
+}
+
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("ready")
+}
+
+#[test]
+fn rfc4821_9_a_program_probes_with_datagrams_larger_than_the_path_mtu() {
+    let mut wire = Wire::new(Config::default());
+    let udp = UdpSocket::bind_now(wire.stack(), ours(53)).expect("bind");
+    let remote: SocketAddr = ([10, 1, 0, 1], 9).into();
+    ready(udp.connect(remote)).expect("connected");
+    udp.set_path_mtu(remote, 1_280).expect("noted");
+    let mut lengths = |mode, len| {
+        udp.set_mtu_discovery(mode).expect("set");
+        let result = ready(udp.send(&vec![1; len]));
+        let packets = wire.packets();
+        let lengths: Vec<usize> = packets.iter().map(Vec::len).collect();
+        let is_whole = |packet: &Vec<u8>| packet[6] & 0x40 != 0;
+        (result.is_ok(), lengths, packets.iter().all(is_whole))
+    };
+    let (sent, packets, _) = lengths(MtuDiscovery::Fragment, 1_472);
+    assert!(sent && packets.len() == 2, "{packets:?}");
+    assert_eq!(
+        lengths(MtuDiscovery::Reject, 1_252),
+        (true, vec![1_280], true)
+    );
+    assert_eq!(lengths(MtuDiscovery::Reject, 1_253), (false, vec![], true));
+    assert_eq!(
+        lengths(MtuDiscovery::Probe, 1_472),
+        (true, vec![1_500], true)
+    );
+    assert_eq!(lengths(MtuDiscovery::Probe, 1_473), (false, vec![], true));
+    // A router's answer to the probe is an error of the next call, once.
+    wire.send(datagram_too_big(1_400));
+    let error = ready(udp.send(&[1])).expect_err("the report");
+    assert!(error.to_string().contains("1400"), "{error}");
+    ready(udp.send(&[1])).expect("once");
+    assert_eq!(udp.path_mtu(remote).expect("the family"), 1_280);
+    // What the program finds counts for others.
+    udp.set_path_mtu(remote, 1_390).expect("noted");
+    assert_eq!(udp.path_mtu(remote).expect("the family"), 1_390);
+    for wrong in [67, 1_501] {
+        assert!(udp.set_path_mtu(remote, wrong).is_err());
     }
 }
