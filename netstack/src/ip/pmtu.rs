@@ -67,6 +67,8 @@ pub struct Path {
     /// Largest IP packet that the path may carry for all that is known (`search_high` of RFC 4821): at least `mtu`, and
     /// more while the search between them goes on. `None`: nothing is known of the path beyond its first link.
     pub ceiling: Option<u16>,
+    /// Largest IP packet that the first link carries and the route allows: no larger one is sent, as a probe neither.
+    pub link_mtu: u16,
 }
 
 impl Path {
@@ -76,6 +78,18 @@ impl Path {
             mtu,
             dont_fragment: true,
             ceiling: None,
+            link_mtu: mtu,
+        }
+    }
+
+    /// Returns the limits of the path through a route that allows packets of at most `mtu` bytes.
+    #[must_use]
+    pub fn within(self, mtu: u16) -> Self {
+        Self {
+            mtu: self.mtu.min(mtu),
+            ceiling: self.ceiling.map(|ceiling| ceiling.min(mtu)),
+            link_mtu: self.link_mtu.min(mtu),
+            ..self
         }
     }
 }
@@ -146,6 +160,7 @@ impl PathMtu {
                 } else {
                     device_mtu
                 }),
+                link_mtu: device_mtu,
             },
             None => Path::unknown(device_mtu),
         }
@@ -345,6 +360,7 @@ mod tests {
                 mtu,
                 dont_fragment,
                 ceiling: known.then_some(mtu),
+                link_mtu: device,
             };
             let label = format!("{dst} {reported} {quoted} {device}");
             assert_eq!(c.path(ip(dst), device, NOW), expected, "{label}");
@@ -400,7 +416,17 @@ mod tests {
             mtu: 1_064,
             ceiling: Some(1_500),
             dont_fragment: true,
+            link_mtu: 1_500,
         };
+        let within = searching.within(1_200);
+        assert_eq!((within.mtu, within.ceiling), (1_064, Some(1_200)));
+        assert_eq!(
+            within.within(900),
+            Path {
+                ceiling: Some(900),
+                ..Path::unknown(900)
+            }
+        );
         assert_eq!(c.path(dst, 1_500, NOW), searching);
         assert_eq!(c.get(dst, 1_500, NOW + AGE), 1_500, "no proof");
         c.on_search(dst, 1_290, Some(1_295), 1_500, NOW);

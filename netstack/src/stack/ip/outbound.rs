@@ -60,10 +60,7 @@ pub(in crate::stack) fn path_to(
 ) -> Path {
     let path = host.ip.paths.get(&mut key.ctx(), remote, now);
     let route_mtu = host.ip.addressing.route_mtu(&mut key.ctx(), remote);
-    Path {
-        mtu: path.mtu.min(route_mtu),
-        ..path
-    }
+    path.within(route_mtu)
 }
 
 /// Returns the batch of packets that leave that way.

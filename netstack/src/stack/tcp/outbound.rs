@@ -42,7 +42,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
     };
     let remote = connection.flow.remote().ip();
     let (params, way) = tx_params(turn, remote, host.config.ttl, 0);
-    let limits = path_limits(host, &params.path, way, remote.is_ipv4());
+    let limits = path_limits(&params.path, way, remote.is_ipv4());
     let flow_label = flow_label(host, &connection.flow, remote);
     let worker = &mut *turn.worker;
     let now = turn.now;
@@ -78,7 +78,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
                 more = false;
                 break;
             };
-            push(host, worker, &connection.flow, segment, (&params, way));
+            push(worker, &connection.flow, segment, (&params, way));
         }
         count_losses(worker, before, state.tcp.losses());
         worker.holders.note(connection, state, now);
@@ -149,14 +149,11 @@ impl Driven {
 
 /// Returns the limits of a path as TCP counts them.
 #[inline]
-fn path_limits(host: &Host, path: &Path, way: Way, ipv4: bool) -> PathLimits {
-    let mss = mss_for(path.mtu, ipv4);
+fn path_limits(path: &Path, way: Way, ipv4: bool) -> PathLimits {
+    let (mss, link_mss) = (mss_for(path.mtu, ipv4), mss_for(path.link_mtu, ipv4));
     let (link_mss, floor) = match way {
-        Way::Link if ipv4 => (mss_for(host.ip.paths.link_mtu(), ipv4), 0),
-        Way::Link => {
-            let link_mss = mss_for(host.ip.paths.link_mtu(), ipv4);
-            (link_mss, mss_for(IPV6_MIN_MTU, ipv4))
-        }
+        Way::Link if ipv4 => (link_mss, 0),
+        Way::Link => (link_mss, mss_for(IPV6_MIN_MTU, ipv4)),
         // No link drops anything there.
         Way::Loopback => (mss, mss),
     };
@@ -204,7 +201,7 @@ pub(in crate::stack) fn send_alone(turn: &mut Turn<'_>, flow: &FlowKey, segment:
     let remote = flow.remote().ip();
     let (mut params, way) = tx_params(turn, remote, ttl, 0);
     params.flow_label = flow_label(turn.host, flow, remote);
-    push(turn.host, turn.worker, flow, segment, (&params, way));
+    push(turn.worker, flow, segment, (&params, way));
 }
 
 /// Sends a segment of a handshake, with the options of its listener.
@@ -217,13 +214,12 @@ pub(in crate::stack) fn send_with(
     let remote = flow.remote().ip();
     let (mut params, way) = tx_params(turn, remote, options.ttl, options.traffic_class);
     params.flow_label = flow_label(turn.host, flow, remote);
-    push(turn.host, turn.worker, flow, segment, (&params, way));
+    push(turn.worker, flow, segment, (&params, way));
 }
 
 /// Builds one segment into the transmit batch.
 #[inline]
 fn push(
-    host: &Host,
     worker: &mut WorkerState,
     flow: &FlowKey,
     segment: SegmentOut,
@@ -242,7 +238,7 @@ fn push(
     let params = TxParams {
         path: Path {
             // The connection keeps to its MSS, which follows the path.
-            mtu: params.path.mtu.max(host.ip.paths.link_mtu()),
+            mtu: params.path.link_mtu,
             ..params.path
         },
         traffic_class: params.traffic_class & !3 | segment.ecn,

@@ -61,7 +61,7 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
     let (payload, segment) = (datagram.payload, datagram.segment);
     if datagram.discovery != MtuDiscovery::Fragment {
         if datagram.discovery == MtuDiscovery::Probe && way == Way::Link {
-            params.path = Path::unknown(turn.host.ip.paths.link_mtu());
+            params.path = Path::unknown(params.path.link_mtu);
         }
         let len = match segment {
             0 => payload.len(),

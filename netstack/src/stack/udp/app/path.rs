@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use super::super::super::foreign::locked;
 use super::super::super::host::Host;
-use super::super::super::ip::outbound::LOOPBACK;
+use super::super::super::ip::outbound::{LOOPBACK, path_to};
 use super::super::socket::BoundSocket;
 use super::error::invalid;
 use crate::base::limits::{MIN_MTU_V4, MIN_MTU_V6};
+use crate::ip::pmtu::Path;
 use crate::udp::{MtuDiscovery, SendError};
 
 /// Returns the length of the headers of a datagram.
@@ -17,13 +18,18 @@ fn headers_len(remote: IpAddr) -> usize {
     ip + packet::udp::LEN
 }
 
-/// Returns the largest packet that the path to `remote` carries, as far as is known.
-pub(crate) fn path_mtu(host: &Host, remote: IpAddr) -> u16 {
+/// Returns the limits of the path to `remote`, as far as they are known.
+fn path(host: &Host, remote: IpAddr) -> Path {
     if host.ip.addressing.get().addresses.is_here(remote) {
-        return LOOPBACK.mtu;
+        return LOOPBACK;
     }
     let now = host.clock.now();
-    locked(|key| host.ip.paths.get(&mut key.ctx(), remote, now).mtu)
+    locked(|key| path_to(host, key, remote, now))
+}
+
+/// Returns the largest packet that the path to `remote` carries, as far as is known.
+pub(crate) fn path_mtu(host: &Host, remote: IpAddr) -> u16 {
+    path(host, remote).mtu
 }
 
 /// Takes in what a program found out: the path to `remote` carries packets of `mtu` bytes, and no larger ones.
@@ -58,8 +64,8 @@ pub(super) fn check_size(
 ) -> io::Result<()> {
     let mtu = match socket.mtu_discovery() {
         MtuDiscovery::Fragment => return Ok(()),
-        MtuDiscovery::Reject => path_mtu(host, remote),
-        MtuDiscovery::Probe => path_mtu(host, remote).max(host.ip.paths.link_mtu()),
+        MtuDiscovery::Reject => path(host, remote).mtu,
+        MtuDiscovery::Probe => path(host, remote).link_mtu,
     };
     let max = usize::from(mtu) - headers_len(remote);
     if len > max {
