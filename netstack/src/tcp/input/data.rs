@@ -66,6 +66,10 @@ pub(super) fn process(
         return (Readiness::empty(), kept.err());
     };
     tcb.stats.bytes_in += u64::from(len);
+    if start == seq {
+        // What was cut off in front is the first duplicate of this segment.
+        note_overlap(tcb, start, start + len);
+    }
     tcb.window.nxt += len;
     if full > len as usize || tcb.assembler.is_some() {
         // Some was cut off, or a gap shrank: the peer is told at once.
@@ -161,24 +165,26 @@ fn keep(
     if payload.is_empty() {
         return Some(DropReason::MemoryOutOfOrder);
     }
+    note_overlap(tcb, start, start + payload.len() as u32);
+    let memory: Memory<'_> = buffers.charging(&tcb.account);
     let board = tcb
         .assembler
         .get_or_insert_with(|| Box::new(Assembler::default()));
-    let known = board.len();
     let kept = board.insert(start, &payload, limits, memory);
     if board.is_empty() {
         tcb.assembler = None;
     }
-    if kept > 0 {
-        return None;
-    }
-    // It has nothing new, or there is no room for it.
-    let end = start + payload.len() as u32;
+    // Without anything kept it has nothing new, or there is no room for it.
+    (kept == 0).then_some(DropReason::TcpNoBuffer)
+}
+
+/// Notes the first part of `left..right` that waits already: only the first duplicate of a segment is reported
+/// (RFC 2883 section 4.2).
+fn note_overlap(tcb: &mut Tcb, left: SeqNum, right: SeqNum) {
     let board = tcb.assembler.as_ref();
-    if known > 0 && board.is_some_and(|board| board.covers(start, end)) {
-        tcb.note_duplicate(start, end);
+    if let Some((left, right)) = board.and_then(|board| board.first_overlap(left, right)) {
+        tcb.note_duplicate(left, right);
     }
-    Some(DropReason::TcpNoBuffer)
 }
 
 /// Moves the bytes that are next now from the out-of-order queue to the application.

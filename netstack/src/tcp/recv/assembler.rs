@@ -61,11 +61,14 @@ impl Assembler {
         self.ranges.last().map(|range| range.end)
     }
 
-    /// Returns true if all of `left..right` waits.
-    pub(crate) fn covers(&self, left: SeqNum, right: SeqNum) -> bool {
-        self.ranges
-            .iter()
-            .any(|r| r.start.at_or_before(left) && right.at_or_before(r.end))
+    /// Returns the first part of `left..right` that waits.
+    pub(crate) fn first_overlap(&self, left: SeqNum, right: SeqNum) -> Option<(SeqNum, SeqNum)> {
+        let first = self
+            .ranges
+            .partition_point(|range| range.end.at_or_before(left));
+        let range = self.ranges.get(first)?;
+        let (start, end) = (range.start.max(left), range.end.min(right));
+        start.before(end).then_some((start, end))
     }
 
     /// Adds `data`, which begins at `seq`, above RCV.NXT and within the window. Returns how many

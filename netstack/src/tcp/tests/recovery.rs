@@ -216,6 +216,41 @@ fn what_arrives_twice_is_reported() {
 }
 
 #[test]
+fn rfc2883_4_2_the_first_part_that_arrives_twice_is_reported() {
+    let mut rig = Rig::established(with_sack());
+    let at = |n: u32| super::rig::theirs(n).0;
+    let block = |left: u32, right: u32| (at(left), at(right));
+    rig.recv(101, 1, ACK, &[b'a'; 100]);
+    rig.recv(301, 1, ACK, &[b'a'; 100]);
+    rig.out();
+    // Ahead of the gap: it covers one range, and touches nothing else.
+    rig.recv(251, 1, ACK, &[b'a'; 100]);
+    let out = rig.out();
+    assert_eq!(
+        out[0].options.sack.as_slice(),
+        [block(301, 351), block(251, 401), block(101, 201)]
+    );
+    // Parts of two ranges: only the first one is reported.
+    rig.recv(151, 1, ACK, &[b'a'; 150]);
+    let out = rig.out();
+    assert_eq!(
+        out[0].options.sack.as_slice(),
+        [block(151, 201), block(101, 401)]
+    );
+    // It closes the gap.
+    rig.recv(1, 1, ACK, &[b'a'; 150]);
+    let out = rig.out();
+    assert_eq!(out[0].ack, super::rig::theirs(401));
+    assert_eq!(out[0].options.sack.as_slice(), [block(101, 151)]);
+    // What arrives below RCV.NXT is the first duplicate, whatever follows it.
+    rig.recv(501, 1, ACK, &[b'a'; 100]);
+    rig.out();
+    rig.recv(351, 1, ACK, &[b'a'; 200]);
+    let out = rig.out();
+    assert_eq!(out[0].options.sack.as_slice(), [block(351, 401)]);
+}
+
+#[test]
 fn reordering_that_was_taken_for_loss_widens_the_window() {
     let mut rig = ten(Rig::established(with_sack()));
     rig.recv_sack(1, &[(1_001, 4_001)]);
