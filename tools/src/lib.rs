@@ -9,6 +9,7 @@
 //! | [`replay`] | plays the client of a session against a stack, compares what both ends received |
 //! | [`virtual_stack`] | one stack on virtual time that exchanges packets with the caller as bytes |
 //! | [`fuzz`] | functions that take arbitrary bytes and panic when the stack breaks an invariant |
+//! | [`pktscript`] | scripts of packets and socket calls, and what a stack must answer |
 //! | [`output`] | exit codes, and a quiet end when the reader of the output has gone |
 //!
 //! This replays each session of a capture:
@@ -30,5 +31,6 @@
 pub mod capture;
 pub mod fuzz;
 pub mod output;
+pub mod pktscript;
 pub mod replay;
 pub mod virtual_stack;

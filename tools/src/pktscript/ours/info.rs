@@ -1,0 +1,69 @@
+//! Values of `tcp_info` as Linux names them.
+
+use netstack::tcp::{RecoveryStage, State, TcpInfo};
+
+use crate::pktscript::code::Names;
+
+/// The number of a state in Linux.
+fn state(state: State) -> i64 {
+    match state {
+        State::Established => 1,
+        State::SynSent => 2,
+        State::SynReceived => 3,
+        State::FinWait1 => 4,
+        State::FinWait2 => 5,
+        State::TimeWait => 6,
+        State::Closed => 7,
+        State::CloseWait => 8,
+        State::LastAck => 9,
+        State::Closing => 11,
+    }
+}
+
+/// Returns the values of a connection. What this stack does not count is missing, so that a script that asks for
+/// it is not supported.
+pub(super) fn names(info: &TcpInfo) -> Names {
+    let mss = i64::from(info.mss.max(1));
+    let segments = |bytes: u32| (i64::from(bytes) + mss - 1) / mss;
+    let micros = |time: std::time::Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    let recovery = match info.recovery {
+        RecoveryStage::None if info.sacked > 0 => 1,
+        RecoveryStage::None => 0,
+        RecoveryStage::Fast => 3,
+        RecoveryStage::Timeout => 4,
+    };
+    let ssthresh = match info.ssthresh {
+        bytes if bytes >= u32::MAX / 2 => 0x7fff_ffff,
+        bytes => i64::from(bytes) / mss,
+    };
+    [
+        ("tcpi_state", state(info.state)),
+        ("tcpi_ca_state", recovery),
+        ("tcpi_snd_cwnd", i64::from(info.cwnd) / mss),
+        ("tcpi_snd_ssthresh", ssthresh),
+        ("tcpi_snd_mss", mss),
+        ("tcpi_unacked", segments(info.in_flight)),
+        ("tcpi_sacked", segments(info.sacked)),
+        ("tcpi_lost", segments(info.lost)),
+        ("tcpi_total_retrans", i64::from(info.retransmits)),
+        ("tcpi_rtt", micros(info.srtt)),
+        ("tcpi_rttvar", micros(info.rttvar)),
+        ("tcpi_min_rtt", micros(info.min_rtt)),
+        ("tcpi_rto", micros(info.rto)),
+        (
+            "tcpi_bytes_acked",
+            i64::try_from(info.bytes_out).unwrap_or(i64::MAX),
+        ),
+        (
+            "tcpi_bytes_received",
+            i64::try_from(info.bytes_in).unwrap_or(i64::MAX),
+        ),
+        ("tcpi_notsent_bytes", i64::from(info.unsent)),
+        ("tcpi_snd_wnd", i64::from(info.send_window)),
+        ("tcpi_rcv_wnd", i64::from(info.recv_window)),
+        ("tcpi_delivered_ce", i64::from(info.delivered_ce)),
+        ("tcpi_received_ce", i64::from(info.received_ce)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
