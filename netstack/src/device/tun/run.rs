@@ -24,7 +24,7 @@ pub(super) fn len_of(batch: &[TxPacket]) -> usize {
         return 1;
     }
     let most = (BYTES_MAX - first.head.len()) / first.payload.len_bytes();
-    let most = most.min(DATAGRAMS_MAX).max(1);
+    let most = most.clamp(1, DATAGRAMS_MAX);
     let same = others.iter().take_while(|next| continues(first, next));
     1 + same.take(most - 1).count()
 }
