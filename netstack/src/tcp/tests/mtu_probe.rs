@@ -416,7 +416,8 @@ fn rfc4821_7_3_the_search_converges_and_begins_again_after_ten_minutes() {
             "{mss} of {largest}: {probes:?}"
         );
         let silence = began + Duration::from_secs(599);
-        assert_eq!(search(&mut rig, largest, silence), [], "{largest}");
+        let found = search(&mut rig, largest, silence);
+        assert!(found.is_empty(), "{largest}: {found:?}");
         // The path may have changed: others forget it, too.
         let again = search(&mut rig, 1_000, silence + Duration::from_secs(310));
         assert_eq!(again, [1_000], "{largest}");
