@@ -30,6 +30,10 @@ const SEARCHED_AGES: u32 = 6;
 /// only demands 68).
 pub const IPV4_FLOOR: u16 = 576;
 
+/// Below this a search over IPv4 does not shrink a path for others: the second size that TCP tries, with its headers.
+/// An outage looks like a path that carries nothing.
+const SEARCH_FLOOR_V4: u16 = 512 + 40;
+
 /// The smallest MTU of IPv6 (RFC 8200 section 5).
 pub const IPV6_MIN_MTU: u16 = 1280;
 
@@ -250,8 +254,8 @@ impl PathMtu {
     }
 
     /// Stores what packets of different sizes have shown: the path to `dst` carries `mtu` bytes, and may carry
-    /// `ceiling`, if that is known (RFC 4821 section 5.2). Packets of less than the minimum of the family are no reason
-    /// to send all others as small.
+    /// `ceiling`, if that is known (RFC 4821 section 5.2). Tiny packets are no reason to send all others as small: never
+    /// below 552 bytes over IPv4, 1,280 over IPv6.
     pub fn on_search(
         &mut self,
         dst: IpAddr,
@@ -261,7 +265,7 @@ impl PathMtu {
         now: Instant,
     ) {
         let floor = if dst.is_ipv4() {
-            IPV4_FLOOR
+            SEARCH_FLOOR_V4
         } else {
             IPV6_MIN_MTU
         };
@@ -471,7 +475,7 @@ mod tests {
     #[test]
     fn a_search_never_shrinks_a_path_below_the_minimum_of_its_family() {
         let mut c = cache(16);
-        for (dst, least) in [("10.0.0.1", IPV4_FLOOR), ("fd77::1", IPV6_MIN_MTU)] {
+        for (dst, least) in [("10.0.0.1", SEARCH_FLOOR_V4), ("fd77::1", IPV6_MIN_MTU)] {
             c.on_search(ip(dst), 128, Some(200), 1_500, NOW);
             let path = c.path(ip(dst), 1_500, NOW);
             assert_eq!((path.mtu, path.ceiling), (least, Some(least)), "{dst}");

@@ -193,7 +193,7 @@ impl UdpSocket {
 
     /// Notes that the path to `remote` carries packets of `mtu` bytes, headers included, and no larger ones, as the
     /// program found out by itself (RFC 4821 section 9). This counts for all that is sent to that host, TCP included, for
-    /// ten minutes; below 576 bytes (IPv4), other senders fragment or stay at 576.
+    /// ten minutes; below 552 bytes (IPv4) it counts as 552.
     ///
     /// ```
     /// # netstack::net::example(async |stack| {
