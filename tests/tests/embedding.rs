@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use netstack::base::Instant;
 use netstack::device::channel::{
-    ChannelConfig, PacketReceiver, PacketSender, QueueSender, channel_queues,
+    ChannelConfig, Framing, PacketReceiver, PacketSender, QueueSender, channel_queues,
 };
 use netstack::device::memory::LinkConfig;
 use netstack::device::pcap::Capture;
@@ -18,9 +18,9 @@ use netstack::device::{self, Device, TunConfig};
 use netstack::engine::sim::Simulation;
 use netstack::net::time::{Interval, Time};
 use netstack::net::{
-    Destinations, EchoListener, EchoSocket, EndReason, Interest, Prefix, Ready, Serving, Stack,
-    StackBuilder, Syn, SynListener, TcpListener, TcpSocket, TcpStream, ToSocketAddrs, UdpListener,
-    UdpSocket, blocking,
+    Destinations, EchoListener, EchoSocket, EndReason, Interest, Prefix, Ready, Route, RouteKind,
+    Serving, Stack, StackBuilder, Syn, SynListener, TcpListener, TcpSocket, TcpStream,
+    ToSocketAddrs, UdpListener, UdpSocket, blocking,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -233,6 +233,16 @@ async fn datagrams(stack: &Stack) -> Result {
     let _ = UdpSocket::bind_shared(stack, from)?;
     let _ = UdpSocket::bind_connected(stack, from, from)?;
     Ok(())
+}
+
+#[expect(dead_code, reason = "that it compiles is the test")]
+fn routes(builder: StackBuilder, stack: &Stack, route: Route) -> Result<StackBuilder> {
+    stack.add_route(route)?;
+    stack.replace_route(route)?;
+    stack.remove_route(route.prefix)?;
+    let _ = (RouteKind::Link, std::io::ErrorKind::NetworkUnreachable);
+    let _ = Framing::VirtioNet;
+    Ok(builder.route(route))
 }
 
 #[expect(dead_code, reason = "that it compiles is the test")]

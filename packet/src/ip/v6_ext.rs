@@ -87,7 +87,7 @@ fn next(options: &[u8]) -> Result<Option<(Ipv6Option<'_>, &[u8])>, usize> {
 #[inline]
 pub(super) fn check_options(header: &[u8], at: usize) -> Result<(), Problem<Ipv6>> {
     match header {
-        // What nearly all senders write: the router alert of multicast listeners (RFC 3810), and padding alone.
+        // What nearly all senders write: the router alert of multicast listeners (RFC 9777), and padding alone.
         [_, _, kind::ROUTER_ALERT, 2, _, _, kind::PADN, 0] | [_, _, kind::PADN, 4, _, _, _, _] => {
             Ok(())
         }

@@ -54,7 +54,7 @@ pub use run::Run;
 use virtio_net::Received;
 
 /// Bytes of a piece of memory for packets to the program: as long as a program keeps a packet, it keeps one of these.
-const MEMORY_BYTES: usize = 4 << 10;
+const MEMORY_BYTES: usize = 2 << 10;
 
 /// Sizes of a packet channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
