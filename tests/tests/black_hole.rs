@@ -3,8 +3,9 @@
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use netstackd::probe::now;
 use tests::program;
 use tests::world::{V4, V6, in_namespace, nft, port, serve};
 
@@ -23,16 +24,16 @@ fn drop_large(most: u16) {
 fn download(target: SocketAddr, bytes: usize) -> (Duration, Duration) {
     let mut stream = TcpStream::connect(target).expect("connected");
     stream.set_read_timeout(Some(HANG)).expect("a timeout");
-    let began = Instant::now();
+    let began = now();
     let mut buffer = vec![0; 64 << 10];
     let (mut first, mut read) = (None, 0);
     while read < bytes {
         let count = stream.read(&mut buffer).expect("the path carries data");
         assert!(count > 0, "{target} ended after {read} bytes");
-        first.get_or_insert_with(|| began.elapsed());
+        first.get_or_insert_with(|| now().saturating_sub(began));
         read += count;
     }
-    (first.expect("a byte"), began.elapsed())
+    (first.expect("a byte"), now().saturating_sub(began))
 }
 
 fn hole(address: impl Into<std::net::IpAddr>, most: u16) {
