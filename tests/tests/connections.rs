@@ -233,11 +233,10 @@ fn twenty_thousand_connections_in_a_row_leave_nothing() {
         );
         assert_eq!(opened_after - opened, TOTAL);
         assert_eq!(slabs_after, slabs, "buffers are still held");
-        // Less than 100 bytes for each connection.
-        assert!(
-            resident_after < resident + 100 * TOTAL,
-            "memory grew from {resident} to {resident_after}"
-        );
+        // Less than 100 bytes for each connection. What the heap had in use at its most goes back when it is quiet.
+        eventually("memory is given back", || {
+            daemon.resident_bytes() < resident + 100 * TOTAL
+        });
     });
 }
 

@@ -19,6 +19,9 @@ const FEW: usize = 64;
 pub(crate) struct Peak {
     most: usize,
     stage: Stage,
+    /// Connections that were opened until the last look, and until memory was last given back.
+    opened: u64,
+    opened_before: u64,
 }
 
 /// How far the connections of a peak are gone.
@@ -34,9 +37,21 @@ enum Stage {
 }
 
 impl Peak {
-    /// Takes in the present number of connections. Returns true if there was a peak and most of its connections are gone,
-    /// again at each halving until hardly any are left, and once more after that.
-    pub(crate) fn has_passed(&mut self, connections: usize) -> bool {
+    /// Takes in the present number of connections, and how many were ever opened. Returns true if there was a peak and most
+    /// of its connections are gone, again at each halving until hardly any are left, and once more after that. Returns
+    /// true, too, if as many as a peak has were opened one after the other, and it is quiet now.
+    pub(crate) fn has_passed(&mut self, connections: usize, opened: u64) -> bool {
+        let is_quiet = connections < FEW && opened == self.opened;
+        self.opened = opened;
+        let passed = self.has_ended(connections)
+            || (is_quiet && opened.saturating_sub(self.opened_before) >= PEAK as u64);
+        if passed {
+            self.opened_before = opened;
+        }
+        passed
+    }
+
+    fn has_ended(&mut self, connections: usize) -> bool {
         self.most = self.most.max(connections);
         let is_peak = self.most >= PEAK || self.stage == Stage::Ending;
         if is_peak && connections < self.most.div_ceil(2) {
@@ -72,14 +87,38 @@ mod tests {
         let seen = [
             10, 9_000, 8_000, 4_500, 4_400, 4_400, 2_000, 100, 0, 1, 2, 0,
         ];
-        let passed: Vec<usize> = seen.into_iter().filter(|n| peak.has_passed(*n)).collect();
+        let ended = seen.into_iter().filter(|n| peak.has_passed(*n, 0));
+        let passed: Vec<usize> = ended.collect();
         assert_eq!(passed, [4_400, 2_000, 100, 0, 1]);
         let mut small = Peak::default();
-        assert!(![4_000, 0].into_iter().any(|n| small.has_passed(n)));
+        assert!(![4_000, 0].into_iter().any(|n| small.has_passed(n, 0)));
         // What comes after a peak is no part of it.
         let mut over = Peak::default();
         let after = [5_000, 0, 100, 40, 3_000, 0];
-        let passed: Vec<usize> = after.into_iter().filter(|n| over.has_passed(*n)).collect();
+        let passed: Vec<usize> = after
+            .into_iter()
+            .filter(|n| over.has_passed(*n, 0))
+            .collect();
         assert_eq!(passed, [0, 100]);
+    }
+
+    #[test]
+    fn many_connections_one_after_the_other_count_when_it_is_quiet() {
+        let mut peak = Peak::default();
+        let looks = [
+            (1, 3_000, false),
+            (1, 5_000, false),
+            (100, 5_000, false),
+            (1, 5_000, true),
+            (1, 5_000, false),
+            (0, 9_000, false),
+            (0, 9_000, false),
+            (0, 9_096, false),
+            (0, 9_096, true),
+        ];
+        for (connections, opened, passed) in looks {
+            let label = format!("{connections} of {opened}");
+            assert_eq!(peak.has_passed(connections, opened), passed, "{label}");
+        }
     }
 }

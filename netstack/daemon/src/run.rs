@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
+use netstack::base::counters::Counter;
 use netstack::device::pcap::{Capture, CaptureConfig};
 use netstack::device::{self, Device, DeviceError, TunConfig};
 use netstack::net::{EndReason, ShutdownReport, Stack};
@@ -62,7 +63,8 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let mut is_stopping = false;
     let mut peak = heap::Peak::default();
     let ended = loop {
-        if peak.has_passed(stack.connections()) {
+        let opened = stack.counters().count(Counter::TcpPassiveOpens);
+        if peak.has_passed(stack.connections(), opened) {
             heap::trim();
         }
         match events.recv_timeout(heap::PERIOD) {
