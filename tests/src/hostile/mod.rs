@@ -346,9 +346,9 @@ impl Lab {
         );
     }
 
-    /// Returns the stack's processor time since the start, and the packets that it received.
-    pub fn cost(&self) -> (Duration, u64) {
-        (self.processor, self.packets_in)
+    /// Returns the stack's processor time since the start, and the packets that it received and sent.
+    pub fn cost(&self) -> (Duration, u64, u64) {
+        (self.processor, self.packets_in, self.packets_out)
     }
 
     /// Returns the number of buffers in use.
