@@ -84,7 +84,7 @@ fn open(
     };
     let events = &mut turn.worker.work.events;
     let events_before = events.len();
-    let mut log = EventLog::new(&host.subscription, flow, events);
+    let mut log = EventLog::new(&host.subscription, &flow, events);
     let (cx, buffers, cfg) = (log.context(now), &host.buffers, &listener.options.config);
     let (tcp, outcome) = Tcp::accept_early(half, grant, cfg, syn.clone(), cx, buffers);
     let owner = turn.worker.index as u16;

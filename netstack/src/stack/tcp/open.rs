@@ -145,7 +145,7 @@ fn try_connect(
     let now = host.clock.now();
     let open = open_parameters(host, key, &flow, now);
     let mut events = Vec::new();
-    let mut log = EventLog::new(&host.subscription, flow, &mut events);
+    let mut log = EventLog::new(&host.subscription, &flow, &mut events);
     let cfg = &options.config;
     let (tcp, taken) = match data {
         None => (Tcp::connect(cfg, open, log.context(now)), 0),
