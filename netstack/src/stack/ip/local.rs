@@ -64,6 +64,20 @@ impl Addressing {
         }
     }
 
+    /// Checks that `remote` is no broadcast address of a subnet: a connection has one peer (RFC 9293 section 3.9.1.1, MUST-46).
+    ///
+    /// # Errors
+    /// `InvalidInput`.
+    pub(in crate::stack) fn check_peer(&self, remote: SocketAddr) -> io::Result<()> {
+        if self.addresses.is_subnet_broadcast(remote.ip()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("connect: {remote} is the broadcast address of a subnet, not of one host"),
+            ));
+        }
+        Ok(())
+    }
+
     /// Chooses the local address of a flow to `remote`: the one that was asked for, or the one that
     /// source selection gives (RFC 6724 section 5). A port of 0 stays open.
     ///

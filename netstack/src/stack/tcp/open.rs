@@ -81,6 +81,7 @@ fn start(
         ));
     }
     let addressing = host.ip.addressing.get();
+    addressing.check_peer(remote)?;
     let local = addressing.choose_local(local, remote, options.source_preference)?;
     let (connection, taken) = insert(host, local, remote, options, data)?;
     // The end of the stack resets the connections of the table: it may have missed this one.

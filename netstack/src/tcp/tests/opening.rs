@@ -229,3 +229,19 @@ fn options_are_accepted_only_if_offered() {
     assert!(options.sack_permitted);
     assert_eq!(syn_options(None).mss, Some(1_000));
 }
+
+/// RFC 9293 section 3.7.1, MUST-65: the option is in SYNs only.
+#[test]
+fn no_segment_but_a_syn_announces_an_mss() {
+    let mut rig = Rig::established(plain());
+    rig.send(3_000);
+    rig.recv(1, 1, ACK, b"hello");
+    rig.close();
+    let out = rig.out();
+    assert!(out.len() >= 2, "{out:?}");
+    for seg in out {
+        assert_eq!(seg.options.mss, None);
+        assert_eq!(seg.options.window_scale, None);
+        assert!(!seg.options.sack_permitted);
+    }
+}
