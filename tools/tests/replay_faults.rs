@@ -127,6 +127,7 @@ impl Host for Simple {
             number: 0,
             time: Duration::ZERO,
             ip: packet,
+            cut: false,
         };
         let (from, to, segment) = tcp_segment(&captured).expect("a segment");
         assert_eq!((from, to), (self.them, self.us));

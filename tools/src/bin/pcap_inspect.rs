@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn inspect(options: &Options, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
-    let packets = read(&options.file)?;
+    let (packets, _) = read(&options.file)?;
     let sessions = sessions(&packets);
     let tcp: usize = sessions.iter().map(|session| session.segments.len()).sum();
     writeln!(

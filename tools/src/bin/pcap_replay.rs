@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 
 fn replay(options: &Options, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
     let name = options.file.display();
-    let packets = read(&options.file)?;
+    let (packets, _) = read(&options.file)?;
     let sessions = sessions(&packets);
     if sessions.is_empty() {
         return Err(format!(

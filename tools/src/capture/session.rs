@@ -21,7 +21,7 @@ pub enum Direction {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
     /// Number of its packet in the file, from 1.
-    pub number: usize,
+    pub number: u64,
     /// Time since the epoch.
     pub time: Duration,
     /// Its direction.

@@ -16,7 +16,7 @@ pub enum PlanError {
     )]
     Headless {
         /// The session's first packet.
-        number: usize,
+        number: u64,
     },
     /// The server never answered the SYN.
     #[error(
@@ -24,7 +24,7 @@ pub enum PlanError {
     )]
     Unanswered {
         /// The session's first packet.
-        number: usize,
+        number: u64,
     },
     /// The capture lost packets.
     #[error(

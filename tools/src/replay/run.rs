@@ -29,7 +29,7 @@ pub enum Difference {
     /// A packet of the client depends on something that the stack never sent.
     Stuck {
         /// The client's packet, as numbered in the file.
-        number: usize,
+        number: u64,
         /// The condition that was never met.
         waiting_for: String,
     },
@@ -362,6 +362,7 @@ impl Player<'_> {
                     number: 0,
                     time: self.now,
                     ip: packet,
+                    cut: false,
                 };
                 if let Some((_, _, segment)) = tcp_segment(&packet) {
                     self.seen.take(&segment);
