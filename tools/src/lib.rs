@@ -30,6 +30,7 @@
 
 pub mod capture;
 pub mod fuzz;
+pub mod inspect;
 pub mod output;
 pub mod pktscript;
 pub mod replay;
