@@ -1,4 +1,4 @@
-//! Tools for testing: captures replayed against the stack, and fuzz harnesses.
+//! Tools for testing: captures replayed against the stack, scripts, bad links, and fuzz harnesses.
 //!
 //! The binaries `pcap-inspect` and `pcap-replay` are thin: they parse flags and print what this
 //! library finds.
@@ -10,6 +10,7 @@
 //! | [`virtual_stack`] | one stack on virtual time that exchanges packets with the caller as bytes |
 //! | [`fuzz`] | functions that take arbitrary bytes and panic when the stack breaks an invariant |
 //! | [`pktscript`] | scripts of packets and socket calls, and what a stack must answer |
+//! | [`impair`] | two TUN devices joined by a bad link |
 //! | [`output`] | exit codes, and a quiet end when the reader of the output has gone |
 //!
 //! This replays each session of a capture:
@@ -30,6 +31,7 @@
 
 pub mod capture;
 pub mod fuzz;
+pub mod impair;
 pub mod inspect;
 pub mod output;
 pub mod pktscript;

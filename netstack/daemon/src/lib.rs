@@ -13,6 +13,8 @@
 //! | [`sources`] | where each setting came from, so that a message blames the right place |
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
 //! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
+//! | `control` | the control socket: what the daemon shows, and what it is asked to do |
+//! | [`client`] | the commands that ask a running daemon |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
 //! | [`failure`] | the sentence and the exit code with which the program ends |
 //!
@@ -44,7 +46,9 @@
 
 pub mod child;
 pub mod cli;
+pub mod client;
 mod console;
+mod control;
 pub mod demo;
 pub mod failure;
 mod file;
@@ -81,5 +85,6 @@ fn dispatch() -> Result<(), Failure> {
         None => Ok(()),
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Client(command)) => client::run(&command),
     }
 }
