@@ -104,7 +104,7 @@ impl Link {
     pub fn network(self, frame: &[u8]) -> Option<Network> {
         let (ethertype, at) = self.outer(frame)?;
         let (ethertype, at) = inside(frame, ethertype, at)?;
-        Some(Network { ethertype, at })
+        (at <= frame.len()).then_some(Network { ethertype, at })
     }
 }
 

@@ -8,6 +8,9 @@
 //! A bad file yields an error that says what is wrong, where, and what to do.
 
 mod blocks;
+pub(crate) mod checksum;
+pub(crate) mod datagrams;
+pub(crate) mod defragment;
 mod error;
 mod input;
 pub mod link;
@@ -22,6 +25,6 @@ mod whole;
 pub use error::CaptureError;
 pub use input::{Input, open, progress};
 pub use reader::{Frame, Reader, Warnings};
-pub use session::{Direction, Segment, Session, sessions, tcp_segment};
+pub use session::{Checksum, Direction, Segment, Session, sessions, tcp_segment};
 pub use stream::Stream;
 pub use whole::{Captured, read, read_from};

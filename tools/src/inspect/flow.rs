@@ -76,7 +76,8 @@ pub struct Flow {
     pub number: u64,
     /// Its protocol.
     pub protocol: Protocol,
-    /// The endpoint that sent the first packet, then the other.
+    /// The endpoint that sent the first packet, then the other; of a connection whose SYN was not captured before
+    /// the SYN-ACK, the endpoint that opened it.
     pub ends: [SocketAddr; 2],
     /// Number of its first frame.
     pub first_frame: u64,

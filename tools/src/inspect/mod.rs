@@ -11,7 +11,6 @@
 //! | [`plot`] | a time–sequence plot |
 //! | [`report`] | the result as text and as JSON |
 
-mod datagrams;
 pub mod filter;
 pub mod flow;
 pub mod follow;
@@ -25,11 +24,11 @@ pub mod tcp;
 
 use serde::Serialize;
 
-use self::datagrams::Datagrams;
 use self::filter::{Filter, View};
 use self::flow::Noted;
 use self::table::Table;
 use crate::capture::Frame;
+use crate::capture::datagrams::Datagrams;
 use crate::capture::link::{ARP, IPV4, IPV6, Network};
 use crate::capture::packet::{self, ICMP, ICMPV6, Packet, TCP, Transport, UDP};
 

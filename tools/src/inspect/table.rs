@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::flow::{Detail, Flow, Noted, Protocol, ends_of};
-use crate::capture::packet::{Packet, Transport};
+use crate::capture::packet::{Packet, Transport, flags};
 
 /// The flows seen so far, and how many packets had no room.
 #[derive(Debug)]
@@ -54,6 +54,11 @@ impl Table {
             None => {
                 let count = self.counts.get_mut(protocol as usize)?;
                 *count += 1;
+                let ends = if answers(transport) {
+                    [destination, source]
+                } else {
+                    ends
+                };
                 let flow = Flow::new(*count, protocol, ends, frame, now_nanos);
                 self.flows.push(flow);
                 self.latest.insert(key, self.flows.len() - 1);
@@ -96,6 +101,11 @@ impl Table {
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
+}
+
+/// Returns true for a SYN-ACK, whose receiver opened the connection.
+fn answers(transport: &Transport<'_>) -> bool {
+    matches!(transport, Transport::Tcp(tcp) if tcp.has(flags::SYN | flags::ACK))
 }
 
 /// Returns true if a segment opens another connection between the same endpoints.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use etherparse::defrag::{IpDefragBuf, IpFragRange};
 use etherparse::{IpFragOffset, IpNumber};
 
-use crate::capture::packet::Packet;
+use super::packet::Packet;
 
 /// Most datagrams that wait for fragments; each takes at most 64 KiB.
 const MAX_WAITING: usize = 256;
@@ -15,14 +15,14 @@ type Key = (IpAddr, IpAddr, u8, u32);
 
 /// Datagrams of which some fragments are missing.
 #[derive(Debug, Default)]
-pub(super) struct Datagrams {
+pub(crate) struct Datagrams {
     waiting: HashMap<Key, IpDefragBuf>,
     order: VecDeque<Key>,
 }
 
 impl Datagrams {
     /// Adds a fragment. Returns the payload of the datagram with its last missing fragment.
-    pub(super) fn add(&mut self, packet: &Packet<'_>) -> Option<Vec<u8>> {
+    pub(crate) fn add(&mut self, packet: &Packet<'_>) -> Option<Vec<u8>> {
         let fragment = packet.fragment?;
         let payload = packet.payload();
         if payload.len() < packet.payload_len as usize {
