@@ -241,10 +241,16 @@ fn memory_does_not_grow_with_the_file() {
 }
 
 #[test]
-fn the_manual_page_is_one() {
-    let output = Command::new(env!("CARGO_BIN_EXE_pcap-inspect"))
-        .arg("--man")
-        .output()
-        .expect("pcap-inspect");
-    assert!(text(&output).contains(".TH pcap-inspect 1"), "{output:?}");
+fn each_tool_has_a_manual_page() {
+    for (name, path) in [
+        ("pcap-inspect", env!("CARGO_BIN_EXE_pcap-inspect")),
+        ("pcap-replay", env!("CARGO_BIN_EXE_pcap-replay")),
+        ("pktscript", env!("CARGO_BIN_EXE_pktscript")),
+    ] {
+        let output = Command::new(path).arg("--man").output().expect(name);
+        assert!(output.status.success(), "{output:?}");
+        let page = text(&output);
+        assert!(page.contains(&format!(".TH {name} 1")), "{page}");
+        assert!(page.contains("Examples:"), "{page}");
+    }
 }
