@@ -125,6 +125,7 @@ impl World {
             number: 0,
             time: self.now,
             ip: packet.to_vec(),
+            cut: false,
         };
         let Some((from, to, segment)) = tcp_segment(&captured) else {
             return;
