@@ -11,9 +11,12 @@
 //! |---|---|
 //! | [`cli`], `file` | the flags and the configuration file; each value is parsed by [`values`] |
 //! | [`sources`] | where each setting came from, so that a message blames the right place |
+//! | [`config`], `reload` | `check` and `config`; what SIGHUP changes |
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
 //! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
+//! | `metrics` | `/metrics` for Prometheus |
+//! | `logs`, `output` | logs, and lines that hold up nothing |
 //! | [`client`] | the commands that ask a running daemon |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
 //! | [`failure`] | the sentence and the exit code with which the program ends |
@@ -47,14 +50,22 @@
 pub mod child;
 pub mod cli;
 pub mod client;
+pub mod config;
 mod console;
 mod control;
 pub mod demo;
+mod device;
 pub mod failure;
 mod file;
+mod flags;
 mod heap;
+pub mod logs;
+mod metrics;
 pub mod namespace;
+mod output;
+mod pcap;
 pub mod probe;
+mod reload;
 mod report;
 pub mod run;
 mod services;
@@ -74,7 +85,7 @@ pub fn main() -> ExitCode {
     match dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("netstackd: {failure}");
+            output::print_last(format!("netstackd: {failure}"));
             failure.into()
         }
     }
@@ -84,6 +95,8 @@ fn dispatch() -> Result<(), Failure> {
     match cli::parse(std::env::args_os())? {
         None => Ok(()),
         Some(Command::Run(args)) => run::run(args),
+        Some(Command::Check(args)) => config::check(&args),
+        Some(Command::Config(command)) => config::run(&command),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Client(command)) => client::run(&command),
     }
