@@ -15,6 +15,7 @@
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
 //! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
+//! | [`watch`] | the dashboard |
 //! | `metrics` | `/metrics` for Prometheus |
 //! | `logs`, `output` | logs, and lines that hold up nothing |
 //! | [`client`] | the commands that ask a running daemon |
@@ -72,6 +73,7 @@ mod services;
 pub mod settings;
 pub mod sources;
 pub mod values;
+pub mod watch;
 
 use std::process::ExitCode;
 
