@@ -15,8 +15,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("lockorder", &["lockorder_macros"]),
     ("packet", &[]),
     ("netstack", &["lockorder", "packet"]),
-    ("netstackd", &["netstack", "packet"]),
-    ("tools", &["lockorder", "packet", "netstack"]),
+    ("impair", &["packet"]),
+    ("netstackd", &["netstack", "packet", "impair"]),
+    ("tools", &["lockorder", "packet", "netstack", "impair"]),
     (
         "benches",
         &["lockorder", "packet", "netstack", "netstackd", "tools"],

@@ -1,4 +1,4 @@
-//! Tools for testing: captures replayed against the stack, and fuzz harnesses.
+//! Tools for testing: captures replayed against the stack, scripts, bad links, and fuzz harnesses.
 //!
 //! The binaries `pcap-inspect` and `pcap-replay` are thin: they parse flags and print what this
 //! library finds.
@@ -10,6 +10,8 @@
 //! | [`virtual_stack`] | one stack on virtual time that exchanges packets with the caller as bytes |
 //! | [`fuzz`] | functions that take arbitrary bytes and panic when the stack breaks an invariant |
 //! | [`pktscript`] | scripts of packets and socket calls, and what a stack must answer |
+//! | [`sim`] | many stacks on virtual time, a run for each seed |
+//! | [`impair`] | two TUN devices joined by a bad link |
 //! | [`output`] | exit codes, and a quiet end when the reader of the output has gone |
 //!
 //! This replays each session of a capture:
@@ -30,7 +32,9 @@
 
 pub mod capture;
 pub mod fuzz;
+pub mod impair;
 pub mod output;
 pub mod pktscript;
 pub mod replay;
+pub mod sim;
 pub mod virtual_stack;
