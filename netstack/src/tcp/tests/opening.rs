@@ -235,10 +235,12 @@ fn options_are_accepted_only_if_offered() {
 fn no_segment_but_a_syn_announces_an_mss() {
     let mut rig = Rig::established(plain());
     rig.send(3_000);
-    rig.recv(1, 1, ACK, b"hello");
+    let mut out = rig.out();
+    rig.recv(1, 3_001, ACK, &[7; 2_000]);
+    out.extend(rig.out());
     rig.close();
-    let out = rig.out();
-    assert!(out.len() >= 2, "{out:?}");
+    out.extend(rig.out());
+    assert_eq!(out.len(), 3, "data, an ACK, a FIN: {out:?}");
     for seg in out {
         assert_eq!(seg.options.mss, None);
         assert_eq!(seg.options.window_scale, None);
