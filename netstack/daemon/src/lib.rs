@@ -11,9 +11,13 @@
 //! |---|---|
 //! | [`cli`], `file` | the flags and the configuration file; each value is parsed by [`values`] |
 //! | [`sources`] | where each setting came from, so that a message blames the right place |
+//! | [`config`], `reload` | `check` and `config`; what SIGHUP changes |
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
 //! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
+//! | [`watch`] | the dashboard |
+//! | `metrics` | `/metrics` for Prometheus |
+//! | `logs`, `output` | logs, and lines that hold up nothing |
 //! | [`client`] | the commands that ask a running daemon |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
 //! | [`failure`] | the sentence and the exit code with which the program ends |
@@ -47,20 +51,29 @@
 pub mod child;
 pub mod cli;
 pub mod client;
+pub mod config;
 mod console;
 mod control;
 pub mod demo;
+mod device;
 pub mod failure;
 mod file;
+mod flags;
 mod heap;
+pub mod logs;
+mod metrics;
 pub mod namespace;
+mod output;
+mod pcap;
 pub mod probe;
+mod reload;
 mod report;
 pub mod run;
 mod services;
 pub mod settings;
 pub mod sources;
 pub mod values;
+pub mod watch;
 
 use std::process::ExitCode;
 
@@ -74,7 +87,7 @@ pub fn main() -> ExitCode {
     match dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("netstackd: {failure}");
+            output::print_last(format!("netstackd: {failure}"));
             failure.into()
         }
     }
@@ -84,6 +97,8 @@ fn dispatch() -> Result<(), Failure> {
     match cli::parse(std::env::args_os())? {
         None => Ok(()),
         Some(Command::Run(args)) => run::run(args),
+        Some(Command::Check(args)) => config::check(&args),
+        Some(Command::Config(command)) => config::run(&command),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Client(command)) => client::run(&command),
     }
