@@ -12,8 +12,11 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use netstack::base::Config;
 use netstack::device::OffloadMode;
 
+use crate::exec::inside::InsideArgs;
+use crate::exec::{self, ExecArgs};
 use crate::failure::{EXIT_CODES, Failure};
 use crate::file;
+use crate::proxy::ProxyArgs;
 use crate::settings::{MIN_MTU_V6, Parts, Settings, default_config};
 use crate::sources::Sources;
 use crate::values::{
@@ -42,6 +45,22 @@ pub enum Command {
     /// them.
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
+    /// Brings every TCP and UDP flow that enters the device to its destination, directly or through a proxy.
+    ///
+    /// A connection is answered when its destination has answered. SIGHUP reads the rules again; flows that are there
+    /// stay. Everything else is as with run, without services unless --services names some.
+    #[command(after_help = EXIT_CODES)]
+    Proxy(ProxyArgs),
+    /// Runs a command in a network namespace of its own, whose only network is the stack.
+    ///
+    /// Everything that the command sends goes to its destination through this machine, or through a proxy, with the rules of
+    /// proxy. It needs no root where user namespaces are allowed. The command has the terminal; signals go on to it; the
+    /// network ends with it.
+    #[command(after_help = exec::EXIT_CODES)]
+    Exec(ExecArgs),
+    /// What exec starts inside.
+    #[command(hide = true)]
+    ExecInside(InsideArgs),
     /// Shows the stack at work in namespaces of its own; needs no root and touches no host network.
     #[command(after_help = EXIT_CODES)]
     Demo(DemoArgs),
@@ -94,6 +113,30 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// Leaves services out that are not named.
+    pub(crate) fn without_services(self) -> Self {
+        Self {
+            services: self.services.or(Some(Services::none())),
+            ..self
+        }
+    }
+
+    /// Asks for a single queue.
+    ///
+    /// # Errors
+    /// Several are asked for.
+    pub(crate) fn with_one_queue(self) -> Result<Self, Failure> {
+        match self.queues {
+            Some(queues) if queues.get() > 1 => Err(Failure::Usage(
+                "--queues with --impair cannot be more than 1: a link has one queue".to_owned(),
+            )),
+            _ => Ok(Self {
+                queues: Queues::try_from(1).ok(),
+                ..self
+            }),
+        }
+    }
+
     /// Reads the configuration file, if one is given, and checks all settings together.
     ///
     /// # Errors
@@ -164,6 +207,11 @@ fn parse_demo_mtu(text: &str) -> Result<u16, String> {
     parse_within(text, MIN_MTU_V6, u16::MAX)
 }
 
+/// As for the demo: both families are used.
+pub(crate) fn parse_exec_mtu(text: &str) -> Result<u16, String> {
+    parse_demo_mtu(text)
+}
+
 /// Parses the command line, which begins with the program's name. Returns `None` if it asked for
 /// help or the version, which has then been printed.
 ///
@@ -206,10 +254,10 @@ fn sentence(error: &clap::Error) -> String {
         }
         ErrorKind::InvalidSubcommand => {
             let name = text(ContextKind::InvalidSubcommand);
-            format!("there is no command '{name}': use run or demo")
+            format!("there is no command '{name}': use exec, proxy, run or demo")
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "no command is given: use run or demo, see netstackd --help".to_owned()
+            "no command is given: use exec, proxy, run or demo, see netstackd --help".to_owned()
         }
         ErrorKind::InvalidValue if value.is_empty() => {
             format!("{flag} needs a value: see netstackd --help")

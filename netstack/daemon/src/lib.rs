@@ -13,6 +13,8 @@
 //! | [`sources`] | where each setting came from, so that a message blames the right place |
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
 //! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
+//! | [`proxy`] | brings every flow that enters the device to its destination |
+//! | [`exec`] | runs a command whose only network is the stack |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
 //! | [`failure`] | the sentence and the exit code with which the program ends |
 //!
@@ -46,11 +48,14 @@ pub mod child;
 pub mod cli;
 mod console;
 pub mod demo;
+pub mod exec;
 pub mod failure;
 mod file;
 mod heap;
+mod impaired;
 pub mod namespace;
 pub mod probe;
+pub mod proxy;
 mod report;
 pub mod run;
 mod services;
@@ -68,7 +73,7 @@ use failure::Failure;
 /// Reports a failure as one sentence on stderr and one of the documented exit codes.
 pub fn main() -> ExitCode {
     match dispatch() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("netstackd: {failure}");
             failure.into()
@@ -76,10 +81,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch() -> Result<(), Failure> {
-    match cli::parse(std::env::args_os())? {
+fn dispatch() -> Result<ExitCode, Failure> {
+    let done = match cli::parse(std::env::args_os())? {
         None => Ok(()),
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Demo(args)) => demo::run(&args),
-    }
+        Some(Command::Proxy(args)) => proxy::run(args),
+        Some(Command::Exec(args)) => return Ok(exec::run(args)),
+        Some(Command::ExecInside(args)) => exec::inside::run(args),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -43,6 +43,20 @@ enum Event {
 ///
 /// Returns the reason why it cannot serve, or why it stopped before it was asked to.
 pub fn run(args: RunArgs) -> Result<(), Failure> {
+    serve(args, |device| device, |_| Ok(()))
+}
+
+/// Runs the daemon with what `begin` starts on its stack, over devices that `wrap` may wrap. What `begin` returns is
+/// dropped when the stack has ended.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn serve<J>(
+    args: RunArgs,
+    wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
+    begin: impl FnOnce(&Stack) -> Result<J, Failure>,
+) -> Result<(), Failure> {
     if args.exit_with_parent {
         set_parent_process_death_signal(Some(ParentSignal::KILL))
             .map_err(|e| Failure::Stack(format!("cannot watch the parent process: {e}")))?;
@@ -55,8 +69,10 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let offload = devices
         .first()
         .is_some_and(|device| device.caps().offload.tso);
+    let devices = devices.into_iter().map(wrap).collect();
     let stack = start_stack(&settings, devices)?;
     services::start(&stack, &settings)?;
+    let _job = begin(&stack)?;
     watch_stack(&stack, sender.clone())?;
     print_line(&ready_line(&settings, offload));
     let counters = Source::new(&stack);
@@ -136,6 +152,15 @@ fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
         .map_err(|e| Failure::Stack(format!("cannot start the thread that watches signals: {e}")))
 }
 
+/// Returns the time since 1970, by the machine's clock.
+pub(crate) fn wall_clock() -> Duration {
+    let unix = clock_gettime(ClockId::Realtime);
+    Duration::new(
+        u64::try_from(unix.tv_sec).unwrap_or_default(),
+        u32::try_from(unix.tv_nsec).unwrap_or_default(),
+    )
+}
+
 /// The queues of the device, and the capture that they are wrapped in, if any.
 type Opened = (Vec<Box<dyn Device>>, Option<Capture>);
 
@@ -159,11 +184,7 @@ fn open_devices(settings: &Settings) -> Result<Opened, Failure> {
     let Some(path) = &settings.pcap else {
         return Ok((devices, None));
     };
-    let unix = clock_gettime(ClockId::Realtime);
-    let origin = Duration::new(
-        u64::try_from(unix.tv_sec).unwrap_or_default(),
-        u32::try_from(unix.tv_nsec).unwrap_or_default(),
-    );
+    let origin = wall_clock();
     let capture = File::create(path)
         .and_then(|file| Capture::start(file, CaptureConfig { origin, ..Default::default() }))
         .map_err(|e| {
