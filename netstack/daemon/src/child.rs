@@ -66,8 +66,14 @@ impl Daemon {
     /// nothing.
     pub fn start<S: AsRef<str>>(program: &Path, arguments: &[S]) -> Result<Self, Failure> {
         let failed = |what: &str| Failure::Stack(format!("{} {what}", program.display()));
+        // Only a test of the control socket wants one.
+        let is_asked = arguments
+            .iter()
+            .any(|word| word.as_ref().starts_with("--control"));
+        let control = ["--control", "none"].into_iter().filter(|_| !is_asked);
         let mut child = Command::new(program)
             .args(["run", "--exit-with-parent"])
+            .args(control)
             .args(arguments.iter().map(AsRef::as_ref))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -113,6 +119,7 @@ impl Daemon {
             Some(4) => Failure::Device(text),
             Some(5) => Failure::Privilege(text),
             Some(6) => Failure::InUse(text),
+            Some(9) => Failure::Control(text),
             _ => Failure::Stack(text),
         }
     }

@@ -12,6 +12,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use netstack::base::Config;
 use netstack::device::OffloadMode;
 
+use crate::client::ClientCommand;
 use crate::exec::inside::InsideArgs;
 use crate::exec::{self, ExecArgs};
 use crate::failure::{EXIT_CODES, Failure};
@@ -20,8 +21,8 @@ use crate::proxy::ProxyArgs;
 use crate::settings::{MIN_MTU_V6, Parts, Settings, default_config};
 use crate::sources::Sources;
 use crate::values::{
-    Queues, Services, TunName, parse_ip4, parse_ip6, parse_memory, parse_mtu, parse_net4,
-    parse_net6, parse_offload,
+    ControlPath, Queues, Services, TunName, parse_ip4, parse_ip6, parse_memory, parse_mode,
+    parse_mtu, parse_net4, parse_net6, parse_offload,
 };
 
 /// A host of its own behind a TUN device: IPv4, IPv6, ICMP, UDP and TCP in user space.
@@ -64,6 +65,9 @@ pub enum Command {
     /// Shows the stack at work in namespaces of its own; needs no root and touches no host network.
     #[command(after_help = EXIT_CODES)]
     Demo(DemoArgs),
+    /// Asks a running daemon.
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 /// Flags of `run`.
@@ -107,6 +111,13 @@ pub struct RunArgs {
     /// each. Flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Control socket, for netstackd ss and the like, or none [default: /run/netstackd/TUN-PID.sock; of other users than
+    /// root netstackd/TUN-PID.sock in $XDG_RUNTIME_DIR].
+    #[arg(long, value_name = "PATH")]
+    control: Option<ControlPath>,
+    /// Permissions of the control socket. Only root and the daemon's own user may do more than look [default: 0600].
+    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
+    control_mode: Option<u32>,
     /// Ends the program with the thread that started it, so that tests and the demo leave nothing behind.
     #[arg(long, hide = true)]
     pub(crate) exit_with_parent: bool,
@@ -154,6 +165,8 @@ impl RunArgs {
             offload: self.offload,
             services: self.services,
             pcap: self.pcap,
+            control: self.control,
+            control_mode: self.control_mode,
             grace: None,
         };
         let names = flags.flags();
@@ -254,10 +267,13 @@ fn sentence(error: &clap::Error) -> String {
         }
         ErrorKind::InvalidSubcommand => {
             let name = text(ContextKind::InvalidSubcommand);
-            format!("there is no command '{name}': use exec, proxy, run or demo")
+            format!(
+                "there is no command '{name}': use exec, proxy, run or demo, see netstackd --help for more"
+            )
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "no command is given: use exec, proxy, run or demo, see netstackd --help".to_owned()
+            "no command is given: use exec, proxy, run or demo, see netstackd --help"
+                .to_owned()
         }
         ErrorKind::InvalidValue if value.is_empty() => {
             format!("{flag} needs a value: see netstackd --help")

@@ -34,13 +34,19 @@ pub enum Failure {
     /// A second signal ended the program before the connections were closed.
     #[error("{0}")]
     Interrupted(String),
+    /// The control socket cannot be made, or no daemon answers on it.
+    #[error("{0}")]
+    Control(String),
+    /// The running daemon refused a request, or what it was asked to do failed.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl Failure {
     /// Returns the process's exit code; [`EXIT_CODES`] documents them.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Check(_) => 1,
+            Self::Check(_) | Self::Refused(_) => 1,
             Self::Usage(_) => 2,
             Self::Config(_) => 3,
             Self::Device(_) => 4,
@@ -48,6 +54,7 @@ impl Failure {
             Self::InUse(_) => 6,
             Self::Stack(_) => 7,
             Self::Interrupted(_) => 8,
+            Self::Control(_) => 9,
         }
     }
 }
@@ -62,11 +69,12 @@ impl From<Failure> for ExitCode {
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done; or stopped by SIGTERM or SIGINT with every connection closed or given up in time
-  1  the demo found something that does not match
+  1  the demo found something that does not match; the running daemon refused a request, or it failed
   2  a flag or its value is wrong
   3  the configuration file is missing, unreadable or wrong (file, line, key)
   4  the TUN device cannot be opened
   5  a privilege is missing (CAP_NET_ADMIN, user namespaces)
   6  the device name or an address is taken
   7  the stack or a service could not start, or stopped by itself
-  8  a second signal ended it at once";
+  8  a second signal ended it at once
+  9  the control socket cannot be made, or no running netstackd answers on it";

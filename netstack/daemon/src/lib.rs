@@ -15,6 +15,8 @@
 //! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
 //! | [`proxy`] | brings every flow that enters the device to its destination |
 //! | [`exec`] | runs a command whose only network is the stack |
+//! | `control` | the control socket: what the daemon shows, and what it is asked to do |
+//! | [`client`] | the commands that ask a running daemon |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
 //! | [`failure`] | the sentence and the exit code with which the program ends |
 //!
@@ -46,7 +48,9 @@
 
 pub mod child;
 pub mod cli;
+pub mod client;
 mod console;
+mod control;
 pub mod demo;
 pub mod exec;
 pub mod failure;
@@ -89,6 +93,7 @@ fn dispatch() -> Result<ExitCode, Failure> {
         Some(Command::Proxy(args)) => proxy::run(args),
         Some(Command::Exec(args)) => return Ok(exec::run(args)),
         Some(Command::ExecInside(args)) => exec::inside::run(args),
+        Some(Command::Client(command)) => client::run(&command),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

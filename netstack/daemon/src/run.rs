@@ -4,12 +4,14 @@
 //! the counters, SIGUSR2 those of the MIBs.
 
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
 use netstack::base::counters::Counter;
+use netstack::device::observe::observe;
 use netstack::device::pcap::{Capture, CaptureConfig};
 use netstack::device::{self, Device, DeviceError, TunConfig};
 use netstack::net::{EndReason, ShutdownReport, Stack};
@@ -21,6 +23,8 @@ use signal_hook::iterator::Signals;
 
 use crate::cli::RunArgs;
 use crate::console::print_line;
+use crate::control::capture::Captures;
+use crate::control::{self, Target};
 use crate::failure::Failure;
 use crate::file::reason;
 use crate::heap;
@@ -65,13 +69,17 @@ pub(crate) fn serve<J>(
     let (sender, events) = channel();
     // Before anything else: an early signal must not kill the program half-way.
     watch_signals(sender.clone())?;
-    let (devices, capture) = open_devices(&settings)?;
+    let origin = unix_time();
+    let captures = Captures::new(origin);
+    let (devices, capture) = open_devices(&settings, origin, &captures)?;
     let offload = devices
         .first()
         .is_some_and(|device| device.caps().offload.tso);
     let devices = devices.into_iter().map(wrap).collect();
     let stack = start_stack(&settings, devices)?;
     services::start(&stack, &settings)?;
+    let target = Arc::new(Target::new(&stack, &settings, captures, origin));
+    let _control = control::start(&target, &settings)?;
     let _job = begin(&stack)?;
     watch_stack(&stack, sender.clone())?;
     print_line(&ready_line(&settings, offload));
@@ -152,19 +160,14 @@ fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
         .map_err(|e| Failure::Stack(format!("cannot start the thread that watches signals: {e}")))
 }
 
-/// Returns the time since 1970, by the machine's clock.
-pub(crate) fn wall_clock() -> Duration {
-    let unix = clock_gettime(ClockId::Realtime);
-    Duration::new(
-        u64::try_from(unix.tv_sec).unwrap_or_default(),
-        u32::try_from(unix.tv_nsec).unwrap_or_default(),
-    )
-}
-
 /// The queues of the device, and the capture that they are wrapped in, if any.
 type Opened = (Vec<Box<dyn Device>>, Option<Capture>);
 
-fn open_devices(settings: &Settings) -> Result<Opened, Failure> {
+fn open_devices(
+    settings: &Settings,
+    origin: Duration,
+    captures: &Arc<Captures>,
+) -> Result<Opened, Failure> {
     let mut config = TunConfig::new(settings.tun.to_string());
     config.mtu = settings.mtu;
     config.queues = settings.queues.get();
@@ -181,10 +184,11 @@ fn open_devices(settings: &Settings) -> Result<Opened, Failure> {
         config.peer_v6 = (prefix == 128).then_some(ours);
     }
     let devices = device::open(&config).map_err(|error| device_failure(error, settings))?;
+    let see = |device| Box::new(observe(device, Arc::clone(captures) as _)) as Box<dyn Device>;
+    let devices: Vec<_> = devices.into_iter().map(see).collect();
     let Some(path) = &settings.pcap else {
         return Ok((devices, None));
     };
-    let origin = wall_clock();
     let capture = File::create(path)
         .and_then(|file| Capture::start(file, CaptureConfig { origin, ..Default::default() }))
         .map_err(|e| {
@@ -196,6 +200,15 @@ fn open_devices(settings: &Settings) -> Result<Opened, Failure> {
         })?;
     let tap = |device| Box::new(capture.tap(device)) as Box<dyn Device>;
     Ok((devices.into_iter().map(tap).collect(), Some(capture)))
+}
+
+/// Returns the time since the beginning of 1970.
+pub(crate) fn unix_time() -> Duration {
+    let unix = clock_gettime(ClockId::Realtime);
+    Duration::new(
+        u64::try_from(unix.tv_sec).unwrap_or_default(),
+        u32::try_from(unix.tv_nsec).unwrap_or_default(),
+    )
 }
 
 fn device_failure(error: DeviceError, settings: &Settings) -> Failure {

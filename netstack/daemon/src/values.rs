@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -229,6 +230,58 @@ impl<'de> Deserialize<'de> for Services {
         }
         .map_err(serde::de::Error::custom)
     }
+}
+
+/// Where the control socket is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum ControlPath {
+    /// In the directory of control sockets, by the names of the device and the process.
+    #[default]
+    Default,
+    /// Nowhere.
+    Off,
+    /// At a path.
+    At(PathBuf),
+}
+
+impl FromStr for ControlPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("give a path, or none".to_owned()),
+            "none" => Ok(Self::Off),
+            "default" => Ok(Self::Default),
+            path => Ok(Self::At(PathBuf::from(path))),
+        }
+    }
+}
+
+impl TryFrom<String> for ControlPath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for ControlPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Off => f.write_str("none"),
+            Self::At(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Parses the permissions of a file, in octal digits.
+pub(crate) fn parse_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "write octal digits such as 0600, 0660 or 0666".to_owned())
 }
 
 /// Parses an IPv4 address with its prefix.

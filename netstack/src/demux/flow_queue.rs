@@ -17,6 +17,9 @@ use crate::ip::key::HashKey;
 
 const NONE: u32 = u32::MAX;
 
+/// Most slots of an empty queue: connections that come one after the other need no new memory each.
+const KEPT_SLOTS: usize = 4;
+
 /// Names an entry until it is removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntryId(u32);
@@ -40,7 +43,7 @@ struct List {
 }
 
 /// Values by four-tuple in `LISTS` lists by deadline. Its owner bounds it: it grows without a limit of
-/// its own, and frees its memory when it is empty.
+/// its own, and frees its memory, but for a few entries, when it is empty.
 #[derive(Debug)]
 pub struct FlowQueue<T, const LISTS: usize> {
     slots: Vec<Slot<T>>,
@@ -164,7 +167,7 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
         {
             entry.remove();
         }
-        if self.index.is_empty() {
+        if self.index.is_empty() && self.slots.capacity() > KEPT_SLOTS {
             self.slots = Vec::new();
             self.free = NONE;
             self.index = HashTable::new();
@@ -359,5 +362,26 @@ mod tests {
         assert_eq!((queue.slots.capacity(), queue.index.capacity()), (0, 0));
         assert!(queue.is_empty());
         queue.check();
+    }
+
+    #[test]
+    fn connections_one_after_the_other_share_the_memory_of_a_few_entries() {
+        let mut queue = queue();
+        for round in 0..3 {
+            for n in 0..2_u16 {
+                assert!(queue.insert(&hashed(n), 0, at(round), n.into()).is_ok());
+            }
+            assert!(queue.slots.capacity() <= KEPT_SLOTS);
+            for n in 0..2_u16 {
+                let id = queue.find(&hashed(n)).expect("an entry");
+                assert_eq!(queue.remove(id), Some((flow(n), n.into())));
+            }
+            assert!(queue.is_empty() && queue.first().is_none());
+            assert!(
+                queue.slots.capacity() > 0,
+                "the memory stays for the next ones"
+            );
+            queue.check();
+        }
     }
 }

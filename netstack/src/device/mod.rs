@@ -6,6 +6,7 @@
 //! * [`memory`]: an in-memory link with seeded loss, delay, reordering, duplication and corruption,
 //!   which runs on the time that its caller passes in.
 //! * [`pcap`]: a wrapper around any of them that writes a capture.
+//! * [`observe`]: a wrapper around any of them that shows packets to the program, while it wants them.
 //! * [`replaceable`]: a wrapper around any of them whose device can be replaced under a living stack.
 //!
 //! A device moves packets and reads nothing beyond the fixed IP header. It waits only in
@@ -29,6 +30,7 @@ mod coalesce;
 mod cut;
 mod linear;
 pub mod memory;
+pub mod observe;
 pub mod pcap;
 mod replace;
 #[cfg(all(feature = "tun", target_os = "linux"))]

@@ -263,6 +263,22 @@ impl Stack {
         self.host.subscription.set(Arc::new(subscriber))
     }
 
+    /// Lets go of the subscriber, if there is one: events cost nothing again, and another one can subscribe.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::ConnectionEvent;
+    ///
+    /// stack.subscribe(|_: &ConnectionEvent| {})?;
+    /// stack.unsubscribe();
+    /// stack.subscribe(|_: &ConnectionEvent| {})?;
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn unsubscribe(&self) {
+        self.host.subscription.clear();
+    }
+
     /// Returns what TCP knows of each connection now: its local address, its remote address, its
     /// numbers.
     pub fn tcp_info(&self) -> Vec<(SocketAddr, SocketAddr, TcpInfo)> {

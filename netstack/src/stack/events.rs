@@ -140,7 +140,7 @@ impl Subscription {
 
 /// Appends the events of one connection to a list.
 pub(crate) struct EventLog<'a> {
-    flow: FlowKey,
+    flow: &'a FlowKey,
     /// `None` without a subscriber.
     events: Option<&'a mut Vec<ConnectionEvent>>,
 }
@@ -150,7 +150,7 @@ impl<'a> EventLog<'a> {
     #[inline]
     pub(crate) fn new(
         subscription: &Subscription,
-        flow: FlowKey,
+        flow: &'a FlowKey,
         events: &'a mut Vec<ConnectionEvent>,
     ) -> Self {
         Self {

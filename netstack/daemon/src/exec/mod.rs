@@ -37,7 +37,7 @@ use crate::impaired;
 use crate::probe::now;
 use crate::proxy::args::OutboundArgs;
 use crate::proxy::gateway;
-use crate::run::wall_clock;
+use crate::run::unix_time;
 use crate::settings::default_config;
 use crate::values::parse_memory;
 
@@ -177,7 +177,7 @@ fn captured(devices: Vec<Box<dyn Device>>, args: &ExecArgs) -> Result<Captured, 
     let Some(path) = &args.pcap else {
         return Ok((devices, None));
     };
-    let origin = wall_clock();
+    let origin = unix_time();
     let config = CaptureConfig {
         origin,
         ..Default::default()

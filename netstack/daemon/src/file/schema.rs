@@ -9,10 +9,10 @@ use netstack::device::OffloadMode;
 use serde::Deserialize;
 
 use super::value::{
-    Congestion, Probing, Setting, Span, Switch, Whole, ip4, ip6, net4, net6, offload,
+    Congestion, Probing, Setting, Span, Switch, Whole, ip4, ip6, mode, net4, net6, offload,
 };
 use crate::settings::{Parts, default_config};
-use crate::values::{Queues, Services, TunName};
+use crate::values::{ControlPath, Queues, Services, TunName};
 
 /// Declares a table of the file whose keys are fields of a configuration struct.
 macro_rules! limits {
@@ -92,6 +92,9 @@ pub(super) struct File {
     offload: Option<OffloadMode>,
     services: Option<Services>,
     pcap: Option<PathBuf>,
+    control: Option<ControlPath>,
+    #[serde(rename = "control-mode", default, deserialize_with = "mode")]
+    control_mode: Option<u32>,
     grace: Option<Span>,
 
     max_connections: Option<Whole<usize>>,
@@ -156,6 +159,8 @@ impl File {
             offload: self.offload,
             services: self.services,
             pcap: self.pcap,
+            control: self.control,
+            control_mode: self.control_mode,
             grace: self.grace.map(|span| span.0),
         };
         (parts, config)

@@ -166,6 +166,7 @@ as_flag! {
     ip4: Ipv4Addr = values::parse_ip4,
     ip6: Ipv6Addr = values::parse_ip6,
     offload: OffloadMode = values::parse_offload,
+    mode: u32 = values::parse_mode,
 }
 
 /// Writes a value of the file into the field of the stack's configuration.

@@ -136,7 +136,11 @@ async fn datagrams(gateway: &Gateway, flow: UdpSocket, client: SocketAddr) -> io
 }
 
 /// Carries datagrams both ways until the flow is idle for too long.
-async fn direct(flow: &UdpSocket, client: SocketAddr, socket: &HostSocket) -> io::Result<()> {
+pub(crate) async fn direct(
+    flow: &UdpSocket,
+    client: SocketAddr,
+    socket: &HostSocket,
+) -> io::Result<()> {
     tokio::select! {
         ended = forth(flow, socket, &[]) => ended,
         ended = back(flow, client, socket) => ended,

@@ -67,14 +67,17 @@ pub(super) struct Route {
 /// Keeps a gateway running. Dropping it ends its flows.
 #[derive(Debug)]
 pub(crate) struct Running {
-    runtime: Option<Runtime>,
+    _runtime: Threads,
     policy: watch::Sender<Arc<Policy>>,
 }
 
-impl Drop for Running {
+/// A runtime that ends without waiting: flows that wait for the machine's resolver would hold up the end.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // Flows that wait for the machine's resolver would hold up the end.
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -150,7 +153,7 @@ pub(crate) fn start(stack: &Stack, plan: Plan) -> Result<Running, Failure> {
     runtime.spawn(flows::udp(Arc::clone(&gateway), datagrams));
     runtime.spawn(flows::pings(gateway, pings));
     Ok(Running {
-        runtime: Some(runtime),
+        _runtime: Threads(Some(runtime)),
         policy: sender,
     })
 }

@@ -15,12 +15,12 @@
 //! | [`names`] | virtual addresses for names |
 
 pub mod args;
-mod dial;
-mod flows;
+pub(crate) mod dial;
+pub(crate) mod flows;
 pub(crate) mod gateway;
 mod names;
 mod ping;
-mod relay;
+pub(crate) mod relay;
 pub mod rules;
 pub mod upstream;
 

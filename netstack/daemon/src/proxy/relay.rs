@@ -36,7 +36,8 @@ pub(crate) async fn relay(mut client: TcpStream, connected: Connected) {
     }
 }
 
-fn reset(stream: &HostStream) {
+/// Makes dropping the machine's connection a reset.
+pub(crate) fn reset(stream: &HostStream) {
     // It fails only if the socket has no connection any more.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -17,6 +17,7 @@ use netstack::device::OffloadMode;
 
 use crate::failure::Failure;
 use crate::sources::Sources;
+pub use crate::values::ControlPath;
 use crate::values::{Queues, Services, TunName};
 pub use links::Link;
 use links::{link_v4, link_v6};
@@ -29,6 +30,9 @@ pub const MIN_MTU_V6: u16 = 1280;
 const DEFAULT_MTU: u16 = 1500;
 /// Time that SIGTERM gives the connections to close, unless the file sets another.
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+/// Permissions of the control socket: the user's that the daemon runs as.
+const DEFAULT_CONTROL_MODE: u32 = 0o600;
 
 /// Time that a peer has to take what a service wrote, unless the file sets another: the global default of RFC
 /// 9293 section 3.9.1.1. None of the services has a reason to wait longer.
@@ -64,6 +68,10 @@ pub struct Parts {
     pub services: Option<Services>,
     /// `--pcap`
     pub pcap: Option<PathBuf>,
+    /// `--control`
+    pub control: Option<ControlPath>,
+    /// `--control-mode`
+    pub control_mode: Option<u32>,
     /// Key `grace` of the file.
     pub grace: Option<Duration>,
 }
@@ -82,6 +90,8 @@ impl Parts {
             offload: self.offload.or(other.offload),
             services: self.services.or(other.services),
             pcap: self.pcap.or(other.pcap),
+            control: self.control.or(other.control),
+            control_mode: self.control_mode.or(other.control_mode),
             grace: self.grace.or(other.grace),
         }
     }
@@ -99,6 +109,8 @@ impl Parts {
             ("offload", self.offload.is_some()),
             ("services", self.services.is_some()),
             ("pcap", self.pcap.is_some()),
+            ("control", self.control.is_some()),
+            ("control-mode", self.control_mode.is_some()),
         ];
         let given = given.into_iter().filter(|(_, is_given)| *is_given);
         given.map(|(name, _)| name).collect()
@@ -124,6 +136,10 @@ pub struct Settings {
     pub services: Services,
     /// The file that packets are captured to.
     pub pcap: Option<PathBuf>,
+    /// The control socket.
+    pub control: ControlPath,
+    /// The permissions of the control socket.
+    pub control_mode: u32,
     /// Time that a graceful stop may take.
     pub grace: Duration,
     /// The stack's limits.
@@ -168,6 +184,8 @@ impl Settings {
             offload: parts.offload.unwrap_or_default(),
             services: parts.services.unwrap_or_default(),
             pcap: parts.pcap,
+            control: parts.control.unwrap_or_default(),
+            control_mode: parts.control_mode.unwrap_or(DEFAULT_CONTROL_MODE),
             grace: parts.grace.unwrap_or(DEFAULT_GRACE),
             stack,
             sources,

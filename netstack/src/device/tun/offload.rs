@@ -26,7 +26,7 @@ use super::super::virtio::{HEADER_BYTES, Header, SUPER_PACKET_BYTES};
 use super::super::{Device, Unpark, linear};
 use super::TunConfig;
 use super::mtu::InterfaceMtu;
-use super::queue::{self, Read, TunQueue, retry_interrupted};
+use super::queue::{self, Read, Runs, TunQueue, retry_interrupted};
 use super::run;
 use super::wake::FdWake;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
@@ -49,6 +49,7 @@ pub struct OffloadTun {
     spare: Option<SlabMut>,
     /// Holds a packet in one piece: a small one, a run of small ones, or any without offload.
     scratch: Vec<u8>,
+    runs: Runs,
 }
 
 impl fmt::Debug for OffloadTun {
@@ -119,6 +120,7 @@ impl OffloadTun {
                 true => HEADER_BYTES + COPY_BYTES_MAX * run::DATAGRAMS_MAX,
                 false => HEADER_BYTES + COPY_BYTES_MAX,
             }),
+            runs: Runs::default(),
         })
     }
 
@@ -211,6 +213,10 @@ fn read_packet(
 }
 
 impl TunQueue for OffloadTun {
+    fn runs(&mut self) -> &mut Runs {
+        &mut self.runs
+    }
+
     fn mtu(&self) -> &InterfaceMtu {
         &self.mtu
     }

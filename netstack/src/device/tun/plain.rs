@@ -17,7 +17,7 @@ use tun_tap::{Iface, Mode};
 use super::super::{Device, Unpark, linear};
 use super::TunConfig;
 use super::mtu::InterfaceMtu;
-use super::queue::{self, Read, TunQueue, retry_interrupted};
+use super::queue::{self, Read, Runs, TunQueue, retry_interrupted};
 use super::wake::EpollWake;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
@@ -31,6 +31,7 @@ pub struct PlainTun {
     drained: bool,
     /// A packet's bytes in one piece, for one write.
     scratch: Vec<u8>,
+    runs: Runs,
 }
 
 impl PlainTun {
@@ -44,6 +45,7 @@ impl PlainTun {
             mtu,
             drained: false,
             scratch: Vec::with_capacity(config.mtu.into()),
+            runs: Runs::default(),
         })
     }
 }
@@ -53,6 +55,10 @@ fn errno_of(error: &io::Error) -> Errno {
 }
 
 impl TunQueue for PlainTun {
+    fn runs(&mut self) -> &mut Runs {
+        &mut self.runs
+    }
+
     fn mtu(&self) -> &InterfaceMtu {
         &self.mtu
     }

@@ -87,8 +87,44 @@ pub(super) fn retry_interrupted(
     call()
 }
 
+/// Predicts how many packets are waiting, to save the read that finds the queue empty.
+///
+/// Packets come in runs. After a run of one packet, the next run is expected to be as short: its first packet is
+/// processed at once, and the rest, if there is one, in the next turn.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    /// Packets taken since the queue was empty.
+    taken: usize,
+    /// The last run had one packet.
+    was_single: bool,
+}
+
+impl Runs {
+    /// Returns how many of at most `max` packets to take now.
+    fn most(&self, max: usize) -> usize {
+        match self.was_single && self.taken == 0 {
+            true => max.min(1),
+            false => max,
+        }
+    }
+
+    /// Notes that packets were taken, and whether the queue was empty afterwards.
+    fn note(&mut self, taken: usize, is_empty: bool) {
+        self.taken = self.taken.saturating_add(taken);
+        if is_empty {
+            if self.taken > 0 {
+                self.was_single = self.taken == 1;
+            }
+            self.taken = 0;
+        }
+    }
+}
+
 /// One queue of a TUN device, packet by packet.
 pub(super) trait TunQueue {
+    /// Returns the prediction of what is waiting.
+    fn runs(&mut self) -> &mut Runs;
+
     /// Returns the MTU that the queues share.
     fn mtu(&self) -> &InterfaceMtu;
 
@@ -130,8 +166,10 @@ pub(super) fn recv_batch(
     queue.mtu().look(now);
     let before = out.len();
     let (mut taken, mut bytes) = (0, 0);
+    let most = queue.runs().most(max);
+    let mut is_empty = false;
     let result = loop {
-        if taken == max {
+        if taken == most {
             break Ok(());
         }
         match queue.read_one(buffers, now, counters) {
@@ -140,11 +178,15 @@ pub(super) fn recv_batch(
                 out.push(packet);
             }
             Ok(Read::Dropped) => {}
-            Ok(Read::Empty) => break Ok(()),
+            Ok(Read::Empty) => {
+                is_empty = true;
+                break Ok(());
+            }
             Err(error) => break Err(error),
         }
         taken += 1;
     };
+    queue.runs().note(taken, is_empty);
     if taken > 0 {
         counters.add(Counter::PacketsIn, taken as u64);
         counters.add(Counter::BytesIn, bytes);
@@ -235,6 +277,27 @@ mod tests {
         for errno in [Errno::IO, Errno::NOMEM, Errno::INVAL, Errno::NOBUFS] {
             assert_eq!(Failure::of(errno), Failure::PacketLost, "{errno}");
         }
+    }
+
+    #[test]
+    fn after_a_lone_packet_the_next_one_is_taken_alone() {
+        let mut runs = Runs::default();
+        assert_eq!((runs.most(64), runs.most(0)), (64, 0));
+        runs.note(1, true);
+        assert_eq!((runs.most(64), runs.most(0)), (1, 0));
+        runs.note(0, true);
+        assert_eq!(runs.most(64), 1, "an empty queue says nothing about runs");
+
+        runs.note(1, false);
+        assert_eq!(runs.most(64), 64, "the rest of the run");
+        runs.note(0, true);
+        assert_eq!(runs.most(64), 1, "there was none");
+
+        runs.note(1, false);
+        runs.note(64, false);
+        assert_eq!(runs.most(64), 64);
+        runs.note(3, true);
+        assert_eq!(runs.most(64), 64, "a run of 68");
     }
 
     #[test]

@@ -230,7 +230,7 @@ fn give_up(turn: &mut Turn<'_>, mut victims: Vec<Victim>) {
         };
         turn.count(counter, 1);
         let work = &mut turn.worker.work;
-        let mut log = EventLog::new(&host.subscription, connection.flow, &mut work.events);
+        let mut log = EventLog::new(&host.subscription, &connection.flow, &mut work.events);
         let wakers = &mut work.wakers;
         connection.state.with(&mut turn.key.ctx(), |state, _| {
             state.tcp.abort_for_memory(log.context(turn.now));

@@ -113,7 +113,7 @@ fn displace(
 ) -> Option<Arc<Connection>> {
     let (connection, counter) = choose(host, key, rng, flow, now)?;
     effects.counters.add(counter, 1);
-    let mut log = EventLog::new(&host.subscription, connection.flow, effects.events);
+    let mut log = EventLog::new(&host.subscription, &connection.flow, effects.events);
     let (first, failure) = connection.state.with(&mut key.ctx(), |state, _| {
         state.tcp.abort_for_room(log.context(now));
         state.collect_wakers(Readiness::ERROR | Readiness::CLOSED, effects.wakers);
@@ -214,7 +214,7 @@ pub(super) fn make_room_in_backlog(
 /// Resets a connection that was not accepted.
 pub(super) fn reset(turn: &mut Turn<'_>, connection: &Arc<Connection>) {
     let events = &mut turn.worker.work.events;
-    let mut log = EventLog::new(&turn.host.subscription, connection.flow, events);
+    let mut log = EventLog::new(&turn.host.subscription, &connection.flow, events);
     let cx = log.context(turn.now);
     connection
         .state

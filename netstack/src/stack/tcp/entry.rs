@@ -14,7 +14,7 @@ pub(crate) fn enter<R>(
 ) -> R {
     let now = host.clock.now();
     let mut events = Vec::new();
-    let mut log = EventLog::new(&host.subscription, connection.flow, &mut events);
+    let mut log = EventLog::new(&host.subscription, &connection.flow, &mut events);
     let result = connection.with_state(|state| f(state, log.context(now)));
     host.subscription.deliver(&mut events);
     host.workers.count_panics();

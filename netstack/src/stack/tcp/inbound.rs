@@ -168,7 +168,7 @@ fn offer(
             return Err(ForThePort { segment, reuse });
         }
         let events = &mut worker.work.events;
-        let mut log = EventLog::new(&host.subscription, connection.flow, events);
+        let mut log = EventLog::new(&host.subscription, &connection.flow, events);
         let outcome = state
             .tcp
             .on_segment(segment, log.context(now), &host.buffers);
@@ -269,7 +269,7 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
     };
     let now = turn.now;
     let (work, subscription) = (&mut turn.worker.work, &turn.host.subscription);
-    let mut log = EventLog::new(subscription, flow, &mut work.events);
+    let mut log = EventLog::new(subscription, &flow, &mut work.events);
     let wakers = &mut work.wakers;
     let believed = connection.state.with(&mut turn.key.ctx(), |state, _| {
         let readiness = state.tcp.on_icmp_error(icmp, seq, log.context(now));

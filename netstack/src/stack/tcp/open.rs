@@ -102,7 +102,7 @@ fn try_connect(
     let now = host.clock.now();
     let open = open_parameters(host, key, &flow, now);
     let mut events = Vec::new();
-    let mut log = EventLog::new(&host.subscription, flow, &mut events);
+    let mut log = EventLog::new(&host.subscription, &flow, &mut events);
     let tcp = Tcp::connect(&options.config, open, log.context(now));
     let connection = Connection::new(flow, owner, tcp, options);
     let connections = &host.tcp.connections;

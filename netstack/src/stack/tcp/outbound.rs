@@ -60,7 +60,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         }
         let before = state.tcp.losses();
         let events = &mut worker.work.events;
-        let mut log = EventLog::new(&host.subscription, connection.flow, events);
+        let mut log = EventLog::new(&host.subscription, &connection.flow, events);
         state.tcp.follow_path(&limits, log.context(now));
         let mut more = true;
         if worker.is_behind && state.tcp.has_only_fin_to_send() {
@@ -73,7 +73,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         let news = state.tcp.take_path_news(now);
         for _ in 0..SEGMENTS_PER_DRIVE {
             let events = &mut worker.work.events;
-            let mut log = EventLog::new(&host.subscription, connection.flow, events);
+            let mut log = EventLog::new(&host.subscription, &connection.flow, events);
             let Some(segment) = state.tcp.poll_transmit(log.context(now), max_payload) else {
                 more = false;
                 break;
@@ -83,7 +83,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
         count_losses(worker, before, state.tcp.losses());
         worker.holders.note(connection, state, now);
         let events = &mut worker.work.events;
-        let mut log = EventLog::new(&host.subscription, connection.flow, events);
+        let mut log = EventLog::new(&host.subscription, &connection.flow, events);
         let retired = state.tcp.retire(log.context(now));
         state.removed |= retired.is_some();
         let gone = state.tcp.is_gone();

@@ -309,7 +309,7 @@ fn complete(
     let copy = segment.clone();
     let events = &mut turn.worker.work.events;
     let events_before = events.len();
-    let mut log = EventLog::new(&host.subscription, flow, events);
+    let mut log = EventLog::new(&host.subscription, &flow, events);
     let cx = log.context(turn.now);
     let (tcp, outcome) = Tcp::complete(
         half,

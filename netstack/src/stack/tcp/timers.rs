@@ -19,7 +19,7 @@ pub fn on_timeout(turn: &mut Turn<'_>, connection: &Arc<Connection>) {
     let subscription = &turn.host.subscription;
     connection.state.with(&mut turn.key.ctx(), |state, _| {
         let before = state.tcp.losses();
-        let mut log = EventLog::new(subscription, connection.flow, &mut worker.work.events);
+        let mut log = EventLog::new(subscription, &connection.flow, &mut worker.work.events);
         let readiness = state.tcp.on_timeout(log.context(now));
         count_losses(worker, before, state.tcp.losses());
         state.collect_wakers(readiness, &mut worker.work.wakers);

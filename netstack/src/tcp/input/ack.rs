@@ -52,24 +52,19 @@ pub(super) fn process(
     if window_changed {
         report_window(was_closed, tcb.peer.wnd, cx);
     }
-    let bare =
-        seg.ack() == una && seg.payload().is_empty() && !seg.has(TcpFlags::FIN) && !window_changed;
     let flight = tcb.flight.outstanding().max(tcb.turn_flight);
-    let was_loss = tcb.flight.mode() == Mode::Loss;
-    let echoed = echoed_age(tcb, seg, now);
-    let echoed_millis = echoed.map(|age| millis_at(now, age));
-    let input = Ack {
-        ack: seg.ack(),
-        blocks: seg.options().sack.as_slice(),
-        bare,
-        echoed_millis,
-        path: tcb.path_view(),
+    let progress = if tcb
+        .flight
+        .is_settled(seg.ack(), seg.options().sack.as_slice())
+    {
+        Progress::default()
+    } else {
+        let bare = seg.ack() == una
+            && seg.payload().is_empty()
+            && !seg.has(TcpFlags::FIN)
+            && !window_changed;
+        take_news(tcb, seg, bare, flight, cx)
     };
-    let progress = tcb.flight.on_ack(&input, cx);
-    measure(tcb, &progress, echoed, now);
-    judge(tcb, &progress, echoed, was_loss, cx);
-    tcb.search_on_ack(&progress, cx);
-    tcb.control_congestion(&progress, flight, cx);
     tcb.on_marks(seg, &progress, flight, cx);
 
     if tcb.flight.outstanding() == 0 && tcb.peer.wnd > 0 && was_closed {
@@ -94,6 +89,33 @@ pub(super) fn process(
         tcb.timers.retransmit = tcb.timers.retransmit.min(now + tcb.rto());
     }
     Ok(Readiness::empty())
+}
+
+/// Takes what an acknowledgment tells of the bytes in flight. `bare`: it may be a duplicate ACK. `flight` bytes were in
+/// flight before this turn.
+fn take_news(
+    tcb: &mut Tcb,
+    seg: &Segment,
+    bare: bool,
+    flight: u32,
+    cx: &mut Context<'_>,
+) -> Progress {
+    let now = cx.now();
+    let was_loss = tcb.flight.mode() == Mode::Loss;
+    let echoed = echoed_age(tcb, seg, now);
+    let input = Ack {
+        ack: seg.ack(),
+        blocks: seg.options().sack.as_slice(),
+        bare,
+        echoed_millis: echoed.map(|age| millis_at(now, age)),
+        path: tcb.path_view(),
+    };
+    let progress = tcb.flight.on_ack(&input, cx);
+    measure(tcb, &progress, echoed, now);
+    judge(tcb, &progress, echoed, was_loss, cx);
+    tcb.search_on_ack(&progress, cx);
+    tcb.control_congestion(&progress, flight, cx);
+    progress
 }
 
 /// Frees the acknowledged bytes, forgets soft errors, restarts the retransmission timer (RFC 6298 section 5.3), and takes

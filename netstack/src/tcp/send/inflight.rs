@@ -377,6 +377,12 @@ impl Inflight {
         start.before(self.nxt).then_some((start, self.nxt))
     }
 
+    /// Returns true if an acknowledgment tells nothing new: everything was acknowledged before, and no duplicate is
+    /// reported. So it is with each segment of a peer that only sends.
+    pub(crate) fn is_settled(&self, ack: SeqNum, blocks: &[(u32, u32)]) -> bool {
+        ack == self.una && self.una == self.nxt && self.busy.is_none() && blocks.is_empty()
+    }
+
     /// Takes an acceptable acknowledgment.
     pub(crate) fn on_ack(&mut self, input: &Ack<'_>, cx: &mut Context<'_>) -> Progress {
         let mut progress = Progress::default();

@@ -136,6 +136,21 @@ fn rfc3168_6_1_2_a_receiver_that_echoes_until_cwr_arrives_reduces_the_window_onc
 }
 
 #[test]
+fn rfc3168_6_1_2_a_mark_on_a_segment_that_acknowledges_nothing_new_counts() {
+    let mut rig = classic();
+    rig.max_payload = 1_000;
+    rig.send(10_000);
+    rig.out();
+    rig.recv(1, 10_001, ACK, b"");
+    let before = rig.tcp.info().cwnd;
+    // Nothing is in flight. The echo on a segment of data is the first one that arrives.
+    rig.recv(1, 10_001, ACK | ECE, b"data");
+    assert!(rig.tcp.info().cwnd < before);
+    rig.send(1_000);
+    assert!(rig.out()[0].flags.contains(CWR));
+}
+
+#[test]
 fn rfc8511_4_reno_keeps_four_fifths() {
     let mut rig = classic();
     rig.tcp.set_congestion(Algorithm::NEW_RENO);

@@ -1,0 +1,169 @@
+//! Where control sockets are.
+//!
+//! * **Define.** A socket that has its name listens, and has the permissions that it will keep.
+//! * **Enforce.** [`Bound::new`] binds it under another name, sets the mode, and renames it last.
+//! * **Consume.** A socket that refuses a connection belongs to no living daemon, so it may be removed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+
+use crate::failure::Failure;
+use crate::file::reason;
+
+/// Most entries of the directory that are looked at.
+const MAX_ENTRIES: usize = 1_024;
+
+/// Returns the directory of the sockets that have no path of their own: root's is /run/netstackd, that of others is in
+/// `XDG_RUNTIME_DIR`.
+pub(crate) fn directory() -> Option<PathBuf> {
+    if geteuid().is_root() {
+        return Some(PathBuf::from("/run/netstackd"));
+    }
+    let runtime = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR")?);
+    runtime.is_absolute().then(|| runtime.join("netstackd"))
+}
+
+/// Returns the path of this daemon's socket if it is given none.
+///
+/// # Errors
+/// There is no directory for it.
+pub(crate) fn default_path(tun: &str) -> io::Result<PathBuf> {
+    let directory = directory().ok_or_else(|| io::Error::other("XDG_RUNTIME_DIR is not set"))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&directory)?;
+    remove_stale(&directory);
+    Ok(directory.join(format!("{tun}-{}.sock", std::process::id())))
+}
+
+/// Returns the sockets of living daemons in the directory.
+pub(crate) fn living() -> Vec<PathBuf> {
+    let directory = directory();
+    let sockets = sockets_in(directory.as_deref());
+    sockets.filter(|path| is_alive(path)).collect()
+}
+
+fn sockets_in(directory: Option<&Path>) -> impl Iterator<Item = PathBuf> {
+    let entries = directory.and_then(|path| fs::read_dir(path).ok());
+    let entries = entries.into_iter().flatten().take(MAX_ENTRIES).flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|end| end == "sock"))
+}
+
+/// Returns whether a daemon listens. A refused connection says that none does; any other error leaves it open.
+fn is_alive(path: &Path) -> bool {
+    match UnixStream::connect(path) {
+        Ok(_) => true,
+        Err(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+        ),
+    }
+}
+
+fn remove_stale(directory: &Path) {
+    for path in sockets_in(Some(directory)) {
+        if !is_alive(&path) {
+            // Another daemon may have removed it first.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A listening socket, whose name is removed with it.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    path: PathBuf,
+}
+
+impl Bound {
+    /// Binds `path` with the permissions `mode`. A socket that a dead daemon left there is replaced.
+    ///
+    /// # Errors
+    /// Returns [`Failure::InUse`] if a daemon listens there, [`Failure::Control`] for any other reason.
+    pub(crate) fn new(path: &Path, mode: u32) -> Result<(UnixListener, Self), Failure> {
+        let shown = path.display();
+        let refused = |error: io::Error| {
+            Failure::Control(format!(
+                "the control socket {shown} cannot be made: {}: choose a path of at most 90 bytes in a directory that \
+                 can be written to (--control), or none (--control none)",
+                reason(&error)
+            ))
+        };
+        if let Ok(found) = fs::symlink_metadata(path) {
+            use std::os::unix::fs::FileTypeExt as _;
+            if !found.file_type().is_socket() {
+                return Err(Failure::InUse(format!(
+                    "the control socket {shown} cannot be made: there is a file of that name: choose another path \
+                     (--control)"
+                )));
+            }
+            if is_alive(path) {
+                return Err(Failure::InUse(format!(
+                    "the control socket {shown} belongs to a running program: choose another path (--control)"
+                )));
+            }
+        }
+        let mut hidden = path.as_os_str().to_owned();
+        hidden.push(format!(".{}", std::process::id()));
+        let hidden = PathBuf::from(hidden);
+        // Left by an earlier process with this id, if it is there.
+        let _ = fs::remove_file(&hidden);
+        let listener = UnixListener::bind(&hidden).map_err(refused)?;
+        let finish = || {
+            fs::set_permissions(&hidden, fs::Permissions::from_mode(mode))?;
+            fs::rename(&hidden, path)?;
+            listener.set_nonblocking(true)
+        };
+        if let Err(error) = finish() {
+            let _ = fs::remove_file(&hidden);
+            return Err(refused(error));
+        }
+        let path = path.to_owned();
+        Ok((listener, Self { path }))
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_a_living_one_is_not() {
+        let directory = std::env::temp_dir().join(format!("netstackd-path-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
+        let path = directory.join("c.sock");
+        drop(UnixListener::bind(&path).expect("a socket that nobody listens on any more"));
+        assert!(!is_alive(&path));
+        let (listener, bound) = Bound::new(&path, 0o640).expect("the place of a dead one");
+        let mode = fs::metadata(&path)
+            .expect("it is there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o640);
+        let failure = Bound::new(&path, 0o600).expect_err("it lives");
+        assert_eq!(failure.exit_code(), 6);
+        remove_stale(&directory);
+        assert!(path.exists(), "a living socket is no stale one");
+        drop((listener, bound));
+        assert!(!path.exists());
+        fs::write(&path, "text").expect("a file");
+        let failure = Bound::new(&path, 0o600)
+            .expect_err("it is a file")
+            .to_string();
+        assert!(failure.contains("there is a file"), "{failure}");
+        fs::remove_dir_all(&directory).expect("clean up");
+    }
+}

@@ -1,0 +1,152 @@
+//! The requests of one client, one after the other.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::channel::{self, Line, Lines, Replies};
+use super::protocol::{End, Hello, PROTOCOL, Reply, Request};
+use super::rows::{SocketFilter, SocketRow};
+use super::server::{Clients, Right};
+use super::{Target, capture, events, netcat, ping, stats};
+
+/// Time that a client may be connected without a request.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+
+/// Time that the answer to `ss` may take, however slowly the client reads it.
+const LIST_TIME: Duration = Duration::from_secs(30);
+
+/// Longest pause after a list was made.
+const LONGEST_REST: Duration = Duration::from_secs(2);
+
+/// One client.
+#[derive(Debug)]
+pub(super) struct Session {
+    target: Arc<Target>,
+    clients: Arc<Clients>,
+    right: Right,
+}
+
+impl Session {
+    pub(super) fn new(target: Arc<Target>, clients: Arc<Clients>, right: Right) -> Self {
+        Self {
+            target,
+            clients,
+            right,
+        }
+    }
+
+    /// Serves the client until it goes.
+    ///
+    /// # Errors
+    /// It was disconnected: it sent what is no line, was idle, or did not read an answer.
+    pub(super) async fn run(self, stream: UnixStream) -> io::Result<()> {
+        let (mut lines, mut replies) = channel::split(stream);
+        replies.send(&self.hello()).await?;
+        loop {
+            let line = match timeout(IDLE_TIME, lines.next()).await {
+                Ok(Ok(Some(line))) => line,
+                Ok(Ok(None)) => return Ok(()),
+                Ok(Err(error)) => {
+                    replies.send(&error_reply(&error)).await?;
+                    return Err(error);
+                }
+                Err(_) => {
+                    let message = "no request came for a minute: connect again".to_owned();
+                    replies.send(&Reply::Error { message }).await?;
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            };
+            match line {
+                Line::Request(request) => self.answer(request, &mut lines, &mut replies).await?,
+                Line::Wrong(message) => replies.send(&Reply::Error { message }).await?,
+            }
+        }
+    }
+
+    fn hello(&self) -> Reply {
+        let addresses = self.target.stack.addresses();
+        Reply::Hello(Hello {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            tun: self.target.tun.clone(),
+            pid: std::process::id(),
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+            may_change: self.right == Right::Owner,
+        })
+    }
+
+    async fn answer(
+        &self,
+        request: Request,
+        lines: &mut Lines,
+        replies: &mut Replies,
+    ) -> io::Result<()> {
+        let target = &*self.target;
+        match request {
+            Request::Ss(filter) => {
+                let answered = timeout(LIST_TIME, self.list(&filter, replies)).await;
+                answered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+            Request::Stats {} => {
+                replies
+                    .send(&Reply::Stats(Box::new(stats::read(target))))
+                    .await
+            }
+            // Its connection ended before this line came.
+            Request::Data { .. } | Request::Eof {} | Request::Stop {} => Ok(()),
+            _ if self.right == Right::Onlooker => {
+                let message = "this needs the user that netstackd runs as, or root: other users can only ask for ss and \
+                               stats"
+                    .to_owned();
+                replies.send(&Reply::Error { message }).await
+            }
+            Request::Events(wanted) => events::serve(target, &wanted, lines, replies).await,
+            Request::Capture(wanted) => capture::serve(target, &wanted, lines, replies).await,
+            Request::Ping(wanted) => ping::serve(target, &wanted, lines, replies).await,
+            Request::Nc(wanted) => netcat::serve(target, &wanted, lines, replies).await,
+        }
+    }
+
+    /// Sends the sockets that a filter accepts.
+    async fn list(&self, filter: &SocketFilter, replies: &mut Replies) -> io::Result<()> {
+        let lists = match self.right {
+            Right::Owner => &self.clients.owner_lists,
+            Right::Onlooker => &self.clients.onlooker_lists,
+        };
+        // Neither semaphore is ever closed.
+        let _sending = lists.acquire().await.map_err(io::Error::other)?;
+        let rows = {
+            let _making = self
+                .clients
+                .listing
+                .acquire()
+                .await
+                .map_err(io::Error::other)?;
+            let begun = Instant::now();
+            let sockets = self.target.stack.sockets();
+            let rows = sockets.iter().filter_map(SocketRow::of);
+            let rows: Vec<SocketRow> = rows.filter(|row| filter.accepts(row)).collect();
+            sleep((begun.elapsed() * 4).min(LONGEST_REST)).await;
+            rows
+        };
+        let count = rows.len() as u64;
+        for row in rows {
+            replies.add(&Reply::Socket(Box::new(row))).await?;
+        }
+        let end = End {
+            count,
+            ..End::default()
+        };
+        replies.send(&Reply::End(end)).await
+    }
+}
+
+pub(super) fn error_reply(error: &io::Error) -> Reply {
+    Reply::Error {
+        message: error.to_string(),
+    }
+}
