@@ -17,6 +17,7 @@ use crate::exec::inside::InsideArgs;
 use crate::exec::{self, ExecArgs};
 use crate::failure::{EXIT_CODES, Failure};
 use crate::file;
+use crate::forward::{self, ForwardArgs};
 use crate::proxy::ProxyArgs;
 use crate::settings::{MIN_MTU_V6, Parts, Settings, default_config};
 use crate::sources::Sources;
@@ -52,6 +53,12 @@ pub enum Command {
     /// stay. Everything else is as with run, without services unless --services names some.
     #[command(after_help = EXIT_CODES)]
     Proxy(ProxyArgs),
+    /// Brings ports of this machine into the stack's network, and ports of the stack to this machine.
+    ///
+    /// A connection to the stack is answered when the server has answered. Everything else is as with run, without services
+    /// unless --services names some.
+    #[command(after_help = forward::EXAMPLES)]
+    Forward(ForwardArgs),
     /// Runs a command in a network namespace of its own, whose only network is the stack.
     ///
     /// Everything that the command sends goes to its destination through this machine, or through a proxy, with the rules of
@@ -268,11 +275,11 @@ fn sentence(error: &clap::Error) -> String {
         ErrorKind::InvalidSubcommand => {
             let name = text(ContextKind::InvalidSubcommand);
             format!(
-                "there is no command '{name}': use exec, proxy, run or demo, see netstackd --help for more"
+                "there is no command '{name}': use exec, proxy, forward, run or demo, see netstackd --help for more"
             )
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "no command is given: use exec, proxy, run or demo, see netstackd --help"
+            "no command is given: use exec, proxy, forward, run or demo, see netstackd --help"
                 .to_owned()
         }
         ErrorKind::InvalidValue if value.is_empty() => {

@@ -14,6 +14,7 @@
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
 //! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
 //! | [`proxy`] | brings every flow that enters the device to its destination |
+//! | [`forward`] | brings ports of the machine into the stack's network, and the stack's to the machine |
 //! | [`exec`] | runs a command whose only network is the stack |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
 //! | [`client`] | the commands that ask a running daemon |
@@ -55,6 +56,7 @@ pub mod demo;
 pub mod exec;
 pub mod failure;
 mod file;
+pub mod forward;
 mod heap;
 mod impaired;
 pub mod namespace;
@@ -91,6 +93,7 @@ fn dispatch() -> Result<ExitCode, Failure> {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Proxy(args)) => proxy::run(args),
+        Some(Command::Forward(args)) => forward::run(args),
         Some(Command::Exec(args)) => return Ok(exec::run(args)),
         Some(Command::ExecInside(args)) => exec::inside::run(args),
         Some(Command::Client(command)) => client::run(&command),

@@ -33,6 +33,7 @@ use netstack::net::Stack;
 use crate::cli::parse_exec_mtu;
 use crate::failure::Failure;
 use crate::file::reason;
+use crate::forward::{self, PortArgs};
 use crate::impaired;
 use crate::probe::now;
 use crate::proxy::args::OutboundArgs;
@@ -68,6 +69,8 @@ Exit codes:
 pub struct ExecArgs {
     #[command(flatten)]
     outbound: OutboundArgs,
+    #[command(flatten)]
+    ports: PortArgs,
     /// Largest IP packet on the link, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = parse_exec_mtu)]
     mtu: u16,
@@ -146,6 +149,7 @@ fn execute(args: &ExecArgs) -> Result<u8, Stop> {
         .start(devices)
         .map_err(|error| Failure::Stack(format!("cannot start the stack: {error}")))?;
     let running = gateway::start(&stack, plan)?;
+    forward::publish(running.runtime(), &stack, &args.ports)?;
     handed.go()?;
     let code = child.wait(signals);
     drain(&stack);

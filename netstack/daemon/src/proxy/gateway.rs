@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use netstack::net::{Destinations, EchoListener, Prefix, Stack, SynListener, UdpListener};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 
 use super::dial::Dialer;
@@ -67,13 +67,13 @@ pub(super) struct Route {
 /// Keeps a gateway running. Dropping it ends its flows.
 #[derive(Debug)]
 pub(crate) struct Running {
-    _runtime: Threads,
+    runtime: Threads,
     policy: watch::Sender<Arc<Policy>>,
 }
 
 /// A runtime that ends without waiting: flows that wait for the machine's resolver would hold up the end.
 #[derive(Debug)]
-struct Threads(Option<Runtime>);
+struct Threads(Option<Runtime>, Handle);
 
 impl Drop for Threads {
     fn drop(&mut self) {
@@ -87,6 +87,11 @@ impl Running {
     /// Gives flows that begin from now on other rules. Those that are there stay.
     pub(crate) fn set_policy(&self, policy: Policy) {
         self.policy.send_replace(Arc::new(policy));
+    }
+
+    /// Returns the runtime of the flows.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime.1
     }
 }
 
@@ -152,8 +157,9 @@ pub(crate) fn start(stack: &Stack, plan: Plan) -> Result<Running, Failure> {
     runtime.spawn(flows::tcp(Arc::clone(&gateway), syns));
     runtime.spawn(flows::udp(Arc::clone(&gateway), datagrams));
     runtime.spawn(flows::pings(gateway, pings));
+    let handle = runtime.handle().clone();
     Ok(Running {
-        _runtime: Threads(Some(runtime)),
+        runtime: Threads(Some(runtime), handle),
         policy: sender,
     })
 }
