@@ -148,6 +148,7 @@ async fn sockets(stack: &Stack) -> Result {
     let _ = TcpSocket::new_v6(stack);
     let socket = TcpSocket::new_v4(stack);
     socket.set_filter(|_| true);
+    socket.set_fast_open(16)?;
     socket.set_max_segment(1_000)?;
     socket.set_send_buffer_size(1 << 16)?;
     socket.set_recv_buffer_size(1 << 16)?;
@@ -163,6 +164,10 @@ async fn sockets(stack: &Stack) -> Result {
     socket.set_tos(0)?;
     socket.bind("10.77.0.2:0".parse()?)?;
     let _ = TcpSocket::new_v4(stack).listen(16)?;
+    let server = "10.77.0.2:80".parse()?;
+    let _ = TcpSocket::new_v4(stack)
+        .connect_with_data(server, b"hello")
+        .await?;
     let _ = socket.connect("10.77.0.1:7".parse()?).await?;
     Ok(())
 }

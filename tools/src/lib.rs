@@ -10,6 +10,7 @@
 //! | [`virtual_stack`] | one stack on virtual time that exchanges packets with the caller as bytes |
 //! | [`fuzz`] | functions that take arbitrary bytes and panic when the stack breaks an invariant |
 //! | [`pktscript`] | scripts of packets and socket calls, and what a stack must answer |
+//! | [`sim`] | many stacks on virtual time, a run for each seed |
 //! | [`impair`] | two TUN devices joined by a bad link |
 //! | [`output`] | exit codes, and a quiet end when the reader of the output has gone |
 //!
@@ -35,4 +36,5 @@ pub mod impair;
 pub mod output;
 pub mod pktscript;
 pub mod replay;
+pub mod sim;
 pub mod virtual_stack;

@@ -192,6 +192,9 @@ pub struct TcpConfig {
     pub max_reassembly_ranges: usize,
     /// Most connections not yet accepted, per listener.
     pub backlog: usize,
+    /// Most connections per listener that a SYN with data and a cookie opened and whose handshake is not done (RFC 7413);
+    /// 0 means off: listeners give and take no cookies.
+    pub fast_open_backlog: usize,
     /// Smallest MSS that a peer may impose (CVE-2019-11479).
     pub min_mss: u16,
     /// Largest MSS that is announced and used, for paths that carry less than their links say.
@@ -239,6 +242,7 @@ impl Default for TcpConfig {
             pacing: true,
             max_reassembly_ranges: 512,
             backlog: 1_024,
+            fast_open_backlog: 0,
             min_mss: 88,
             max_mss: u16::MAX,
             mtu_probing: MtuProbing::default(),

@@ -190,6 +190,19 @@ counters! {
         TcpHandshakesExpired => "tcp_handshakes_expired",
         /// SYN cookies sent.
         TcpSynCookiesSent => "tcp_syn_cookies_sent",
+        /// Fast Open cookies sent to clients that asked for one, or had one that is not valid.
+        TcpFastOpenCookies => "tcp_fast_open_cookies",
+        /// Connections that a SYN with data and a valid cookie opened.
+        TcpFastOpenPassive => "tcp_fast_open_passive",
+        /// Valid cookies that opened nothing, since the listener had no place for one more such connection, or memory was
+        /// short.
+        TcpFastOpenRefused => "tcp_fast_open_refused",
+        /// Fast Open cookies that peers gave.
+        TcpFastOpenCookiesGot => "tcp_fast_open_cookies_got",
+        /// Connections opened by the application whose data the peer took with the SYN.
+        TcpFastOpenActive => "tcp_fast_open_active",
+        /// Connections opened by the application whose peer knows no Fast Open, or did not take the data.
+        TcpFastOpenActiveFails => "tcp_fast_open_active_fails",
         /// Handshakes that made room in the full queue for one of another peer, which had fewer there.
         TcpHandshakesDisplaced => "tcp_handshakes_displaced",
         /// Connections reset before they were accepted, to make room in the full backlog for one of another peer,

@@ -11,17 +11,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::worker::Worker;
-use crate::base::Instant;
+use crate::base::{Instant, Rng};
 use crate::device::Device;
 use crate::stack::Host;
 
 /// Turns at one instant before a simulation calls it a livelock.
 const TURNS_PER_INSTANT: usize = 1_000_000;
+/// Of so many turns of a seeded order, one does not take place.
+const HELD_UP_OF: u32 = 8;
 
 /// Stacks on virtual time.
 pub struct Simulation {
     now: Instant,
-    workers: Vec<Worker<dyn Device>>,
+    /// `None`: the worker was removed.
+    workers: Vec<Option<Worker<dyn Device>>>,
+    /// Decides the order of the workers, if it is not that of their places.
+    order: Option<Rng>,
     /// Tasks of [`Simulation::spawn`] that have not ended.
     unfinished: Arc<AtomicUsize>,
     /// The places without a worker for which a task was spawned.
@@ -55,6 +60,7 @@ impl Simulation {
         Self {
             now: start,
             workers: Vec::new(),
+            order: None,
             unfinished: Arc::default(),
             misplaced: Vec::new(),
             contains_panics: false,
@@ -76,7 +82,7 @@ impl Simulation {
     pub fn add(&mut self, host: &Arc<Host>, index: usize, device: impl Device) -> usize {
         let device: Box<dyn Device> = Box::new(device);
         let worker = Worker::new(Arc::clone(host), index, device, self.now);
-        self.workers.push(worker);
+        self.workers.push(Some(worker));
         #[cfg(any(test, feature = "invariants"))]
         if index == 0 {
             self.hosts.push(Arc::clone(host));
@@ -84,12 +90,32 @@ impl Simulation {
         self.workers.len() - 1
     }
 
+    /// Removes the worker at `place`, as when the machine that it runs on loses its power: it sends nothing more, and its
+    /// tasks are dropped. To end a whole stack like this, call [`Stack::abort`](crate::net::Stack::abort) and
+    /// remove each of its workers before the next step.
+    pub fn remove(&mut self, place: usize) {
+        if let Some(worker) = self.workers.get_mut(place).and_then(Option::take) {
+            #[cfg(any(test, feature = "invariants"))]
+            {
+                let host = worker.host();
+                self.hosts.retain(|other| !Arc::ptr_eq(other, &host));
+            }
+            worker.finish();
+        }
+    }
+
+    /// Lets `order` decide at each instant in which order the workers are turned, and which of them are held up while
+    /// others go on, as threads are. By default they are turned by their places.
+    pub fn interleave(&mut self, order: Rng) {
+        self.order = Some(order);
+    }
+
     /// Starts a task on the worker at `place`, for which [`Simulation::run`] waits. The next step fails if there is no
     /// such worker.
     ///
     /// A task that serves for ever is started by [`Stack::spawn_on`](crate::net::Stack::spawn_on).
     pub fn spawn(&mut self, place: usize, future: impl Future<Output = ()> + Send + 'static) {
-        let Some(worker) = self.workers.get_mut(place) else {
+        let Some(Some(worker)) = self.workers.get_mut(place) else {
             self.misplaced.push(place);
             return;
         };
@@ -108,7 +134,8 @@ impl Simulation {
 
     /// Returns the number of tasks on the worker at `place`, services included.
     pub fn tasks(&self, place: usize) -> usize {
-        self.workers.get(place).map_or(0, Worker::tasks)
+        let worker = self.workers.get(place).and_then(Option::as_ref);
+        worker.map_or(0, Worker::tasks)
     }
 
     /// Lets the simulation go on when a task panics, as a worker thread does. By default it fails.
@@ -119,7 +146,7 @@ impl Simulation {
     /// Exchanges the devices of the workers at two places: each receives the other's packets from now
     /// on, as when the kernel steers flows to other queues.
     pub fn swap_devices(&mut self, a: usize, b: usize) {
-        if let Ok([a, b]) = self.workers.get_disjoint_mut([a, b]) {
+        if let Ok([Some(a), Some(b)]) = self.workers.get_disjoint_mut([a, b]) {
             a.swap_devices(b);
         }
     }
@@ -153,12 +180,17 @@ impl Simulation {
         let mut did_something = false;
         for _ in 0..TURNS_PER_INSTANT {
             let (mut busy, mut next) = (false, None);
-            for place in 0..self.workers.len() {
+            for place in self.next_pass() {
+                let Some(place) = place else {
+                    // It is held up: this pass does not show that all are at rest.
+                    busy = true;
+                    continue;
+                };
                 let (turned, event) = self.turn(place)?;
+                did_something |= turned;
                 busy |= turned;
                 next = event.into_iter().chain(next).min();
             }
-            did_something |= busy;
             if !busy && next.is_none_or(|next| next > self.now) {
                 return Ok((did_something, next));
             }
@@ -173,9 +205,26 @@ impl Simulation {
         )))
     }
 
+    /// Returns the places of the workers in the order of the next pass; `None` for one that is held up.
+    fn next_pass(&mut self) -> Vec<Option<usize>> {
+        let mut places: Vec<_> = (0..self.workers.len()).map(Some).collect();
+        let Some(order) = &mut self.order else {
+            return places;
+        };
+        for last in (1..places.len()).rev() {
+            places.swap(last, order.below(last as u32 + 1) as usize);
+        }
+        for place in &mut places {
+            if order.below(HELD_UP_OF) == 0 {
+                *place = None;
+            }
+        }
+        places
+    }
+
     /// Turns one worker. Returns whether it did anything, and the time of its next event.
     fn turn(&mut self, place: usize) -> io::Result<(bool, Option<Instant>)> {
-        let Some(worker) = self.workers.get_mut(place) else {
+        let Some(Some(worker)) = self.workers.get_mut(place) else {
             return Ok((false, None));
         };
         let turn = worker.turn(self.now)?;
@@ -194,7 +243,7 @@ impl Simulation {
 
     fn advance(&mut self, to: Instant) {
         self.now = self.now.max(to);
-        for worker in &self.workers {
+        for worker in self.workers.iter().flatten() {
             worker.advance(self.now);
         }
     }

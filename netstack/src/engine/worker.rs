@@ -80,6 +80,12 @@ impl<D: Device + ?Sized> Worker<D> {
         }
     }
 
+    /// Returns the host of this worker.
+    #[cfg(any(test, feature = "invariants"))]
+    pub(super) fn host(&self) -> Arc<Host> {
+        Arc::clone(&self.host)
+    }
+
     /// Notes that virtual time has come to `now`, for calls of the application before the next turn.
     pub(super) fn advance(&self, now: Instant) {
         self.host.clock.advance(now);

@@ -143,7 +143,7 @@ impl Handle {
             let mut ready = Ready::empty();
             let has_error = tcp.error().is_some();
             let at_end = tcp.is_recv_finished() || closed;
-            let may_write = matches!(tcp.state(), State::Established | State::CloseWait);
+            let may_write = tcp.may_send();
             ready.set(
                 Ready::READABLE,
                 buffered || tcp.recv_len() > 0 || at_end || has_error,

@@ -209,6 +209,22 @@ impl Stack {
         self.host.tcp.connections.time_waits()
     }
 
+    /// Sets the key that makes Fast Open cookies, and the one whose cookies are still taken (RFC 7413 section 4.1.2). Hosts
+    /// that share an address share the keys; the cookies are those of Linux. The program replaces the keys from now on;
+    /// without this call the stack has random ones and replaces them every twelve hours.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let (new, old) = ([7; 16], [6; 16]);
+    /// stack.set_fast_open_keys(new, Some(old));
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn set_fast_open_keys(&self, current: [u8; 16], previous: Option<[u8; 16]>) {
+        let fast_open = &self.host.tcp.fast_open;
+        locked(|key| fast_open.set_keys(&mut key.ctx(), current, previous));
+    }
+
     /// Returns how many timers of connections are armed: an idle connection has none, unless it uses keepalive.
     pub fn timers(&self) -> usize {
         let counters = self.host.workers.counters();

@@ -127,6 +127,27 @@ impl TcpListener {
         })
     }
 
+    /// Lets SYNs with data and a valid cookie open connections, at most `pending` whose handshake is not done; 0 is off:
+    /// see [`TcpSocket::set_fast_open`](super::TcpSocket::set_fast_open).
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::TcpListener;
+    /// let listener = TcpListener::bind_now(&stack, "10.77.0.2:80")?;
+    /// listener.set_fast_open(64);
+    /// assert_eq!(listener.fast_open(), 64);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn set_fast_open(&self, pending: u32) {
+        self.listener.fast_open.set_limit(pending as usize);
+    }
+
+    /// Returns how many connections may wait for the end of their handshake after a SYN with data.
+    pub fn fast_open(&self) -> u32 {
+        u32::try_from(self.listener.fast_open.limit()).unwrap_or(u32::MAX)
+    }
+
     /// Accepts the next established connection; returns it with its peer. As many tasks as like may
     /// wait.
     ///

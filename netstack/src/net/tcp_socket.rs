@@ -16,6 +16,7 @@ use crate::stack::Host;
 use crate::stack::foreign::locked;
 use crate::stack::levels;
 use crate::stack::tcp::filter::{Filter, SynInfo};
+use crate::stack::tcp::open;
 use crate::stack::tcp::options::Options;
 
 /// A TCP socket whose options are set before it connects or listens, as `tokio::net::TcpSocket`. The connections
@@ -141,6 +142,60 @@ impl TcpSocket {
         let draft = self.with(|draft| draft.clone());
         let local = draft.bound.then_some(draft.local);
         TcpStream::open(&self.host, local, remote, &draft.options).await
+    }
+
+    /// Connects to `remote` and sends `data`: with the SYN if the peer gave a cookie before, otherwise right after the
+    /// handshake, in which it is asked for one (TCP Fast Open, RFC 7413). So a request can be answered one round trip
+    /// earlier. Returns when the handshake is done and all of `data` is queued.
+    ///
+    /// The network may deliver a SYN twice. A server that takes its data with it, and forgets the connection before the second
+    /// one comes, processes the data twice (RFC 7413 section 6.1): send what may be repeated.
+    ///
+    /// Where the peer or the path does not take it, the data follows after the handshake, and Fast Open is not tried there
+    /// again for 15 minutes.
+    ///
+    /// Cancel-safe as far as a cancelled call leaves no connection; the data may have been sent.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// # use netstack::net::TcpSocket;
+    /// # use tokio::io::AsyncReadExt;
+    /// let socket = TcpSocket::new_v4(&stack);
+    /// socket.set_fast_open(16)?;
+    /// socket.bind("10.77.0.2:80".parse()?)?;
+    /// let listener = socket.listen(16)?;
+    /// for round in 0..2 {
+    ///     let socket = TcpSocket::new_v4(&stack);
+    ///     // The first connection gets the cookie, the second one uses it.
+    ///     assert_eq!(socket.fast_open_room("10.77.0.2:80".parse()?)? > 0, round == 1);
+    ///     let client = socket.connect_with_data("10.77.0.2:80".parse()?, b"question").await?;
+    ///     let (mut server, _) = listener.accept().await?;
+    ///     let mut question = [0; 8];
+    ///     server.read_exact(&mut question).await?;
+    ///     assert_eq!(&question, b"question");
+    ///     # drop(client);
+    /// }
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`TcpStream::connect_from`].
+    pub async fn connect_with_data(self, remote: SocketAddr, data: &[u8]) -> io::Result<TcpStream> {
+        let draft = self.with(|draft| draft.clone());
+        let local = draft.bound.then_some(draft.local);
+        TcpStream::open_with_data(&self.host, local, remote, &draft.options, data).await
+    }
+
+    /// Returns how many bytes of data would leave with the SYN to `remote`: none if the peer gave no cookie, or Fast Open
+    /// failed there a short time ago.
+    ///
+    /// # Errors
+    /// As [`TcpStream::connect_from`], if there is no address to connect from.
+    pub fn fast_open_room(&self, remote: SocketAddr) -> io::Result<usize> {
+        let draft = self.with(|draft| draft.clone());
+        let local = draft.bound.then_some(draft.local);
+        open::fast_open_room(&self.host, local, remote, &draft.options)
     }
 
     /// Listens, with room for `backlog` connections that are not accepted yet.

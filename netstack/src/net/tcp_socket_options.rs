@@ -106,6 +106,38 @@ impl TcpSocket {
         Ok(u32::try_from(bytes).unwrap_or(u32::MAX))
     }
 
+    /// Lets the listener take data with a SYN, from clients that bring a cookie which the stack gave to their address
+    /// (TCP Fast Open, RFC 7413), for at most `pending` connections whose handshake is not done; 0 is off, as it is by
+    /// default. Connections then come earlier, and a read finds the data.
+    ///
+    /// Only for services that may do what the data says twice: the network can deliver a SYN again when the connection
+    /// that it opened is gone (section 6.1).
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::TcpSocket::new_v4(&stack);
+    /// socket.set_fast_open(64)?;
+    /// assert_eq!(socket.fast_open()?, 64);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as the others do.
+    pub fn set_fast_open(&self, pending: u32) -> io::Result<()> {
+        self.configure(|config| config.fast_open_backlog = pending as usize);
+        Ok(())
+    }
+
+    /// Returns how many connections may wait for the end of their handshake after a SYN with data.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as the others do.
+    pub fn fast_open(&self) -> io::Result<u32> {
+        let pending = self.with(|draft| draft.options.config.fast_open_backlog);
+        Ok(u32::try_from(pending).unwrap_or(u32::MAX))
+    }
+
     /// Sets the largest segment that is offered and sent, in bytes without IP and TCP headers.
     ///
     /// ```

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use tokio::io::AsyncWriteExt;
+
 use super::addrs::{ToSocketAddrs, no_address};
 use super::handle::{Handle, Input, Reader};
 use super::methods::{
@@ -118,11 +120,30 @@ impl TcpStream {
         options: &Options,
     ) -> io::Result<Self> {
         let connection = open::connect(host, local, remote, options)?;
-        // Dropped while it waits, the stream aborts the attempt.
+        Self::new(Arc::clone(host), connection).connected().await
+    }
+
+    /// Connects with `data`, as much of which as possible leaves with the SYN.
+    pub(super) async fn open_with_data(
+        host: &Arc<Host>,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: &Options,
+        data: &[u8],
+    ) -> io::Result<Self> {
+        let (connection, taken) = open::connect_with_data(host, local, remote, options, data)?;
         let stream = Self::new(Arc::clone(host), connection);
-        let Handle { host, connection } = stream.handle();
-        std::future::poll_fn(|cx| stream::poll_connect(host, connection, cx.into())).await?;
+        let mut stream = stream.connected().await?;
+        let rest = data.get(taken..).unwrap_or_default();
+        stream.write_all(rest).await?;
         Ok(stream)
+    }
+
+    /// Waits for the end of the handshake. Dropped while it waits, the stream aborts the attempt.
+    async fn connected(self) -> io::Result<Self> {
+        let Handle { host, connection } = self.handle();
+        std::future::poll_fn(|cx| stream::poll_connect(host, connection, cx.into())).await?;
+        Ok(self)
     }
 
     /// Returns the numbers of this connection: round trip, window, retransmissions, bytes.

@@ -22,6 +22,7 @@ use super::ip::reassembly::ReassemblyBuffer;
 use super::multicast::groups::HostGroups;
 use super::ports::Ports;
 use super::tcp::cookie::Cookies;
+use super::tcp::fast_open::FastOpens;
 use super::tcp::listener::SynPlaces;
 use super::tcp::listeners::Listeners;
 use super::tcp::options::Options;
@@ -83,6 +84,7 @@ pub(crate) struct TcpParts {
     /// Places for half-open connections.
     pub(crate) syn_places: Arc<SynPlaces>,
     pub(crate) cookies: Cookies,
+    pub(crate) fast_open: FastOpens,
 }
 
 /// Reads a clock.
@@ -172,7 +174,8 @@ impl Host {
         let buffers = size::buffers(&config, &link, workers)?;
         let rng = &mut Rng::from_seed(seed);
         // From a generator of its own, beside the order of the others.
-        let flow_labels = FlowLabels::random(&mut Rng::from_seed(seed.map(|byte| !byte)));
+        let mut others = Rng::from_seed(seed.map(|byte| !byte));
+        let flow_labels = FlowLabels::random(&mut others);
         Ok(Arc::new(Self {
             workers: Workers::new(workers),
             // The order of what draws from `rng` is part of what a seed means.
@@ -187,6 +190,7 @@ impl Host {
                 isn: IsnGenerator::new(rng),
                 syn_places: SynPlaces::new(config.max_half_open),
                 cookies: Cookies::new(rng),
+                fast_open: FastOpens::new(&mut others),
             },
             udp: SocketTable::new(MAX_BOUND, HashKey::random(rng)),
             ip: IpParts {

@@ -29,6 +29,8 @@ lockorder::lock_order! {
     level Tables;
     /// The secrets of SYN cookies.
     level SynCookies;
+    /// The keys of Fast Open cookies, and the cookies of peers.
+    level FastOpen;
     /// The cache of path MTUs.
     level PathMtu;
     /// Fragments of datagrams that are not complete yet.
@@ -52,6 +54,7 @@ lockorder::lock_order! {
     StackLocks => Ports => Tables;
     StackLocks => SocketOptions;
     StackLocks => SynCookies;
+    StackLocks => FastOpen;
     StackLocks => PathMtu;
     StackLocks => Reassembly;
     StackLocks => Addressing;

@@ -92,6 +92,13 @@ impl Tcp {
                     Err(DropReason::IcmpUnmatched)
                 };
             }
+            Stage::FastOpened(state) => {
+                let (first, end) = (state.iss(), state.block.flight.nxt());
+                if !seq.within(first, end) {
+                    return Err(DropReason::IcmpUnmatched);
+                }
+                return Ok(self.on_icmp_error_early(error, &mut cx.into()));
+            }
             // Nothing is in flight.
             Stage::Resting(_) | Stage::Closed { .. } => return Err(DropReason::IcmpUnmatched),
         };
@@ -104,15 +111,35 @@ impl Tcp {
                 Ok(Readiness::empty())
             }
             IcmpError::Hard(cause) => {
-                let error = match cause {
-                    Unreachable::Port | Unreachable::Protocol => TcpError::Refused,
-                    other => TcpError::Unreachable(other),
-                };
+                let error = hard_error(cause);
                 let (stage, readiness) = handshake::fail(from, error, None, &mut cx.into());
                 self.stage = stage;
                 Ok(readiness)
             }
         }
+    }
+
+    /// Takes an ICMP error about a connection that the application has before its handshake is done: a hard one ends it,
+    /// and what came with the SYN stays readable.
+    fn on_icmp_error_early(&mut self, error: IcmpError, cx: &mut Context<'_>) -> Readiness {
+        let Some(tcb) = self.tcb_mut() else {
+            return Readiness::empty();
+        };
+        match error {
+            IcmpError::Soft(cause) => {
+                tcb.soft_error = Some(cause);
+                Readiness::empty()
+            }
+            IcmpError::Hard(cause) => tcb.fail(hard_error(cause), cx),
+        }
+    }
+}
+
+/// Returns the error that a hard error of ICMP ends a handshake with.
+fn hard_error(cause: Unreachable) -> TcpError {
+    match cause {
+        Unreachable::Port | Unreachable::Protocol => TcpError::Refused,
+        other => TcpError::Unreachable(other),
     }
 }
 

@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use super::ecn::EcnMode;
 use super::handshake::{SynReceived, SynSent};
-use super::outcome::{Losses, RecoveryStage, TcpInfo};
+use super::outcome::{AgreedOptions, Losses, RecoveryStage, TcpInfo};
 use super::send::inflight::Mode;
-use super::tcb::Flags;
+use super::tcb::{Flags, Tcb};
 use super::{Stage, Tcp};
 use crate::base::Instant;
 
@@ -24,6 +24,10 @@ impl Tcp {
                 (retries, retries)
             }
             Stage::Open(tcb) => (tcb.stats.retransmits, tcb.stats.timeouts),
+            Stage::FastOpened(state) => {
+                let retries = u32::from(state.retries());
+                (retries, retries)
+            }
             Stage::Resting(resting) => (resting.stats.retransmits, resting.stats.timeouts),
             Stage::Closed { .. } => (0, 0),
         };
@@ -70,6 +74,8 @@ impl Tcp {
             timeouts: 0,
             recoveries: 0,
             undone: 0,
+            syn_data: false,
+            agreed: AgreedOptions::default(),
             ecn: EcnMode::Off,
             received_ce: 0,
             delivered_ce: 0,
@@ -97,51 +103,11 @@ impl Tcp {
                 info.retransmits = u32::from(half.retries());
                 info.timeouts = info.retransmits;
             }
-            Stage::Open(tcb) => {
-                info.recovery = match tcb.flight.mode() {
-                    Mode::Open => RecoveryStage::None,
-                    Mode::Recovery => RecoveryStage::Fast,
-                    Mode::Loss => RecoveryStage::Timeout,
-                };
-                info.min_rtt = tcb.rtt.least().unwrap_or_default();
-                info.pacing_rate = tcb.cc.pacing_rate(tcb.rtt.srtt_nanos());
-                info.delivery_rate = tcb.flight.delivery_rate();
-                info.lost = tcb.flight.lost();
-                info.reordering = !tcb.flight.reordering().counts();
-                info.unsent = if tcb.fin_sent() { 0 } else { tcb.unsent() };
-                info.unread = tcb.ring.len() as u32;
-                info.last_heard = tcb.last_heard;
-                if tcb.flags.contains(Flags::SENT) {
-                    info.last_sent = tcb.last_sent;
-                }
-                info.srtt = tcb.rtt.srtt().unwrap_or_default();
-                info.rttvar = tcb.rtt.rttvar();
-                info.rto = tcb.rto();
-                info.cwnd = tcb.cc.cwnd();
-                info.ssthresh = tcb.cc.ssthresh();
-                info.mss = u16::try_from(tcb.payload_mss()).unwrap_or(u16::MAX);
-                info.in_flight = tcb.flight.outstanding();
-                info.sacked = tcb.flight.sacked();
-                info.send_window = tcb.peer.wnd;
-                info.recv_window = tcb.window.offered();
-                info.recv_buffer = tcb.window.capacity();
-                info.bytes_in = tcb.stats.bytes_in;
-                info.bytes_out = tcb.stats.bytes_out;
-                info.retransmits = tcb.stats.retransmits;
-                info.timeouts = tcb.stats.timeouts;
-                info.recoveries = tcb.stats.recoveries;
-                info.undone = tcb.stats.undone;
-                let (received, echoed) = tcb.ecn.counters();
-                info.ecn = tcb.ecn.mode();
-                info.received_ce = received.packets;
-                info.delivered_ce = echoed.packets;
-                info.delivered_ect0_bytes = echoed.ect0;
-                info.delivered_ce_bytes = echoed.ce;
-                info.delivered_ect1_bytes = echoed.ect1;
-                info.out_of_order = tcb
-                    .assembler
-                    .as_ref()
-                    .map_or(0, |board| u32::try_from(board.len()).unwrap_or(u32::MAX));
+            Stage::Open(tcb) => fill(&mut info, tcb),
+            Stage::FastOpened(state) => {
+                fill(&mut info, &state.block);
+                info.retransmits += u32::from(state.retries());
+                info.timeouts += u32::from(state.retries());
             }
             Stage::Closed { .. } => {}
         }
@@ -153,4 +119,59 @@ impl Tcp {
     pub(super) fn recv_edge(&self) -> Option<(super::SeqNum, super::SeqNum)> {
         self.tcb().map(|tcb| (tcb.window.edge(), tcb.window.nxt))
     }
+}
+
+/// Fills in what the control block of a connection knows.
+fn fill(info: &mut TcpInfo, tcb: &Tcb) {
+    info.recovery = match tcb.flight.mode() {
+        Mode::Open => RecoveryStage::None,
+        Mode::Recovery => RecoveryStage::Fast,
+        Mode::Loss => RecoveryStage::Timeout,
+    };
+    info.min_rtt = tcb.rtt.least().unwrap_or_default();
+    info.pacing_rate = tcb.cc.pacing_rate(tcb.rtt.srtt_nanos());
+    info.delivery_rate = tcb.flight.delivery_rate();
+    info.lost = tcb.flight.lost();
+    info.reordering = !tcb.flight.reordering().counts();
+    info.unsent = if tcb.fin_sent() { 0 } else { tcb.unsent() };
+    info.unread = tcb.ring.len() as u32;
+    info.last_heard = tcb.last_heard;
+    if tcb.flags.contains(Flags::SENT) {
+        info.last_sent = tcb.last_sent;
+    }
+    info.srtt = tcb.rtt.srtt().unwrap_or_default();
+    info.rttvar = tcb.rtt.rttvar();
+    info.rto = tcb.rto();
+    info.cwnd = tcb.cc.cwnd();
+    info.ssthresh = tcb.cc.ssthresh();
+    info.mss = u16::try_from(tcb.payload_mss()).unwrap_or(u16::MAX);
+    info.in_flight = tcb.flight.outstanding();
+    info.sacked = tcb.flight.sacked();
+    info.send_window = tcb.peer.wnd;
+    info.recv_window = tcb.window.offered();
+    info.recv_buffer = tcb.window.capacity();
+    info.bytes_in = tcb.stats.bytes_in;
+    info.bytes_out = tcb.stats.bytes_out;
+    info.retransmits = tcb.stats.retransmits;
+    info.timeouts = tcb.stats.timeouts;
+    info.recoveries = tcb.stats.recoveries;
+    info.undone = tcb.stats.undone;
+    info.syn_data = tcb.settings.syn_data;
+    info.agreed = AgreedOptions {
+        timestamps: tcb.agreed.timestamps,
+        sack: tcb.agreed.sack,
+        send_scale: tcb.agreed.send_scale,
+        recv_scale: tcb.agreed.recv_scale,
+    };
+    let (received, echoed) = tcb.ecn.counters();
+    info.ecn = tcb.ecn.mode();
+    info.received_ce = received.packets;
+    info.delivered_ce = echoed.packets;
+    info.delivered_ect0_bytes = echoed.ect0;
+    info.delivered_ce_bytes = echoed.ce;
+    info.delivered_ect1_bytes = echoed.ect1;
+    info.out_of_order = tcb
+        .assembler
+        .as_ref()
+        .map_or(0, |board| u32::try_from(board.len()).unwrap_or(u32::MAX));
 }

@@ -91,6 +91,7 @@ mod snapshot {
             let Some(before) = self.0 else { return };
             let after = match &tcp.stage {
                 Stage::Open(tcb) => Numbers::of(tcb),
+                Stage::FastOpened(state) => Numbers::of(&state.block),
                 Stage::Resting(resting) => Numbers::of(&resting.clone().wake()),
                 _ => panic!("a synchronised connection went back to a handshake"),
             };

@@ -18,6 +18,7 @@ impl Tcp {
     pub fn compact(&mut self, buffers: &Buffers) -> usize {
         self.checked(|tcp| match &mut tcp.stage {
             Stage::Open(tcb) => tcb.compact(buffers),
+            Stage::FastOpened(state) => state.block.compact(buffers),
             // A resting connection holds nothing.
             _ => 0,
         })

@@ -74,6 +74,7 @@
 //! | ICMP errors, path MTU | `icmp_error` |
 //! | the search for the path MTU where nobody reports it | `path_search`, `send::inflight::mtu_probe` |
 //! | what is remembered of a path for the next connection | `metrics` |
+//! | data with a SYN, and its cookies (TCP Fast Open) | `handshake::early`, `fast_opened`, `fast_open_cache` |
 
 mod block;
 mod cc;
@@ -81,6 +82,7 @@ mod context;
 mod ecn;
 mod ending;
 mod event;
+mod fast_open_cache;
 mod handshake;
 mod icmp_error;
 mod info;
@@ -123,12 +125,17 @@ pub use cc::UnknownAlgorithm;
 pub use context::Context;
 pub use ecn::EcnMode;
 pub use event::{Event, LossRule, MssChange, Recovery, Subscriber, WindowChange};
-pub use handshake::{Answer, COOKIE_LIFE, CookieFlow, CookieSecrets, HalfOpen, NotRecalled, Step};
+pub use fast_open_cache::FastOpenCache;
+pub use handshake::{
+    Answer, COOKIE_LIFE, CookieCheck, CookieFlow, CookieSecrets, FAST_OPEN_KEY_LIFE, FastAccept,
+    FastConnect, FastOpenNews, FastOpenPlace, FastOpenQueue, FastOpenSecrets, HalfOpen,
+    NotRecalled, Step,
+};
 pub use isn::IsnGenerator;
 pub use metrics::{MetricsCache, PathMetrics};
 pub use outcome::{
-    IcmpError, Losses, Readiness, RecoveryStage, SegmentOutcome, State, TcpError, TcpInfo,
-    Unreachable,
+    AgreedOptions, IcmpError, Losses, Readiness, RecoveryStage, SegmentOutcome, State, TcpError,
+    TcpInfo, Unreachable,
 };
 pub use path_search::{PathLimits, PathNews};
 pub use reuse::Reuse;
@@ -138,7 +145,7 @@ pub use socket::{Open, Tcp};
 pub use time_wait::{TimeWait, TimeWaitStep};
 
 use block::Block;
-use handshake::{SynReceived, SynSent};
+use handshake::{FastOpened, SynReceived, SynSent};
 use rest::Resting;
 
 /// The stage of a connection: a state of the handshake by value, then its control block.
@@ -151,6 +158,8 @@ enum Stage {
     SynSent(SynSent),
     SynReceived(SynReceived),
     Open(Box<Block>),
+    /// Open for the application, by a SYN with data; ours is not acknowledged.
+    FastOpened(Box<FastOpened>),
     /// Open, and nothing happens.
     Resting(Resting),
     /// Ended before it was open.

@@ -157,6 +157,19 @@ pub enum RecoveryStage {
     Timeout,
 }
 
+/// Options that both ends of a connection use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AgreedOptions {
+    /// Timestamps (RFC 7323).
+    pub timestamps: bool,
+    /// Selective acknowledgments (RFC 2018).
+    pub sack: bool,
+    /// Shift of the windows that the peer offers (RFC 7323); zero: they are not scaled.
+    pub send_scale: u8,
+    /// Shift of the windows that we offer.
+    pub recv_scale: u8,
+}
+
 /// Counters and state of one connection, for people and tools. Those of the end stay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -217,6 +230,10 @@ pub struct TcpInfo {
     pub recoveries: u32,
     /// Spurious recoveries and timeouts, which were undone.
     pub undone: u32,
+    /// Data of a SYN was taken, by this end or by the peer (RFC 7413).
+    pub syn_data: bool,
+    /// What both SYNs agreed on: timestamps, selective acknowledgments, window scaling.
+    pub agreed: AgreedOptions,
     /// Language of the feedback about congestion marks.
     pub ecn: EcnMode,
     /// Packets that arrived with a congestion mark.

@@ -244,7 +244,13 @@ impl Tcb {
 impl Tcp {
     /// Returns when [`rest`](Self::rest) should be called, if the connection is idle and does not rest.
     pub fn rest_at(&self) -> Option<Instant> {
-        let tcb = self.tcb().filter(|tcb| tcb.is_idle())?;
+        // Before the handshake is done there is a SYN-ACK to send again.
+        let Stage::Open(tcb) = &self.stage else {
+            return None;
+        };
+        if !tcb.is_idle() {
+            return None;
+        }
         let had_a_turn = tcb.awake_since != Instant::FAR_FUTURE;
         had_a_turn.then(|| tcb.last_active().max(tcb.awake_since) + REST_AFTER)
     }

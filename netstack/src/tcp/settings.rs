@@ -18,6 +18,8 @@ pub(super) struct Settings {
     follows_user_timeout: bool,
     /// The user timeout is told to the peer (ENABLED).
     pub(super) tells_user_timeout: bool,
+    /// Data of a SYN was taken, by us or by the peer (RFC 7413). It is here because there is room for it.
+    pub(super) syn_data: bool,
     /// Idle time before keepalive probes, in milliseconds; zero: none.
     keepalive_millis: u32,
     keepalive_interval_millis: u32,
@@ -50,6 +52,7 @@ impl Settings {
             keepalive_probes: cfg.keepalive_probes,
             follows_user_timeout: cfg.user_timeout_option,
             tells_user_timeout: cfg.user_timeout_option,
+            syn_data: false,
             keepalive_millis: millis_of(cfg.keepalive_idle),
             keepalive_interval_millis: millis_of(Some(cfg.keepalive_interval)),
             user_timeout_millis: millis_of(cfg.user_timeout),

@@ -94,7 +94,7 @@ impl Tcp {
         buffers: &Buffers,
     ) -> SegmentOutcome {
         let cx = &mut cx.into();
-        let outcome = self.checked(|tcp| match tcp.tcb_mut() {
+        let outcome = self.checked(|tcp| match tcp.open_mut() {
             Some(tcb) => tcb.on_segment(&mut seg, cx, buffers),
             None => tcp.on_segment_unsynchronised(&mut seg, cx, buffers),
         });
@@ -114,6 +114,7 @@ impl Tcp {
         let (stage, outcome) = match self.take_stage() {
             Stage::SynSent(state) => state.on_segment(seg, cx, buffers),
             Stage::SynReceived(state) => state.on_segment(seg, cx, buffers),
+            Stage::FastOpened(state) => state.on_segment(seg, cx, buffers),
             stage => {
                 let outcome = SegmentOutcome {
                     rst: reset_for(seg),
@@ -135,12 +136,13 @@ impl Tcp {
             {
                 return Readiness::empty();
             }
-            if let Some(tcb) = tcp.tcb_mut() {
+            if let Some(tcb) = tcp.open_mut() {
                 return tcb.on_timeout(cx);
             }
             let (stage, readiness) = match tcp.take_stage() {
                 Stage::SynSent(state) => state.on_timeout(cx),
                 Stage::SynReceived(state) => state.on_timeout(cx),
+                Stage::FastOpened(state) => state.on_timeout(cx),
                 stage => (stage, Readiness::empty()),
             };
             tcp.stage = stage;
@@ -153,6 +155,7 @@ impl Tcp {
         match &self.stage {
             Stage::SynSent(state) => Some(state.opening.timer()),
             Stage::SynReceived(state) => Some(state.timer()),
+            Stage::FastOpened(state) => Some(state.timer()),
             Stage::Open(tcb) => tcb.timers.earliest(),
             Stage::Resting(resting) => {
                 (resting.life != Instant::FAR_FUTURE).then_some(resting.life)
@@ -177,6 +180,7 @@ impl Tcp {
                 tcb.awake_since = tcb.awake_since.min(cx.now());
                 tcb.poll_transmit(max_payload, cx)
             }
+            Stage::FastOpened(state) => state.poll_transmit(max_payload, cx),
             Stage::Resting(_) => None,
             Stage::Closed { reset, .. } => reset.take().map(|reset| *reset),
         })
@@ -186,16 +190,27 @@ impl Tcp {
         core::mem::replace(&mut self.stage, Stage::closed(None, None))
     }
 
-    /// Returns the control block of a connection that is open and does not rest.
+    /// Returns the control block of a connection that the application can use and that does not rest.
     pub(super) fn tcb(&self) -> Option<&Tcb> {
         match &self.stage {
             Stage::Open(tcb) => Some(tcb),
+            Stage::FastOpened(state) => Some(&state.block),
             _ => None,
         }
     }
 
-    /// Returns the control block of a connection that is open. It does not rest any more.
+    /// Returns the control block of a connection that the application can use. It does not rest any more.
     pub(super) fn tcb_mut(&mut self) -> Option<&mut Tcb> {
+        self.wake();
+        match &mut self.stage {
+            Stage::Open(tcb) => Some(tcb),
+            Stage::FastOpened(state) => Some(&mut state.block),
+            _ => None,
+        }
+    }
+
+    /// Returns the control block of a connection whose handshake is done. It does not rest any more.
+    fn open_mut(&mut self) -> Option<&mut Tcb> {
         self.wake();
         match &mut self.stage {
             Stage::Open(tcb) => Some(tcb),
@@ -208,6 +223,7 @@ impl Tcp {
             Stage::SynSent(state) => Some(&state.opening.settings),
             Stage::SynReceived(state) => Some(&state.settings),
             Stage::Open(tcb) => Some(&tcb.settings),
+            Stage::FastOpened(state) => Some(&state.block.settings),
             Stage::Resting(resting) => Some(&resting.settings),
             Stage::Closed { .. } => None,
         }
@@ -218,10 +234,16 @@ impl Tcp {
             Stage::SynSent(state) => Some(&mut state.opening.settings),
             Stage::SynReceived(state) => Some(&mut state.settings),
             Stage::Open(tcb) => Some(&mut tcb.settings),
+            Stage::FastOpened(state) => Some(&mut state.block.settings),
             Stage::Resting(resting) => Some(&mut resting.settings),
             Stage::Closed { .. } => None,
         }
     }
+}
+
+/// Returns true if nothing is left to do for a control block.
+fn is_over(tcb: &Tcb) -> bool {
+    tcb.phase == Phase::Closed && !tcb.flags.contains(Flags::RST_DUE)
 }
 
 /// Closing, and the state of the connection.
@@ -240,6 +262,7 @@ impl Tcp {
             }
             Stage::SynReceived(state) => state.closing = true,
             Stage::Open(tcb) => tcb.close(cx),
+            Stage::FastOpened(state) => state.block.close(cx),
             Stage::Resting(_) | Stage::Closed { .. } => {}
         });
     }
@@ -291,6 +314,7 @@ impl Tcp {
                 Stage::SynSent(_) => None,
                 Stage::SynReceived(state) => Some(state.reset(cx.now())),
                 Stage::Open(tcb) => return tcb.abort(cx),
+                Stage::FastOpened(state) => return state.block.abort(cx),
                 Stage::Resting(_) | Stage::Closed { .. } => return,
             };
             (tcp.stage, _) = handshake::fail(from, TcpError::Aborted, reset, cx);
@@ -303,6 +327,7 @@ impl Tcp {
             Stage::SynSent(_) => State::SynSent,
             Stage::SynReceived(_) => State::SynReceived,
             Stage::Open(tcb) => tcb.phase.state(),
+            Stage::FastOpened(state) => state.state(),
             Stage::Resting(_) => State::Established,
             Stage::Closed { .. } => State::Closed,
         }
@@ -312,6 +337,7 @@ impl Tcp {
     pub fn error(&self) -> Option<TcpError> {
         match &self.stage {
             Stage::Open(tcb) => tcb.error,
+            Stage::FastOpened(state) => state.block.error,
             Stage::Closed { error, .. } => *error,
             _ => None,
         }
@@ -321,6 +347,7 @@ impl Tcp {
     pub fn take_error(&mut self) -> Option<TcpError> {
         match &mut self.stage {
             Stage::Open(tcb) => tcb.error.take(),
+            Stage::FastOpened(state) => state.block.error.take(),
             Stage::Closed { error, .. } => error.take(),
             _ => None,
         }
@@ -340,7 +367,8 @@ impl Tcp {
     /// still have bytes to read.
     pub fn is_gone(&self) -> bool {
         match &self.stage {
-            Stage::Open(tcb) => tcb.phase == Phase::Closed && !tcb.flags.contains(Flags::RST_DUE),
+            Stage::Open(tcb) => is_over(tcb),
+            Stage::FastOpened(state) => is_over(&state.block),
             Stage::Closed { reset, .. } => reset.is_none(),
             _ => false,
         }
@@ -357,6 +385,7 @@ impl Tcp {
                     || tcb.is_rst_next()
                     || tcb.flight.next_lost().is_some()
             }
+            Stage::FastOpened(state) => state.wants_transmit(),
             Stage::Closed { reset, .. } => reset.is_some(),
             Stage::Resting(_) => false,
             _ => true,

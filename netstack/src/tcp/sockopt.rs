@@ -57,6 +57,7 @@ impl Tcp {
             Stage::SynSent(state) => limit(&mut state.opening.cfg, mss),
             Stage::SynReceived(state) => limit(&mut state.cfg, mss),
             Stage::Open(tcb) => tcb.agreed.limit(mss),
+            Stage::FastOpened(state) => state.block.agreed.limit(mss),
             Stage::Resting(resting) => resting.agreed.limit(mss),
             Stage::Closed { .. } => {}
         }

@@ -3,6 +3,7 @@
 use packet::buf::FLOOR_BYTES;
 use packet::{Buffers, Payload};
 
+use super::outcome::State;
 use super::tcb::{Flags, Tcb};
 use super::{Stage, Tcp};
 use crate::base::Instant;
@@ -107,10 +108,21 @@ impl Tcp {
         })
     }
 
+    /// Returns true if the application's side of the connection is open.
+    pub fn may_send(&self) -> bool {
+        match self.state() {
+            State::Established | State::CloseWait => true,
+            // Data flows before the handshake is done.
+            State::SynReceived => matches!(self.stage, Stage::FastOpened(_)),
+            _ => false,
+        }
+    }
+
     /// Returns the number of bytes that [`send`](Self::send) takes now, if the pools have them.
     pub fn send_room(&self) -> usize {
         match &self.stage {
             Stage::Open(tcb) => tcb.send_room(),
+            Stage::FastOpened(state) => state.block.send_room(),
             Stage::Resting(resting) => resting.cfg.send_buffer,
             _ => 0,
         }

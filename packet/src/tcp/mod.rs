@@ -32,12 +32,14 @@
 //! assert_eq!(view.header(), header);
 //! ```
 
+mod fast_open;
 mod header;
 mod options;
 mod rare;
 mod raw;
 mod view;
 
+pub use fast_open::FastOpen;
 pub use header::{TcpFlags, TcpHeader};
 pub use options::{SackBlocks, TcpOptions, Timestamps};
 pub use rare::{AccEcn, UserTimeout};

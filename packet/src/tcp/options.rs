@@ -1,6 +1,7 @@
 //! The options that connections use: MSS (RFC 9293), window scale and timestamps (RFC 7323), SACK
 //! (RFC 2018), and those of [`rare`](super::rare). [`TcpOptionIter`](super::TcpOptionIter) reads all others.
 
+use super::fast_open::FastOpen;
 use super::rare::{AccEcn, UserTimeout};
 use super::raw::{TcpOption, kind, next, write_option};
 
@@ -18,10 +19,14 @@ const MAX_SACK_BLOCKS: usize = 4;
 
 /// Up to four selectively acknowledged ranges `(left, right)`: the first sequence number of the
 /// range, and the first one after it (RFC 2018 section 3).
+///
+/// A SYN has no blocks, and only a SYN has a Fast Open option: they share their place, so that segments stay small.
 #[derive(Clone, Copy, Default)]
 pub struct SackBlocks {
     blocks: [(u32, u32); MAX_SACK_BLOCKS],
     len: u8,
+    /// Zero, or the mark of a Fast Open option in `blocks`; then `len` is zero.
+    fast_open: u8,
 }
 
 impl SackBlocks {
@@ -30,7 +35,34 @@ impl SackBlocks {
         Self {
             blocks: [(0, 0); MAX_SACK_BLOCKS],
             len: 0,
+            fast_open: 0,
         }
+    }
+
+    fn of_fast_open(option: FastOpen) -> Self {
+        let (bytes, fast_open) = option.pack();
+        let mut packed = Self::new();
+        let (words, _) = bytes.as_chunks::<8>();
+        for (block, &[l0, l1, l2, l3, r0, r1, r2, r3]) in packed.blocks.iter_mut().zip(words) {
+            *block = (
+                u32::from_be_bytes([l0, l1, l2, l3]),
+                u32::from_be_bytes([r0, r1, r2, r3]),
+            );
+        }
+        packed.fast_open = fast_open;
+        packed
+    }
+
+    fn fast_open(&self) -> Option<FastOpen> {
+        if self.fast_open == 0 {
+            return None;
+        }
+        let mut bytes = [0; 16];
+        let (words, _) = bytes.as_chunks_mut::<8>();
+        for (word, (left, right)) in words.iter_mut().zip(self.blocks) {
+            *word = (u64::from(left) << 32 | u64::from(right)).to_be_bytes();
+        }
+        FastOpen::unpack(bytes, self.fast_open)
     }
 
     /// Appends a block. Returns `false` if there are four already.
@@ -40,6 +72,7 @@ impl SackBlocks {
             Some(slot) => {
                 *slot = (left, right);
                 self.len += 1;
+                self.fast_open = 0;
                 true
             }
             None => false,
@@ -67,7 +100,7 @@ impl SackBlocks {
 
 impl PartialEq for SackBlocks {
     fn eq(&self, other: &Self) -> bool {
-        self.as_slice() == other.as_slice()
+        self.as_slice() == other.as_slice() && self.fast_open() == other.fast_open()
     }
 }
 
@@ -75,7 +108,10 @@ impl Eq for SackBlocks {}
 
 impl core::fmt::Debug for SackBlocks {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_list().entries(self.as_slice()).finish()
+        match self.fast_open() {
+            Some(option) => option.fmt(f),
+            None => f.debug_list().entries(self.as_slice()).finish(),
+        }
     }
 }
 
@@ -194,7 +230,43 @@ impl TcpOptions {
                 self.user_timeout = Some(UserTimeout { minutes, value });
             }
             TcpOption::AccEcn(counters) => self.acc_ecn = Some(counters),
+            TcpOption::FastOpen(cookie) if self.sack.is_empty() => {
+                self.set_fast_open(FastOpen::new(cookie));
+            }
+            TcpOption::FastOpenExperimental(cookie) if self.sack.is_empty() => {
+                let option = FastOpen::new(cookie);
+                self.set_fast_open(option.map(|option| option.with_experimental(true)));
+            }
             _ => {}
+        }
+    }
+
+    /// Returns the Fast Open option (kind 34, or 254 with the number of RFC 7413); only on a SYN.
+    #[inline]
+    pub fn fast_open(&self) -> Option<FastOpen> {
+        self.sack.fast_open()
+    }
+
+    /// Sets the Fast Open option, or takes it away. It has the place of the SACK blocks, which a SYN has not: setting one
+    /// takes the other away.
+    pub fn set_fast_open(&mut self, option: Option<FastOpen>) {
+        if let Some(option) = option {
+            self.sack = SackBlocks::of_fast_open(option);
+        } else if self.sack.fast_open != 0 {
+            self.sack = SackBlocks::new();
+        }
+    }
+
+    /// Returns the length of the Fast Open option, with the no-operations behind it, beside `used` bytes.
+    #[cold]
+    fn fast_open_len(&self, used: usize) -> usize {
+        let len = self
+            .fast_open()
+            .map_or(0, |option| option.wire_len().next_multiple_of(4));
+        if used + len <= super::MAX_OPTIONS_LEN {
+            len
+        } else {
+            0
         }
     }
 
@@ -232,7 +304,12 @@ impl TcpOptions {
             (false, false) => 0,
         };
         let timeout = if self.user_timeout.is_some() { 4 } else { 0 };
-        mss + scale + stamps + timeout
+        let used = mss + scale + stamps + timeout;
+        if self.sack.fast_open == 0 {
+            used
+        } else {
+            used + self.fast_open_len(used)
+        }
     }
 
     /// Returns the length of the SACK option with the no-operations in front of it, in bytes.
@@ -288,6 +365,23 @@ impl TcpOptions {
             put(&[kind::USER_TIMEOUT, 4, high | u8::from(minutes) << 7, low]);
         }
         let fixed = self.fixed_len();
+        if let Some(option) = self.fast_open() {
+            let without = Self {
+                sack: SackBlocks::new(),
+                ..*self
+            };
+            let len = fixed - without.fixed_len();
+            let mut padded = [kind::NOP; super::MAX_OPTIONS_LEN];
+            let written = if option.is_experimental() {
+                TcpOption::FastOpenExperimental(option.cookie())
+            } else {
+                TcpOption::FastOpen(option.cookie())
+            };
+            if let Some(padded) = padded.get_mut(..len) {
+                write_option(written, padded);
+                put(padded);
+            }
+        }
         let count = self.sack_fitting(fixed);
         if count > 0 {
             put(&[kind::NOP, kind::NOP, kind::SACK, 2 + 8 * count as u8]);

@@ -1,5 +1,6 @@
 //! Reads and writes single TCP options (IANA "TCP Option Kind Numbers").
 
+use super::fast_open::{EXPERIMENT, is_cookie};
 use super::options::{SackBlocks, Timestamps};
 use super::rare::AccEcn;
 
@@ -18,6 +19,7 @@ pub(super) mod kind {
     pub(crate) const FAST_OPEN: u8 = 34;
     pub(crate) const ACC_ECN_0: u8 = 172;
     pub(crate) const ACC_ECN_1: u8 = 174;
+    pub(crate) const EXPERIMENT: u8 = 254;
 }
 
 /// A TCP option.
@@ -45,6 +47,8 @@ pub enum TcpOption<'a> {
     },
     /// Fast Open: a request for a cookie (empty) or the cookie, 4 to 16 bytes (kind 34, RFC 7413).
     FastOpen(&'a [u8]),
+    /// The same as an experimental option (kind 254), as old hosts have it.
+    FastOpenExperimental(&'a [u8]),
     /// Accurate ECN (kinds 172 and 174, RFC 9768).
     AccEcn(AccEcn),
     /// MD5 signature, 16 bytes (kind 19, RFC 2385): recognised, not verified.
@@ -167,6 +171,11 @@ pub(super) fn next(options: &[u8]) -> Result<Option<(TcpOption<'_>, &[u8])>, usi
         // (RFC 9293 section 3.1, MUST-6). Cookies are 4 to 16 bytes long, an even number (RFC 7413
         // section 4.1.1).
         (kind::FAST_OPEN, _) if data.is_empty() || is_cookie(data) => TcpOption::FastOpen(data),
+        (kind::EXPERIMENT, [n0, n1, cookie @ ..])
+            if [*n0, *n1] == EXPERIMENT && (cookie.is_empty() || is_cookie(cookie)) =>
+        {
+            TcpOption::FastOpenExperimental(cookie)
+        }
         (kind::ACC_ECN_0, _) => TcpOption::AccEcn(AccEcn::parse(false, data)),
         (kind::ACC_ECN_1, _) => TcpOption::AccEcn(AccEcn::parse(true, data)),
         (kind::MD5, _) if data.len() == 16 => TcpOption::Md5(data),
@@ -183,10 +192,6 @@ pub(super) fn next(options: &[u8]) -> Result<Option<(TcpOption<'_>, &[u8])>, usi
         _ => TcpOption::Unknown { kind, data },
     };
     Ok(Some((option, rest)))
-}
-
-fn is_cookie(data: &[u8]) -> bool {
-    (4..=16).contains(&data.len()) && data.len().is_multiple_of(2)
 }
 
 /// Parses the data of a SACK option: one to four blocks.
@@ -247,6 +252,11 @@ pub fn write_option(option: TcpOption<'_>, out: &mut [u8]) -> Option<usize> {
         }
         TcpOption::FastOpen(cookie) => {
             put(&[kind::FAST_OPEN, option_len(cookie.len())?])?;
+            put(cookie)?;
+        }
+        TcpOption::FastOpenExperimental(cookie) => {
+            put(&[kind::EXPERIMENT, option_len(cookie.len() + 2)?])?;
+            put(&EXPERIMENT)?;
             put(cookie)?;
         }
         TcpOption::AccEcn(counters) => {

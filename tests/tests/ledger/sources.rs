@@ -78,9 +78,11 @@ impl Sources {
                 fs::read_to_string(root.join(&path)).unwrap_or_else(|e| panic!("{path}: {e}"));
             sources.add_file(&path, &text);
         }
-        let mut documents = Vec::new();
-        collect(root, "docs", &mut documents);
-        sources.files.extend(documents);
+        // Documents and scripts have names, and no code.
+        let mut others = Vec::new();
+        collect(root, "docs", &mut others);
+        collect(root, "tests/scripts", &mut others);
+        sources.files.extend(others);
         sources
     }
 

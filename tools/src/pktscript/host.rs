@@ -97,8 +97,10 @@ pub enum Op {
         socket: SocketId,
         /// The data.
         data: Vec<u8>,
-        /// The destination, for datagrams.
+        /// The destination, for datagrams and for data that connects.
         to: Option<SocketAddr>,
+        /// The data connects (`MSG_FASTOPEN`).
+        fast_open: bool,
         /// This call does not block.
         dont_wait: bool,
     },

@@ -66,6 +66,7 @@ limits! {
         pacing: Switch,
         max_reassembly_ranges: Whole<usize>,
         backlog: Whole<usize>,
+        fast_open_backlog: Whole<usize>,
         min_mss: Whole<u16>,
         max_mss: Whole<u16>,
         mtu_probing: Probing,

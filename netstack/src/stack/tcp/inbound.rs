@@ -18,6 +18,7 @@ use super::super::mailbox::HandOverError;
 use super::super::turn::Turn;
 use super::connection::{Connection, Listener};
 use super::deferred::Hop;
+use super::greet::learn;
 use super::open::mss_for;
 use super::outbound::send_alone;
 use super::outcome::finish;
@@ -162,22 +163,30 @@ fn offer(
     let is_reset = segment.has(TcpFlags::RST);
     let (now, host) = (turn.now, turn.host);
     let worker = &mut *turn.worker;
-    let outcome = connection.state.with(&mut turn.key.ctx(), |state, _| {
+    let (outcome, news) = connection.state.with(&mut turn.key.ctx(), |state, _| {
         let reuse = state.tcp.time_wait_reuse(&segment).filter(|_| may_reuse);
         if reuse.is_some() || state.tcp.is_gone() {
             return Err(ForThePort { segment, reuse });
         }
+        let news = if segment.has(TcpFlags::SYN) {
+            state.tcp.fast_open_news(&segment)
+        } else {
+            None
+        };
         let events = &mut worker.work.events;
         let mut log = EventLog::new(&host.subscription, &connection.flow, events);
         let outcome = state
             .tcp
             .on_segment(segment, log.context(now), &host.buffers);
         state.collect_wakers(outcome.readiness, &mut worker.work.wakers);
-        Ok(outcome)
+        Ok((outcome, news))
     })?;
     // A handshake that a connection waits for is one of its own: an active open.
     if outcome.readiness.contains(Readiness::ESTABLISHED) {
         turn.count(Counter::TcpActiveOpens, 1);
+        if let Some(news) = news {
+            learn(turn, &connection.flow, news);
+        }
     }
     finish(turn, connection, outcome, is_reset);
     Ok(())

@@ -18,6 +18,7 @@ use super::super::levels;
 use super::accept::{AcceptQueue, Backlog, Place};
 use super::deferred::Deferred;
 use super::options::Options;
+use crate::tcp::FastOpenQueue;
 
 /// Places that a listener can have in any case, beyond the limit if need be.
 const FLOOR: usize = 8;
@@ -58,6 +59,8 @@ pub(crate) struct Listener<C: 'static> {
     pub(crate) queue: Mutex<levels::AcceptQueue, AcceptQueue<C>>,
     /// The SYNs that the program decides about, if it does.
     pub(crate) deferred: Option<Mutex<levels::AcceptQueue, Deferred<C>>>,
+    /// Places for connections that a SYN with data opened.
+    pub(crate) fast_open: Arc<FastOpenQueue>,
     places: Arc<SynPlaces>,
     /// Places that this listener has taken.
     half_open: AtomicUsize,
@@ -76,6 +79,7 @@ impl<C> Listener<C> {
         Arc::new(Self {
             local,
             backlog: Backlog::new(options.config.backlog),
+            fast_open: FastOpenQueue::new(options.config.fast_open_backlog),
             deferred: options.defers.then(|| Mutex::new(Deferred::default())),
             options,
             queue: Mutex::new(AcceptQueue::default()),

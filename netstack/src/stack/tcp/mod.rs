@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `inbound` | a received segment, to its connection or listener (RFC 9293 section 3.10.7) |
 //! | `syn_queue`, `cookie` | handshakes that are half open, and those that nothing is kept of |
+//! | `fast_open`, `greet` | data on a SYN, with a cookie (RFC 7413) |
+//! | `hand_out` | a new connection, to the accept queue or a service |
 //! | `deferred`, `decide`, `filter` | SYNs that the program decides about |
 //! | `time_wait` | connections in TIME-WAIT |
 //! | `outcome` | what a segment did, as far as it concerns the stack |
@@ -29,7 +31,10 @@ pub(crate) mod decide;
 pub(crate) mod deferred;
 pub(in crate::stack) mod displace;
 pub(in crate::stack) mod entry;
+pub(crate) mod fast_open;
 pub(crate) mod filter;
+mod greet;
+mod hand_out;
 pub(in crate::stack) mod inbound;
 pub(crate) mod listen;
 pub(in crate::stack) mod listener;

@@ -32,6 +32,47 @@ pub(crate) fn connect(
     remote: SocketAddr,
     options: &Options,
 ) -> io::Result<Arc<Connection>> {
+    start(host, local, remote, options, None).map(|(connection, _)| connection)
+}
+
+/// Starts an active open with `data` for the peer, which leaves with the SYN if a cookie is known. Returns how much of it
+/// was taken.
+pub(crate) fn connect_with_data(
+    host: &Host,
+    local: Option<SocketAddr>,
+    remote: SocketAddr,
+    options: &Options,
+    data: &[u8],
+) -> io::Result<(Arc<Connection>, usize)> {
+    start(host, local, remote, options, Some(data))
+}
+
+/// Returns how many bytes would leave with the SYN of a connection to `remote`.
+pub(crate) fn fast_open_room(
+    host: &Host,
+    local: Option<SocketAddr>,
+    remote: SocketAddr,
+    options: &Options,
+) -> io::Result<usize> {
+    let addressing = host.ip.addressing.get();
+    let local = addressing.choose_local(local, remote, options.source_preference)?;
+    let flow = FlowKey::new(local, remote);
+    let connect = locked(|key| {
+        let now = host.clock.now();
+        let mss = path_mss(host, key, &flow, now).min(options.config.max_mss);
+        let fast_open = &host.tcp.fast_open;
+        fast_open.connect(&mut key.ctx(), local.ip(), remote, mss, now)
+    });
+    Ok(connect.room.into())
+}
+
+fn start(
+    host: &Host,
+    local: Option<SocketAddr>,
+    remote: SocketAddr,
+    options: &Options,
+    data: Option<&[u8]>,
+) -> io::Result<(Arc<Connection>, usize)> {
     host.ending.check_open()?;
     if host.buffers.level() == Level::Limit {
         return Err(io::Error::new(
@@ -41,7 +82,7 @@ pub(crate) fn connect(
     }
     let addressing = host.ip.addressing.get();
     let local = addressing.choose_local(local, remote, options.source_preference)?;
-    let connection = insert(host, local, remote, options)?;
+    let (connection, taken) = insert(host, local, remote, options, data)?;
     // The end of the stack resets the connections of the table: it may have missed this one.
     if let Err(ended) = host.ending.check_open() {
         abort(host, &connection);
@@ -53,7 +94,7 @@ pub(crate) fn connect(
         abort(host, &connection);
         return Err(removed);
     }
-    Ok(connection)
+    Ok((connection, taken))
 }
 
 /// Enters a new connection in the table.
@@ -62,12 +103,13 @@ fn insert(
     local: SocketAddr,
     remote: SocketAddr,
     options: &Options,
-) -> io::Result<Arc<Connection>> {
+    data: Option<&[u8]>,
+) -> io::Result<(Arc<Connection>, usize)> {
     let attempts = if local.port() == 0 { PORT_ATTEMPTS } else { 1 };
     let mut may_make_room = true;
     for _ in 0..=attempts {
-        match locked(|key| try_connect(host, key, local, remote, options))? {
-            Ok(connection) => return Ok(connection),
+        match locked(|key| try_connect(host, key, local, remote, options, data))? {
+            Ok(started) => return Ok(started),
             Err(InsertError::Exists) if local.port() == 0 => {}
             Err(InsertError::Exists) => break,
             Err(InsertError::Full) => {
@@ -93,7 +135,8 @@ fn try_connect(
     local: SocketAddr,
     remote: SocketAddr,
     options: &Options,
-) -> io::Result<Result<Arc<Connection>, InsertError>> {
+    data: Option<&[u8]>,
+) -> io::Result<Result<(Arc<Connection>, usize), InsertError>> {
     let owner = host.workers.choose_owner(&local, &remote);
     let flow = match local.port() {
         0 => choose_port(host, key, local, remote)?,
@@ -103,7 +146,17 @@ fn try_connect(
     let open = open_parameters(host, key, &flow, now);
     let mut events = Vec::new();
     let mut log = EventLog::new(&host.subscription, &flow, &mut events);
-    let tcp = Tcp::connect(&options.config, open, log.context(now));
+    let cfg = &options.config;
+    let (tcp, taken) = match data {
+        None => (Tcp::connect(cfg, open, log.context(now)), 0),
+        Some(data) => {
+            let fast_open = &host.tcp.fast_open;
+            let mss = open.path_mss.min(cfg.max_mss);
+            let (local, ctx) = (flow.local().ip(), &mut key.ctx());
+            let connect = fast_open.connect(ctx, local, remote, mss, now);
+            Tcp::connect_early(cfg, open, connect, data, &host.buffers, log.context(now))
+        }
+    };
     let connection = Connection::new(flow, owner, tcp, options);
     let connections = &host.tcp.connections;
     let inserted = connections.insert(&mut key.ctx(), Arc::clone(&connection));
@@ -112,7 +165,7 @@ fn try_connect(
         // No lock is held, but this thread's key is: the subscriber may need it.
         key.lend(|| host.subscription.deliver(&mut events));
         host.workers.drive(&connection);
-        connection
+        (connection, taken)
     }))
 }
 

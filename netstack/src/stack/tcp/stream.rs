@@ -298,7 +298,7 @@ fn write_error(state: &mut ConnectionState) -> Option<io::Error> {
     if let Some(error) = state.tcp.take_error() {
         return Some(io_error(error));
     }
-    if !matches!(state.tcp.state(), State::Established | State::CloseWait) {
+    if !state.tcp.may_send() {
         return Some(io::Error::new(
             io::ErrorKind::BrokenPipe,
             "write: this side of the connection is closed",

@@ -12,11 +12,12 @@ use packet::buf::Level;
 
 use super::super::events::EventLog;
 use super::super::turn::Turn;
-use super::accept::{Offer, Place};
 use super::connection::{Connection, Listener};
 use super::decide;
 use super::deferred::{ASKED, Hop};
 use super::displace;
+use super::greet::{Greeting, greet};
+use super::hand_out::hand_out;
 use super::listener::SynPlace;
 use super::open::{open_parameters, path_mss};
 use super::outbound::send_with;
@@ -96,6 +97,14 @@ pub(super) fn on_syn(
         Level::Ease => half,
         Level::Pressure | Level::Limit => half.with_little_window(),
     };
+    // A SYN that succeeds a TIME-WAIT has the usual handshake.
+    let cookie = match isn_after {
+        None => match greet(turn, listener, flow, &half, syn) {
+            Greeting::Handshake(cookie) => cookie,
+            Greeting::Opened => return,
+        },
+        Some(_) => None,
+    };
     let entry = HalfOpenEntry { half, place };
     if options.defers {
         decide::ask(turn, listener, flow, entry, hop);
@@ -107,7 +116,9 @@ pub(super) fn on_syn(
         Ok(placed) => {
             turn.worker.alarms.note(placed.shard, deadline);
             turn.worker.tally.tcp(TcpObject::PassiveOpens, 1);
-            send_with(turn, &flow, half.syn_ack(cfg, turn.now), options);
+            let mut syn_ack = half.syn_ack(cfg, turn.now);
+            syn_ack.options.set_fast_open(cookie);
+            send_with(turn, &flow, syn_ack, options);
         }
         // Another worker took the same SYN first: a duplicate.
         Err(_) => turn.drop_packet(DropReason::TcpNotAcceptable),
@@ -353,36 +364,6 @@ fn refuse_full(turn: &Turn<'_>) {
             max_connections = connections.limit(),
             "new connections are refused: the table is full"
         );
-    }
-}
-
-/// Hands an established connection out: to the accept queue, or to the listener's service.
-fn hand_out(
-    turn: &mut Turn<'_>,
-    listener: &Arc<Listener>,
-    connection: &Arc<Connection>,
-    place: Place,
-) {
-    let worker = &mut *turn.worker;
-    let wakers = &mut worker.work.wakers;
-    if let Some(deferred) = &listener.deferred {
-        let (flow, connection) = (connection.flow, Arc::clone(connection));
-        let taken = deferred.with(&mut turn.key.ctx(), |deferred, _| {
-            deferred.complete(&flow, connection, place, wakers)
-        });
-        if let Err(connection) = taken {
-            displace::reset(turn, &connection);
-        }
-        return;
-    }
-    let offer = listener.queue.with(&mut turn.key.ctx(), |queue, _| {
-        queue.offer(Arc::clone(connection), place, wakers)
-    });
-    match offer {
-        Offer::Queued => {}
-        Offer::Serve(service, connection) => worker.work.serve.push((service, connection)),
-        // The listener closed meanwhile.
-        Offer::Refused(connection) => displace::reset(turn, &connection),
     }
 }
 

@@ -18,13 +18,13 @@ use super::{Established, Shake, syn_options, syn_window, ts_at};
 use crate::base::{DropReason, Instant, TcpConfig};
 use crate::tcp::Open;
 use crate::tcp::context::Context;
-use crate::tcp::ecn::{EcnMode, negotiate};
+use crate::tcp::ecn::{Ecn, EcnMode, negotiate};
 use crate::tcp::input::acceptable::{self, Reply};
 use crate::tcp::outcome::State;
 use crate::tcp::reply_limit::ReplyLimit;
 use crate::tcp::segment::{Segment, SegmentOut};
 use crate::tcp::seq::SeqNum;
-use crate::tcp::settings::Settings;
+use crate::tcp::settings::{Agreed, Settings};
 
 bitflags::bitflags! {
     /// Options of the peer's SYN, and marks.
@@ -225,6 +225,18 @@ impl HalfOpen {
 
     /// Judges a segment (RFC 9293 section 3.10.7.4, as far as it concerns SYN-RECEIVED).
     pub fn on_segment(&mut self, cfg: &TcpConfig, seg: &Segment, now: Instant) -> Step {
+        self.on_segment_after(0, cfg, seg, now)
+    }
+
+    /// Judges a segment when our SYN carried `sent` bytes, of which the peer may acknowledge a part.
+    pub(super) fn on_segment_after(
+        &mut self,
+        sent: u32,
+        cfg: &TcpConfig,
+        seg: &Segment,
+        now: Instant,
+    ) -> Step {
+        let acks_syn = seg.ack().within(self.iss + 1, self.iss + 2 + sent);
         // The peer's SYN again. If it acknowledges ours, it is the second half of a simultaneous open,
         // and only the ACK is new. If it does not, our SYN-ACK was lost.
         if seg.has(TcpFlags::SYN) && seg.seq() == self.irs && !seg.has(TcpFlags::RST) {
@@ -236,7 +248,7 @@ impl HalfOpen {
                 }
                 return Step::Stay(None, self.limited(Answer::SynAck, now));
             }
-            if seg.ack() == self.iss + 1 {
+            if acks_syn {
                 return Step::Complete;
             }
         }
@@ -246,7 +258,7 @@ impl HalfOpen {
         };
         let window = u32::from(self.first_window(cfg));
         match acceptable::judge(seg, fails_paws, self.irs + 1, window) {
-            acceptable::Verdict::Acceptable if seg.ack() == self.iss + 1 => Step::Complete,
+            acceptable::Verdict::Acceptable if acks_syn => Step::Complete,
             acceptable::Verdict::Acceptable => {
                 Step::Stay(Some(DropReason::TcpBadAck), Answer::Reset)
             }
@@ -270,7 +282,7 @@ impl HalfOpen {
     }
 
     /// Returns the peer's timestamp if both sides use them.
-    fn timestamps(&self, cfg: &TcpConfig) -> Option<u32> {
+    pub(super) fn timestamps(&self, cfg: &TcpConfig) -> Option<u32> {
         (cfg.timestamps && self.marks.contains(Marks::TIMESTAMPS)).then_some(self.peer_ts)
     }
 
@@ -352,22 +364,58 @@ impl HalfOpen {
         cx: &mut Context<'_>,
     ) -> Established {
         let has = |mark| self.marks.contains(mark);
-        let timed = self.retries == 0 && !self.marks.intersects(Marks::AMBIGUOUS | Marks::COOKIE);
-        let elapsed = u64::from(micros(cx.now()).wrapping_sub(self.sent_micros));
         let shake = Shake {
             from: State::SynReceived,
-            iss: self.iss,
             irs: self.irs,
             ts_offset: self.ts_offset,
             path_mss,
-            ecn: self.ecn.agree(seg, self.retries, self.iss + 1),
-            elapsed: timed.then(|| Duration::from_micros(elapsed)),
+            ecn: self.agree(seg, self.iss + 1),
+            elapsed: self.round_trip(cx.now()),
             may_use_echo: !has(Marks::COOKIE),
             lossy: self.retries > 0,
         };
         Established {
             offered: self.first_window(cfg).into(),
             ..shake.establish(cfg, settings, &self.peer(), seg, cx)
+        }
+    }
+
+    /// Returns the time since the SYN-ACK, if it was sent once.
+    pub(super) fn round_trip(&self, now: Instant) -> Option<Duration> {
+        let timed = self.retries == 0 && !self.marks.intersects(Marks::AMBIGUOUS | Marks::COOKIE);
+        let elapsed = u64::from(micros(now).wrapping_sub(self.sent_micros));
+        timed.then(|| Duration::from_micros(elapsed))
+    }
+
+    /// Returns the use of ECN after `seg`, which acknowledges our SYN.
+    pub(super) fn agree(&self, seg: &Segment, una: SeqNum) -> Ecn {
+        self.ecn.agree(seg, self.retries, una)
+    }
+
+    /// Begins a connection before our SYN is acknowledged: `syn`, which has a valid Fast Open cookie, is all that is known.
+    pub(super) fn open_early(
+        &self,
+        path_mss: u16,
+        cfg: &Arc<TcpConfig>,
+        settings: Settings,
+        syn: &Segment,
+    ) -> Established {
+        Established {
+            agreed: Agreed::new(cfg, path_mss, &self.peer()),
+            una: self.iss + 1,
+            rcv_nxt: self.irs + 1,
+            offered: self.first_window(cfg).into(),
+            peer_window: syn.window().into(),
+            peer_seq: syn.seq(),
+            ts_offset: self.ts_offset,
+            ts_recent: self.peer_ts,
+            // Nothing is agreed on before the handshake is done.
+            ecn: Ecn::new(EcnMode::Off, self.iss + 1),
+            rtt: None,
+            lossy: false,
+            settings,
+            cfg: Arc::clone(cfg),
+            _sealed: (),
         }
     }
 }

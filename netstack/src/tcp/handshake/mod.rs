@@ -7,15 +7,26 @@
 //! * **Consume.** `Tcb::new` takes an [`Established`], so no connection works with numbers that
 //!   were not agreed on.
 //!
-//! Payload of a SYN-ACK is taken. That of a SYN is not acknowledged: the peer sends it again after the handshake.
+//! Payload of a SYN-ACK is taken. That of a SYN is taken with a valid Fast Open cookie, or where a connection waits for
+//! it (a simultaneous open). Otherwise it is not acknowledged: nothing is kept of it, since anybody can send a SYN, and
+//! the peer sends it again after the handshake.
 
 mod cookie;
+mod early;
+mod fast_open;
+mod fast_opened;
 mod half_open;
+mod pending;
 mod syn_received;
 mod syn_sent;
 
 pub use cookie::{COOKIE_LIFE, CookieSecrets, Flow as CookieFlow, NotRecalled};
+pub use early::{FastConnect, FastOpenNews};
+pub use fast_open::{CookieCheck, FAST_OPEN_KEY_LIFE, FastOpenSecrets};
+pub use fast_opened::FastAccept;
+pub(super) use fast_opened::FastOpened;
 pub use half_open::{Answer, HalfOpen, Step};
+pub use pending::{FastOpenPlace, FastOpenQueue};
 pub(super) use syn_received::{SynReceived, complete};
 pub(super) use syn_sent::SynSent;
 
@@ -33,6 +44,7 @@ use super::seq::SeqNum;
 use super::settings::{Agreed, DEFAULT_MSS, Settings, scale_for};
 use super::{Open, Stage};
 use crate::base::{Instant, TcpConfig};
+use early::EarlyData;
 
 /// The result of a finished handshake.
 #[derive(Debug)]
@@ -92,7 +104,6 @@ fn syn_options(cfg: &TcpConfig, mss: u16, ts_now: u32) -> TcpOptions {
 struct Shake {
     /// The state that ends.
     from: State,
-    iss: SeqNum,
     irs: SeqNum,
     ts_offset: u32,
     path_mss: u16,
@@ -133,7 +144,8 @@ impl Shake {
             .filter(|millis| *millis <= MAX_ECHOED_MILLIS)
             .map(|millis| Duration::from_millis(u64::from(millis)));
         Established {
-            una: self.iss + 1,
+            // More than the SYN, if it carried data.
+            una: seg.ack(),
             rcv_nxt: self.irs + 1,
             offered: u32::from(syn_window(cfg)),
             peer_window: u32::from(seg.window()) << scale,
@@ -166,6 +178,8 @@ pub(super) struct Opening {
     /// A SYN or SYN-ACK must be sent.
     syn_due: bool,
     pub(super) soft_error: Option<Unreachable>,
+    /// What goes with the first SYN, and what follows the handshake.
+    early: Option<Box<EarlyData>>,
 }
 
 impl Opening {
@@ -182,7 +196,19 @@ impl Opening {
             retries: 0,
             syn_due: true,
             soft_error: None,
+            early: None,
         }
+    }
+
+    /// Returns how many bytes the SYN carried.
+    fn early_sent(&self) -> u32 {
+        self.early.as_ref().map_or(0, |early| early.sent())
+    }
+
+    /// Returns true if `seg` acknowledges our SYN, and nothing that was not sent with it.
+    fn is_acked_by(&self, seg: &Segment) -> bool {
+        let first = self.iss + 1;
+        seg.ack().within(first, first + self.early_sent() + 1)
     }
 
     /// Handles the retransmission timer; `Err` when the retries are used up.
@@ -225,8 +251,17 @@ impl Opening {
         self.mss
     }
 
+    /// Learns what the path carries. A SYN that was longer goes again at once, without what made it long (RFC 7413
+    /// section 4.1.3.1).
     pub(super) fn set_path_mss(&mut self, mss: u16) {
         self.path_mss = self.path_mss.min(mss);
+        if self.early_sent() > 0
+            && self.retries == 0
+            && let Some(early) = &mut self.early
+        {
+            early.give_up();
+            self.syn_due = true;
+        }
     }
 
     /// Ends the handshake: both SYNs are known, and `seg` acknowledges ours.
@@ -239,11 +274,10 @@ impl Opening {
     ) -> Established {
         let shake = Shake {
             from: State::SynSent,
-            iss: self.iss,
             irs,
             ts_offset: self.ts_offset,
             path_mss: self.path_mss,
-            ecn: negotiate::agree(negotiate::offer(&self.cfg, 0), seg, self.iss + 1),
+            ecn: negotiate::agree(negotiate::offer(&self.cfg, 0), seg, seg.ack()),
             elapsed: (self.retries == 0).then(|| cx.now().saturating_since(self.sent_at)),
             may_use_echo: true,
             lossy: self.retries > 0,

@@ -6,15 +6,19 @@
 use std::sync::Arc;
 
 use packet::Buffers;
+use packet::buf::Account;
 use packet::tcp::TcpFlags;
 
+use super::early::EarlyData;
 use super::half_open::{Answer, HalfOpen, Step};
-use super::{Established, Opening, fail};
+use super::{Established, Opening, fail, syn_window};
 use crate::base::{Instant, TcpConfig};
 use crate::tcp::block::Block;
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
+use crate::tcp::input::{data, fin};
 use crate::tcp::outcome::{Readiness, SegmentOutcome, State, TcpError, Unreachable};
+use crate::tcp::recv::ring::Ring;
 use crate::tcp::segment::{Segment, SegmentOut, reset_for};
 use crate::tcp::settings::Settings;
 use crate::tcp::tcb::Tcb;
@@ -36,6 +40,54 @@ pub(in crate::tcp) struct SynReceived {
     pub(in crate::tcp) closing: bool,
     syn_due: bool,
     ack_due: bool,
+    /// What went with our SYN, and what follows the handshake.
+    early: Option<Box<EarlyData>>,
+    /// What came with the peer's SYN.
+    received: Option<Box<Received>>,
+}
+
+/// Text and FIN of a SYN that crossed ours: "queue them for processing after the ESTABLISHED state has been reached" (RFC
+/// 9293 section 3.10.7.3, fourth).
+#[derive(Debug)]
+struct Received {
+    ring: Ring,
+    account: Account,
+    has_fin: bool,
+}
+
+impl Received {
+    /// Keeps what `syn` has beyond its SYN, if there is memory for it: otherwise the peer sends it again.
+    fn of(syn: &mut Segment, window: u32, buffers: &Buffers) -> Option<Box<Self>> {
+        let mut payload = syn.take_payload();
+        let has_fin = syn.has(TcpFlags::FIN);
+        let sent = payload.len();
+        if sent == 0 && !has_fin {
+            return None;
+        }
+        let account = Account::default();
+        let memory = buffers.charging(&account);
+        payload.truncate((window as usize).min(memory.room(0)));
+        let mut ring = Ring::default();
+        let kept = ring.push(payload, memory);
+        Some(Box::new(Self {
+            ring,
+            account,
+            has_fin: has_fin && kept == sent,
+        }))
+    }
+
+    /// Gives it to the connection, which has nothing else.
+    fn move_to(self, tcb: &mut Tcb, cx: &mut Context<'_>) -> Readiness {
+        let len = self.ring.len() as u32;
+        tcb.account = self.account;
+        tcb.ring = self.ring;
+        tcb.window.nxt += len;
+        tcb.stats.bytes_in += u64::from(len);
+        let size = tcb.payload_mss();
+        data::owe_ack(tcb, len, size, cx.now());
+        let fin = self.has_fin.then_some(tcb.window.nxt);
+        Readiness::READABLE | fin::process(tcb, fin, cx)
+    }
 }
 
 impl SynReceived {
@@ -61,11 +113,18 @@ impl SynReceived {
             closing: false,
             syn_due: true,
             ack_due: false,
+            early: None,
+            received: None,
         }
     }
 
     /// Turns an active open into a simultaneous one: `syn` crossed ours.
-    pub(super) fn simultaneous(opening: Opening, syn: &Segment, cx: &mut Context<'_>) -> Self {
+    pub(super) fn simultaneous(
+        opening: Opening,
+        syn: &mut Segment,
+        cx: &mut Context<'_>,
+        buffers: &Buffers,
+    ) -> Self {
         cx.emit(|| Event::StateChanged {
             from: State::SynSent,
             to: State::SynReceived,
@@ -78,6 +137,7 @@ impl SynReceived {
         };
         let mut half = HalfOpen::new(&opening.cfg, open, syn, opening.sent_at);
         half.set_retries(opening.retries);
+        let window = syn_window(&opening.cfg).into();
         Self {
             half,
             path_mss: opening.path_mss,
@@ -89,6 +149,8 @@ impl SynReceived {
             closing: false,
             syn_due: true,
             ack_due: false,
+            early: opening.early,
+            received: Received::of(syn, window, buffers),
         }
     }
 
@@ -99,12 +161,19 @@ impl SynReceived {
         cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> (Stage, SegmentOutcome) {
-        match self.half.on_segment(&self.cfg, seg, cx.now()) {
+        let sent = self.early.as_ref().map_or(0, |early| early.sent());
+        match self.half.on_segment_after(sent, &self.cfg, seg, cx.now()) {
             Step::Complete => {
                 let done = self
                     .half
                     .establish(self.path_mss, &self.cfg, self.settings, seg, cx);
-                let (mut tcb, mut outcome) = complete(done, seg, cx, buffers);
+                let mut tcb = Tcb::new(done, cx.now());
+                let received = self.received.map(|received| received.move_to(&mut tcb, cx));
+                if let Some(early) = self.early {
+                    early.move_to(&mut tcb);
+                }
+                let mut outcome = take_rest(&mut tcb, seg, cx, buffers);
+                outcome.readiness |= received.unwrap_or_default();
                 if self.closing {
                     tcb.close(cx);
                 }
@@ -176,11 +245,21 @@ pub(in crate::tcp) fn complete(
     buffers: &Buffers,
 ) -> (Tcb, SegmentOutcome) {
     let mut tcb = Tcb::new(done, cx.now());
+    let outcome = take_rest(&mut tcb, seg, cx, buffers);
+    (tcb, outcome)
+}
+
+/// Processes what the segment that completed the handshake has beyond its acknowledgment.
+fn take_rest(
+    tcb: &mut Tcb,
+    seg: &mut Segment,
+    cx: &mut Context<'_>,
+    buffers: &Buffers,
+) -> SegmentOutcome {
     if seg.has(TcpFlags::SYN) {
         // The second half of a simultaneous open: there is no rest.
         tcb.ack.set_due();
-        return (tcb, SegmentOutcome::default());
+        return SegmentOutcome::default();
     }
-    let outcome = tcb.on_segment(seg, cx, buffers);
-    (tcb, outcome)
+    tcb.on_segment(seg, cx, buffers)
 }

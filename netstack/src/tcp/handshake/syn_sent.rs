@@ -41,10 +41,9 @@ impl SynSent {
         cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> (Stage, SegmentOutcome) {
-        let iss = self.opening.iss;
         let acked = seg.has(TcpFlags::ACK);
-        // First: the ACK bit. Only our SYN can be acknowledged.
-        if acked && seg.ack() != iss + 1 {
+        // First: the ACK bit. Only our SYN, and what it carried, can be acknowledged.
+        if acked && !self.opening.is_acked_by(seg) {
             let outcome = SegmentOutcome {
                 rst: reset_for(seg),
                 ..SegmentOutcome::dropped(DropReason::TcpBadAck)
@@ -66,15 +65,20 @@ impl SynSent {
             return (Stage::SynSent(self), outcome);
         }
         if acked {
-            let done = self.opening.establish(seg.seq(), seg.options(), seg, cx);
+            let mut opening = self.opening;
+            let early = opening.early.take();
+            let done = opening.establish(seg.seq(), seg.options(), seg, cx);
             let mut tcb = Tcb::new(done, cx.now());
+            if let Some(early) = early {
+                early.move_to(&mut tcb);
+            }
             tcb.ack.set_due();
             let mut outcome = tcb.on_syn_payload(seg, cx, buffers);
             outcome.readiness |= Readiness::ESTABLISHED | Readiness::WRITABLE;
             return (Stage::Open(Block::boxed(tcb)), outcome);
         }
         // A simultaneous open: our SYN goes out again, as a SYN-ACK.
-        let received = SynReceived::simultaneous(self.opening, seg, cx);
+        let received = SynReceived::simultaneous(self.opening, seg, cx, buffers);
         (Stage::SynReceived(received), SegmentOutcome::default())
     }
 
@@ -90,13 +94,19 @@ impl SynSent {
         if !core::mem::take(&mut opening.syn_due) {
             return None;
         }
-        Some(SegmentOut {
+        let mut syn = SegmentOut {
             seq: opening.iss,
             flags: TcpFlags::SYN | negotiate::offer(&opening.cfg, opening.retries),
             window: syn_window(&opening.cfg),
             options: syn_options(&opening.cfg, opening.mss, ts_at(now, opening.ts_offset)),
             mss: opening.mss,
             ..SegmentOut::default()
-        })
+        };
+        if let Some(early) = &mut opening.early
+            && opening.retries == 0
+        {
+            early.add_to(opening.iss, &mut syn);
+        }
+        Some(syn)
     }
 }

@@ -78,17 +78,23 @@ pub(super) fn process(
     collect(tcb);
     limit_window(tcb, buffers);
     note_advance(tcb);
+    owe_ack(tcb, len, size, cx.now());
+    (Readiness::READABLE, None)
+}
+
+/// Owes an ACK for `len` bytes in order, of wire segments of `size` bytes: at once, or within the delay.
+#[inline]
+pub(in crate::tcp) fn owe_ack(tcb: &mut Tcb, len: u32, size: u32, now: Instant) {
     let replies = tcb.flags.contains(Flags::INTERACTIVE);
     let arrived = Arrived {
         len,
         size,
-        now: cx.now(),
+        now,
         quick: if replies { 0 } else { tcb.cfg.quick_acks },
     };
     if !tcb.ack.on_payload(arrived) && tcb.timers.delayed_ack == Instant::FAR_FUTURE {
-        tcb.timers.delayed_ack = cx.now() + tcb.ack.delay(tcb.cfg.delayed_ack);
+        tcb.timers.delayed_ack = now + tcb.ack.delay(tcb.cfg.delayed_ack);
     }
-    (Readiness::READABLE, None)
 }
 
 /// Cuts off what is old, and what lies beyond the window or the peer's FIN.

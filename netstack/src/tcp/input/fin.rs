@@ -19,7 +19,11 @@ pub(super) fn position(seg: &Segment) -> Option<SeqNum> {
 }
 
 /// Takes the FIN at `fin`, or the one that was kept, if it is next.
-pub(super) fn process(tcb: &mut Tcb, fin: Option<SeqNum>, cx: &mut Context<'_>) -> Readiness {
+pub(in crate::tcp) fn process(
+    tcb: &mut Tcb,
+    fin: Option<SeqNum>,
+    cx: &mut Context<'_>,
+) -> Readiness {
     if !tcb.phase.may_receive() {
         if fin.is_some() {
             // The same FIN again: its sender did not get our ACK.

@@ -3,8 +3,8 @@
 
 pub(super) mod acceptable;
 pub(super) mod ack;
-pub(super) mod data;
-pub(super) mod fin;
+pub(in crate::tcp) mod data;
+pub(in crate::tcp) mod fin;
 
 use packet::Buffers;
 

@@ -44,6 +44,7 @@ mod ecn;
 mod edges;
 mod ends;
 mod events;
+mod fast_open;
 mod flow;
 mod fuzz;
 mod goodput;

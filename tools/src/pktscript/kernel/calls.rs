@@ -76,6 +76,9 @@ fn value(result: io::Result<OptionValue>) -> Returned {
     }
 }
 
+/// The flag of data that connects.
+const MSG_FASTOPEN: SendFlags = SendFlags::from_bits_retain(0x2000_0000);
+
 /// Runs a call.
 pub(super) fn run(op: &Op, socket: Option<&Socket>, nonblocking: bool) -> Result {
     if let Op::Socket {
@@ -168,9 +171,11 @@ fn on(op: &Op, socket: &Socket, nonblocking: bool) -> Returned {
             data,
             to,
             dont_wait,
+            fast_open,
             ..
         } => {
             let mut flags = SendFlags::NOSIGNAL;
+            flags.set(MSG_FASTOPEN, *fast_open);
             flags.set(SendFlags::DONTWAIT, *dont_wait);
             count(send(socket, data, *to, flags))
         }

@@ -1,6 +1,6 @@
 //! Values of `tcp_info` as Linux names them.
 
-use netstack::tcp::{RecoveryStage, State, TcpInfo};
+use netstack::tcp::{EcnMode, RecoveryStage, State, TcpInfo};
 
 use crate::pktscript::code::Names;
 
@@ -36,7 +36,16 @@ pub(super) fn names(info: &TcpInfo) -> Names {
         bytes if bytes >= u32::MAX / 2 => 0x7fff_ffff,
         bytes => i64::from(bytes) / mss,
     };
+    let options = [
+        (info.agreed.timestamps, 1),
+        (info.agreed.sack, 2),
+        (info.agreed.send_scale > 0 || info.agreed.recv_scale > 0, 4),
+        (info.ecn != EcnMode::Off, 8),
+        (info.syn_data, 32),
+    ];
+    let options = options.into_iter().filter(|(is_on, _)| *is_on);
     [
+        ("tcpi_options", options.map(|(_, bit)| bit).sum()),
         ("tcpi_state", state(info.state)),
         ("tcpi_ca_state", recovery),
         ("tcpi_snd_cwnd", i64::from(info.cwnd) / mss),
@@ -66,4 +75,11 @@ pub(super) fn names(info: &TcpInfo) -> Names {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
+}
+
+/// Returns what is known of a socket whose attempt to connect failed.
+pub(super) fn closed() -> Names {
+    [("tcpi_state", state(State::Closed)), ("tcpi_options", 0)]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
 }

@@ -1,6 +1,7 @@
 //! This project's stack on virtual time as the host of a script.
 
 mod errors;
+mod fast_open;
 mod info;
 mod options;
 mod ready;
@@ -15,8 +16,9 @@ use netstack::tcp::State;
 
 use super::code::Names;
 use super::host::{Called, Host, Op, Returned, SocketId};
-use super::settings::Settings;
+use super::settings::{Settings, is_fast_open_mode, number};
 use crate::virtual_stack::VirtualStack;
+use fast_open::FastOpenSetting;
 use sockets::{Blocked, Kind, Socket};
 
 /// Most packets that wait to be compared.
@@ -33,6 +35,7 @@ pub struct Ours {
     finished: Option<(i64, Returned)>,
     /// The receive buffer that a socket has before it connects.
     recv_space: i64,
+    fast_open: FastOpenSetting,
     failure: Option<String>,
 }
 
@@ -51,6 +54,9 @@ impl Ours {
         let addresses = [(settings.local, prefix)];
         let stack = VirtualStack::new(config, &addresses, settings.mtu, seed)
             .map_err(|error| error.to_string())?;
+        if let Some(key) = settings.fast_open_key {
+            stack.stack().set_fast_open_keys(key, None);
+        }
         Ok(Self {
             stack,
             now_micros: 0,
@@ -60,6 +66,7 @@ impl Ours {
             blocked: None,
             finished: None,
             recv_space,
+            fast_open: FastOpenSetting(settings.fast_open),
             failure: None,
         })
     }
@@ -168,10 +175,14 @@ impl Host for Ours {
                 .find(|(near, far, _)| (*near, *far) == (local, remote))
                 .map(|(_, _, info)| info)
         };
-        of_socket
-            .or_else(of_stack)
-            .map(|info| info::names(&info))
-            .ok_or_else(|| "tcp_info of a connection that is gone".to_owned())
+        if let Some(info) = of_socket.or_else(of_stack) {
+            return Ok(info::names(&info));
+        }
+        let is_failed = |socket: &Socket| matches!(socket.kind, Kind::Failed);
+        if self.sockets.values().any(is_failed) {
+            return Ok(info::closed());
+        }
+        Err("tcp_info of a connection that is gone".to_owned())
     }
 
     fn count(&mut self, state: &str) -> Option<usize> {
@@ -195,6 +206,16 @@ impl Host for Ours {
                 .count(),
             _ => return None,
         })
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> bool {
+        match (name, number(value)) {
+            ("net.ipv4.tcp_fastopen", Some(value)) if is_fast_open_mode(value) => {
+                self.fast_open = FastOpenSetting(value);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn local(&mut self, socket: SocketId) -> Option<SocketAddr> {

@@ -8,6 +8,7 @@ use netstack::net::TcpSocket;
 
 use super::Ours;
 use super::errors::{name, returned};
+use super::fast_open::FastOpenSetting;
 use super::sockets::{Kind, Socket, Stream, error, zero};
 use crate::pktscript::host::{Called, OptionValue, Returned, SocketId};
 use crate::pktscript::run::errno;
@@ -56,18 +57,22 @@ impl Ours {
         name: &str,
         value: OptionValue,
     ) -> Called {
+        let fast_open = self.fast_open;
         self.with(id, |socket| {
             let number = match value {
                 OptionValue::Int(number) => number,
                 OptionValue::Linger { .. } => 0,
             };
+            if name.starts_with("TCP_FASTOPEN") {
+                return set_fast_open(socket, name, number, fast_open);
+            }
             if (level, name) == ("SOL_SOCKET", "SO_REUSEADDR") {
                 // An address is free once its listener is closed, whatever this says.
                 return zero();
             }
             let keeps = keepalive(socket, name, number);
             match &socket.kind {
-                Kind::Fresh(fresh) => {
+                Kind::Fresh(fresh) | Kind::Deferred(fresh, _) => {
                     set(fresh_option(fresh, level, name, number, value, keeps), name)
                 }
                 Kind::Stream(stream) => set(
@@ -96,6 +101,33 @@ impl Ours {
                 _ => missing(option),
             },
         })
+    }
+}
+
+/// Sets an option of Fast Open.
+fn set_fast_open(socket: &mut Socket, name: &str, number: i64, setting: FastOpenSetting) -> Called {
+    let pending = u32::try_from(number).unwrap_or(0);
+    match (name, &socket.kind) {
+        ("TCP_FASTOPEN_CONNECT", Kind::Fresh(_)) => {
+            if !setting.may_connect() {
+                return error("EOPNOTSUPP");
+            }
+            socket.defers_connect = number != 0;
+            zero()
+        }
+        ("TCP_FASTOPEN", Kind::Fresh(fresh)) => {
+            // For FreeBSD it is a switch, and for sockets that connect, too.
+            socket.data_connects = number != 0;
+            if setting.may_listen() {
+                return set(Some(fresh.set_fast_open(pending)), name);
+            }
+            zero()
+        }
+        ("TCP_FASTOPEN", Kind::Listener(listener, _)) => {
+            listener.set_fast_open(if setting.may_listen() { pending } else { 0 });
+            zero()
+        }
+        _ => missing(name),
     }
 }
 

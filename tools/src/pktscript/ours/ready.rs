@@ -55,6 +55,7 @@ fn of_socket(socket: &mut Socket) -> Events {
             }
         }
         Kind::Fresh(_) => Events::OUT | Events::HUP,
+        Kind::Deferred(..) => Events::OUT,
         Kind::Failed => Events::IN | Events::OUT | Events::ERR | Events::HUP | Events::RDHUP,
         Kind::Udp(_) | Kind::FreshUdp => Events::OUT,
         Kind::Connecting(_) => Events::empty(),

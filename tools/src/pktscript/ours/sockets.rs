@@ -1,6 +1,7 @@
 //! Sockets of the stack in the states that the socket calls know, and the calls that change their state.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -10,13 +11,14 @@ use netstack::tcp::State;
 
 use super::Ours;
 use super::errors::{done, name, returned};
+use super::fast_open::FAST_OPEN_PENDING;
 use crate::pktscript::host::{Called, Events, Op, Returned, Shutdown, SocketId};
 
 /// A stream that calls which block may share.
 pub(super) type Stream = Arc<blocking::TcpStream>;
 
 /// The attempt to connect.
-type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+pub(super) type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
 
 /// The rest of a call that blocks.
 pub(super) type Rest = Pin<Box<dyn Future<Output = Done>>>;
@@ -32,8 +34,8 @@ pub(super) enum Done {
 pub(super) enum Blocked {
     /// Its rest.
     Rest(Rest),
-    /// `connect`; the socket has the attempt.
-    Connect(SocketId),
+    /// `connect`, or data that connects; the socket has the attempt. What it returns when it succeeds.
+    Connect(SocketId, i64),
     /// `poll`, until a time in microseconds.
     Poll {
         sockets: Vec<(SocketId, Events)>,
@@ -45,6 +47,8 @@ pub(super) enum Blocked {
 pub(super) enum Kind {
     /// It has not begun.
     Fresh(Box<TcpSocket>),
+    /// The first data connects it (`TCP_FASTOPEN_CONNECT`), to this address.
+    Deferred(Box<TcpSocket>, SocketAddr),
     /// It connects.
     Connecting(Connecting),
     /// It was connected.
@@ -71,6 +75,10 @@ pub(super) struct Socket {
     /// What `TCP_KEEPIDLE` says, in seconds.
     pub(super) keep_idle_secs: u64,
     pub(super) keepalive: bool,
+    /// `connect` waits for data if there is a cookie (`TCP_FASTOPEN_CONNECT` of Linux).
+    pub(super) defers_connect: bool,
+    /// Data may connect it (`TCP_FASTOPEN` of FreeBSD).
+    pub(super) data_connects: bool,
 }
 
 impl Socket {
@@ -84,6 +92,8 @@ impl Socket {
             error: None,
             keep_idle_secs: 7_200,
             keepalive: false,
+            defers_connect: false,
+            data_connects: false,
         }
     }
 
@@ -127,10 +137,10 @@ impl Ours {
                     None
                 }
             },
-            Some(Blocked::Connect(id)) => {
-                let result = self.connected(id);
+            Some(Blocked::Connect(id, value)) => {
+                let result = self.connected(id, value);
                 if result.is_none() {
-                    self.blocked = Some(Blocked::Connect(id));
+                    self.blocked = Some(Blocked::Connect(id, value));
                 }
                 result
             }
@@ -161,7 +171,7 @@ impl Ours {
         }
     }
 
-    fn poll_connecting(&mut self, id: SocketId, cx: &mut Context<'_>) -> bool {
+    pub(super) fn poll_connecting(&mut self, id: SocketId, cx: &mut Context<'_>) -> bool {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return false;
         };
@@ -183,8 +193,8 @@ impl Ours {
         }
     }
 
-    /// Returns the result of a `connect`, if there is one.
-    fn connected(&mut self, id: SocketId) -> Option<Returned> {
+    /// Returns the result of a `connect`, if there is one: `value` if it succeeded.
+    fn connected(&mut self, id: SocketId, value: i64) -> Option<Returned> {
         let socket = self.sockets.get_mut(&id)?;
         match &socket.kind {
             Kind::Connecting(_) => None,
@@ -192,7 +202,7 @@ impl Ours {
                 let error = socket.error.take().unwrap_or("ECONNABORTED");
                 Some(Returned::Error(error))
             }
-            _ => Some(Returned::Value(0, Vec::new())),
+            _ => Some(Returned::Value(value, Vec::new())),
         }
     }
 
@@ -260,7 +270,14 @@ impl Ours {
                 data,
                 to,
                 dont_wait,
-            } => self.send(socket, data, to, dont_wait),
+                fast_open,
+            } => {
+                if self.connects(socket, to, fast_open) {
+                    self.send_early(socket, &data, to, dont_wait)
+                } else {
+                    self.send(socket, data, to, dont_wait)
+                }
+            }
         }
     }
 
@@ -272,7 +289,7 @@ impl Ours {
         }
     }
 
-    fn bind(&mut self, id: SocketId, address: std::net::SocketAddr) -> Called {
+    fn bind(&mut self, id: SocketId, address: SocketAddr) -> Called {
         let stack = self.stack.stack().clone();
         self.with(id, |socket| match &socket.kind {
             Kind::Fresh(fresh) => Called::Returned(done(fresh.bind(address))),
@@ -288,6 +305,7 @@ impl Ours {
     }
 
     fn listen(&mut self, id: SocketId, backlog: i64) -> Called {
+        let pending = self.fast_open.listens().then_some(FAST_OPEN_PENDING);
         self.with(id, |socket| {
             let Kind::Fresh(_) = &socket.kind else {
                 return error("EINVAL");
@@ -295,6 +313,9 @@ impl Ours {
             let Kind::Fresh(fresh) = std::mem::replace(&mut socket.kind, Kind::Failed) else {
                 return error("EINVAL");
             };
+            if let Some(pending) = pending {
+                let _ = fresh.set_fast_open(pending);
+            }
             let backlog = u32::try_from(backlog.max(1)).unwrap_or(u32::MAX);
             match fresh.listen(backlog) {
                 Ok(listener) => {
@@ -335,14 +356,24 @@ impl Ours {
         }
     }
 
-    fn connect(&mut self, id: SocketId, to: std::net::SocketAddr) -> Called {
+    fn connect(&mut self, id: SocketId, to: SocketAddr) -> Called {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return error("EBADF");
         };
         match &socket.kind {
+            Kind::Fresh(fresh) if socket.defers_connect => {
+                if fresh.fast_open_room(to).is_ok_and(|room| room > 0) {
+                    if let Kind::Fresh(fresh) = std::mem::replace(&mut socket.kind, Kind::Failed) {
+                        socket.kind = Kind::Deferred(fresh, to);
+                    }
+                    return zero();
+                }
+                let nonblocking = socket.nonblocking;
+                return self.begin_early(id, to, Vec::new(), nonblocking, 0);
+            }
             Kind::Fresh(_) => {}
             Kind::Connecting(_) => return error("EALREADY"),
-            Kind::Stream(_) => return error("EISCONN"),
+            Kind::Stream(_) | Kind::Deferred(..) => return error("EISCONN"),
             Kind::Failed => {
                 let name = socket.error.take().unwrap_or("ECONNABORTED");
                 return error(name);
@@ -356,11 +387,11 @@ impl Ours {
         let nonblocking = socket.nonblocking;
         let cx = &mut Context::from_waker(Waker::noop());
         self.poll_connecting(id, cx);
-        match self.connected(id) {
+        match self.connected(id, 0) {
             Some(returned) => Called::Returned(returned),
             None if nonblocking => error("EINPROGRESS"),
             None => {
-                self.blocked = Some(Blocked::Connect(id));
+                self.blocked = Some(Blocked::Connect(id, 0));
                 Called::Blocks
             }
         }

@@ -21,8 +21,11 @@ fn read_now(stream: &Stream, len: usize) -> io::Result<Vec<u8>> {
         match stream.get_ref().try_read(room) {
             Ok(0) => break,
             Ok(count) => filled += count,
-            Err(_) if filled > 0 => break,
             Err(error) => return Err(error),
+        }
+        // An error or the end is for the next call.
+        if stream.get_ref().info().unread == 0 {
+            break;
         }
     }
     data.truncate(filled);
@@ -90,7 +93,7 @@ impl Ours {
                     None => zero(),
                 };
             }
-            Kind::Connecting(_) if nonblocking => return error("EAGAIN"),
+            Kind::Connecting(_) | Kind::Deferred(..) if nonblocking => return error("EAGAIN"),
             _ => return error("ENOTCONN"),
         };
         let found = if peek {

@@ -15,6 +15,9 @@ const MAX_CALL_BYTES: i64 = 64 << 20;
 /// The flag of `F_GETFL` for sockets that do not block.
 pub(super) const O_NONBLOCK: i64 = 0o4000;
 
+/// The flag of `sendto` for data that connects.
+const MSG_FASTOPEN: i64 = 0x2000_0000;
+
 /// The reason why a call is not made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum CallError {
@@ -132,7 +135,6 @@ impl<'a> Reader<'a> {
             "MSG_ERRQUEUE",
             "MSG_MORE",
             "MSG_ZEROCOPY",
-            "MSG_FASTOPEN",
         ];
         match names::flags_in(bits, &missing) {
             Some(name) => unsupported(name),
@@ -175,6 +177,7 @@ impl<'a> Reader<'a> {
             data,
             to,
             dont_wait: flags & 0x40 != 0,
+            fast_open: flags & MSG_FASTOPEN != 0,
         })
     }
 
@@ -365,17 +368,19 @@ impl<'a> Reader<'a> {
             "sendto" => {
                 self.check_buffer(1)?;
                 let flags = self.flags(3)?;
-                let udp = self.sockets.is_udp(self.number(0)?);
                 let to = match self.argument(4)? {
                     Expr::Int(0) => None,
                     Expr::Word(word) if word == "NULL" => None,
-                    _ if udp => Some(self.address(4, self.settings.connect_address())?),
-                    _ => None,
+                    _ => Some(self.address(4, self.settings.connect_address())?),
                 };
                 self.send(self.text(1), self.len(2)?, flags, to)
             }
             "writev" => self.send(None, self.vectors(self.argument(1)?)?, 0, None),
-            "sendmsg" => self.send(None, self.message()?, self.flags(2)?, None),
+            "sendmsg" => {
+                let flags = self.flags(2)?;
+                let to = (flags & MSG_FASTOPEN != 0).then(|| self.settings.connect_address());
+                self.send(None, self.message()?, flags, to)
+            }
             other => unsupported(format!("the call {other}")),
         }
     }

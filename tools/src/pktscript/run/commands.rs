@@ -1,7 +1,7 @@
 //! Shell commands: what they mean for the stack.
 
 use super::{Runner, Step, Stop};
-use crate::pktscript::ast::{Action, Body, Command, Event, Position, TcpOpt};
+use crate::pktscript::ast::{Command, Event, Position};
 use crate::pktscript::settings::{Command as Meaning, commands};
 
 impl Runner<'_> {
@@ -40,10 +40,6 @@ impl Runner<'_> {
             }
             Meaning::SuiteDefaults => {
                 self.settings.apply_suite_defaults();
-                // The one of its settings that this stack has nothing for, and only some scripts need.
-                if self.uses_fast_open() {
-                    self.settings.apply("net.ipv4.tcp_fastopen", "0x70403");
-                }
                 Ok(())
             }
             Meaning::CountSockets { state, count } => self.count(at, &state, &count),
@@ -54,24 +50,6 @@ impl Runner<'_> {
             Meaning::Nothing => Ok(()),
             Meaning::Unknown(what) => Err(Stop::Unsupported(at, format!("the command `{what}`"))),
         }
-    }
-
-    /// Returns true if a packet of the script has the option of Fast Open.
-    fn uses_fast_open(&self) -> bool {
-        self.script.events.iter().any(|event| {
-            let Action::Packet(packet) = &event.action else {
-                return false;
-            };
-            let Body::Tcp(segment) = &packet.body else {
-                return false;
-            };
-            segment.options.iter().flatten().any(|option| {
-                matches!(
-                    option,
-                    TcpOpt::FastOpen(_) | TcpOpt::FastOpenExperimental(_)
-                )
-            })
-        })
     }
 
     /// Notes a setting that cannot be changed while the stack runs. It counts only if something comes after it

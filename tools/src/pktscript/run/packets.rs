@@ -18,8 +18,11 @@ const ACK: u16 = 0x10;
 
 /// Returns the place in its stream at which the payload of a segment begins.
 fn stream_offset(segment: &Tcp) -> u32 {
-    let behind_syn = u32::from(segment.flags & SYN != 0);
-    segment.seq.wrapping_add(behind_syn).wrapping_sub(1)
+    if segment.flags & SYN != 0 {
+        // Its number is the script's initial one, whatever that is.
+        return 0;
+    }
+    segment.seq.wrapping_sub(1)
 }
 
 impl Runner<'_> {

@@ -131,7 +131,19 @@ impl<'a> Runner<'a> {
             }
             // A second call about the same attempt changes nothing.
             Op::Connect(id, _) if self.connecting == Some(*id) => {}
-            Op::Connect(id, to) => {
+            Op::Send {
+                socket: id,
+                to: Some(_),
+                ..
+            } if self.connecting == Some(*id) => {}
+            Op::Send {
+                socket: id,
+                to: Some(to),
+                ..
+            }
+            | Op::Connect(id, to)
+                if self.may_connect(call, op) =>
+            {
                 self.connecting = Some(*id);
                 self.under_test = UnderTest::Connecting;
                 self.flow = None;
@@ -154,6 +166,16 @@ impl<'a> Runner<'a> {
         let text = call.arguments.get(1);
         if matches!(op, Op::Send { .. }) && matches!(text, Some(Expr::Text(_))) {
             self.is_patterned = false;
+        }
+    }
+
+    /// Returns true if a call connects: data may, on a socket of TCP that is under test as one that connects.
+    fn may_connect(&self, call: &Call, op: &Op) -> bool {
+        let fd = call.arguments.first().and_then(|fd| number(fd).ok());
+        let is_udp = fd.is_some_and(|fd| self.sockets.is_udp(fd));
+        match op {
+            Op::Connect(..) => true,
+            _ => !is_udp && self.under_test != UnderTest::Listening,
         }
     }
 

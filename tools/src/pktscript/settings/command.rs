@@ -129,6 +129,9 @@ impl Settings {
     /// Applies the defaults of packetdrill's own suite.
     pub fn apply_suite_defaults(&mut self) {
         self.become_one_for(Profile::LinuxSuite);
+        self.apply("net.ipv4.tcp_fastopen", "0x70403");
+        let key = "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4";
+        self.apply("net.ipv4.tcp_fastopen_key", key);
     }
 
     fn miss(&mut self, what: String) {

@@ -64,6 +64,10 @@ pub struct Settings {
     pub requested: Vec<(String, String)>,
     /// The receive buffer that the script asks for, before it is rounded.
     pub recv_space: Option<u32>,
+    /// The value of `net.ipv4.tcp_fastopen`.
+    pub fast_open: i64,
+    /// The key that makes Fast Open cookies.
+    pub fast_open_key: Option<[u8; 16]>,
 }
 
 impl Default for Settings {
@@ -86,6 +90,9 @@ impl Default for Settings {
             missing: Vec::new(),
             requested: Vec::new(),
             recv_space: None,
+            // As Linux begins: sockets may connect with it.
+            fast_open: 1,
+            fast_open_key: None,
         }
     }
 }
@@ -201,6 +208,20 @@ impl Settings {
         tcp.recv_buffer_max = tcp.recv_buffer_max.max(tcp.recv_buffer_initial);
         config
     }
+}
+
+/// Returns a number as scripts write them.
+pub(super) fn number(value: &str) -> Option<i64> {
+    match value.strip_prefix("0x") {
+        Some(digits) => i64::from_str_radix(digits, 16).ok(),
+        None => value.parse().ok(),
+    }
+}
+
+/// Returns true if the stack can do what this value of `net.ipv4.tcp_fastopen` says: it never connects, and never listens,
+/// without cookies.
+pub(super) fn is_fast_open_mode(value: i64) -> bool {
+    value & 0x204 == 0
 }
 
 /// Returns a number of milliseconds as a time.

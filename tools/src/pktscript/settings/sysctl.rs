@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Profile, Settings, millis};
+use super::{Profile, Settings, is_fast_open_mode, millis, number};
 
 /// The outcome of a setting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,7 +81,9 @@ fn freebsd(settings: &mut Settings, name: &str, value: i64) -> Outcome {
         // RFC 5961 is not optional here.
         "insecure_rst" | "insecure_syn" => return fixed(value, &[0]),
         "blackhole" | "rexmit_drop_options" | "udp_tunneling_port" => return fixed(value, &[0]),
-        "fastopen.client_enable" | "drop_synfin" | "syncookies_only" => return fixed(value, &[0]),
+        // Each script has a stack of its own, so there is nothing to forget.
+        "fastopen.client_enable" => return fixed(value, &[0, 1]),
+        "drop_synfin" | "syncookies_only" => return fixed(value, &[0]),
         "syncookies" | "path_mtu_discovery" | "icmp_may_rst" => return fixed(value, &[1]),
         "rexmit_slop" => return fixed(value, &[200]),
         "mssdflt" => return fixed(value, &[536]),
@@ -127,12 +129,22 @@ fn linux(settings: &mut Settings, name: &str, value: &str) -> Outcome {
             Err(_) => Missing,
         };
     }
-    let hex = value.strip_prefix("0x");
-    let number = hex.map_or_else(
-        || value.parse().ok(),
-        |digits| i64::from_str_radix(digits, 16).ok(),
-    );
-    number.map_or(Missing, |number| linux_number(settings, name, number))
+    if name == "tcp_fastopen_key" {
+        settings.fast_open_key = fast_open_key(value);
+        return settings.fast_open_key.map_or(Missing, |_| Same);
+    }
+    number(value).map_or(Missing, |number| linux_number(settings, name, number))
+}
+
+/// Returns the key that four words in hexadecimal digits stand for, as Linux writes them.
+fn fast_open_key(value: &str) -> Option<[u8; 16]> {
+    let mut key = [0; 16];
+    let (words, _) = key.as_chunks_mut::<4>();
+    let mut given = value.split('-');
+    for word in words {
+        *word = u32::from_str_radix(given.next()?, 16).ok()?.to_le_bytes();
+    }
+    given.next().is_none().then_some(key)
 }
 
 fn linux_number(settings: &mut Settings, name: &str, value: i64) -> Outcome {
@@ -165,7 +177,17 @@ fn linux_number(settings: &mut Settings, name: &str, value: i64) -> Outcome {
         "tcp_no_metrics_save" => tcp.path_metrics = !is_on,
         "tcp_syncookies" | "tcp_dsack" | "tcp_rfc1337" => return fixed(value, &[1]),
         "tcp_reordering" => return fixed(value, &[3]),
-        "tcp_fack" | "tcp_fastopen" | "tcp_tw_reuse" => return fixed(value, &[0]),
+        "tcp_fastopen" => {
+            settings.fast_open = value;
+            return if is_fast_open_mode(value) {
+                Same
+            } else {
+                Missing
+            };
+        }
+        // Cookies that fail are forgotten for each peer, not for all.
+        "tcp_fastopen_blackhole_timeout_sec" => {}
+        "tcp_fack" | "tcp_tw_reuse" => return fixed(value, &[0]),
         // How the kernel cuts and delays its large segments: this stack on a plain device has none.
         "tcp_min_tso_segs" | "tcp_tso_win_divisor" | "tcp_frto" => {}
         _ => return Missing,

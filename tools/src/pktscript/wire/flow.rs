@@ -104,6 +104,8 @@ impl Flow {
                         *right = to_wire(*right, self.local_isn, is_syn);
                     }
                 }
+                // A SYN echoes nothing, whatever the field says (RFC 7323 section 3.2).
+                TcpOpt::Timestamps { .. } if is_syn && segment.ack.is_none() => {}
                 TcpOpt::Timestamps { ecr, .. } => *ecr = self.echo(*ecr)?,
                 _ => {}
             }

@@ -174,6 +174,10 @@ fn one(option: TcpOption<'_>) -> (TcpOpt, usize) {
             let data = word.to_be_bytes().to_vec();
             (TcpOpt::Other { kind: 28, data }, 4)
         }
+        TcpOption::FastOpenExperimental(cookie) => (
+            TcpOpt::FastOpenExperimental(cookie.to_vec()),
+            4 + cookie.len(),
+        ),
         TcpOption::FastOpen(cookie) => (TcpOpt::FastOpen(cookie.to_vec()), 2 + cookie.len()),
         TcpOption::AccEcn(counters) => {
             let (first, last) = if counters.is_ect1_first() {
