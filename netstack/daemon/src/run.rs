@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -83,10 +83,21 @@ pub(crate) fn serve<J>(
     let _job = begin(&stack)?;
     watch_stack(&stack, sender.clone())?;
     print_line(&ready_line(&settings, offload));
-    let counters = Source::new(&stack);
+    let ended = until_ended(&stack, &settings, &sender, &events);
+    finish_capture(capture, &settings).and(ended)
+}
+
+/// Answers signals until the stack has ended.
+fn until_ended(
+    stack: &Stack,
+    settings: &Settings,
+    sender: &Sender<Event>,
+    events: &Receiver<Event>,
+) -> Result<(), Failure> {
+    let counters = Source::new(stack);
     let mut is_stopping = false;
     let mut peak = heap::Peak::default();
-    let ended = loop {
+    loop {
         let opened = stack.counters().count(Counter::TcpPassiveOpens);
         if peak.has_passed(stack.connections(), opened) {
             heap::trim();
@@ -113,17 +124,16 @@ pub(crate) fn serve<J>(
                 });
             }
             Ok(Event::Ended(_)) if is_stopping => {}
-            Ok(Event::Ended(reason)) => break Err(stopped_badly(&settings, &reason.into())),
+            Ok(Event::Ended(reason)) => break Err(stopped_badly(settings, &reason.into())),
             Ok(Event::Stopped(result)) => {
                 break result
                     .map(drop)
-                    .map_err(|error| stopped_badly(&settings, &error));
+                    .map_err(|error| stopped_badly(settings, &error));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break Ok(()),
         }
-    };
-    finish_capture(capture, &settings).and(ended)
+    }
 }
 
 /// Reports the end of the stack.

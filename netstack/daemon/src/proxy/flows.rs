@@ -161,19 +161,27 @@ async fn forth(flow: &UdpSocket, socket: &HostSocket, header: &[u8]) -> io::Resu
 
 async fn back(flow: &UdpSocket, client: SocketAddr, socket: &HostSocket) -> io::Result<()> {
     loop {
-        let mut buffer = Vec::with_capacity(DATAGRAM_MAX);
-        if pardon(socket.recv_buf(&mut buffer).await)?.is_some() {
-            flow.send_to(&buffer, client).await?;
+        if let Some(datagram) = receive(socket).await? {
+            flow.send_to(&datagram, client).await?;
         }
     }
 }
 
-/// An ICMP error about an earlier datagram is no reason to end the flow.
+/// Receives a datagram; nothing if there was none after all. A flow at rest holds no buffer.
+async fn receive(socket: &HostSocket) -> io::Result<Option<Vec<u8>>> {
+    socket.readable().await?;
+    let mut buffer = Vec::with_capacity(DATAGRAM_MAX);
+    let received = pardon(socket.try_recv_buf(&mut buffer))?;
+    Ok(received.map(|_| buffer))
+}
+
+/// An ICMP error about an earlier datagram is no reason to end the flow, nor is that nothing is there.
 fn pardon(result: io::Result<usize>) -> io::Result<Option<usize>> {
     match result {
         Ok(len) => Ok(Some(len)),
         Err(error) => match error.kind() {
-            io::ErrorKind::ConnectionRefused
+            io::ErrorKind::WouldBlock
+            | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable => Ok(None),
             // Longer than the path carries.
@@ -215,11 +223,10 @@ async fn back_unwrapped(
     target: &Target,
 ) -> io::Result<()> {
     loop {
-        let mut buffer = Vec::with_capacity(DATAGRAM_MAX);
-        if pardon(socket.recv_buf(&mut buffer).await)?.is_none() {
+        let Some(datagram) = receive(socket).await? else {
             continue;
-        }
-        if let Ok((0, from, payload)) = parse_udp_request(&buffer).await
+        };
+        if let Ok((0, from, payload)) = parse_udp_request(&datagram).await
             && is_from(&from, target)
         {
             flow.send_to(payload, client).await?;

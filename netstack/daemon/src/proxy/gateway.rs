@@ -84,9 +84,9 @@ impl Drop for Threads {
 }
 
 impl Running {
-    /// Gives flows that begin from now on other rules. Those that are there stay.
-    pub(crate) fn set_policy(&self, policy: Policy) {
-        self.policy.send_replace(Arc::new(policy));
+    /// Returns the way to give flows that begin from then on other rules. Those that are there stay.
+    pub(crate) fn policies(&self) -> watch::Sender<Arc<Policy>> {
+        self.policy.clone()
     }
 
     /// Returns the runtime of the flows.

@@ -24,6 +24,8 @@ pub(crate) mod relay;
 pub mod rules;
 pub mod upstream;
 
+use std::sync::Arc;
+
 use clap::Args;
 use netstack::device::Device;
 use tokio::signal::unix::{SignalKind, signal};
@@ -80,28 +82,27 @@ pub fn run(args: ProxyArgs) -> Result<(), Failure> {
     };
     run::serve(run_args, wrap, |stack| {
         let running = gateway::start(stack, plan)?;
-        follow(running, outbound)
+        follow(&running, outbound)?;
+        Ok(running)
     })
 }
 
 /// Reads the rules again at each SIGHUP. Wrong ones change nothing.
-fn follow(running: Running, outbound: OutboundArgs) -> Result<impl Sized, Failure> {
-    let runtime = gateway::runtime("reload")?;
-    let mut hangups = {
-        let _inside = runtime.enter();
-        signal(SignalKind::hangup())
-            .map_err(|error| Failure::Stack(format!("cannot watch for SIGHUP: {error}")))?
-    };
-    runtime.spawn(async move {
+fn follow(running: &Running, outbound: OutboundArgs) -> Result<(), Failure> {
+    let _inside = running.runtime().enter();
+    let mut hangups = signal(SignalKind::hangup())
+        .map_err(|error| Failure::Stack(format!("cannot watch for SIGHUP: {error}")))?;
+    let policies = running.policies();
+    running.runtime().spawn(async move {
         while hangups.recv().await.is_some() {
             match outbound.policy() {
                 Ok(policy) => {
-                    running.set_policy(policy);
+                    policies.send_replace(Arc::new(policy));
                     eprintln!("netstackd: the rules were read again");
                 }
                 Err(failure) => eprintln!("netstackd: {failure}; the rules stay as they were"),
             }
         }
     });
-    Ok(runtime)
+    Ok(())
 }
