@@ -163,6 +163,19 @@ fn start_again_as_root(errno: Errno) -> String {
     error.to_string()
 }
 
+/// Copies a program to where every user may run it.
+///
+/// `cp` copies: a descriptor of this process that is open for writing may be inherited by a child that another test starts
+/// at that moment, and the copy could not be run ("text file busy").
+///
+/// # Panics
+///
+/// Panics if it cannot be copied.
+pub fn copy_program(program: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(program).arg(to).status();
+    assert!(copied.expect("cp").success(), "copy the program");
+}
+
 /// Fails the test unless it runs as a root that can run programs as other users.
 ///
 /// # Panics

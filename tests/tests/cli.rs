@@ -13,7 +13,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use tests::program;
 use tests::world::{
-    Scratch, in_namespace, in_namespace_with_mounts, ip, port, require_root, serve, try_serve,
+    Scratch, copy_program, in_namespace, in_namespace_with_mounts, ip, port, require_root, serve,
+    try_serve,
 };
 
 /// The id of a user without privileges.
@@ -254,7 +255,7 @@ fn no_tun_device_exits_with_4() {
 /// Copies the program to a path that a user without privileges can read.
 fn copy_for_everybody(scratch: &Scratch) -> PathBuf {
     let copy = scratch.path("netstackd");
-    std::fs::copy(program!(), &copy).expect("copy the program");
+    copy_program(program!(), &copy);
     copy
 }
 

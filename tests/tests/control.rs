@@ -19,8 +19,8 @@ use nix::unistd::Pid;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use tests::program;
 use tests::world::{
-    BOTH, Running, Scratch, SetOnDrop, V4, V6, eventually, in_namespace, port, require_root, serve,
-    targets,
+    BOTH, Running, Scratch, SetOnDrop, V4, V6, copy_program, eventually, in_namespace, port,
+    require_root, serve, targets,
 };
 
 /// The kernel's address on the device.
@@ -612,7 +612,7 @@ fn others_may_only_look_and_only_if_the_mode_lets_them() {
             // The target directory may be closed to others.
             let program = world._scratch.path("netstackd");
             if !program.exists() {
-                fs::copy(program!(), &program).expect("a copy of the program");
+                copy_program(program!(), &program);
             }
             let mut command = Command::new(program);
             let command = command

@@ -116,6 +116,8 @@ fn a_second_signal_ends_it_at_once() {
         stream::exchange(&mut stream, b"hello", &mut [0; 5]).expect("an echo");
         daemon.signal(Signal::SIGTERM);
         assert_eq!(stream.read(&mut [0; 16]).expect("a FIN"), 0);
+        // Within a moment it would be the same signal.
+        thread::sleep(Duration::from_secs(1));
         daemon.signal(Signal::SIGTERM);
         let status = daemon.wait(Duration::from_secs(20)).expect("it ends");
         assert_eq!(status.code(), Some(8), "{}", daemon.stderr());

@@ -6,7 +6,8 @@
 //! | module | |
 //! |---|---|
 //! | [`capture`] | reads pcap and pcapng files, finds the TCP sessions in them |
-//! | [`replay`] | plays the client of a session against a stack, compares what both ends received |
+//! | [`inspect`] | packets as lines, flows with statistics, data and plots, in one pass |
+//! | [`replay`] | plays the peers of a host against a stack, compares what all ends received |
 //! | [`virtual_stack`] | one stack on virtual time that exchanges packets with the caller as bytes |
 //! | [`fuzz`] | functions that take arbitrary bytes and panic when the stack breaks an invariant |
 //! | [`pktscript`] | scripts of packets and socket calls, and what a stack must answer |
@@ -14,17 +15,19 @@
 //! | [`impair`] | two TUN devices joined by a bad link |
 //! | [`output`] | exit codes, and a quiet end when the reader of the output has gone |
 //!
-//! This replays each session of a capture:
+//! This replays the sessions of a capture, with the stack as the server of each:
 //!
 //! ```no_run
-//! use tools::capture::{read, sessions};
-//! use tools::replay::{Ours, Plan, run};
+//! use tools::capture::read;
+//! use tools::replay::{Ours, Part, Record, Which, prepare, run_all};
 //!
 //! # fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! for session in sessions(&read("capture.pcapng".as_ref())?) {
-//!     let plan = Plan::of(&session)?;
-//!     let mut server = Ours::new(plan.server, 1)?;
-//!     println!("{}", run(&plan, &mut server));
+//! let (packets, _) = read("capture.pcapng".as_ref())?;
+//! let found = prepare(&packets, Which::Servers);
+//! let parts: Vec<Part> = found.into_iter().filter_map(|found| found.part.ok()).collect();
+//! let mut host = Ours::new(1, 0)?;
+//! for report in run_all(parts, &mut host, false, None::<&mut Record<std::fs::File>>)? {
+//!     println!("{report}");
 //! }
 //! # Ok(())
 //! # }
@@ -33,6 +36,7 @@
 pub mod capture;
 pub mod fuzz;
 pub mod impair;
+pub mod inspect;
 pub mod output;
 pub mod pktscript;
 pub mod replay;

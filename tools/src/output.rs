@@ -1,8 +1,8 @@
 //! The end of a command-line tool: its exit code, and a quiet end if the reader of its output has gone,
-//! as in `pcap-inspect FILE | head`.
+//! as in `pcap-inspect FILE | head`; and its manual page.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// Exit code after the reader of stdout has gone: the one that shells report for SIGPIPE.
@@ -26,4 +26,14 @@ fn is_reader_gone(error: &(dyn Error + 'static)) -> bool {
     error
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Prints the manual page of a tool on stdout, as `man -l -` reads it.
+pub fn print_man<Command: clap::CommandFactory>() -> ExitCode {
+    let mut page = Vec::new();
+    let result = clap_mangen::Man::new(Command::command())
+        .render(&mut page)
+        .and_then(|()| io::stdout().lock().write_all(&page));
+    let result = result.map(|()| ExitCode::SUCCESS).map_err(Into::into);
+    exit_code("man", result, 2)
 }

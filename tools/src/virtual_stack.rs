@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use impair::{Checksum, Frame};
 use netstack::base::counters::{Counter, DropReason};
 use netstack::base::{Config, Counters, Instant, LinkCaps, OffloadCaps};
 use netstack::device::{Device, Unpark};
@@ -34,8 +35,17 @@ const MAX_PACKET_BYTES: usize = 65_575;
 #[derive(Debug)]
 struct Queues {
     mtu: u16,
-    arriving: VecDeque<(Vec<u8>, u16)>,
+    offload: OffloadCaps,
+    arriving: VecDeque<Arriving>,
     sent: Vec<Vec<u8>>,
+}
+
+/// A packet that arrives, with what the device says about it.
+#[derive(Debug)]
+struct Arriving {
+    bytes: Vec<u8>,
+    gso_size: u16,
+    checksum: RxChecksum,
 }
 
 struct Awake;
@@ -49,11 +59,7 @@ impl Device for Queues {
         LinkCaps {
             mtu: self.mtu,
             max_packet: MAX_PACKET_BYTES,
-            offload: OffloadCaps {
-                tso: false,
-                uso: false,
-                tx_checksum: false,
-            },
+            offload: self.offload,
         }
     }
 
@@ -67,9 +73,14 @@ impl Device for Queues {
     ) -> io::Result<usize> {
         let mut count = 0;
         for _ in 0..max {
-            let Some((bytes, gso_size)) = self.arriving.pop_front() else {
+            let Some(arriving) = self.arriving.pop_front() else {
                 break;
             };
+            let Arriving {
+                bytes,
+                gso_size,
+                checksum,
+            } = arriving;
             counters.add(Counter::PacketsIn, 1);
             counters.add(Counter::BytesIn, bytes.len() as u64);
             let Some(mut slab) = buffers.take_large_to_receive() else {
@@ -83,7 +94,7 @@ impl Device for Queues {
             room.copy_from_slice(&bytes);
             out.push(RxPacket {
                 data: slab.freeze(0..bytes.len()),
-                checksum: RxChecksum::Unknown,
+                checksum,
                 gso_size,
                 arrived_nanos: now.as_nanos(),
             });
@@ -94,10 +105,14 @@ impl Device for Queues {
 
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
         for packet in batch.drain(..) {
-            let bytes = bytes_of(&packet);
             counters.add(Counter::PacketsOut, 1);
-            counters.add(Counter::BytesOut, bytes.len() as u64);
-            self.sent.push(bytes);
+            counters.add(Counter::BytesOut, packet.len() as u64);
+            let frame = frame_of(&packet);
+            for index in 0..frame.segments() {
+                let mut segment = frame.run(index..index + 1);
+                segment.finish();
+                self.sent.push(segment.into_bytes());
+            }
         }
         Ok(())
     }
@@ -109,6 +124,19 @@ impl Device for Queues {
     fn unparker(&self) -> Arc<dyn Unpark> {
         Arc::new(Awake)
     }
+}
+
+/// Returns a packet or super-packet with what is left to the device.
+pub fn frame_of(packet: &TxPacket) -> Frame {
+    let checksum = match &packet.offload.checksum {
+        Some(partial) => Checksum::Partial {
+            start: partial.start,
+            offset: partial.offset,
+        },
+        None => Checksum::Complete,
+    };
+    let segment = packet.offload.segment.as_ref();
+    Frame::new(packet.to_vec(), checksum, segment.map_or(0, |s| s.size))
 }
 
 /// Returns a packet as it is on the link.
@@ -169,8 +197,20 @@ impl VirtualStack {
         mtu: u16,
         seed: u64,
     ) -> Result<Self, SetupError> {
+        Self::with_offload(config, addresses, mtu, OffloadCaps::default(), seed)
+    }
+
+    /// Creates a stack on a link that does a part of its work. What it sends is still seen as the packets on the link.
+    pub fn with_offload(
+        config: Config,
+        addresses: &[(IpAddr, u8)],
+        mtu: u16,
+        offload: OffloadCaps,
+        seed: u64,
+    ) -> Result<Self, SetupError> {
         let device = Queues {
             mtu,
+            offload,
             arriving: VecDeque::new(),
             sent: Vec::new(),
         };
@@ -200,7 +240,21 @@ impl VirtualStack {
     /// Queues a packet that arrives with the next turn. `gso_size` is 0, or the segment size of a GSO
     /// packet.
     pub fn deliver(&mut self, packet: Vec<u8>, gso_size: u16) {
-        self.worker.device().arriving.push_back((packet, gso_size));
+        self.arrive(packet, gso_size, RxChecksum::Unknown);
+    }
+
+    /// As [`VirtualStack::deliver`], for a packet whose transport checksum the device vouches for: the field may hold
+    /// anything.
+    pub fn deliver_vouched(&mut self, packet: Vec<u8>, gso_size: u16) {
+        self.arrive(packet, gso_size, RxChecksum::Vouched);
+    }
+
+    fn arrive(&mut self, bytes: Vec<u8>, gso_size: u16, checksum: RxChecksum) {
+        self.worker.device().arriving.push_back(Arriving {
+            bytes,
+            gso_size,
+            checksum,
+        });
     }
 
     /// Runs the stack at `now` (since the start) until it is idle and appends the packets sent to

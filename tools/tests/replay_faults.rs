@@ -8,9 +8,12 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use etherparse::PacketBuilder;
+use support::made::{ACK, From::*, Made, PSH, RST};
 use support::{Wire, captured, pattern, receive, send};
-use tools::capture::{Captured, Segment, sessions, tcp_segment};
-use tools::replay::{Difference, Host, Plan, PlanError, Reading, run};
+use tools::capture::{Captured, Segment, tcp_segment};
+use tools::replay::{
+    Difference, Host, Opening, Part, Plan, PlanError, Reading, Which, prepare, run,
+};
 
 const REQUEST: usize = 100_000;
 const ANSWER: usize = 250_000;
@@ -122,11 +125,19 @@ impl Simple {
 }
 
 impl Host for Simple {
+    fn open(&mut self, _session: usize, opening: Opening, ours: SocketAddr, peer: SocketAddr) {
+        assert_eq!(
+            (opening, ours, peer),
+            (Opening::Listens, self.us, self.them)
+        );
+    }
+
     fn deliver(&mut self, packet: Vec<u8>, _gso_size: u16) {
         let captured = Captured {
             number: 0,
             time: Duration::ZERO,
             ip: packet,
+            cut: false,
         };
         let (from, to, segment) = tcp_segment(&captured).expect("a segment");
         assert_eq!((from, to), (self.them, self.us));
@@ -138,7 +149,7 @@ impl Host for Simple {
         None
     }
 
-    fn read(&mut self, into: &mut Vec<u8>) -> Reading {
+    fn read(&mut self, _session: usize, into: &mut Vec<u8>) -> Reading {
         into.extend_from_slice(&self.inbox[self.taken..]);
         self.taken = self.inbox.len();
         if self.peer_ended {
@@ -148,7 +159,7 @@ impl Host for Simple {
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> usize {
+    fn write(&mut self, _session: usize, bytes: &[u8]) -> usize {
         let mut piece = bytes[..bytes.len().min(1_000)].to_vec();
         if self.sent > 50_000 && self.fault == Fault::StopsSending {
             return 0;
@@ -162,7 +173,11 @@ impl Host for Simple {
         piece.len()
     }
 
-    fn close(&mut self) {
+    fn receive(&mut self, _session: usize) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn shut_down(&mut self, _session: usize) {
         match self.fault {
             Fault::NeverEnds => {}
             Fault::Resets => self.emit(false, false, true, &[]),
@@ -170,24 +185,50 @@ impl Host for Simple {
         }
     }
 
-    fn abort(&mut self) {}
+    fn close(&mut self, session: usize) {
+        self.shut_down(session);
+    }
+
+    fn abort(&mut self, _session: usize) {}
+
+    fn failure(&self) -> Option<&str> {
+        None
+    }
 
     fn drops(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
 }
 
+/// Returns the plan of the first session, with the host as its server.
+fn plan(packets: &[Captured]) -> Result<Plan, PlanError> {
+    match prepare(packets, Which::Servers).remove(0).part? {
+        Part::Tcp(plan) => Ok(*plan),
+        Part::Datagrams(_) => panic!("a TCP session comes first"),
+    }
+}
+
 #[test]
 fn each_fault_is_found_and_no_other() {
     let packets = captured(Wire::Loopback, false, client, server);
-    let session = sessions(&packets).remove(0);
-    let plan = Plan::of(&session).expect("a plan");
-    let play = |fault| run(&plan, &mut Simple::new(fault, plan.server, plan.client));
+    let plan = plan(&packets).expect("a plan");
+    let play = |fault| {
+        let mut host = Simple::new(fault, plan.place.ours, plan.place.peer);
+        let mut report = run(&plan, &mut host);
+        // It has no options at all, unlike the captured host, and that is found each time.
+        let before = report.differences.len();
+        let is_option = |difference: &Difference| matches!(difference, Difference::Option { .. });
+        report
+            .differences
+            .retain(|difference| !is_option(difference));
+        assert_eq!(before - report.differences.len(), 4, "{report}");
+        report
+    };
 
     let report = play(Fault::None);
     assert!(report.is_same(), "{report}");
-    assert_eq!(report.client_bytes, REQUEST as u64);
-    assert_eq!(report.server_bytes, ANSWER as u64);
+    assert_eq!(report.peer_bytes, REQUEST as u64);
+    assert_eq!(report.our_bytes, ANSWER as u64);
     assert_eq!(report.played, plan.packets());
 
     let first = |fault| play(fault).differences.into_iter().next();
@@ -219,8 +260,7 @@ fn an_incomplete_session_is_refused_with_what_to_do() {
     let mut packets = captured(Wire::Veth, false, client, server);
     // A new link also carries packets of the kernel's own.
     packets.retain(|packet| tcp_segment(packet).is_some());
-    let refused =
-        |packets: &[Captured]| Plan::of(&sessions(packets)[0]).expect_err("an incomplete session");
+    let refused = |packets: &[Captured]| plan(packets).expect_err("an incomplete session");
     assert!(matches!(refused(&packets[1..]), PlanError::Headless { .. }));
     assert!(matches!(
         refused(&packets[..1]),
@@ -240,5 +280,19 @@ fn an_incomplete_session_is_refused_with_what_to_do() {
             offset: 0
         },
         "{error}"
+    );
+}
+
+#[test]
+fn a_reset_that_does_not_come_is_found() {
+    let mut made = Made::new("10.1.0.1:40000", "10.1.0.2:80");
+    made.handshake().add(Client, PSH | ACK, b"hello");
+    made.add(Server, ACK, &[]).add(Server, RST | ACK, &[]);
+    let plan = plan(&made.captured()).expect("a plan");
+    let mut host = Simple::new(Fault::None, plan.place.ours, plan.place.peer);
+    let report = run(&plan, &mut host);
+    assert!(
+        report.differences.contains(&Difference::NotReset),
+        "{report}"
     );
 }

@@ -2,29 +2,25 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand};
-use ipnet::{Ipv4Net, Ipv6Net};
-use netstack::base::Config;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use netstack::device::OffloadMode;
 
 use crate::client::ClientCommand;
+use crate::config::ConfigCommand;
 use crate::exec::inside::InsideArgs;
 use crate::exec::{self, ExecArgs};
 use crate::failure::{EXIT_CODES, Failure};
-use crate::file;
+use crate::file::{self, File, layers};
+use crate::flags::FileArgs;
 use crate::forward::{self, ForwardArgs};
 use crate::proxy::ProxyArgs;
-use crate::settings::{MIN_MTU_V6, Parts, Settings, default_config};
+use crate::settings::{MIN_MTU_V6, Settings};
 use crate::sources::Sources;
-use crate::values::{
-    ControlPath, Queues, Services, TunName, parse_ip4, parse_ip6, parse_memory, parse_mode,
-    parse_mtu, parse_net4, parse_net6, parse_offload,
-};
+use crate::values::{Queues, parse_offload};
 
 /// A host of its own behind a TUN device: IPv4, IPv6, ICMP, UDP and TCP in user space.
 #[derive(Debug, Parser)]
@@ -42,7 +38,8 @@ pub enum Command {
     /// Opens the TUN device in this network namespace and serves until SIGTERM or SIGINT.
     ///
     /// Prints one line `ready …` to stdout as soon as it serves. SIGTERM and SIGINT close every
-    /// connection gracefully; a second one ends the program at once. SIGUSR1 prints one line
+    /// connection gracefully; a second one, half a second later or more, ends the program at once. SIGHUP reads the
+    /// configuration file again and prints one line `reloaded …`. SIGUSR1 prints one line
     /// `counters …` to stdout. SIGUSR2 prints the counters of the MIBs as `nstat -a` does, with an empty line behind
     /// them.
     #[command(after_help = EXIT_CODES)]
@@ -69,6 +66,12 @@ pub enum Command {
     /// What exec starts inside.
     #[command(hide = true)]
     ExecInside(InsideArgs),
+    /// Checks flags, environment and configuration file as run would, and opens nothing.
+    #[command(after_help = EXIT_CODES)]
+    Check(RunArgs),
+    /// Shows the configuration.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Config(ConfigCommand),
     /// Shows the stack at work in namespaces of its own; needs no root and touches no host network.
     #[command(after_help = EXIT_CODES)]
     Demo(DemoArgs),
@@ -77,54 +80,18 @@ pub enum Command {
     Client(ClientCommand),
 }
 
-/// Flags of `run`.
-#[derive(Debug, Args)]
+/// Flags of `run`, of `check` and of `config print`.
+#[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Name of the TUN interface, created if it does not exist.
-    #[arg(long, value_name = "NAME")]
-    tun: Option<TunName>,
-    /// The daemon's IPv4 address and prefix, e.g. 10.77.0.2/24.
-    #[arg(long, value_name = "ADDR/PREFIX", value_parser = parse_net4)]
-    addr: Option<Ipv4Net>,
-    /// The daemon's IPv6 address and prefix, e.g. fd77::2/64.
-    #[arg(long, value_name = "ADDR/PREFIX", value_parser = parse_net6)]
-    addr6: Option<Ipv6Net>,
-    /// The kernel's IPv4 address [default: the first free host address of the subnet].
-    #[arg(long, value_name = "ADDR", value_parser = parse_ip4)]
-    host_addr: Option<Ipv4Addr>,
-    /// The kernel's IPv6 address [default: the first free host address of the subnet].
-    #[arg(long, value_name = "ADDR", value_parser = parse_ip6)]
-    host_addr6: Option<Ipv6Addr>,
-    /// Largest IP packet on the link, in bytes [default: 1500].
-    #[arg(long, value_name = "BYTES", value_parser = parse_mtu)]
-    mtu: Option<u16>,
-    /// Queues of the device, each with a worker thread [default: one per core].
-    #[arg(long, value_name = "N")]
-    queues: Option<Queues>,
-    /// Segmentation and checksum offload: auto, on or off [default: auto].
-    #[arg(long, value_name = "WHEN", value_parser = parse_offload)]
-    offload: Option<OffloadMode>,
-    /// Services, separated by commas: echo 7, discard 9, daytime 13, chargen 19, http 80 [default: all].
-    #[arg(long, value_name = "LIST")]
-    services: Option<Services>,
-    /// Memory for packets, in bytes, or with K, M or G: at least 1M [default: a sixteenth of the machine's,
-    /// from 32M to 1G].
-    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
-    memory: Option<usize>,
-    /// Captures every packet of the device to this file.
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
-    /// TOML file with the same keys, `grace` and the stack's limits; netstackd.example.toml documents
-    /// each. Flags override it.
+    #[command(flatten)]
+    file: FileArgs,
+    /// Any key of the configuration file, e.g. tcp.time_wait=30s; netstackd config example lists them.
+    #[arg(long, value_name = "KEY=VALUE", action = ArgAction::Append)]
+    set: Vec<String>,
+    /// TOML file with the same keys, `grace` and the stack's limits; netstackd config example documents each. Variables of
+    /// the environment, e.g. NETSTACKD_MTU or NETSTACKD_TCP_TIME_WAIT, override it, and flags override both.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Control socket, for netstackd ss and the like, or none [default: /run/netstackd/TUN-PID.sock; of other users than
-    /// root netstackd/TUN-PID.sock in $XDG_RUNTIME_DIR].
-    #[arg(long, value_name = "PATH")]
-    control: Option<ControlPath>,
-    /// Permissions of the control socket. Only root and the daemon's own user may do more than look [default: 0600].
-    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
-    control_mode: Option<u32>,
     /// Ends the program with the thread that started it, so that tests and the demo leave nothing behind.
     #[arg(long, hide = true)]
     pub(crate) exit_with_parent: bool,
@@ -134,7 +101,7 @@ impl RunArgs {
     /// Leaves services out that are not named.
     pub(crate) fn without_services(self) -> Self {
         Self {
-            services: self.services.or(Some(Services::none())),
+            file: self.file.without_services(),
             ..self
         }
     }
@@ -144,50 +111,50 @@ impl RunArgs {
     /// # Errors
     /// Several are asked for.
     pub(crate) fn with_one_queue(self) -> Result<Self, Failure> {
-        match self.queues {
-            Some(queues) if queues.get() > 1 => Err(Failure::Usage(
-                "--queues with --impair cannot be more than 1: a link has one queue".to_owned(),
-            )),
-            _ => Ok(Self {
-                queues: Queues::try_from(1).ok(),
-                ..self
-            }),
-        }
+        Ok(Self {
+            file: self.file.with_one_queue()?,
+            ..self
+        })
     }
 
-    /// Reads the configuration file, if one is given, and checks all settings together.
+    /// Reads the environment, and the configuration file if one is given, and checks all settings together. Flags win over
+    /// the environment, and that over the file.
     ///
     /// # Errors
     ///
-    /// Returns [`Failure::Config`] for an error in the file, [`Failure::Usage`] for one in the flags.
-    pub fn settings(self) -> Result<Settings, Failure> {
-        let flags = Parts {
-            tun: self.tun,
-            addr: self.addr,
-            addr6: self.addr6,
-            host_addr: self.host_addr,
-            host_addr6: self.host_addr6,
-            mtu: self.mtu,
-            queues: self.queues,
-            offload: self.offload,
-            services: self.services,
-            pcap: self.pcap,
-            control: self.control,
-            control_mode: self.control_mode,
-            grace: None,
+    /// Returns [`Failure::Config`] for an error in the file, [`Failure::Usage`] for one in the flags or the environment.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        self.settings_in(std::env::vars_os())
+    }
+
+    fn settings_in(
+        &self,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Settings, Failure> {
+        let environment: Vec<_> = environment.collect();
+        let flags = self.file.clone().into_file();
+        let mut set = File::default();
+        for text in &self.set {
+            set = layers::of_flag(text)?.or(set);
+        }
+        let named = environment
+            .iter()
+            .find(|(name, _)| name == layers::CONFIG_VARIABLE);
+        let path = self
+            .config
+            .clone()
+            .or_else(|| named.map(|(_, path)| path.into()));
+        let variables = layers::of_environment(environment.into_iter())?;
+        let (file, text) = path.map(|path| file::read(&path)).transpose()?.unzip();
+        let sources = Sources {
+            flags: flags.given(),
+            set: set.given(),
+            variables: variables.given(),
+            file: text,
         };
-        let names = flags.flags();
-        let Some(path) = &self.config else {
-            let stack = Config {
-                memory_bytes: self.memory,
-                ..default_config()
-            };
-            return Settings::from_parts(flags, stack, Sources::new(names, None));
-        };
-        let (from_file, mut stack, text) = file::read(path)?;
-        stack.memory_bytes = self.memory.or(stack.memory_bytes);
-        let sources = Sources::new(names, Some(text));
-        Settings::from_parts(flags.or(from_file), stack, sources)
+        let merged = flags.or(set).or(variables).or(file.unwrap_or_default());
+        let (parts, stack) = merged.split();
+        Settings::from_parts(parts, stack, sources)
     }
 }
 
@@ -310,7 +277,8 @@ mod tests {
             .into_iter()
             .chain(flags.split_whitespace());
         match parse(words.map(OsString::from))? {
-            Some(Command::Run(args)) => args.settings(),
+            // The environment of whoever runs the tests has no part in them.
+            Some(Command::Run(args)) => args.settings_in(std::iter::empty()),
             other => panic!("{other:?}"),
         }
     }

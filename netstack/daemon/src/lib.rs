@@ -11,12 +11,16 @@
 //! |---|---|
 //! | [`cli`], `file` | the flags and the configuration file; each value is parsed by [`values`] |
 //! | [`sources`] | where each setting came from, so that a message blames the right place |
+//! | [`config`], `reload` | `check` and `config`; what SIGHUP changes |
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
 //! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
 //! | [`proxy`] | brings every flow that enters the device to its destination |
 //! | [`forward`] | brings ports of the machine into the stack's network, and the stack's to the machine |
 //! | [`exec`] | runs a command whose only network is the stack |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
+//! | [`watch`] | the dashboard |
+//! | `metrics` | `/metrics` for Prometheus |
+//! | `logs`, `output` | logs, and lines that hold up nothing |
 //! | [`client`] | the commands that ask a running daemon |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
 //! | [`failure`] | the sentence and the exit code with which the program ends |
@@ -50,24 +54,33 @@
 pub mod child;
 pub mod cli;
 pub mod client;
+pub mod config;
 mod console;
 mod control;
 pub mod demo;
+mod device;
 pub mod exec;
 pub mod failure;
 mod file;
+mod flags;
 pub mod forward;
 mod heap;
 mod impaired;
+pub mod logs;
+mod metrics;
 pub mod namespace;
+mod output;
+mod pcap;
 pub mod probe;
 pub mod proxy;
+mod reload;
 mod report;
 pub mod run;
 mod services;
 pub mod settings;
 pub mod sources;
 pub mod values;
+pub mod watch;
 
 use std::process::ExitCode;
 
@@ -81,7 +94,7 @@ pub fn main() -> ExitCode {
     match dispatch() {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("netstackd: {failure}");
+            output::print_last(format!("netstackd: {failure}"));
             failure.into()
         }
     }
@@ -91,6 +104,8 @@ fn dispatch() -> Result<ExitCode, Failure> {
     let done = match cli::parse(std::env::args_os())? {
         None => Ok(()),
         Some(Command::Run(args)) => run::run(args),
+        Some(Command::Check(args)) => config::check(&args),
+        Some(Command::Config(command)) => config::run(&command),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Proxy(args)) => proxy::run(args),
         Some(Command::Forward(args)) => forward::run(args),

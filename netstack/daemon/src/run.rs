@@ -4,6 +4,7 @@
 //! the counters, SIGUSR2 those of the MIBs.
 
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -11,35 +12,44 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use netstack::base::counters::Counter;
-use netstack::device::observe::observe;
-use netstack::device::pcap::{Capture, CaptureConfig};
-use netstack::device::{self, Device, DeviceError, TunConfig};
+use netstack::device::Device;
 use netstack::net::{EndReason, ShutdownReport, Stack};
-use rustix::io::Errno;
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::cli::RunArgs;
-use crate::console::print_line;
 use crate::control::capture::Captures;
 use crate::control::{self, Target};
 use crate::failure::Failure;
 use crate::file::reason;
-use crate::heap;
+use crate::logs::Logs;
+use crate::output::Output;
+use crate::pcap::{self, Pcap};
 use crate::report::Source;
-use crate::services;
+use crate::services::Running;
 use crate::settings::Settings;
+use crate::{device, heap, metrics, reload, services};
 
-/// An event that the main thread waits for.
+/// An event that the main thread waits for. It never waits for anything else, so that signals are always answered.
 enum Event {
     Signal(i32),
+    /// The configuration was read again.
+    Reloaded(Box<Result<Settings, Failure>>),
+    /// The file of the capture is open, or cannot be.
+    Opened(io::Result<File>),
     /// The stack has ended, whether it was asked to or not.
     Ended(EndReason),
     /// The graceful stop has finished.
-    Stopped(std::io::Result<ShutdownReport>),
+    Stopped(io::Result<ShutdownReport>),
 }
+
+/// Time within which a second signal to stop is the same one: GNU timeout sends two.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
+/// Time that stdout has to take the last lines.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// Runs the daemon until a signal ends it.
 ///
@@ -47,7 +57,7 @@ enum Event {
 ///
 /// Returns the reason why it cannot serve, or why it stopped before it was asked to.
 pub fn run(args: RunArgs) -> Result<(), Failure> {
-    serve(args, |device| device, |_| Ok(()))
+    run_with(args, |device| device, |_| Ok(()))
 }
 
 /// Runs the daemon with what `begin` starts on its stack, over devices that `wrap` may wrap. What `begin` returns is
@@ -56,7 +66,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
 /// # Errors
 ///
 /// As [`run`].
-pub(crate) fn serve<J>(
+pub(crate) fn run_with<J>(
     args: RunArgs,
     wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
     begin: impl FnOnce(&Stack) -> Result<J, Failure>,
@@ -65,73 +75,214 @@ pub(crate) fn serve<J>(
         set_parent_process_death_signal(Some(ParentSignal::KILL))
             .map_err(|e| Failure::Stack(format!("cannot watch the parent process: {e}")))?;
     }
-    let settings = args.settings()?;
+    let mut settings = args.settings()?;
     let (sender, events) = channel();
     // Before anything else: an early signal must not kill the program half-way.
     watch_signals(sender.clone())?;
+    let no_thread =
+        |e: io::Error| Failure::Stack(format!("cannot start the threads that print: {e}"));
+    let stdout = Output::start("stdout", io::stdout()).map_err(no_thread)?;
+    let stderr = Output::start("stderr", io::stderr()).map_err(no_thread)?;
+    let logs = Logs::start(&settings.log, settings.log_format, &stderr);
+    let ended = serve(
+        &args,
+        &mut settings,
+        (&sender, &events),
+        &stdout,
+        &logs,
+        (wrap, begin),
+    );
+    logs.flush();
+    stdout.flush(LAST_LINES);
+    ended
+}
+
+/// Opens everything, serves until a signal or an error, and closes it.
+fn serve<J>(
+    args: &RunArgs,
+    settings: &mut Settings,
+    (sender, events): (&Sender<Event>, &Receiver<Event>),
+    stdout: &Output,
+    logs: &Logs,
+    (wrap, begin): (
+        impl Fn(Box<dyn Device>) -> Box<dyn Device>,
+        impl FnOnce(&Stack) -> Result<J, Failure>,
+    ),
+) -> Result<(), Failure> {
     let origin = unix_time();
     let captures = Captures::new(origin);
-    let (devices, capture) = open_devices(&settings, origin, &captures)?;
+    let mut devices = device::open(settings, &captures)?;
+    let mut pcap = None;
+    if let Some(path) = &settings.pcap {
+        let opened = sender.clone();
+        pcap::open(path, move |file| {
+            // The receiver is gone only when the program ends.
+            let _ = opened.send(Event::Opened(file));
+        })?;
+        let Some(file) = wait_for_file(events) else {
+            return Ok(());
+        };
+        let started = Pcap::start(path, file, origin, settings)?;
+        devices = started.tap(devices);
+        pcap = Some(started);
+    }
     let offload = devices
         .first()
         .is_some_and(|device| device.caps().offload.tso);
     let devices = devices.into_iter().map(wrap).collect();
-    let stack = start_stack(&settings, devices)?;
-    services::start(&stack, &settings)?;
-    let target = Arc::new(Target::new(&stack, &settings, captures, origin));
-    let _control = control::start(&target, &settings)?;
+    let stack = start_stack(settings, devices)?;
+    reload::first_routes(&stack, settings).map_err(|(route, error)| {
+        settings
+            .sources
+            .fault("routes", &format!("'{route}' cannot be used: {error}"))
+    })?;
+    let services = services::start(&stack, settings)?;
+    let target = Arc::new(Target::new(&stack, settings, captures, origin));
+    let _control = control::start(&target, settings)?;
+    metrics::start(&target, settings)?;
     let _job = begin(&stack)?;
     watch_stack(&stack, sender.clone())?;
-    print_line(&ready_line(&settings, offload));
-    let ended = until_ended(&stack, &settings, &sender, &events);
-    finish_capture(capture, &settings).and(ended)
+    stdout.line(&ready_line(settings, offload));
+    let daemon = Daemon {
+        args,
+        settings,
+        services,
+        is_reloading: false,
+        stack: &stack,
+        sender,
+        stdout,
+        logs,
+        stop_asked: None,
+    };
+    let ended = daemon.wait(events);
+    let finished = pcap.map_or(Ok(()), |pcap| pcap.finish().map(|line| stdout.line(&line)));
+    finished.and(ended)
 }
 
-/// Answers signals until the stack has ended.
-fn until_ended(
-    stack: &Stack,
-    settings: &Settings,
-    sender: &Sender<Event>,
-    events: &Receiver<Event>,
-) -> Result<(), Failure> {
-    let counters = Source::new(stack);
-    let mut is_stopping = false;
-    let mut peak = heap::Peak::default();
+/// Waits until the file of the capture is open. `None`: a signal to stop came first.
+fn wait_for_file(events: &Receiver<Event>) -> Option<io::Result<File>> {
     loop {
-        let opened = stack.counters().count(Counter::TcpPassiveOpens);
-        if peak.has_passed(stack.connections(), opened) {
-            heap::trim();
+        match events.recv() {
+            Ok(Event::Opened(file)) => return Some(file),
+            Ok(Event::Signal(SIGTERM | SIGINT)) | Err(_) => return None,
+            Ok(_) => {}
         }
-        match events.recv_timeout(heap::PERIOD) {
-            Ok(Event::Signal(SIGUSR1)) => print_line(&counters.line()),
-            Ok(Event::Signal(SIGUSR2)) => {
-                print_line(&stack.mib().to_string());
-                print_line("");
+    }
+}
+
+/// The running daemon, as its main thread sees it.
+struct Daemon<'a> {
+    args: &'a RunArgs,
+    settings: &'a mut Settings,
+    services: Running,
+    /// The configuration is being read, which takes as long as its disk does.
+    is_reloading: bool,
+    stack: &'a Stack,
+    sender: &'a Sender<Event>,
+    stdout: &'a Output,
+    logs: &'a Logs,
+    /// When it was asked to stop.
+    stop_asked: Option<Duration>,
+}
+
+impl Daemon<'_> {
+    /// Answers signals until the stack has ended.
+    fn wait(mut self, events: &Receiver<Event>) -> Result<(), Failure> {
+        let mut peak = heap::Peak::default();
+        loop {
+            let opened = self.stack.counters().count(Counter::TcpPassiveOpens);
+            if peak.has_passed(self.stack.connections(), opened) {
+                heap::trim();
             }
-            Ok(Event::Signal(_)) if is_stopping => {
+            self.logs.tick();
+            match events.recv_timeout(heap::PERIOD) {
+                Ok(Event::Signal(signal)) => {
+                    if let Some(failure) = self.answer(signal) {
+                        return Err(failure);
+                    }
+                }
+                Ok(Event::Reloaded(read)) => self.apply(*read),
+                Ok(Event::Ended(_)) if self.stop_asked.is_some() => {}
+                Ok(Event::Ended(reason)) => {
+                    return Err(stopped_badly(self.settings, &reason.into()));
+                }
+                Ok(Event::Stopped(result)) => {
+                    let result = result.map(drop);
+                    return result.map_err(|error| stopped_badly(self.settings, &error));
+                }
+                Ok(Event::Opened(_)) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    /// Answers a signal. Returns a failure if it ends the daemon at once.
+    fn answer(&mut self, signal: i32) -> Option<Failure> {
+        match signal {
+            SIGUSR1 => self.stdout.line(&Source::new(self.stack).line()),
+            SIGUSR2 => {
+                for line in self.stack.mib().to_string().lines() {
+                    self.stdout.line(line);
+                }
+                self.stdout.line("");
+            }
+            SIGHUP => self.reload(),
+            SIGTERM | SIGINT => return self.stop(),
+            // SIGXFSZ: a capture that has reached the limit of a file's size says so itself, at the end.
+            _ => {}
+        }
+        None
+    }
+
+    /// Reads the configuration again, on a thread of its own.
+    fn reload(&mut self) {
+        if std::mem::replace(&mut self.is_reloading, true) {
+            self.stdout
+                .line("not-reloaded the configuration file is still being read: check its disk");
+            return;
+        }
+        let (args, sender) = (self.args.clone(), self.sender.clone());
+        thread::spawn(move || {
+            // The receiver is gone only when the program ends.
+            let _ = sender.send(Event::Reloaded(Box::new(args.settings())));
+        });
+    }
+
+    /// Changes what can change.
+    fn apply(&mut self, read: Result<Settings, Failure>) {
+        self.is_reloading = false;
+        let line = match read {
+            Ok(new) => {
+                let stack = self.stack;
+                reload::apply(self.settings, new, stack, &mut self.services, self.logs).line()
+            }
+            Err(failure) => format!("not-reloaded {failure}"),
+        };
+        tracing::info!(target: "netstackd::reload", "{line}");
+        self.stdout.line(&line);
+    }
+
+    fn stop(&mut self) -> Option<Failure> {
+        let now = monotonic_time();
+        match self.stop_asked {
+            Some(asked) if now.saturating_sub(asked) < SAME_SIGNAL => None,
+            Some(_) => {
                 // The program ends in any case, so the result does not matter.
-                let _ = stack.abort();
-                break Err(Failure::Interrupted(
+                let _ = self.stack.abort();
+                Some(Failure::Interrupted(
                     "a second signal ended it at once: open connections were reset".to_owned(),
-                ));
+                ))
             }
-            Ok(Event::Signal(_)) => {
-                is_stopping = true;
-                let (stack, sender, grace) = (stack.clone(), sender.clone(), settings.grace);
+            None => {
+                self.stop_asked = Some(now);
+                let (stack, sender) = (self.stack.clone(), self.sender.clone());
+                let grace = self.settings.grace;
                 thread::spawn(move || {
                     // The receiver is gone only after a second signal.
                     let _ = sender.send(Event::Stopped(stack.drain(grace)));
                 });
+                None
             }
-            Ok(Event::Ended(_)) if is_stopping => {}
-            Ok(Event::Ended(reason)) => break Err(stopped_badly(settings, &reason.into())),
-            Ok(Event::Stopped(result)) => {
-                break result
-                    .map(drop)
-                    .map_err(|error| stopped_badly(settings, &error));
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break Ok(()),
         }
     }
 }
@@ -155,7 +306,7 @@ fn watch_stack(stack: &Stack, sender: Sender<Event>) -> Result<(), Failure> {
 }
 
 fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2])
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ])
         .map_err(|e| Failure::Stack(format!("cannot watch signals: {e}")))?;
     thread::Builder::new()
         .name("signals".to_owned())
@@ -170,102 +321,10 @@ fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
         .map_err(|e| Failure::Stack(format!("cannot start the thread that watches signals: {e}")))
 }
 
-/// The queues of the device, and the capture that they are wrapped in, if any.
-type Opened = (Vec<Box<dyn Device>>, Option<Capture>);
-
-fn open_devices(
-    settings: &Settings,
-    origin: Duration,
-    captures: &Arc<Captures>,
-) -> Result<Opened, Failure> {
-    let mut config = TunConfig::new(settings.tun.to_string());
-    config.mtu = settings.mtu;
-    config.queues = settings.queues.get();
-    config.offload = settings.offload;
-    // Without a subnet, the kernel needs a route to the stack's address.
-    if let Some(link) = settings.v4 {
-        let (ours, prefix) = (link.ours.addr(), link.ours.prefix_len());
-        config.host_v4 = Some((link.host, prefix));
-        config.peer_v4 = (prefix == 32).then_some(ours);
-    }
-    if let Some(link) = settings.v6 {
-        let (ours, prefix) = (link.ours.addr(), link.ours.prefix_len());
-        config.host_v6 = Some((link.host, prefix));
-        config.peer_v6 = (prefix == 128).then_some(ours);
-    }
-    let devices = device::open(&config).map_err(|error| device_failure(error, settings))?;
-    let see = |device| Box::new(observe(device, Arc::clone(captures) as _)) as Box<dyn Device>;
-    let devices: Vec<_> = devices.into_iter().map(see).collect();
-    let Some(path) = &settings.pcap else {
-        return Ok((devices, None));
-    };
-    let capture = File::create(path)
-        .and_then(|file| Capture::start(file, CaptureConfig { origin, ..Default::default() }))
-        .map_err(|e| {
-            let (path, why) = (path.display(), reason(&e));
-            settings.sources.fault(
-                "pcap",
-                &format!("{path} cannot be written: {why}: name a file in a directory that can be written to"),
-            )
-        })?;
-    let tap = |device| Box::new(capture.tap(device)) as Box<dyn Device>;
-    Ok((devices.into_iter().map(tap).collect(), Some(capture)))
-}
-
-/// Returns the time since the beginning of 1970.
-pub(crate) fn unix_time() -> Duration {
-    let unix = clock_gettime(ClockId::Realtime);
-    Duration::new(
-        u64::try_from(unix.tv_sec).unwrap_or_default(),
-        u32::try_from(unix.tv_nsec).unwrap_or_default(),
-    )
-}
-
-fn device_failure(error: DeviceError, settings: &Settings) -> Failure {
-    let text = error.to_string();
-    match error {
-        DeviceError::NoTun { source } | DeviceError::Os { source, .. }
-            if is_out_of_files(&source) =>
-        {
-            Failure::Device(format!(
-                "TUN device {} cannot be opened ({}): raise the limit of open files (ulimit -n), or use \
-                 fewer queues than {} (--queues)",
-                settings.tun,
-                reason(&source),
-                settings.queues.get()
-            ))
-        }
-        DeviceError::Ipv6Off { name } => Failure::Device(format!(
-            "IPv6 is switched off on TUN device {name}: set net.ipv6.conf.default.disable_ipv6 to 0 in \
-             this network namespace, or leave out --addr6 (addr6 in the configuration file)"
-        )),
-        DeviceError::TunNotAccessible { .. } | DeviceError::NotPermitted { .. } => {
-            Failure::Privilege(text)
-        }
-        DeviceError::Busy { .. }
-        | DeviceError::NotATun { .. }
-        | DeviceError::Mismatch { .. }
-        | DeviceError::AddressInUse { .. } => Failure::InUse(text),
-        DeviceError::BadName { .. }
-        | DeviceError::BadAddress { .. }
-        | DeviceError::Queues { .. }
-        | DeviceError::Mtu { .. } => Failure::Usage(text),
-        _ => Failure::Device(text),
-    }
-}
-
-/// Returns whether the process or the system has no file descriptors left.
-fn is_out_of_files(error: &std::io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE)
-    )
-}
-
 fn start_stack(settings: &Settings, devices: Vec<Box<dyn Device>>) -> Result<Stack, Failure> {
     let mut builder = Stack::builder().config(settings.stack.clone());
     for net in settings.addresses() {
-        builder = builder.address(net.addr(), net.prefix_len());
+        builder = builder.address(net.address(), net.len());
     }
     builder
         .start(devices)
@@ -298,20 +357,20 @@ fn stopped_badly(settings: &Settings, error: &std::io::Error) -> Failure {
     ))
 }
 
-fn finish_capture(capture: Option<Capture>, settings: &Settings) -> Result<(), Failure> {
-    let (Some(capture), Some(path)) = (capture, &settings.pcap) else {
-        return Ok(());
-    };
-    let path = path.display();
-    let report = capture.finish().map_err(|e| {
-        Failure::Stack(format!(
-            "the capture {path} is incomplete: {}: check whether the disk is full",
-            reason(&e)
-        ))
-    })?;
-    print_line(&format!(
-        "capture {path} packets={} bytes={} missed={}",
-        report.packets, report.bytes, report.missed
-    ));
-    Ok(())
+/// Returns the time since the beginning of 1970.
+pub(crate) fn unix_time() -> Duration {
+    let unix = clock_gettime(ClockId::Realtime);
+    Duration::new(
+        u64::try_from(unix.tv_sec).unwrap_or_default(),
+        u32::try_from(unix.tv_nsec).unwrap_or_default(),
+    )
+}
+
+/// Returns the time since an arbitrary origin.
+fn monotonic_time() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }

@@ -1,29 +1,75 @@
-//! Remembers where each setting came from, so that a message blames the flag or the line of the file
-//! that the user wrote.
+//! Remembers where each setting came from, so that a message blames the flag, the variable or the line of the file that the
+//! user wrote, and `config print` can tell.
+
+use std::fmt;
 
 use crate::failure::Failure;
 use crate::file::Text;
 
-/// The flags that were given, and the configuration file if there is one.
+/// The variable of the environment that sets `key`.
+pub(crate) fn variable_of(key: &str) -> String {
+    let name = key.replace(['-', '.'], "_").to_ascii_uppercase();
+    format!("NETSTACKD_{name}")
+}
+
+/// Where a value came from. Displays itself as the user wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag with dashes, and its key if that is a part of it.
+    Flag(String),
+    /// A variable of the environment.
+    Variable(String),
+    /// A line of the file.
+    File(String),
+    /// Nobody gave one.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(text) | Self::Variable(text) | Self::File(text) => f.write_str(text),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// The keys that flags, the environment and the configuration file set, in the order in which they win.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// Names of the flags, without dashes.
-    flags: Vec<&'static str>,
-    file: Option<Text>,
+    /// Keys of flags that have one of their own.
+    pub(crate) flags: Vec<&'static str>,
+    /// Keys that `--set` gives.
+    pub(crate) set: Vec<&'static str>,
+    /// Keys that the environment gives.
+    pub(crate) variables: Vec<&'static str>,
+    pub(crate) file: Option<Text>,
 }
 
 impl Sources {
-    pub(crate) fn new(flags: Vec<&'static str>, file: Option<Text>) -> Self {
-        Self { flags, file }
+    /// Returns where the value of `key` came from.
+    pub fn origin(&self, key: &str) -> Origin {
+        if self.flags.contains(&key) {
+            let flag = if key == "memory_bytes" { "memory" } else { key };
+            return Origin::Flag(format!("--{flag}"));
+        }
+        if self.set.contains(&key) {
+            return Origin::Flag(format!("--set {key}"));
+        }
+        if self.variables.contains(&key) {
+            return Origin::Variable(variable_of(key));
+        }
+        let place = self.file.as_ref().and_then(|file| file.place_of(key));
+        place.map_or(Origin::Default, Origin::File)
     }
 
     /// Returns a failure about the value of `key`: [`Failure::Config`] if the value is the file's,
     /// [`Failure::Usage`] otherwise. `message` begins with the value.
     pub(crate) fn fault(&self, key: &str, message: &str) -> Failure {
-        match &self.file {
-            // Flags win over the file.
-            Some(file) if file.has(key) && !self.flags.contains(&key) => file.fault(key, message),
-            _ => Failure::Usage(format!("--{key} {message}")),
+        match (self.origin(key), &self.file) {
+            (Origin::File(_), Some(file)) => file.fault(key, message),
+            (Origin::Default, _) => Failure::Usage(format!("--{key} {message}")),
+            (origin, _) => Failure::Usage(format!("{origin} {message}")),
         }
     }
 }

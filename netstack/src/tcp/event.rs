@@ -60,8 +60,18 @@ pub enum Event {
     /// Loss recovery is over.
     RecoveryLeft,
     /// The last recovery or timeout was spurious: nothing had been lost, and the reduction of the
-    /// congestion window is undone (RFC 3522, RFC 4015).
-    Undone,
+    /// congestion window is undone (RFC 4015).
+    Undone {
+        /// What shows it.
+        evidence: Spurious,
+    },
+    /// Acknowledgments ceased, and the last segment or a new one was sent to provoke one (RFC 8985 section 7).
+    TailLossProbe {
+        /// Sequence number of its first byte.
+        seq: SeqNum,
+        /// Length in sequence space, in bytes.
+        len: u32,
+    },
     /// The congestion window or the slow start threshold changed.
     CongestionWindow {
         /// Congestion window, in bytes.
@@ -70,6 +80,12 @@ pub enum Event {
         ssthresh: u32,
         /// The cause.
         reason: WindowChange,
+    },
+    /// The congestion control changed the rate at which it lets segments leave. Those without a rate of their own (CUBIC,
+    /// NewReno) are paced by window and round trip: see [`TcpInfo::pacing_rate`](super::TcpInfo::pacing_rate).
+    PacingRate {
+        /// The rate, in bytes a second; `None`: as fast as the window allows.
+        rate: Option<u64>,
     },
     /// The payload of a full segment that is sent has another size.
     MssChanged {
@@ -122,6 +138,17 @@ pub enum LossRule {
     /// They are in segments that are larger than the path carries (RFC 1191 section 6.5), or in a probe that is lost
     /// alone (RFC 4821 section 7.6.2).
     PathMtu,
+}
+
+/// The evidence that nothing had been lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spurious {
+    /// The first acknowledgment echoes the timestamp of an original (the Eifel detection of RFC 3522).
+    Timestamp,
+    /// After a timeout, what had never been sent again was acknowledged (F-RTO, RFC 5682).
+    NeverResent,
+    /// The peer reported each resent segment as a duplicate (RFC 3708).
+    Duplicates,
 }
 
 /// A kind of loss recovery.

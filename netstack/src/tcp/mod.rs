@@ -124,7 +124,7 @@ pub(crate) use block::BLOCK_BYTES;
 pub use cc::UnknownAlgorithm;
 pub use context::Context;
 pub use ecn::EcnMode;
-pub use event::{Event, LossRule, MssChange, Recovery, Subscriber, WindowChange};
+pub use event::{Event, LossRule, MssChange, Recovery, Spurious, Subscriber, WindowChange};
 pub use fast_open_cache::FastOpenCache;
 pub use handshake::{
     Answer, COOKIE_LIFE, CookieCheck, CookieFlow, CookieSecrets, FAST_OPEN_KEY_LIFE, FastAccept,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use tools::output::exit_code;
+use tools::output::{exit_code, print_man};
 use tools::pktscript::parser::MAX_SCRIPT_BYTES;
 use tools::pktscript::report::{Against, Options, Report, Summary, report};
 
@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 16;
 /// Runs scripts in the language of packetdrill: packets that arrive, packets that a stack must send, socket
 /// calls and their results, with times.
 #[derive(Parser, Debug)]
-#[command(version, after_help = EXAMPLES)]
+#[command(name = "pktscript", version, after_help = EXAMPLES)]
 struct Command {
     #[command(subcommand)]
     command: What,
@@ -74,6 +74,10 @@ struct Files {
 }
 
 fn main() -> ExitCode {
+    // Not among the options: it needs no command.
+    if std::env::args_os().nth(1).is_some_and(|first| first == "--man") {
+        return print_man::<Command>();
+    }
     let command = Command::parse();
     let result = all(&command, &mut io::stdout().lock());
     exit_code("pktscript", result, 2)

@@ -1,12 +1,12 @@
 //! The TCP sessions of a capture: client, server, and the segments of each in order.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use etherparse::{NetSlice, SlicedPacket, TcpOptionElement, TransportSlice};
-
-use super::{Captured, Stream};
+use super::defragment::defragment;
+use super::packet::{Options, Packet, Transport, flags};
+use super::{Captured, Stream, checksum};
 
 /// The direction of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,11 +17,20 @@ pub enum Direction {
     FromServer,
 }
 
+/// What the checksum of a captured segment says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Checksum {
+    /// It is right, or cannot be judged: cut packets, and hosts whose device computes it.
+    Right,
+    /// It is wrong: the receiver discarded the segment.
+    Wrong,
+}
+
 /// One captured TCP segment, with the fields that a replay needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
     /// Number of its packet in the file, from 1.
-    pub number: usize,
+    pub number: u64,
     /// Time since the epoch.
     pub time: Duration,
     /// Its direction.
@@ -38,14 +47,33 @@ pub struct Segment {
     pub fin: bool,
     /// RST flag.
     pub rst: bool,
-    /// Timestamps option: value and echo.
-    pub timestamps: Option<(u32, u32)>,
+    /// The window as in the header, not scaled.
+    pub window: u16,
+    /// Its options.
+    pub options: Options,
+    /// Whether its receiver could take it.
+    pub checksum: Checksum,
     /// Payload bytes.
     pub payload: Vec<u8>,
+    /// True if only its first bytes were captured.
+    pub cut: bool,
     /// The whole IP packet as captured, without link padding.
     pub ip: Vec<u8>,
     /// Offset of its TCP header.
     pub tcp_at: usize,
+    /// Lengths of the fragments that it came in; none if it was whole.
+    pub pieces: Vec<usize>,
+}
+
+impl Segment {
+    /// Returns the number of sequence numbers that it takes.
+    pub fn sequence_len(&self) -> u32 {
+        self.payload.len() as u32 + u32::from(self.syn) + u32::from(self.fin)
+    }
+
+    fn opens(&self) -> bool {
+        self.syn && !self.has_ack
+    }
 }
 
 /// One TCP session.
@@ -57,6 +85,8 @@ pub struct Session {
     pub server: SocketAddr,
     /// True if the capture begins after the handshake did: such a session cannot be replayed.
     pub headless: bool,
+    /// True if both sides opened it at the same time (RFC 9293 section 3.5).
+    pub simultaneous: bool,
     /// Its segments in file order.
     pub segments: Vec<Segment>,
     /// The client's bytes.
@@ -77,118 +107,193 @@ impl Session {
 
 /// Returns every TCP session of the packets, in the order of their first packets.
 ///
-/// A SYN with a new initial sequence number on the same pair of addresses begins a new session.
-/// Skips fragments and packets that are not well-formed TCP.
+/// A SYN with a new initial sequence number on the same pair of addresses begins a new session. Fragments
+/// are put together. Skips packets that are not well-formed TCP.
 pub fn sessions(packets: &[Captured]) -> Vec<Session> {
     let mut sessions: Vec<Session> = Vec::new();
     let mut latest: HashMap<(SocketAddr, SocketAddr), usize> = HashMap::new();
-    for packet in packets {
-        let Some((from, to, mut segment)) = tcp_segment(packet) else {
+    for whole in defragment(packets) {
+        let Some((from, to, mut segment)) = tcp_segment(&whole.captured) else {
             continue;
         };
+        segment.pieces = whole.pieces;
         let pair = if from < to { (from, to) } else { (to, from) };
-        let opens = segment.syn && !segment.has_ack;
-        let known = latest.get(&pair).copied().filter(|at| {
-            let session: &Session = &sessions[*at];
-            !opens || (session.client == from && session.from_client.isn() == segment.seq)
+        let known = latest.get(&pair).copied();
+        let known = known.filter(|at| {
+            let session = sessions.get_mut(*at);
+            session.is_some_and(|session| session.continues(from, &segment))
         });
         let at = known.unwrap_or_else(|| {
-            sessions.push(Session {
-                client: from,
-                server: to,
-                headless: !opens,
-                segments: Vec::new(),
-                from_client: Stream::new(segment.seq),
-                from_server: None,
-            });
+            sessions.push(Session::begun_by(from, to, &segment));
             latest.insert(pair, sessions.len() - 1);
             sessions.len() - 1
         });
-        let session = &mut sessions[at];
-        segment.direction = if from == session.client {
-            Direction::FromClient
-        } else {
-            Direction::FromServer
-        };
-        session.take(segment);
+        if let Some(session) = sessions.get_mut(at) {
+            segment.direction = session.direction_from(from);
+            session.segments.push(segment);
+        }
+    }
+    for session in &mut sessions {
+        session.judge_checksums();
+        session.fill_streams();
     }
     sessions
 }
 
 impl Session {
-    fn take(&mut self, segment: Segment) {
-        let stream = match segment.direction {
-            Direction::FromClient => Some(&mut self.from_client),
-            Direction::FromServer => {
-                if segment.syn && self.from_server.is_none() {
-                    self.from_server = Some(Stream::new(segment.seq));
-                }
-                self.from_server.as_mut()
-            }
+    /// Begins a session with its first captured segment. A SYN-ACK may have been captured before the SYN.
+    fn begun_by(from: SocketAddr, to: SocketAddr, segment: &Segment) -> Self {
+        let answers = segment.syn && segment.has_ack;
+        let (client, server) = if answers { (to, from) } else { (from, to) };
+        Self {
+            client,
+            server,
+            headless: !segment.opens(),
+            simultaneous: false,
+            segments: Vec::new(),
+            from_client: Stream::new(segment.seq),
+            from_server: None,
+        }
+    }
+
+    fn direction_from(&self, from: SocketAddr) -> Direction {
+        if from == self.client {
+            Direction::FromClient
+        } else {
+            Direction::FromServer
+        }
+    }
+
+    /// Returns true if a segment belongs to this session, and not to one that succeeds it. Notes what a SYN
+    /// says about its opening.
+    fn continues(&mut self, from: SocketAddr, segment: &Segment) -> bool {
+        if !segment.opens() {
+            return true;
+        }
+        let direction = self.direction_from(from);
+        let syn_of = |direction| {
+            let mut of = self
+                .segments
+                .iter()
+                .filter(move |s| s.direction == direction);
+            of.find(|segment| segment.syn)
+                .map(|segment| (segment.seq, segment.ack))
         };
-        if let Some(stream) = stream
-            && !segment.rst
-        {
+        if let Some((seq, _)) = syn_of(direction) {
+            return seq == segment.seq;
+        }
+        match (direction, syn_of(direction.other())) {
+            // The SYN after its SYN-ACK.
+            (Direction::FromClient, Some((_, ack))) => {
+                let answered = ack == segment.seq.wrapping_add(1);
+                self.headless &= !answered;
+                answered
+            }
+            // Another SYN before anything was acknowledged.
+            (Direction::FromServer, Some(_)) => {
+                self.simultaneous = self.segments.iter().all(|segment| segment.opens());
+                self.simultaneous
+            }
+            _ => false,
+        }
+    }
+
+    /// Forgives wrong checksums where most of a side are wrong: then its device computes them, after the
+    /// capture.
+    fn judge_checksums(&mut self) {
+        for direction in [Direction::FromClient, Direction::FromServer] {
+            let mut of: Vec<&mut Segment> = self
+                .segments
+                .iter_mut()
+                .filter(|segment| segment.direction == direction)
+                .collect();
+            let wrong = |segment: &&mut Segment| segment.checksum == Checksum::Wrong;
+            if of.iter().filter(|segment| wrong(segment)).count() * 2 > of.len() {
+                for segment in &mut of {
+                    segment.checksum = Checksum::Right;
+                }
+            }
+        }
+    }
+
+    /// Collects the bytes of both directions; not those that their receiver discarded.
+    fn fill_streams(&mut self) {
+        let first = |direction| {
+            let mut of = self
+                .segments
+                .iter()
+                .filter(move |s| s.direction == direction);
+            of.find(|segment| segment.syn && segment.checksum == Checksum::Right)
+                .map(|segment| segment.seq)
+        };
+        if let Some(isn) = first(Direction::FromClient) {
+            self.from_client = Stream::new(isn);
+        }
+        self.from_server = first(Direction::FromServer).map(Stream::new);
+        for segment in &self.segments {
+            let stream = match segment.direction {
+                Direction::FromClient => Some(&mut self.from_client),
+                Direction::FromServer => self.from_server.as_mut(),
+            };
+            let Some(stream) = stream else { continue };
+            if segment.rst || segment.checksum == Checksum::Wrong {
+                continue;
+            }
             let first = segment.seq.wrapping_add(u32::from(segment.syn));
             stream.add(first, &segment.payload);
             if segment.fin {
                 stream.add_fin(first.wrapping_add(segment.payload.len() as u32));
             }
         }
-        self.segments.push(segment);
+    }
+}
+
+impl Direction {
+    /// Returns the opposite direction.
+    pub fn other(self) -> Self {
+        match self {
+            Self::FromClient => Self::FromServer,
+            Self::FromServer => Self::FromClient,
+        }
     }
 }
 
 /// Parses a packet as a TCP segment with its sender and receiver; `None` for any other packet. One packet
 /// does not show its direction, which is left at [`Direction::FromClient`].
 pub fn tcp_segment(packet: &Captured) -> Option<(SocketAddr, SocketAddr, Segment)> {
-    let sliced = SlicedPacket::from_ip(&packet.ip).ok()?;
-    let (src, dst): (IpAddr, IpAddr) = match sliced.net.as_ref()? {
-        NetSlice::Ipv4(ip) => (
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-        ),
-        NetSlice::Ipv6(ip) => (
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-        ),
-        NetSlice::Arp(_) => return None,
-    };
-    if sliced.is_ip_payload_fragmented() {
+    let parsed = Packet::parse(&packet.ip, packet.ip.len() as u32)?;
+    if parsed.fragment.is_some() {
         return None;
     }
-    let TransportSlice::Tcp(tcp) = sliced.transport.as_ref()? else {
+    let Transport::Tcp(tcp) = &parsed.transport else {
         return None;
     };
-    // The IP payload ends where the IP header says; link padding may follow.
-    let tcp_at = tcp.slice().as_ptr().addr() - packet.ip.as_ptr().addr();
-    let len = tcp_at + tcp.slice().len();
-    let timestamps = tcp.options_iterator().find_map(|option| match option {
-        Ok(TcpOptionElement::Timestamp(value, echo)) => Some((value, echo)),
-        _ => None,
-    });
+    let checksum = match checksum::is_right(&parsed) {
+        Some(false) if !packet.cut => Checksum::Wrong,
+        _ => Checksum::Right,
+    };
     let segment = Segment {
         number: packet.number,
         time: packet.time,
         direction: Direction::FromClient,
-        seq: tcp.sequence_number(),
-        ack: if tcp.ack() {
-            tcp.acknowledgment_number()
-        } else {
-            0
-        },
-        syn: tcp.syn(),
-        has_ack: tcp.ack(),
-        fin: tcp.fin(),
-        rst: tcp.rst(),
-        timestamps,
-        payload: tcp.payload().to_vec(),
-        ip: packet.ip.get(..len)?.to_vec(),
-        tcp_at,
+        seq: tcp.seq,
+        ack: if tcp.has(flags::ACK) { tcp.ack } else { 0 },
+        syn: tcp.has(flags::SYN),
+        has_ack: tcp.has(flags::ACK),
+        fin: tcp.has(flags::FIN),
+        rst: tcp.has(flags::RST),
+        window: tcp.window,
+        options: tcp.options,
+        checksum,
+        payload: tcp.payload.to_vec(),
+        cut: packet.cut,
+        ip: parsed.ip.to_vec(),
+        tcp_at: parsed.payload_at,
+        pieces: Vec::new(),
     };
     Some((
-        SocketAddr::new(src, tcp.source_port()),
-        SocketAddr::new(dst, tcp.destination_port()),
+        SocketAddr::new(parsed.source, tcp.source_port),
+        SocketAddr::new(parsed.destination, tcp.destination_port),
         segment,
     ))
 }

@@ -98,6 +98,18 @@ impl Stream {
         out
     }
 
+    /// Returns the number of bytes that are known, each counted once, behind gaps too.
+    pub fn distinct(&self) -> u64 {
+        let mut known = 0;
+        let mut upto = 0;
+        for (offset, piece) in &self.pieces {
+            let end = offset + piece.len() as u64;
+            known += end.saturating_sub(upto.max(*offset));
+            upto = upto.max(end);
+        }
+        known
+    }
+
     /// Returns the offset of the first missing byte, if any is missing.
     pub fn first_gap(&self) -> Option<u64> {
         let have = self.bytes().len() as u64;
@@ -119,6 +131,7 @@ mod tests {
         stream.add(seq(4), b"ef");
         assert_eq!(stream.bytes(), b"ab");
         assert_eq!(stream.first_gap(), Some(2));
+        assert_eq!(stream.distinct(), 4);
         stream.add(seq(1), b"bcdef");
         stream.add(seq(0), b"ab");
         stream.add_fin(seq(6));

@@ -1,23 +1,41 @@
-//! The interface of the stack under test: one connection of one listener, on virtual time.
+//! The interface of the stack under test: sockets with numbers, on virtual time.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The state of the connection after a read.
+/// The state of a connection after a read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reading {
     /// More data may follow.
     Waiting,
-    /// The client has closed its half.
+    /// The peer has closed its half.
     Ended,
     /// The connection failed.
     Failed,
 }
 
-/// A stack with a listener on the captured server's address and port.
+/// What the host's application does at the start of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opening {
+    /// It listens, and accepts the connection.
+    Listens,
+    /// It connects.
+    Connects,
+    /// It does nothing: nobody listens on the port.
+    Nothing,
+    /// It has a UDP socket.
+    Datagrams,
+}
+
+/// A stack with one address of each family.
 ///
-/// Times are durations since the start of the replay and never go back.
+/// Times are durations since the start of the replay and never go back. A session's number names its socket.
 pub trait Host {
-    /// Delivers a packet of the client. `gso_size` is 0, or the segment size of a GSO packet.
+    /// Begins a session between `ours` and `peer`. A listener, and a UDP socket, is shared by all sessions of
+    /// its port.
+    fn open(&mut self, session: usize, opening: Opening, ours: SocketAddr, peer: SocketAddr);
+
+    /// Delivers a packet. `gso_size` is 0, or the segment size of a GSO packet.
     fn deliver(&mut self, packet: Vec<u8>, gso_size: u16);
 
     /// Runs the stack at `now` and appends the packets sent to `sent`. Returns the time of the next
@@ -25,17 +43,27 @@ pub trait Host {
     fn turn(&mut self, now: Duration, sent: &mut Vec<Vec<u8>>) -> Option<Duration>;
 
     /// Appends all data that the application can read now.
-    fn read(&mut self, into: &mut Vec<u8>) -> Reading;
+    fn read(&mut self, session: usize, into: &mut Vec<u8>) -> Reading;
 
-    /// Writes as the application. Returns the number of bytes accepted, 0 if it has to wait.
-    fn write(&mut self, bytes: &[u8]) -> usize;
+    /// Returns the next datagram that came from the session's peer.
+    fn receive(&mut self, session: usize) -> Option<Vec<u8>>;
+
+    /// Writes as the application. Returns the number of bytes accepted, 0 if it has to wait. A datagram is
+    /// accepted whole.
+    fn write(&mut self, session: usize, bytes: &[u8]) -> usize;
 
     /// Closes the application's half of the connection.
-    fn close(&mut self);
+    fn shut_down(&mut self, session: usize);
+
+    /// Closes the connection, so that data which arrives later is refused.
+    fn close(&mut self, session: usize);
 
     /// Resets the connection as the application.
-    fn abort(&mut self);
+    fn abort(&mut self, session: usize);
 
     /// Returns the number of packets discarded so far, by reason.
     fn drops(&self) -> Vec<(&'static str, u64)>;
+
+    /// Returns the error of the stack itself, if it had one.
+    fn failure(&self) -> Option<&str>;
 }

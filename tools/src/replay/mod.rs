@@ -1,24 +1,38 @@
-//! Replays the client of a captured TCP session against a stack on virtual time, and reports whether
-//! both ends received the same bytes.
+//! Replays captured sessions against a stack on virtual time, and reports what it does otherwise than the captured
+//! host did.
 //!
-//! * **Define.** A [`Plan`] holds the client's packets and the actions of the server's application,
-//!   with their times and causes: data is written after the request that it answered.
+//! * **Define.** A [`Plan`] holds the packets of the peer of a TCP session and the actions of the host's
+//!   application, with their times and causes: data is written after the data that it answered. An [`Exchange`]
+//!   holds the same for datagrams.
 //! * **Enforce.** [`Plan::of`] builds one only from a complete session: both SYNs, and no bytes missing
 //!   from the capture.
-//! * **Consume.** [`run`] delivers each client packet to the stack, translated to the sequence numbers
+//! * **Consume.** [`run_all`] delivers each packet of the peers to the stack, translated to the sequence numbers
 //!   that the stack chose, and not before the stack has sent what the packet acknowledges. So every
 //!   difference in the report is the stack's.
 //!
-//! The client's packets are played unchanged, with losses and duplicates. The stack may segment and
-//! time its packets differently from the captured server; its bytes may not differ.
+//! The peer's packets are played unchanged, with losses, duplicates and wrong checksums. The stack may segment and
+//! time its packets differently from the captured host; its bytes may not differ.
 
+mod datagrams;
 mod host;
 mod ours;
+mod places;
 mod plan;
+mod player;
+mod prepare;
+mod record;
+mod report;
 mod run;
+mod seen;
 mod translate;
+mod verdict;
 
-pub use host::{Host, Reading};
+pub use datagrams::Exchange;
+pub use host::{Host, Opening, Reading};
 pub use ours::Ours;
-pub use plan::{Plan, PlanError};
-pub use run::{Difference, Report, run};
+pub use places::Place;
+pub use plan::{Clock, Plan, PlanError, Role};
+pub use prepare::{Found, Which, prepare};
+pub use record::Record;
+pub use report::{Difference, Report};
+pub use run::{Part, run, run_all};

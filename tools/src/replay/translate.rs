@@ -1,20 +1,19 @@
-//! Translates a captured packet of the client into one for the stack under test.
+//! Translates captured packets of the peer into packets for the stack under test, and packets of the stack into
+//! ones with the captured addresses.
 //!
-//! The client's own sequence numbers stay, and its addresses if a stack can have them. Values that
-//! refer to the server are translated to the stack's: the acknowledgement, the blocks of a SACK, the
-//! echoed timestamp. Options that the captured server declined are removed from the SYN, so that the
-//! stack declines them, too. Checksums are computed again, because the capture of an offloading device
-//! does not have them, and by a library that the stack does not use.
+//! The peer's own sequence numbers stay. Values that refer to the host are translated to the stack's: the
+//! acknowledgement, the blocks of a SACK, the echoed timestamp. Options that the captured host declined are removed
+//! from the peer's SYN, so that the stack declines them, too. Checksums are computed again, because the capture of
+//! an offloading device does not have them; those that were wrong stay wrong.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{Ipv4Header, TcpSlice};
-
-use crate::capture::Segment;
+use super::places::Place;
+use crate::capture::packet::{Options, Packet};
+use crate::capture::{Checksum, Segment, checksum};
 
 const END: u8 = 0;
 const NOP: u8 = 1;
-const MSS: u8 = 2;
 const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
@@ -26,7 +25,7 @@ const ACK: u8 = 0x10;
 /// Bytes of a TCP header without options.
 const FIXED: usize = 20;
 
-/// The options that a SYN-ACK agreed to.
+/// The options that the captured host agreed to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Negotiated {
     window_scale: bool,
@@ -35,21 +34,21 @@ pub(super) struct Negotiated {
 }
 
 impl Negotiated {
-    /// Returns the window scale of the sender of `syn`.
-    pub(super) fn scale_of(self, syn: &Segment) -> u8 {
-        let (_, scale) = window(syn);
-        scale.filter(|_| self.window_scale).unwrap_or(0).min(14)
+    /// Returns what the host agreed to with its SYN or SYN-ACK.
+    pub(super) fn of(syn: &Options) -> Self {
+        Self {
+            window_scale: syn.window_scale.is_some(),
+            sack: syn.sack_permitted,
+            timestamps: syn.timestamps.is_some(),
+        }
     }
 
-    pub(super) fn of(syn_ack: &Segment) -> Self {
-        let mut found = Self::default();
-        each_option(tcp(syn_ack), |kind, _| match kind {
-            WINDOW_SCALE => found.window_scale = true,
-            SACK_PERMITTED => found.sack = true,
-            TIMESTAMPS => found.timestamps = true,
-            _ => {}
-        });
-        found
+    /// Returns the window scale of the sender of a SYN.
+    pub(super) fn scale_of(self, syn: &Options) -> u8 {
+        syn.window_scale
+            .filter(|_| self.window_scale)
+            .unwrap_or(0)
+            .min(14)
     }
 
     fn declined(self, kind: u8) -> bool {
@@ -62,24 +61,25 @@ impl Negotiated {
     }
 }
 
-/// The translation from the captured server's numbers to those of the stack.
+/// The translation from the captured host's numbers to those of the stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Translation {
-    /// Number to add to sequence numbers of the server.
+    /// Number to add to sequence numbers of the host.
     pub(super) shift: u32,
     /// The timestamp that the stack sent last.
     pub(super) echo: u32,
-    /// The options that the captured server agreed to.
+    /// The options that the captured host agreed to.
     pub(super) negotiated: Negotiated,
-    /// The client's and the server's address.
-    pub(super) addresses: (IpAddr, IpAddr),
+    /// The two ends in the replay.
+    pub(super) place: Place,
 }
 
 impl Translation {
     /// Returns the packet to deliver to the stack.
     pub(super) fn apply(&self, segment: &Segment) -> Vec<u8> {
         let mut ip = segment.ip.clone();
-        readdress(&mut ip, self.addresses);
+        set_length(&mut ip);
+        readdress(&mut ip, self.place.peer, self.place.ours);
         let Some(header) = ip.get_mut(segment.tcp_at..) else {
             return ip;
         };
@@ -90,103 +90,64 @@ impl Translation {
         each_option(header, |kind, at| edits.push((kind, at)));
         for (kind, at) in edits {
             let len = usize::from(header.get(at + 1).copied().unwrap_or(0));
+            let Some(option) = header.get_mut(at..at + len) else {
+                continue;
+            };
             if segment.syn && self.negotiated.declined(kind) {
-                header[at..at + len].fill(NOP);
+                option.fill(NOP);
             } else if kind == SACK {
-                for edge in (at + 2..at + len).step_by(4) {
-                    add(header, edge, self.shift);
+                for edge in (2..len).step_by(4) {
+                    add(option, edge, self.shift);
                 }
             } else if kind == TIMESTAMPS && segment.has_ack && len == 10 {
-                header[at + 6..at + 10].copy_from_slice(&self.echo.to_be_bytes());
+                option[6..10].copy_from_slice(&self.echo.to_be_bytes());
             }
         }
-        finish(&mut ip, segment.tcp_at);
+        checksum::write(&mut ip, segment.checksum == Checksum::Wrong);
         ip
     }
-}
 
-impl Translation {
     /// As [`Translation::apply`], without payload, flags and SACK: an acknowledgement up to `number`, in
     /// the stack's own numbers, with the same right edge of the window as `like`, which acknowledges
-    /// `ahead` bytes more. `scale` is the client's window scale.
+    /// `ahead` bytes more. `scale` is the peer's window scale.
     pub(super) fn pure_ack(&self, like: &Segment, number: u32, ahead: u64, scale: u8) -> Vec<u8> {
         let mut ip = like.ip.clone();
-        let header = tcp(like)
-            .get(12)
+        let header = like
+            .ip
+            .get(like.tcp_at + 12)
             .map_or(FIXED, |byte| usize::from(byte >> 4) * 4);
         ip.truncate(like.tcp_at + header);
-        let len = ip.len();
-        match ip.first().map(|first| first >> 4) {
-            Some(4) => ip[2..4].copy_from_slice(&(len as u16).to_be_bytes()),
-            Some(6) => ip[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes()),
-            _ => return ip,
-        }
-        let Some(tcp) = ip.get_mut(like.tcp_at..) else {
-            return ip;
-        };
-        if tcp.len() < FIXED {
-            return ip;
-        }
-        tcp[8..12].copy_from_slice(&number.wrapping_sub(self.shift).to_be_bytes());
-        tcp[13] = ACK;
-        let (shown, _) = window(like);
-        let wider = u64::from(shown) + ahead.div_ceil(1 << scale);
+        set_length(&mut ip);
+        let wider = u64::from(like.window) + ahead.div_ceil(1 << scale);
         let wider = u16::try_from(wider).unwrap_or(u16::MAX);
-        tcp[14..16].copy_from_slice(&wider.to_be_bytes());
-        let mut blocks = Vec::new();
-        each_option(tcp, |kind, at| {
-            if kind == SACK {
-                blocks.push(at);
+        if let Some(tcp) = ip.get_mut(like.tcp_at..).filter(|tcp| tcp.len() >= FIXED) {
+            tcp[8..12].copy_from_slice(&number.wrapping_sub(self.shift).to_be_bytes());
+            tcp[13] = ACK;
+            tcp[14..16].copy_from_slice(&wider.to_be_bytes());
+            let mut blocks = Vec::new();
+            each_option(tcp, |kind, at| {
+                if kind == SACK {
+                    blocks.push(at);
+                }
+            });
+            for at in blocks {
+                let end = at + usize::from(tcp.get(at + 1).copied().unwrap_or(0));
+                if let Some(option) = tcp.get_mut(at..end) {
+                    option.fill(NOP);
+                }
             }
-        });
-        for at in blocks {
-            let end = at + usize::from(tcp[at + 1]);
-            tcp[at..end].fill(NOP);
         }
         let ack = Segment {
             ip,
             syn: false,
             has_ack: true,
             fin: false,
+            checksum: Checksum::Right,
             payload: Vec::new(),
             ..like.clone()
         };
         self.apply(&ack)
     }
-}
-
-/// Returns the maximum segment size of a SYN; without the option, the default of RFC 9293 section
-/// 3.7.1.
-pub(super) fn mss(syn: &Segment) -> u16 {
-    let header = tcp(syn);
-    let mut found = if syn.tcp_at == 20 { 536 } else { 1220 };
-    each_option(header, |kind, at| {
-        if kind == MSS
-            && let Some(pair) = header.get(at + 2..at + 4)
-        {
-            found = u16::from_be_bytes([pair[0], pair[1]]);
-        }
-    });
-    found
-}
-
-/// Returns the window of a segment and, for a SYN, its window scale.
-pub(super) fn window(segment: &Segment) -> (u32, Option<u8>) {
-    let header = tcp(segment);
-    let raw = header
-        .get(14..16)
-        .map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]));
-    let mut scale = None;
-    each_option(header, |kind, at| {
-        if kind == WINDOW_SCALE {
-            scale = header.get(at + 2).copied();
-        }
-    });
-    (u32::from(raw), scale)
-}
-
-fn tcp(segment: &Segment) -> &[u8] {
-    segment.ip.get(segment.tcp_at..).unwrap_or_default()
 }
 
 /// Calls `visit(kind, offset)` for each option that lies completely within the header.
@@ -217,46 +178,38 @@ fn add(bytes: &mut [u8], at: usize, shift: u32) {
     }
 }
 
-/// Writes the addresses, and the header checksum of IPv4.
-fn readdress(ip: &mut [u8], addresses: (IpAddr, IpAddr)) {
-    match addresses {
+/// Writes the length into the IP header: a device that cuts large segments itself may be given none.
+pub(super) fn set_length(ip: &mut [u8]) {
+    let len = ip.len();
+    let (at, len) = match ip.first().map(|first| first >> 4) {
+        Some(4) => (2, len),
+        Some(6) => (4, len.saturating_sub(40)),
+        _ => return,
+    };
+    if let (Some(field), Ok(len)) = (ip.get_mut(at..at + 2), u16::try_from(len)) {
+        field.copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+/// Writes addresses and ports. The checksums are left as they are.
+pub(super) fn readdress(ip: &mut [u8], from: SocketAddr, to: SocketAddr) {
+    let Some(packet) = Packet::parse(ip, ip.len() as u32) else {
+        return;
+    };
+    let (at, ports) = (packet.payload_at, packet.ports().is_some());
+    match (from.ip(), to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) if ip.len() >= 20 => {
             ip[12..16].copy_from_slice(&from.octets());
             ip[16..20].copy_from_slice(&to.octets());
-            if let Ok((header, _)) = Ipv4Header::from_slice(ip) {
-                let sum = header.calc_header_checksum();
-                ip[10..12].copy_from_slice(&sum.to_be_bytes());
-            }
         }
         (IpAddr::V6(from), IpAddr::V6(to)) if ip.len() >= 40 => {
             ip[8..24].copy_from_slice(&from.octets());
             ip[24..40].copy_from_slice(&to.octets());
         }
-        _ => {}
+        _ => return,
     }
-}
-
-/// Writes the TCP checksum.
-fn finish(ip: &mut [u8], tcp_at: usize) {
-    let v4 = ip.get(12..20).and_then(|both| both.split_at_checked(4));
-    let v6 = ip.get(8..40).and_then(|both| both.split_at_checked(16));
-    let Some(Ok(tcp)) = ip.get(tcp_at..).map(TcpSlice::from_slice) else {
-        return;
-    };
-    let sum = match (ip.first().map(|first| first >> 4), v4, v6) {
-        (Some(4), Some((src, dst)), _) => match (src.try_into(), dst.try_into()) {
-            (Ok(src), Ok(dst)) => tcp.calc_checksum_ipv4(src, dst).ok(),
-            _ => None,
-        },
-        (Some(6), _, Some((src, dst))) => match (src.try_into(), dst.try_into()) {
-            (Ok(src), Ok(dst)) => tcp.calc_checksum_ipv6(src, dst).ok(),
-            _ => None,
-        },
-        _ => None,
-    };
-    if let Some(sum) = sum
-        && let Some(field) = ip.get_mut(tcp_at + 16..tcp_at + 18)
-    {
-        field.copy_from_slice(&sum.to_be_bytes());
+    if let Some(field) = ip.get_mut(at..at + 4).filter(|_| ports) {
+        field[..2].copy_from_slice(&from.port().to_be_bytes());
+        field[2..].copy_from_slice(&to.port().to_be_bytes());
     }
 }

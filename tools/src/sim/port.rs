@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use impair::{Checksum, Frame};
+use impair::Checksum;
 use netstack::base::counters::Counter;
 use netstack::base::{Counters, DropReason, Instant, LinkCaps};
 use netstack::device::{Device, Unpark};
@@ -12,6 +12,7 @@ use packet::frame::{RxPacket, TxPacket};
 use packet::{Buffers, RxChecksum};
 
 use super::world::Shared;
+use crate::virtual_stack::frame_of;
 
 /// One queue of a host's device.
 #[derive(Debug)]
@@ -88,21 +89,4 @@ impl Device for Port {
         self.world
             .with(|world| world.network.next(host, worker, now))?
     }
-}
-
-/// Returns a packet as it is on the link.
-fn frame_of(packet: &TxPacket) -> Frame {
-    let checksum = match &packet.offload.checksum {
-        Some(partial) => Checksum::Partial {
-            start: partial.start,
-            offset: partial.offset,
-        },
-        None => Checksum::Complete,
-    };
-    let gso_size = packet
-        .offload
-        .segment
-        .as_ref()
-        .map_or(0, |segment| segment.size);
-    Frame::new(packet.to_vec(), checksum, gso_size)
 }

@@ -4,8 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use impair::Impairment;
+use impair::settings::Probability;
 use netstack::base::congestion::Algorithm;
 use netstack::base::{Config, Rng};
+
+/// Payload that fits one packet on every link.
+const UNFRAGMENTED_BYTES: u64 = 1_000;
 
 /// A host of a scenario.
 #[derive(Clone, Debug)]
@@ -171,8 +175,9 @@ impl Draw {
         Duration::from_millis(u64::from(least + self.below(most - least + 1)))
     }
 
-    /// Returns a link as people write it.
-    fn impairment(&mut self) -> Impairment {
+    /// Returns what one direction of a link does. `may_corrupt`: it inverts bits, too. Only one direction of each path
+    /// does: the checksum of the Internet sees one bit of a packet, but not always two.
+    fn impairment(&mut self, may_corrupt: bool) -> Impairment {
         let mut keys = Vec::new();
         if !self.one_in(4) {
             keys.push(format!("delay={}us", self.magnitude(5, 16)));
@@ -197,7 +202,7 @@ impl Draw {
         if self.one_in(6) {
             keys.push(format!("duplicate={}%", 1 + self.below(5)));
         }
-        if self.one_in(8) {
+        if may_corrupt && self.one_in(4) {
             keys.push(format!("corrupt={}%", 1 + self.below(3)));
         }
         if self.one_in(3) {
@@ -258,8 +263,8 @@ impl Draw {
             workers: 1 + self.below(3) as usize,
             mtu: [1_280, 1_400, 1_500, 1_500, 9_000][self.below(5) as usize],
             offload: self.one_in(2),
-            up: self.impairment(),
-            down: self.impairment(),
+            up: self.impairment(true),
+            down: self.impairment(false),
         }
     }
 
@@ -310,7 +315,7 @@ impl Draw {
     fn disturbance(&mut self, hosts: usize, is_harmless: bool) -> Disturbed {
         let what = match self.below(if is_harmless { 2 } else { 5 }) {
             0 => Disturbance::Steer,
-            1 => Disturbance::Impair(Box::new((self.impairment(), self.impairment()))),
+            1 => Disturbance::Impair(Box::new((self.impairment(true), self.impairment(false)))),
             2 => Disturbance::CutOff(Duration::from_millis(self.magnitude(6, 16))),
             3 => Disturbance::Restart(Duration::from_millis(self.magnitude(0, 14))),
             _ => Disturbance::Address {
@@ -346,11 +351,34 @@ impl Scenario {
             .map(|_| draw.disturbance(count, is_harmless))
             .collect();
         disturbances.sort_by_key(|disturbed| disturbed.at);
-        Self {
+        let mut scenario = Self {
             seed,
             hosts,
             asks,
             disturbances,
+        };
+        if scenario.corrupts() {
+            scenario.avoid_fragments();
+        }
+        scenario
+    }
+
+    /// Returns true if a link inverts bits.
+    fn corrupts(&self) -> bool {
+        let changed = |disturbed: &Disturbed| match &disturbed.what {
+            Disturbance::Impair(links) => links.0.corrupt != Probability::NEVER,
+            _ => false,
+        };
+        let corrupts = |host: &HostPlan| host.up.corrupt != Probability::NEVER;
+        self.hosts.iter().any(corrupts) || self.disturbances.iter().any(changed)
+    }
+
+    /// Makes datagrams short enough for one packet: two fragments with an inverted bit each can have the right checksum.
+    fn avoid_fragments(&mut self) {
+        for ask in &mut self.asks {
+            if let Work::Datagrams { bytes, .. } | Work::Pings { bytes, .. } = &mut ask.work {
+                *bytes = (*bytes).min(UNFRAGMENTED_BYTES);
+            }
         }
     }
 
@@ -430,7 +458,7 @@ mod tests {
     fn every_link_that_is_drawn_can_be_written() {
         for seed in 0..2_000 {
             let mut draw = Draw(Rng::from_u64(seed));
-            let link = draw.impairment();
+            let link = draw.impairment(seed % 2 == 0);
             let written = link.to_string();
             assert_eq!(
                 written.parse::<Impairment>().ok(),

@@ -1,5 +1,10 @@
 //! Captures TCP sessions between two kernel endpoints, in network namespaces of their own.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
+pub(crate) mod lossy;
+pub(crate) mod made;
+
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -35,7 +40,7 @@ pub(crate) type Script = fn(TcpStream);
 /// Captures one TCP session and returns its packets.
 pub(crate) fn captured(wire: Wire, v6: bool, client: Script, server: Script) -> Vec<Captured> {
     let path = capture(wire, v6, client, server);
-    let packets = read(&path).expect("the capture");
+    let (packets, _) = read(&path).expect("the capture");
     std::fs::remove_file(&path).expect("remove the capture");
     packets
 }
@@ -58,12 +63,7 @@ pub(crate) fn capture(wire: Wire, v6: bool, client: Script, server: Script) -> P
             (&far, if v6 { ip("fd79::2") } else { ip("10.79.0.2") })
         }
     };
-    let name = format!(
-        "capture-{}-{wire:?}-{v6}-{:?}.pcap",
-        std::process::id(),
-        thread::current().id()
-    );
-    let path = std::env::temp_dir().join(name.replace(['(', ')'], ""));
+    let path = temporary(&format!("capture-{wire:?}-{v6}.pcap"));
     let done = AtomicBool::new(false);
     let (socket, listener) = server_namespace
         .run(|| {
@@ -88,6 +88,12 @@ pub(crate) fn capture(wire: Wire, v6: bool, client: Script, server: Script) -> P
         recorder.join().expect("the recorder");
     });
     path
+}
+
+/// Returns the path of a temporary file that no other test uses.
+pub(crate) fn temporary(name: &str) -> PathBuf {
+    let thread = format!("{:?}", thread::current().id()).replace(['(', ')'], "");
+    std::env::temp_dir().join(format!("{}-{thread}-{name}", std::process::id()))
 }
 
 /// Ends the recorder, also when the test fails.

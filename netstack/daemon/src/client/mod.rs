@@ -22,6 +22,7 @@ use std::io::{self, Write as _};
 use clap::Subcommand;
 
 use crate::failure::{EXIT_CODES, Failure};
+use crate::watch::WatchArgs;
 
 /// A command that asks a running daemon.
 #[derive(Debug, Subcommand)]
@@ -38,6 +39,9 @@ pub enum ClientCommand {
     /// Captures the packets of a running daemon to a file or pipe.
     #[command(after_help = EXIT_CODES)]
     Capture(capture::CaptureArgs),
+    /// Shows a running daemon as a dashboard: throughput, flows, losses, drops, workers, memory.
+    #[command(after_help = EXIT_CODES)]
+    Watch(WatchArgs),
     /// Connects from an address of a running daemon, or waits for a peer: stdin to the peer, what it sends to stdout.
     #[command(after_help = EXIT_CODES)]
     Nc(nc::NcArgs),
@@ -56,6 +60,7 @@ pub(crate) fn run(command: &ClientCommand) -> Result<(), Failure> {
         ClientCommand::Stats(args) => stats::run(args),
         ClientCommand::Events(args) => events::run(args),
         ClientCommand::Capture(args) => capture::run(args),
+        ClientCommand::Watch(args) => crate::watch::run(args),
         ClientCommand::Nc(args) => nc::run(args),
         ClientCommand::Ping(args) => ping::run(args),
     }

@@ -192,7 +192,12 @@ fn describe(event: &Event) -> (&'static str, Vec<(&'static str, Value)>) {
         }
         Event::RecoveryEntered { kind } => ("recovery-entered", vec![("kind", named(kind))]),
         Event::RecoveryLeft => ("recovery-left", vec![]),
-        Event::Undone => ("undone", vec![]),
+        Event::Undone { evidence } => ("undone", vec![("evidence", named(evidence))]),
+        Event::TailLossProbe { seq, len } => (
+            "tail-loss-probe",
+            vec![("seq", json!(seq.0)), ("len", json!(len))],
+        ),
+        Event::PacingRate { rate } => ("pacing-rate", vec![("rate", json!(rate))]),
         Event::CongestionWindow {
             cwnd,
             ssthresh,

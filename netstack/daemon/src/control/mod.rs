@@ -67,6 +67,12 @@ impl Target {
     }
 }
 
+/// Lets the workers go first on a busy machine: this thread serves people.
+pub(crate) fn step_back() {
+    // Of Linux's threads each has a priority of its own. Without it the thread is only less modest.
+    let _ = rustix::process::setpriority_process(None, 10);
+}
+
 /// Starts to serve on the control socket. Dropping the result removes the socket.
 ///
 /// Without a path of its own the daemon runs without the socket if none can be made, and says so.
@@ -104,6 +110,7 @@ pub(crate) fn start(target: &Arc<Target>, settings: &Settings) -> Result<Option<
     thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
+            step_back();
             runtime.block_on(async move {
                 if let Err(error) = server::serve(listener, target).await {
                     tracing::error!(target: "netstackd::control", "the control socket is closed: {error}");

@@ -52,6 +52,8 @@ pub(super) struct Clients {
     onlookers: AtomicUsize,
     /// Lists of sockets that are being made: one at a time.
     pub(super) listing: Semaphore,
+    /// Counters that are being read: by one client at a time.
+    pub(super) reading: Semaphore,
     /// Lists that are being sent, to owners and to others.
     pub(super) owner_lists: Semaphore,
     pub(super) onlooker_lists: Semaphore,
@@ -63,6 +65,7 @@ impl Clients {
             owners: AtomicUsize::new(0),
             onlookers: AtomicUsize::new(0),
             listing: Semaphore::new(1),
+            reading: Semaphore::new(1),
             owner_lists: Semaphore::new(2),
             onlooker_lists: Semaphore::new(1),
         }

@@ -19,8 +19,12 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 /// Time that the answer to `ss` may take, however slowly the client reads it.
 const LIST_TIME: Duration = Duration::from_secs(30);
 
-/// Longest pause after a list was made.
+/// Shortest and longest pause after a list was made or counters were read.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
 const LONGEST_REST: Duration = Duration::from_secs(2);
+
+/// Time that passes after a line that is no request, or is for no connection.
+const WRONG_PAUSE: Duration = Duration::from_millis(10);
 
 /// One client.
 #[derive(Debug)]
@@ -62,7 +66,10 @@ impl Session {
             };
             match line {
                 Line::Request(request) => self.answer(request, &mut lines, &mut replies).await?,
-                Line::Wrong(message) => replies.send(&Reply::Error { message }).await?,
+                Line::Wrong(message) => {
+                    replies.send(&Reply::Error { message }).await?;
+                    sleep(WRONG_PAUSE).await;
+                }
             }
         }
     }
@@ -92,12 +99,25 @@ impl Session {
                 answered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
             Request::Stats {} => {
-                replies
-                    .send(&Reply::Stats(Box::new(stats::read(target))))
+                // It is never closed.
+                let _reading = self
+                    .clients
+                    .reading
+                    .acquire()
                     .await
+                    .map_err(io::Error::other)?;
+                let begun = Instant::now();
+                replies
+                    .add(&Reply::Stats(Box::new(stats::read(target))))
+                    .await?;
+                sleep(rest_after(begun)).await;
+                replies.flush().await
             }
             // Its connection ended before this line came.
-            Request::Data { .. } | Request::Eof {} | Request::Stop {} => Ok(()),
+            Request::Data { .. } | Request::Eof {} | Request::Stop {} => {
+                sleep(WRONG_PAUSE / 10).await;
+                Ok(())
+            }
             _ if self.right == Right::Onlooker => {
                 let message = "this needs the user that netstackd runs as, or root: other users can only ask for ss and \
                                stats"
@@ -130,7 +150,7 @@ impl Session {
             let sockets = self.target.stack.sockets();
             let rows = sockets.iter().filter_map(SocketRow::of);
             let rows: Vec<SocketRow> = rows.filter(|row| filter.accepts(row)).collect();
-            sleep((begun.elapsed() * 4).min(LONGEST_REST)).await;
+            sleep(rest_after(begun)).await;
             rows
         };
         let count = rows.len() as u64;
@@ -143,6 +163,11 @@ impl Session {
         };
         replies.send(&Reply::End(end)).await
     }
+}
+
+/// Returns the pause after which no more than a fifth of a core went into what has begun then.
+fn rest_after(begun: Instant) -> Duration {
+    (begun.elapsed() * 4).clamp(SHORTEST_REST, LONGEST_REST)
 }
 
 pub(super) fn error_reply(error: &io::Error) -> Reply {

@@ -3,6 +3,7 @@
 //!
 //! `netstackd.example.toml` beside this package's `Cargo.toml` documents every key.
 
+pub(crate) mod layers;
 mod schema;
 mod text;
 mod value;
@@ -14,20 +15,24 @@ use std::path::Path;
 use netstack::base::{Config, ConfigError};
 
 use crate::failure::Failure;
-use crate::settings::Parts;
-use schema::File;
+use crate::sources::{Origin, Sources};
+pub(crate) use schema::{File, Flags, show_limits};
 pub(crate) use text::Text;
+pub(crate) use value::quoted;
 
 /// Largest file that is read, in bytes: many times what every key takes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Reads and checks the file at `path`.
+/// The documentation of every key, which is a file itself.
+pub(crate) const EXAMPLE: &str = include_str!("../../netstackd.example.toml");
+
+/// Reads the file at `path`.
 ///
 /// # Errors
 ///
 /// Returns [`Failure::Config`] if the file cannot be read, is not TOML, has a key that does not
-/// exist, or a value that is out of its bounds.
-pub(crate) fn read(path: &Path) -> Result<(Parts, Config, Text), Failure> {
+/// exist, or a value that is of another kind.
+pub(crate) fn read(path: &Path) -> Result<(File, Text), Failure> {
     let text = read_text(path).map_err(|error| {
         Failure::Config(format!(
             "cannot read the configuration file {}: {}: check the path given to --config",
@@ -54,32 +59,38 @@ fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-fn parse(text: Text) -> Result<(Parts, Config, Text), Failure> {
-    let (parts, config) = toml::from_str::<File>(text.as_str())
-        .map_err(|error| {
-            let message = error.message().replacen("unknown field", "unknown key", 1);
-            text.fault_at(error.span(), &message)
-        })?
-        .split();
-    config
-        .validate()
-        .map_err(|error| out_of_bounds(&text, &error))?;
-    Ok((parts, config, text))
+fn parse(text: Text) -> Result<(File, Text), Failure> {
+    let file = toml::from_str::<File>(text.as_str()).map_err(|error| {
+        let message = error.message().replacen("unknown field", "unknown key", 1);
+        text.fault_at(error.span(), &message)
+    })?;
+    Ok((file, text))
 }
 
-/// Reports a limit that is out of its bounds. Where the file does not set the limit itself, one that
-/// the file does set has moved its bounds: the message points at that one.
-fn out_of_bounds(text: &Text, error: &ConfigError) -> Failure {
-    let ConfigError { key, value, must } = error;
-    if text.has(key) {
-        return text.fault(key, &format!("it is {value}: {must}"));
+/// Checks the stack's limits against each other.
+///
+/// # Errors
+/// Names the key that is out of its bounds. Where nobody set that one, a key that somebody did set has moved its bounds:
+/// the message points at that one.
+pub(crate) fn check_limits(config: &Config, sources: &Sources) -> Result<(), Failure> {
+    let Err(ConfigError { key, value, must }) = config.validate() else {
+        return Ok(());
+    };
+    match sources.origin(key) {
+        Origin::Default => {}
+        Origin::File(_) => return Err(sources.fault(key, &format!("it is {value}: {must}"))),
+        origin => return Err(Failure::Usage(format!("{origin} is {value}: {must}"))),
     }
     let must = must.replacen("set it", &format!("set {key}"), 1);
     let message = format!("{key} is {value} by default: {must}");
     let bound = must
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'))
-        .find(|word| text.has(word));
-    text.fault(bound.unwrap_or(key), &message)
+        .find(|word| sources.origin(word) != Origin::Default);
+    Err(match bound.map(|bound| (bound, sources.origin(bound))) {
+        Some((bound, Origin::File(_))) => sources.fault(bound, &message),
+        Some((_, origin)) => Failure::Usage(format!("{origin}: {message}")),
+        None => Failure::Usage(message),
+    })
 }
 
 /// Returns an I/O error's reason without the error code at its end.
@@ -98,12 +109,18 @@ mod tests {
     use netstack::device::OffloadMode;
 
     use super::*;
-    use crate::settings::{Settings, default_config};
-    use crate::sources::Sources;
+    use crate::settings::{Parts, Settings, default_config};
     use crate::values::{Queues, TunName};
 
     fn parse_text(text: &str) -> Result<(Parts, Config, Text), Failure> {
-        parse(Text::new(Path::new("net.toml"), text.to_owned()))
+        let (file, text) = parse(Text::new(Path::new("net.toml"), text.to_owned()))?;
+        let (parts, config) = file.split();
+        let sources = Sources {
+            file: Some(text.clone()),
+            ..Sources::default()
+        };
+        check_limits(&config, &sources)?;
+        Ok((parts, config, text))
     }
 
     fn refusal(text: &str) -> String {
@@ -267,7 +284,6 @@ mod tests {
 
     #[test]
     fn the_example_has_every_key_with_its_default() {
-        const EXAMPLE: &str = include_str!("../../netstackd.example.toml");
         let (top, tcp) = EXAMPLE.split_once("\n[tcp]\n").expect("a [tcp] table");
         let sets = |part: &str, key: &str| {
             part.lines().any(|line| {
@@ -277,7 +293,7 @@ mod tests {
             })
         };
         let (top_keys, tcp_keys) = (known_keys("nokey = 1"), known_keys("[tcp]\nnokey = 1"));
-        assert_eq!((top_keys.len(), tcp_keys.len()), (31, 37));
+        assert_eq!((top_keys.len(), tcp_keys.len()), (38, 37));
         for key in top_keys.iter().filter(|key| *key != "tcp") {
             assert!(sets(top, key), "{key} is not in the example");
         }
@@ -300,7 +316,11 @@ mod tests {
             .collect();
         let (parts, config, text) = parse_text(&all).expect("the example with every default");
         assert_eq!(format!("{config:?}"), defaults);
-        assert!(text.has("tcp.min_mss") && text.has("ttl") && text.has("grace"));
+        assert!(
+            ["tcp.min_mss", "ttl", "grace"]
+                .iter()
+                .all(|key| text.place_of(key).is_some())
+        );
         let given = Settings::from_parts(parts, config, Sources::default()).expect("settings");
         let (least, ..) = parse_text(EXAMPLE).expect("the example as it is");
         let filled = Settings::from_parts(least, default_config(), Sources::default());

@@ -1,6 +1,6 @@
 //! The keys of the configuration file and their types.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -9,23 +9,107 @@ use netstack::device::OffloadMode;
 use serde::Deserialize;
 
 use super::value::{
-    Congestion, Probing, Setting, Span, Switch, Whole, ip4, ip6, mode, net4, net6, offload,
+    Congestion, List, Probing, Setting, Span, Switch, Whole, admin, ip4, ip6, log_format, mode,
+    net4, net6, offload,
 };
+use crate::logs::{Levels, LogFormat};
 use crate::settings::{Parts, default_config};
-use crate::values::{ControlPath, Queues, Services, TunName};
+use crate::values::{Address, ControlPath, Descriptors, Queues, RouteText, Services, TunName};
 
 /// Declares a table of the file whose keys are fields of a configuration struct.
 macro_rules! limits {
-    ($(#[$attribute:meta])* $name:ident for $target:ty { $($key:ident: $kind:ty,)+ }) => {
+    ($(#[$attribute:meta])* $name:ident for $target:ty, $prefix:literal { $($key:ident: $kind:ty,)+ }) => {
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields)]
         $(#[$attribute])*
         struct $name { $($key: Option<$kind>,)+ }
 
         impl $name {
+            const KEYS: &[&str] = &[$(concat!($prefix, stringify!($key)),)+];
+
             fn apply(self, target: &mut $target) {
                 $(if let Some(value) = self.$key { Setting::set(value, &mut target.$key); })+
             }
+
+            fn or(self, other: Self) -> Self {
+                Self { $($key: self.$key.or(other.$key),)+ }
+            }
+
+            /// Returns the keys that have a value.
+            fn given(&self) -> Vec<&'static str> {
+                let given = [$((concat!($prefix, stringify!($key)), self.$key.is_some()),)+];
+                given.into_iter().filter(|(_, is)| *is).map(|(key, _)| key).collect()
+            }
+
+            /// Returns each key with its value in `config`, as the file writes it.
+            fn show(config: &$target) -> Vec<(&'static str, String)> {
+                vec![$((concat!($prefix, stringify!($key)), <$kind as Setting<_>>::show(&config.$key)),)+]
+            }
+        }
+    };
+}
+
+/// Declares the whole file: keys that are settings of the daemon, then those of the stack.
+macro_rules! file {
+    (
+        parts { $($(#[$attribute:meta])* $part:ident, $name:literal: $kind:ty = $convert:expr;)+ }
+        limits { $($key:ident: $limit:ty,)+ }
+    ) => {
+        /// The whole file, or the part of it that the flags or the environment give.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct File {
+            $($(#[$attribute])* $part: Option<$kind>,)+
+            $($key: Option<$limit>,)+
+            tcp: Option<TcpLimits>,
+        }
+
+        impl File {
+            /// Returns every key.
+            pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+                let top = [$($name,)+ $(stringify!($key),)+];
+                top.into_iter().chain(TcpLimits::KEYS.iter().copied())
+            }
+
+            /// Returns these values, and those of `other` for what these leave out.
+            pub(crate) fn or(self, other: Self) -> Self {
+                Self {
+                    $($part: self.$part.or(other.$part),)+
+                    $($key: self.$key.or(other.$key),)+
+                    tcp: match (self.tcp, other.tcp) {
+                        (Some(ours), Some(theirs)) => Some(ours.or(theirs)),
+                        (ours, theirs) => ours.or(theirs),
+                    },
+                }
+            }
+
+            /// Returns the keys that have a value.
+            pub(crate) fn given(&self) -> Vec<&'static str> {
+                let given = [
+                    $(($name, self.$part.is_some()),)+
+                    $((stringify!($key), self.$key.is_some()),)+
+                ];
+                let given = given.into_iter().filter(|(_, is)| *is).map(|(key, _)| key);
+                given.chain(self.tcp.iter().flat_map(TcpLimits::given)).collect()
+            }
+
+            /// Separates the settings of the daemon from the stack's.
+            pub(crate) fn split(self) -> (Parts, Config) {
+                let mut config = default_config();
+                $(if let Some(value) = self.$key { Setting::set(value, &mut config.$key); })+
+                if let Some(tcp) = self.tcp {
+                    tcp.apply(&mut config.tcp);
+                }
+                let parts = Parts { $($part: self.$part.map($convert),)+ };
+                (parts, config)
+            }
+        }
+
+        /// Returns each key of the stack with its value, as the file writes it.
+        pub(crate) fn show_limits(config: &Config) -> Vec<(&'static str, String)> {
+            let mut shown = vec![$((stringify!($key), <$limit as Setting<_>>::show(&config.$key)),)+];
+            shown.extend(TcpLimits::show(&config.tcp));
+            shown
         }
     };
 }
@@ -33,7 +117,7 @@ macro_rules! limits {
 limits! {
     /// `[tcp]`
     #[serde(expecting = "a table of TCP limits that begins with the line [tcp]")]
-    TcpLimits for TcpConfig {
+    TcpLimits for TcpConfig, "tcp." {
         recv_buffer_initial: Whole<usize>,
         recv_buffer_max: Whole<usize>,
         send_buffer: Whole<usize>,
@@ -74,96 +158,105 @@ limits! {
     }
 }
 
-/// The whole file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct File {
-    tun: Option<TunName>,
-    #[serde(default, deserialize_with = "net4")]
-    addr: Option<Ipv4Net>,
-    #[serde(default, deserialize_with = "net6")]
-    addr6: Option<Ipv6Net>,
-    #[serde(rename = "host-addr", default, deserialize_with = "ip4")]
-    host_addr: Option<Ipv4Addr>,
-    #[serde(rename = "host-addr6", default, deserialize_with = "ip6")]
-    host_addr6: Option<Ipv6Addr>,
-    mtu: Option<Whole<u16>>,
-    queues: Option<Queues>,
-    #[serde(default, deserialize_with = "offload")]
-    offload: Option<OffloadMode>,
-    services: Option<Services>,
-    pcap: Option<PathBuf>,
-    control: Option<ControlPath>,
-    #[serde(rename = "control-mode", default, deserialize_with = "mode")]
-    control_mode: Option<u32>,
-    grace: Option<Span>,
+file! {
+    parts {
+        tun, "tun": TunName = |name| name;
+        #[serde(rename = "tun-fd")]
+        tun_fd, "tun-fd": Descriptors = |fds| fds;
+        prepared, "prepared": Switch = |switch| switch.0;
+        #[serde(default, deserialize_with = "net4")]
+        addr, "addr": Ipv4Net = |net| net;
+        #[serde(default, deserialize_with = "net6")]
+        addr6, "addr6": Ipv6Net = |net| net;
+        addresses, "addresses": List<Address> = |list| list.0;
+        routes, "routes": List<RouteText> = |list| list.0;
+        #[serde(rename = "host-addr", default, deserialize_with = "ip4")]
+        host_addr, "host-addr": Ipv4Addr = |address| address;
+        #[serde(rename = "host-addr6", default, deserialize_with = "ip6")]
+        host_addr6, "host-addr6": Ipv6Addr = |address| address;
+        mtu, "mtu": Whole<u16> = |mtu| mtu.0;
+        queues, "queues": Queues = |queues| queues;
+        #[serde(default, deserialize_with = "offload")]
+        offload, "offload": OffloadMode = |mode| mode;
+        services, "services": Services = |services| services;
+        pcap, "pcap": PathBuf = |path| path;
+        #[serde(default, deserialize_with = "admin")]
+        admin, "admin": SocketAddr = |address| address;
+        log, "log": Levels = |levels| levels;
+        #[serde(rename = "log-format", default, deserialize_with = "log_format")]
+        log_format, "log-format": LogFormat = |form| form;
+        control, "control": ControlPath = |path| path;
+        #[serde(rename = "control-mode", default, deserialize_with = "mode")]
+        control_mode, "control-mode": u32 = |mode| mode;
+        grace, "grace": Span = |span| span.0;
+    }
+    limits {
+        max_connections: Whole<usize>,
+        max_half_open: Whole<usize>,
+        max_time_wait: Whole<usize>,
+        memory_bytes: Whole<usize>,
+        max_large_slabs: Whole<usize>,
+        max_small_slabs: Whole<usize>,
+        udp_queue_datagrams: Whole<usize>,
+        udp_queue_bytes: Whole<usize>,
+        reassembly_slots: Whole<usize>,
+        reassembly_bytes: Whole<usize>,
+        reassembly_timeout: Span,
+        icmp_errors_per_second: Whole<u32>,
+        icmp_error_burst: Whole<u32>,
+        path_mtu_entries: Whole<usize>,
+        ephemeral_port_first: Whole<u16>,
+        ephemeral_port_last: Whole<u16>,
+        ttl: Whole<u8>,
+    }
+}
 
-    max_connections: Option<Whole<usize>>,
-    max_half_open: Option<Whole<usize>>,
-    max_time_wait: Option<Whole<usize>>,
-    memory_bytes: Option<Whole<usize>>,
-    max_large_slabs: Option<Whole<usize>>,
-    max_small_slabs: Option<Whole<usize>>,
-    udp_queue_datagrams: Option<Whole<usize>>,
-    udp_queue_bytes: Option<Whole<usize>>,
-    reassembly_slots: Option<Whole<usize>>,
-    reassembly_bytes: Option<Whole<usize>>,
-    reassembly_timeout: Option<Span>,
-    icmp_errors_per_second: Option<Whole<u32>>,
-    icmp_error_burst: Option<Whole<u32>>,
-    path_mtu_entries: Option<Whole<usize>>,
-    ephemeral_port_first: Option<Whole<u16>>,
-    ephemeral_port_last: Option<Whole<u16>>,
-    ttl: Option<Whole<u8>>,
-    tcp: Option<TcpLimits>,
+/// The values of flags.
+#[derive(Debug)]
+pub(crate) struct Flags {
+    pub(crate) tun: Option<TunName>,
+    pub(crate) tun_fd: Option<Descriptors>,
+    pub(crate) prepared: bool,
+    pub(crate) addr: Option<Ipv4Net>,
+    pub(crate) addr6: Option<Ipv6Net>,
+    pub(crate) host_addr: Option<Ipv4Addr>,
+    pub(crate) host_addr6: Option<Ipv6Addr>,
+    pub(crate) mtu: Option<u16>,
+    pub(crate) queues: Option<Queues>,
+    pub(crate) offload: Option<OffloadMode>,
+    pub(crate) services: Option<Services>,
+    pub(crate) memory_bytes: Option<usize>,
+    pub(crate) pcap: Option<PathBuf>,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) log: Option<Levels>,
+    pub(crate) log_format: Option<LogFormat>,
+    pub(crate) control: Option<ControlPath>,
+    pub(crate) control_mode: Option<u32>,
 }
 
 impl File {
-    /// Separates what flags can say, too, from the stack's limits.
-    pub(super) fn split(self) -> (Parts, Config) {
-        let mut config = default_config();
-        macro_rules! apply {
-            ($($key:ident),+ $(,)?) => {
-                $(if let Some(value) = self.$key { Setting::set(value, &mut config.$key); })+
-            };
+    /// Returns what the flags give.
+    pub(crate) fn from_flags(flags: Flags) -> Self {
+        Self {
+            tun: flags.tun,
+            tun_fd: flags.tun_fd,
+            prepared: flags.prepared.then_some(Switch(true)),
+            addr: flags.addr,
+            addr6: flags.addr6,
+            host_addr: flags.host_addr,
+            host_addr6: flags.host_addr6,
+            mtu: flags.mtu.map(Whole),
+            queues: flags.queues,
+            offload: flags.offload,
+            services: flags.services,
+            memory_bytes: flags.memory_bytes.map(Whole),
+            pcap: flags.pcap,
+            admin: flags.admin,
+            log: flags.log,
+            log_format: flags.log_format,
+            control: flags.control,
+            control_mode: flags.control_mode,
+            ..Self::default()
         }
-        apply!(
-            max_connections,
-            max_half_open,
-            max_time_wait,
-            memory_bytes,
-            max_large_slabs,
-            max_small_slabs,
-            udp_queue_datagrams,
-            udp_queue_bytes,
-            reassembly_slots,
-            reassembly_bytes,
-            reassembly_timeout,
-            icmp_errors_per_second,
-            icmp_error_burst,
-            path_mtu_entries,
-            ephemeral_port_first,
-            ephemeral_port_last,
-            ttl,
-        );
-        if let Some(tcp) = self.tcp {
-            tcp.apply(&mut config.tcp);
-        }
-        let parts = Parts {
-            tun: self.tun,
-            addr: self.addr,
-            addr6: self.addr6,
-            host_addr: self.host_addr,
-            host_addr6: self.host_addr6,
-            mtu: self.mtu.map(|mtu| mtu.0),
-            queues: self.queues,
-            offload: self.offload,
-            services: self.services,
-            pcap: self.pcap,
-            control: self.control,
-            control_mode: self.control_mode,
-            grace: self.grace.map(|span| span.0),
-        };
-        (parts, config)
     }
 }

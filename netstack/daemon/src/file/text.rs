@@ -26,9 +26,14 @@ impl Text {
         &self.text
     }
 
-    /// Returns whether the file sets `key`.
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.find(key).is_some()
+    /// Returns the file and the line where it sets `key`.
+    pub(crate) fn place_of(&self, key: &str) -> Option<String> {
+        let span = self.find(key)?;
+        Some(format!(
+            "{}, line {}",
+            self.path.display(),
+            self.line_of(&span)
+        ))
     }
 
     /// Returns a failure about `key`, with its line if the file sets it.
@@ -43,16 +48,16 @@ impl Text {
         let Some(span) = span else {
             return Failure::Config(format!("{path}: {message}"));
         };
-        let line = 1 + self
-            .text
-            .bytes()
-            .take(span.start)
-            .filter(|&byte| byte == b'\n')
-            .count();
+        let line = self.line_of(&span);
         let key = self
             .key_at(&span)
             .map_or(String::new(), |key| format!("key '{key}': "));
         Failure::Config(format!("{path}, line {line}: {key}{message}"))
+    }
+
+    fn line_of(&self, span: &Range<usize>) -> usize {
+        let before = self.text.bytes().take(span.start);
+        1 + before.filter(|&byte| byte == b'\n').count()
     }
 
     /// Returns the dotted key whose name or value covers `span`.

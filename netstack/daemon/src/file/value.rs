@@ -3,7 +3,8 @@
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -12,6 +13,8 @@ use netstack::device::OffloadMode;
 use netstack::tcp::Algorithm;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use crate::logs::{LogFormat, parse_format};
+use crate::metrics::parse_admin;
 use crate::values::{self, Queues};
 
 /// A time such as `"200ms"`, `"1s"` or `"2m"`.
@@ -43,6 +46,9 @@ impl<'de> Deserialize<'de> for Span {
         from.deserialize_any(SpanVisitor)
     }
 }
+
+/// Most entries of a list.
+const MAX_LIST: usize = 256;
 
 /// A whole number that fits into `T`.
 #[derive(Clone, Copy, Debug)]
@@ -167,22 +173,79 @@ as_flag! {
     ip6: Ipv6Addr = values::parse_ip6,
     offload: OffloadMode = values::parse_offload,
     mode: u32 = values::parse_mode,
+    admin: SocketAddr = parse_admin,
+    log_format: LogFormat = parse_format,
 }
 
-/// Writes a value of the file into the field of the stack's configuration.
-pub(super) trait Setting<T> {
-    fn set(self, slot: &mut T);
-}
+/// A list of texts, each parsed as a flag would be.
+#[derive(Clone, Debug)]
+pub(super) struct List<T>(pub(super) Vec<T>);
 
-impl<T> Setting<T> for Whole<T> {
-    fn set(self, slot: &mut T) {
-        *slot = self.0;
+impl<'de, T: FromStr<Err = String>> Deserialize<'de> for List<T> {
+    /// Reads a list, or one text with commas as on the command line.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "expected a list of texts in quotes, in brackets"
+        )]
+        enum Form {
+            List(Vec<String>),
+            Text(String),
+        }
+        let texts = match Form::deserialize(from)? {
+            Form::List(texts) => texts,
+            Form::Text(text) => text
+                .split(',')
+                .map(|part| part.trim().to_owned())
+                .filter(|part| !part.is_empty())
+                .collect(),
+        };
+        if texts.len() > MAX_LIST {
+            let text = format!(
+                "the list has {} entries: use at most {MAX_LIST}",
+                texts.len()
+            );
+            return Err(D::Error::custom(text));
+        }
+        let parse = |text: &String| {
+            let parsed = text.parse::<T>();
+            parsed.map_err(|must| D::Error::custom(format!("'{text}' cannot be used: {must}")))
+        };
+        texts.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 }
 
-impl<T> Setting<Option<T>> for Whole<T> {
+/// A value of the file and the field of the stack's configuration that it is for.
+pub(super) trait Setting<T> {
+    /// Writes the value into the field.
+    fn set(self, slot: &mut T);
+
+    /// Returns the value of the field as the file writes it.
+    fn show(slot: &T) -> String;
+}
+
+impl<T: Integer> Setting<T> for Whole<T> {
+    fn set(self, slot: &mut T) {
+        *slot = self.0;
+    }
+
+    fn show(slot: &T) -> String {
+        let text = slot.to_string();
+        // More than the file can say is no limit.
+        let is_limit = text.parse::<u64>().is_ok_and(|number| number <= T::MAX);
+        if is_limit { text } else { String::new() }
+    }
+}
+
+impl<T: Integer> Setting<Option<T>> for Whole<T> {
     fn set(self, slot: &mut Option<T>) {
         *slot = Some(self.0);
+    }
+
+    fn show(slot: &Option<T>) -> String {
+        slot.as_ref()
+            .map_or_else(String::new, <Self as Setting<T>>::show)
     }
 }
 
@@ -190,11 +253,19 @@ impl Setting<Algorithm> for Congestion {
     fn set(self, slot: &mut Algorithm) {
         *slot = self.0;
     }
+
+    fn show(slot: &Algorithm) -> String {
+        quoted(slot)
+    }
 }
 
 impl Setting<MtuProbing> for Probing {
     fn set(self, slot: &mut MtuProbing) {
         *slot = self.0;
+    }
+
+    fn show(slot: &MtuProbing) -> String {
+        quoted(slot)
     }
 }
 
@@ -202,11 +273,19 @@ impl Setting<bool> for Switch {
     fn set(self, slot: &mut bool) {
         *slot = self.0;
     }
+
+    fn show(slot: &bool) -> String {
+        slot.to_string()
+    }
 }
 
 impl Setting<Duration> for Span {
     fn set(self, slot: &mut Duration) {
         *slot = self.0;
+    }
+
+    fn show(slot: &Duration) -> String {
+        quoted(humantime::format_duration(*slot))
     }
 }
 
@@ -215,4 +294,13 @@ impl Setting<Option<Duration>> for Span {
         // Zero switches it off.
         *slot = (self.0 > Duration::ZERO).then_some(self.0);
     }
+
+    fn show(slot: &Option<Duration>) -> String {
+        <Self as Setting<Duration>>::show(&slot.unwrap_or_default())
+    }
+}
+
+/// Returns a text as TOML writes it.
+pub(crate) fn quoted(text: impl Display) -> String {
+    toml::Value::String(text.to_string()).to_string()
 }

@@ -69,7 +69,7 @@ pub(crate) fn run(args: ForwardArgs) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    run::serve(
+    run::run_with(
         run.without_services(),
         |device| device,
         |stack| {

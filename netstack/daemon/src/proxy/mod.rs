@@ -80,7 +80,7 @@ pub fn run(args: ProxyArgs) -> Result<(), Failure> {
         Some((up, down)) => impaired::wrap(device, up, down, seed),
         None => device,
     };
-    run::serve(run_args, wrap, |stack| {
+    run::run_with(run_args, wrap, |stack| {
         let running = gateway::start(stack, plan)?;
         follow(&running, outbound)?;
         Ok(running)

@@ -11,58 +11,120 @@ mod http;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use futures::future::{AbortHandle, abortable};
 use netstack::base::Rng;
-use netstack::net::{Stack, TcpListener, TcpStream, UdpSocket};
+use netstack::net::{Prefix, Serving, Stack, TcpListener, TcpStream, UdpSocket};
 
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::values::Service;
+
+/// The services that run, by what they are and where.
+#[derive(Debug)]
+pub(crate) struct Running {
+    page: Arc<http::Page>,
+    started: Vec<(Service, IpAddr, Parts)>,
+}
+
+/// What a service consists of at one address. Dropping it closes the ports; connections go on.
+#[derive(Debug, Default)]
+struct Parts {
+    listeners: Vec<Serving>,
+    datagrams: Vec<AbortHandle>,
+}
+
+impl Parts {
+    fn stop(self) {
+        for listener in self.listeners {
+            drop(listener.stop());
+        }
+        for socket in self.datagrams {
+            socket.abort();
+        }
+    }
+}
 
 /// Starts every service of the settings on every address.
 ///
 /// # Errors
 ///
 /// Returns [`Failure::InUse`] if a port is taken, [`Failure::Stack`] for any other error of the stack.
-pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<(), Failure> {
-    let page = Arc::new(http::Page::new(stack, settings));
-    for service in settings.services.iter() {
-        for net in settings.addresses() {
-            let address = SocketAddr::new(net.addr(), service.port());
-            let started = match service {
-                Service::Echo => {
-                    tcp(stack, address, echo::tcp).and_then(|()| udp(stack, address, echo::udp))
-                }
-                Service::Discard => tcp(stack, address, discard::tcp)
-                    .and_then(|()| udp(stack, address, discard::udp)),
-                Service::Daytime => tcp(stack, address, daytime::tcp)
-                    .and_then(|()| udp(stack, address, daytime::udp)),
-                Service::Chargen => {
-                    let pattern = chargen::Pattern::new();
-                    let tcp_pattern = pattern.clone();
-                    tcp(stack, address, move |stream| {
-                        chargen::tcp(stream, tcp_pattern.clone())
-                    })
-                    .and_then(|()| {
-                        udp(stack, address, |socket| {
-                            let seed = socket.local_addr().map_or(0, |a| u64::from(a.port()));
-                            chargen::udp(socket, pattern.clone(), Rng::from_u64(seed))
-                        })
-                    })
-                }
-                Service::Http => {
-                    let page = Arc::clone(&page);
-                    tcp(stack, address, move |stream| {
-                        http::tcp(stream, Arc::clone(&page))
-                    })
-                }
-            };
-            started.map_err(|error| refused(service, address, &error))?;
+pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<Running, Failure> {
+    let mut running = Running {
+        page: Arc::new(http::Page::new(stack, settings)),
+        started: Vec::new(),
+    };
+    running.follow(stack, settings)?;
+    Ok(running)
+}
+
+impl Running {
+    /// Stops the services that the settings no longer have, and starts those that they have now.
+    ///
+    /// # Errors
+    /// As [`start`]; those before it are started.
+    pub(crate) fn follow(&mut self, stack: &Stack, settings: &Settings) -> Result<(), Failure> {
+        let addresses: Vec<IpAddr> = settings.addresses().iter().map(Prefix::address).collect();
+        let is_wanted = |service: Service, address: IpAddr| {
+            settings.services.iter().any(|wanted| wanted == service) && addresses.contains(&address)
+        };
+        for (service, address, parts) in std::mem::take(&mut self.started) {
+            match is_wanted(service, address) {
+                true => self.started.push((service, address, parts)),
+                false => parts.stop(),
+            }
         }
+        for service in settings.services.iter() {
+            for &address in &addresses {
+                let is_started =
+                    |one: &(Service, IpAddr, Parts)| (one.0, one.1) == (service, address);
+                if !self.started.iter().any(is_started) {
+                    let place = SocketAddr::new(address, service.port());
+                    let parts = self.start_one(stack, service, place);
+                    let parts = parts.map_err(|error| refused(service, place, &error))?;
+                    self.started.push((service, address, parts));
+                }
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn start_one(&self, stack: &Stack, service: Service, address: SocketAddr) -> io::Result<Parts> {
+        let mut parts = Parts::default();
+        match service {
+            Service::Echo => {
+                parts.listeners.push(tcp(stack, address, echo::tcp)?);
+                parts.datagrams = udp(stack, address, echo::udp)?;
+            }
+            Service::Discard => {
+                parts.listeners.push(tcp(stack, address, discard::tcp)?);
+                parts.datagrams = udp(stack, address, discard::udp)?;
+            }
+            Service::Daytime => {
+                parts.listeners.push(tcp(stack, address, daytime::tcp)?);
+                parts.datagrams = udp(stack, address, daytime::udp)?;
+            }
+            Service::Chargen => {
+                let pattern = chargen::Pattern::new();
+                let tcp_pattern = pattern.clone();
+                let handler = move |stream| chargen::tcp(stream, tcp_pattern.clone());
+                parts.listeners.push(tcp(stack, address, handler)?);
+                parts.datagrams = udp(stack, address, |socket| {
+                    let seed = socket.local_addr().map_or(0, |a| u64::from(a.port()));
+                    chargen::udp(socket, pattern.clone(), Rng::from_u64(seed))
+                })?;
+            }
+            Service::Http => {
+                let page = Arc::clone(&self.page);
+                let handler = move |stream| http::tcp(stream, Arc::clone(&page));
+                parts.listeners.push(tcp(stack, address, handler)?);
+            }
+        }
+        Ok(parts)
+    }
 }
 
 fn refused(service: Service, address: SocketAddr, error: &io::Error) -> Failure {
@@ -82,27 +144,32 @@ fn tcp<F>(
     stack: &Stack,
     address: SocketAddr,
     handler: impl Fn(TcpStream) -> F + Send + Sync + 'static,
-) -> io::Result<()>
+) -> io::Result<Serving>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    TcpListener::bind_now(stack, address)?
-        .serve(move |stream, _peer| handler(stream))
-        .map(drop)
+    TcpListener::bind_now(stack, address)?.serve(move |stream, _peer| handler(stream))
 }
 
 /// Serves `address` by one socket and one future per worker.
-fn udp<F>(stack: &Stack, address: SocketAddr, handler: impl Fn(UdpSocket) -> F) -> io::Result<()>
+fn udp<F>(
+    stack: &Stack,
+    address: SocketAddr,
+    handler: impl Fn(UdpSocket) -> F,
+) -> io::Result<Vec<AbortHandle>>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    for (worker, socket) in UdpSocket::bind_per_worker(stack, address)?
-        .into_iter()
-        .enumerate()
-    {
-        stack.spawn_on(worker, handler(socket));
-    }
-    Ok(())
+    let sockets = UdpSocket::bind_per_worker(stack, address)?.into_iter();
+    let started = sockets.enumerate().map(|(worker, socket)| {
+        let (serving, handle) = abortable(handler(socket));
+        stack.spawn_on(worker, async move {
+            // Aborted: the service is no longer wanted, and its socket is dropped.
+            let _ = serving.await;
+        });
+        handle
+    });
+    Ok(started.collect())
 }
 
 /// Returns whether a datagram from `peer` may be answered. Another such service would answer the

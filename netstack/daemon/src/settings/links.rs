@@ -26,6 +26,8 @@ struct Candidates<'a, A> {
     prefix: u8,
     /// The kernel's address, if one is given.
     host: Option<A>,
+    /// The kernel's side is as another program has made it.
+    prepared: bool,
     is_usable: &'a dyn Fn(A) -> bool,
     is_inside: &'a dyn Fn(A) -> bool,
 }
@@ -46,6 +48,9 @@ impl<A: Copy + Eq + Display> Candidates<'_, A> {
             ));
         }
         let Some(host) = self.host else {
+            if self.prepared {
+                return Ok(ours);
+            }
             return hosts
                 .find(|&host| host != ours && (self.is_usable)(host))
                 .ok_or_else(|| {
@@ -85,6 +90,7 @@ fn host_alone(key: &str, host: impl Display, sources: &Sources) -> Failure {
 pub(super) fn link_v4(
     ours: Option<Ipv4Net>,
     host: Option<Ipv4Addr>,
+    prepared: bool,
     sources: &Sources,
 ) -> Result<Option<Link<Ipv4Net, Ipv4Addr>>, Failure> {
     let Some(ours) = ours else {
@@ -101,6 +107,7 @@ pub(super) fn link_v4(
         ours: ours.addr(),
         prefix: ours.prefix_len(),
         host,
+        prepared,
         is_usable: &is_usable,
         // A single address has no subnet: the kernel's is its peer, and may be any.
         is_inside: &|addr| ours.prefix_len() == 32 || ours.contains(&addr),
@@ -113,6 +120,7 @@ pub(super) fn link_v4(
 pub(super) fn link_v6(
     ours: Option<Ipv6Net>,
     host: Option<Ipv6Addr>,
+    prepared: bool,
     sources: &Sources,
 ) -> Result<Option<Link<Ipv6Net, Ipv6Addr>>, Failure> {
     let Some(ours) = ours else {
@@ -132,6 +140,7 @@ pub(super) fn link_v6(
         ours: ours.addr(),
         prefix: ours.prefix_len(),
         host,
+        prepared,
         is_usable: &is_usable,
         is_inside: &|addr| ours.prefix_len() == 128 || ours.contains(&addr),
     };

@@ -7,18 +7,21 @@
 
 mod links;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netstack::base::Config;
 use netstack::device::OffloadMode;
+use netstack::net::{Prefix, Route};
 
 use crate::failure::Failure;
+use crate::file::check_limits;
+use crate::logs::{Levels, LogFormat};
 use crate::sources::Sources;
 pub use crate::values::ControlPath;
-use crate::values::{Queues, Services, TunName};
+use crate::values::{Address, Descriptors, Queues, RouteText, Services, TunName};
 pub use links::Link;
 use links::{link_v4, link_v6};
 
@@ -50,6 +53,14 @@ pub(crate) fn default_config() -> Config {
 pub struct Parts {
     /// `--tun`
     pub tun: Option<TunName>,
+    /// `--tun-fd`
+    pub tun_fd: Option<Descriptors>,
+    /// `--prepared`
+    pub prepared: Option<bool>,
+    /// Key `addresses` of the file.
+    pub addresses: Option<Vec<Address>>,
+    /// Key `routes` of the file.
+    pub routes: Option<Vec<RouteText>>,
     /// `--addr`
     pub addr: Option<Ipv4Net>,
     /// `--addr6`
@@ -68,6 +79,12 @@ pub struct Parts {
     pub services: Option<Services>,
     /// `--pcap`
     pub pcap: Option<PathBuf>,
+    /// `--admin`
+    pub admin: Option<SocketAddr>,
+    /// `--log`
+    pub log: Option<Levels>,
+    /// `--log-format`
+    pub log_format: Option<LogFormat>,
     /// `--control`
     pub control: Option<ControlPath>,
     /// `--control-mode`
@@ -76,52 +93,19 @@ pub struct Parts {
     pub grace: Option<Duration>,
 }
 
-impl Parts {
-    /// Returns these values, and those of `other` for what these leave out.
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            tun: self.tun.or(other.tun),
-            addr: self.addr.or(other.addr),
-            addr6: self.addr6.or(other.addr6),
-            host_addr: self.host_addr.or(other.host_addr),
-            host_addr6: self.host_addr6.or(other.host_addr6),
-            mtu: self.mtu.or(other.mtu),
-            queues: self.queues.or(other.queues),
-            offload: self.offload.or(other.offload),
-            services: self.services.or(other.services),
-            pcap: self.pcap.or(other.pcap),
-            control: self.control.or(other.control),
-            control_mode: self.control_mode.or(other.control_mode),
-            grace: self.grace.or(other.grace),
-        }
-    }
-
-    /// Returns the flags that were given, by name without dashes.
-    pub(crate) fn flags(&self) -> Vec<&'static str> {
-        let given = [
-            ("tun", self.tun.is_some()),
-            ("addr", self.addr.is_some()),
-            ("addr6", self.addr6.is_some()),
-            ("host-addr", self.host_addr.is_some()),
-            ("host-addr6", self.host_addr6.is_some()),
-            ("mtu", self.mtu.is_some()),
-            ("queues", self.queues.is_some()),
-            ("offload", self.offload.is_some()),
-            ("services", self.services.is_some()),
-            ("pcap", self.pcap.is_some()),
-            ("control", self.control.is_some()),
-            ("control-mode", self.control_mode.is_some()),
-        ];
-        let given = given.into_iter().filter(|(_, is_given)| *is_given);
-        given.map(|(name, _)| name).collect()
-    }
-}
-
 /// The settings of `run`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The interface's name.
     pub tun: TunName,
+    /// The descriptors of the device, if another program has opened it.
+    pub tun_fd: Option<Descriptors>,
+    /// The device exists, and is used as it is.
+    pub prepared: bool,
+    /// Further addresses that the daemon answers as.
+    pub further: Vec<Prefix>,
+    /// Routes beside those that a stack begins with.
+    pub routes: Vec<Route>,
     /// The IPv4 addresses, if any.
     pub v4: Option<Link<Ipv4Net, Ipv4Addr>>,
     /// The IPv6 addresses, if any; at least one of the two families is there.
@@ -136,6 +120,12 @@ pub struct Settings {
     pub services: Services,
     /// The file that packets are captured to.
     pub pcap: Option<PathBuf>,
+    /// The loopback address that `/metrics` is served on, if any.
+    pub admin: Option<SocketAddr>,
+    /// The levels of the logs.
+    pub log: Levels,
+    /// The form of the logs.
+    pub log_format: LogFormat,
     /// The control socket.
     pub control: ControlPath,
     /// The permissions of the control socket.
@@ -156,11 +146,21 @@ impl Settings {
     /// Returns [`Failure::Usage`] with the flag, or [`Failure::Config`] with the line of the file, and
     /// what to do.
     pub fn from_parts(parts: Parts, stack: Config, sources: Sources) -> Result<Self, Failure> {
-        let tun = parts.tun.ok_or_else(|| {
+        check_limits(&stack, &sources)?;
+        let is_given = parts.tun_fd.is_some();
+        let tun = parts
+            .tun
+            .clone()
+            .or_else(|| is_given.then(|| "fd".parse().ok()).flatten());
+        let tun = tun.ok_or_else(|| {
             usage("no device name is given: add --tun NAME, or tun = \"NAME\" to the configuration file")
         })?;
-        let v4 = link_v4(parts.addr, parts.host_addr, &sources)?;
-        let v6 = link_v6(parts.addr6, parts.host_addr6, &sources)?;
+        let prepared = parts.prepared.unwrap_or(false) || is_given;
+        if prepared {
+            host_of_prepared(&parts, &sources)?;
+        }
+        let v4 = link_v4(parts.addr, parts.host_addr, prepared, &sources)?;
+        let v6 = link_v6(parts.addr6, parts.host_addr6, prepared, &sources)?;
         if v4.is_none() && v6.is_none() {
             return Err(usage(
                 "no address is given: add --addr ADDRESS/PREFIX, --addr6 ADDRESS/PREFIX or both",
@@ -175,15 +175,26 @@ impl Settings {
                 &format!("{mtu} is out of range: use {least} to 65535 with {family}"),
             ));
         }
+        // A descriptor is a queue.
+        let inherited = parts.tun_fd.as_ref().map(|fds| fds.0.len() as u64);
+        let inherited = inherited.and_then(|count| Queues::try_from(count).ok());
+        let queues = inherited.or(parts.queues);
         Ok(Self {
             tun,
+            tun_fd: parts.tun_fd,
+            prepared,
+            further: further(parts.addresses, v4, v6, &sources)?,
+            routes: routes(parts.routes, &sources)?,
             v4,
             v6,
             mtu,
-            queues: parts.queues.unwrap_or_else(Queues::per_core),
+            queues: queues.unwrap_or_else(Queues::per_core),
             offload: parts.offload.unwrap_or_default(),
             services: parts.services.unwrap_or_default(),
             pcap: parts.pcap,
+            admin: parts.admin,
+            log: parts.log.unwrap_or_default(),
+            log_format: parts.log_format.unwrap_or_default(),
             control: parts.control.unwrap_or_default(),
             control_mode: parts.control_mode.unwrap_or(DEFAULT_CONTROL_MODE),
             grace: parts.grace.unwrap_or(DEFAULT_GRACE),
@@ -193,11 +204,89 @@ impl Settings {
     }
 
     /// Returns the addresses that the daemon answers as.
-    pub fn addresses(&self) -> Vec<IpNet> {
-        let v4 = self.v4.map(|link| IpNet::V4(link.ours));
-        let v6 = self.v6.map(|link| IpNet::V6(link.ours));
-        v4.into_iter().chain(v6).collect()
+    pub fn addresses(&self) -> Vec<Prefix> {
+        let v4 = self.v4.map(|link| prefix_of(IpNet::V4(link.ours)));
+        let v6 = self.v6.map(|link| prefix_of(IpNet::V6(link.ours)));
+        let further = self.further.iter().copied();
+        v4.into_iter().chain(v6).flatten().chain(further).collect()
     }
+}
+
+fn prefix_of(net: IpNet) -> Option<Prefix> {
+    Prefix::new(net.addr(), net.prefix_len()).ok()
+}
+
+/// A prepared device has its kernel's side already.
+fn host_of_prepared(parts: &Parts, sources: &Sources) -> Result<(), Failure> {
+    for (key, host) in [
+        ("host-addr", parts.host_addr.map(IpAddr::V4)),
+        ("host-addr6", parts.host_addr6.map(IpAddr::V6)),
+    ] {
+        if let Some(host) = host {
+            let text = format!(
+                "{host} is for a device that netstackd sets up: leave it out with --prepared and --tun-fd"
+            );
+            return Err(sources.fault(key, &text));
+        }
+    }
+    Ok(())
+}
+
+fn further(
+    addresses: Option<Vec<Address>>,
+    v4: Option<Link<Ipv4Net, Ipv4Addr>>,
+    v6: Option<Link<Ipv6Net, Ipv6Addr>>,
+    sources: &Sources,
+) -> Result<Vec<Prefix>, Failure> {
+    let first = [
+        v4.map(|link| IpAddr::V4(link.ours.addr())),
+        v6.map(|link| IpAddr::V6(link.ours.addr())),
+    ];
+    let kernel = [
+        v4.map(|link| IpAddr::V4(link.host)),
+        v6.map(|link| IpAddr::V6(link.host)),
+    ];
+    let mut known: Vec<IpAddr> = first.into_iter().flatten().collect();
+    let mut further = Vec::new();
+    for Address(prefix) in addresses.unwrap_or_default() {
+        let address = prefix.address();
+        let wrong = |why: &str| sources.fault("addresses", &format!("{prefix} {why}"));
+        let has_family = known.iter().any(|one| one.is_ipv4() == address.is_ipv4());
+        if known.contains(&address) {
+            return Err(wrong("is there twice: give each address once"));
+        }
+        if kernel.contains(&Some(address)) {
+            return Err(wrong(
+                "is the kernel's address on the device: use another one",
+            ));
+        }
+        if !has_family {
+            return Err(wrong(
+                "is of a family of which the daemon has no first address: give addr or addr6, too",
+            ));
+        }
+        if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+            return Err(wrong("is not the address of one host: use one that is"));
+        }
+        known.push(address);
+        further.push(prefix);
+    }
+    Ok(further)
+}
+
+fn routes(routes: Option<Vec<RouteText>>, sources: &Sources) -> Result<Vec<Route>, Failure> {
+    let mut known: Vec<Route> = Vec::new();
+    for RouteText(route) in routes.unwrap_or_default() {
+        if known.iter().any(|one| one.prefix == route.prefix) {
+            let text = format!(
+                "{} is there twice: give one route to each network",
+                route.prefix
+            );
+            return Err(sources.fault("routes", &text));
+        }
+        known.push(route);
+    }
+    Ok(known)
 }
 
 fn usage(text: impl Into<String>) -> Failure {
@@ -306,19 +395,5 @@ mod tests {
                 .expect_err("too small")
                 .contains("576 to 65535")
         );
-    }
-
-    #[test]
-    fn flags_win_over_the_file() {
-        let flags = Parts {
-            mtu: Some(1400),
-            ..Parts::default()
-        };
-        let file = Parts {
-            mtu: Some(9000),
-            ..parts("10.77.0.2/24", "-")
-        };
-        let settings = settle(flags.or(file)).expect("good");
-        assert_eq!((settings.mtu, settings.tun.as_str()), (1400, "t0"));
     }
 }

@@ -19,6 +19,7 @@ mod prr;
 mod reno;
 mod window;
 
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use super::context::Context;
@@ -406,7 +407,16 @@ impl Controller {
         call: impl FnOnce(&mut dyn CongestionControl, &mut Window) -> WindowChange,
     ) {
         let before = self.window;
+        // Only a subscriber needs to know.
+        let rate_before = cx.has_subscriber().then(|| self.algorithm.pacing_rate());
         let reason = call(self.algorithm.get_mut(), &mut self.window);
+        if let Some(rate_before) = rate_before {
+            let rate = self.algorithm.pacing_rate();
+            if rate != rate_before {
+                let rate = rate.map(NonZeroU64::get);
+                cx.emit(|| Event::PacingRate { rate });
+            }
+        }
         if self.window == before {
             return;
         }

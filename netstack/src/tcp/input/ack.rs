@@ -11,7 +11,7 @@ use crate::base::{DropReason, Instant};
 use crate::tcp::cc::Recovering;
 use crate::tcp::context::Context;
 use crate::tcp::ecn::Delivered;
-use crate::tcp::event::Event;
+use crate::tcp::event::{Event, Spurious};
 use crate::tcp::handshake::MAX_ECHOED_MILLIS;
 use crate::tcp::outcome::{Readiness, TcpError};
 use crate::tcp::phase::{Phase, PhaseEvent};
@@ -204,11 +204,15 @@ fn judge(
     was_loss: bool,
     cx: &mut Context<'_>,
 ) {
-    let mut spurious = progress.spurious_timeout || progress.all_duplicates;
+    let mut evidence = if progress.spurious_timeout {
+        Some(Spurious::NeverResent)
+    } else {
+        progress.all_duplicates.then_some(Spurious::Duplicates)
+    };
     if progress.acked > 0 && tcb.flags.contains(Flags::UNDECIDED) {
         tcb.flags.remove(Flags::UNDECIDED);
         let began = tcb.episode_at.as_millis();
-        spurious |= echoed.is_some_and(|age| {
+        let is_original = echoed.is_some_and(|age| {
             let echo = millis_at(cx.now(), age);
             // A copy that an earlier recovery sent may be what is echoed: it says nothing about this one.
             let is_copy = progress
@@ -216,11 +220,14 @@ fn judge(
                 .is_some_and(|at| echo >= at.as_millis());
             echo < began && !is_copy
         });
+        if is_original {
+            evidence = evidence.or(Some(Spurious::Timestamp));
+        }
     }
-    if !spurious {
+    let Some(evidence) = evidence else {
         return;
-    }
-    cx.emit(|| Event::Undone);
+    };
+    cx.emit(|| Event::Undone { evidence });
     if progress.entered_recovery {
         tcb.flight.settle_undo();
     } else {

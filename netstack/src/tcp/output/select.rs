@@ -461,6 +461,8 @@ impl Tcb {
                 self.flight.on_sent(len + u32::from(fin), now);
                 if probe {
                     self.flight.on_probed();
+                    let len = len + u32::from(fin);
+                    cx.emit(|| Event::TailLossProbe { seq, len });
                 } else {
                     self.cc.on_transmit(len);
                 }
@@ -479,7 +481,10 @@ impl Tcb {
                 match why {
                     Why::Lost => self.flight.on_resent(seq, span, now),
                     Why::Rescue => self.flight.on_rescued(seq, span, now),
-                    Why::TailProbe => self.flight.on_probe_resent(seq, span, now),
+                    Why::TailProbe => {
+                        self.flight.on_probe_resent(seq, span, now);
+                        cx.emit(|| Event::TailLossProbe { seq, len: span });
+                    }
                 }
                 if why != Why::TailProbe {
                     self.cc.on_transmit(len);

@@ -5,8 +5,8 @@ use core::time::Duration;
 use super::rig::{ACK, FIN, RST, Rig, SYN, ours, plain, with_sack, without_rack};
 use crate::base::{DropReason, TcpConfig};
 use crate::tcp::{
-    Algorithm, Event, IcmpError, LossRule, MssChange, Recovery, State, TcpError, Unreachable,
-    WindowChange,
+    Algorithm, Event, IcmpError, LossRule, MssChange, Recovery, Spurious, State, TcpError,
+    Unreachable, WindowChange,
 };
 
 fn changed(from: State, to: State) -> Event {
@@ -279,10 +279,48 @@ fn a_timeout_that_was_spurious() {
         rig.events(),
         [
             Event::RecoveryLeft,
-            Event::Undone,
+            Event::Undone {
+                evidence: Spurious::Timestamp
+            },
             window(before.cwnd, before.ssthresh, WindowChange::Undone),
         ]
     );
+}
+
+#[test]
+fn a_probe_for_a_lost_tail() {
+    let mut rig = Rig::established(with_sack());
+    rig.send(1_000);
+    assert_eq!(rig.payloads().len(), 1);
+    rig.events();
+    rig.pass(150);
+    let (seq, len) = (ours(1), 1_000);
+    assert_eq!(rig.events(), [Event::TailLossProbe { seq, len }]);
+}
+
+#[test]
+fn the_pacing_rate_of_an_algorithm_that_has_one() {
+    let mut rig = Rig::established(with_sack());
+    rig.tcp.set_congestion(Algorithm::BBR);
+    rig.max_payload = 1_000;
+    let mut changes = 0;
+    let mut reported = rig.tcp.info().pacing_rate;
+    for round in 0..30 {
+        rig.send(20_000);
+        let sent: usize = rig.pass(10).iter().map(|sent| sent.len).sum();
+        assert!(sent > 0, "round {round}");
+        let nxt = rig.tcp.tcb().expect("open").flight.nxt() - ours(0);
+        rig.recv(1, nxt, ACK, b"");
+        for event in rig.events() {
+            if let Event::PacingRate { rate } = event {
+                assert_ne!(rate, reported, "a change");
+                reported = rate;
+                changes += 1;
+            }
+        }
+        assert_eq!(rig.tcp.info().pacing_rate, reported, "round {round}");
+    }
+    assert!(changes >= 2, "{changes} changes");
 }
 
 #[test]

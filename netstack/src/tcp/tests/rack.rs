@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::rig::{ACK, FIN, Rig, ours, plain, with_sack, without_rack};
 use crate::base::TcpConfig;
-use crate::tcp::{Algorithm, Event, LossRule};
+use crate::tcp::{Algorithm, Event, LossRule, Spurious};
 
 /// Returns a connection with a round trip of 10 ms and ten segments of 1,000 bytes in flight, sent one by one.
 fn ten(cfg: TcpConfig) -> Rig {
@@ -264,7 +264,10 @@ fn rfc5682_3_1_what_was_sent_before_the_timeout_arrives_so_it_was_spurious() {
     let sent = rig.pass(211);
     assert_eq!((sent[0].at_millis, sent[0].seq), (210, 1));
     // Only the first was sent again; the second arrives, too.
+    rig.events();
     rig.recv(1, 2_001, ACK, b"");
+    let evidence = Spurious::NeverResent;
+    assert!(rig.events().contains(&Event::Undone { evidence }));
     let info = rig.tcp.info();
     assert_eq!((info.undone, info.ssthresh), (1, before.ssthresh));
     assert!(info.cwnd >= before.cwnd);
@@ -322,7 +325,10 @@ fn rfc3708_3_a_recovery_in_which_each_retransmission_was_needless_is_undone() {
     rig.recv(1, 5_001, ACK, b"");
     rig.recv_sack(5_001, &[(1, 1_001)]);
     assert_eq!(rig.tcp.info().undone, 0, "one of two");
+    rig.events();
     rig.recv_sack(5_001, &[(1_001, 2_001)]);
+    let evidence = Spurious::Duplicates;
+    assert!(rig.events().contains(&Event::Undone { evidence }));
     let info = rig.tcp.info();
     assert_eq!((info.undone, info.ssthresh), (1, before.ssthresh));
     assert!(info.cwnd >= before.cwnd);

@@ -21,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::time::Duration;
 
-use netstack::base::Config;
+use netstack::base::{Config, OffloadCaps};
 use netstack::net::{CountersSnapshot, TcpListener, TcpStream, UdpSocket};
 
 use super::input::Input;
@@ -57,8 +57,28 @@ pub fn fuzz_stack(data: &[u8]) {
 /// # Panics
 /// As [`fuzz_stack`].
 pub fn fuzz_stack_with(seeds: &[Vec<u8>], data: &[u8]) -> CountersSnapshot {
+    run(seeds, data, Offload::No)
+}
+
+/// As [`fuzz_stack`], on a device that cuts super-packets, merges what arrives, and vouches for checksums, as a TUN
+/// device with offload does. Returns the stack's counters.
+///
+/// # Panics
+/// As [`fuzz_stack`].
+pub fn fuzz_offload(data: &[u8]) -> CountersSnapshot {
+    run(&[], data, Offload::Yes)
+}
+
+/// Whether the device does a part of the work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Offload {
+    No,
+    Yes,
+}
+
+fn run(seeds: &[Vec<u8>], data: &[u8], offload: Offload) -> CountersSnapshot {
     let mut input = Input::new(data);
-    let mut world = World::new(input.rarely(2), u64::from(input.u16()));
+    let mut world = World::new(input.rarely(2), u64::from(input.u16()), offload);
     world.open();
     for _ in 0..MAX_OPERATIONS {
         if input.is_empty() {
@@ -74,6 +94,10 @@ type Connecting = Pin<Box<dyn Future<Output = std::io::Result<TcpStream>> + Send
 
 struct World {
     stack: VirtualStack,
+    offload: Offload,
+    /// What the device says about the next packet: its segment size, and that its checksum is right.
+    gso_size: u16,
+    vouches: bool,
     path: Path,
     listener: Option<TcpListener>,
     udp: Option<UdpSocket>,
@@ -127,7 +151,7 @@ fn config() -> Config {
 }
 
 impl World {
-    fn new(v6: bool, seed: u64) -> Self {
+    fn new(v6: bool, seed: u64, offload: Offload) -> Self {
         let (from, to, prefix): (IpAddr, IpAddr, u8) = if v6 {
             (
                 [0xfd00, 0, 0, 0, 0, 0, 0, 9].into(),
@@ -137,12 +161,22 @@ impl World {
         } else {
             ([10, 0, 0, 9].into(), [10, 0, 0, 1].into(), 24)
         };
-        let stack = VirtualStack::new(config(), &[(to, prefix)], MTU, seed).expect("a stack");
+        let works = offload == Offload::Yes;
+        let caps = OffloadCaps {
+            tso: works,
+            uso: works,
+            tx_checksum: works,
+        };
+        let stack = VirtualStack::with_offload(config(), &[(to, prefix)], MTU, caps, seed);
+        let stack = stack.expect("a stack");
         let at = |port| SocketAddr::new(to, port);
         Self {
             listener: TcpListener::bind_now(stack.stack(), at(LISTENS)).ok(),
             udp: UdpSocket::bind_now(stack.stack(), at(DATAGRAMS)).ok(),
             stack,
+            offload,
+            gso_size: 0,
+            vouches: false,
             path: Path { from, to },
             streams: Vec::new(),
             connecting: None,
@@ -239,6 +273,10 @@ impl World {
     }
 
     fn mutated(&mut self, mut packet: Vec<u8>, input: &mut Input<'_>) {
+        if self.offload == Offload::Yes {
+            self.gso_size = [0, 0, 1, 536, 1_460, 1_448, u16::MAX][input.below(7)];
+            self.vouches = input.rarely(2);
+        }
         mutate(&mut packet, input);
         self.deliver(packet);
     }

@@ -6,7 +6,7 @@ use netstack::net::TcpStream;
 
 use super::super::input::Input;
 use super::super::packets::{Tcp, fix_checksums};
-use super::{DATAGRAMS, LISTENS, World};
+use super::{DATAGRAMS, LISTENS, Offload, World};
 
 impl World {
     pub(super) fn on_open_connection(&mut self, input: &mut Input<'_>) {
@@ -25,7 +25,10 @@ impl World {
             4 => u32::from(input.u16()).wrapping_neg(),
             _ => input.u32(),
         };
-        let len = [0, 1, 100, 536, 1_460][input.below(5)];
+        let len = match self.offload {
+            Offload::No => [0, 1, 100, 536, 1_460][input.below(5)],
+            Offload::Yes => [0, 1, 1_460, 4_380, 60_000][input.below(5)],
+        };
         let options = self.options(input);
         let packet = self.segment(flags, seq, ack, &options, &vec![3; len]);
         if seq == 0 && flags & 0x07 == 0 {

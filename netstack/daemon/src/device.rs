@@ -1,0 +1,110 @@
+//! Opens the TUN device, and says what is wrong where it cannot.
+
+use std::sync::Arc;
+
+use netstack::device::observe::observe;
+use netstack::device::{self, Device, DeviceError, TunConfig};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+use crate::control::capture::Captures;
+use crate::failure::Failure;
+use crate::file::reason;
+use crate::settings::Settings;
+use crate::values::Descriptors;
+
+/// Opens the device and returns its queues, which `captures` sees.
+///
+/// # Errors
+/// Returns what the kernel refuses, in the user's words.
+pub(crate) fn open(
+    settings: &Settings,
+    captures: &Arc<Captures>,
+) -> Result<Vec<Box<dyn Device>>, Failure> {
+    let mut config = TunConfig::new(settings.tun.to_string());
+    config.mtu = settings.mtu;
+    config.queues = settings.queues.get();
+    config.offload = settings.offload;
+    config.prepared = settings.prepared;
+    // Without a subnet, the kernel needs a route to the stack's address.
+    if let Some(link) = settings.v4.filter(|_| !settings.prepared) {
+        let (ours, prefix) = (link.ours.addr(), link.ours.prefix_len());
+        config.host_v4 = Some((link.host, prefix));
+        config.peer_v4 = (prefix == 32).then_some(ours);
+    }
+    if let Some(link) = settings.v6.filter(|_| !settings.prepared) {
+        let (ours, prefix) = (link.ours.addr(), link.ours.prefix_len());
+        config.host_v6 = Some((link.host, prefix));
+        config.peer_v6 = (prefix == 128).then_some(ours);
+    }
+    let devices = match &settings.tun_fd {
+        Some(fds) => inherited(fds, settings)?,
+        None => device::open(&config).map_err(|error| device_failure(error, settings))?,
+    };
+    let see = |device| Box::new(observe(device, Arc::clone(captures) as _)) as Box<dyn Device>;
+    Ok(devices.into_iter().map(see).collect())
+}
+
+/// Takes over the descriptors of a device that another program has opened.
+fn inherited(fds: &Descriptors, settings: &Settings) -> Result<Vec<Box<dyn Device>>, Failure> {
+    let wrong = |fd: i32, why: &str| {
+        let text = format!("{fd} cannot be used: {why}: pass an open queue of a TUN device");
+        settings.sources.fault("tun-fd", &text)
+    };
+    let duplicate = |&fd: &i32| {
+        // A copy, through a descriptor of this process itself: the number alone proves nothing.
+        let own = pidfd_open(getpid(), PidfdFlags::empty());
+        let copy = own.and_then(|own| pidfd_getfd(own, fd, PidfdGetfdFlags::empty()));
+        copy.map_err(|errno| match errno {
+            Errno::BADF => wrong(fd, "it is not open"),
+            errno => wrong(fd, &reason(&errno.into())),
+        })
+    };
+    let copies = fds.0.iter().map(duplicate).collect::<Result<Vec<_>, _>>()?;
+    device::from_fds(copies, settings.mtu).map_err(|error| {
+        let why = error.to_string();
+        let why = why.split_once(": ").map_or(why.as_str(), |(_, why)| why);
+        wrong(fds.0.first().copied().unwrap_or_default(), why)
+    })
+}
+
+fn device_failure(error: DeviceError, settings: &Settings) -> Failure {
+    let text = error.to_string();
+    match error {
+        DeviceError::NoTun { source } | DeviceError::Os { source, .. }
+            if is_out_of_files(&source) =>
+        {
+            Failure::Device(format!(
+                "TUN device {} cannot be opened ({}): raise the limit of open files (ulimit -n), or use \
+                 fewer queues than {} (--queues)",
+                settings.tun,
+                reason(&source),
+                settings.queues.get()
+            ))
+        }
+        DeviceError::Ipv6Off { name } => Failure::Device(format!(
+            "IPv6 is switched off on TUN device {name}: set net.ipv6.conf.default.disable_ipv6 to 0 in \
+             this network namespace, or leave out --addr6 (addr6 in the configuration file)"
+        )),
+        DeviceError::TunNotAccessible { .. } | DeviceError::NotPermitted { .. } => {
+            Failure::Privilege(text)
+        }
+        DeviceError::Busy { .. }
+        | DeviceError::NotATun { .. }
+        | DeviceError::Mismatch { .. }
+        | DeviceError::AddressInUse { .. } => Failure::InUse(text),
+        DeviceError::BadName { .. }
+        | DeviceError::BadAddress { .. }
+        | DeviceError::Queues { .. }
+        | DeviceError::Mtu { .. } => Failure::Usage(text),
+        _ => Failure::Device(text),
+    }
+}
+
+/// Returns whether the process or the system has no file descriptors left.
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
+}
