@@ -10,8 +10,8 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 use crate::control::capture::Captures;
 use crate::failure::Failure;
 use crate::file::reason;
+use crate::places::Descriptors;
 use crate::settings::Settings;
-use crate::values::Descriptors;
 
 /// Opens the device and returns its queues, which `captures` sees.
 ///

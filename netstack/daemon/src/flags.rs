@@ -11,9 +11,10 @@ use crate::failure::Failure;
 use crate::file::{File, Flags};
 use crate::logs::{Levels, LogFormat, parse_format};
 use crate::metrics::parse_admin;
+use crate::places::{ControlPath, Descriptors};
 use crate::values::{
-    ControlPath, Descriptors, Queues, Services, TunName, parse_ip4, parse_ip6, parse_memory,
-    parse_mode, parse_mtu, parse_net4, parse_net6, parse_offload,
+    Queues, Services, TunName, parse_ip4, parse_ip6, parse_memory, parse_mode, parse_mtu,
+    parse_net4, parse_net6, parse_offload,
 };
 
 /// A flag for each of the keys that are set most often.

@@ -9,7 +9,7 @@
 //!
 //! | module | |
 //! |---|---|
-//! | [`cli`], `file` | the flags and the configuration file; each value is parsed by [`values`] |
+//! | [`cli`], `file` | the flags and the configuration file; each value is parsed by [`values`] and [`places`] |
 //! | [`sources`] | where each setting came from, so that a message blames the right place |
 //! | [`config`], `reload` | `check` and `config`; what SIGHUP changes |
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
@@ -71,6 +71,7 @@ mod metrics;
 pub mod namespace;
 mod output;
 mod pcap;
+pub mod places;
 pub mod probe;
 pub mod proxy;
 mod reload;

@@ -75,7 +75,10 @@ struct Files {
 
 fn main() -> ExitCode {
     // Not among the options: it needs no command.
-    if std::env::args_os().nth(1).is_some_and(|first| first == "--man") {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == "--man")
+    {
         return print_man::<Command>();
     }
     let command = Command::parse();

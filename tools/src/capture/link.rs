@@ -220,7 +220,7 @@ fn family_ethertype(family: u32) -> Option<u16> {
 }
 
 /// Returns the ethertype of an IP packet by its version field.
-pub(super) fn by_version(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn by_version(bytes: &[u8], at: usize) -> Option<u16> {
     match bytes.get(at)? >> 4 {
         4 => Some(IPV4),
         6 => Some(IPV6),

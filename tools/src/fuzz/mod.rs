@@ -4,6 +4,7 @@
 //! stable compiler; cargo-fuzz (`tools/fuzz`) with the guidance of coverage, on a nightly one.
 
 pub mod between;
+pub mod captures;
 mod input;
 pub mod mutation;
 mod optional;
@@ -35,11 +36,12 @@ impl Target {
 }
 
 /// The targets that are more than a parser of packets.
-const WHOLE: [Target; 5] = [
+const WHOLE: [Target; 6] = [
     Target::new("stack", stack::fuzz_stack, 2_048),
     Target::new("offload", run_offload, 2_048),
     Target::new("between", run_between, 3_000),
     Target::new("sockets", run_sockets, 3_000),
+    Target::new("capture", captures::fuzz_capture, 400),
     Target::new("pktscript", scripts::fuzz_script, 400),
 ];
 

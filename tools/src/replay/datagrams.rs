@@ -57,17 +57,8 @@ pub(crate) fn exchanges(
         let Some(packet) = Packet::parse(&captured.ip, captured.ip.len() as u32) else {
             continue;
         };
-        let (protocol, from, to, data) = match &packet.transport {
-            Transport::Udp(udp) if has_its_length(&packet) => (
-                "UDP",
-                udp.source_port,
-                udp.destination_port,
-                udp.payload.to_vec(),
-            ),
-            Transport::Icmp(icmp) if icmp.echo.is_some() && !matches!(icmp.kind, 13 | 14) => {
-                ("ICMP", 0, 0, icmp.message.to_vec())
-            }
-            _ => continue,
+        let Some((protocol, from, to, data)) = message(&packet) else {
+            continue;
         };
         let (from, to) = (
             SocketAddr::new(packet.source, from),
@@ -116,6 +107,22 @@ pub(crate) fn exchanges(
         exchange.protocol != "ICMP" || exchange.all.iter().any(|datagram| !datagram.from_peer)
     });
     found
+}
+
+/// Returns the protocol, the ports and the data of a datagram or an echo.
+fn message(packet: &Packet<'_>) -> Option<(&'static str, u16, u16, Vec<u8>)> {
+    match &packet.transport {
+        Transport::Udp(udp) if has_its_length(packet) => Some((
+            "UDP",
+            udp.source_port,
+            udp.destination_port,
+            udp.payload.to_vec(),
+        )),
+        Transport::Icmp(icmp) if icmp.echo.is_some() && !matches!(icmp.kind, 13 | 14) => {
+            Some(("ICMP", 0, 0, icmp.message.to_vec()))
+        }
+        _ => None,
+    }
 }
 
 /// Returns true if the length in the header of a datagram fits: a host discards others.

@@ -174,25 +174,8 @@ impl Plan {
         time: &impl Fn(u64) -> Duration,
     ) -> Result<Self, PlanError> {
         let ours = role.direction();
-        let first = session.segments.first().map_or(0, |segment| segment.number);
-        if session.headless {
-            return Err(PlanError::Headless { number: first });
-        }
-        if let Some(cut) = session.segments.iter().find(|segment| segment.cut) {
-            return Err(PlanError::Cut { number: cut.number });
-        }
-        let mut from_server = session.segments.iter();
-        let answer = from_server.find(|segment| segment.direction == Direction::FromServer);
-        let refused = session.from_server.is_none() && answer.is_some_and(|answer| answer.rst);
-        if session.from_server.is_none() && !refused {
-            return Err(PlanError::Unanswered { number: first });
-        }
+        let refused = check(session)?;
         let streams = [Some(&session.from_client), session.from_server.as_ref()];
-        for (side, stream) in ["client", "server"].into_iter().zip(streams) {
-            if let Some(offset) = stream.and_then(Stream::first_gap) {
-                return Err(PlanError::Missing { side, offset });
-            }
-        }
         let (our_stream, peer_stream) = match role {
             Role::Client => (streams[0], streams[1]),
             Role::Server => (streams[1], streams[0]),
@@ -229,7 +212,7 @@ impl Plan {
             peer_bytes: peer_stream.map(Stream::bytes).unwrap_or_default(),
             our_bytes: our_stream.map(Stream::bytes).unwrap_or_default(),
             opening,
-            start: time(first),
+            start: time(session.segments.first().map_or(0, |segment| segment.number)),
             our_isn: our_stream.map(Stream::isn),
             negotiated,
             scale,
@@ -275,6 +258,30 @@ impl Plan {
     pub(super) fn use_port(&mut self, port: u16) {
         self.place.ours.set_port(port);
     }
+}
+
+/// Returns an error if the session is not complete, and whether the server refused it.
+fn check(session: &Session) -> Result<bool, PlanError> {
+    let first = session.segments.first().map_or(0, |segment| segment.number);
+    if session.headless {
+        return Err(PlanError::Headless { number: first });
+    }
+    if let Some(cut) = session.segments.iter().find(|segment| segment.cut) {
+        return Err(PlanError::Cut { number: cut.number });
+    }
+    let mut from_server = session.segments.iter();
+    let answer = from_server.find(|segment| segment.direction == Direction::FromServer);
+    let refused = session.from_server.is_none() && answer.is_some_and(|answer| answer.rst);
+    if session.from_server.is_none() && !refused {
+        return Err(PlanError::Unanswered { number: first });
+    }
+    let streams = [Some(&session.from_client), session.from_server.as_ref()];
+    for (side, stream) in ["client", "server"].into_iter().zip(streams) {
+        if let Some(offset) = stream.and_then(Stream::first_gap) {
+            return Err(PlanError::Missing { side, offset });
+        }
+    }
+    Ok(refused)
 }
 
 /// What the host's application did.

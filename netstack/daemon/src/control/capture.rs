@@ -27,6 +27,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::Target;
 use super::channel::{Line, Lines, Replies};
+use super::packet_filter::PacketFilter;
 use super::protocol::{CaptureRequest, End, Reply, Request};
 
 /// Most captures at once: each costs the workers a copy of every packet.
@@ -53,6 +54,7 @@ pub(crate) struct Captures {
 
 #[derive(Debug)]
 struct Sink {
+    filter: PacketFilter,
     snaplen: usize,
     queue: Sender<Copied>,
     /// Bytes in the queue.
@@ -70,6 +72,9 @@ struct Copied {
 
 impl Sink {
     fn offer(&self, at: Duration, packet: &SeenPacket<'_>) {
+        if !self.filter.accepts(packet.bytes) {
+            return;
+        }
         let keep = packet.bytes.len().min(self.snaplen);
         let waiting = self.waiting.fetch_add(keep, Ordering::Relaxed);
         let place = if waiting + keep > QUEUE_BYTES {
@@ -115,7 +120,11 @@ impl Captures {
     }
 
     /// Starts a capture. Called on the one thread of the control socket.
-    fn start(&self, snaplen: u32) -> Result<(Running<'_>, Receiver<Copied>), String> {
+    fn start(
+        &self,
+        filter: PacketFilter,
+        snaplen: u32,
+    ) -> Result<(Running<'_>, Receiver<Copied>), String> {
         if self.sinks.load().len() >= MAX_CAPTURES {
             return Err(format!(
                 "{MAX_CAPTURES} captures are running: end one of them first"
@@ -123,6 +132,7 @@ impl Captures {
         }
         let (queue, packets) = channel(QUEUE_PACKETS);
         let sink = Arc::new(Sink {
+            filter,
             snaplen: snaplen as usize,
             queue,
             waiting: AtomicUsize::new(0),
@@ -229,7 +239,7 @@ pub(super) async fn serve(
     replies: &mut Replies,
 ) -> io::Result<()> {
     let snaplen = wanted.snaplen.unwrap_or(SNAPLEN_MAX).clamp(1, SNAPLEN_MAX);
-    let (running, mut packets) = match target.captures.start(snaplen) {
+    let (running, mut packets) = match target.captures.start(wanted.filter, snaplen) {
         Ok(started) => started,
         Err(message) => return replies.send(&Reply::Error { message }).await,
     };
@@ -302,7 +312,9 @@ mod tests {
     fn a_full_queue_loses_packets_and_counts_them() {
         let captures = Captures::new(Duration::from_secs(1));
         assert!(!captures.is_watching());
-        let (running, mut packets) = captures.start(100).expect("the first");
+        let (running, mut packets) = captures
+            .start(PacketFilter::default(), 100)
+            .expect("the first");
         assert!(captures.is_watching());
         let offer = || {
             captures.on_packet(SeenPacket {
@@ -316,9 +328,14 @@ mod tests {
         let packet = packets.try_recv().expect("the first of many");
         assert_eq!((packet.len, packet.bytes.len()), (200, 100));
         assert_eq!(packet.at, Duration::new(1, 5));
-        let others: Vec<_> = (1..MAX_CAPTURES).map(|_| captures.start(1)).collect();
+        let others: Vec<_> = (1..MAX_CAPTURES)
+            .map(|_| captures.start(PacketFilter::default(), 1))
+            .collect();
         assert!(others.iter().all(Result::is_ok));
-        assert!(captures.start(1).is_err(), "one too many");
+        assert!(
+            captures.start(PacketFilter::default(), 1).is_err(),
+            "one too many"
+        );
         drop(others);
         drop(running);
         assert!(!captures.is_watching());
@@ -327,7 +344,9 @@ mod tests {
     #[test]
     fn a_large_packet_does_not_pass_the_bound_of_bytes() {
         let captures = Captures::new(Duration::ZERO);
-        let (running, _packets) = captures.start(SNAPLEN_MAX).expect("the first");
+        let (running, _packets) = captures
+            .start(PacketFilter::default(), SNAPLEN_MAX)
+            .expect("the first");
         let bytes = vec![0x45; 60_000];
         for _ in 0..QUEUE_BYTES / bytes.len() + 2 {
             captures.on_packet(SeenPacket {

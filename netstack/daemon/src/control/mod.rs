@@ -13,11 +13,13 @@
 //! | [`channel`] | one client's lines and replies |
 //! | [`session`] | the requests, one after the other |
 //! | [`capture`], [`events`], [`netcat`], [`ping`] | requests that last |
+//! | [`packet_filter`] | which packets a capture wants |
 
 pub(crate) mod capture;
 mod channel;
 pub(crate) mod events;
 mod netcat;
+pub(crate) mod packet_filter;
 pub(crate) mod path;
 mod ping;
 pub(crate) mod protocol;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::packet_filter::PacketFilter;
 use super::rows::{SocketFilter, SocketRow};
 
 /// The version of the protocol. A request names the version that it was written for.
@@ -92,6 +93,8 @@ pub(crate) struct NcRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct CaptureRequest {
+    /// Which packets.
+    pub(crate) filter: PacketFilter,
     /// Most bytes that are kept of each packet.
     pub(crate) snaplen: Option<u32>,
     /// Ends after so many packets.

@@ -13,8 +13,9 @@ use super::value::{
     net4, net6, offload,
 };
 use crate::logs::{Levels, LogFormat};
+use crate::places::{Address, ControlPath, Descriptors, RouteText};
 use crate::settings::{Parts, default_config};
-use crate::values::{Address, ControlPath, Descriptors, Queues, RouteText, Services, TunName};
+use crate::values::{Queues, Services, TunName};
 
 /// Declares a table of the file whose keys are fields of a configuration struct.
 macro_rules! limits {

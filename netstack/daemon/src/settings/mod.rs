@@ -19,9 +19,10 @@ use netstack::net::{Prefix, Route};
 use crate::failure::Failure;
 use crate::file::check_limits;
 use crate::logs::{Levels, LogFormat};
+pub use crate::places::ControlPath;
+use crate::places::{Address, Descriptors, RouteText};
 use crate::sources::Sources;
-pub use crate::values::ControlPath;
-use crate::values::{Address, Descriptors, Queues, RouteText, Services, TunName};
+use crate::values::{Queues, Services, TunName};
 pub use links::Link;
 use links::{link_v4, link_v6};
 

@@ -161,6 +161,14 @@ fn test_passes(test: &Test, view: &View<'_>, behind: Behind) -> Option<bool> {
             addresses4(view, Some(IPV4), behind).is_some_and(|(_, to)| to >> 24 >= 224)
         }
         Test::Ip6Multicast => addresses6(view, behind).is_some_and(|(_, to)| to >> 120 == 0xff),
+        Test::Vlan(_) | Test::Mpls(_) | Test::Pppoe(_) => tag_passes(test, view, behind)?,
+        Test::Compare(left, relation, right) => compare(left, *relation, right, view, behind)?,
+    })
+}
+
+/// Returns whether a tag is there, with the wanted number.
+fn tag_passes(test: &Test, view: &View<'_>, behind: Behind) -> Option<bool> {
+    Some(match test {
         Test::Vlan(id) => match view.at(behind) {
             Some((ethertype, at)) if VLAN.contains(&ethertype) => match id {
                 Some(id) => be16(view.frame.data, at)? & 0xfff == *id,
@@ -185,7 +193,7 @@ fn test_passes(test: &Test, view: &View<'_>, behind: Behind) -> Option<bool> {
             },
             _ => false,
         },
-        Test::Compare(left, relation, right) => compare(left, *relation, right, view, behind)?,
+        _ => false,
     })
 }
 

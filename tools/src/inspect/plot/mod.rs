@@ -260,14 +260,7 @@ impl Plot {
             });
             bars(&mut chart, lines, color, label)?;
         }
-        chart.draw_series(self.events.iter().filter_map(|event| match *event {
-            Event::Flag(at, seq, letter) => Some(Text::new(
-                letter.to_string(),
-                (at, seq),
-                ("monospace", 16).into_font().color(&BLUE),
-            )),
-            _ => None,
-        }))?;
+        self.draw_flags(&mut chart)?;
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::LowerRight)
@@ -276,6 +269,22 @@ impl Plot {
             .label_font(("monospace", 14))
             .draw()?;
         area.present()
+    }
+
+    /// Draws the letters of SYN, FIN and RST.
+    fn draw_flags<'a, B: DrawingBackend + 'a>(
+        &self,
+        chart: &mut Chart<'a, B>,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+        chart.draw_series(self.events.iter().filter_map(|event| match *event {
+            Event::Flag(at, seq, letter) => Some(Text::new(
+                letter.to_string(),
+                (at, seq),
+                ("monospace", 16).into_font().color(&BLUE),
+            )),
+            _ => None,
+        }))?;
+        Ok(())
     }
 }
 

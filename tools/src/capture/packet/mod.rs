@@ -1,10 +1,13 @@
 //! IP packets: addresses, ports and headers, also of packets that were cut, and inside of tunnels.
 
+mod header;
+
 use std::net::IpAddr;
 
 use etherparse::{TcpHeaderSlice, TcpOptionElement};
 
-use super::link::{IPV4, IPV6, be16, by_version};
+use self::header::IpHeader;
+use super::link::{IPV4, IPV6, be16};
 use super::{Frame, link::Network};
 
 /// Protocol number of ICMP.
@@ -19,13 +22,6 @@ const IPV4_IN_IP: u8 = 4;
 const IPV6_IN_IP: u8 = 41;
 /// Protocol number of GRE.
 pub const GRE: u8 = 47;
-
-const IPV6_FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-/// Extension headers of IPv6: hop-by-hop, routing, fragment, authentication, destination, mobility, HIP, shim.
-const EXTENSIONS: [u8; 8] = [0, 43, IPV6_FRAGMENT, AUTHENTICATION, 60, 135, 139, 140];
-/// Most extension headers of a packet.
-const MAX_EXTENSIONS: usize = 16;
 
 /// Most tunnels inside each other.
 const MAX_TUNNELS: usize = 8;
@@ -280,115 +276,6 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// The fields of an IPv4 or IPv6 header with its extensions.
-struct IpHeader {
-    source: IpAddr,
-    destination: IpAddr,
-    ttl: u8,
-    traffic_class: u8,
-    fragment: Option<Fragment>,
-    protocol: u8,
-    total: usize,
-    payload_at: usize,
-}
-
-impl IpHeader {
-    fn parse(bytes: &[u8], wire: u32) -> Option<Self> {
-        // A device that cuts large segments itself may be given packets without a length.
-        let or_wire = |total: usize, least: usize| {
-            if total <= least {
-                wire as usize
-            } else {
-                total.min(wire as usize)
-            }
-        };
-        match by_version(bytes, 0)? {
-            IPV4 => Self::parse_v4(bytes, or_wire),
-            _ => Self::parse_v6(bytes, or_wire),
-        }
-    }
-
-    fn parse_v4(bytes: &[u8], or_wire: impl Fn(usize, usize) -> usize) -> Option<Self> {
-        let len = usize::from(bytes.first()? & 0xf) * 4;
-        bytes.get(..len).filter(|header| header.len() >= 20)?;
-        let word = be16(bytes, 6)?;
-        let (offset, more) = (u32::from(word & 0x1fff) * 8, word & 0x2000 != 0);
-        let mut header = Self {
-            source: IpAddr::from(array::<4>(bytes, 12)?),
-            destination: IpAddr::from(array::<4>(bytes, 16)?),
-            ttl: *bytes.get(8)?,
-            traffic_class: *bytes.get(1)?,
-            fragment: (more || offset > 0).then_some(Fragment {
-                offset,
-                more,
-                id: be16(bytes, 4)?.into(),
-            }),
-            protocol: *bytes.get(9)?,
-            total: or_wire(be16(bytes, 2)?.into(), len - 1),
-            payload_at: len,
-        };
-        if header.protocol == AUTHENTICATION && offset == 0 {
-            header.skip_extension(bytes);
-        }
-        Some(header)
-    }
-
-    fn parse_v6(bytes: &[u8], or_wire: impl Fn(usize, usize) -> usize) -> Option<Self> {
-        bytes.get(..40)?;
-        let mut header = Self {
-            source: IpAddr::from(array::<16>(bytes, 8)?),
-            destination: IpAddr::from(array::<16>(bytes, 24)?),
-            ttl: *bytes.get(7)?,
-            traffic_class: (be16(bytes, 0)? >> 4) as u8,
-            fragment: None,
-            protocol: *bytes.get(6)?,
-            total: or_wire(usize::from(be16(bytes, 4)?) + 40, 40),
-            payload_at: 40,
-        };
-        for _ in 0..MAX_EXTENSIONS {
-            let later = header.fragment.is_some_and(|fragment| fragment.offset > 0);
-            if later || !EXTENSIONS.contains(&header.protocol) || !header.skip_extension(bytes) {
-                break;
-            }
-        }
-        Some(header)
-    }
-
-    /// Goes behind an extension header. Returns false if it was not captured whole.
-    fn skip_extension(&mut self, bytes: &[u8]) -> bool {
-        let at = self.payload_at;
-        let (Some(next), Some(len)) = (bytes.get(at), bytes.get(at + 1)) else {
-            return false;
-        };
-        let len = match self.protocol {
-            IPV6_FRAGMENT => 8,
-            AUTHENTICATION => (usize::from(*len) + 2) * 4,
-            _ => (usize::from(*len) + 1) * 8,
-        };
-        if bytes.get(at..at + len).is_none() {
-            return false;
-        }
-        if self.protocol == IPV6_FRAGMENT
-            && let (Some(word), Some(id)) = (be16(bytes, at + 2), array::<4>(bytes, at + 4))
-        {
-            let (offset, more) = (u32::from(word & 0xfff8), word & 1 != 0);
-            // An atomic fragment is whole (RFC 6946).
-            self.fragment = (more || offset > 0).then_some(Fragment {
-                offset,
-                more,
-                id: u32::from_be_bytes(id),
-            });
-        }
-        self.protocol = *next;
-        self.payload_at += len;
-        true
-    }
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at + N)?.try_into().ok()
-}
-
 /// Parses what an IP packet or a whole datagram carries: `bytes` as captured, `wire` bytes long.
 pub fn transport(protocol: u8, bytes: &[u8], wire: u32) -> Transport<'_> {
     let parsed = match protocol {
@@ -501,94 +388,4 @@ fn gre_payload(bytes: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Returns packets with every kind of header.
-    fn packets() -> Vec<Vec<u8>> {
-        let mut all = Vec::new();
-        let v4 = etherparse::PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
-        let mut tcp = Vec::new();
-        let options = [etherparse::TcpOptionElement::MaximumSegmentSize(1_460)];
-        v4.tcp(1, 2, 3, 4)
-            .options(&options)
-            .expect("options")
-            .write(&mut tcp, b"hello")
-            .expect("a packet");
-        let tunnel = |protocol, head: &[u8]| {
-            let mut ip = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0];
-            ip.extend([10, 1, 0, 1, 10, 1, 0, 2]);
-            ip.extend(head);
-            ip.extend(&tcp);
-            let len = ip.len() as u16;
-            ip[2..4].copy_from_slice(&len.to_be_bytes());
-            ip
-        };
-        all.push(tunnel(4, &[]));
-        all.push(tunnel(GRE, &[0x20, 0, 8, 0, 0, 0, 0, 1]));
-        all.push(tunnel(
-            GRE,
-            &[
-                0x30, 0x81, 0x88, 0x0b, 0, 9, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0xff, 3, 0, 0x21,
-            ],
-        ));
-        all.push(tunnel(
-            AUTHENTICATION,
-            &[4, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1],
-        ));
-        let mut v6 = vec![0x60, 0, 0, 0, 0, 0, 0, 64];
-        v6.extend([0xfd; 32]);
-        // Hop-by-hop, mobility, authentication, an atomic fragment, then UDP.
-        v6.extend([135, 0, 1, 4, 0, 0, 0, 0]);
-        v6.extend([AUTHENTICATION, 0, 0, 0, 0, 0, 0, 0]);
-        v6.extend([IPV6_FRAGMENT, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
-        v6.extend([UDP, 0, 0, 0, 0, 0, 0, 1]);
-        v6.extend([0, 1, 0, 2, 0, 13, 0, 0]);
-        v6.extend(b"hello");
-        let len = v6.len() as u16 - 40;
-        v6[4..6].copy_from_slice(&len.to_be_bytes());
-        all.push(v6);
-        all.push(tcp);
-        all
-    }
-
-    #[test]
-    fn headers_are_found_behind_extensions_and_in_tunnels() {
-        for ip in packets() {
-            let packet = Packet::parse(&ip, ip.len() as u32)
-                .expect("a packet")
-                .innermost();
-            let data = match &packet.transport {
-                Transport::Tcp(tcp) => tcp.payload,
-                Transport::Udp(udp) => udp.payload,
-                other => panic!("{other:?} in {ip:02x?}"),
-            };
-            assert_eq!(data, b"hello");
-            assert_eq!(packet.fragment, None);
-        }
-    }
-
-    #[test]
-    fn cut_and_changed_packets_never_panic() {
-        let look = |ip: &[u8], wire: u32| {
-            if let Some(packet) = Packet::parse(ip, wire) {
-                let _ = packet.ports();
-                let _ = packet.innermost().payload();
-            }
-        };
-        for ip in packets() {
-            for len in 0..=ip.len() {
-                look(&ip[..len], ip.len() as u32);
-                look(&ip[..len], len as u32);
-            }
-            for at in 0..ip.len() {
-                for value in [0, 1, 0x2b, 0x3c, 0x45, 0x60, 0x87, 0xff] {
-                    let mut changed = ip.clone();
-                    changed[at] = value;
-                    look(&changed, ip.len() as u32);
-                    look(&changed, u32::MAX);
-                }
-            }
-        }
-    }
-}
+mod tests;
