@@ -178,6 +178,11 @@ impl Wire {
         }
     }
 
+    /// Delivers an answer of the link itself at `now`, in front of what is under way.
+    pub fn answer(&mut self, frame: Frame, now: Duration) {
+        self.schedule(now, frame);
+    }
+
     /// Returns when the wire has something to do next: call [`Wire::pop`] then. `None`: only after the next packet.
     pub fn next(&self) -> Option<Duration> {
         let arrival = self.in_flight.peek().map(|Reverse(next)| next.at);

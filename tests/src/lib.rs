@@ -37,7 +37,8 @@
 //! them as `unshare --user --map-root-user cargo test`. The tests that run programs as another user need
 //! root ([`world::require_root`]).
 //!
-//! The tools that the tests run are `ip`, `nft` and `curl` (Debian: iproute2, nftables, curl).
+//! The tools that the tests run are `ip`, `nft` and `curl` (Debian: iproute2, nftables, curl); those of `exec.rs` and `proxy.rs` need
+//! `ping`, `git`, `iperf3`, `python3` and `script`, too (iputils-ping, git, iperf3, python3, bsdutils).
 
 pub mod file_graph;
 pub mod forge;
@@ -48,6 +49,7 @@ pub mod pipes;
 pub mod raw_peer;
 pub mod soak;
 pub mod transfer;
+pub mod upstream;
 pub mod world;
 
 /// Compiles the Rust blocks of the guide.

@@ -11,9 +11,13 @@ use netstack::device::OffloadMode;
 
 use crate::client::ClientCommand;
 use crate::config::ConfigCommand;
+use crate::exec::inside::InsideArgs;
+use crate::exec::{self, ExecArgs};
 use crate::failure::{EXIT_CODES, Failure};
 use crate::file::{self, File, layers};
 use crate::flags::FileArgs;
+use crate::forward::{self, ForwardArgs};
+use crate::proxy::ProxyArgs;
 use crate::settings::{MIN_MTU_V6, Settings};
 use crate::sources::Sources;
 use crate::values::{Queues, parse_offload};
@@ -40,6 +44,28 @@ pub enum Command {
     /// them.
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
+    /// Brings every TCP and UDP flow that enters the device to its destination, directly or through a proxy.
+    ///
+    /// A connection is answered when its destination has answered. SIGHUP reads the rules again; flows that are there
+    /// stay. Everything else is as with run, without services unless --services names some.
+    #[command(after_help = EXIT_CODES)]
+    Proxy(ProxyArgs),
+    /// Brings ports of this machine into the stack's network, and ports of the stack to this machine.
+    ///
+    /// A connection to the stack is answered when the server has answered. Everything else is as with run, without services
+    /// unless --services names some.
+    #[command(after_help = forward::EXAMPLES)]
+    Forward(ForwardArgs),
+    /// Runs a command in a network namespace of its own, whose only network is the stack.
+    ///
+    /// Everything that the command sends goes to its destination through this machine, or through a proxy, with the rules of
+    /// proxy. It needs no root where user namespaces are allowed. The command has the terminal; signals go on to it; the
+    /// network ends with it.
+    #[command(after_help = exec::EXIT_CODES)]
+    Exec(ExecArgs),
+    /// What exec starts inside.
+    #[command(hide = true)]
+    ExecInside(InsideArgs),
     /// Checks flags, environment and configuration file as run would, and opens nothing.
     #[command(after_help = EXIT_CODES)]
     Check(RunArgs),
@@ -72,6 +98,25 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// Leaves services out that are not named.
+    pub(crate) fn without_services(self) -> Self {
+        Self {
+            file: self.file.without_services(),
+            ..self
+        }
+    }
+
+    /// Asks for a single queue.
+    ///
+    /// # Errors
+    /// Several are asked for.
+    pub(crate) fn with_one_queue(self) -> Result<Self, Failure> {
+        Ok(Self {
+            file: self.file.with_one_queue()?,
+            ..self
+        })
+    }
+
     /// Reads the environment, and the configuration file if one is given, and checks all settings together. Flags win over
     /// the environment, and that over the file.
     ///
@@ -149,6 +194,11 @@ fn parse_demo_mtu(text: &str) -> Result<u16, String> {
     parse_within(text, MIN_MTU_V6, u16::MAX)
 }
 
+/// As for the demo: both families are used.
+pub(crate) fn parse_exec_mtu(text: &str) -> Result<u16, String> {
+    parse_demo_mtu(text)
+}
+
 /// Parses the command line, which begins with the program's name. Returns `None` if it asked for
 /// help or the version, which has then been printed.
 ///
@@ -191,10 +241,13 @@ fn sentence(error: &clap::Error) -> String {
         }
         ErrorKind::InvalidSubcommand => {
             let name = text(ContextKind::InvalidSubcommand);
-            format!("there is no command '{name}': use run or demo, see netstackd --help for more")
+            format!(
+                "there is no command '{name}': use exec, proxy, forward, run or demo, see netstackd --help for more"
+            )
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "no command is given: use run or demo, see netstackd --help".to_owned()
+            "no command is given: use exec, proxy, forward, run or demo, see netstackd --help"
+                .to_owned()
         }
         ErrorKind::InvalidValue if value.is_empty() => {
             format!("{flag} needs a value: see netstackd --help")

@@ -7,6 +7,7 @@ use clap::Args;
 use ipnet::{Ipv4Net, Ipv6Net};
 use netstack::device::OffloadMode;
 
+use crate::failure::Failure;
 use crate::file::{File, Flags};
 use crate::logs::{Levels, LogFormat, parse_format};
 use crate::metrics::parse_admin;
@@ -80,6 +81,30 @@ pub(crate) struct FileArgs {
 }
 
 impl FileArgs {
+    /// Leaves services out that are not named.
+    pub(crate) fn without_services(self) -> Self {
+        Self {
+            services: self.services.or(Some(Services::none())),
+            ..self
+        }
+    }
+
+    /// Asks for a single queue.
+    ///
+    /// # Errors
+    /// Several are asked for.
+    pub(crate) fn with_one_queue(self) -> Result<Self, Failure> {
+        match self.queues {
+            Some(queues) if queues.get() > 1 => Err(Failure::Usage(
+                "--queues with --impair cannot be more than 1: a link has one queue".to_owned(),
+            )),
+            _ => Ok(Self {
+                queues: Queues::try_from(1).ok(),
+                ..self
+            }),
+        }
+    }
+
     /// Returns the values as the file would give them.
     pub(crate) fn into_file(self) -> File {
         File::from_flags(Flags {

@@ -14,6 +14,9 @@
 //! | [`config`], `reload` | `check` and `config`; what SIGHUP changes |
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
 //! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
+//! | [`proxy`] | brings every flow that enters the device to its destination |
+//! | [`forward`] | brings ports of the machine into the stack's network, and the stack's to the machine |
+//! | [`exec`] | runs a command whose only network is the stack |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
 //! | [`watch`] | the dashboard |
 //! | `metrics` | `/metrics` for Prometheus |
@@ -56,10 +59,13 @@ mod console;
 mod control;
 pub mod demo;
 mod device;
+pub mod exec;
 pub mod failure;
 mod file;
 mod flags;
+pub mod forward;
 mod heap;
+mod impaired;
 pub mod logs;
 mod metrics;
 pub mod namespace;
@@ -67,6 +73,7 @@ mod output;
 mod pcap;
 pub mod places;
 pub mod probe;
+pub mod proxy;
 mod reload;
 mod report;
 pub mod run;
@@ -86,7 +93,7 @@ use failure::Failure;
 /// Reports a failure as one sentence on stderr and one of the documented exit codes.
 pub fn main() -> ExitCode {
     match dispatch() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             output::print_last(format!("netstackd: {failure}"));
             failure.into()
@@ -94,13 +101,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch() -> Result<(), Failure> {
-    match cli::parse(std::env::args_os())? {
+fn dispatch() -> Result<ExitCode, Failure> {
+    let done = match cli::parse(std::env::args_os())? {
         None => Ok(()),
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Check(args)) => config::check(&args),
         Some(Command::Config(command)) => config::run(&command),
         Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Proxy(args)) => proxy::run(args),
+        Some(Command::Forward(args)) => forward::run(args),
+        Some(Command::Exec(args)) => return Ok(exec::run(args)),
+        Some(Command::ExecInside(args)) => exec::inside::run(args),
         Some(Command::Client(command)) => client::run(&command),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

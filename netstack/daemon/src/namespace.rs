@@ -39,7 +39,7 @@ pub fn enter() -> Result<(), Failure> {
     Ok(())
 }
 
-fn forbidden(errno: Errno) -> Failure {
+pub(crate) fn forbidden(errno: Errno) -> Failure {
     let reason = match errno {
         // unshare(2) returns these when user.max_user_namespaces is reached.
         Errno::ENOSPC | Errno::EUSERS => "the system allows no more of them".to_owned(),

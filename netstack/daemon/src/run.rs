@@ -57,6 +57,20 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 ///
 /// Returns the reason why it cannot serve, or why it stopped before it was asked to.
 pub fn run(args: RunArgs) -> Result<(), Failure> {
+    run_with(args, |device| device, |_| Ok(()))
+}
+
+/// Runs the daemon with what `begin` starts on its stack, over devices that `wrap` may wrap. What `begin` returns is
+/// dropped when the stack has ended.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn run_with<J>(
+    args: RunArgs,
+    wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
+    begin: impl FnOnce(&Stack) -> Result<J, Failure>,
+) -> Result<(), Failure> {
     if args.exit_with_parent {
         set_parent_process_death_signal(Some(ParentSignal::KILL))
             .map_err(|e| Failure::Stack(format!("cannot watch the parent process: {e}")))?;
@@ -70,20 +84,30 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let stdout = Output::start("stdout", io::stdout()).map_err(no_thread)?;
     let stderr = Output::start("stderr", io::stderr()).map_err(no_thread)?;
     let logs = Logs::start(&settings.log, settings.log_format, &stderr);
-    let ended = serve(&args, &mut settings, &sender, &events, &stdout, &logs);
+    let ended = serve(
+        &args,
+        &mut settings,
+        (&sender, &events),
+        &stdout,
+        &logs,
+        (wrap, begin),
+    );
     logs.flush();
     stdout.flush(LAST_LINES);
     ended
 }
 
 /// Opens everything, serves until a signal or an error, and closes it.
-fn serve(
+fn serve<J>(
     args: &RunArgs,
     settings: &mut Settings,
-    sender: &Sender<Event>,
-    events: &Receiver<Event>,
+    (sender, events): (&Sender<Event>, &Receiver<Event>),
     stdout: &Output,
     logs: &Logs,
+    (wrap, begin): (
+        impl Fn(Box<dyn Device>) -> Box<dyn Device>,
+        impl FnOnce(&Stack) -> Result<J, Failure>,
+    ),
 ) -> Result<(), Failure> {
     let origin = unix_time();
     let captures = Captures::new(origin);
@@ -105,6 +129,7 @@ fn serve(
     let offload = devices
         .first()
         .is_some_and(|device| device.caps().offload.tso);
+    let devices = devices.into_iter().map(wrap).collect();
     let stack = start_stack(settings, devices)?;
     reload::first_routes(&stack, settings).map_err(|(route, error)| {
         settings
@@ -115,6 +140,7 @@ fn serve(
     let target = Arc::new(Target::new(&stack, settings, captures, origin));
     let _control = control::start(&target, settings)?;
     metrics::start(&target, settings)?;
+    let _job = begin(&stack)?;
     watch_stack(&stack, sender.clone())?;
     stdout.line(&ready_line(settings, offload));
     let daemon = Daemon {
@@ -332,7 +358,7 @@ fn stopped_badly(settings: &Settings, error: &std::io::Error) -> Failure {
 }
 
 /// Returns the time since the beginning of 1970.
-fn unix_time() -> Duration {
+pub(crate) fn unix_time() -> Duration {
     let unix = clock_gettime(ClockId::Realtime);
     Duration::new(
         u64::try_from(unix.tv_sec).unwrap_or_default(),

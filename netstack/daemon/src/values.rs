@@ -165,6 +165,11 @@ impl Service {
 pub struct Services(Vec<Service>);
 
 impl Services {
+    /// Returns no service.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Returns the services in the order given.
     pub fn iter(&self) -> impl Iterator<Item = Service> + '_ {
         self.0.iter().copied()

@@ -120,21 +120,34 @@ impl Endpoint {
             .unwrap_or_else(|_| Err(format!("{self}: the device was not made")))
     }
 
-    fn open_here(&self, mtu: u16, offload: bool) -> Result<Port, String> {
+    fn builder(&self, mtu: u16, offload: bool, has_long_queue: bool) -> DeviceBuilder {
         let mut builder = DeviceBuilder::new()
             .name(self.name.clone())
             .offload(offload)
-            .mtu(mtu)
-            .with(|options| {
+            .mtu(mtu);
+        if has_long_queue {
+            builder = builder.with(|options| {
                 options.tx_queue_len(TX_QUEUE_PACKETS);
             });
+        }
         for address in &self.addresses {
             builder = match address {
                 IpNet::V4(net) => builder.ipv4(net.addr(), net.prefix_len(), None),
                 IpNet::V6(net) => builder.ipv6(net.addr(), net.prefix_len()),
             };
         }
-        let device = builder.build_sync().map_err(|error| {
+        builder
+    }
+
+    fn open_here(&self, mtu: u16, offload: bool) -> Result<Port, String> {
+        let made = match self.builder(mtu, offload, true).build_sync() {
+            // Root of a user namespace may make a device, but not set the length of its queue.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                self.builder(mtu, offload, false).build_sync()
+            }
+            made => made,
+        };
+        let device = made.map_err(|error| {
             let advice = match error.kind() {
                 std::io::ErrorKind::PermissionDenied => "run this as root",
                 std::io::ErrorKind::NotFound => "load the kernel's tun module (modprobe tun)",

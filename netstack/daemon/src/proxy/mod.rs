@@ -1,0 +1,108 @@
+//! `proxy`: every flow that enters the TUN device goes to its destination through sockets of this machine, or through an
+//! upstream proxy.
+//!
+//! A connection is answered when its destination has answered: a closed port looks closed, what cannot be reached gets the
+//! ICMP error that says so.
+//!
+//! | module | |
+//! |---|---|
+//! | [`args`] | the flags |
+//! | [`rules`] | which flow goes where |
+//! | [`upstream`] | SOCKS5 and HTTP proxies |
+//! | [`dial`] | sockets of the machine |
+//! | [`gateway`] | what holds all of it together |
+//! | [`flows`], [`relay`], [`ping`] | TCP, UDP and pings, one flow at a time |
+//! | [`names`] | virtual addresses for names |
+
+pub mod args;
+pub(crate) mod dial;
+pub(crate) mod flows;
+pub(crate) mod gateway;
+mod names;
+mod ping;
+pub(crate) mod relay;
+pub mod rules;
+pub mod upstream;
+
+use std::sync::Arc;
+
+use clap::Args;
+use netstack::device::Device;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::args::OutboundArgs;
+use self::gateway::Running;
+use crate::cli::RunArgs;
+use crate::failure::Failure;
+use crate::impaired;
+use crate::run;
+
+/// Flags of `proxy`.
+#[derive(Debug, Args)]
+pub struct ProxyArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    outbound: OutboundArgs,
+    /// Firewall mark of outgoing packets, so that a routing rule can keep them out of the device.
+    #[arg(long, value_name = "NUMBER")]
+    mark: Option<u32>,
+    /// Interface that outgoing packets leave by.
+    #[arg(long, value_name = "NAME", value_parser = parse_interface)]
+    bind_interface: Option<String>,
+}
+
+fn parse_interface(text: &str) -> Result<String, String> {
+    let name: crate::values::TunName = text.parse()?;
+    Ok(name.as_str().to_owned())
+}
+
+/// Runs the proxy until a signal ends it.
+///
+/// # Errors
+/// As [`run::run`].
+pub fn run(args: ProxyArgs) -> Result<(), Failure> {
+    let ProxyArgs {
+        run: run_args,
+        outbound,
+        mark,
+        bind_interface,
+    } = args;
+    let plan = outbound.plan(mark, bind_interface, None)?;
+    let mut run_args = run_args.without_services();
+    let impairments = outbound.impairments();
+    if impairments.is_some() {
+        // A link has one queue, whatever the device has.
+        run_args = run_args.with_one_queue()?;
+    }
+    let seed = outbound.impair_seed;
+    let wrap = |device: Box<dyn Device>| match impairments.clone() {
+        Some((up, down)) => impaired::wrap(device, up, down, seed),
+        None => device,
+    };
+    run::run_with(run_args, wrap, |stack| {
+        let running = gateway::start(stack, plan)?;
+        follow(&running, outbound)?;
+        Ok(running)
+    })
+}
+
+/// Reads the rules again at each SIGHUP. Wrong ones change nothing.
+fn follow(running: &Running, outbound: OutboundArgs) -> Result<(), Failure> {
+    let _inside = running.runtime().enter();
+    let mut hangups = signal(SignalKind::hangup())
+        .map_err(|error| Failure::Stack(format!("cannot watch for SIGHUP: {error}")))?;
+    let policies = running.policies();
+    running.runtime().spawn(async move {
+        while hangups.recv().await.is_some() {
+            match outbound.policy() {
+                Ok(policy) => {
+                    policies.send_replace(Arc::new(policy));
+                    eprintln!("netstackd: the rules were read again");
+                }
+                Err(failure) => eprintln!("netstackd: {failure}; the rules stay as they were"),
+            }
+        }
+    });
+    Ok(())
+}
