@@ -85,6 +85,8 @@ async fn packets() -> Result {
     let _ = device::memory::pair(&config);
     let capture: Capture = todo();
     let tapped: Box<dyn Device> = Box::new(capture.tap(device));
+    let observer: std::sync::Arc<dyn device::observe::Observer> = todo();
+    let tapped: Box<dyn Device> = Box::new(device::observe::observe(tapped, observer));
     let _ = Stack::builder().start(devices)?;
     let _ = Stack::builder().drive(vec![tapped])?;
     Ok(())
