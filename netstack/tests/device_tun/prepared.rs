@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Command;
+use std::time::Duration;
 
 use netstack::base::Counters;
-use netstack::device::{Device, DeviceError, OffloadMode, TunConfig, from_fds, open};
+use netstack::device::{self, Device, DeviceError, OffloadMode, TunConfig, from_fds};
 use packet::Buffers;
 use rustix::thread::CapabilitySet;
 use tun_rs::{DeviceBuilder, Layer};
@@ -14,6 +15,18 @@ use tun_rs::{DeviceBuilder, Layer};
 use crate::faults::drop_capabilities;
 use crate::host::{HOST_V4, OURS_V4, PAIRS, Tun, config, in_namespace};
 use crate::wire::{self, Seen};
+
+/// Opens a device that this program may have had open a moment ago: a program that another test starts keeps a copy of
+/// the descriptor until it is executed.
+fn open(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+    for _ in 0..100 {
+        match device::open(config) {
+            Err(DeviceError::Busy { .. }) => std::thread::sleep(Duration::from_millis(10)),
+            opened => return opened,
+        }
+    }
+    device::open(config)
+}
 
 /// Runs `ip` in this thread's namespace, and returns what it prints.
 fn ip(arguments: &str) -> String {

@@ -13,8 +13,8 @@ use packet::ip::{
     AnyIpPacket, FragmentInfo, IpPacket, Ipv4, Ipv4Option, Ipv6, Ipv6Extension, Ipv6Option,
 };
 use packet::tcp::{
-    SackBlocks, TcpHeader, TcpOption, TcpOptionIter, TcpOptions, TcpView, Timestamps, UserTimeout,
-    write_option,
+    FastOpen, SackBlocks, TcpHeader, TcpOption, TcpOptionIter, TcpOptions, TcpView, Timestamps,
+    UserTimeout, write_option,
 };
 use packet::udp::{UdpHeader, UdpView};
 use packet::{IpProto, Payload};
@@ -358,6 +358,14 @@ proptest! {
                     expected.user_timeout = Some(UserTimeout { minutes, value });
                 }
                 Ok(Some(TcpOption::AccEcn(counters))) => expected.acc_ecn = Some(counters),
+                // It has the place of the SACK blocks.
+                Ok(Some(TcpOption::FastOpen(cookie))) if expected.sack.is_empty() => {
+                    expected.set_fast_open(FastOpen::new(cookie));
+                }
+                Ok(Some(TcpOption::FastOpenExperimental(cookie))) if expected.sack.is_empty() => {
+                    let option = FastOpen::new(cookie);
+                    expected.set_fast_open(option.map(|option| option.with_experimental(true)));
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => break None,
                 Err(at) => break Some(at),
