@@ -25,7 +25,7 @@ const CWR: u8 = 0x80;
 /// The ECN field: both bits set is "congestion experienced" (RFC 3168 section 5).
 const ECN_CE: u8 = 3;
 
-/// What is known about the transport checksum of a packet.
+/// The state of a packet's transport checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Checksum {
     /// It is in the packet, and nobody has verified it.

@@ -1,4 +1,4 @@
-//! What a wire does to packets, as people write it: `rate=10mbit,delay=50ms,loss=1%`.
+//! The impairment of a wire, as people write it: `rate=10mbit,delay=50ms,loss=1%`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -57,17 +57,17 @@ pub enum DropPolicy {
     Codel,
 }
 
-/// What happens to a packet that is longer than the MTU.
+/// The treatment of a packet that is longer than the MTU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum TooBig {
-    /// What a router does: an ICMP error, or fragments where IPv4 allows them.
+    /// As a router does: an ICMP error, or fragments where IPv4 allows them.
     #[default]
     Icmp,
     /// Nothing: a black hole.
     Silent,
 }
 
-/// What a wire does to packets. The default does nothing.
+/// The impairment of a wire. The default does nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Impairment {
     /// `rate`
@@ -137,7 +137,7 @@ pub enum SettingError {
         key: &'static str,
         /// The value.
         value: String,
-        /// What to write.
+        /// The remedy, as an instruction.
         advice: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! What becomes of a packet that is longer than the MTU of the link: the answer of a router (RFC 1191, RFC 8201), or
+//! The fate of a packet that is longer than the MTU of the link: the answer of a router (RFC 1191, RFC 8201), or
 //! fragments (RFC 791 section 3.2).
 //!
 //! The answer comes from the address that the packet was for: the link has none of its own, and a host that checks where
@@ -19,7 +19,7 @@ const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET_BITS: u16 = 0x1fff;
 const HOPS: u8 = 64;
 
-/// What becomes of a frame with a segment longer than the MTU.
+/// The fate of a frame with a segment longer than the MTU.
 pub(crate) enum Fate {
     /// It is dropped; the sender gets this answer, if any.
     Dropped(Option<Frame>),

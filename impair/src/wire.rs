@@ -19,10 +19,10 @@ pub const QUANTUM: Duration = Duration::from_micros(50);
 
 /// Most bytes on the way, which bounds the memory of a wire whatever its delay.
 const IN_FLIGHT_BYTES_MAX: u64 = 256 << 20;
-/// What a frame on the way takes beside its bytes.
+/// Memory of a frame on the way beside its bytes.
 const OVERHEAD_BYTES: u64 = 128;
 
-/// What happened on a wire, in packets: a super-packet counts as its segments.
+/// The counts of a wire, in packets: a super-packet counts as its segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Entered.

@@ -18,7 +18,7 @@ pub const PASSWORD: &str = "p@ss:word";
 /// The same as part of a URL.
 pub const CREDENTIALS: &str = "someone:p%40ss%3Aword";
 
-/// What went through a proxy.
+/// The traffic that went through a proxy.
 #[derive(Clone, Debug, Default)]
 pub struct Through {
     connections: Arc<AtomicUsize>,

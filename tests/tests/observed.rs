@@ -1,4 +1,4 @@
-//! What others read of a running daemon: `/metrics` and the logs.
+//! A running daemon, read by others: `/metrics` and the logs.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -15,7 +15,7 @@ use serde_json::Value;
 use support::lossy::LossyPath;
 use support::temporary;
 
-/// What one direction of a flow is compared by.
+/// The values by which one direction of a flow is compared.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Side {
     packets: u64,

@@ -63,7 +63,7 @@ pub enum Command {
     /// network ends with it.
     #[command(after_help = exec::EXIT_CODES)]
     Exec(ExecArgs),
-    /// What exec starts inside.
+    /// The program that exec starts inside.
     #[command(hide = true)]
     ExecInside(InsideArgs),
     /// Checks flags, environment and configuration file as run would, and opens nothing.

@@ -1,4 +1,4 @@
-//! What SIGHUP changes: the configuration is read again, what can change at once is changed, and what cannot is named.
+//! Reloading on SIGHUP: the configuration is read again, what can change at once is changed, and what cannot is named.
 
 use std::io;
 
@@ -13,13 +13,13 @@ use crate::settings::Settings;
 /// The keys that can change while the daemon runs.
 const CHANGEABLE: [&str; 5] = ["addresses", "routes", "services", "log", "grace"];
 
-/// What a reload did.
+/// The result of a reload.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     changed: Vec<&'static str>,
     /// Keys that have another value now, and keep the old one until the daemon is started again.
     restart: Vec<&'static str>,
-    /// What could not be changed, and why.
+    /// The keys that could not be changed, and why.
     failed: Vec<String>,
 }
 

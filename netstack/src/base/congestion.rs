@@ -227,7 +227,7 @@ pub struct Start {
     /// Bytes that have arrived since the connection began, modulo 2^32: the algorithm may be chosen in the middle of
     /// it.
     pub delivered_total: u32,
-    /// What was saved when the connection became idle.
+    /// The state that was saved when the connection became idle.
     pub saved: Option<Saved>,
 }
 
@@ -340,7 +340,7 @@ pub struct Idle {
     pub rto: Duration,
     /// The initial window, in bytes.
     pub initial: u32,
-    /// What is sent next is paced.
+    /// The next segment is paced.
     pub is_paced: bool,
 }
 

@@ -16,7 +16,7 @@ use crate::base::limits::{MIN_MTU_V4, MIN_MTU_V6};
 /// Most routes that a table holds.
 pub const MAX_ROUTES: usize = 1024;
 
-/// What becomes of packets to the destinations of a route. These are types of Linux, with its errors.
+/// The treatment of packets to the destinations of a route. These are types of Linux, with its errors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RouteKind {
     /// They leave through the link (`unicast`).
@@ -52,7 +52,7 @@ pub enum RouteKind {
 pub struct Route {
     /// The network.
     pub prefix: Prefix,
-    /// What becomes of packets to it.
+    /// The treatment of packets to it.
     pub kind: RouteKind,
     /// The address that sockets without one of their own send from. If `None`, RFC 6724 chooses.
     pub source: Option<IpAddr>,

@@ -62,7 +62,7 @@ pub enum Event {
     /// The last recovery or timeout was spurious: nothing had been lost, and the reduction of the
     /// congestion window is undone (RFC 4015).
     Undone {
-        /// What shows it.
+        /// The evidence for it.
         evidence: Spurious,
     },
     /// Acknowledgments ceased, and the last segment or a new one was sent to provoke one (RFC 8985 section 7).

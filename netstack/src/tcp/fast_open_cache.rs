@@ -1,4 +1,4 @@
-//! What is known of Fast Open at the peers (RFC 7413 sections 4.1.3 and 4.1.3.1): their cookies, and where it failed.
+//! A cache of Fast Open at the peers (RFC 7413 sections 4.1.3 and 4.1.3.1): their cookies, and where it failed.
 //!
 //! * **Define.** An entry is a cookie, the peer's MSS, or a time before which Fast Open is not tried.
 //! * **Enforce.** There is a bound on the entries: the oldest one makes room. A failure takes the cookie away.

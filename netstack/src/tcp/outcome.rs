@@ -232,7 +232,7 @@ pub struct TcpInfo {
     pub undone: u32,
     /// Data of a SYN was taken, by this end or by the peer (RFC 7413).
     pub syn_data: bool,
-    /// What both SYNs agreed on: timestamps, selective acknowledgments, window scaling.
+    /// The options that both SYNs agreed on: timestamps, selective acknowledgments, window scaling.
     pub agreed: AgreedOptions,
     /// Language of the feedback about congestion marks.
     pub ecn: EcnMode,

@@ -1,6 +1,6 @@
-//! What becomes of a datagram that is larger than its path carries.
+//! The treatment of a datagram that is larger than its path carries.
 
-/// What becomes of a datagram that does not fit into one packet of its path (`IP_MTU_DISCOVER` of Linux). A program that
+/// The treatment of a datagram that does not fit into one packet of its path (`IP_MTU_DISCOVER` of Linux). A program that
 /// finds the path MTU by itself (RFC 8899) needs [`MtuDiscovery::Probe`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 #[repr(u8)]

@@ -102,7 +102,7 @@ struct End<'a> {
     proto: IpProto,
     /// Offset of the field that names this protocol.
     next_header_at: usize,
-    /// What follows the headers.
+    /// The bytes behind the headers.
     payload: &'a [u8],
     /// For a fragment that is not atomic: offset of the field that names the fragment header.
     fragment_link_at: usize,

@@ -32,13 +32,13 @@ struct Options {
     a: Endpoint,
     /// The end B, for example t0@right=10.9.0.2/24.
     b: Endpoint,
-    /// What happens to packets from A to B.
+    /// Impairment of packets from A to B
     #[arg(long, value_name = "KEY=VALUE,…", default_value = "none")]
     a_to_b: Impairment,
-    /// What happens to packets from B to A.
+    /// Impairment of packets from B to A
     #[arg(long, value_name = "KEY=VALUE,…", default_value = "none")]
     b_to_a: Impairment,
-    /// What happens to packets in both directions, in addition.
+    /// Impairment of packets in both directions, in addition
     #[arg(long, value_name = "KEY=VALUE,…", default_value = "")]
     both: String,
     /// MTU of both devices, in bytes.

@@ -141,7 +141,7 @@ fn main() -> ExitCode {
     exit_code("pcap-inspect", result, 2)
 }
 
-/// What is done with the packets.
+/// The use of the packets.
 struct Pass<'a> {
     options: &'a Options,
     lines: Lines,

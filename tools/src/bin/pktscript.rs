@@ -49,7 +49,7 @@ enum What {
 struct RunArgs {
     #[command(flatten)]
     files: Files,
-    /// What the scripts run against.
+    /// The stack that the scripts run against.
     #[arg(long, value_enum, default_value_t = Against::Ours)]
     against: Against,
     /// Seed of the stack's random numbers.

@@ -27,7 +27,7 @@ pub struct Link {
     pub fcs_bytes: u8,
 }
 
-/// What a frame carries.
+/// The content of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {
     /// Ethertype of the packet; 0 if it has none.

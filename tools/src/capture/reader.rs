@@ -39,7 +39,7 @@ pub struct Frame<'a> {
     pub comment: Option<&'a str>,
 }
 
-/// What is wrong with a file that can be used all the same.
+/// Warnings about a file that can be used all the same.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Warnings {
     /// Frames of which only the first bytes were captured.

@@ -17,7 +17,7 @@ pub enum Direction {
     FromServer,
 }
 
-/// What the checksum of a captured segment says.
+/// The state of a captured segment's checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Checksum {
     /// It is right, or cannot be judged: cut packets, and hosts whose device computes it.
@@ -51,7 +51,7 @@ pub struct Segment {
     pub window: u16,
     /// Its options.
     pub options: Options,
-    /// Whether its receiver could take it.
+    /// The state of its checksum, by which its receiver takes it or not.
     pub checksum: Checksum,
     /// Payload bytes.
     pub payload: Vec<u8>,

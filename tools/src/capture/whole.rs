@@ -8,7 +8,7 @@ use super::{CaptureError, Input, Reader, Warnings, open, packet, progress};
 
 /// Most bytes of packets that are held.
 const MAX_HELD_BYTES: u64 = 1 << 30;
-/// What a packet costs beside its bytes.
+/// Memory of a packet beside its bytes.
 const OVERHEAD_BYTES: u64 = 128;
 /// The latest time that a packet can have: beyond the year 2500. Only a damaged file is later.
 const LATEST: Duration = Duration::from_secs(1 << 34);

@@ -67,7 +67,7 @@ struct Side {
     next_timer: Option<Duration>,
 }
 
-/// What a side has read.
+/// The progress of a side's reading.
 #[derive(Debug, Default)]
 struct Progress {
     read: AtomicU64,

@@ -1,4 +1,4 @@
-//! What people type while the link runs, and what it answers.
+//! The commands that people type while the link runs, and their answers.
 
 use impair::Impairment;
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub struct Link {
     b_to_a: (Impairment, Direction),
 }
 
-/// What a command leads to.
+/// The effect of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Lines for whoever typed the command.

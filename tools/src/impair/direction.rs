@@ -21,16 +21,16 @@ const WAKE_TIME: Duration = Duration::from_micros(60);
 /// Longest single sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
-/// What a direction is told.
+/// An order to a direction.
 enum Order {
     Set(Box<Impairment>, Sender<()>),
     Stats(Sender<Report>),
 }
 
-/// What a direction has done.
+/// The counts of a direction.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub struct Report {
-    /// What the wire counts.
+    /// The counts of the wire.
     #[serde(flatten)]
     pub wire: Stats,
     /// Packets that the kernel did not take.
@@ -114,7 +114,7 @@ fn wake(event: &OwnedFd) {
     let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
 }
 
-/// Whether a direction goes on.
+/// The decision to go on or to stop.
 #[derive(PartialEq, Eq)]
 enum Goes {
     On,

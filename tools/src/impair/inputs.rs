@@ -20,7 +20,7 @@ const CLIENTS_MAX: usize = 16;
 /// Time that a client has to take an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the program waits for.
+/// An event that the program waits for.
 #[derive(Debug)]
 pub enum Event {
     /// A command, and where its answer goes.

@@ -25,7 +25,7 @@ const GSO_ECN: u8 = 0x80;
 const TCP_FLAGS_AT: usize = 13;
 const TCP_CWR: u8 = 0x80;
 
-/// What a read gave.
+/// The outcome of a read.
 #[derive(Debug)]
 pub enum Read {
     /// A packet or super-packet.

@@ -46,7 +46,7 @@ pub struct Traffic {
     pub payload_bytes: u64,
 }
 
-/// What an ICMP flow has beside its traffic.
+/// The counts of an ICMP flow beside its traffic.
 #[derive(Clone, Debug, Default)]
 pub struct Echoes {
     waiting: VecDeque<(u16, i128)>,
@@ -58,7 +58,7 @@ pub struct Echoes {
     pub round_trips: RoundTrips,
 }
 
-/// What a flow's protocol adds.
+/// The part of a flow that its protocol adds.
 #[derive(Clone, Debug)]
 pub enum Detail {
     /// Of a TCP connection.
@@ -85,9 +85,9 @@ pub struct Flow {
     pub first_nanos: i128,
     /// Time of its last packet.
     pub last_nanos: i128,
-    /// What each endpoint sent.
+    /// The traffic of each endpoint.
     pub traffic: [Traffic; 2],
-    /// What its protocol adds.
+    /// The part that its protocol adds.
     pub detail: Detail,
 }
 
@@ -98,7 +98,7 @@ pub struct Noted {
     pub flow: usize,
     /// The endpoint that sent it: 0 or 1.
     pub side: usize,
-    /// What is special about a TCP segment.
+    /// The marks of a TCP segment.
     pub marks: Marks,
 }
 

@@ -90,7 +90,7 @@ pub struct Seen<'a> {
     pub frame: Frame<'a>,
     /// Its time, or that of the last one before it that had a time.
     pub now_nanos: i128,
-    /// What the frame carries.
+    /// The content of the frame.
     pub network: Option<Network>,
     /// Its outermost IP packet.
     pub outer: Option<Packet<'a>>,

@@ -24,7 +24,7 @@ pub struct Script {
     pub options: Vec<ScriptOption>,
     /// The commands before the first event.
     pub setup: Vec<Command>,
-    /// What happens, in order.
+    /// The events, in order.
     pub events: Vec<Event>,
     /// The commands after the last event.
     pub cleanup: Vec<Command>,
@@ -57,7 +57,7 @@ pub struct Event {
     pub at: Position,
     /// When.
     pub time: Time,
-    /// What.
+    /// The action.
     pub action: Action,
 }
 
@@ -76,7 +76,7 @@ pub enum Time {
     RelativeRange(i64, i64),
 }
 
-/// What an event does.
+/// The action of an event.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Action {
     /// A packet that arrives at the stack, or one that it must send.
@@ -105,13 +105,13 @@ pub struct Packet {
     pub direction: Direction,
     /// Headers around it that are not understood, by name.
     pub encapsulation: Option<String>,
-    /// What the script says of the IP header.
+    /// The fields of the IP header that the script names.
     pub ip: IpInfo,
     /// Source and destination port.
     pub ports: Option<(u16, u16)>,
     /// The ports of a UDP header in front of TCP: `/udp(9811 > 1)`.
     pub udp_tunnel: Option<(u16, u16)>,
-    /// What it carries.
+    /// Its content.
     pub body: Body,
 }
 
@@ -135,7 +135,7 @@ pub enum Ecn {
     AnyEct,
 }
 
-/// What a script says of an IP header.
+/// The fields of an IP header that a script names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct IpInfo {
     /// Congestion notification.
@@ -228,7 +228,7 @@ pub struct Icmp {
     pub mtu: Option<u32>,
     /// The identifier of an echo.
     pub id: Option<u16>,
-    /// What it quotes.
+    /// The packet that it quotes.
     pub quote: Quote,
     /// The ports of a UDP header in front of the quoted segment.
     pub quoted_tunnel: Option<(u16, u16)>,

@@ -1,4 +1,4 @@
-//! What a script runs against: something with sockets, packets and a time.
+//! The host that a script runs against: something with sockets, packets and a time.
 
 use std::net::SocketAddr;
 
@@ -84,7 +84,7 @@ pub enum Op {
         socket: SocketId,
         /// The room in the buffers.
         len: usize,
-        /// What is received stays.
+        /// The received data stays.
         peek: bool,
         /// This call does not block.
         dont_wait: bool,
@@ -136,7 +136,7 @@ pub enum Returned {
     Value(i64, Vec<u8>),
     /// The value of an option.
     Option(OptionValue),
-    /// What each socket is ready for.
+    /// The readiness of each socket.
     Ready(Vec<Events>),
     /// An error, by its name.
     Error(&'static str),
@@ -153,7 +153,7 @@ pub enum Called {
     Blocks,
 }
 
-/// What a script runs against. Times are microseconds since the script began.
+/// The host that a script runs against. Times are microseconds since the script began.
 pub trait Host {
     /// Returns the time.
     fn now(&mut self) -> i64;

@@ -19,7 +19,7 @@ const SHOWN_LOG: usize = 12;
 /// Least tolerance of times in real time, in microseconds: a machine has other things to do.
 const REAL_TIME_MICROS: i64 = 30_000;
 
-/// What a script runs against.
+/// The stack that a script runs against.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
 pub enum Against {
     /// This project's stack, on virtual time.
@@ -32,7 +32,7 @@ pub enum Against {
 /// How scripts are run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What they run against.
+    /// The stack that they run against.
     pub against: Against,
     /// Symbols and their values.
     pub symbols: Vec<(String, String)>,
@@ -52,10 +52,10 @@ pub struct Report {
     /// The place that the verdict is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
-    /// What was not as the script says, or what is not supported.
+    /// The first difference from the script, or the name of what is not supported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What went wrong in a script that is not supported.
+    /// The failure of a script that is not supported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
     /// The fields of a packet that differ.
@@ -73,9 +73,9 @@ pub struct Report {
 pub struct FieldReport {
     /// The field.
     pub field: &'static str,
-    /// What the script says.
+    /// The value that the script names.
     pub expected: String,
-    /// What the packet has.
+    /// The value in the packet.
     pub got: String,
 }
 

@@ -34,7 +34,7 @@ struct Datagram {
 /// The datagrams between two ends, ready to be played.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// What it is: UDP or ICMP.
+    /// Its protocol: UDP or ICMP.
     pub protocol: &'static str,
     /// The captured end of the host.
     pub ours: SocketAddr,

@@ -14,7 +14,7 @@ pub enum Reading {
     Failed,
 }
 
-/// What the host's application does at the start of a session.
+/// The host's application at the start of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Opening {
     /// It listens, and accepts the connection.

@@ -284,7 +284,7 @@ fn check(session: &Session) -> Result<bool, PlanError> {
     Ok(refused)
 }
 
-/// What the host's application did.
+/// The actions of the host's application.
 struct Actions {
     steps: Vec<Step>,
     must_reset: bool,

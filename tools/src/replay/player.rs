@@ -15,7 +15,7 @@ use crate::capture::{Captured, Segment, Stream, tcp_segment};
 /// of retransmissions that succeeds.
 pub(super) const STUCK_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What a session did when it had the chance.
+/// The outcome of a session's step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Progress {
     /// It delivered a packet.

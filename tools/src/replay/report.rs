@@ -51,7 +51,7 @@ pub enum Difference {
         side: &'static str,
         /// Its place among those of its sender, from 1.
         number: usize,
-        /// What is different.
+        /// The difference.
         what: String,
     },
     /// The stack itself failed.
@@ -141,7 +141,7 @@ pub struct Report {
     pub ended: Duration,
     /// Every difference; none if both ends received the same and the connection ended in the same way.
     pub differences: Vec<Difference>,
-    /// What is different without meaning anything wrong.
+    /// Differences that mean nothing wrong.
     pub notes: Vec<String>,
 }
 

@@ -3,7 +3,7 @@
 use crate::capture::packet::Options;
 use crate::capture::{Segment, Stream};
 
-/// What the stack has sent in one session.
+/// The segments that the stack has sent in one session.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Its bytes, from its SYN on.
@@ -28,7 +28,7 @@ pub(super) struct Seen {
     pub(super) segments: Vec<Shape>,
 }
 
-/// What a strict comparison looks at, relative to the initial sequence numbers.
+/// The fields that a strict comparison looks at, relative to the initial sequence numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Shape {
     pub(super) letters: [bool; 4],

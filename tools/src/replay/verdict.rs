@@ -1,4 +1,4 @@
-//! What the differences between a capture and its replay mean.
+//! The verdict: the meaning of the differences between a capture and its replay.
 
 use super::plan::Plan;
 use super::report::{Difference, Report};

@@ -1,4 +1,4 @@
-//! What a host asks of another one.
+//! The work of a host with another one.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -146,7 +146,7 @@ async fn hoard(
     Ok(())
 }
 
-/// What a socket reports of a path that fails is no fault.
+/// Returns true for an error that a socket reports of a path that fails: it is no fault.
 fn is_reported(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::ConnectionAborted
 }

@@ -4,7 +4,7 @@
 //! hosts do with each other, and what disturbs them. The run turns the workers in an order that the seed decides, too.
 //! Two runs of one seed are the same, packet by packet: a seed that fails is the whole report of a fault.
 //!
-//! What must hold in every run, however bad the links are:
+//! In every run this must hold, however bad the links are:
 //!
 //! * each stream is what was sent, or ends with an error; without a disturbance it does not end with an error;
 //! * datagrams and echo replies that arrive are what was sent;

@@ -20,7 +20,7 @@ const PACKETS_MAX: u64 = 3_000_000;
 struct HostLinks {
     up: Wire,
     down: Wire,
-    /// What has arrived for each of its workers.
+    /// The packets that have arrived for each of its workers.
     inboxes: Vec<VecDeque<Frame>>,
     /// The device takes super-packets.
     takes_super: bool,

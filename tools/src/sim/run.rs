@@ -58,7 +58,7 @@ pub struct Report {
 pub struct Failure {
     /// The seed.
     pub seed: u64,
-    /// What was wrong.
+    /// The fault.
     pub what: String,
     /// The last lines of the trace.
     pub trace: Vec<String>,
@@ -76,7 +76,7 @@ struct Run {
     world: Shared,
     sim: Simulation,
     hosts: Vec<Option<Running>>,
-    /// What is still to happen, the next one last.
+    /// The events that are still to come, the next one last.
     events: Vec<(Instant, Event)>,
     starts: u64,
 }

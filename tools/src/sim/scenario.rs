@@ -1,4 +1,4 @@
-//! What a seed stands for.
+//! The scenario that a seed stands for.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,13 +22,13 @@ pub struct HostPlan {
     pub mtu: u16,
     /// Its device cuts and merges segments.
     pub offload: bool,
-    /// What its link does on the way to the others.
+    /// The impairment of its link on the way to the others.
     pub up: Impairment,
-    /// What its link does on the way back.
+    /// The impairment on the way back.
     pub down: Impairment,
 }
 
-/// What one host asks of another.
+/// Work of one host with another.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
     /// The number of the host that asks.
@@ -41,7 +41,7 @@ pub struct Ask {
     pub after: Duration,
     /// The seed of what is sent.
     pub seed: u64,
-    /// What is asked.
+    /// The kind of work.
     pub work: Work,
 }
 
@@ -135,7 +135,7 @@ pub struct Disturbed {
     pub at: Duration,
     /// The number of the host.
     pub host: usize,
-    /// What happens.
+    /// The disturbance.
     pub what: Disturbance,
 }
 
@@ -146,9 +146,9 @@ pub struct Scenario {
     pub seed: u64,
     /// The hosts, by number.
     pub hosts: Vec<HostPlan>,
-    /// What they ask of each other.
+    /// The work that they do with each other.
     pub asks: Vec<Ask>,
-    /// What disturbs them, in the order of time.
+    /// The disturbances, in the order of time.
     pub disturbances: Vec<Disturbed>,
 }
 

@@ -1,4 +1,4 @@
-//! What each host answers: exchanges over TCP, an echo over UDP, and pings, which the stack answers by itself.
+//! The services of each host: exchanges over TCP, an echo over UDP, and pings, which the stack answers by itself.
 
 use std::io;
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 /// Length of the description of an exchange that opens a connection, in bytes.
 const HEADER_BYTES: usize = 28;
 
-/// What a client and a service do with a connection.
+/// The use of a connection by a client and a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exchange {
     /// The seed of the bytes.

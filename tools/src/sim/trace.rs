@@ -1,4 +1,4 @@
-//! What happened in a run: the last lines of it, all of them if somebody wants to read them, and a digest of all.
+//! The trace of a run: its last lines, all of them if somebody wants to read them, and a digest of all.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -15,7 +15,7 @@ pub struct Trace {
     digest: DefaultHasher,
     last: VecDeque<String>,
     is_printed: bool,
-    /// What was found to be wrong first.
+    /// The first fault.
     fault: Option<String>,
 }
 

@@ -13,7 +13,7 @@ mod levels {
     lockorder::lock_order! { pub(super) domain Sim; }
 }
 
-/// What is shared.
+/// The shared part of a run.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) network: Network,

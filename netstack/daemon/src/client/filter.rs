@@ -17,7 +17,7 @@ const CONNECTED: [SocketState; 8] = [
     SocketState::SynRecv,
 ];
 
-/// What a filter without states lists.
+/// The sockets that a filter without states lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Sockets with a peer.

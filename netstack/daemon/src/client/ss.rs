@@ -36,7 +36,7 @@ pub struct SsArgs {
     /// Listeners alone.
     #[arg(short, long)]
     listening: bool,
-    /// What TCP knows of each connection.
+    /// Shows what TCP knows of each connection.
     #[arg(short, long)]
     info: bool,
     /// Memory that each socket holds.

@@ -23,7 +23,7 @@ pub(super) struct Lines {
     line: Vec<u8>,
 }
 
-/// What a client sent.
+/// A message of a client.
 #[derive(Debug)]
 pub(super) enum Line {
     Request(Request),

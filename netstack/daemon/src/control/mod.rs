@@ -40,7 +40,7 @@ use capture::Captures;
 use events::Events;
 use path::Bound;
 
-/// What a request can reach.
+/// The parts of the daemon that a request can reach.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) stack: Stack,

@@ -15,7 +15,7 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 
-/// What a packet must have. What is `None` may be anything.
+/// The properties that a packet must have. Those that are `None` may be anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PacketFilter {
@@ -26,7 +26,7 @@ pub(crate) struct PacketFilter {
     pub(crate) port: Option<u16>,
 }
 
-/// What the headers of a packet say.
+/// The addresses, ports and protocol of a packet.
 #[derive(Debug)]
 struct Headers {
     ends: [IpAddr; 2],

@@ -51,7 +51,7 @@ pub(crate) struct EventsRequest {
     pub(crate) count: Option<u64>,
 }
 
-/// What to ask, and how often.
+/// The parameters of a ping.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PingRequest {
@@ -89,7 +89,7 @@ pub(crate) struct NcRequest {
     pub(crate) timeout_millis: Option<u64>,
 }
 
-/// What to capture.
+/// The packets to capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct CaptureRequest {
@@ -132,7 +132,7 @@ pub(crate) enum Reply {
     Error { message: String },
 }
 
-/// Who answers.
+/// The daemon that answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) protocol: u64,
@@ -168,7 +168,7 @@ pub(crate) struct EventRow {
     pub(crate) remote: SocketAddr,
     /// The kind, such as `state-changed`.
     pub(crate) event: String,
-    /// What is known of it, by name.
+    /// Its properties, by name.
     pub(crate) fields: BTreeMap<String, serde_json::Value>,
 }
 

@@ -99,7 +99,7 @@ pub(crate) struct SocketRow {
     pub(crate) datagrams: Option<(u64, u64)>,
 }
 
-/// What TCP knows of a connection.
+/// The state of a connection, as TCP has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct TcpRow {
     pub(crate) rto_micros: u64,

@@ -24,7 +24,7 @@ const MAX_ONLOOKERS: usize = 8;
 /// Time that passes after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// What a client may do, by the user that it runs as (`SO_PEERCRED`).
+/// The rights of a client, by the user that it runs as (`SO_PEERCRED`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Right {
     /// Everything: root, and the user that the daemon runs as.

@@ -1,4 +1,4 @@
-//! Who answers queries for names inside: the stack, which passes them on to the machine's resolver or answers itself.
+//! The resolver inside: the stack passes queries for names on to the machine's resolver or answers itself.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};

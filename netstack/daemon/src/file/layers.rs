@@ -6,7 +6,7 @@ use super::schema::File;
 use crate::failure::Failure;
 use crate::sources::variable_of;
 
-/// What begins the name of each variable that is ours.
+/// The beginning of the name of each variable that is ours.
 const PREFIX: &str = "NETSTACKD_";
 
 /// The variable that names the file; it is no key of the file.

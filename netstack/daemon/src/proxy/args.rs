@@ -42,7 +42,7 @@ pub struct OutboundArgs {
     /// File with a rule, or "upstream URL", on each line; read behind the rules of the command line.
     #[arg(long = "rules", value_name = "FILE")]
     rules_file: Option<PathBuf>,
-    /// What answers queries to the stack's own address: ADDRESS[:PORT] of a resolver; or virtual[=NETWORK] for every query:
+    /// Resolver for queries to the stack's own address: ADDRESS[:PORT] of one; or virtual[=NETWORK] for every query:
     /// names get virtual addresses, and are looked up where the flow goes.
     #[arg(long, value_name = "HOW", value_parser = parse_dns)]
     dns: Option<Dns>,
@@ -75,7 +75,7 @@ pub struct OutboundArgs {
     pub(crate) impair_seed: u64,
 }
 
-/// What answers queries for names.
+/// The resolver of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dns {
     Resolver(SocketAddr),

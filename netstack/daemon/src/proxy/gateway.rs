@@ -1,4 +1,4 @@
-//! What takes flows from a stack and brings them out: the rules, the sockets, and the bounds of both.
+//! The gateway, which takes flows from a stack and brings them out: the rules, the sockets, and the bounds of both.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const PINGS_MAX: usize = 256;
 /// Time between two messages about flows that failed.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// What a gateway is made of.
+/// The parts of a gateway.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) policy: Policy,
@@ -57,7 +57,7 @@ pub(crate) struct Gateway {
     told: AtomicU64,
 }
 
-/// What becomes of one flow.
+/// The way of one flow.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) action: Action,

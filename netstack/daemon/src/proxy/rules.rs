@@ -14,7 +14,7 @@ const RULES_MAX: usize = 4_096;
 /// Most destinations or ports of one rule.
 const WORDS_MAX: usize = 256;
 
-/// What becomes of a flow.
+/// The way of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
     /// It goes out through the machine's own sockets.

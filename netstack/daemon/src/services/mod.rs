@@ -29,7 +29,7 @@ pub(crate) struct Running {
     started: Vec<(Service, IpAddr, Parts)>,
 }
 
-/// What a service consists of at one address. Dropping it closes the ports; connections go on.
+/// The listeners and sockets of a service at one address. Dropping it closes the ports; connections go on.
 #[derive(Debug, Default)]
 struct Parts {
     listeners: Vec<Serving>,

@@ -1,4 +1,4 @@
-//! What the dashboard shows: rates between two looks, their history, the busiest flows.
+//! The content of the dashboard: rates between two looks, their history, the busiest flows.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ const HISTORY: usize = 512;
 /// Most flows that are kept for the table.
 const MAX_FLOWS: usize = 256;
 
-/// What the busiest flows are ordered by.
+/// The order of the busiest flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Order {
     #[default]

@@ -1,4 +1,4 @@
-//! What stands in front of the packets of a channel.
+//! The header in front of the packets of a channel.
 
 use super::super::virtio::{HEADER_BYTES, SUPER_PACKET_BYTES};
 

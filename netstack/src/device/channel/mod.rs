@@ -65,7 +65,7 @@ pub struct ChannelConfig {
     pub to_stack: usize,
     /// Most packets that wait for the program.
     pub from_stack: usize,
-    /// What stands in front of each packet, and how long it may be.
+    /// The header in front of each packet, and the length that it may have.
     pub framing: Framing,
 }
 

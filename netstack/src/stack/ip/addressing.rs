@@ -58,7 +58,7 @@ pub enum AddressChangeError {
 pub(crate) struct CurrentAddressing {
     current: RwLock<levels::Addressing, Arc<Addressing>>,
     version: AtomicU64,
-    /// What a packet must look up in the routes, so that the others take no lock: see [`Lookups`].
+    /// The reasons to look at the routes, so that packets without one take no lock: see [`Lookups`].
     lookups: AtomicU8,
 }
 

@@ -1,4 +1,4 @@
-//! What a stack keeps for TCP Fast Open (RFC 7413): the keys of the cookies that it gives, and the cookies that peers gave.
+//! The state of a stack for TCP Fast Open (RFC 7413): the keys of the cookies that it gives, and the cookies that peers gave.
 
 use std::net::{IpAddr, SocketAddr};
 

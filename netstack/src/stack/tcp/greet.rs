@@ -1,4 +1,4 @@
-//! What a listener does with the Fast Open option of a SYN, and what a connection's SYN-ACK tells of its peer (RFC 7413).
+//! The Fast Open option of a SYN to a listener, and of the SYN-ACK to a connection (RFC 7413).
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::base::mib::objects::TcpObject;
 use crate::demux::FlowKey;
 use crate::tcp::{CookieCheck, FastAccept, FastOpenNews, HalfOpen, Segment, Tcp};
 
-/// What becomes of a SYN to a listener.
+/// The decision about a SYN to a listener.
 pub(super) enum Greeting {
     /// An ordinary handshake. Its first SYN-ACK may have a cookie.
     Handshake(Option<FastOpen>),

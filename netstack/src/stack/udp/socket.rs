@@ -70,7 +70,7 @@ pub struct BoundSocket {
     broadcast: AtomicBool,
     /// The kind of source that it prefers, as its place in [`SOURCES`].
     source_preference: AtomicU8,
-    /// What becomes of datagrams that are larger than their path carries, as a number.
+    /// The treatment of datagrams that are larger than their path carries, as a number.
     discovery: AtomicU8,
     /// The version of the host's addresses and the IPv4 address that it was found to be permitted to send to last.
     permitted: AtomicU64,
@@ -107,7 +107,7 @@ pub struct OutDatagram {
     pub(crate) is_to_group: bool,
     /// Members of the group on this host get it, too.
     pub(crate) loops: bool,
-    /// What becomes of it if it is larger than its path carries.
+    /// The treatment of it if it is larger than its path carries.
     pub(crate) discovery: MtuDiscovery,
     /// Bytes of payload in each of several datagrams; 0: there is one.
     pub(crate) segment: u16,

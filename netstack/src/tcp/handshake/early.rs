@@ -21,7 +21,7 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::{Open, Stage, Tcp};
 
-/// What the SYN of an active open has of Fast Open.
+/// The Fast Open option and the data in the SYN of an active open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FastConnect {
     /// The peer's cookie, or a request for one; `None`: the data follows after the handshake.
@@ -30,7 +30,7 @@ pub struct FastConnect {
     pub room: u16,
 }
 
-/// What a SYN-ACK says about Fast Open with this peer.
+/// The news in a SYN-ACK about Fast Open with this peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FastOpenNews {
     /// A cookie for the next connection.

@@ -42,7 +42,7 @@ pub(in crate::tcp) struct FastOpened {
     place: FastOpenPlace,
 }
 
-/// What a listener grants to a SYN with a valid cookie.
+/// The grant of a listener to a SYN with a valid cookie.
 #[derive(Debug)]
 pub struct FastAccept {
     /// A new cookie, if the one that came is old.

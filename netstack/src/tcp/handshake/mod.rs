@@ -178,7 +178,7 @@ pub(super) struct Opening {
     /// A SYN or SYN-ACK must be sent.
     syn_due: bool,
     pub(super) soft_error: Option<Unreachable>,
-    /// What goes with the first SYN, and what follows the handshake.
+    /// The data of the first SYN, and the data that follows the handshake.
     early: Option<Box<EarlyData>>,
 }
 

@@ -40,9 +40,9 @@ pub(in crate::tcp) struct SynReceived {
     pub(in crate::tcp) closing: bool,
     syn_due: bool,
     ack_due: bool,
-    /// What went with our SYN, and what follows the handshake.
+    /// The data of our SYN, and the data that follows the handshake.
     early: Option<Box<EarlyData>>,
-    /// What came with the peer's SYN.
+    /// The data of the peer's SYN.
     received: Option<Box<Received>>,
 }
 

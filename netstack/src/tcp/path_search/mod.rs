@@ -35,7 +35,7 @@ use crate::base::{Instant, MtuProbing, TcpConfig};
 /// recommended).
 const CEILING_AGE: Duration = Duration::from_secs(600);
 
-/// What a path carries, as far as others found out: largest segments, without the fixed headers.
+/// The limits of a path that others found: largest segments, without the fixed headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PathLimits {
     /// Segments that the path carries.
@@ -60,7 +60,7 @@ impl PathLimits {
     }
 }
 
-/// What a connection found out about its path, for later ones: largest segments, without the fixed headers.
+/// The limits of its path that a connection found, for later ones: largest segments, without the fixed headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PathNews {
     /// Segments that the path carries.
@@ -146,7 +146,7 @@ impl PathSearch {
     }
 }
 
-/// What others found out.
+/// The findings of others.
 impl Tcb {
     /// Takes up what others found out, and what the link carries. Returns the largest segment that the path carries.
     #[inline]

@@ -69,7 +69,7 @@ pub fn fuzz_offload(data: &[u8]) -> CountersSnapshot {
     run(&[], data, Offload::Yes)
 }
 
-/// Whether the device does a part of the work.
+/// The work that the device does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Offload {
     No,
@@ -95,7 +95,7 @@ type Connecting = Pin<Box<dyn Future<Output = std::io::Result<TcpStream>> + Send
 struct World {
     stack: VirtualStack,
     offload: Offload,
-    /// What the device says about the next packet: its segment size, and that its checksum is right.
+    /// The device's word on the next packet: its segment size, and that its checksum is right.
     gso_size: u16,
     vouches: bool,
     path: Path,

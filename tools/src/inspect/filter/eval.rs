@@ -1,4 +1,4 @@
-//! Whether a packet passes.
+//! The evaluation of a filter on a packet.
 
 use super::{Behind, Expr, Layer, Operator, Relation, Test, Value, Which};
 use crate::capture::Frame;

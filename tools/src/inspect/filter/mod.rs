@@ -21,7 +21,7 @@ pub use self::eval::View;
 pub struct FilterError {
     /// The whole expression.
     pub text: String,
-    /// What is wrong with it.
+    /// The fault in it.
     pub what: String,
 }
 

@@ -30,7 +30,7 @@ const DARK_GREEN: RGBColor = RGBColor(0, 130, 60);
 /// Size of the picture in pixels.
 const SIZE: (u32, u32) = (1_280, 800);
 
-/// What a segment is drawn as.
+/// The drawing of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     New,

@@ -1,4 +1,4 @@
-//! What is special about a segment, and how often that was so.
+//! The marks of special segments, and their counts.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! What the segments of one TCP connection say about it: retransmissions, order, windows, round-trip times.
+//! The analysis of one TCP connection by its segments: retransmissions, order, windows, round-trip times.
 //!
 //! A segment is classified with the knowledge of the segments before it, by the rules that Wireshark
 //! documents for its TCP analysis, so that the counts can be compared.

@@ -19,7 +19,7 @@ const V6_READY: Duration = Duration::from_millis(300);
 /// Room for the largest packet.
 const LARGEST: usize = 65_600;
 
-/// What the scripts of packetdrill's own suite take for granted, as settings.
+/// The settings that the scripts of packetdrill's own suite take for granted.
 const SUITE: &[(&str, &str)] = &[
     ("net.ipv4.tcp_rmem", "4096 540000 15728640"),
     ("net.ipv4.tcp_wmem", "4096 262144 4194304"),

@@ -43,7 +43,7 @@ pub(super) enum Blocked {
     },
 }
 
-/// What a socket is.
+/// The kind of a socket.
 pub(super) enum Kind {
     /// It has not begun.
     Fresh(Box<TcpSocket>),
@@ -72,7 +72,7 @@ pub(super) struct Socket {
     pub(super) write_shut: bool,
     /// The error that has not been reported.
     pub(super) error: Option<&'static str>,
-    /// What `TCP_KEEPIDLE` says, in seconds.
+    /// The value of `TCP_KEEPIDLE`, in seconds.
     pub(super) keep_idle_secs: u64,
     pub(super) keepalive: bool,
     /// `connect` waits for data if there is a cookie (`TCP_FASTOPEN_CONNECT` of Linux).

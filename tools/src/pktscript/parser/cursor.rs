@@ -15,7 +15,7 @@ use crate::pktscript::ast::Position;
 /// Characters of the text that an error quotes.
 const QUOTED: usize = 24;
 
-/// What a symbol of `--define` stands for.
+/// The value of a symbol of `--define`.
 #[derive(Clone, Debug)]
 pub(super) enum Meaning {
     Int(i64),

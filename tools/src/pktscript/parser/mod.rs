@@ -25,7 +25,7 @@ const LATEST_MICROS: i64 = 7 * 24 * 3_600 * 1_000_000;
 pub struct SyntaxError {
     /// Where.
     pub at: Position,
-    /// What was expected, or what is wrong.
+    /// The expectation, or the fault.
     pub what: String,
 }
 

@@ -16,7 +16,7 @@ pub enum Outcome {
         at: Position,
         /// Its names.
         what: String,
-        /// What went wrong without it.
+        /// The failure without it.
         failure: Option<Failure>,
     },
 }
@@ -39,7 +39,7 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Differences that were let pass, and settings that were not applied.
     pub notes: Vec<String>,
-    /// What happened, one line a packet or call, with the time in front.
+    /// The course of the script, one line a packet or call, with the time in front.
     pub log: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a script says about its surroundings: options at its top, and settings of the system that its
+//! The surroundings of a script: options at its top, and settings of the system that its
 //! commands make.
 //!
 //! Each setting has one of three outcomes. It is applied to the stack's configuration; it says what the

@@ -12,9 +12,9 @@ use crate::pktscript::ast::{Body, Ecn, Packet, Tcp, TcpOpt};
 pub struct Difference {
     /// The field.
     pub field: &'static str,
-    /// What the script says.
+    /// The value that the script names.
     pub expected: String,
-    /// What the packet has.
+    /// The value in the packet.
     pub seen: String,
 }
 
@@ -44,9 +44,9 @@ pub struct Rules {
 /// The result of a comparison.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Comparison {
-    /// What differs.
+    /// The differences.
     pub differences: Vec<Difference>,
-    /// What differs and was let pass, because of the [`Rules`].
+    /// The differences that were let pass, because of the [`Rules`].
     pub tolerated: BTreeSet<&'static str>,
 }
 

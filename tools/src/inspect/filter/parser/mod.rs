@@ -22,7 +22,7 @@ enum Proto {
     Transport(u8),
 }
 
-/// What kind of thing an identifier names.
+/// The kind of thing that an identifier names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Host,
