@@ -63,7 +63,7 @@ pub enum TooBig {
     /// As a router does: an ICMP error, or fragments where IPv4 allows them.
     #[default]
     Icmp,
-    /// Nothing: a black hole.
+    /// Silence, as from a black hole.
     Silent,
 }
 

@@ -324,7 +324,7 @@ fn connections_in_place_are_not_disturbed() {
     );
 }
 
-/// Nothing is answered to where nothing may be sent: handshakes, resets, pings, errors.
+/// Handshakes, resets, pings and errors get no answer where nothing may be sent.
 #[test]
 fn nothing_is_answered_without_a_route_back() {
     let mut link = Link::new(&[("10.77.0.2", 24), ("fd77::2", 64)]);

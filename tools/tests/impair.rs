@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use tools::impair::now;
 
-/// Nothing here takes longer than this on a machine that has other work.
+/// Longest time that anything here takes on a machine that has other work.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Job = Box<dyn FnOnce() + Send>;

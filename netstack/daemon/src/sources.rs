@@ -21,7 +21,7 @@ pub enum Origin {
     Variable(String),
     /// A line of the file.
     File(String),
-    /// Nobody gave one.
+    /// The built-in value.
     Default,
 }
 

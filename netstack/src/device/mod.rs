@@ -61,8 +61,8 @@ pub trait Device: Send + 'static {
     fn caps(&self) -> LinkCaps;
 
     /// Appends up to `max` packets to `out` without waiting and returns their number, which is 0 if
-    /// none is there, and may be less than are there. Performs at most `max` reads, so that it returns even if it discards every
-    /// packet. `now` becomes the packets' time of arrival.
+    /// none is there, and may be less than are there. Performs at most `max` reads, so that it returns
+    /// even if it discards every packet. `now` becomes the packets' time of arrival.
     ///
     /// # Errors
     /// The device is gone.

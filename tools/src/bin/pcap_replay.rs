@@ -28,7 +28,7 @@ struct Options {
     /// Captures, or directories of them; - reads stdin.
     #[arg(required_unless_present = "man")]
     files: Vec<PathBuf>,
-    /// Whose place the stack takes: server, client, or the address of a host.
+    /// The host whose place the stack takes: server, client, or the address of a host.
     #[arg(long = "as", value_name = "HOST", default_value = "server")]
     host: Which,
     /// Replays only the TCP session with this number, as pcap-inspect numbers them.

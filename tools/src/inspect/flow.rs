@@ -65,7 +65,7 @@ pub enum Detail {
     Tcp(Box<Analysis>),
     /// Of echo requests.
     Echoes(Box<Echoes>),
-    /// Nothing.
+    /// The protocol adds no counts.
     None,
 }
 

@@ -45,7 +45,7 @@ impl fmt::Display for Target {
 /// Why a flow goes nowhere, as its sender is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
-    /// Nobody listens there.
+    /// The destination refuses the connection: no program listens there.
     Refused,
     /// It cannot be reached.
     Unreachable(Unreachable),
