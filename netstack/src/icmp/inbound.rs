@@ -101,9 +101,12 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Returns `true` for a soft error, which may be transient: it must not abort a connection (RFC 1122
     /// section 4.2.3.9, RFC 5461). A hard error may abort a connection that is being opened, if its quote is
-    /// valid (RFC 5927 section 5.2).
+    /// valid (RFC 5927 section 5.2). A prohibition is one of policy, and lasts (RFC 5927 section 5.1).
     pub fn is_soft(&self) -> bool {
-        !matches!(self, Self::PortUnreachable | Self::ProtocolUnreachable)
+        !matches!(
+            self,
+            Self::PortUnreachable | Self::ProtocolUnreachable | Self::AdminProhibited
+        )
     }
 }
 

@@ -415,13 +415,16 @@ fn a_ping_comes_back_as_it_went() {
 
 #[test]
 fn hard_and_soft() {
-    for kind in [ErrorKind::PortUnreachable, ErrorKind::ProtocolUnreachable] {
+    for kind in [
+        ErrorKind::PortUnreachable,
+        ErrorKind::ProtocolUnreachable,
+        ErrorKind::AdminProhibited,
+    ] {
         assert!(!kind.is_soft());
     }
     for kind in [
         ErrorKind::HostUnreachable,
         ErrorKind::NetUnreachable,
-        ErrorKind::AdminProhibited,
         ErrorKind::PacketTooBig { mtu: 1280 },
         ErrorKind::TimeExceeded,
         ErrorKind::ParameterProblem,

@@ -78,7 +78,7 @@ pub enum Unreachable {
 pub enum IcmpError {
     /// A condition that may pass: net or host unreachable, time exceeded, source route failed.
     Soft(Unreachable),
-    /// A condition that lasts: protocol or port unreachable, administratively prohibited.
+    /// A condition that lasts: protocol or port unreachable, administratively prohibited (RFC 5927 section 5.1).
     Hard(Unreachable),
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn io_error(error: TcpError) -> io::Error {
         TcpError::OutOfMemory => io::ErrorKind::OutOfMemory,
         TcpError::Unreachable(Unreachable::Port) => io::ErrorKind::ConnectionRefused,
         TcpError::Unreachable(Unreachable::Network) => io::ErrorKind::NetworkUnreachable,
+        TcpError::Unreachable(Unreachable::Prohibited) => io::ErrorKind::PermissionDenied,
         TcpError::Unreachable(_) => io::ErrorKind::HostUnreachable,
     };
     io::Error::new(kind, error)

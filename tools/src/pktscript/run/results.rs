@@ -69,7 +69,10 @@ impl Reader<'_> {
             },
             _ => OptionValue::Int(number(expected)?),
         };
-        if expected == value || self.is_rounded_buffer(expected, value) {
+        let is_same = expected == value
+            || self.is_rounded_buffer(expected, value)
+            || self.is_prohibition(expected, value);
+        if is_same {
             return Ok(None);
         }
         let show = |value| match value {
@@ -97,6 +100,15 @@ impl Reader<'_> {
         self.settings.profile == Profile::FreeBsd
             && self.is_word(2, "SO_RCVBUF")
             && (0..i64::from(self.settings.mss())).contains(&rounded_up_by)
+    }
+
+    /// Returns true if an attempt to connect was prohibited. For FreeBSD it is refused then, as by every hard error of ICMP.
+    fn is_prohibition(&self, expected: OptionValue, value: OptionValue) -> bool {
+        let is_error = |value, name| names::errno(name).map(OptionValue::Int) == Some(value);
+        self.settings.profile == Profile::FreeBsd
+            && self.is_word(2, "SO_ERROR")
+            && is_error(expected, "ECONNREFUSED")
+            && is_error(value, "EACCES")
     }
 
     fn check_ready(&self, ready: &[Events], expected: i64) -> Understood<Option<String>> {
