@@ -255,6 +255,8 @@ impl TcpSocket {
     /// assert_eq!(socket.keepalive()?, Some(Duration::from_secs(60)));
     /// socket.set_keepalive_interval(Duration::from_secs(5))?;
     /// socket.set_keepalive_count(3)?;
+    /// assert_eq!(socket.keepalive_interval()?, Duration::from_secs(5));
+    /// assert_eq!(socket.keepalive_count()?, 3);
     /// socket.set_user_timeout(Some(Duration::from_secs(300)))?;
     /// assert!(socket.set_keepalive_count(0).is_err());
     /// # Ok(())
@@ -289,6 +291,14 @@ impl TcpSocket {
         Ok(())
     }
 
+    /// Returns the time from one keepalive probe to the next.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn keepalive_interval(&self) -> io::Result<Duration> {
+        Ok(self.with(|draft| draft.options.config.keepalive_interval))
+    }
+
     /// Sets the number of unanswered keepalive probes that end a connection.
     ///
     /// # Errors
@@ -297,6 +307,14 @@ impl TcpSocket {
         let probes = checked_probes(count)?;
         self.configure(|config| config.keepalive_probes = probes);
         Ok(())
+    }
+
+    /// Returns the number of unanswered keepalive probes that end a connection.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn keepalive_count(&self) -> io::Result<u32> {
+        Ok(self.with(|draft| draft.options.config.keepalive_probes.into()))
     }
 
     /// Aborts a connection whose peer does not acknowledge within `timeout`, as [`TcpStream::set_user_timeout`]; `None`:

@@ -21,12 +21,23 @@ use crate::virtual_stack::VirtualStack;
 use fast_open::FastOpenSetting;
 use sockets::{Blocked, Kind, Socket};
 
+/// Settings of the system that a socket takes when it is made, so that they may change at any time.
+const OF_NEW_SOCKETS: [&str; 6] = [
+    "net.inet.tcp.keepidle",
+    "net.inet.tcp.keepintvl",
+    "net.inet.tcp.keepcnt",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+];
+
 /// Most packets that wait to be compared.
 const MAX_WAITING: usize = 100_000;
 
 /// This project's stack on virtual time.
 pub struct Ours {
     stack: VirtualStack,
+    settings: Settings,
     now_micros: i64,
     sent: VecDeque<(i64, Vec<u8>)>,
     sockets: HashMap<SocketId, Socket>,
@@ -59,6 +70,7 @@ impl Ours {
         }
         Ok(Self {
             stack,
+            settings: settings.clone(),
             now_micros: 0,
             sent: VecDeque::new(),
             sockets: HashMap::new(),
@@ -213,6 +225,11 @@ impl Host for Ours {
             ("net.ipv4.tcp_fastopen", Some(value)) if is_fast_open_mode(value) => {
                 self.fast_open = FastOpenSetting(value);
                 true
+            }
+            _ if OF_NEW_SOCKETS.contains(&name) => {
+                let missing = self.settings.missing.len();
+                self.settings.apply(name, value);
+                self.settings.missing.len() == missing
             }
             _ => false,
         }

@@ -220,6 +220,11 @@ fn fresh_value(socket: &TcpSocket, option: &str) -> Called {
         "SO_SNDBUF" => value(socket.send_buffer_size()),
         "SO_REUSEADDR" => value(socket.reuseaddr()),
         "TCP_NODELAY" => value(socket.nodelay()),
+        "TCP_KEEPCNT" => value(socket.keepalive_count()),
+        "TCP_KEEPINTVL" => match socket.keepalive_interval() {
+            Ok(interval) => int(i64::try_from(interval.as_secs()).unwrap_or(i64::MAX)),
+            Err(failed) => Called::Returned(returned(&failed)),
+        },
         "IP_TTL" | "IPV6_UNICAST_HOPS" => value(socket.ttl()),
         "IP_TOS" | "IPV6_TCLASS" => value(socket.tos()),
         _ => missing(option),

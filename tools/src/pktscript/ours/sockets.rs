@@ -222,12 +222,24 @@ impl Ours {
                 nonblocking,
             } => {
                 let stack = self.stack.stack();
-                let kind = match (udp, v6) {
-                    (true, _) => Kind::FreshUdp,
-                    (false, false) => Kind::Fresh(Box::new(TcpSocket::new_v4(stack))),
-                    (false, true) => Kind::Fresh(Box::new(TcpSocket::new_v6(stack))),
+                let fresh = match (udp, v6) {
+                    (true, _) => None,
+                    (false, false) => Some(TcpSocket::new_v4(stack)),
+                    (false, true) => Some(TcpSocket::new_v6(stack)),
                 };
-                let id = self.add(Socket::new(kind, v6, nonblocking));
+                let tcp = &self.settings.config.tcp;
+                if let Some(fresh) = &fresh {
+                    let set = fresh
+                        .set_keepalive_interval(tcp.keepalive_interval)
+                        .and_then(|()| fresh.set_keepalive_count(tcp.keepalive_probes.into()));
+                    if let Err(failed) = set {
+                        return Called::Returned(returned(&failed));
+                    }
+                }
+                let kind = fresh.map_or(Kind::FreshUdp, |fresh| Kind::Fresh(Box::new(fresh)));
+                let mut socket = Socket::new(kind, v6, nonblocking);
+                socket.keep_idle_secs = self.settings.keep_idle_secs;
+                let id = self.add(socket);
                 Called::Returned(Returned::Value(id.into(), Vec::new()))
             }
             Op::Close(id) => {

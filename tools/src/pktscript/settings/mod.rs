@@ -64,6 +64,8 @@ pub struct Settings {
     pub requested: Vec<(String, String)>,
     /// The receive buffer that the script asks for, before it is rounded.
     pub recv_space: Option<u32>,
+    /// The silence after which a socket with `SO_KEEPALIVE` probes, in seconds, unless the script sets another.
+    pub keep_idle_secs: u64,
     /// The value of `net.ipv4.tcp_fastopen`.
     pub fast_open: i64,
     /// The key that makes Fast Open cookies.
@@ -90,6 +92,7 @@ impl Default for Settings {
             missing: Vec::new(),
             requested: Vec::new(),
             recv_space: None,
+            keep_idle_secs: 7_200,
             // As Linux begins: sockets may connect with it.
             fast_open: 1,
             fast_open_key: None,

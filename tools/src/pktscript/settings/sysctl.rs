@@ -74,7 +74,13 @@ fn freebsd(settings: &mut Settings, name: &str, value: i64) -> Outcome {
             _ => return Missing,
         },
         "rexmit_initial" => return set_time(&mut tcp.rto_initial, value),
-        "keepidle" | "keepintvl" => return set_time(&mut tcp.keepalive_interval, value),
+        "keepidle" => match millis(value) {
+            Some(idle) if idle >= Duration::from_secs(1) => {
+                settings.keep_idle_secs = idle.as_secs()
+            }
+            _ => return Missing,
+        },
+        "keepintvl" => return set_time(&mut tcp.keepalive_interval, value),
         "keepcnt" => tcp.keepalive_probes = value.clamp(1, 255) as u8,
         // Each script has a stack of its own.
         "hostcache.purgenow" => {}
@@ -163,7 +169,7 @@ fn linux_number(settings: &mut Settings, name: &str, value: i64) -> Outcome {
         "tcp_syn_retries" | "tcp_synack_retries" => tcp.syn_retries = value.clamp(0, 255) as u8,
         "tcp_retries2" => tcp.data_retries = value.clamp(1, 255) as u8,
         "tcp_fin_timeout" => tcp.fin_wait_2 = Duration::from_secs(value.clamp(1, 3_600) as u64),
-        "tcp_keepalive_time" => {}
+        "tcp_keepalive_time" => settings.keep_idle_secs = value.clamp(1, 86_400) as u64,
         "tcp_keepalive_intvl" => {
             tcp.keepalive_interval = Duration::from_secs(value.clamp(1, 3_600) as u64);
         }
