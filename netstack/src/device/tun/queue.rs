@@ -87,25 +87,33 @@ pub(super) fn retry_interrupted(
     call()
 }
 
+/// Length from which a packet, or what leaves in one batch, is part of a bulk transfer, in bytes.
+const BULK_BYTES: usize = 4_096;
+
 /// Predicts how many packets are waiting, to save the read that finds the queue empty.
 ///
 /// Packets come in runs. After a run of one packet, the next run is expected to be as short: its first packet is
-/// processed at once, and the rest, if there is one, in the next turn.
+/// processed at once, and the rest, if there is one, in the next turn. Not so in a bulk transfer, in either direction:
+/// there the read costs little beside the copies, and what is processed together is acknowledged or sent together.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     /// Packets taken since the queue was empty.
     taken: usize,
     /// The last run had one packet.
     was_single: bool,
+    /// Much was sent since the last run.
+    sent_bulk: bool,
 }
 
 impl Runs {
-    /// Returns how many of at most `max` packets to take now.
-    fn most(&self, max: usize) -> usize {
-        match self.was_single && self.taken == 0 {
-            true => max.min(1),
-            false => max,
-        }
+    /// Returns true if a first packet of `len` bytes is expected to be the whole run.
+    fn ends_with(&self, len: usize) -> bool {
+        self.was_single && self.taken == 0 && len < BULK_BYTES && !self.sent_bulk
+    }
+
+    /// Notes that `bytes` were sent in one batch.
+    fn note_sent(&mut self, bytes: u64) {
+        self.sent_bulk |= bytes >= BULK_BYTES as u64;
     }
 
     /// Notes that packets were taken, and whether the queue was empty afterwards.
@@ -114,6 +122,7 @@ impl Runs {
         if is_empty {
             if self.taken > 0 {
                 self.was_single = self.taken == 1;
+                self.sent_bulk = false;
             }
             self.taken = 0;
         }
@@ -166,16 +175,17 @@ pub(super) fn recv_batch(
     queue.mtu().look(now);
     let before = out.len();
     let (mut taken, mut bytes) = (0, 0);
-    let most = queue.runs().most(max);
-    let mut is_empty = false;
+    let (mut is_empty, mut is_whole) = (false, false);
     let result = loop {
-        if taken == most {
+        if taken == max || is_whole {
             break Ok(());
         }
         match queue.read_one(buffers, now, counters) {
             Ok(Read::Packet(packet)) => {
-                bytes += packet.data.len() as u64;
+                let len = packet.data.len();
+                bytes += len as u64;
                 out.push(packet);
+                is_whole = taken == 0 && queue.runs().ends_with(len);
             }
             Ok(Read::Dropped) => {}
             Ok(Read::Empty) => {
@@ -214,6 +224,7 @@ pub(super) fn send_batch(
         counters.drop_packet(DropReason::TransmitFailed);
     }
     batch.clear();
+    queue.runs().note_sent(sent.bytes);
     if sent.packets > 0 {
         counters.add(Counter::PacketsOut, sent.packets);
         counters.add(Counter::BytesOut, sent.bytes);
@@ -282,22 +293,37 @@ mod tests {
     #[test]
     fn after_a_lone_packet_the_next_one_is_taken_alone() {
         let mut runs = Runs::default();
-        assert_eq!((runs.most(64), runs.most(0)), (64, 0));
+        assert!(!runs.ends_with(60), "nothing is known yet");
         runs.note(1, true);
-        assert_eq!((runs.most(64), runs.most(0)), (1, 0));
+        assert!(runs.ends_with(60));
+        assert!(!runs.ends_with(64_000), "more of a bulk transfer may wait");
         runs.note(0, true);
-        assert_eq!(runs.most(64), 1, "an empty queue says nothing about runs");
+        assert!(runs.ends_with(60), "an empty queue says nothing about runs");
 
         runs.note(1, false);
-        assert_eq!(runs.most(64), 64, "the rest of the run");
+        assert!(!runs.ends_with(60), "the rest of the run");
         runs.note(0, true);
-        assert_eq!(runs.most(64), 1, "there was none");
+        assert!(runs.ends_with(60), "there was none");
 
         runs.note(1, false);
         runs.note(64, false);
-        assert_eq!(runs.most(64), 64);
+        assert!(!runs.ends_with(60));
         runs.note(3, true);
-        assert_eq!(runs.most(64), 64, "a run of 68");
+        assert!(!runs.ends_with(60), "a run of 68");
+    }
+
+    #[test]
+    fn while_much_is_sent_acknowledgments_are_taken_together() {
+        let mut runs = Runs::default();
+        runs.note(1, true);
+        runs.note_sent(100);
+        assert!(runs.ends_with(60), "a short reply is no bulk transfer");
+        runs.note_sent(64_000);
+        assert!(!runs.ends_with(60));
+        runs.note(0, true);
+        assert!(!runs.ends_with(60), "they have not come yet");
+        runs.note(1, true);
+        assert!(runs.ends_with(60), "the transfer paused");
     }
 
     #[test]
