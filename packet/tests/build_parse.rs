@@ -184,6 +184,6 @@ fn zeros_and_ones_of_any_length_do_not_panic() {
 
 #[test]
 fn sizes_stay_small() {
-    assert!(size_of::<Payload>() <= 40);
-    assert!(size_of::<TxPacket>() <= 440, "{}", size_of::<TxPacket>());
+    assert_eq!(size_of::<Payload>(), 24);
+    assert!(size_of::<TxPacket>() <= 344, "{}", size_of::<TxPacket>());
 }

@@ -179,24 +179,10 @@ pub(crate) fn locked<R>(f: impl FnOnce(&mut Key<StackLocks>) -> R) -> R {
     result
 }
 
-/// Returns `payload` in a form whose memory may be released under a lock: memory that the program
-/// brought is given an owner that defers its destructor.
+/// Returns `payload` in a form whose memory may be released under a lock: the destructor of memory that the
+/// program brought is deferred.
 pub(crate) fn releasable(payload: Payload) -> Payload {
-    if payload.is_pooled() || payload.is_empty() {
-        return payload;
-    }
-    Payload::from(Bytes::from_owner(ForeignBytes(Foreign::new(
-        payload.into(),
-    ))))
-}
-
-/// Memory of the program.
-struct ForeignBytes(Foreign<Bytes>);
-
-impl AsRef<[u8]> for ForeignBytes {
-    fn as_ref(&self) -> &[u8] {
-        self.0.get().map_or(&[], |bytes| bytes)
-    }
+    payload.dropped_by(|bytes| drop(Foreign::new(bytes)))
 }
 
 #[cfg(test)]

@@ -13,23 +13,58 @@ use super::account::Account;
 use super::budget::Charge;
 use super::payload::Payload;
 
-/// Memory of the program, and what is counted for it.
-struct Counted {
+/// Memory of the program, what is counted for it, and what becomes of it at its end: all in one allocation.
+pub(super) struct Own {
     bytes: Bytes,
+    dropper: Option<fn(Bytes)>,
+    charge: Option<Charge>,
     account: Option<Account>,
-    _charge: Charge,
 }
 
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
+impl Own {
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            dropper: None,
+            charge: None,
+            account: None,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Returns true if its end matters to others than the program.
+    pub(super) fn is_watched(&self) -> bool {
+        self.dropper.is_some() || self.charge.is_some()
+    }
+
+    pub(super) fn has_dropper(&self) -> bool {
+        self.dropper.is_some()
+    }
+
+    pub(super) fn set_dropper(&mut self, dropper: fn(Bytes)) {
+        self.dropper = Some(dropper);
+    }
+
+    /// Counts it from now on.
+    fn count(&mut self, charge: Charge, account: Option<&Account>) {
+        if let Some(account) = account {
+            account.add(self.bytes.len());
+        }
+        self.charge = Some(charge);
+        self.account = account.cloned();
     }
 }
 
-impl Drop for Counted {
+impl Drop for Own {
     fn drop(&mut self) {
         if let Some(account) = &self.account {
             account.remove(self.bytes.len());
+        }
+        if let Some(dropper) = self.dropper {
+            dropper(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -55,7 +90,7 @@ impl Buffers {
     /// ```
     pub fn count_own(
         &self,
-        payload: Payload,
+        mut payload: Payload,
         account: Option<&Account>,
     ) -> Result<Payload, Payload> {
         if payload.is_pooled() || payload.is_empty() {
@@ -71,14 +106,14 @@ impl Buffers {
                 return Err(payload);
             }
         }
-        if let Some(account) = account {
-            account.add(payload.len());
+        if let Some(own) = payload.whole_own().filter(|own| own.charge.is_none()) {
+            own.count(charge, account);
+            return Ok(payload);
         }
-        Ok(Payload::from(Bytes::from_owner(Counted {
-            bytes: payload.into(),
-            account: account.cloned(),
-            _charge: charge,
-        })))
+        // Others have parts of it: this part is counted alone.
+        let mut own = Own::new(payload.into());
+        own.count(charge, account);
+        Ok(Payload::of_own(own))
     }
 }
 

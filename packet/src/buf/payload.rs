@@ -7,29 +7,28 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::account::Account;
+use super::own::Own;
 use super::slab::{Slab, SlabMut, release};
 
-/// Two variants keep this as small as a `Bytes`. An empty `Bytes`, which owns no memory, stands for no
-/// memory at all.
+/// A pointer: payloads are moved often.
+#[derive(Default)]
 enum Repr {
+    /// No memory.
+    #[default]
+    None,
     Slab(Arc<Slab>),
-    Bytes(Bytes),
-}
-
-impl Default for Repr {
-    fn default() -> Self {
-        Self::Bytes(Bytes::new())
-    }
+    Own(Arc<Own>),
 }
 
 impl Clone for Repr {
     fn clone(&self) -> Self {
         match self {
+            Self::None => Self::None,
             Self::Slab(slab) => {
                 slab.entry.share();
                 Self::Slab(Arc::clone(slab))
             }
-            Self::Bytes(bytes) => Self::Bytes(bytes.clone()),
+            Self::Own(own) => Self::Own(Arc::clone(own)),
         }
     }
 }
@@ -80,7 +79,8 @@ impl Deref for Payload {
                 slab.entry.read_shared();
                 &slab.bytes
             }
-            Repr::Bytes(bytes) => bytes,
+            Repr::Own(own) => own.bytes(),
+            Repr::None => &[],
         };
         all.get(self.start as usize..self.end as usize)
             .unwrap_or(&[])
@@ -94,15 +94,13 @@ impl AsRef<[u8]> for Payload {
 }
 
 impl From<Bytes> for Payload {
-    /// Wraps `bytes` without copying them. A length beyond `u32::MAX` is cut off: the stack never holds
-    /// that much in one piece.
+    /// Wraps `bytes` without copying them, in one small allocation. A length beyond `u32::MAX` is cut off: the stack
+    /// never holds that much in one piece.
     fn from(bytes: Bytes) -> Self {
-        let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        Self {
-            repr: Repr::Bytes(bytes),
-            start: 0,
-            end,
+        if bytes.is_empty() {
+            return Self::default();
         }
+        Self::of_own(Own::new(bytes))
     }
 }
 
@@ -111,8 +109,11 @@ impl From<Payload> for Bytes {
     /// the owner.
     fn from(payload: Payload) -> Self {
         match &payload.repr {
-            Repr::Bytes(bytes) => bytes.slice(payload.start as usize..payload.end as usize),
-            Repr::Slab(_) => Bytes::from_owner(payload),
+            Repr::None => Bytes::new(),
+            Repr::Own(own) if !own.is_watched() => own
+                .bytes()
+                .slice(payload.start as usize..payload.end as usize),
+            Repr::Own(_) | Repr::Slab(_) => Bytes::from_owner(payload),
         }
     }
 }
@@ -125,6 +126,61 @@ impl Payload {
             start: start as u32,
             end: end as u32,
         }
+    }
+
+    pub(super) fn of_own(own: Own) -> Self {
+        let end = u32::try_from(own.bytes().len()).unwrap_or(u32::MAX);
+        Self {
+            repr: Repr::Own(Arc::new(own)),
+            start: 0,
+            end,
+        }
+    }
+
+    /// Returns the program's memory if this is all of it, and nobody else has a part.
+    pub(super) fn whole_own(&mut self) -> Option<&mut Own> {
+        let len = self.len();
+        match &mut self.repr {
+            Repr::Own(own) if own.bytes().len() == len => Arc::get_mut(own),
+            _ => None,
+        }
+    }
+
+    /// Passes the program's memory to `dropper` when the last slice of the result is dropped, instead of dropping it
+    /// there. Returns slabs as they are.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// use bytes::Bytes;
+    /// use packet::Payload;
+    ///
+    /// static DROPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
+    /// let payload = Payload::from(Bytes::from_static(b"hello"));
+    /// let payload = payload.dropped_by(|bytes| {
+    ///     DROPPED_BYTES.fetch_add(bytes.len(), Ordering::Relaxed);
+    /// });
+    /// let slice = payload.slice(0..2);
+    /// drop(payload);
+    /// assert_eq!(DROPPED_BYTES.load(Ordering::Relaxed), 0);
+    /// drop(slice);
+    /// assert_eq!(DROPPED_BYTES.load(Ordering::Relaxed), 5);
+    /// ```
+    pub fn dropped_by(mut self, dropper: fn(Bytes)) -> Self {
+        if let Repr::Own(own) = &mut self.repr {
+            if own.has_dropper() {
+                return self;
+            }
+            if let Some(own) = Arc::get_mut(own) {
+                own.set_dropper(dropper);
+                return self;
+            }
+            // Whoever has the other slices may drop them where they like.
+            let mut own = Own::new(self.into());
+            own.set_dropper(dropper);
+            return Self::of_own(own);
+        }
+        self
     }
 
     /// Returns the length in bytes.
@@ -158,6 +214,9 @@ impl Payload {
     /// Splits off and returns the first `at` bytes, or all of them if there are fewer; `self` keeps the
     /// rest.
     pub fn split_to(&mut self, at: usize) -> Payload {
+        if at >= self.len() {
+            return std::mem::take(self);
+        }
         let head = self.slice(0..at);
         self.advance(at);
         head
@@ -186,7 +245,8 @@ impl Payload {
     pub fn pinned_bytes(&self) -> usize {
         match &self.repr {
             Repr::Slab(slab) => slab.bytes.len(),
-            Repr::Bytes(bytes) => bytes.len(),
+            Repr::Own(own) => own.bytes().len(),
+            Repr::None => 0,
         }
     }
 

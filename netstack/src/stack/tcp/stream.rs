@@ -180,11 +180,11 @@ pub(crate) fn poll_write_payload(
                 state.wait_for_room(waiter);
                 return Poll::Pending;
             }
-            let whole = payload.clone();
+            let more = (room < payload.len()).then(|| payload.clone());
             let part = payload.split_to(room);
-            if state.tcp.send_payload(part, &host.buffers).is_err() {
+            if let Err(part) = state.tcp.send_payload(part, &host.buffers) {
                 // Nothing is lost: it waits for the next call.
-                *payload = whole;
+                *payload = more.unwrap_or(part);
                 starved = state.starve();
                 state.wait_for_room(waiter);
                 return Poll::Pending;
