@@ -8,8 +8,8 @@
 //! if the program subscribed to events:
 //!
 //! ```text
-//!   tcp.on_segment(segment, now, buffers);
-//!   tcp.on_segment(segment, Context::new(now).with_subscriber(&mut log), buffers);
+//!   tcp.on_segment(&mut segment, now, buffers);
+//!   tcp.on_segment(&mut segment, Context::new(now).with_subscriber(&mut log), buffers);
 //! ```
 
 use core::fmt;

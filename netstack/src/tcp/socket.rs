@@ -70,7 +70,7 @@ impl Tcp {
         half: &HalfOpen,
         path_mss: u16,
         cfg: &Arc<TcpConfig>,
-        mut seg: Segment,
+        seg: &mut Segment,
         cx: impl Into<Context<'a>>,
         buffers: &Buffers,
     ) -> (Self, SegmentOutcome) {
@@ -80,23 +80,23 @@ impl Tcp {
             to: State::SynReceived,
         });
         let settings = Settings::new(cfg);
-        let done = half.establish(path_mss, cfg, settings, &seg, cx);
-        let (tcb, outcome) = handshake::complete(done, &mut seg, cx, buffers);
+        let done = half.establish(path_mss, cfg, settings, seg, cx);
+        let (tcb, outcome) = handshake::complete(done, seg, cx, buffers);
         let stage = Stage::Open(Block::boxed(tcb));
         (Self { stage }, outcome)
     }
 
-    /// Takes a segment that belongs to this connection (RFC 9293 section 3.10.7).
+    /// Takes a segment that belongs to this connection (RFC 9293 section 3.10.7), and its payload out of it.
     pub fn on_segment<'a>(
         &mut self,
-        mut seg: Segment,
+        seg: &mut Segment,
         cx: impl Into<Context<'a>>,
         buffers: &Buffers,
     ) -> SegmentOutcome {
         let cx = &mut cx.into();
         let outcome = self.checked(|tcp| match tcp.open_mut() {
-            Some(tcb) => tcb.on_segment(&mut seg, cx, buffers),
-            None => tcp.on_segment_unsynchronised(&mut seg, cx, buffers),
+            Some(tcb) => tcb.on_segment(seg, cx, buffers),
+            None => tcp.on_segment_unsynchronised(seg, cx, buffers),
         });
         if let Some(reason) = outcome.drop {
             cx.emit(|| Event::SegmentDropped { reason });

@@ -51,14 +51,15 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
         tally.tcp(TcpObject::InSegs, 1);
         tally.ip(IpVersion::of_addr(dst), IpObject::InDelivers, 1);
     }
-    let (ports, segment) =
-        match Segment::parse(src, dst, &packet, arrival.range, hop.traffic_class & 3) {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                on_malformed(turn, error);
-                return;
-            }
-        };
+    // It stays where it is: a segment is long, and there are many.
+    let mut parsed = Segment::parse(src, dst, &packet, arrival.range, hop.traffic_class & 3);
+    let (ports, segment) = match &mut parsed {
+        Ok((ports, segment)) => (*ports, segment),
+        Err(error) => {
+            on_malformed(turn, *error);
+            return;
+        }
+    };
     let flow = FlowKey::of(dst, ports.dst, src, ports.src);
 
     let connections = &turn.host.tcp.connections;
@@ -68,7 +69,8 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
         && !arrival.handed_over
     {
         turn.count(Counter::HandedOver, 1);
-        drop(segment);
+        // Its payload would keep the packet's memory from being handed over.
+        drop(parsed);
         let owner = turn.host.workers.owner(connection);
         match owner.hand_over(packet, &turn.host.buffers) {
             Ok(()) => {}
@@ -77,7 +79,7 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
         }
         return;
     }
-    if let Err(Elsewhere(segment)) = dispatch(turn, flow, found, segment, hop) {
+    if dispatch(turn, flow, found, segment, hop).is_err() {
         // Another worker changed the occupant of the four-tuple meanwhile.
         let found = connections.find(&mut turn.key.ctx(), &flow);
         if dispatch(turn, flow, found, segment, hop).is_err() {
@@ -98,12 +100,12 @@ fn on_malformed(turn: &mut Turn<'_>, error: TcpParseError) {
     }
 }
 
-/// Passes a segment to the occupant of its four-tuple; back if that is not there any more.
+/// Passes a segment to the occupant of its four-tuple. It is left as it is if that is not there any more.
 fn dispatch(
     turn: &mut Turn<'_>,
     flow: FlowKey,
     found: Found<Arc<Connection>>,
-    segment: Segment,
+    segment: &mut Segment,
     hop: Hop,
 ) -> Result<(), Elsewhere> {
     match found {
@@ -120,21 +122,25 @@ fn dispatch(
 /// A segment that belongs to the port rather than to the connection in the table: the connection
 /// ended in this very turn, or a new SYN ends its TIME-WAIT early (RFC 6191).
 struct ForThePort {
-    segment: Segment,
     reuse: Option<Reuse>,
 }
 
 /// RFC 9293 section 3.10.7.3 and 3.10.7.4: the connection decides.
-fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Segment, hop: Hop) {
-    let flow = connection.flow;
-    let Err(ForThePort { segment, reuse }) = offer(turn, connection, segment, true) else {
+fn to_connection(
+    turn: &mut Turn<'_>,
+    connection: &Arc<Connection>,
+    segment: &mut Segment,
+    hop: Hop,
+) {
+    let Err(ForThePort { reuse }) = offer(turn, connection, segment, true) else {
         return;
     };
+    let flow = connection.flow;
     let Some(listener) = lookup(turn, &flow) else {
         // A SYN ends no TIME-WAIT if there is nothing that it could open.
         if reuse.is_none() {
             remove(turn, connection);
-            reject(turn, &flow, &segment);
+            reject(turn, &flow, segment);
         } else if offer(turn, connection, segment, false).is_err() {
             turn.drop_packet(DropReason::TcpNoListener);
         }
@@ -143,11 +149,11 @@ fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Seg
     remove(turn, connection);
     match reuse {
         Some(reuse) => {
-            syn_queue::on_syn(turn, &listener, flow, &segment, hop, Some(reuse.isn_after));
+            syn_queue::on_syn(turn, &listener, flow, segment, hop, Some(reuse.isn_after));
         }
         None => {
-            if let Err(Elsewhere(segment)) = to_listener(turn, &listener, flow, segment, hop) {
-                reject(turn, &flow, &segment);
+            if to_listener(turn, &listener, flow, segment, hop).is_err() {
+                reject(turn, &flow, segment);
             }
         }
     }
@@ -157,19 +163,19 @@ fn to_connection(turn: &mut Turn<'_>, connection: &Arc<Connection>, segment: Seg
 fn offer(
     turn: &mut Turn<'_>,
     connection: &Arc<Connection>,
-    segment: Segment,
+    segment: &mut Segment,
     may_reuse: bool,
 ) -> Result<(), ForThePort> {
     let is_reset = segment.has(TcpFlags::RST);
     let (now, host) = (turn.now, turn.host);
     let worker = &mut *turn.worker;
     let (outcome, news) = connection.state.with(&mut turn.key.ctx(), |state, _| {
-        let reuse = state.tcp.time_wait_reuse(&segment).filter(|_| may_reuse);
+        let reuse = state.tcp.time_wait_reuse(segment).filter(|_| may_reuse);
         if reuse.is_some() || state.tcp.is_gone() {
-            return Err(ForThePort { segment, reuse });
+            return Err(ForThePort { reuse });
         }
         let news = if segment.has(TcpFlags::SYN) {
-            state.tcp.fast_open_news(&segment)
+            state.tcp.fast_open_news(segment)
         } else {
             None
         };
@@ -204,7 +210,7 @@ fn lookup(turn: &mut Turn<'_>, flow: &FlowKey) -> Option<Arc<Listener>> {
 fn to_port(
     turn: &mut Turn<'_>,
     flow: FlowKey,
-    segment: Segment,
+    segment: &mut Segment,
     hop: Hop,
 ) -> Result<(), Elsewhere> {
     if !check_route(turn, flow.remote().ip()) {
@@ -214,7 +220,7 @@ fn to_port(
     match lookup(turn, &flow) {
         Some(listener) => to_listener(turn, &listener, flow, segment, hop),
         None => {
-            reject(turn, &flow, &segment);
+            reject(turn, &flow, segment);
             Ok(())
         }
     }
@@ -226,7 +232,7 @@ fn to_listener(
     turn: &mut Turn<'_>,
     listener: &Arc<Listener>,
     flow: FlowKey,
-    segment: Segment,
+    segment: &mut Segment,
     hop: Hop,
 ) -> Result<(), Elsewhere> {
     if segment.has(TcpFlags::RST) {
@@ -234,8 +240,8 @@ fn to_listener(
     } else if segment.has(TcpFlags::ACK) {
         match syn_queue::on_ack(turn, listener, flow, segment) {
             Ok(()) => {}
-            Err(NoCookie::Elsewhere(segment)) => return Err(Elsewhere(segment)),
-            Err(NoCookie::Invalid(segment)) => reject(turn, &flow, &segment),
+            Err(NoCookie::Elsewhere) => return Err(Elsewhere),
+            Err(NoCookie::Invalid) => reject(turn, &flow, segment),
         }
     } else if segment.has(TcpFlags::SYN | TcpFlags::FIN) {
         // No peer that wants a connection ends it with the same segment.
@@ -243,7 +249,7 @@ fn to_listener(
     } else if segment.has(TcpFlags::SYN) && turn.host.buffers.level() == Level::Limit {
         turn.drop_packet(DropReason::MemoryNoConnection);
     } else if segment.has(TcpFlags::SYN) {
-        syn_queue::on_syn(turn, listener, flow, &segment, hop, None);
+        syn_queue::on_syn(turn, listener, flow, segment, hop, None);
     } else {
         turn.drop_packet(DropReason::TcpNoListener);
     }

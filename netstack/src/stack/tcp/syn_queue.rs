@@ -33,7 +33,7 @@ use crate::tcp::{
 };
 
 /// The segment belongs to the connection that another worker has just made.
-pub(super) struct Elsewhere(pub(super) Segment);
+pub(super) struct Elsewhere;
 
 /// Takes a SYN to a listener (RFC 9293 section 3.10.7.2, third). `isn_after`: it succeeds a connection in
 /// TIME-WAIT, and our sequence number must lie after this.
@@ -152,7 +152,7 @@ fn displace_for(
 pub(super) fn on_segment(
     turn: &mut Turn<'_>,
     flow: FlowKey,
-    segment: Segment,
+    segment: &Segment,
 ) -> Result<(), Elsewhere> {
     let now = turn.now;
     let connections = &turn.host.tcp.connections;
@@ -163,7 +163,7 @@ pub(super) fn on_segment(
         let (_, HalfOpenEntry { half, place }) = queue.get_mut(id)?;
         let listener = place.listener();
         let cfg = &listener.options.config;
-        Some(match half.on_segment(cfg, &segment, now) {
+        Some(match half.on_segment(cfg, segment, now) {
             Step::Reset => Judged::Reset(queue.remove(id)),
             Step::Stay(drop, answer) => {
                 let answers = !matches!(answer, Answer::None);
@@ -174,8 +174,8 @@ pub(super) fn on_segment(
         })
     });
     match judged.flatten() {
-        None => return Err(Elsewhere(segment)),
-        Some(Judged::Undecided) => decide::on_segment(turn, &flow, &segment),
+        None => return Err(Elsewhere),
+        Some(Judged::Undecided) => decide::on_segment(turn, &flow, segment),
         Some(Judged::Reset(removed)) => {
             if let Some((flow, entry)) = removed {
                 decide::fail(turn, &flow, &entry);
@@ -189,7 +189,7 @@ pub(super) fn on_segment(
             }
             if let Some((answer, half, listener)) = answer {
                 let options = &listener.options;
-                if let Some(reply) = reply(&options.config, &half, answer, &segment, now) {
+                if let Some(reply) = reply(&options.config, &half, answer, segment, now) {
                     send_with(turn, &flow, reply, options);
                 }
             }
@@ -234,14 +234,14 @@ fn reply(
 /// The segment made no connection.
 pub(super) enum NoCookie {
     /// It acknowledges no SYN cookie.
-    Invalid(Segment),
+    Invalid,
     /// Another worker has made the connection.
-    Elsewhere(Segment),
+    Elsewhere,
 }
 
 impl From<Elsewhere> for NoCookie {
-    fn from(Elsewhere(segment): Elsewhere) -> Self {
-        Self::Elsewhere(segment)
+    fn from(Elsewhere: Elsewhere) -> Self {
+        Self::Elsewhere
     }
 }
 
@@ -250,28 +250,28 @@ pub(super) fn on_ack(
     turn: &mut Turn<'_>,
     listener: &Arc<Listener>,
     flow: FlowKey,
-    segment: Segment,
+    segment: &Segment,
 ) -> Result<(), NoCookie> {
     let host = turn.host;
     let cookies = &host.tcp.cookies;
     if !cookies.may_return(turn.now) {
-        return Err(NoCookie::Invalid(segment));
+        return Err(NoCookie::Invalid);
     }
     let options = &listener.options;
     let open = open_parameters(host, turn.key, &flow, turn.now);
     let cfg = &options.config;
     let (ctx, clock) = (&mut turn.key.ctx(), (turn.now, &mut turn.worker.rng));
-    let mut half = match cookies.recall(ctx, cfg, &flow, open, &segment, clock) {
+    let mut half = match cookies.recall(ctx, cfg, &flow, open, segment, clock) {
         Ok(half) => half,
-        Err(NotRecalled::Stranger) => return Err(NoCookie::Invalid(segment)),
+        Err(NotRecalled::Stranger) => return Err(NoCookie::Invalid),
         // The first segment was lost. A reset would end a connection that the peer has.
         Err(NotRecalled::Later) => {
             turn.drop_packet(DropReason::TcpNotAcceptable);
             return Ok(());
         }
     };
-    if half.on_segment(cfg, &segment, turn.now) != Step::Complete {
-        return Err(NoCookie::Invalid(segment));
+    if half.on_segment(cfg, segment, turn.now) != Step::Complete {
+        return Err(NoCookie::Invalid);
     }
     turn.count(Counter::TcpSynCookiesReturned, 1);
     turn.worker.tally.tcp(TcpObject::PassiveOpens, 1);
@@ -293,7 +293,7 @@ fn complete(
     listener: &Arc<Listener>,
     flow: FlowKey,
     half: &HalfOpen,
-    segment: Segment,
+    segment: &Segment,
     origin: Origin,
 ) -> Result<(), Elsewhere> {
     let host = turn.host;
@@ -317,7 +317,8 @@ fn complete(
         return Ok(());
     };
     let path_mss = path_mss(host, turn.key, &flow, turn.now);
-    let copy = segment.clone();
+    // The segment stays as it is for whoever may be there already.
+    let mut taken = segment.clone();
     let events = &mut turn.worker.work.events;
     let events_before = events.len();
     let mut log = EventLog::new(&host.subscription, &flow, events);
@@ -326,7 +327,7 @@ fn complete(
         half,
         path_mss,
         &listener.options.config,
-        segment,
+        &mut taken,
         cx,
         &host.buffers,
     );
@@ -347,7 +348,7 @@ fn complete(
         Err(error) => {
             turn.worker.work.events.truncate(events_before);
             if error == InsertError::Exists {
-                return Err(Elsewhere(copy));
+                return Err(Elsewhere);
             }
             refuse_full(turn);
             Ok(())

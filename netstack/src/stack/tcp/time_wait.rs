@@ -27,7 +27,7 @@ enum Taken {
 pub(super) fn on_segment(
     turn: &mut Turn<'_>,
     flow: FlowKey,
-    segment: Segment,
+    segment: &Segment,
     hop: Hop,
 ) -> Result<(), syn_queue::Elsewhere> {
     let local: SocketAddr = flow.local();
@@ -41,11 +41,11 @@ pub(super) fn on_segment(
     let taken = connections.with_time_wait(&mut turn.key.ctx(), &flow, |queue, id| {
         let (_, time_wait) = queue.get_mut(id)?;
         if listener.is_some()
-            && let Some(reuse) = time_wait.reuse(&segment)
+            && let Some(reuse) = time_wait.reuse(segment)
         {
             return Some(Taken::Reuse(reuse));
         }
-        let step = time_wait.on_segment(&segment, now);
+        let step = time_wait.on_segment(segment, now);
         let time_wait = *time_wait;
         if step.restart {
             queue.relist(id, 0, now + wait);
@@ -69,10 +69,10 @@ pub(super) fn on_segment(
         }
         (Some(Taken::Reuse(reuse)), Some(listener)) => {
             let isn_after = Some(reuse.isn_after);
-            syn_queue::on_syn(turn, &listener, flow, &segment, hop, isn_after);
+            syn_queue::on_syn(turn, &listener, flow, segment, hop, isn_after);
             Ok(())
         }
         // It ended meanwhile.
-        _ => Err(syn_queue::Elsewhere(segment)),
+        _ => Err(syn_queue::Elsewhere),
     }
 }

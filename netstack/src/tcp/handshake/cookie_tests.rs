@@ -303,10 +303,10 @@ fn a_cookie_becomes_a_connection_that_measures_nothing_of_it() {
         },
         ..SegmentParts::default()
     };
-    let seg: Segment = parts.into();
+    let mut seg: Segment = parts.into();
     assert_eq!(half.on_segment(&cfg, &seg, now), Step::Complete);
     let buffers = packet::Buffers::new(2_048, 16, 64);
-    let (tcp, outcome) = Tcp::complete(&half, 1_460, &cfg, seg, now, &buffers);
+    let (tcp, outcome) = Tcp::complete(&half, 1_460, &cfg, &mut seg, now, &buffers);
     assert_eq!(outcome.drop, None);
     let info = tcp.info();
     assert_eq!((info.srtt, info.send_window), (Duration::ZERO, 100 << 9));

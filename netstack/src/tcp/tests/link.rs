@@ -419,7 +419,7 @@ impl Sim {
         true
     }
 
-    pub(super) fn deliver(&mut self, to: usize, seg: Segment) {
+    pub(super) fn deliver(&mut self, to: usize, mut seg: Segment) {
         let now = self.now;
         let open = self.open(to);
         let e = &mut self.ends[to];
@@ -430,7 +430,7 @@ impl Sim {
             }
             return;
         };
-        let outcome = tcp.on_segment(seg, now, &e.buffers);
+        let outcome = tcp.on_segment(&mut seg, now, &e.buffers);
         e.readiness |= outcome.readiness;
         if let Some(rst) = outcome.rst {
             self.transmit(to, rst.into());

@@ -90,15 +90,15 @@ impl Pair {
             while let Some(out) = self.a.poll_transmit(now, 65_000) {
                 quiet = false;
                 self.segments += 1;
-                segments(out, |seg| {
-                    let _ = self.b.on_segment(seg, now, buffers);
+                segments(out, |mut seg| {
+                    let _ = self.b.on_segment(&mut seg, now, buffers);
                 });
             }
             while let Some(out) = self.b.poll_transmit(now, 65_000) {
                 quiet = false;
                 self.segments += 1;
-                segments(out, |seg| {
-                    let _ = self.a.on_segment(seg, now, buffers);
+                segments(out, |mut seg| {
+                    let _ = self.a.on_segment(&mut seg, now, buffers);
                 });
             }
             if quiet {

@@ -215,7 +215,7 @@ impl Rig {
 
     pub(super) fn give(&mut self, seg: SegmentParts) -> SegmentOutcome {
         let cx = Context::new(self.now).with_subscriber(&mut self.events);
-        let outcome = self.tcp.on_segment(seg.into(), cx, &self.buffers);
+        let outcome = self.tcp.on_segment(&mut seg.into(), cx, &self.buffers);
         self.tcp.check();
         outcome
     }
