@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use lockorder::Mutex;
+use packet::Payload;
 use packet::buf::{Audit, MemoryUse};
 
 use crate::ip::prefix::Prefix;
@@ -250,6 +252,37 @@ impl Stack {
     /// ```
     pub fn memory(&self) -> MemoryUse {
         self.host.buffers.memory_use()
+    }
+
+    /// Copies `bytes` into memory of the stack, to send them any number of times: clones and slices of the result
+    /// allocate nothing, and nothing is counted for each of them.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind(&stack, "10.77.0.2:80".parse()?).await?;
+    /// let mut client = TcpStream::connect(&stack, "10.77.0.2:80".parse()?).await?;
+    /// let (mut server, _) = listener.accept().await?;
+    /// let page = stack.payload(b"hello, hello")?;
+    /// server.send_payload(page.clone()).await?;
+    /// client.send_payload(page.slice(0..5)).await?;
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `OutOfMemory` while the stack's memory is used up.
+    pub fn payload(&self, bytes: &[u8]) -> io::Result<Payload> {
+        self.host.buffers.copy_exact(bytes).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                format!(
+                    "payload: the stack's memory has no {} bytes left; try again later",
+                    bytes.len()
+                ),
+            )
+        })
     }
 
     /// Returns the verdict of the ledgers of the large slabs, the small slabs, the memory of other lengths and

@@ -1,10 +1,10 @@
 //! Character generator (RFC 864): an endless pattern, sent from one shared buffer without a copy.
 
-use bytes::Bytes;
 use futures::future::{Either, select};
 use netstack::base::Rng;
-use netstack::net::{TcpStream, UdpSocket};
+use netstack::net::{Stack, TcpStream, UdpSocket};
 use packet::Payload;
+use std::io;
 use std::pin::pin;
 
 /// Characters of a line, without its end.
@@ -23,15 +23,22 @@ const MAX_DATAGRAM_CHARS: u32 = 512;
 pub(super) struct Pattern(Payload);
 
 impl Pattern {
-    pub(super) fn new() -> Self {
-        let bytes: Vec<u8> = (0..PERIOD_BYTES + PIECE_BYTES).map(byte_at).collect();
-        Self(Payload::from(Bytes::from(bytes)))
+    /// Makes the pattern in memory of the stack.
+    ///
+    /// # Errors
+    /// The stack has no memory for it.
+    pub(super) fn new(stack: &Stack) -> io::Result<Self> {
+        Ok(Self(stack.payload(&bytes())?))
     }
 
     fn piece(&self, position: usize, len: usize) -> Payload {
         let start = position % PERIOD_BYTES;
         self.0.slice(start..start + len)
     }
+}
+
+fn bytes() -> Vec<u8> {
+    (0..PERIOD_BYTES + PIECE_BYTES).map(byte_at).collect()
 }
 
 fn byte_at(position: usize) -> u8 {
@@ -80,7 +87,7 @@ mod tests {
 
     #[test]
     fn pieces_continue_one_another() {
-        let pattern = Pattern::new();
+        let pattern = Pattern(Payload::from(bytes::Bytes::from(bytes())));
         let mut position = 0;
         for _ in 0..200 {
             let piece = pattern.piece(position, PIECE_BYTES);

@@ -108,7 +108,7 @@ impl Running {
                 parts.datagrams = udp(stack, address, daytime::udp)?;
             }
             Service::Chargen => {
-                let pattern = chargen::Pattern::new();
+                let pattern = chargen::Pattern::new(stack)?;
                 let tcp_pattern = pattern.clone();
                 let handler = move |stream| chargen::tcp(stream, tcp_pattern.clone());
                 parts.listeners.push(tcp(stack, address, handler)?);
