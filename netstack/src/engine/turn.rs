@@ -87,8 +87,12 @@ impl<D: Device + ?Sized> Worker<D> {
         let handshakes = self.state.alarms.next();
         let tasks = self.host.workers[self.state.index].sleepers.earliest();
         let groups = self.host.groups.deadline();
-        let packets = earlier(earlier(connections, fragments), earlier(handshakes, groups));
-        earlier(packets, earlier(round, tasks))
+        let deadlines = [connections, fragments, round, handshakes, tasks, groups];
+        let first = deadlines
+            .into_iter()
+            .map(|deadline| deadline.unwrap_or(Instant::FAR_FUTURE))
+            .min();
+        first.filter(|&first| first != Instant::FAR_FUTURE)
     }
 
     /// Returns the context of this turn.
@@ -333,14 +337,6 @@ impl<D: Device + ?Sized> Worker<D> {
         }
         let (device, counters) = (&mut self.device, &self.state.counters);
         key.lend(|| call_device(|| device.send_batch(batch, counters)))
-    }
-}
-
-/// Returns the earlier of two deadlines.
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }
 

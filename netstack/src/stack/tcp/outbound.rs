@@ -2,7 +2,7 @@
 //!
 //! Only the worker that owns a connection turns its state into segments, so they leave in order.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use packet::IpProto;
@@ -47,12 +47,10 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
     let worker = &mut *turn.worker;
     let now = turn.now;
     let driven = connection.state.with(&mut turn.key.ctx(), |state, _| {
-        let params = TxParams {
-            ttl: state.ttl,
-            traffic_class: state.traffic_class,
-            flow_label,
-            ..params
-        };
+        let mut to = FlowParams::new(&connection.flow, params, way);
+        to.params.ttl = state.ttl;
+        to.params.flow_label = flow_label;
+        let traffic_class = state.traffic_class;
         if state.tcp.wants_path_metrics() {
             state
                 .tcp
@@ -78,7 +76,8 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
                 more = false;
                 break;
             };
-            push(worker, &connection.flow, segment, (&params, way));
+            to.params.traffic_class = traffic_class & !3 | segment.ecn;
+            push(worker, &to, segment);
         }
         count_losses(worker, before, state.tcp.losses());
         worker.holders.note(connection, state, now);
@@ -201,7 +200,8 @@ pub(in crate::stack) fn send_alone(turn: &mut Turn<'_>, flow: &FlowKey, segment:
     let remote = flow.remote().ip();
     let (mut params, way) = tx_params(turn, remote, ttl, 0);
     params.flow_label = flow_label(turn.host, flow, remote);
-    push(turn.worker, flow, segment, (&params, way));
+    params.traffic_class = segment.ecn;
+    push(turn.worker, &FlowParams::new(flow, params, way), segment);
 }
 
 /// Sends a segment of a handshake, with the options of its listener.
@@ -214,18 +214,41 @@ pub(in crate::stack) fn send_with(
     let remote = flow.remote().ip();
     let (mut params, way) = tx_params(turn, remote, options.ttl, options.traffic_class);
     params.flow_label = flow_label(turn.host, flow, remote);
-    push(turn.worker, flow, segment, (&params, way));
+    params.traffic_class = params.traffic_class & !3 | segment.ecn;
+    push(turn.worker, &FlowParams::new(flow, params, way), segment);
+}
+
+/// The addresses and parameters of a flow's packets.
+struct FlowParams {
+    local: SocketAddr,
+    remote: SocketAddr,
+    params: TxParams,
+    way: Way,
+}
+
+impl FlowParams {
+    fn new(flow: &FlowKey, params: TxParams, way: Way) -> Self {
+        Self {
+            local: flow.local(),
+            remote: flow.remote(),
+            params: TxParams {
+                path: Path {
+                    // The connection keeps to its MSS, which follows the path.
+                    mtu: params.path.link_mtu,
+                    ..params.path
+                },
+                ..params
+            },
+            way,
+        }
+    }
 }
 
 /// Builds one segment into the transmit batch.
 #[inline]
-fn push(
-    worker: &mut WorkerState,
-    flow: &FlowKey,
-    segment: SegmentOut,
-    (params, way): (&TxParams, Way),
-) {
-    let header = header_of(flow, &segment);
+fn push(worker: &mut WorkerState, to: &FlowParams, segment: SegmentOut) {
+    let &FlowParams { local, remote, .. } = to;
+    let header = header_of(local, remote, &segment);
     let segments = match (segment.payload.len_bytes(), usize::from(segment.mss)) {
         // More than one only where the device cuts.
         (len, mss) if len > mss && mss > 0 => len.div_ceil(mss) as u64,
@@ -234,16 +257,6 @@ fn push(
     if header.flags.contains(TcpFlags::RST) {
         worker.counters.add(Counter::TcpResetsOut, 1);
     }
-    let (local, remote) = (flow.local(), flow.remote());
-    let params = TxParams {
-        path: Path {
-            // The connection keeps to its MSS, which follows the path.
-            mtu: params.path.link_mtu,
-            ..params.path
-        },
-        traffic_class: params.traffic_class & !3 | segment.ecn,
-        ..*params
-    };
     let identification = &mut worker.identification;
     let packet = tcp_packet(
         local,
@@ -251,23 +264,23 @@ fn push(
         &header,
         segment.payload,
         segment.mss,
-        &params,
+        &to.params,
         || identification.next(local.ip(), remote.ip(), IpProto::TCP.0),
     );
     match packet {
         Ok(packet) => {
             worker.tally.tcp(TcpObject::OutSegs, segments);
             worker.tally.sent(&packet, remote.ip());
-            batch(&mut worker.work, way).push(packet);
+            batch(&mut worker.work, to.way).push(packet);
         }
         Err(_) => worker.counters.drop_packet(DropReason::TransmitFailed),
     }
 }
 
-fn header_of(flow: &FlowKey, segment: &SegmentOut) -> TcpHeader {
+fn header_of(local: SocketAddr, remote: SocketAddr, segment: &SegmentOut) -> TcpHeader {
     TcpHeader {
-        src_port: flow.local().port(),
-        dst_port: flow.remote().port(),
+        src_port: local.port(),
+        dst_port: remote.port(),
         seq: segment.seq.0,
         ack: segment.ack.0,
         flags: segment.flags,

@@ -14,7 +14,7 @@ use packet::buf::{Held, Memory};
 use super::compact;
 
 /// Slots that an empty ring may keep allocated.
-const IDLE_SLOTS: usize = 4;
+const IDLE_SLOTS: usize = 32;
 
 /// The queue of received bytes.
 #[derive(Debug, Default)]

@@ -29,7 +29,7 @@ const SHORT_PAYLOAD: usize = 512;
 const BUSY_QUEUE: usize = 8_192;
 
 /// Slots that an empty queue may keep allocated.
-const IDLE_SLOTS: usize = 4;
+const IDLE_SLOTS: usize = 32;
 
 #[derive(Debug)]
 struct Chunk {
@@ -195,7 +195,25 @@ impl SendQueue {
         assert_eq!(at, self.end);
     }
 
+    /// Returns the index of the slice with the byte at `seq`; that of the last slice if that is the end.
     fn index_of(&self, seq: SeqNum) -> usize {
+        // Most queues have slices of about one length: that says where to look first.
+        let before = u64::from(seq.since(self.start)) * self.chunks.len() as u64;
+        let guess = (before / (self.len() as u64).max(1)) as usize;
+        let guess = guess.min(self.chunks.len().saturating_sub(1));
+        let has = |index| {
+            let chunk: Option<&Chunk> = self.chunks.get(index);
+            chunk.is_some_and(|chunk| {
+                let behind = seq.since(chunk.seq) as usize;
+                chunk.seq.at_or_before(seq) && behind < chunk.data.len()
+            })
+        };
+        if has(guess) {
+            return guess;
+        }
+        if has(guess + 1) {
+            return guess + 1;
+        }
         self.chunks
             .partition_point(|chunk| chunk.seq.at_or_before(seq))
             .saturating_sub(1)
