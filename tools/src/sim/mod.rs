@@ -14,7 +14,7 @@
 //!
 //! | module | |
 //! |---|---|
-//! | [`scenario`] | what a seed stands for |
+//! | [`scenario`], `draw` | what a seed stands for, and how it is drawn |
 //! | [`network`] | a star of links, one for each host |
 //! | `port` | the device of a worker, an end of the network |
 //! | `service` | what each host answers |
@@ -25,6 +25,7 @@
 //! | [`trace`] | what happened, as lines and as a digest |
 
 mod client;
+mod draw;
 pub mod network;
 mod port;
 pub mod run;
