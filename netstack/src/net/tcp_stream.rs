@@ -157,7 +157,8 @@ impl TcpStream {
     /// # }).unwrap();
     /// ```
     pub fn info(&self) -> TcpInfo {
-        self.handle().with_state(|state| state.tcp.info())
+        let now = self.handle().host.clock.now();
+        self.handle().with_state(|state| state.tcp.info_at(now))
     }
 
     /// Waits until the stream is ready for something of `interest`, and returns all of that which it is ready for.

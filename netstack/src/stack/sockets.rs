@@ -8,6 +8,7 @@ use super::host::Host;
 use super::tcp::connection::{Connection, Listener};
 use super::udp::app;
 use super::udp::socket::{BoundSocket, Protocol};
+use crate::base::Instant;
 use crate::tcp::{State, TcpInfo};
 
 /// One socket of a stack, as it was when the list was made. Prints itself as one line.
@@ -113,7 +114,8 @@ pub(crate) fn list(host: &Host) -> Vec<SocketInfo> {
     let listeners = locked(|key| host.tcp.listeners.snapshot(&mut key.ctx()));
     let connections = locked(|key| host.tcp.connections.snapshot(&mut key.ctx()));
     let mut sockets: Vec<SocketInfo> = listeners.iter().map(|one| of_listener(one)).collect();
-    sockets.extend(connections.iter().map(|one| of_connection(one)));
+    let now = host.clock.now();
+    sockets.extend(connections.iter().map(|one| of_connection(one, now)));
     let mut bound = locked(|key| app::all(host, &mut key.ctx()));
     bound.retain(|socket| !socket.is_closed());
     bound.sort_by_key(|socket| (socket.protocol() != Protocol::Udp, socket.local()));
@@ -133,8 +135,8 @@ fn of_listener(listener: &Listener) -> SocketInfo {
     }
 }
 
-fn of_connection(connection: &Connection) -> SocketInfo {
-    let info = connection.with_state(|state| state.tcp.info());
+fn of_connection(connection: &Connection, now: Instant) -> SocketInfo {
+    let info = connection.with_state(|state| state.tcp.info_at(now));
     SocketInfo {
         kind: SocketKind::Tcp(Box::new(info)),
         local: connection.flow.local(),

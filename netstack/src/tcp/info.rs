@@ -43,8 +43,13 @@ impl Tcp {
             .is_some_and(|tcb| tcb.has_unsent() && tcb.unsent() == 0)
     }
 
-    /// Returns the counters and state of the connection.
+    /// Returns the counters and state of the connection, with the times of [`TcpInfo::busy`] up to the end of its last turn.
     pub fn info(&self) -> TcpInfo {
+        self.info_at(Instant::ZERO)
+    }
+
+    /// Returns the counters and state of the connection at `now`.
+    pub fn info_at(&self, now: Instant) -> TcpInfo {
         let mut info = TcpInfo {
             state: self.state(),
             recovery: RecoveryStage::None,
@@ -74,6 +79,9 @@ impl Tcp {
             timeouts: 0,
             recoveries: 0,
             undone: 0,
+            busy: Duration::ZERO,
+            recv_window_limited: Duration::ZERO,
+            send_buffer_limited: Duration::ZERO,
             syn_data: false,
             agreed: AgreedOptions::default(),
             ecn: EcnMode::Off,
@@ -91,7 +99,7 @@ impl Tcp {
                     stage: Stage::Resting(resting.clone()),
                 };
                 awake.wake();
-                return awake.info();
+                return awake.info_at(now);
             }
             Stage::SynSent(SynSent { opening }) => {
                 info.mss = opening.mss();
@@ -103,9 +111,9 @@ impl Tcp {
                 info.retransmits = u32::from(half.retries());
                 info.timeouts = info.retransmits;
             }
-            Stage::Open(tcb) => fill(&mut info, tcb),
+            Stage::Open(tcb) => fill(&mut info, tcb, now),
             Stage::FastOpened(state) => {
-                fill(&mut info, &state.block);
+                fill(&mut info, &state.block, now);
                 info.retransmits += u32::from(state.retries());
                 info.timeouts += u32::from(state.retries());
             }
@@ -122,7 +130,7 @@ impl Tcp {
 }
 
 /// Fills in what the control block of a connection knows.
-fn fill(info: &mut TcpInfo, tcb: &Tcb) {
+fn fill(info: &mut TcpInfo, tcb: &Tcb, now: Instant) {
     info.recovery = match tcb.flight.mode() {
         Mode::Open => RecoveryStage::None,
         Mode::Recovery => RecoveryStage::Fast,
@@ -156,6 +164,10 @@ fn fill(info: &mut TcpInfo, tcb: &Tcb) {
     info.timeouts = tcb.stats.timeouts;
     info.recoveries = tcb.stats.recoveries;
     info.undone = tcb.stats.undone;
+    let times = tcb.send_times.totals(now);
+    info.busy = times.busy;
+    info.recv_window_limited = times.recv_window_limited;
+    info.send_buffer_limited = times.send_buffer_limited;
     info.syn_data = tcb.settings.syn_data;
     info.agreed = AgreedOptions {
         timestamps: tcb.agreed.timestamps,

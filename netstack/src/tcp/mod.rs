@@ -74,6 +74,7 @@
 //! | ICMP errors, path MTU | `icmp_error` |
 //! | the search for the path MTU where nobody reports it | `path_search`, `send::inflight::mtu_probe` |
 //! | what is remembered of a path for the next connection | `metrics` |
+//! | the time for which it had something to send, and what held it back | `send_times` |
 //! | data with a SYN, and its cookies (TCP Fast Open) | `handshake::early`, `fast_opened`, `fast_open_cache` |
 
 mod block;
@@ -104,6 +105,7 @@ mod rto;
 mod rtt;
 mod segment;
 mod send;
+mod send_times;
 mod seq;
 mod settings;
 mod socket;

@@ -230,6 +230,12 @@ pub struct TcpInfo {
     pub recoveries: u32,
     /// Spurious recoveries and timeouts, which were undone.
     pub undone: u32,
+    /// Time for which there was something to send, or to be acknowledged.
+    pub busy: Duration,
+    /// Time of that for which the peer's window was the limit.
+    pub recv_window_limited: Duration,
+    /// Time of that for which the send buffer was the limit: the application had more to send.
+    pub send_buffer_limited: Duration,
     /// Data of a SYN was taken, by this end or by the peer (RFC 7413).
     pub syn_data: bool,
     /// The options that both SYNs agreed on: timestamps, selective acknowledgments, window scaling.

@@ -21,7 +21,7 @@ use super::output::delayed_ack::{DelayedAck, PAUSE};
 use super::phase::Phase;
 use super::recv::dsack::Duplicates;
 use super::recv::ring::Ring;
-use super::recv::window::RecvWindow;
+use super::recv::window::RestingWindow;
 use super::reorder::Reordering;
 use super::reply_limit::ReplyLimit;
 use super::rto::Backoff;
@@ -29,6 +29,7 @@ use super::rtt::RttEstimator;
 use super::send::inflight::Inflight;
 use super::send::queue::SendQueue;
 use super::send::window::SendWindow;
+use super::send_times::RestingTimes;
 use super::seq::SeqNum;
 use super::settings::{Agreed, Settings};
 use super::sockopt::seed;
@@ -64,7 +65,7 @@ pub(super) struct Resting {
     rtt: RttEstimator,
     backoff: Backoff,
     last_sent: Instant,
-    window: RecvWindow,
+    window: RestingWindow,
     reply_limit: ReplyLimit,
     last_heard: Instant,
     ts_offset: u32,
@@ -73,6 +74,7 @@ pub(super) struct Resting {
     /// The keepalive timer.
     pub(super) life: Instant,
     pub(super) stats: Stats,
+    send_times: RestingTimes,
     hinted_ssthresh: u32,
 }
 
@@ -109,12 +111,13 @@ impl Resting {
             keepalives: _,
             ts_offset,
             ts_recent,
-            ts_recent_at,
+            ts_recent_at_secs,
             episode_at: _,
             resent_at: _,
             timers,
             deliver_to: _,
             stats,
+            send_times,
             // Empty: an idle connection keeps no memory from others.
             account: _,
             awake_since: _,
@@ -139,14 +142,16 @@ impl Resting {
             rtt,
             backoff,
             last_sent,
-            window,
+            window: window.rest(),
             reply_limit,
             last_heard,
             ts_offset,
             ts_recent,
-            ts_recent_at_secs: (ts_recent_at.as_millis() / 1_000) as u32,
+            ts_recent_at_secs,
             life: timers.life,
             stats,
+            // Nothing waits to be sent: the time does not matter.
+            send_times: send_times.rest(last_sent),
             hinted_ssthresh,
         }
     }
@@ -160,6 +165,8 @@ impl Resting {
         let pacing = self.cfg.pacing;
         let seed = seed(self.una, self.ts_offset);
         let start = Start::new(u32::from(self.agreed.mss), 0, self.rtt.srtt(), seed);
+        // It was last read before the connection rested.
+        let window = self.window.wake(self.last_heard);
         Tcb {
             flight: Inflight::after_rest(self.una, self.agreed.sack, self.reorder),
             queue: SendQueue::new(self.una),
@@ -199,18 +206,19 @@ impl Resting {
             backoff: self.backoff,
             // Everything is acknowledged, in both directions.
             small_end: self.una,
-            last_ack_sent: self.window.nxt,
+            last_ack_sent: window.nxt,
             last_sent: self.last_sent,
-            window: self.window,
+            window,
             reply_limit: self.reply_limit,
             last_heard: self.last_heard,
             ts_offset: self.ts_offset,
             ts_recent: self.ts_recent,
-            ts_recent_at: Instant::from_millis(u64::from(self.ts_recent_at_secs) * 1_000),
+            ts_recent_at_secs: self.ts_recent_at_secs,
             // Nothing is in flight that was sent before an earlier recovery.
             episode_at: Instant::ZERO,
             resent_at: Instant::ZERO,
             stats: self.stats,
+            send_times: self.send_times.wake(),
         }
     }
 }

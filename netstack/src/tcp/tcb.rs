@@ -32,6 +32,7 @@ use super::rtt::RttEstimator;
 use super::send::inflight::{Inflight, PathView};
 use super::send::queue::SendQueue;
 use super::send::window::SendWindow;
+use super::send_times::SendTimes;
 use super::seq::SeqNum;
 use super::settings::{Agreed, Settings};
 use super::sockopt::seed;
@@ -132,7 +133,7 @@ pub(super) struct Tcb {
     // Timestamps.
     pub(super) ts_offset: u32,
     pub(super) ts_recent: u32,
-    pub(super) ts_recent_at: Instant,
+    pub(super) ts_recent_at_secs: u32,
     /// Beginning of the last recovery, or of the last series of timeouts.
     pub(super) episode_at: Instant,
     /// Beginning of the last recovery or timeout.
@@ -142,6 +143,7 @@ pub(super) struct Tcb {
     /// Acknowledgment that is due when the user timeout expires.
     pub(super) deliver_to: SeqNum,
     pub(super) stats: Stats,
+    pub(super) send_times: SendTimes,
     /// The memory that it keeps others from using.
     pub(super) account: Account,
     /// The first turn since the connection was made, or since it rested; `Instant::FAR_FUTURE`: there was none.
@@ -254,12 +256,13 @@ impl Tcb {
             keepalives: 0,
             ts_offset,
             ts_recent,
-            ts_recent_at: now,
+            ts_recent_at_secs: secs(now),
             episode_at: Instant::ZERO,
             resent_at: Instant::ZERO,
             timers: Timers::default(),
             deliver_to: una,
             stats: Stats::default(),
+            send_times: SendTimes::default(),
             account: Account::default(),
             awake_since: Instant::FAR_FUTURE,
             wants_path_metrics: true,
@@ -393,6 +396,11 @@ impl Tcb {
         self.soft_error
             .map_or(TcpError::TimedOut, TcpError::Unreachable)
     }
+}
+
+/// Returns a time in whole seconds. It overflows after 136 years.
+pub(super) fn secs(now: Instant) -> u32 {
+    (now.as_millis() / 1_000) as u32
 }
 
 /// Maximum number of retransmissions and probes once the application is gone.

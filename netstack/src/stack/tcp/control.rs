@@ -91,8 +91,9 @@ pub(crate) fn established_count(host: &Host) -> usize {
 
 /// Returns what TCP knows of each connection: its local address, its remote address, its numbers.
 pub(crate) fn info(host: &Host) -> Vec<(SocketAddr, SocketAddr, TcpInfo)> {
+    let now = host.clock.now();
     let info = |connection: &Arc<Connection>| {
-        let info = connection.with_state(|state| state.tcp.info());
+        let info = connection.with_state(|state| state.tcp.info_at(now));
         (connection.flow.local(), connection.flow.remote(), info)
     };
     connections(host).iter().map(info).collect()

@@ -14,7 +14,7 @@ use crate::tcp::outcome::TcpError;
 use crate::tcp::phase::Phase;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tcb::{Flags, Tcb};
+use crate::tcp::tcb::{Flags, Tcb, secs};
 
 /// A timestamp older than this says nothing: the peer's clock may have wrapped (RFC 7323 section
 /// 5.5).
@@ -156,7 +156,7 @@ pub(super) fn update_ts_recent(tcb: &mut Tcb, seg: &Segment, now: Instant) {
         && (!is_older(ts.val, tcb.ts_recent) || is_stale(tcb, now))
     {
         tcb.ts_recent = ts.val;
-        tcb.ts_recent_at = now;
+        tcb.ts_recent_at_secs = secs(now);
     }
 }
 
@@ -174,7 +174,7 @@ fn fails_paws(tcb: &Tcb, seg: &Segment, now: Instant) -> bool {
 
 /// Returns true if TS.Recent is too old to be compared with.
 fn is_stale(tcb: &Tcb, now: Instant) -> bool {
-    now.saturating_since(tcb.ts_recent_at) > TIMESTAMP_STALE
+    u64::from(secs(now).saturating_sub(tcb.ts_recent_at_secs)) > TIMESTAMP_STALE.as_secs()
 }
 
 /// Owes a challenge ACK, which answers an attack or a peer that has restarted (RFC 5961).

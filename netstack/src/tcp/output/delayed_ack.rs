@@ -35,7 +35,7 @@ pub(crate) struct Arrived {
 }
 
 /// The ACK that is owed to the peer.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct DelayedAck {
     /// Bytes that arrived in order since the last ACK.
     bytes: u32,
@@ -46,10 +46,24 @@ pub(crate) struct DelayedAck {
     duplicates: u8,
     /// ACKs that are still sent at once.
     quick: u8,
-    /// Arrival of the last payload.
-    last: Option<Instant>,
-    /// Smoothed time between arrivals, in microseconds, once there were two without a pause.
-    gap_micros: Option<u32>,
+    /// Arrival of the last payload; `Instant::FAR_FUTURE`: there was none.
+    last: Instant,
+    /// Smoothed time between arrivals, in microseconds, at least one; zero: there were no two without a pause.
+    gap_micros: u32,
+}
+
+impl Default for DelayedAck {
+    fn default() -> Self {
+        Self {
+            bytes: 0,
+            full: 0,
+            now: false,
+            duplicates: 0,
+            quick: 0,
+            last: Instant::FAR_FUTURE,
+            gap_micros: 0,
+        }
+    }
 }
 
 impl DelayedAck {
@@ -67,19 +81,21 @@ impl DelayedAck {
 
     /// Measures the time since the last arrival.
     fn note_rhythm(&mut self, arrived: &Arrived) {
-        let gap = self.last.map(|last| arrived.now.saturating_since(last));
-        self.last = Some(arrived.now);
-        match gap.filter(|gap| *gap < PAUSE) {
+        let is_first = self.last == Instant::FAR_FUTURE;
+        let gap = arrived.now.saturating_since(self.last);
+        self.last = arrived.now;
+        match Some(gap).filter(|gap| !is_first && *gap < PAUSE) {
             Some(gap) => {
                 // Less than a tenth of a second.
                 let micros = gap.as_micros() as u32;
-                self.gap_micros = Some(match self.gap_micros {
-                    Some(mean) => (3 * mean + micros) / 4,
-                    None => micros,
-                });
+                let mean = match self.gap_micros {
+                    0 => micros,
+                    mean => (3 * mean + micros) / 4,
+                };
+                self.gap_micros = mean.max(1);
             }
             None => {
-                self.gap_micros = None;
+                self.gap_micros = 0;
                 self.full = 0;
                 self.quick = arrived.quick;
             }
@@ -88,16 +104,16 @@ impl DelayedAck {
 
     /// Returns how long an ACK may wait, at most `longest`.
     pub(crate) fn delay(&self, longest: Duration) -> Duration {
-        let rhythm = self
-            .gap_micros
-            .map(|micros| Duration::from_micros(2 * u64::from(micros)));
-        rhythm.map_or(longest, |rhythm| rhythm.max(MIN_DELAY).min(longest))
+        if self.gap_micros == 0 {
+            return longest;
+        }
+        let rhythm = Duration::from_micros(2 * u64::from(self.gap_micros));
+        rhythm.max(MIN_DELAY).min(longest)
     }
 
     /// Returns true if the peer's payload came no longer than `within` ago: what is sent now replies to it.
     pub(crate) fn is_reply(&self, now: Instant, within: Duration) -> bool {
-        self.last
-            .is_some_and(|last| now.saturating_since(last) < within)
+        self.last != Instant::FAR_FUTURE && now.saturating_since(self.last) < within
     }
 
     /// Makes an ACK due at once.

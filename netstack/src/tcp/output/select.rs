@@ -148,6 +148,7 @@ impl Tcb {
             return Some(self.emit_bare(seq, TcpFlags::empty(), now));
         }
         self.turn_flight = self.flight.outstanding();
+        self.note_send_times(now);
         #[cfg(any(test, feature = "invariants"))]
         self.check_nothing_to_send();
         None

@@ -22,6 +22,32 @@ const MIN_ROUND: Duration = Duration::from_millis(1);
 /// Round trip assumed when none could be measured.
 const DEFAULT_ROUND: Duration = Duration::from_millis(100);
 
+/// What is left of a window while nothing is unread: the measurement of the reader begins anew.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RestingWindow {
+    nxt: SeqNum,
+    edge: SeqNum,
+    capacity: u32,
+    capacity_max: u32,
+    scale: u8,
+}
+
+impl RestingWindow {
+    /// Makes the window anew; the reader is measured from `now` on.
+    pub(crate) fn wake(self, now: Instant) -> RecvWindow {
+        RecvWindow {
+            nxt: self.nxt,
+            edge: self.edge,
+            capacity: self.capacity,
+            capacity_max: self.capacity_max,
+            share: u32::MAX,
+            scale: self.scale,
+            taken: 0,
+            round_start: now,
+        }
+    }
+}
+
 /// RCV.NXT, RCV.WND and the buffer behind them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecvWindow {
@@ -61,6 +87,17 @@ impl RecvWindow {
             scale,
             taken: 0,
             round_start: now,
+        }
+    }
+
+    /// Returns what is needed while nothing is unread.
+    pub(crate) fn rest(&self) -> RestingWindow {
+        RestingWindow {
+            nxt: self.nxt,
+            edge: self.edge,
+            capacity: self.capacity,
+            capacity_max: self.capacity_max,
+            scale: self.scale,
         }
     }
 

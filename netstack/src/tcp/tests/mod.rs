@@ -62,6 +62,7 @@ mod rack;
 mod recovery;
 mod rest;
 mod rig;
+mod send_times;
 mod timeouts;
 mod timestamps;
 mod transfer;
