@@ -125,7 +125,10 @@ pub struct TcpConfig {
     pub recv_buffer_initial: usize,
     /// Largest receive window that autotuning reaches, in bytes.
     pub recv_buffer_max: usize,
-    /// Most unsent plus unacknowledged bytes that a connection queues.
+    /// Unsent plus unacknowledged bytes that a connection queues at first, in bytes. It never takes less.
+    pub send_buffer_initial: usize,
+    /// Most unsent plus unacknowledged bytes that a connection queues. On a long path it takes twice its congestion
+    /// window.
     pub send_buffer: usize,
     /// Lower bound of the retransmission timeout (RFC 6298: 1 s; default 200 ms, as in Linux).
     pub rto_min: Duration,
@@ -207,12 +210,20 @@ pub struct TcpConfig {
     pub mtu_probe_base: u16,
 }
 
+impl TcpConfig {
+    /// Returns the bytes that a connection may queue on any path.
+    pub(crate) fn least_send_buffer(&self) -> usize {
+        self.send_buffer_initial.min(self.send_buffer)
+    }
+}
+
 impl Default for TcpConfig {
     fn default() -> Self {
         Self {
             recv_buffer_initial: 256 << 10,
             recv_buffer_max: 4 << 20,
-            send_buffer: 2 << 20,
+            send_buffer_initial: 2 << 20,
+            send_buffer: 16 << 20,
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(120),
@@ -359,6 +370,12 @@ impl Config {
             "tcp.send_buffer",
             tcp.send_buffer,
             "set it between 2048 and 1073741824",
+        )?;
+        need(
+            tcp.send_buffer_initial >= 2_048,
+            "tcp.send_buffer_initial",
+            tcp.send_buffer_initial,
+            "set it to 2048 at least; what is above tcp.send_buffer has no effect",
         )?;
         need(
             tcp.rto_min <= tcp.rto_initial && tcp.rto_initial <= tcp.rto_max,

@@ -62,7 +62,10 @@ impl TcpSocket {
     /// `InvalidInput` unless it is from 2 KiB to 1 GiB.
     pub fn set_send_buffer_size(&self, bytes: u32) -> io::Result<()> {
         let bytes = checked_buffer("set_send_buffer_size", bytes)?;
-        self.configure(|config| config.send_buffer = bytes);
+        self.configure(|config| {
+            config.send_buffer = bytes;
+            config.send_buffer_initial = bytes;
+        });
         Ok(())
     }
 

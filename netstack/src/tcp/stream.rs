@@ -123,7 +123,7 @@ impl Tcp {
         match &self.stage {
             Stage::Open(tcb) => tcb.send_room(),
             Stage::FastOpened(state) => state.block.send_room(),
-            Stage::Resting(resting) => resting.cfg.send_buffer,
+            Stage::Resting(resting) => resting.cfg.least_send_buffer(),
             _ => 0,
         }
     }

@@ -354,9 +354,22 @@ impl Tcb {
     /// Returns the room in the send buffer, in bytes.
     pub(super) fn send_room(&self) -> usize {
         if self.may_queue() {
-            self.cfg.send_buffer.saturating_sub(self.queue.len())
+            self.send_buffer_bytes().saturating_sub(self.queue.len())
         } else {
             0
+        }
+    }
+
+    /// Returns the size of the send buffer, in bytes: twice the congestion window, so that what is written while a window
+    /// is acknowledged is there for the next one. On a path of less than a millisecond a fixed size is many windows.
+    pub(super) fn send_buffer_bytes(&self) -> usize {
+        let least = self.cfg.least_send_buffer();
+        match self.rtt.least() {
+            Some(rtt) if rtt >= LONG_PATH => {
+                let two_windows = self.cc.cwnd().saturating_mul(2) as usize;
+                two_windows.min(self.cfg.send_buffer).max(least)
+            }
+            _ => least,
         }
     }
 
@@ -397,6 +410,9 @@ impl Tcb {
             .map_or(TcpError::TimedOut, TcpError::Unreachable)
     }
 }
+
+/// Least round-trip time of a path on which the send buffer grows with the congestion window.
+const LONG_PATH: Duration = Duration::from_millis(1);
 
 /// Returns a time in whole seconds. It overflows after 136 years.
 pub(super) fn secs(now: Instant) -> u32 {

@@ -121,6 +121,7 @@ limits! {
     TcpLimits for TcpConfig, "tcp." {
         recv_buffer_initial: Whole<usize>,
         recv_buffer_max: Whole<usize>,
+        send_buffer_initial: Whole<usize>,
         send_buffer: Whole<usize>,
         rto_min: Span,
         rto_initial: Span,

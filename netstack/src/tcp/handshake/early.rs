@@ -132,7 +132,7 @@ impl Tcp {
         let mut state = SynSent::new(cfg, open, &mut cx.into());
         let account = Account::default();
         let mut queue = SendQueue::new(open.isn + 1);
-        let taken = queue.push(data, cfg.send_buffer, buffers.charging(&account));
+        let taken = queue.push(data, cfg.least_send_buffer(), buffers.charging(&account));
         state.opening.early = Some(Box::new(EarlyData {
             connect,
             queue,

@@ -153,7 +153,7 @@ fn report_window(was_closed: bool, window: u32, cx: &mut Context<'_>) {
 /// Returns WRITABLE if the application waits for room and there is enough of it.
 fn writable(tcb: &mut Tcb) -> Readiness {
     let wanted = tcb.flags.contains(Flags::WANT_WRITE);
-    if wanted && tcb.send_room() >= tcb.cfg.send_buffer / 4 {
+    if wanted && tcb.send_room() >= tcb.send_buffer_bytes() / 4 {
         tcb.flags.remove(Flags::WANT_WRITE);
         Readiness::WRITABLE
     } else {

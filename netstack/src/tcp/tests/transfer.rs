@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::link::{App, Impairment, Sim};
+use super::rig::{ACK, Rig, plain};
 use crate::base::TcpConfig;
 use crate::tcp::{Readiness, Tcp};
 
@@ -50,5 +51,39 @@ fn a_bad_link_moves_a_stream_each_way() {
         let mut sim = Sim::new(seed, &cfg, [App::bulk(300_000), App::bulk(100_000)], impair);
         sim.connect(0);
         sim.run(Duration::from_secs(600));
+    }
+}
+
+#[test]
+fn on_a_long_path_the_send_buffer_is_two_congestion_windows() {
+    for (millis, follows) in [(50, true), (0, false)] {
+        let cfg = TcpConfig {
+            send_buffer_initial: 20_000,
+            send_buffer: 100_000,
+            ..plain()
+        };
+        let mut rig = Rig::established(cfg);
+        for _ in 0..12 {
+            let room = rig.tcp.send_room();
+            let taken = rig.tcp.send(&vec![7; room], &rig.buffers);
+            let mut sent = 0;
+            while let Some(segment) = rig.tcp.poll_transmit(rig.now, 60_000) {
+                sent += segment.payload.len_bytes();
+            }
+            assert!(taken > 0 && sent > 0);
+            rig.pass(millis);
+            let acked = rig.tcp.unacked() - rig.tcp.info().unsent as usize;
+            let una = rig.tcp.info().bytes_out as u32 + 1;
+            rig.recv(1, una + acked as u32, ACK, b"");
+        }
+        let cwnd = rig.tcp.info().cwnd as usize;
+        let size = rig.tcp.send_room() + rig.tcp.unacked();
+        let expected = if follows {
+            (2 * cwnd).clamp(20_000, 100_000)
+        } else {
+            20_000
+        };
+        assert_eq!(size, expected, "{millis} ms, {cwnd}");
+        assert!(!follows || size > 40_000, "it has grown");
     }
 }

@@ -68,7 +68,10 @@ fn freebsd(settings: &mut Settings, name: &str, value: i64) -> Outcome {
             return fixed(value, &[0, 1, 2]);
         }
         "recvspace" => settings.recv_space = u32::try_from(value).ok(),
-        "sendspace" => tcp.send_buffer = as_size.clamp(2_048, 1 << 30),
+        "sendspace" => {
+            tcp.send_buffer = as_size.clamp(2_048, 1 << 30);
+            tcp.send_buffer_initial = tcp.send_buffer;
+        }
         "delacktime" => match millis(value) {
             Some(delay) if delay < Duration::from_millis(500) => tcp.delayed_ack = delay,
             _ => return Missing,
