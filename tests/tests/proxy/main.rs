@@ -5,7 +5,7 @@
 mod rules;
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -18,6 +18,10 @@ use tests::world::{Running, eventually, in_namespace, ip};
 use tests::{program, upstream};
 
 const SERVER: [&str; 2] = ["203.0.113.9", "2001:db8::9"];
+const UNSPECIFIED: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -120,11 +124,7 @@ impl World {
     /// Exchanges a datagram with a server that echoes.
     fn echoed(&self, to: SocketAddr, patience: Duration) -> bool {
         self.inside(move || {
-            let any: IpAddr = if to.is_ipv4() {
-                [0; 4].into()
-            } else {
-                [0; 16].into()
-            };
+            let any = UNSPECIFIED[usize::from(to.is_ipv6())];
             let socket = UdpSocket::bind((any, 0)).expect("a socket");
             socket.connect(to).expect("connected");
             socket.set_read_timeout(Some(patience)).expect("a timeout");

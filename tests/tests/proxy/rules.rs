@@ -1,7 +1,7 @@
 //! Rules: what becomes of a flow, and where they come from.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use tests::program;
 use tests::world::{Scratch, eventually};
 
-use super::{REFUSED, SERVER, World, connect, echo, outside, reverser};
+use super::{PATIENCE, REFUSED, SERVER, UNSPECIFIED, World, connect, echo, outside, reverser};
 
 #[test]
 fn rules_are_read_again_and_flows_that_are_there_stay() {
@@ -40,6 +40,29 @@ fn rules_are_read_again_and_flows_that_are_there_stay() {
             all
         });
         assert_eq!(answer, b"ereh llits");
+    });
+}
+
+#[test]
+fn a_refused_datagram_is_answered_as_by_a_closed_port() {
+    outside(|| {
+        let servers = SERVER.map(echo);
+        let world = World::new(&["--rule", "reject udp any"]);
+        for to in servers {
+            let errors = world.inside(move || {
+                let any = UNSPECIFIED[usize::from(to.is_ipv6())];
+                let socket = UdpSocket::bind((any, 0)).expect("a socket");
+                socket.connect(to).expect("connected");
+                socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                // Each datagram of the flow is answered, not only the first.
+                [(); 3].map(|()| {
+                    socket.send(b"?").expect("sent");
+                    let received = socket.recv(&mut [0; 100]);
+                    received.map_err(|error| error.kind()).err()
+                })
+            });
+            assert_eq!(errors, [Some(ErrorKind::ConnectionRefused); 3], "{to}");
+        }
     });
 }
 

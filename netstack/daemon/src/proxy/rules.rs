@@ -21,7 +21,7 @@ pub enum Action {
     Direct,
     /// It goes through the upstream proxy.
     Proxy,
-    /// It is refused: TCP with a reset, the rest without an answer.
+    /// It is refused: TCP with a reset, UDP with an ICMP error, a ping without an answer.
     Reject,
     /// It is not answered.
     Drop,
