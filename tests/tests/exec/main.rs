@@ -3,23 +3,13 @@
 mod command;
 mod link;
 
-use std::io::Read as _;
 use std::net::UdpSocket;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use nix::sys::signal::kill;
-use tests::world::{Running, Scratch, eventually, in_namespace, in_namespace_with_mounts, ip};
-use tests::{program, upstream};
-
-/// Addresses of servers outside.
-const SERVER: [&str; 2] = ["203.0.113.9", "2001:db8::9"];
-
-/// Gives the machine outside the servers' addresses.
-fn outside() {
-    ip("addr add 203.0.113.9/32 dev lo");
-    ip("addr add 2001:db8::9/128 dev lo nodad");
-}
+use tests::jobs::{SERVER, outside};
+use tests::program;
+use tests::world::{Running, Scratch, eventually, in_namespace, in_namespace_with_mounts};
 
 /// `netstackd exec FLAGS -- WORDS`.
 fn exec(flags: &[&str], words: &[&str]) -> Command {

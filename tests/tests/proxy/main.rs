@@ -6,18 +6,17 @@ mod rules;
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Pid;
+use tests::jobs::{self, SERVER};
 use tests::upstream::Through;
 use tests::world::{Running, eventually, in_namespace, ip};
 use tests::{program, upstream};
 
-const SERVER: [&str; 2] = ["203.0.113.9", "2001:db8::9"];
 const UNSPECIFIED: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -29,8 +28,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Runs `test` in a namespace with the servers' addresses.
 fn outside(test: impl FnOnce() + Send) {
     in_namespace(|| {
-        ip("addr add 203.0.113.9/32 dev lo");
-        ip("addr add 2001:db8::9/128 dev lo nodad");
+        jobs::outside();
         test();
     });
 }
@@ -44,22 +42,7 @@ struct World {
 impl World {
     /// Starts the daemon in this thread's namespace, and moves its device to a new one.
     fn new(flags: &[&str]) -> Self {
-        let mut child = Command::new(program!())
-            .args([
-                "proxy",
-                "--exit-with-parent",
-                "--tun",
-                "t0",
-                "--addr",
-                "10.77.0.2/24",
-                "--addr6",
-                "fd77::2/64",
-            ])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        wait_for_ready(&mut child);
+        let daemon = jobs::start(program!(), "proxy", flags);
         let (sender, path) = channel();
         let (jobs, received) = channel::<Job>();
         thread::spawn(move || {
@@ -74,7 +57,7 @@ impl World {
         let path = path.recv().expect("a namespace");
         ip(&format!("link set t0 netns {path}"));
         let world = Self {
-            daemon: Running(child),
+            daemon,
             jobs,
         };
         world.inside(|| {
@@ -135,17 +118,6 @@ impl World {
                 .is_ok_and(|len| &buffer[..len] == b"datagram")
         })
     }
-}
-
-fn wait_for_ready(child: &mut Child) {
-    let mut text = Vec::new();
-    let mut byte = [0; 1];
-    let stdout = child.stdout.as_mut().expect("a pipe");
-    while !text.ends_with(b"\n") && stdout.read_exact(&mut byte).is_ok() {
-        text.push(byte[0]);
-    }
-    let text = String::from_utf8_lossy(&text);
-    assert!(text.starts_with("ready "), "{text}");
 }
 
 fn connect(to: SocketAddr) -> std::io::Result<TcpStream> {
