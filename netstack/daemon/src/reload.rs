@@ -11,7 +11,15 @@ use crate::services::Running;
 use crate::settings::Settings;
 
 /// The keys that can change while the daemon runs.
-const CHANGEABLE: [&str; 5] = ["addresses", "routes", "services", "log", "grace"];
+const CHANGEABLE: [&str; 7] = [
+    "addresses",
+    "routes",
+    "services",
+    "log",
+    "grace",
+    "upstream",
+    "rules",
+];
 
 /// The result of a reload.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,6 +32,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Adds what changed beside the settings.
+    pub(crate) fn also(&mut self, key: &'static str) {
+        if !self.changed.contains(&key) {
+            self.changed.push(key);
+        }
+    }
+
     /// Returns the line for stdout.
     pub(crate) fn line(&self) -> String {
         let list = |keys: &[&str]| {
@@ -73,6 +88,7 @@ pub(crate) fn apply(
     next.services = new.services;
     next.grace = new.grace;
     next.log = new.log;
+    next.policy = new.policy;
     next.sources = new.sources;
     if let Err(failure) = services.follow(stack, &next) {
         failed.push(failure.to_string());

@@ -256,3 +256,29 @@ fn mistakes_are_named_with_advice() {
         assert!(stderr.contains("--"), "{stderr}");
     });
 }
+
+#[test]
+fn rules_come_from_the_configuration_and_the_environment_too() {
+    in_namespace(|| {
+        outside();
+        let files = Scratch::new("exec-rules");
+        let _server = web(&files, SERVER[0]);
+        let url = "http://203.0.113.9:8000/";
+        let curl = ["curl", "-sS", "--max-time", "60", "-o", "/dev/null", url];
+        let config = files.write("rules.toml", "rules = [\"reject tcp any 8000\"]\n");
+        good(&[], &curl);
+        // curl's code for a connection that is refused.
+        assert_eq!(code(&["--config", &config], &curl).0, Some(7));
+        good(&["--config", &config, "--rule", "direct any"], &curl);
+        let rules = "direct udp any; reject tcp any 8000";
+        let output = exec(&[], &curl).env("NETSTACKD_RULES", rules).output();
+        assert_eq!(output.expect("timeout runs").status.code(), Some(7));
+        files.write("rules.toml", "\nrules = [\"allow any\"]\n");
+        let (status, stderr) = code(&["--config", &config], &curl);
+        assert_eq!(status, Some(3), "{stderr}");
+        assert!(
+            stderr.contains("line 2: key 'rules': 'allow any'"),
+            "{stderr}"
+        );
+    });
+}

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::jobs::{self, SERVER};
 use tests::upstream::Through;
@@ -56,10 +57,7 @@ impl World {
         });
         let path = path.recv().expect("a namespace");
         ip(&format!("link set t0 netns {path}"));
-        let world = Self {
-            daemon,
-            jobs,
-        };
+        let world = Self { daemon, jobs };
         world.inside(|| {
             ip("link set lo up");
             ip("link set t0 up");
@@ -82,8 +80,11 @@ impl World {
             .expect("the job ends well")
     }
 
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.daemon.0.id()).expect("a process"))
+    /// Makes the daemon read everything again, and returns what it says about that.
+    fn reloaded(&mut self) -> String {
+        let pid = i32::try_from(self.daemon.0.id()).expect("a process");
+        kill(Pid::from_raw(pid), Signal::SIGHUP).expect("sent");
+        jobs::next_line(&mut self.daemon)
     }
 
     /// Sends `data` to a server that reverses it, and returns what comes back.

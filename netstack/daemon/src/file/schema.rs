@@ -10,10 +10,12 @@ use serde::Deserialize;
 
 use super::value::{
     Congestion, List, Probing, Setting, Span, Switch, Whole, admin, ip4, ip6, log_format, mode,
-    net4, net6, offload,
+    net4, net6, offload, upstream,
 };
 use crate::logs::{Levels, LogFormat};
 use crate::places::{Address, ControlPath, Descriptors, RouteText};
+use crate::proxy::rules::RuleList;
+use crate::proxy::upstream::Upstream;
 use crate::settings::{Parts, default_config};
 use crate::values::{Queues, Services, TunName};
 
@@ -190,6 +192,9 @@ file! {
         #[serde(rename = "control-mode", default, deserialize_with = "mode")]
         control_mode, "control-mode": u32 = |mode| mode;
         grace, "grace": Span = |span| span.0;
+        #[serde(default, deserialize_with = "upstream")]
+        upstream, "upstream": Upstream = |upstream| upstream;
+        rules, "rules": RuleList = |rules| rules;
     }
     limits {
         max_connections: Whole<usize>,

@@ -21,6 +21,8 @@ use crate::file::check_limits;
 use crate::logs::{Levels, LogFormat};
 pub use crate::places::ControlPath;
 use crate::places::{Address, Descriptors, RouteText};
+use crate::proxy::rules::{Policy, RuleList};
+use crate::proxy::upstream::Upstream;
 use crate::sources::Sources;
 use crate::values::{Queues, Services, TunName};
 pub use links::Link;
@@ -92,6 +94,18 @@ pub struct Parts {
     pub control_mode: Option<u32>,
     /// Key `grace` of the file.
     pub grace: Option<Duration>,
+    /// Key `upstream` of the file.
+    pub upstream: Option<Upstream>,
+    /// Key `rules` of the file.
+    pub rules: Option<RuleList>,
+}
+
+impl Parts {
+    /// Returns the rules and the upstream proxy.
+    pub(crate) fn policy(&self) -> Policy {
+        let rules = self.rules.clone().unwrap_or_default();
+        Policy::new(rules.0, self.upstream.clone())
+    }
 }
 
 /// The settings of `run`.
@@ -133,6 +147,8 @@ pub struct Settings {
     pub control_mode: u32,
     /// Time that a graceful stop may take.
     pub grace: Duration,
+    /// The rules and the upstream proxy, for `proxy`.
+    pub policy: Policy,
     /// The stack's limits.
     pub stack: Config,
     /// Where the values came from, for messages about them.
@@ -181,6 +197,7 @@ impl Settings {
         let inherited = inherited.and_then(|count| Queues::try_from(count).ok());
         let queues = inherited.or(parts.queues);
         Ok(Self {
+            policy: parts.policy(),
             tun,
             tun_fd: parts.tun_fd,
             prepared,
