@@ -111,6 +111,30 @@ pub(crate) fn show_parts(settings: &Settings) -> Vec<(&'static str, String)> {
         ),
         ("grace", quoted(humantime::format_duration(settings.grace))),
         (
+            "http-root",
+            text(
+                settings
+                    .http
+                    .root
+                    .as_ref()
+                    .map(|path| path.display().to_string()),
+            ),
+        ),
+        ("http-listing", settings.http.listing.to_string()),
+        (
+            "http-header-timeout",
+            quoted(humantime::format_duration(settings.http.header_timeout)),
+        ),
+        ("http-requests", settings.http.requests.to_string()),
+        (
+            "connections-per-peer",
+            settings
+                .per_peer
+                .given()
+                .map(|count| count.to_string())
+                .unwrap_or_default(),
+        ),
+        (
             "upstream",
             text(settings.policy.upstream.as_ref().map(Upstream::url)),
         ),

@@ -78,6 +78,12 @@ pub(crate) struct FileArgs {
     /// Permissions of the control socket. Only root and the daemon's own user may do more than look [default: 0600].
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     control_mode: Option<u32>,
+    /// Directory whose files http serves [default: none, but a page of counters].
+    #[arg(long, value_name = "DIR")]
+    http_root: Option<PathBuf>,
+    /// Lists directories without an index.html.
+    #[arg(long)]
+    http_listing: bool,
 }
 
 impl FileArgs {
@@ -126,6 +132,8 @@ impl FileArgs {
             log_format: self.log_format,
             control: self.control,
             control_mode: self.control_mode,
+            http_root: self.http_root,
+            http_listing: self.http_listing,
         })
     }
 }

@@ -7,16 +7,21 @@ use netstack::net::{Route, Stack};
 use crate::config::show_parts;
 use crate::file::show_limits;
 use crate::logs::Logs;
-use crate::services::Running;
+use crate::services::{Prepared, Running};
 use crate::settings::Settings;
 
 /// The keys that can change while the daemon runs.
-const CHANGEABLE: [&str; 7] = [
+const CHANGEABLE: [&str; 12] = [
     "addresses",
     "routes",
     "services",
     "log",
     "grace",
+    "http-root",
+    "http-listing",
+    "http-header-timeout",
+    "http-requests",
+    "connections-per-peer",
     "upstream",
     "rules",
 ];
@@ -63,7 +68,7 @@ impl Outcome {
 /// Brings a running stack from the settings `old` to `new`, as far as that can be done, and `old` to what is in force then.
 pub(crate) fn apply(
     old: &mut Settings,
-    new: Settings,
+    (new, prepared): (Settings, Prepared),
     stack: &Stack,
     services: &mut Running,
     logs: &Logs,
@@ -88,9 +93,11 @@ pub(crate) fn apply(
     next.services = new.services;
     next.grace = new.grace;
     next.log = new.log;
+    next.http = new.http;
+    next.per_peer = new.per_peer;
     next.policy = new.policy;
     next.sources = new.sources;
-    if let Err(failure) = services.follow(stack, &next) {
+    if let Err(failure) = services.follow(stack, &next, prepared) {
         failed.push(failure.to_string());
     }
     for address in missing(&old.further, &next.further) {

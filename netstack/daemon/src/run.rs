@@ -28,15 +28,15 @@ use crate::logs::Logs;
 use crate::output::Output;
 use crate::pcap::{self, Pcap};
 use crate::report::Source;
-use crate::services::Running;
+use crate::services::{Prepared, Running};
 use crate::settings::Settings;
 use crate::{device, heap, metrics, reload, services};
 
 /// An event that the main thread waits for. It never waits for anything else, so that signals are always answered.
 enum Event {
     Signal(i32),
-    /// The configuration was read again, and what the job is made of beside it.
-    Reloaded(Box<Result<(Settings, Change), Failure>>),
+    /// The configuration was read again, and what services and job are made of beside it.
+    Reloaded(Box<Result<(Settings, Prepared, Change), Failure>>),
     /// The file of the capture is open, or cannot be.
     Opened(io::Result<File>),
     /// The stack has ended, whether it was asked to or not.
@@ -297,11 +297,12 @@ impl Daemon<'_> {
             return;
         }
         let (args, sender) = (self.args.clone(), self.sender.clone());
-        let reader = self.job.reader();
+        let (reader, stack) = (self.job.reader(), self.stack.clone());
         thread::spawn(move || {
             let read = args.settings().and_then(|settings| {
+                let prepared = services::prepare(&stack, &settings)?;
                 let change = reader(&settings)?;
-                Ok((settings, change))
+                Ok((settings, prepared, change))
             });
             // The receiver is gone only when the program ends.
             let _ = sender.send(Event::Reloaded(Box::new(read)));
@@ -309,11 +310,12 @@ impl Daemon<'_> {
     }
 
     /// Changes what can change.
-    fn apply(&mut self, read: Result<(Settings, Change), Failure>) {
+    fn apply(&mut self, read: Result<(Settings, Prepared, Change), Failure>) {
         self.is_reloading = false;
         let line = match read {
-            Ok((new, change)) => {
+            Ok((new, prepared, change)) => {
                 let (stack, services) = (self.stack, &mut self.services);
+                let new = (new, prepared);
                 let mut outcome = reload::apply(self.settings, new, stack, services, self.logs);
                 if let Some(key) = change() {
                     outcome.also(key);

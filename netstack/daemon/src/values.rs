@@ -123,7 +123,7 @@ pub enum Service {
     Daytime,
     /// Sends an endless pattern of characters (RFC 864).
     Chargen,
-    /// Serves one page with live counters.
+    /// Serves the files of a directory, or one page with live counters.
     Http,
 }
 

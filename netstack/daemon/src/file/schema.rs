@@ -192,6 +192,16 @@ file! {
         #[serde(rename = "control-mode", default, deserialize_with = "mode")]
         control_mode, "control-mode": u32 = |mode| mode;
         grace, "grace": Span = |span| span.0;
+        #[serde(rename = "http-root")]
+        http_root, "http-root": PathBuf = |path| path;
+        #[serde(rename = "http-listing")]
+        http_listing, "http-listing": Switch = |switch| switch.0;
+        #[serde(rename = "http-header-timeout")]
+        http_header_timeout, "http-header-timeout": Span = |span| span.0;
+        #[serde(rename = "http-requests")]
+        http_requests, "http-requests": Whole<u32> = |count| count.0;
+        #[serde(rename = "connections-per-peer")]
+        connections_per_peer, "connections-per-peer": Whole<u32> = |count| count.0;
         #[serde(default, deserialize_with = "upstream")]
         upstream, "upstream": Upstream = |upstream| upstream;
         rules, "rules": RuleList = |rules| rules;
@@ -238,6 +248,8 @@ pub(crate) struct Flags {
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) control: Option<ControlPath>,
     pub(crate) control_mode: Option<u32>,
+    pub(crate) http_root: Option<PathBuf>,
+    pub(crate) http_listing: bool,
 }
 
 impl File {
@@ -262,6 +274,8 @@ impl File {
             log_format: flags.log_format,
             control: flags.control,
             control_mode: flags.control_mode,
+            http_root: flags.http_root,
+            http_listing: flags.http_listing.then_some(Switch(true)),
             ..Self::default()
         }
     }

@@ -6,6 +6,7 @@
 //! * **Consume.** [`crate::run`] opens the device and starts the stack without checking them again.
 
 mod links;
+mod served;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::sources::Sources;
 use crate::values::{Queues, Services, TunName};
 pub use links::Link;
 use links::{link_v4, link_v6};
+pub use served::{Http, PerPeer};
 
 /// Smallest MTU with IPv4 alone: every host must accept 576 bytes (RFC 791 section 3.1).
 pub const MIN_MTU_V4: u16 = 576;
@@ -94,6 +96,16 @@ pub struct Parts {
     pub control_mode: Option<u32>,
     /// Key `grace` of the file.
     pub grace: Option<Duration>,
+    /// `--http-root`
+    pub http_root: Option<PathBuf>,
+    /// `--http-listing`
+    pub http_listing: Option<bool>,
+    /// Key `http-header-timeout` of the file.
+    pub http_header_timeout: Option<Duration>,
+    /// Key `http-requests` of the file.
+    pub http_requests: Option<u32>,
+    /// Key `connections-per-peer` of the file.
+    pub connections_per_peer: Option<u32>,
     /// Key `upstream` of the file.
     pub upstream: Option<Upstream>,
     /// Key `rules` of the file.
@@ -147,6 +159,10 @@ pub struct Settings {
     pub control_mode: u32,
     /// Time that a graceful stop may take.
     pub grace: Duration,
+    /// The settings of http.
+    pub http: Http,
+    /// Connections of one peer to each service.
+    pub per_peer: PerPeer,
     /// The rules and the upstream proxy, for `proxy`.
     pub policy: Policy,
     /// The stack's limits.
@@ -197,6 +213,8 @@ impl Settings {
         let inherited = inherited.and_then(|count| Queues::try_from(count).ok());
         let queues = inherited.or(parts.queues);
         Ok(Self {
+            http: Http::from_parts(&parts, &sources)?,
+            per_peer: PerPeer::from_parts(&parts, &sources)?,
             policy: parts.policy(),
             tun,
             tun_fd: parts.tun_fd,
