@@ -51,7 +51,8 @@ pub(crate) struct FileArgs {
     /// Segmentation and checksum offload: auto, on or off [default: auto].
     #[arg(long, value_name = "WHEN", value_parser = parse_offload)]
     offload: Option<OffloadMode>,
-    /// Services, separated by commas: echo 7, discard 9, daytime 13, chargen 19, http 80 [default: all].
+    /// Services, separated by commas: echo 7, discard 9, daytime 13, chargen 19, http 80, iperf3 5201 [default: all but
+    /// iperf3].
     #[arg(long, value_name = "LIST")]
     services: Option<Services>,
     /// Memory for packets, in bytes, or with K, M or G: at least 1M [default: a sixteenth of the machine's,

@@ -8,6 +8,7 @@ mod daytime;
 mod discard;
 mod echo;
 mod http;
+mod iperf3;
 mod peers;
 
 use std::future::Future;
@@ -30,6 +31,7 @@ use crate::values::Service;
 pub(crate) struct Running {
     /// The content that http serves.
     site: Arc<ArcSwap<http::Site>>,
+    iperf3: Arc<iperf3::Server>,
     /// The peers of each service, in the order of [`Service::ALL`].
     peers: [Arc<Peers>; Service::ALL.len()],
     started: Vec<(Service, IpAddr, Parts)>,
@@ -74,6 +76,7 @@ pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<Running, Failu
     let Prepared(site) = prepare(stack, settings)?;
     let mut running = Running {
         site: Arc::new(ArcSwap::from_pointee(site)),
+        iperf3: iperf3::Server::new(stack),
         peers: std::array::from_fn(|_| Peers::new()),
         started: Vec::new(),
     };
@@ -165,6 +168,16 @@ impl Running {
                 let site = Arc::clone(&self.site);
                 let handler = move |stream| http::tcp(stream, site.load_full());
                 parts.listeners.push(tcp(stack, address, peers, handler)?);
+            }
+            Service::Iperf3 => {
+                let server = Arc::clone(&self.iperf3);
+                let listener = server.listen(stack, address)?;
+                let handler = {
+                    let server = Arc::clone(&server);
+                    move |stream| iperf3::tcp(stream, Arc::clone(&server))
+                };
+                parts.listeners.push(serve(listener, peers, handler)?);
+                parts.datagrams.push(iperf3::udp(stack, address, server)?);
             }
         }
         Ok(parts)
