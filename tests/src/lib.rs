@@ -37,12 +37,13 @@
 //! them as `unshare --user --map-root-user cargo test`. The tests that run programs as another user need
 //! root ([`world::require_root`]).
 //!
-//! The tools that the tests run are `ip`, `nft` and `curl` (Debian: iproute2, nftables, curl); those of `exec.rs` and `proxy.rs` need
+//! The tools that the tests run are `ip`, `nft` and `curl` (Debian: iproute2, nftables, curl); those of `exec`, `proxy` and `iperf3` need
 //! `ping`, `git`, `iperf3`, `python3` and `script`, too (iputils-ping, git, iperf3, python3, bsdutils).
 
 pub mod file_graph;
 pub mod forge;
 pub mod hostile;
+pub mod jobs;
 pub mod layers;
 pub mod pair;
 pub mod pipes;

@@ -45,8 +45,10 @@ pub mod port {
     pub const DAYTIME: u16 = 13;
     /// RFC 864
     pub const CHARGEN: u16 = 19;
-    /// The web page.
+    /// The web page, or files.
     pub const HTTP: u16 = 80;
+    /// Measurements with iperf3.
+    pub const IPERF3: u16 = 5201;
     /// A port without a listener.
     pub const CLOSED: u16 = 1;
 }

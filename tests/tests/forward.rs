@@ -2,45 +2,19 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use nix::libc::ECONNREFUSED;
-use tests::program;
 use tests::world::{Running, eventually, in_namespace, ip};
+use tests::{jobs, program};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts the forwarder, with the kernel as 10.77.0.1 and the stack as 10.77.0.2.
 fn forward(flags: &[&str]) -> Running {
-    let mut child = Command::new(program!())
-        .args([
-            "forward",
-            "--exit-with-parent",
-            "--tun",
-            "t0",
-            "--addr",
-            "10.77.0.2/24",
-            "--addr6",
-            "fd77::2/64",
-        ])
-        .args(flags)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut text = Vec::new();
-    let mut byte = [0; 1];
-    let stdout = child.stdout.as_mut().expect("a pipe");
-    while !text.ends_with(b"\n") && stdout.read_exact(&mut byte).is_ok() {
-        text.push(byte[0]);
-    }
-    assert!(
-        text.starts_with(b"ready "),
-        "{}",
-        String::from_utf8_lossy(&text)
-    );
-    Running(child)
+    jobs::start(program!(), "forward", flags)
 }
 
 /// Serves one connection after the other: sends the peer's address, and what came until its end.

@@ -142,6 +142,15 @@ impl Daemon {
         }
     }
 
+    /// Returns the next line that it printed.
+    ///
+    /// # Errors
+    /// It prints none in time, or has ended.
+    pub fn line(&self) -> Result<String, String> {
+        let line = self.lines.recv_timeout(ANSWER_TIMEOUT);
+        line.map_err(|_| "the daemon printed no line in time".to_owned())
+    }
+
     /// Reads the counters (SIGUSR1).
     ///
     /// # Errors

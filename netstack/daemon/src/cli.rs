@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -14,10 +14,11 @@ use crate::config::ConfigCommand;
 use crate::exec::inside::InsideArgs;
 use crate::exec::{self, ExecArgs};
 use crate::failure::{EXIT_CODES, Failure};
-use crate::file::{self, File, layers};
+use crate::file::{File, layers};
 use crate::flags::FileArgs;
 use crate::forward::{self, ForwardArgs};
 use crate::proxy::ProxyArgs;
+use crate::proxy::rules::Policy;
 use crate::settings::{MIN_MTU_V6, Settings};
 use crate::sources::Sources;
 use crate::values::{Queues, parse_offload};
@@ -131,31 +132,32 @@ impl RunArgs {
         &self,
         environment: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Settings, Failure> {
-        let environment: Vec<_> = environment.collect();
         let flags = self.file.clone().into_file();
         let mut set = File::default();
         for text in &self.set {
             set = layers::of_flag(text)?.or(set);
         }
-        let named = environment
-            .iter()
-            .find(|(name, _)| name == layers::CONFIG_VARIABLE);
-        let path = self
-            .config
-            .clone()
-            .or_else(|| named.map(|(_, path)| path.into()));
-        let variables = layers::of_environment(environment.into_iter())?;
-        let (file, text) = path.map(|path| file::read(&path)).transpose()?.unzip();
+        let below = layers::below_flags(self.config.as_deref(), environment)?;
         let sources = Sources {
             flags: flags.given(),
             set: set.given(),
-            variables: variables.given(),
-            file: text,
+            variables: below.variables.given(),
+            file: below.text.clone(),
         };
-        let merged = flags.or(set).or(variables).or(file.unwrap_or_default());
+        let merged = flags.or(set).or(below.merged());
         let (parts, stack) = merged.split();
         Settings::from_parts(parts, stack, sources)
     }
+}
+
+/// Returns the rules and the upstream proxy of the environment and of a configuration file.
+///
+/// # Errors
+/// As [`RunArgs::settings`].
+pub(crate) fn configured_policy(config: Option<&Path>) -> Result<Policy, Failure> {
+    let below = layers::below_flags(config, std::env::vars_os())?;
+    let (parts, _) = below.merged().split();
+    Ok(parts.policy())
 }
 
 /// Flags of `demo`.

@@ -6,6 +6,7 @@ use crate::cli::RunArgs;
 use crate::console::print_line;
 use crate::failure::Failure;
 use crate::file::{EXAMPLE, quoted, show_limits};
+use crate::proxy::upstream::Upstream;
 use crate::settings::Settings;
 
 /// A command about the configuration.
@@ -60,6 +61,7 @@ pub(crate) fn show_parts(settings: &Settings) -> Vec<(&'static str, String)> {
     let host = |host: Option<String>| text(host.filter(|_| !settings.prepared));
     let routes = settings.routes.iter().map(ToString::to_string);
     let further = settings.further.iter().map(ToString::to_string);
+    let rules = settings.policy.rules().iter().map(ToString::to_string);
     let services = settings
         .services
         .iter()
@@ -108,6 +110,35 @@ pub(crate) fn show_parts(settings: &Settings) -> Vec<(&'static str, String)> {
             quoted(format!("{:04o}", settings.control_mode)),
         ),
         ("grace", quoted(humantime::format_duration(settings.grace))),
+        (
+            "http-root",
+            text(
+                settings
+                    .http
+                    .root
+                    .as_ref()
+                    .map(|path| path.display().to_string()),
+            ),
+        ),
+        ("http-listing", settings.http.listing.to_string()),
+        (
+            "http-header-timeout",
+            quoted(humantime::format_duration(settings.http.header_timeout)),
+        ),
+        ("http-requests", settings.http.requests.to_string()),
+        (
+            "connections-per-peer",
+            settings
+                .per_peer
+                .given()
+                .map(|count| count.to_string())
+                .unwrap_or_default(),
+        ),
+        (
+            "upstream",
+            text(settings.policy.upstream.as_ref().map(Upstream::url)),
+        ),
+        ("rules", list(rules.collect())),
     ]
 }
 

@@ -51,7 +51,8 @@ pub(crate) struct FileArgs {
     /// Segmentation and checksum offload: auto, on or off [default: auto].
     #[arg(long, value_name = "WHEN", value_parser = parse_offload)]
     offload: Option<OffloadMode>,
-    /// Services, separated by commas: echo 7, discard 9, daytime 13, chargen 19, http 80 [default: all].
+    /// Services, separated by commas: echo 7, discard 9, daytime 13, chargen 19, http 80, iperf3 5201 [default: all but
+    /// iperf3].
     #[arg(long, value_name = "LIST")]
     services: Option<Services>,
     /// Memory for packets, in bytes, or with K, M or G: at least 1M [default: a sixteenth of the machine's,
@@ -78,6 +79,12 @@ pub(crate) struct FileArgs {
     /// Permissions of the control socket. Only root and the daemon's own user may do more than look [default: 0600].
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     control_mode: Option<u32>,
+    /// Directory whose files http serves [default: none, but a page of counters].
+    #[arg(long, value_name = "DIR")]
+    http_root: Option<PathBuf>,
+    /// Lists directories without an index.html.
+    #[arg(long)]
+    http_listing: bool,
 }
 
 impl FileArgs {
@@ -126,6 +133,8 @@ impl FileArgs {
             log_format: self.log_format,
             control: self.control,
             control_mode: self.control_mode,
+            http_root: self.http_root,
+            http_listing: self.http_listing,
         })
     }
 }

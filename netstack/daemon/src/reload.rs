@@ -7,11 +7,24 @@ use netstack::net::{Route, Stack};
 use crate::config::show_parts;
 use crate::file::show_limits;
 use crate::logs::Logs;
-use crate::services::Running;
+use crate::services::{Prepared, Running};
 use crate::settings::Settings;
 
 /// The keys that can change while the daemon runs.
-const CHANGEABLE: [&str; 5] = ["addresses", "routes", "services", "log", "grace"];
+const CHANGEABLE: [&str; 12] = [
+    "addresses",
+    "routes",
+    "services",
+    "log",
+    "grace",
+    "http-root",
+    "http-listing",
+    "http-header-timeout",
+    "http-requests",
+    "connections-per-peer",
+    "upstream",
+    "rules",
+];
 
 /// The result of a reload.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,6 +37,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Adds what changed beside the settings.
+    pub(crate) fn also(&mut self, key: &'static str) {
+        if !self.changed.contains(&key) {
+            self.changed.push(key);
+        }
+    }
+
     /// Returns the line for stdout.
     pub(crate) fn line(&self) -> String {
         let list = |keys: &[&str]| {
@@ -48,7 +68,7 @@ impl Outcome {
 /// Brings a running stack from the settings `old` to `new`, as far as that can be done, and `old` to what is in force then.
 pub(crate) fn apply(
     old: &mut Settings,
-    new: Settings,
+    (new, prepared): (Settings, Prepared),
     stack: &Stack,
     services: &mut Running,
     logs: &Logs,
@@ -73,8 +93,11 @@ pub(crate) fn apply(
     next.services = new.services;
     next.grace = new.grace;
     next.log = new.log;
+    next.http = new.http;
+    next.per_peer = new.per_peer;
+    next.policy = new.policy;
     next.sources = new.sources;
-    if let Err(failure) = services.follow(stack, &next) {
+    if let Err(failure) = services.follow(stack, &next, prepared) {
         failed.push(failure.to_string());
     }
     for address in missing(&old.further, &next.further) {

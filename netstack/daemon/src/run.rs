@@ -28,21 +28,66 @@ use crate::logs::Logs;
 use crate::output::Output;
 use crate::pcap::{self, Pcap};
 use crate::report::Source;
-use crate::services::Running;
+use crate::services::{Prepared, Running};
 use crate::settings::Settings;
 use crate::{device, heap, metrics, reload, services};
 
 /// An event that the main thread waits for. It never waits for anything else, so that signals are always answered.
 enum Event {
     Signal(i32),
-    /// The configuration was read again.
-    Reloaded(Box<Result<Settings, Failure>>),
+    /// The configuration was read again, and what services and job are made of beside it.
+    Reloaded(Box<Result<(Settings, Prepared, Change), Failure>>),
     /// The file of the capture is open, or cannot be.
     Opened(io::Result<File>),
     /// The stack has ended, whether it was asked to or not.
     Ended(EndReason),
     /// The graceful stop has finished.
     Stopped(io::Result<ShutdownReport>),
+}
+
+/// Something that runs on the stack beside the services. It ends when it is dropped.
+pub(crate) trait Job {
+    /// Returns what reads again, away from the main thread, what this job is made of beside the settings.
+    fn reader(&self) -> Reader;
+}
+
+/// Reads again what a job is made of, and checks it; returns what brings the job there.
+pub(crate) type Reader = Box<dyn FnOnce(&Settings) -> Result<Change, Failure> + Send>;
+
+/// Changes a job; returns the key that is another one now, beside those of the settings.
+pub(crate) type Change = Box<dyn FnOnce() -> Option<&'static str> + Send>;
+
+/// No job: the services are all that runs.
+struct ServicesOnly;
+
+impl Job for ServicesOnly {
+    fn reader(&self) -> Reader {
+        unchanged()
+    }
+}
+
+/// Reads nothing: the job stays as it is.
+pub(crate) fn unchanged() -> Reader {
+    Box::new(|settings| {
+        without_rules(settings)?;
+        Ok(Box::new(|| None))
+    })
+}
+
+/// Checks that nobody expects flows to be proxied.
+///
+/// # Errors
+/// There are rules.
+pub(crate) fn without_rules(settings: &Settings) -> Result<(), Failure> {
+    let key = match (&settings.policy.upstream, settings.policy.rules()) {
+        (None, []) => return Ok(()),
+        (Some(_), _) => "upstream",
+        _ => "rules",
+    };
+    Err(settings.sources.fault(
+        key,
+        "is set, but only netstackd proxy and exec follow rules: start proxy, or leave it out",
+    ))
 }
 
 /// Time within which a second signal to stop is the same one: GNU timeout sends two.
@@ -57,25 +102,33 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 ///
 /// Returns the reason why it cannot serve, or why it stopped before it was asked to.
 pub fn run(args: RunArgs) -> Result<(), Failure> {
-    run_with(args, |device| device, |_| Ok(()))
+    let prepare = |settings: &Settings| {
+        without_rules(settings)?;
+        Ok(|_: &Stack| Ok(ServicesOnly))
+    };
+    run_with(args, |device| device, prepare)
 }
 
-/// Runs the daemon with what `begin` starts on its stack, over devices that `wrap` may wrap. What `begin` returns is
-/// dropped when the stack has ended.
+/// Runs the daemon with a job on its stack, over devices that `wrap` may wrap. `prepare` checks the settings before anything is
+/// opened, and returns what begins the job. The job is dropped when the stack has ended.
 ///
 /// # Errors
 ///
 /// As [`run`].
-pub(crate) fn run_with<J>(
+pub(crate) fn run_with<J: Job, B>(
     args: RunArgs,
     wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
-    begin: impl FnOnce(&Stack) -> Result<J, Failure>,
-) -> Result<(), Failure> {
+    prepare: impl FnOnce(&Settings) -> Result<B, Failure>,
+) -> Result<(), Failure>
+where
+    B: FnOnce(&Stack) -> Result<J, Failure>,
+{
     if args.exit_with_parent {
         set_parent_process_death_signal(Some(ParentSignal::KILL))
             .map_err(|e| Failure::Stack(format!("cannot watch the parent process: {e}")))?;
     }
     let mut settings = args.settings()?;
+    let begin = prepare(&settings)?;
     let (sender, events) = channel();
     // Before anything else: an early signal must not kill the program half-way.
     watch_signals(sender.clone())?;
@@ -98,7 +151,7 @@ pub(crate) fn run_with<J>(
 }
 
 /// Opens everything, serves until a signal or an error, and closes it.
-fn serve<J>(
+fn serve<J: Job>(
     args: &RunArgs,
     settings: &mut Settings,
     (sender, events): (&Sender<Event>, &Receiver<Event>),
@@ -140,13 +193,14 @@ fn serve<J>(
     let target = Arc::new(Target::new(&stack, settings, captures, origin));
     let _control = control::start(&target, settings)?;
     metrics::start(&target, settings)?;
-    let _job = begin(&stack)?;
+    let job = begin(&stack)?;
     watch_stack(&stack, sender.clone())?;
     stdout.line(&ready_line(settings, offload));
     let daemon = Daemon {
         args,
         settings,
         services,
+        job: &job,
         is_reloading: false,
         stack: &stack,
         sender,
@@ -175,6 +229,7 @@ struct Daemon<'a> {
     args: &'a RunArgs,
     settings: &'a mut Settings,
     services: Running,
+    job: &'a dyn Job,
     /// The configuration is being read, which takes as long as its disk does.
     is_reloading: bool,
     stack: &'a Stack,
@@ -242,19 +297,30 @@ impl Daemon<'_> {
             return;
         }
         let (args, sender) = (self.args.clone(), self.sender.clone());
+        let (reader, stack) = (self.job.reader(), self.stack.clone());
         thread::spawn(move || {
+            let read = args.settings().and_then(|settings| {
+                let prepared = services::prepare(&stack, &settings)?;
+                let change = reader(&settings)?;
+                Ok((settings, prepared, change))
+            });
             // The receiver is gone only when the program ends.
-            let _ = sender.send(Event::Reloaded(Box::new(args.settings())));
+            let _ = sender.send(Event::Reloaded(Box::new(read)));
         });
     }
 
     /// Changes what can change.
-    fn apply(&mut self, read: Result<Settings, Failure>) {
+    fn apply(&mut self, read: Result<(Settings, Prepared, Change), Failure>) {
         self.is_reloading = false;
         let line = match read {
-            Ok(new) => {
-                let stack = self.stack;
-                reload::apply(self.settings, new, stack, &mut self.services, self.logs).line()
+            Ok((new, prepared, change)) => {
+                let (stack, services) = (self.stack, &mut self.services);
+                let new = (new, prepared);
+                let mut outcome = reload::apply(self.settings, new, stack, services, self.logs);
+                if let Some(key) = change() {
+                    outcome.also(key);
+                }
+                outcome.line()
             }
             Err(failure) => format!("not-reloaded {failure}"),
         };

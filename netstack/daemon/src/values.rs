@@ -123,13 +123,25 @@ pub enum Service {
     Daytime,
     /// Sends an endless pattern of characters (RFC 864).
     Chargen,
-    /// Serves one page with live counters.
+    /// Serves the files of a directory, or one page with live counters.
     Http,
+    /// Measures throughput with the client iperf3.
+    Iperf3,
 }
 
 impl Service {
     /// Every service.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
+        Self::Echo,
+        Self::Discard,
+        Self::Daytime,
+        Self::Chargen,
+        Self::Http,
+        Self::Iperf3,
+    ];
+
+    /// The services that run unless others are named: whoever wants to be measured says so.
+    const USUAL: [Self; 5] = [
         Self::Echo,
         Self::Discard,
         Self::Daytime,
@@ -145,6 +157,7 @@ impl Service {
             Self::Daytime => "daytime",
             Self::Chargen => "chargen",
             Self::Http => "http",
+            Self::Iperf3 => "iperf3",
         }
     }
 
@@ -156,6 +169,7 @@ impl Service {
             Self::Daytime => 13,
             Self::Chargen => 19,
             Self::Http => 80,
+            Self::Iperf3 => 5201,
         }
     }
 }
@@ -181,7 +195,10 @@ impl Services {
             let service = Service::ALL
                 .into_iter()
                 .find(|service| service.name() == name)
-                .ok_or_else(|| format!("there is no service '{name}': use {}", Self::default()))?;
+                .ok_or_else(|| {
+                    let all = Self(Service::ALL.to_vec());
+                    format!("there is no service '{name}': use {all}")
+                })?;
             if !chosen.contains(&service) {
                 chosen.push(service);
             }
@@ -192,7 +209,7 @@ impl Services {
 
 impl Default for Services {
     fn default() -> Self {
-        Self(Service::ALL.to_vec())
+        Self(Service::USUAL.to_vec())
     }
 }
 

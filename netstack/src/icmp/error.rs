@@ -46,19 +46,43 @@ pub struct Permit {
     offending: Payload,
 }
 
-/// Returns a Port Unreachable message (RFC 1122 section 4.1.3.1, RFC 4443 section 3.1).
-pub fn port_unreachable(version: IpVersion) -> IcmpMessage {
+/// The reason why a destination cannot be reached, as an ICMP error says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Unreachable {
+    /// The network of the destination cannot be reached.
+    Network,
+    /// The destination cannot be reached.
+    Host,
+    /// Nothing receives at that port.
+    Port,
+    /// A filter prohibits it.
+    Prohibited,
+}
+
+/// Returns a Destination Unreachable message (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1).
+pub fn unreachable(version: IpVersion, reason: Unreachable) -> IcmpMessage {
+    use Icmpv4UnreachableCode as V4;
+    use Icmpv6UnreachableCode as V6;
+    let (v4, v6) = match reason {
+        Unreachable::Network => (V4::Network, V6::NoRoute),
+        Unreachable::Host => (V4::Host, V6::Address),
+        Unreachable::Port => (V4::Port, V6::Port),
+        Unreachable::Prohibited => (V4::CommunicationProhibited, V6::Prohibited),
+    };
     match version {
         IpVersion::V4 => Icmpv4::DestinationUnreachable {
-            code: Icmpv4UnreachableCode::Port,
+            code: v4,
             next_hop_mtu: 0,
         }
         .into(),
-        IpVersion::V6 => Icmpv6::DestinationUnreachable {
-            code: Icmpv6UnreachableCode::Port,
-        }
-        .into(),
+        IpVersion::V6 => Icmpv6::DestinationUnreachable { code: v6 }.into(),
     }
+}
+
+/// Returns a Port Unreachable message (RFC 1122 section 4.1.3.1, RFC 4443 section 3.1).
+pub fn port_unreachable(version: IpVersion) -> IcmpMessage {
+    unreachable(version, Unreachable::Port)
 }
 
 /// Returns a Fragment Reassembly Time Exceeded message (RFC 1122 section 3.3.2, RFC 8200 section 4.5).

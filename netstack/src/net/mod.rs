@@ -36,6 +36,7 @@ mod udp_multicast;
 mod udp_options;
 mod udp_peek;
 mod udp_ready;
+mod udp_refuse;
 mod udp_socket;
 
 #[cfg(feature = "hyper")]
@@ -44,6 +45,7 @@ pub use adapters::hyper::HyperConnector;
 pub use crate::demux::Destinations;
 pub use crate::engine::future::{Driver, Sleep, Timer, Turns};
 pub use crate::engine::worker::Progress;
+pub use crate::icmp::error::Unreachable;
 pub use crate::ip::prefix::{Prefix, PrefixError};
 pub use crate::ip::routes::{NoRoute, Route, RouteError, RouteKind};
 pub use crate::ip::selection::policy::{PolicyError, PolicyRow, PolicyTable};
@@ -53,7 +55,6 @@ pub use crate::stack::ending::EndReason;
 pub use crate::stack::events::{ConnectionEvent, HasSubscriber, Subscriber};
 pub use crate::stack::routes::RouteChangeError;
 pub use crate::stack::sockets::{QueueInfo, SocketInfo, SocketKind};
-pub use crate::stack::tcp::deferred::Reason as Unreachable;
 pub use crate::stack::tcp::filter::SynInfo;
 pub use crate::udp::{Datagram, MtuDiscovery};
 pub use addrs::ToSocketAddrs;

@@ -9,9 +9,10 @@ use super::addrs::{ToSocketAddrs, first};
 use super::stack::Stack;
 use super::tcp_stream::TcpStream;
 use crate::demux::Destinations;
+use crate::icmp::error::Unreachable;
 use crate::stack::Host;
 use crate::stack::tcp::connection::Listener;
-use crate::stack::tcp::deferred::{Asked, Decision, Reason};
+use crate::stack::tcp::deferred::{Asked, Decision};
 use crate::stack::tcp::filter::SynInfo;
 use crate::stack::tcp::listen;
 use crate::stack::tcp::options::Options;
@@ -207,7 +208,7 @@ impl Syn {
     }
 
     /// Refuses the connection with an ICMP error.
-    pub fn unreachable(mut self, reason: Reason) {
+    pub fn unreachable(mut self, reason: Unreachable) {
         self.decide(Decision::Unreachable(reason));
     }
 

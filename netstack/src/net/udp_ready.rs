@@ -47,6 +47,7 @@ fn segments(
         source,
         to: Some(remote),
         segment,
+        ..Ends::default()
     })
 }
 

@@ -339,7 +339,11 @@ impl UdpSocket {
     }
 
     // A plain function: an `async` one would move the payload once more.
-    fn send_whole(&self, mut payload: Payload, ends: Ends) -> impl Future<Output = io::Result<()>> {
+    pub(super) fn send_whole(
+        &self,
+        mut payload: Payload,
+        ends: Ends,
+    ) -> impl Future<Output = io::Result<()>> {
         std::future::poll_fn(move |cx| {
             let content = Content::Owned(&mut payload);
             app::poll_send(&self.host, &self.socket, cx.into(), content, ends)

@@ -30,7 +30,7 @@ use netstack::device::pcap::{Capture, CaptureConfig};
 use netstack::device::{self, Device};
 use netstack::net::Stack;
 
-use crate::cli::parse_exec_mtu;
+use crate::cli::{self, parse_exec_mtu};
 use crate::failure::Failure;
 use crate::file::reason;
 use crate::forward::{self, PortArgs};
@@ -71,6 +71,9 @@ pub struct ExecArgs {
     outbound: OutboundArgs,
     #[command(flatten)]
     ports: PortArgs,
+    /// TOML file of which the keys upstream and rules are used, behind the rules of the command line.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Largest IP packet on the link, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = parse_exec_mtu)]
     mtu: u16,
@@ -122,7 +125,10 @@ impl From<Failure> for Stop {
 }
 
 fn execute(args: &ExecArgs) -> Result<u8, Stop> {
-    let plan = args.outbound.plan(None, None, resolver::of_machine())?;
+    let configured = cli::configured_policy(args.config.as_deref())?;
+    let plan = args
+        .outbound
+        .plan(&configured, None, None, resolver::of_machine())?;
     // Before the command is there: no signal gets lost.
     let signals = command::signals()?;
     let (child, mut handed) = hand_over::start(args)?;

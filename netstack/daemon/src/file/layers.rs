@@ -1,8 +1,10 @@
 //! Values from flags (`--set KEY=VALUE`) and from the environment, read as the same key of the file is.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use super::schema::File;
+use super::text::Text;
 use crate::failure::Failure;
 use crate::sources::variable_of;
 
@@ -10,7 +12,7 @@ use crate::sources::variable_of;
 const PREFIX: &str = "NETSTACKD_";
 
 /// The variable that names the file; it is no key of the file.
-pub(crate) const CONFIG_VARIABLE: &str = "NETSTACKD_CONFIG";
+const CONFIG_VARIABLE: &str = "NETSTACKD_CONFIG";
 
 /// Reads `KEY=VALUE` of a flag `--set`.
 ///
@@ -69,6 +71,42 @@ pub(crate) fn of_environment(
         file = file.or(one);
     }
     Ok(file)
+}
+
+/// The configuration below the flags.
+#[derive(Debug)]
+pub(crate) struct Below {
+    pub(crate) variables: File,
+    pub(crate) file: File,
+    pub(crate) text: Option<Text>,
+}
+
+impl Below {
+    /// Returns the values of both; a variable wins over the file.
+    pub(crate) fn merged(self) -> File {
+        self.variables.or(self.file)
+    }
+}
+
+/// Reads the environment, and the file that `config` or the environment names, if any.
+///
+/// # Errors
+/// Returns [`Failure::Config`] for an error in the file, [`Failure::Usage`] for one in the environment.
+pub(crate) fn below_flags(
+    config: Option<&Path>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Below, Failure> {
+    let environment: Vec<_> = environment.collect();
+    let named = environment.iter().find(|(name, _)| name == CONFIG_VARIABLE);
+    let named = named.map(|(_, path)| Path::new(path).to_owned());
+    let path = config.map(Path::to_owned).or(named);
+    let variables = of_environment(environment.into_iter())?;
+    let (file, text) = path.map(|path| super::read(&path)).transpose()?.unzip();
+    Ok(Below {
+        variables,
+        file: file.unwrap_or_default(),
+        text,
+    })
 }
 
 /// Reads the value of a key. A number, a list or a switch is written as in the file; anything else needs no quotes.

@@ -293,7 +293,7 @@ mod tests {
             })
         };
         let (top_keys, tcp_keys) = (known_keys("nokey = 1"), known_keys("[tcp]\nnokey = 1"));
-        assert_eq!((top_keys.len(), tcp_keys.len()), (38, 38));
+        assert_eq!((top_keys.len(), tcp_keys.len()), (45, 38));
         for key in top_keys.iter().filter(|key| *key != "tcp") {
             assert!(sets(top, key), "{key} is not in the example");
         }
@@ -331,6 +331,8 @@ mod tests {
                 given.offload,
                 given.services,
                 given.grace,
+                given.http,
+                given.policy,
                 given.v4,
                 given.v6
             ),
@@ -339,6 +341,8 @@ mod tests {
                 filled.offload,
                 filled.services,
                 filled.grace,
+                filled.http,
+                filled.policy,
                 filled.v4,
                 filled.v6
             )

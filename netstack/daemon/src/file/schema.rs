@@ -10,10 +10,12 @@ use serde::Deserialize;
 
 use super::value::{
     Congestion, List, Probing, Setting, Span, Switch, Whole, admin, ip4, ip6, log_format, mode,
-    net4, net6, offload,
+    net4, net6, offload, upstream,
 };
 use crate::logs::{Levels, LogFormat};
 use crate::places::{Address, ControlPath, Descriptors, RouteText};
+use crate::proxy::rules::RuleList;
+use crate::proxy::upstream::Upstream;
 use crate::settings::{Parts, default_config};
 use crate::values::{Queues, Services, TunName};
 
@@ -191,6 +193,19 @@ file! {
         #[serde(rename = "control-mode", default, deserialize_with = "mode")]
         control_mode, "control-mode": u32 = |mode| mode;
         grace, "grace": Span = |span| span.0;
+        #[serde(rename = "http-root")]
+        http_root, "http-root": PathBuf = |path| path;
+        #[serde(rename = "http-listing")]
+        http_listing, "http-listing": Switch = |switch| switch.0;
+        #[serde(rename = "http-header-timeout")]
+        http_header_timeout, "http-header-timeout": Span = |span| span.0;
+        #[serde(rename = "http-requests")]
+        http_requests, "http-requests": Whole<u32> = |count| count.0;
+        #[serde(rename = "connections-per-peer")]
+        connections_per_peer, "connections-per-peer": Whole<u32> = |count| count.0;
+        #[serde(default, deserialize_with = "upstream")]
+        upstream, "upstream": Upstream = |upstream| upstream;
+        rules, "rules": RuleList = |rules| rules;
     }
     limits {
         max_connections: Whole<usize>,
@@ -234,6 +249,8 @@ pub(crate) struct Flags {
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) control: Option<ControlPath>,
     pub(crate) control_mode: Option<u32>,
+    pub(crate) http_root: Option<PathBuf>,
+    pub(crate) http_listing: bool,
 }
 
 impl File {
@@ -258,6 +275,8 @@ impl File {
             log_format: flags.log_format,
             control: flags.control,
             control_mode: flags.control_mode,
+            http_root: flags.http_root,
+            http_listing: flags.http_listing.then_some(Switch(true)),
             ..Self::default()
         }
     }

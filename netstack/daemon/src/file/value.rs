@@ -15,6 +15,8 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::logs::{LogFormat, parse_format};
 use crate::metrics::parse_admin;
+use crate::proxy::rules::RuleList;
+use crate::proxy::upstream::Upstream;
 use crate::values::{self, Queues};
 
 /// A time such as `"200ms"`, `"1s"` or `"2m"`.
@@ -175,6 +177,34 @@ as_flag! {
     mode: u32 = values::parse_mode,
     admin: SocketAddr = parse_admin,
     log_format: LogFormat = parse_format,
+}
+
+/// Reads the URL of a proxy. What is wrong says so itself: the text has a password.
+pub(super) fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Upstream>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(D::Error::custom)
+}
+
+impl<'de> Deserialize<'de> for RuleList {
+    /// Reads a list of rules, or one text with a semicolon between them: rules have commas themselves.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "expected a list of rules in quotes, in brackets"
+        )]
+        enum Form {
+            List(Vec<String>),
+            Text(String),
+        }
+        let texts = match Form::deserialize(from)? {
+            Form::List(texts) => texts,
+            Form::Text(text) => text.split(';').map(str::to_owned).collect(),
+        };
+        let texts = texts.iter().map(|text| text.trim());
+        let texts = texts.filter(|text| !text.is_empty());
+        Self::parse(texts).map_err(D::Error::custom)
+    }
 }
 
 /// A list of texts, each parsed as a flag would be.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use netstack::net::{Prefix, Stack};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
 use self::spec::{Forward, Protocol};
@@ -22,7 +22,7 @@ use crate::cli::RunArgs;
 use crate::failure::Failure;
 use crate::file::reason;
 use crate::proxy::gateway;
-use crate::run;
+use crate::run::{self, Job, Reader};
 
 /// Most connections, and most flows of UDP, of one forwarded port.
 const FLOWS_MAX: usize = 4_096;
@@ -69,23 +69,37 @@ pub(crate) fn run(args: ForwardArgs) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
+    let begin = move |stack: &Stack| {
+        let runtime = gateway::runtime("forward")?;
+        publish(runtime.handle(), stack, &ports)?;
+        for forward in expose {
+            let places = Arc::new(Semaphore::new(FLOWS_MAX));
+            let started = match forward.protocol {
+                Protocol::Tcp => tcp::expose(runtime.handle(), stack, forward, places),
+                Protocol::Udp => udp::expose(runtime.handle(), stack, forward, places),
+            };
+            started.map_err(|error| refused("--expose", forward, &error))?;
+        }
+        Ok(Forwarder(runtime))
+    };
     run::run_with(
         run.without_services(),
         |device| device,
-        |stack| {
-            let runtime = gateway::runtime("forward")?;
-            publish(runtime.handle(), stack, &ports)?;
-            for forward in expose {
-                let places = Arc::new(Semaphore::new(FLOWS_MAX));
-                let started = match forward.protocol {
-                    Protocol::Tcp => tcp::expose(runtime.handle(), stack, forward, places),
-                    Protocol::Udp => udp::expose(runtime.handle(), stack, forward, places),
-                };
-                started.map_err(|error| refused("--expose", forward, &error))?;
-            }
-            Ok(runtime)
+        |settings| {
+            run::without_rules(settings)?;
+            Ok(begin)
         },
     )
+}
+
+/// The threads of a forwarder. Its ports stay as they are.
+#[derive(Debug)]
+struct Forwarder(#[allow(dead_code, reason = "the flows end with it")] Runtime);
+
+impl Job for Forwarder {
+    fn reader(&self) -> Reader {
+        run::unchanged()
+    }
 }
 
 /// Brings ports of this machine into the stack's network.

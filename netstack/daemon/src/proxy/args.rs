@@ -39,7 +39,8 @@ pub struct OutboundArgs {
     /// allowed.
     #[arg(long = "rule", value_name = "RULE")]
     rules: Vec<Rule>,
-    /// File with a rule, or "upstream URL", on each line; read behind the rules of the command line.
+    /// File with a rule, or "upstream URL", on each line; read behind the rules of the command line, and before those of the
+    /// configuration.
     #[arg(long = "rules", value_name = "FILE")]
     rules_file: Option<PathBuf>,
     /// Resolver for queries to the stack's own address: ADDRESS[:PORT] of one; or virtual[=NETWORK] for every query:
@@ -127,11 +128,12 @@ fn parse_connect_timeout(text: &str) -> Result<Duration, String> {
 }
 
 impl OutboundArgs {
-    /// Returns the rules and the upstream proxy of the command line and of the file as it is now.
+    /// Returns the rules and the upstream proxy of the command line, of the file of rules as it is now, and of the
+    /// configuration; the first that names an upstream wins.
     ///
     /// # Errors
     /// Returns [`Failure::Config`] with the line of the file.
-    pub(crate) fn policy(&self) -> Result<Policy, Failure> {
+    pub(crate) fn policy(&self, configured: &Policy) -> Result<Policy, Failure> {
         let mut policy = Policy::default();
         for rule in &self.rules {
             policy
@@ -158,9 +160,14 @@ impl OutboundArgs {
                 .read(&text)
                 .map_err(|why| Failure::Config(format!("{shown}, {why}")))?;
         }
-        if let Some(upstream) = &self.upstream {
-            policy.upstream = Some(upstream.clone());
+        for rule in configured.rules() {
+            policy
+                .push(rule.clone())
+                .map_err(|why| Failure::Config(format!("key 'rules': {why}")))?;
         }
+        let read = policy.upstream.take();
+        let upstream = self.upstream.clone().or(read);
+        policy.upstream = upstream.or_else(|| configured.upstream.clone());
         Ok(policy)
     }
 
@@ -171,6 +178,7 @@ impl OutboundArgs {
     /// As [`OutboundArgs::policy`].
     pub(crate) fn plan(
         &self,
+        configured: &Policy,
         mark: Option<u32>,
         interface: Option<String>,
         resolver: Option<SocketAddr>,
@@ -181,7 +189,7 @@ impl OutboundArgs {
             None => (None, resolver),
         };
         Ok(Plan {
-            policy: self.policy()?,
+            policy: self.policy(configured)?,
             dialer: Dialer {
                 mark,
                 interface,

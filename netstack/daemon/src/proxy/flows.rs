@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fast_socks5::util::target_addr::TargetAddr;
 use fast_socks5::{new_udp_header, parse_udp_request};
-use netstack::net::{EchoListener, Syn, SynListener, UdpListener, UdpSocket};
+use netstack::net::{EchoListener, Syn, SynListener, UdpListener, UdpSocket, Unreachable};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UdpSocket as HostSocket;
 use tokio::time::timeout;
@@ -113,8 +113,12 @@ async fn datagrams(gateway: &Gateway, flow: UdpSocket, client: SocketAddr) -> io
     }
     let Route { action, target } = gateway.route(Protocol::Udp, to).await;
     match action {
-        // Kept until it is idle, so that each datagram does not ask anew.
-        Action::Reject | Action::Drop => loop {
+        // Both are kept until they are idle, so that each datagram does not ask anew.
+        Action::Reject => loop {
+            let datagram = flow.recv_datagram().await?;
+            flow.refuse(datagram, Unreachable::Port).await?;
+        },
+        Action::Drop => loop {
             flow.recv_payload_from().await?;
         },
         Action::Direct => {

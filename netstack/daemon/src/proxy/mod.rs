@@ -28,14 +28,16 @@ use std::sync::Arc;
 
 use clap::Args;
 use netstack::device::Device;
-use tokio::signal::unix::{SignalKind, signal};
+use netstack::net::Stack;
+use tokio::sync::watch;
 
 use self::args::OutboundArgs;
 use self::gateway::Running;
+use self::rules::Policy;
 use crate::cli::RunArgs;
 use crate::failure::Failure;
 use crate::impaired;
-use crate::run;
+use crate::run::{self, Job, Reader};
 
 /// Flags of `proxy`.
 #[derive(Debug, Args)]
@@ -68,7 +70,6 @@ pub fn run(args: ProxyArgs) -> Result<(), Failure> {
         mark,
         bind_interface,
     } = args;
-    let plan = outbound.plan(mark, bind_interface, None)?;
     let mut run_args = run_args.without_services();
     let impairments = outbound.impairments();
     if impairments.is_some() {
@@ -80,29 +81,42 @@ pub fn run(args: ProxyArgs) -> Result<(), Failure> {
         Some((up, down)) => impaired::wrap(device, up, down, seed),
         None => device,
     };
-    run::run_with(run_args, wrap, |stack| {
-        let running = gateway::start(stack, plan)?;
-        follow(&running, outbound)?;
-        Ok(running)
+    run::run_with(run_args, wrap, |settings| {
+        let plan = outbound.plan(&settings.policy, mark, bind_interface, None)?;
+        Ok(|stack: &Stack| {
+            let running = gateway::start(stack, plan)?;
+            Ok(Proxy {
+                policies: running.policies(),
+                _running: running,
+                outbound: Arc::new(outbound),
+            })
+        })
     })
 }
 
-/// Reads the rules again at each SIGHUP. Wrong ones change nothing.
-fn follow(running: &Running, outbound: OutboundArgs) -> Result<(), Failure> {
-    let _inside = running.runtime().enter();
-    let mut hangups = signal(SignalKind::hangup())
-        .map_err(|error| Failure::Stack(format!("cannot watch for SIGHUP: {error}")))?;
-    let policies = running.policies();
-    running.runtime().spawn(async move {
-        while hangups.recv().await.is_some() {
-            match outbound.policy() {
-                Ok(policy) => {
-                    policies.send_replace(Arc::new(policy));
-                    eprintln!("netstackd: the rules were read again");
-                }
-                Err(failure) => eprintln!("netstackd: {failure}; the rules stay as they were"),
-            }
-        }
-    });
-    Ok(())
+/// A gateway whose rules follow the configuration.
+struct Proxy {
+    _running: Running,
+    policies: watch::Sender<Arc<Policy>>,
+    outbound: Arc<OutboundArgs>,
+}
+
+impl Job for Proxy {
+    fn reader(&self) -> Reader {
+        let (outbound, policies) = (Arc::clone(&self.outbound), self.policies.clone());
+        Box::new(move |settings| {
+            let policy = outbound.policy(&settings.policy)?;
+            Ok(Box::new(move || {
+                // Flows that are there stay.
+                let is_new = policies.send_if_modified(|present| {
+                    let is_new = **present != policy;
+                    if is_new {
+                        *present = Arc::new(policy);
+                    }
+                    is_new
+                });
+                is_new.then_some("rules")
+            }))
+        })
+    }
 }

@@ -21,7 +21,7 @@ pub enum Action {
     Direct,
     /// It goes through the upstream proxy.
     Proxy,
-    /// It is refused: TCP with a reset, the rest without an answer.
+    /// It is refused: TCP with a reset, UDP with an ICMP error, a ping without an answer.
     Reject,
     /// It is not answered.
     Drop,
@@ -58,6 +58,55 @@ impl Rule {
         let is_port =
             self.ports.is_empty() || self.ports.iter().any(|ports| ports.contains(&to.port()));
         is_protocol && is_there && is_port
+    }
+}
+
+impl fmt::Display for Rule {
+    /// Writes the rule as it is read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn list<T>(items: &[T], show: impl Fn(&T) -> String) -> String {
+            match items {
+                [] => "any".to_owned(),
+                items => items.iter().map(show).collect::<Vec<_>>().join(","),
+            }
+        }
+        f.write_str(match self.action {
+            Action::Direct => "direct",
+            Action::Proxy => "proxy",
+            Action::Reject => "reject",
+            Action::Drop => "drop",
+        })?;
+        if let Some(protocol) = self.protocol {
+            write!(f, " {protocol}")?;
+        }
+        write!(f, " {}", list(&self.destinations, ToString::to_string))?;
+        if !self.ports.is_empty() {
+            let show = |ports: &RangeInclusive<u16>| match (ports.start(), ports.end()) {
+                (first, last) if first == last => first.to_string(),
+                (first, last) => format!("{first}-{last}"),
+            };
+            write!(f, " {}", list(&self.ports, show))?;
+        }
+        Ok(())
+    }
+}
+
+/// Rules in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleList(pub Vec<Rule>);
+
+impl RuleList {
+    /// Parses a rule from each text.
+    ///
+    /// # Errors
+    /// Returns the first wrong one, or that there are too many.
+    pub(crate) fn parse<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let mut policy = Policy::default();
+        for text in texts {
+            let rule = text.parse().map_err(|why| format!("'{text}': {why}"))?;
+            policy.push(rule)?;
+        }
+        Ok(Self(policy.rules))
     }
 }
 
@@ -140,7 +189,7 @@ fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 }
 
 /// The rules and the upstream proxy.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     rules: Vec<Rule>,
     /// The upstream proxy, if there is one.
@@ -148,6 +197,21 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Makes a policy of rules and an upstream proxy.
+    pub fn new(rules: Vec<Rule>, upstream: Option<Upstream>) -> Self {
+        Self { rules, upstream }
+    }
+
+    /// Returns the rules, in their order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Returns whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.upstream.is_none()
+    }
+
     /// Returns what becomes of a flow: what the first rule that holds for it says; without one it goes to the upstream
     /// proxy, or directly if there is none.
     ///
@@ -249,6 +313,24 @@ mod tests {
         ] {
             assert_eq!(decide(&policy, protocol, to), action, "{protocol} {to}");
         }
+    }
+
+    #[test]
+    fn a_rule_is_shown_as_it_is_read() {
+        for text in [
+            "direct any",
+            "reject tcp any 25,465",
+            "drop udp 10.0.0.0/8,fd00::/8 1-9,443",
+            "direct icmp any",
+            "proxy 192.0.2.7/32",
+        ] {
+            let rule: Rule = text.parse().expect(text);
+            assert_eq!(rule.to_string(), text);
+        }
+        let list = RuleList::parse(["direct any", "drop any"].into_iter());
+        assert_eq!(list.expect("two").0.len(), 2);
+        let wrong = RuleList::parse(["direct any", "x"].into_iter()).expect_err("no rule");
+        assert!(wrong.starts_with("'x': "), "{wrong}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use hyper::header::{HOST, PROXY_AUTHORIZATION};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use netstack::net::Unreachable;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::TcpStream;
 
 use super::dial::Dialer;
@@ -169,6 +170,13 @@ impl FromStr for Upstream {
     }
 }
 
+/// Bytes of a user name or password that a URL has otherwise than they are.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
 /// Decodes `%40` and the like (RFC 3986 section 2.1).
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -186,6 +194,19 @@ fn decode(text: &str) -> Option<String> {
 }
 
 impl Upstream {
+    /// Returns the URL, with the password.
+    pub(crate) fn url(&self) -> String {
+        let shown = self.to_string();
+        match (&self.credentials, shown.split_once("//")) {
+            (Some((name, password)), Some((scheme, place))) => {
+                let name = utf8_percent_encode(name, ENCODED);
+                let password = utf8_percent_encode(password, ENCODED);
+                format!("{scheme}//{name}:{password}@{place}")
+            }
+            _ => shown,
+        }
+    }
+
     /// Returns whether flows of a protocol can go through it.
     pub(crate) fn carries(&self, protocol: Protocol) -> bool {
         match protocol {
@@ -346,6 +367,7 @@ mod tests {
         assert_eq!(upstream.to_string(), "socks5://proxy.test:9050");
         let credentials = Some(("us@er".to_owned(), "pa:ss".to_owned()));
         assert_eq!(upstream.credentials, credentials);
+        assert_eq!(upstream.url(), "socks5://us%40er:pa%3Ass@proxy.test:9050");
         let upstream: Upstream = "http://[::1]".parse().expect("good");
         assert_eq!(upstream.to_string(), "http://[::1]:3128");
         assert!(!upstream.carries(Protocol::Udp));

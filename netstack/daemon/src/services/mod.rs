@@ -8,16 +8,20 @@ mod daytime;
 mod discard;
 mod echo;
 mod http;
+mod iperf3;
+mod peers;
 
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use futures::future::{AbortHandle, abortable};
 use netstack::base::Rng;
 use netstack::net::{Prefix, Serving, Stack, TcpListener, TcpStream, UdpSocket};
 
+use self::peers::Peers;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::values::Service;
@@ -25,7 +29,11 @@ use crate::values::Service;
 /// The services that run, by what they are and where.
 #[derive(Debug)]
 pub(crate) struct Running {
-    page: Arc<http::Page>,
+    /// The content that http serves.
+    site: Arc<ArcSwap<http::Site>>,
+    iperf3: Arc<iperf3::Server>,
+    /// The peers of each service, in the order of [`Service::ALL`].
+    peers: [Arc<Peers>; Service::ALL.len()],
     started: Vec<(Service, IpAddr, Parts)>,
 }
 
@@ -47,26 +55,62 @@ impl Parts {
     }
 }
 
+/// The things that the services need and that take as long as a disk does.
+#[derive(Debug)]
+pub(crate) struct Prepared(http::Site);
+
+/// Opens what the settings say.
+///
+/// # Errors
+/// Returns [`Failure::Usage`] or [`Failure::Config`] if the directory of http cannot be opened.
+pub(crate) fn prepare(stack: &Stack, settings: &Settings) -> Result<Prepared, Failure> {
+    http::Site::open(stack, settings).map(Prepared)
+}
+
 /// Starts every service of the settings on every address.
 ///
 /// # Errors
 ///
-/// Returns [`Failure::InUse`] if a port is taken, [`Failure::Stack`] for any other error of the stack.
+/// As [`prepare`]; [`Failure::InUse`] if a port is taken, [`Failure::Stack`] for any other error of the stack.
 pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<Running, Failure> {
+    let Prepared(site) = prepare(stack, settings)?;
     let mut running = Running {
-        page: Arc::new(http::Page::new(stack, settings)),
+        site: Arc::new(ArcSwap::from_pointee(site)),
+        iperf3: iperf3::Server::new(stack),
+        peers: std::array::from_fn(|_| Peers::new()),
         started: Vec::new(),
     };
-    running.follow(stack, settings)?;
+    running.start_missing(stack, settings)?;
     Ok(running)
 }
 
 impl Running {
-    /// Stops the services that the settings no longer have, and starts those that they have now.
+    /// Stops the services that the settings no longer have, and starts those that they have now. Connections that are
+    /// there go on as they began.
     ///
     /// # Errors
     /// As [`start`]; those before it are started.
-    pub(crate) fn follow(&mut self, stack: &Stack, settings: &Settings) -> Result<(), Failure> {
+    pub(crate) fn follow(
+        &mut self,
+        stack: &Stack,
+        settings: &Settings,
+        Prepared(site): Prepared,
+    ) -> Result<(), Failure> {
+        self.site.store(Arc::new(site));
+        self.start_missing(stack, settings)
+    }
+
+    fn peers_of(&self, service: Service) -> &Arc<Peers> {
+        &self.peers[service as usize]
+    }
+
+    fn start_missing(&mut self, stack: &Stack, settings: &Settings) -> Result<(), Failure> {
+        for service in Service::ALL {
+            self.peers_of(service).set_most(match service {
+                Service::Http => settings.per_peer.of_http(),
+                _ => settings.per_peer.of_plain(),
+            });
+        }
         let addresses: Vec<IpAddr> = settings.addresses().iter().map(Prefix::address).collect();
         let is_wanted = |service: Service, address: IpAddr| {
             settings.services.iter().any(|wanted| wanted == service) && addresses.contains(&address)
@@ -94,33 +138,46 @@ impl Running {
 
     fn start_one(&self, stack: &Stack, service: Service, address: SocketAddr) -> io::Result<Parts> {
         let mut parts = Parts::default();
+        let peers = Arc::clone(self.peers_of(service));
         match service {
             Service::Echo => {
-                parts.listeners.push(tcp(stack, address, echo::tcp)?);
+                parts.listeners.push(tcp(stack, address, peers, echo::tcp)?);
                 parts.datagrams = udp(stack, address, echo::udp)?;
             }
             Service::Discard => {
-                parts.listeners.push(tcp(stack, address, discard::tcp)?);
+                let listener = tcp(stack, address, peers, discard::tcp)?;
+                parts.listeners.push(listener);
                 parts.datagrams = udp(stack, address, discard::udp)?;
             }
             Service::Daytime => {
-                parts.listeners.push(tcp(stack, address, daytime::tcp)?);
+                let listener = tcp(stack, address, peers, daytime::tcp)?;
+                parts.listeners.push(listener);
                 parts.datagrams = udp(stack, address, daytime::udp)?;
             }
             Service::Chargen => {
                 let pattern = chargen::Pattern::new(stack)?;
                 let tcp_pattern = pattern.clone();
                 let handler = move |stream| chargen::tcp(stream, tcp_pattern.clone());
-                parts.listeners.push(tcp(stack, address, handler)?);
+                parts.listeners.push(tcp(stack, address, peers, handler)?);
                 parts.datagrams = udp(stack, address, |socket| {
                     let seed = socket.local_addr().map_or(0, |a| u64::from(a.port()));
                     chargen::udp(socket, pattern.clone(), Rng::from_u64(seed))
                 })?;
             }
             Service::Http => {
-                let page = Arc::clone(&self.page);
-                let handler = move |stream| http::tcp(stream, Arc::clone(&page));
-                parts.listeners.push(tcp(stack, address, handler)?);
+                let site = Arc::clone(&self.site);
+                let handler = move |stream| http::tcp(stream, site.load_full());
+                parts.listeners.push(tcp(stack, address, peers, handler)?);
+            }
+            Service::Iperf3 => {
+                let server = Arc::clone(&self.iperf3);
+                let listener = server.listen(stack, address)?;
+                let handler = {
+                    let server = Arc::clone(&server);
+                    move |stream| iperf3::tcp(stream, Arc::clone(&server))
+                };
+                parts.listeners.push(serve(listener, peers, handler)?);
+                parts.datagrams.push(iperf3::udp(stack, address, server)?);
             }
         }
         Ok(parts)
@@ -143,12 +200,40 @@ fn refused(service: Service, address: SocketAddr, error: &io::Error) -> Failure 
 fn tcp<F>(
     stack: &Stack,
     address: SocketAddr,
+    peers: Arc<Peers>,
     handler: impl Fn(TcpStream) -> F + Send + Sync + 'static,
 ) -> io::Result<Serving>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    TcpListener::bind_now(stack, address)?.serve(move |stream, _peer| handler(stream))
+    serve(TcpListener::bind_now(stack, address)?, peers, handler)
+}
+
+/// Serves each connection of a listener by a future of its own. A peer that has its share of connections is refused more.
+fn serve<F>(
+    listener: TcpListener,
+    peers: Arc<Peers>,
+    handler: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+) -> io::Result<Serving>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    listener.serve(move |stream, peer| {
+        let served = match peers.enter(peer.ip()) {
+            Some(place) => Some((handler(stream), place)),
+            None => {
+                tracing::info!(target: "netstackd::services", %peer, "has too many connections");
+                // Dropping it is a reset then. It fails only if the connection is at its end already.
+                let _ = stream.set_zero_linger();
+                None
+            }
+        };
+        async move {
+            if let Some((served, _place)) = served {
+                served.await;
+            }
+        }
+    })
 }
 
 /// Serves `address` by one socket and one future per worker.

@@ -6,6 +6,7 @@
 //! * **Consume.** [`crate::run`] opens the device and starts the stack without checking them again.
 
 mod links;
+mod served;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -21,10 +22,13 @@ use crate::file::check_limits;
 use crate::logs::{Levels, LogFormat};
 pub use crate::places::ControlPath;
 use crate::places::{Address, Descriptors, RouteText};
+use crate::proxy::rules::{Policy, RuleList};
+use crate::proxy::upstream::Upstream;
 use crate::sources::Sources;
 use crate::values::{Queues, Services, TunName};
 pub use links::Link;
 use links::{link_v4, link_v6};
+pub use served::{Http, PerPeer};
 
 /// Smallest MTU with IPv4 alone: every host must accept 576 bytes (RFC 791 section 3.1).
 pub const MIN_MTU_V4: u16 = 576;
@@ -92,6 +96,28 @@ pub struct Parts {
     pub control_mode: Option<u32>,
     /// Key `grace` of the file.
     pub grace: Option<Duration>,
+    /// `--http-root`
+    pub http_root: Option<PathBuf>,
+    /// `--http-listing`
+    pub http_listing: Option<bool>,
+    /// Key `http-header-timeout` of the file.
+    pub http_header_timeout: Option<Duration>,
+    /// Key `http-requests` of the file.
+    pub http_requests: Option<u32>,
+    /// Key `connections-per-peer` of the file.
+    pub connections_per_peer: Option<u32>,
+    /// Key `upstream` of the file.
+    pub upstream: Option<Upstream>,
+    /// Key `rules` of the file.
+    pub rules: Option<RuleList>,
+}
+
+impl Parts {
+    /// Returns the rules and the upstream proxy.
+    pub(crate) fn policy(&self) -> Policy {
+        let rules = self.rules.clone().unwrap_or_default();
+        Policy::new(rules.0, self.upstream.clone())
+    }
 }
 
 /// The settings of `run`.
@@ -133,6 +159,12 @@ pub struct Settings {
     pub control_mode: u32,
     /// Time that a graceful stop may take.
     pub grace: Duration,
+    /// The settings of http.
+    pub http: Http,
+    /// Connections of one peer to each service.
+    pub per_peer: PerPeer,
+    /// The rules and the upstream proxy, for `proxy`.
+    pub policy: Policy,
     /// The stack's limits.
     pub stack: Config,
     /// Where the values came from, for messages about them.
@@ -181,6 +213,9 @@ impl Settings {
         let inherited = inherited.and_then(|count| Queues::try_from(count).ok());
         let queues = inherited.or(parts.queues);
         Ok(Self {
+            http: Http::from_parts(&parts, &sources)?,
+            per_peer: PerPeer::from_parts(&parts, &sources)?,
+            policy: parts.policy(),
             tun,
             tun_fd: parts.tun_fd,
             prepared,

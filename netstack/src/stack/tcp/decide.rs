@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use packet::Payload;
-use packet::icmp::{
-    IcmpMessage, Icmpv4, Icmpv4UnreachableCode as V4, Icmpv6, Icmpv6UnreachableCode as V6,
-};
+use packet::ip::IpVersion;
 use packet::tcp::{TcpFlags, TcpHeader, TcpOptions};
 
 use super::super::icmp::outbound::send_error;
 use super::super::ip::outbound::tx_params;
 use super::super::turn::Turn;
 use super::connection::{Connection, Listener};
-use super::deferred::{ASKED, Asked, DECISION_TIME, Decision, Hop, Reason};
+use super::deferred::{ASKED, Asked, DECISION_TIME, Decision, Hop};
 use super::filter::SynInfo;
 use super::outbound::send_with;
 use super::shard::HalfOpenEntry;
@@ -21,6 +19,7 @@ use crate::base::OffloadCaps;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::TcpObject;
 use crate::demux::FlowKey;
+use crate::icmp::error::{Unreachable, unreachable};
 use crate::ip::send::{TxParams, tcp_packet};
 use crate::tcp::{HalfOpen, Segment};
 
@@ -138,27 +137,9 @@ pub(crate) fn on_decision(turn: &mut Turn<'_>, asked: Asked, decision: Decision)
 }
 
 /// Sends the ICMP error that a router would send about the SYN.
-fn send_unreachable(turn: &mut Turn<'_>, asked: &Asked, half: &HalfOpen, reason: Reason) {
+fn send_unreachable(turn: &mut Turn<'_>, asked: &Asked, half: &HalfOpen, reason: Unreachable) {
     let (local, remote) = (asked.flow.local(), asked.flow.remote());
-    let message: IcmpMessage = if local.is_ipv4() {
-        let code = match reason {
-            Reason::Network => V4::Network,
-            Reason::Host => V4::Host,
-            Reason::Prohibited => V4::CommunicationProhibited,
-        };
-        Icmpv4::DestinationUnreachable {
-            code,
-            next_hop_mtu: 0,
-        }
-        .into()
-    } else {
-        let code = match reason {
-            Reason::Network => V6::NoRoute,
-            Reason::Host => V6::Address,
-            Reason::Prohibited => V6::Prohibited,
-        };
-        Icmpv6::DestinationUnreachable { code }.into()
-    };
+    let message = unreachable(IpVersion::of_addr(local.ip()), reason);
     // The SYN as it came, as far as the error quotes it: its options were not kept.
     let header = TcpHeader {
         src_port: remote.port(),

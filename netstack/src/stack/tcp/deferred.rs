@@ -15,6 +15,7 @@ use super::super::waiters::{Ticket, Waiter, WakerSlot};
 use super::accept::Place;
 use crate::base::time::Duration;
 use crate::demux::FlowKey;
+use crate::icmp::error::Unreachable;
 use crate::tcp::SeqNum;
 
 /// The list of half-open entries that wait for the program.
@@ -47,19 +48,7 @@ pub enum Decision {
     /// Answer with a reset.
     Refuse,
     /// Answer with an ICMP error.
-    Unreachable(Reason),
-}
-
-/// The reason in an ICMP error about a SYN.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The network of the destination cannot be reached.
-    Network,
-    /// The destination cannot be reached.
-    Host,
-    /// A filter prohibits it.
-    Prohibited,
+    Unreachable(Unreachable),
 }
 
 /// A handshake that was accepted, for the task that waits for its connection.

@@ -14,7 +14,7 @@ use super::deliver::{Delivered, deliver_to};
 use super::socket::BoundSocket;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::UdpObject;
-use crate::icmp::error::port_unreachable;
+use crate::icmp::error::{Unreachable, port_unreachable};
 use crate::icmp::{ErrorKind, TransportError};
 use crate::ip::receive::Cast;
 use crate::udp::{Datagram, MtuDiscovery, SocketError};
@@ -132,7 +132,7 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
         turn.drop_packet(DropReason::UdpNoSocket);
         // From the device comes nothing with a source of ours.
         if turn.worker.addressing.addresses.is_here(arrival.src) {
-            refuse(turn, from, to);
+            refuse(turn, from, to, Unreachable::Port);
         } else if arrival.cast == Cast::Unicast {
             let message = port_unreachable(IpVersion::of_addr(arrival.dst));
             icmp::outbound::send_error(turn, message, &packet.data);
@@ -153,13 +153,19 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     count_delivered(worker, version, delivered);
 }
 
-/// Tells a socket of this host that nothing receives what it sent to `to`: an ICMP error would say the same.
-fn refuse(turn: &mut Turn<'_>, from: SocketAddr, to: SocketAddr) {
+/// Tells a socket of this host that what it sent to `to` does not arrive: an ICMP error would say the same.
+pub(super) fn refuse(turn: &mut Turn<'_>, from: SocketAddr, to: SocketAddr, reason: Unreachable) {
     let index = turn.worker.index;
     let sockets = &turn.host.udp;
     let sender = sockets.lookup(&mut turn.key.ctx(), to, from, index, || true);
     if let Some(sender) = sender {
-        report(turn, &sender, to, SocketError::Refused);
+        let error = match reason {
+            Unreachable::Network => SocketError::NetUnreachable,
+            Unreachable::Host => SocketError::HostUnreachable,
+            Unreachable::Port => SocketError::Refused,
+            Unreachable::Prohibited => SocketError::Prohibited,
+        };
+        report(turn, &sender, to, error);
     }
 }
 

@@ -2,17 +2,22 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use packet::ip::IpVersion;
 use packet::{IpProto, Payload};
 
 use super::super::icmp::echo;
+use super::super::icmp::outbound::send_error;
 use super::super::ip::outbound::{
     LOOPBACK, Way, batch, discard_no_route, discard_too_big, queue_packets, tx_params,
 };
 use super::super::turn::Turn;
+use super::inbound;
 use super::socket::{OutDatagram, Protocol};
+use crate::base::OffloadCaps;
 use crate::base::counters::DropReason;
 use crate::base::mib::objects::UdpObject;
+use crate::icmp::error::{Unreachable, unreachable};
 use crate::ip::addresses::is_node_local;
 use crate::ip::pmtu::Path;
 use crate::ip::send::{TxParams, fits_datagram, udp_gso_packet, udp_packets};
@@ -32,6 +37,10 @@ pub fn send_queued(turn: &mut Turn<'_>) -> bool {
 }
 
 fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
+    if let Some(reason) = datagram.refused {
+        refuse(turn, datagram, reason);
+        return;
+    }
     let (mut local, remote) = (datagram.local, datagram.remote);
     if local.ip().is_unspecified() {
         let addressing = &turn.worker.addressing;
@@ -75,6 +84,30 @@ fn send(turn: &mut Turn<'_>, datagram: OutDatagram) {
         params.path.dont_fragment = true;
     }
     send_payload(turn, (local, remote), payload, segment, (&params, way));
+}
+
+/// Answers a received datagram with an ICMP error. A socket of this host that sent it is told the same.
+#[cold]
+fn refuse(turn: &mut Turn<'_>, datagram: OutDatagram, reason: Unreachable) {
+    let (from, to) = (datagram.remote, datagram.local);
+    if turn.worker.addressing.addresses.is_here(from.ip()) {
+        inbound::refuse(turn, from, to, reason);
+        return;
+    }
+    // The datagram as it came, but for the fields of its IP header, which were not kept.
+    let params = TxParams {
+        path: LOOPBACK,
+        ttl: datagram.ttl,
+        traffic_class: datagram.traffic_class,
+        flow_label: 0,
+        offload: OffloadCaps::default(),
+    };
+    let packets = udp_packets(from, to, datagram.payload.into(), &params, || 0);
+    if let Some(packet) = packets.ok().and_then(|mut packets| packets.next()) {
+        let message = unreachable(IpVersion::of_addr(to.ip()), reason);
+        let quoted = Payload::from(Bytes::from(packet.to_vec()));
+        send_error(turn, message, &quoted);
+    }
 }
 
 /// Sends a datagram to a group to the members on this host. Returns `true` if it is for the link, too. Counts one

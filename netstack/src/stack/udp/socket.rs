@@ -13,6 +13,7 @@ use super::super::waiters::WakerSlot;
 use crate::base::time::Duration;
 use crate::base::{Config, Instant};
 use crate::demux::Destinations;
+use crate::icmp::error::Unreachable;
 use crate::ip::selection::source::SourcePreference;
 use crate::udp::{MtuDiscovery, Socket};
 
@@ -111,6 +112,8 @@ pub struct OutDatagram {
     pub(crate) discovery: MtuDiscovery,
     /// Bytes of payload in each of several datagrams; 0: there is one.
     pub(crate) segment: u16,
+    /// It is a datagram that `remote` sent to `local`, which is answered with an ICMP error.
+    pub(crate) refused: Option<Unreachable>,
     pub(crate) payload: Payload,
 }
 
@@ -462,6 +465,7 @@ mod tests {
                 loops: false,
                 discovery: MtuDiscovery::Fragment,
                 segment: 10,
+                refused: None,
                 payload: bytes::Bytes::from_static(&[0; 1_275]).into(),
             });
             entries += 1;

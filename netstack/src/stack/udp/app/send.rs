@@ -15,6 +15,7 @@ use super::super::socket::{Binding, BoundSocket, OutDatagram, Protocol};
 use super::bind::peer;
 use super::error::{invalid, io_error};
 use super::path::check_size;
+use crate::icmp::error::Unreachable;
 use crate::udp::check_destination;
 
 /// The payload of a datagram that a call sends.
@@ -119,6 +120,8 @@ pub(crate) struct Ends {
     pub(crate) to: Option<SocketAddr>,
     /// Bytes of payload in each of several datagrams; 0: there is one.
     pub(crate) segment: u16,
+    /// The content is what the destination sent to the source, and is answered with an ICMP error.
+    pub(crate) refused: Option<Unreachable>,
 }
 
 impl Ends {
@@ -185,7 +188,9 @@ pub(crate) fn poll_send(
         0 => content.len(),
         segment => content.len().min(segment.into()),
     };
-    check_size(host, socket, remote.ip(), len)?;
+    if ends.refused.is_none() {
+        check_size(host, socket, remote.ip(), len)?;
+    }
     let is_to_group = remote.ip().is_multicast();
     socket.note_active(|| host.clock.now());
     let datagram = |payload| OutDatagram {
@@ -203,6 +208,7 @@ pub(crate) fn poll_send(
         loops: is_to_group && socket.multicast_loop(),
         discovery: socket.mtu_discovery(),
         segment: ends.segment,
+        refused: ends.refused,
         payload,
     };
     if let Some(index) = host.workers.current() {

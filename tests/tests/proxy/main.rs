@@ -2,22 +2,26 @@
 //!
 //! The device is moved to a namespace of the clients; the daemon, the proxies and the servers stay.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Child, Command, Stdio};
+mod rules;
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use netstackd::child::Daemon;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::program;
-use tests::upstream::{self, Through};
-use tests::world::{Running, Scratch, eventually, in_namespace, ip};
+use tests::jobs::{self, SERVER};
+use tests::upstream::Through;
+use tests::world::{Running, eventually, in_namespace, ip};
+use tests::{program, upstream};
 
-const SERVER: [&str; 2] = ["203.0.113.9", "2001:db8::9"];
+const UNSPECIFIED: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -25,8 +29,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Runs `test` in a namespace with the servers' addresses.
 fn outside(test: impl FnOnce() + Send) {
     in_namespace(|| {
-        ip("addr add 203.0.113.9/32 dev lo");
-        ip("addr add 2001:db8::9/128 dev lo nodad");
+        jobs::outside();
         test();
     });
 }
@@ -40,22 +43,7 @@ struct World {
 impl World {
     /// Starts the daemon in this thread's namespace, and moves its device to a new one.
     fn new(flags: &[&str]) -> Self {
-        let mut child = Command::new(program!())
-            .args([
-                "proxy",
-                "--exit-with-parent",
-                "--tun",
-                "t0",
-                "--addr",
-                "10.77.0.2/24",
-                "--addr6",
-                "fd77::2/64",
-            ])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        wait_for_ready(&mut child);
+        let daemon = jobs::start(program!(), "proxy", flags);
         let (sender, path) = channel();
         let (jobs, received) = channel::<Job>();
         thread::spawn(move || {
@@ -69,10 +57,7 @@ impl World {
         });
         let path = path.recv().expect("a namespace");
         ip(&format!("link set t0 netns {path}"));
-        let world = Self {
-            daemon: Running(child),
-            jobs,
-        };
+        let world = Self { daemon, jobs };
         world.inside(|| {
             ip("link set lo up");
             ip("link set t0 up");
@@ -95,8 +80,11 @@ impl World {
             .expect("the job ends well")
     }
 
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.daemon.0.id()).expect("a process"))
+    /// Makes the daemon read everything again, and returns what it says about that.
+    fn reloaded(&mut self) -> String {
+        let pid = i32::try_from(self.daemon.0.id()).expect("a process");
+        kill(Pid::from_raw(pid), Signal::SIGHUP).expect("sent");
+        jobs::next_line(&mut self.daemon)
     }
 
     /// Sends `data` to a server that reverses it, and returns what comes back.
@@ -120,11 +108,7 @@ impl World {
     /// Exchanges a datagram with a server that echoes.
     fn echoed(&self, to: SocketAddr, patience: Duration) -> bool {
         self.inside(move || {
-            let any: IpAddr = if to.is_ipv4() {
-                [0; 4].into()
-            } else {
-                [0; 16].into()
-            };
+            let any = UNSPECIFIED[usize::from(to.is_ipv6())];
             let socket = UdpSocket::bind((any, 0)).expect("a socket");
             socket.connect(to).expect("connected");
             socket.set_read_timeout(Some(patience)).expect("a timeout");
@@ -135,17 +119,6 @@ impl World {
                 .is_ok_and(|len| &buffer[..len] == b"datagram")
         })
     }
-}
-
-fn wait_for_ready(child: &mut Child) {
-    let mut text = Vec::new();
-    let mut byte = [0; 1];
-    let stdout = child.stdout.as_mut().expect("a pipe");
-    while !text.ends_with(b"\n") && stdout.read_exact(&mut byte).is_ok() {
-        text.push(byte[0]);
-    }
-    let text = String::from_utf8_lossy(&text);
-    assert!(text.starts_with("ready "), "{text}");
 }
 
 fn connect(to: SocketAddr) -> std::io::Result<TcpStream> {
@@ -318,50 +291,6 @@ fn names_go_to_the_proxy_as_names() {
 }
 
 #[test]
-fn rules_are_read_again_and_flows_that_are_there_stay() {
-    outside(|| {
-        let tcp = reverser(SERVER[0]);
-        let files = Scratch::new("proxy-rules");
-        let rules = files.write("rules", "direct any\n");
-        let world = World::new(&["--rules", &rules]);
-        let stream = world.inside(move || connect(tcp).expect("a connection"));
-        files.write("rules", "reject tcp any\n");
-        kill(world.pid(), Signal::SIGHUP).expect("sent");
-        eventually("new rules", || world.refusal(tcp) == REFUSED);
-        // Wrong rules change nothing.
-        files.write("rules", "reject tcp any 0x\n");
-        kill(world.pid(), Signal::SIGHUP).expect("sent");
-        thread::sleep(Duration::from_millis(100));
-        assert_eq!(world.refusal(tcp), REFUSED);
-        let answer = world.inside(move || {
-            let mut stream = stream;
-            stream.write_all(b"still here").expect("sent");
-            stream
-                .shutdown(std::net::Shutdown::Write)
-                .expect("shut down");
-            let mut all = Vec::new();
-            stream.read_to_end(&mut all).expect("the answer");
-            all
-        });
-        assert_eq!(answer, b"ereh llits");
-    });
-}
-
-#[test]
-fn a_dropped_flow_gets_no_answer() {
-    outside(|| {
-        let (tcp, udp) = (reverser(SERVER[0]), echo(SERVER[0]));
-        let world = World::new(&["--rule", "drop any"]);
-        let kind = world.inside(move || {
-            let connected = TcpStream::connect_timeout(&tcp, Duration::from_millis(500));
-            connected.map_err(|error| error.kind()).err()
-        });
-        assert_eq!(kind, Some(ErrorKind::TimedOut));
-        assert!(!world.echoed(udp, Duration::from_millis(300)));
-    });
-}
-
-#[test]
 fn idle_flows_of_udp_end_and_begin_anew() {
     outside(|| {
         // A server that says from which port it was asked.
@@ -394,41 +323,5 @@ fn idle_flows_of_udp_end_and_begin_anew() {
         });
         assert_eq!(ports[0], ports[1]);
         assert_ne!(ports[1], ports[2], "the flow did not end");
-    });
-}
-
-#[test]
-fn mistakes_are_named_with_advice() {
-    outside(|| {
-        let files = Scratch::new("proxy-mistakes");
-        let rules = files.write("rules", "direct any\nallow any\n");
-        let base = ["--tun", "t0", "--addr", "10.77.0.2/24"];
-        for (flags, status, what, advice) in [
-            (&["--rules", &rules][..], 3, "line 2", "direct, proxy"),
-            (
-                &["--impair", "loss=1%", "--queues", "2"],
-                2,
-                "--queues",
-                "one queue",
-            ),
-            (&["--mark", "x"], 2, "--mark", "x"),
-            (&["--udp-idle", "5"], 2, "--udp-idle '5'", "30s"),
-            (&["--connect-timeout", "2m"], 2, "--connect-timeout", "55s"),
-            (&["--max-connections", "0"], 2, "--max-connections", "0"),
-        ] {
-            let output = Command::new(program!())
-                .arg("proxy")
-                .args(base)
-                .args(flags)
-                .output()
-                .expect("it starts");
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(status), "{flags:?}: {stderr}");
-            assert!(stderr.contains(what) && stderr.contains(advice), "{stderr}");
-            assert_eq!(stderr.trim().lines().count(), 1, "{stderr}");
-        }
-        // Without a job the daemon still is what it was.
-        let daemon = Daemon::start(program!(), &base);
-        assert!(daemon.is_ok());
     });
 }

@@ -1,0 +1,138 @@
+//! HTTP/1.1 by hyper over the stack's own streams: the files of a directory, or a page of live counters.
+//!
+//! A connection is a loop of request and response on the worker that owns it. Between two requests it holds nothing but
+//! hyper's buffers, at most [`BUFFER_BYTES`] each; a response holds one piece of a file. Files are read on threads of
+//! their own.
+//!
+//! | module | |
+//! |---|---|
+//! | `files` | from the path of a request to an open file below the root |
+//! | `conditions` | what a client has already, and which part it wants |
+//! | `body` | bodies, piece by piece |
+//! | `listing` | the page of a directory |
+//! | `page` | the page of counters |
+//! | `answer` | short responses |
+//! | `clock` | hyper's timers on the stack's clock |
+
+mod answer;
+mod body;
+mod clock;
+mod conditions;
+mod files;
+mod listing;
+mod page;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use netstack::net::time::Time;
+use netstack::net::{Stack, TcpStream};
+
+use self::body::Body;
+use self::clock::Clock;
+use self::files::Files;
+use self::page::Page;
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// Most bytes of a request's line and headers together, and of what waits to be sent.
+const BUFFER_BYTES: usize = 16 << 10;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// Most bytes of a request's body. No method has use for one.
+const BODY_MAX: u64 = 64 << 10;
+
+/// The content that is served, and the limits.
+#[derive(Debug)]
+pub(super) struct Site {
+    content: Content,
+    time: Time,
+    header_timeout: Duration,
+    requests: u32,
+}
+
+#[derive(Debug)]
+enum Content {
+    Files(Files),
+    Page(Page),
+}
+
+impl Site {
+    /// Opens what the settings say.
+    ///
+    /// # Errors
+    /// The directory cannot be opened.
+    pub(super) fn open(stack: &Stack, settings: &Settings) -> Result<Self, Failure> {
+        let http = &settings.http;
+        let content = match &http.root {
+            Some(root) => Content::Files(Files::open(root, http.listing).map_err(|why| {
+                let path = root.display();
+                settings
+                    .sources
+                    .fault("http-root", &format!("{path} {why}"))
+            })?),
+            None => Content::Page(Page::new(stack, settings)),
+        };
+        Ok(Self {
+            content,
+            time: stack.time(),
+            header_timeout: http.header_timeout,
+            requests: http.requests,
+        })
+    }
+
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        let is_read = [Method::GET, Method::HEAD].contains(request.method());
+        if request.body().size_hint().lower() > BODY_MAX {
+            let line = "no body is of use here: leave it out\n";
+            return closing(answer::text(StatusCode::PAYLOAD_TOO_LARGE, line));
+        }
+        if !is_read {
+            return answer::only_read();
+        }
+        match &self.content {
+            Content::Files(files) => files.answer(request).await,
+            Content::Page(page) => page.answer(request.uri().path()),
+        }
+    }
+}
+
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Serves requests on one connection until either side closes it, or it has had its share.
+pub(super) async fn tcp(stream: TcpStream, site: Arc<Site>) {
+    // What hyper writes is complete. It fails only if the connection is at its end already.
+    let _ = stream.set_nodelay(true);
+    let served = AtomicU32::new(0);
+    let service = service_fn(|request: Request<Incoming>| {
+        let number = served.fetch_add(1, Ordering::Relaxed) + 1;
+        let site = &site;
+        async move {
+            let response = site.answer(&request).await;
+            let is_last = number >= site.requests;
+            Ok::<_, Infallible>(if is_last { closing(response) } else { response })
+        }
+    });
+    // An error of the peer ends only this connection, after hyper has answered it.
+    let _ = http1::Builder::new()
+        .timer(Clock::new(site.time.clone()))
+        .header_read_timeout(site.header_timeout)
+        // A client may have said everything, and still wait for the answer.
+        .half_close(true)
+        .max_buf_size(BUFFER_BYTES)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
