@@ -16,6 +16,7 @@ mod counters;
 mod echo_socket;
 mod example;
 mod handle;
+mod limits;
 mod machine;
 mod methods;
 mod ready;

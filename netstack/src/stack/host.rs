@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use packet::Buffers;
@@ -29,7 +29,7 @@ use super::tcp::options::Options;
 use super::tcp::table::ConnectionTable;
 use super::udp::table::{EchoSockets, SocketTable};
 use super::workers::Workers;
-use crate::base::{Config, Instant, LinkCaps, OffloadCaps, Rng, TcpConfig};
+use crate::base::{Config, ConfigError, Instant, LinkCaps, OffloadCaps, Rng, TcpConfig};
 use crate::demux::PortAllocator;
 use crate::icmp::limiter::IcmpLimiter;
 use crate::ip::flow_label::FlowLabels;
@@ -81,6 +81,8 @@ pub(crate) struct TcpParts {
     pub(crate) connections: ConnectionTable,
     pub(crate) listeners: Listeners,
     pub(crate) isn: IsnGenerator,
+    /// Most connections not yet accepted, per listener whose program set none.
+    pub(crate) backlog: Arc<AtomicUsize>,
     /// Places for half-open connections.
     pub(crate) syn_places: Arc<SynPlaces>,
     pub(crate) cookies: Cookies,
@@ -149,6 +151,20 @@ impl Host {
         }
     }
 
+    /// Returns the memory that a configuration gives this host, in bytes.
+    ///
+    /// # Errors
+    /// It is too little for the workers.
+    pub(in crate::stack) fn memory_of(&self, config: &Config) -> Result<usize, ConfigError> {
+        let bytes = size::bytes(config, &self.link);
+        size::check(
+            bytes,
+            self.buffers.large().slab_bytes(),
+            self.workers.count(),
+        )?;
+        Ok(bytes)
+    }
+
     /// Returns how many packets each worker takes in in one turn.
     pub(crate) fn receive_batch(&self) -> usize {
         size::batch(&self.config, &self.link, self.workers.count())
@@ -181,6 +197,7 @@ impl Host {
             // The order of what draws from `rng` is part of what a seed means.
             tcp: TcpParts {
                 config: Arc::new(config.tcp.clone()),
+                backlog: Arc::new(AtomicUsize::new(config.tcp.backlog)),
                 connections: ConnectionTable::new(
                     HashKey::random(rng),
                     config.max_connections,

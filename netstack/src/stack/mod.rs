@@ -25,6 +25,7 @@
 //! | [`ending`], `shutdown` | the end of a stack, and the ways to it |
 //! | [`addresses`] | changes of the stack's addresses while it runs |
 //! | [`routes`] | changes of its routes |
+//! | `limits` | changes of its limits |
 //! | `ports` | ephemeral ports of both transports |
 //! | [`events`] | events of connections, on their way to a subscriber |
 //! | `mailbox`, `lazy_queue`, `doorbell`, `workers` | the way of work from other threads to a worker |
@@ -52,6 +53,7 @@ mod icmp;
 pub mod ip;
 mod lazy_queue;
 pub mod levels;
+pub(crate) mod limits;
 pub mod mailbox;
 #[cfg(all(test, feature = "loom"))]
 mod models;
