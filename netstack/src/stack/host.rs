@@ -21,6 +21,7 @@ use super::ip::path::PathCache;
 use super::ip::reassembly::ReassemblyBuffer;
 use super::multicast::groups::HostGroups;
 use super::ports::Ports;
+use super::reached::{Freeze, Stage};
 use super::tcp::cookie::Cookies;
 use super::tcp::fast_open::FastOpens;
 use super::tcp::listener::SynPlaces;
@@ -61,6 +62,7 @@ pub struct Host {
     pub(crate) clock: HostClock,
     pub(crate) subscription: Subscription,
     pub(crate) ending: Ending,
+    pub(crate) freeze: Freeze,
     pub(crate) seed: [u8; 32],
     pub(in crate::stack) trim_time: TrimTime,
 }
@@ -249,6 +251,7 @@ impl Host {
             clock: HostClock::default(),
             subscription: Subscription::default(),
             ending: Ending::default(),
+            freeze: Freeze::new(Stage::Running),
             link,
             seed,
             trim_time: TrimTime::default(),

@@ -501,6 +501,8 @@ impl ConnectionTable {
     }
 }
 
+#[path = "table_restore.rs"]
+mod restore;
 #[cfg(test)]
 #[path = "table_tests.rs"]
 mod tests;
