@@ -2,18 +2,25 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::future::{Future as _, poll_fn, ready};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use netstack::net::time::Time;
 use netstack::net::{Stack, TcpStream};
 
+use super::recallable::{Marks, Recallable};
+use super::resume::{Shelf, State};
 use crate::report;
 use crate::settings::Settings;
 
@@ -21,6 +28,7 @@ use crate::settings::Settings;
 #[derive(Debug)]
 pub(super) struct Page {
     counters: report::Source,
+    time: Time,
     title: String,
 }
 
@@ -33,6 +41,7 @@ impl Page {
             .collect();
         Self {
             counters: report::Source::new(stack),
+            time: stack.time(),
             title: format!("netstackd {} {}", settings.tun, addresses.join(" ")),
         }
     }
@@ -79,14 +88,45 @@ impl Page {
     }
 }
 
-/// Serves requests on one connection until either side closes it.
-pub(super) async fn tcp(stream: TcpStream, page: Arc<Page>) {
+/// Time after which a connection that was recalled in the middle of an answer looks whether it may go on.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Serves requests on one connection until either side closes it. `read` are the first bytes of the first request.
+pub(super) async fn tcp(stream: TcpStream, read: Vec<u8>, page: Arc<Page>, shelf: Shelf) {
+    let marks = Arc::new(Marks::default());
+    let io = TokioIo::new(Recallable::new(stream, read, &marks));
+    let time = page.time.clone();
+    let bodies = Arc::clone(&marks);
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = page.answer(&request);
-        async move { Ok::<_, Infallible>(response) }
+        if !request.body().is_end_stream() {
+            // Where it ends is hyper's secret.
+            bodies.set_busy();
+        }
+        ready(Ok::<_, Infallible>(page.answer(&request)))
     });
-    // An error of the peer ends only this connection, after hyper has answered it.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let mut connection = http1::Builder::new().serve_connection(io, service);
+    loop {
+        let recalled = poll_fn(|cx| {
+            // An error of the peer ends only this connection, after hyper has answered it.
+            if Pin::new(&mut connection).poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            match marks.take_recalled() {
+                true => Poll::Ready(true),
+                false => Poll::Pending,
+            }
+        });
+        if !recalled.await {
+            return;
+        }
+        if !marks.is_busy() {
+            break;
+        }
+        // It cannot be handed over, but may go on here.
+        let _ = time.sleep(BUSY_PAUSE).await;
+    }
+    let parts = connection.into_parts();
+    let (stream, before) = parts.io.into_inner().into_parts();
+    let read = [parts.read_buf, before].concat();
+    shelf.keep(stream, State::Http { read });
 }

@@ -8,15 +8,23 @@ mod daytime;
 mod discard;
 mod echo;
 mod http;
+mod recallable;
+pub(crate) mod resume;
 
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::{AbortHandle, abortable};
 use netstack::base::Rng;
-use netstack::net::{Prefix, Serving, Stack, TcpListener, TcpStream, UdpSocket};
+use netstack::net::{Prefix, RestoredStream, Serving, Stack, TcpListener, TcpStream, UdpSocket};
+use packet::Payload;
+
+use resume::{Kept, Shelf, State};
 
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -26,6 +34,9 @@ use crate::values::Service;
 #[derive(Debug)]
 pub(crate) struct Running {
     page: Arc<http::Page>,
+    pattern: chargen::Pattern,
+    shelf: Shelf,
+    recalled: Receiver<Kept>,
     started: Vec<(Service, IpAddr, Parts)>,
 }
 
@@ -53,8 +64,12 @@ impl Parts {
 ///
 /// Returns [`Failure::InUse`] if a port is taken, [`Failure::Stack`] for any other error of the stack.
 pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<Running, Failure> {
+    let (sender, recalled) = channel();
     let mut running = Running {
         page: Arc::new(http::Page::new(stack, settings)),
+        pattern: chargen::Pattern::new(),
+        shelf: Shelf(sender),
+        recalled,
         started: Vec::new(),
     };
     running.follow(stack, settings)?;
@@ -92,25 +107,78 @@ impl Running {
         Ok(())
     }
 
+    /// Takes the connections that were recalled since the last call.
+    pub(crate) fn take_recalled(&self) -> Vec<Kept> {
+        self.recalled.try_iter().collect()
+    }
+
+    /// Goes on with the connections of the process before, and resets those that it did not hand over. Returns how many
+    /// went over.
+    pub(crate) fn resume(&self, stack: &Stack, streams: Vec<RestoredStream>) -> usize {
+        let mut count = 0;
+        for RestoredStream { stream, note } in streams {
+            match note.and_then(|note| State::of_note(&note)) {
+                Some(state) => {
+                    count += 1;
+                    self.go_on(stack, [Kept { stream, state }]);
+                }
+                None => {
+                    // It fails for nothing but a time to wait.
+                    let _ = stream.set_linger(Some(Duration::ZERO));
+                }
+            }
+        }
+        count
+    }
+
+    /// Goes on with connections, of this process or of the one before.
+    pub(crate) fn go_on(&self, stack: &Stack, connections: impl IntoIterator<Item = Kept>) {
+        for Kept { stream, state } in connections {
+            let (worker, shelf) = (stream.worker(), self.shelf.clone());
+            match state {
+                State::Echo { pending } => {
+                    let pending = Payload::from(Bytes::from(pending));
+                    stack.spawn_on(worker, echo::tcp(stream, pending, shelf));
+                }
+                State::Discard => stack.spawn_on(worker, discard::tcp(stream, shelf)),
+                State::Daytime { rest } => {
+                    stack.spawn_on(worker, daytime::tcp(stream, Some(rest), shelf));
+                }
+                State::Chargen { position } => {
+                    let (pattern, position) = (self.pattern.clone(), position as usize);
+                    stack.spawn_on(worker, chargen::tcp(stream, pattern, position, shelf));
+                }
+                State::Http { read } => {
+                    let page = Arc::clone(&self.page);
+                    stack.spawn_on(worker, http::tcp(stream, read, page, shelf));
+                }
+            }
+        }
+    }
+
     fn start_one(&self, stack: &Stack, service: Service, address: SocketAddr) -> io::Result<Parts> {
         let mut parts = Parts::default();
+        let shelf = self.shelf.clone();
         match service {
             Service::Echo => {
-                parts.listeners.push(tcp(stack, address, echo::tcp)?);
+                let handler = move |stream| echo::tcp(stream, Payload::default(), shelf.clone());
+                parts.listeners.push(tcp(stack, address, handler)?);
                 parts.datagrams = udp(stack, address, echo::udp)?;
             }
             Service::Discard => {
-                parts.listeners.push(tcp(stack, address, discard::tcp)?);
+                let handler = move |stream| discard::tcp(stream, shelf.clone());
+                parts.listeners.push(tcp(stack, address, handler)?);
                 parts.datagrams = udp(stack, address, discard::udp)?;
             }
             Service::Daytime => {
-                parts.listeners.push(tcp(stack, address, daytime::tcp)?);
+                let handler = move |stream| daytime::tcp(stream, None, shelf.clone());
+                parts.listeners.push(tcp(stack, address, handler)?);
                 parts.datagrams = udp(stack, address, daytime::udp)?;
             }
             Service::Chargen => {
-                let pattern = chargen::Pattern::new();
-                let tcp_pattern = pattern.clone();
-                let handler = move |stream| chargen::tcp(stream, tcp_pattern.clone());
+                let (pattern, tcp_pattern) = (self.pattern.clone(), self.pattern.clone());
+                let handler =
+                    move |stream| chargen::tcp(stream, tcp_pattern.clone(), 0, shelf.clone());
                 parts.listeners.push(tcp(stack, address, handler)?);
                 parts.datagrams = udp(stack, address, |socket| {
                     let seed = socket.local_addr().map_or(0, |a| u64::from(a.port()));
@@ -119,7 +187,8 @@ impl Running {
             }
             Service::Http => {
                 let page = Arc::clone(&self.page);
-                let handler = move |stream| http::tcp(stream, Arc::clone(&page));
+                let handler =
+                    move |stream| http::tcp(stream, Vec::new(), Arc::clone(&page), shelf.clone());
                 parts.listeners.push(tcp(stack, address, handler)?);
             }
         }
