@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use netstack::Payload;
 use netstack::base::Instant;
 use netstack::device::channel::{
     ChannelConfig, Framing, PacketReceiver, PacketSender, QueueSender, channel_queues,
@@ -18,9 +19,9 @@ use netstack::device::{self, Device, TunConfig};
 use netstack::engine::sim::Simulation;
 use netstack::net::time::{Interval, Time};
 use netstack::net::{
-    Destinations, EchoListener, EchoSocket, EndReason, Interest, Prefix, Ready, Route, RouteKind,
-    Serving, Stack, StackBuilder, Syn, SynListener, TcpListener, TcpSocket, TcpStream,
-    ToSocketAddrs, UdpListener, UdpSocket, blocking,
+    Begin, Checkpoint, Destinations, EchoListener, EchoSocket, EndReason, Frozen, Interest, Prefix,
+    Ready, Route, RouteKind, Serving, Stack, StackBuilder, Syn, SynListener, TcpListener,
+    TcpSocket, TcpStream, ToSocketAddrs, UdpListener, UdpSocket, blocking, is_recalled,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -239,6 +240,30 @@ async fn datagrams(stack: &Stack) -> Result {
     socket.set_multicast_loop_v4(true)?;
     let _ = UdpSocket::bind_shared(stack, from)?;
     let _ = UdpSocket::bind_connected(stack, from, from)?;
+    Ok(())
+}
+
+#[expect(dead_code, reason = "that it compiles is the test")]
+async fn hand_over(stack: &Stack, mut stream: TcpStream, device: &dyn Device) -> Result {
+    stack.set_limits(stack.limits())?;
+    stack.recall();
+    let mut payload = Payload::default();
+    if let Err(error) = stream.send_payload_from(&mut payload).await {
+        let _ = is_recalled(&error);
+    }
+    let frozen: Frozen = stack.freeze()?;
+    let checkpoint = frozen.checkpoint([(&stream, Vec::new())]);
+    let bytes = checkpoint.to_bytes()?;
+    let checkpoint = Checkpoint::from_bytes(&bytes)?;
+    let descriptor = device.descriptor().ok_or("none")??;
+    let devices = device::from_fds(vec![descriptor], 1_500)?;
+    let next = Stack::builder().restore(checkpoint).start(devices)?;
+    if let Some((_, begin)) = next.take_restored() {
+        Begin::begin(begin);
+        frozen.leave();
+    } else {
+        frozen.thaw();
+    }
     Ok(())
 }
 

@@ -44,7 +44,7 @@ pub enum Command {
     /// `counters …` to stdout. SIGUSR2 prints the counters of the MIBs as `nstat -a` does, with an empty line behind
     /// them.
     #[command(after_help = EXIT_CODES)]
-    Run(RunArgs),
+    Run(StartArgs),
     /// Brings every TCP and UDP flow that enters the device to its destination, directly or through a proxy.
     ///
     /// A connection is answered when its destination has answered. SIGHUP reads the rules again; flows that are there
@@ -79,6 +79,17 @@ pub enum Command {
     /// Asks a running daemon.
     #[command(flatten)]
     Client(ClientCommand),
+}
+
+/// Flags of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct StartArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Control socket of a running netstackd whose place this one takes: its device and its connections go over, and it ends.
+    /// If that fails, it goes on as it was.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) take_over: Option<PathBuf>,
 }
 
 /// Flags of `run`, of `check` and of `config print`.
@@ -280,7 +291,7 @@ mod tests {
             .chain(flags.split_whitespace());
         match parse(words.map(OsString::from))? {
             // The environment of whoever runs the tests has no part in them.
-            Some(Command::Run(args)) => args.settings_in(std::iter::empty()),
+            Some(Command::Run(args)) => args.run.settings_in(std::iter::empty()),
             other => panic!("{other:?}"),
         }
     }

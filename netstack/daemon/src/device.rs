@@ -1,5 +1,6 @@
 //! Opens the TUN device, and says what is wrong where it cannot.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use netstack::device::observe::observe;
@@ -10,17 +11,37 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 use crate::control::capture::Captures;
 use crate::failure::Failure;
 use crate::file::reason;
-use crate::places::Descriptors;
+use crate::places::{ControlPath, Descriptors};
 use crate::settings::Settings;
 
-/// Opens the device and returns its queues, which `captures` sees.
+/// The queues of a device, and a second descriptor of each for a process that will take over, if each has one.
+pub(crate) type Queues = (Vec<Box<dyn Device>>, Vec<OwnedFd>);
+
+/// Opens the device and returns its queues, which `captures` sees. `taken`: descriptors from the daemon that is taken over, and
+/// the MTU of the interface.
 ///
 /// # Errors
 /// Returns what the kernel refuses, in the user's words.
 pub(crate) fn open(
     settings: &Settings,
     captures: &Arc<Captures>,
-) -> Result<Vec<Box<dyn Device>>, Failure> {
+    taken: Option<(Vec<OwnedFd>, u16)>,
+) -> Result<Queues, Failure> {
+    let devices = match taken {
+        Some((fds, mtu)) => device::from_fds(fds, mtu).map_err(|error| {
+            Failure::Device(format!("the device cannot be taken over: {error}"))
+        })?,
+        None => open_own(settings)?,
+    };
+    let wants_control = settings.control != ControlPath::Off;
+    let copies = devices.iter().map(|device| device.descriptor()?.ok());
+    let copies = wants_control.then(|| copies.collect::<Option<Vec<_>>>());
+    let see = |device| Box::new(observe(device, Arc::clone(captures) as _)) as Box<dyn Device>;
+    let copies = copies.flatten().unwrap_or_default();
+    Ok((devices.into_iter().map(see).collect(), copies))
+}
+
+fn open_own(settings: &Settings) -> Result<Vec<Box<dyn Device>>, Failure> {
     let mut config = TunConfig::new(settings.tun.to_string());
     config.mtu = settings.mtu;
     config.queues = settings.queues.get();
@@ -37,12 +58,10 @@ pub(crate) fn open(
         config.host_v6 = Some((link.host, prefix));
         config.peer_v6 = (prefix == 128).then_some(ours);
     }
-    let devices = match &settings.tun_fd {
-        Some(fds) => inherited(fds, settings)?,
-        None => device::open(&config).map_err(|error| device_failure(error, settings))?,
-    };
-    let see = |device| Box::new(observe(device, Arc::clone(captures) as _)) as Box<dyn Device>;
-    Ok(devices.into_iter().map(see).collect())
+    match &settings.tun_fd {
+        Some(fds) => inherited(fds, settings),
+        None => device::open(&config).map_err(|error| device_failure(error, settings)),
+    }
 }
 
 /// Takes over the descriptors of a device that another program has opened.

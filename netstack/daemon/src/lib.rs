@@ -17,6 +17,7 @@
 //! | [`proxy`] | brings every flow that enters the device to its destination |
 //! | [`forward`] | brings ports of the machine into the stack's network, and the stack's to the machine |
 //! | [`exec`] | runs a command whose only network is the stack |
+//! | `restart` | hands the device and all connections over to another process, or takes them |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
 //! | [`watch`] | the dashboard |
 //! | `metrics` | `/metrics` for Prometheus |
@@ -58,6 +59,7 @@ pub mod config;
 mod console;
 mod control;
 pub mod demo;
+mod descriptors;
 mod device;
 pub mod exec;
 pub mod failure;
@@ -76,6 +78,7 @@ pub mod probe;
 pub mod proxy;
 mod reload;
 mod report;
+mod restart;
 pub mod run;
 mod services;
 pub mod settings;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use netstack::base::Limits;
 use netstack::net::{Route, Stack};
 
 use crate::config::show_parts;
@@ -24,6 +25,17 @@ const CHANGEABLE: [&str; 12] = [
     "connections-per-peer",
     "upstream",
     "rules",
+];
+
+/// Those of the stack's limits that can, all or none.
+const LIMITS: [&str; 7] = [
+    "max_connections",
+    "max_half_open",
+    "max_time_wait",
+    "memory_bytes",
+    "icmp_errors_per_second",
+    "icmp_error_burst",
+    "tcp.backlog",
 ];
 
 /// The result of a reload.
@@ -74,10 +86,16 @@ pub(crate) fn apply(
     logs: &Logs,
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    for (key, _) in differing(old, &new) {
-        match CHANGEABLE.contains(&key) {
-            true => outcome.changed.push(key),
-            false => outcome.restart.push(key),
+    let mut next = old.clone();
+    let differing = differing(old, &new);
+    let limits_changed = change_limits(stack, &mut next, &new, &differing, &mut outcome.failed);
+    for (key, _) in differing {
+        // Memory of which the file says nothing is a part of the machine's, as of the start.
+        let is_unsaid = key == "memory_bytes" && new.stack.memory_bytes.is_none();
+        if CHANGEABLE.contains(&key) || (LIMITS.contains(&key) && limits_changed && !is_unsaid) {
+            outcome.changed.push(key);
+        } else if is_unsaid || !LIMITS.contains(&key) {
+            outcome.restart.push(key);
         }
     }
     let failed = &mut outcome.failed;
@@ -87,7 +105,6 @@ pub(crate) fn apply(
         note(failed, &address, stack.add_address(address));
     }
     change_routes(stack, &old.routes, &new, failed);
-    let mut next = old.clone();
     next.further = new.further;
     next.routes = new.routes;
     next.services = new.services;
@@ -129,6 +146,27 @@ fn missing<T: PartialEq + Copy>(these: &[T], others: &[T]) -> Vec<T> {
         .copied()
         .filter(|one| !others.contains(one))
         .collect()
+}
+
+/// Changes the limits that differ; false if they stay as they were.
+fn change_limits(
+    stack: &Stack,
+    next: &mut Settings,
+    new: &Settings,
+    differing: &[(&'static str, String)],
+    failed: &mut Vec<String>,
+) -> bool {
+    if !differing.iter().any(|(key, _)| LIMITS.contains(key)) {
+        return true;
+    }
+    let limits = Limits::of(&new.stack);
+    let result = stack.set_limits(limits);
+    let changed = result.is_ok();
+    note(failed, &"limits", result);
+    if changed {
+        limits.apply_to(&mut next.stack);
+    }
+    changed
 }
 
 fn note<E: std::fmt::Display>(

@@ -5,6 +5,8 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -13,14 +15,15 @@ use std::time::Duration;
 use futures::executor::block_on;
 use netstack::base::counters::Counter;
 use netstack::device::Device;
-use netstack::net::{EndReason, ShutdownReport, Stack};
+use netstack::net::{Begin, Checkpoint, EndReason, ShutdownReport, Stack};
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, StartArgs};
 use crate::control::capture::Captures;
+use crate::control::path::{Bound, Hidden, Place};
 use crate::control::{self, Target};
 use crate::failure::Failure;
 use crate::file::reason;
@@ -28,6 +31,9 @@ use crate::logs::Logs;
 use crate::output::Output;
 use crate::pcap::{self, Pcap};
 use crate::report::Source;
+use crate::restart::resting::Handover;
+use crate::restart::take_over::TakeOver;
+use crate::restart::{Ask, Desk};
 use crate::services::{Prepared, Running};
 use crate::settings::Settings;
 use crate::{device, heap, metrics, reload, services};
@@ -39,6 +45,8 @@ enum Event {
     Reloaded(Box<Result<(Settings, Prepared, Change), Failure>>),
     /// The file of the capture is open, or cannot be.
     Opened(io::Result<File>),
+    /// A process that takes over asks for something.
+    Asked(Ask),
     /// The stack has ended, whether it was asked to or not.
     Ended(EndReason),
     /// The graceful stop has finished.
@@ -101,12 +109,13 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 /// # Errors
 ///
 /// Returns the reason why it cannot serve, or why it stopped before it was asked to.
-pub fn run(args: RunArgs) -> Result<(), Failure> {
+pub fn run(args: StartArgs) -> Result<(), Failure> {
+    let place = Beginning::Run(args.take_over);
     let prepare = |settings: &Settings| {
         without_rules(settings)?;
         Ok(|_: &Stack| Ok(ServicesOnly))
     };
-    run_with(args, |device| device, prepare)
+    run_as(args.run, place, |device| device, prepare)
 }
 
 /// Runs the daemon with a job on its stack, over devices that `wrap` may wrap. `prepare` checks the settings before anything is
@@ -117,6 +126,26 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
 /// As [`run`].
 pub(crate) fn run_with<J: Job, B>(
     args: RunArgs,
+    wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
+    prepare: impl FnOnce(&Settings) -> Result<B, Failure>,
+) -> Result<(), Failure>
+where
+    B: FnOnce(&Stack) -> Result<J, Failure>,
+{
+    run_as(args, Beginning::Job, wrap, prepare)
+}
+
+/// The way in which a daemon begins.
+enum Beginning {
+    /// With services alone, which another process can take over; perhaps in the place of the daemon with that control socket.
+    Run(Option<PathBuf>),
+    /// With a job whose flows belong to this process.
+    Job,
+}
+
+fn run_as<J: Job, B>(
+    args: RunArgs,
+    place: Beginning,
     wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
     prepare: impl FnOnce(&Settings) -> Result<B, Failure>,
 ) -> Result<(), Failure>
@@ -138,7 +167,7 @@ where
     let stderr = Output::start("stderr", io::stderr()).map_err(no_thread)?;
     let logs = Logs::start(&settings.log, settings.log_format, &stderr);
     let ended = serve(
-        &args,
+        (&args, place),
         &mut settings,
         (&sender, &events),
         &stdout,
@@ -152,7 +181,7 @@ where
 
 /// Opens everything, serves until a signal or an error, and closes it.
 fn serve<J: Job>(
-    args: &RunArgs,
+    (args, place): (&RunArgs, Beginning),
     settings: &mut Settings,
     (sender, events): (&Sender<Event>, &Receiver<Event>),
     stdout: &Output,
@@ -164,36 +193,38 @@ fn serve<J: Job>(
 ) -> Result<(), Failure> {
     let origin = unix_time();
     let captures = Captures::new(origin);
-    let mut devices = device::open(settings, &captures)?;
-    let mut pcap = None;
-    if let Some(path) = &settings.pcap {
-        let opened = sender.clone();
-        pcap::open(path, move |file| {
-            // The receiver is gone only when the program ends.
-            let _ = opened.send(Event::Opened(file));
-        })?;
-        let Some(file) = wait_for_file(events) else {
-            return Ok(());
-        };
-        let started = Pcap::start(path, file, origin, settings)?;
-        devices = started.tap(devices);
-        pcap = Some(started);
-    }
+    let mut taking = match &place {
+        Beginning::Run(Some(path)) => Some(TakeOver::begin(path, settings)?),
+        _ => None,
+    };
+    let taken = taking.as_mut().map(TakeOver::device).transpose()?;
+    let (devices, descriptors) = device::open(settings, &captures, taken)?;
+    let Some((devices, pcap)) = tapped(devices, settings, origin, (sender, events))? else {
+        return Ok(());
+    };
     let offload = devices
         .first()
         .is_some_and(|device| device.caps().offload.tso);
     let devices = devices.into_iter().map(wrap).collect();
-    let stack = start_stack(settings, devices)?;
+    let checkpoint = taking.as_mut().map(TakeOver::state).transpose()?;
+    let stack = start_stack(settings, devices, checkpoint)?;
     reload::first_routes(&stack, settings).map_err(|(route, error)| {
         settings
             .sources
             .fault("routes", &format!("'{route}' cannot be used: {error}"))
     })?;
     let services = services::start(&stack, settings)?;
-    let target = Arc::new(Target::new(&stack, settings, captures, origin));
-    let _control = control::start(&target, settings)?;
-    metrics::start(&target, settings)?;
+    let restored = stack.take_restored();
+    let restored = restored.map(|(streams, begin)| (services.resume(&stack, streams), begin));
+    let desk = matches!(place, Beginning::Run(_)).then(|| desk(descriptors, sender));
+    let target = Arc::new(Target::new(&stack, settings, captures, origin, desk));
+    let path = match taking {
+        Some(_) => Place::Inherited,
+        None => Place::Free,
+    };
+    let hidden = control::start(&target, settings, path)?;
     let job = begin(&stack)?;
+    let control = take_place(taking, restored, hidden, &target, settings)?;
     watch_stack(&stack, sender.clone())?;
     stdout.line(&ready_line(settings, offload));
     let daemon = Daemon {
@@ -207,10 +238,68 @@ fn serve<J: Job>(
         stdout,
         logs,
         stop_asked: None,
+        handover: Handover::new(control),
     };
     let ended = daemon.wait(events);
     let finished = pcap.map_or(Ok(()), |pcap| pcap.finish().map(|line| stdout.line(&line)));
     finished.and(ended)
+}
+
+/// Puts the capture that the settings name in front of the devices. `None`: a signal to stop came first.
+fn tapped(
+    devices: Vec<Box<dyn Device>>,
+    settings: &Settings,
+    origin: Duration,
+    (sender, events): (&Sender<Event>, &Receiver<Event>),
+) -> Result<Option<(Vec<Box<dyn Device>>, Option<Pcap>)>, Failure> {
+    let Some(path) = &settings.pcap else {
+        return Ok(Some((devices, None)));
+    };
+    let opened = sender.clone();
+    pcap::open(path, move |file| {
+        // The receiver is gone only when the program ends.
+        let _ = opened.send(Event::Opened(file));
+    })?;
+    let Some(file) = wait_for_file(events) else {
+        return Ok(None);
+    };
+    let started = Pcap::start(path, file, origin, settings)?;
+    Ok(Some((started.tap(devices), Some(started))))
+}
+
+/// Returns the way of the control socket to this thread.
+fn desk(descriptors: Vec<OwnedFd>, sender: &Sender<Event>) -> Desk {
+    let sender = sender.clone();
+    Desk::new(descriptors, move |ask| {
+        // The receiver is gone only when the program ends.
+        let _ = sender.send(Event::Asked(ask));
+    })
+}
+
+/// Ends the daemon that is taken over, if there is one, and begins. Gives the control socket its name: without one a daemon that
+/// has taken over goes on, since it is all that there is.
+fn take_place(
+    taking: Option<TakeOver>,
+    restored: Option<(usize, Begin)>,
+    hidden: Option<Hidden>,
+    target: &Arc<Target>,
+    settings: &Settings,
+) -> Result<Option<Bound>, Failure> {
+    let Some(taking) = taking else {
+        metrics::start(target, settings)?;
+        return hidden.map(Hidden::publish).transpose();
+    };
+    taking.commit(hidden.as_ref().map(|hidden| hidden.path().to_owned()))?;
+    if let Some((count, begin)) = restored {
+        begin.begin();
+        tracing::info!(target: "netstackd::restart", connections = count, "took over");
+    }
+    metrics::start_when_free(target, settings);
+    let published = hidden.map(Hidden::publish).transpose();
+    Ok(published.unwrap_or_else(|why| {
+        tracing::error!(target: "netstackd::control", "there is no control socket: {why}");
+        None
+    }))
 }
 
 /// Waits until the file of the capture is open. `None`: a signal to stop came first.
@@ -238,6 +327,7 @@ struct Daemon<'a> {
     logs: &'a Logs,
     /// When it was asked to stop.
     stop_asked: Option<Duration>,
+    handover: Handover,
 }
 
 impl Daemon<'_> {
@@ -257,6 +347,15 @@ impl Daemon<'_> {
                     }
                 }
                 Ok(Event::Reloaded(read)) => self.apply(*read),
+                Ok(Event::Asked(ask)) => {
+                    let stops = self.stop_asked.is_some();
+                    let left = self.handover.on_ask(ask, self.stack, &self.services, stops);
+                    if let Some(connections) = left {
+                        let line = format!("handed-over connections={connections}");
+                        self.stdout.line(&line);
+                        return Ok(());
+                    }
+                }
                 Ok(Event::Ended(_)) if self.stop_asked.is_some() => {}
                 Ok(Event::Ended(reason)) => {
                     return Err(stopped_badly(self.settings, &reason.into()));
@@ -329,6 +428,11 @@ impl Daemon<'_> {
     }
 
     fn stop(&mut self) -> Option<Failure> {
+        if self.handover.is_committed() {
+            // It ends in any case, within the time of one line on the control socket.
+            return None;
+        }
+        self.handover.go_on(self.stack, &self.services);
         let now = monotonic_time();
         match self.stop_asked {
             Some(asked) if now.saturating_sub(asked) < SAME_SIGNAL => None,
@@ -387,10 +491,17 @@ fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
         .map_err(|e| Failure::Stack(format!("cannot start the thread that watches signals: {e}")))
 }
 
-fn start_stack(settings: &Settings, devices: Vec<Box<dyn Device>>) -> Result<Stack, Failure> {
+fn start_stack(
+    settings: &Settings,
+    devices: Vec<Box<dyn Device>>,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Stack, Failure> {
     let mut builder = Stack::builder().config(settings.stack.clone());
     for net in settings.addresses() {
         builder = builder.address(net.address(), net.len());
+    }
+    if let Some(checkpoint) = checkpoint {
+        builder = builder.restore(checkpoint);
     }
     builder
         .start(devices)

@@ -2,6 +2,7 @@
 //!
 //! Imports no other module, reads no clock and uses no global random generator.
 
+mod changeable;
 pub mod config;
 pub mod congestion;
 pub mod counters;
@@ -12,6 +13,7 @@ mod mtu_probing;
 pub mod rng;
 pub mod time;
 
+pub use changeable::Limits;
 pub use config::{Config, ConfigError, EchoPolicy, TcpConfig};
 pub use counters::{Counters, DropReason};
 pub use link::{LinkCaps, OffloadCaps};

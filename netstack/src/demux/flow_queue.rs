@@ -138,6 +138,15 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
         Ok(EntryId(id))
     }
 
+    /// Calls `visit` with each entry, its four-tuple and its deadline, in no order.
+    pub fn for_each(&self, mut visit: impl FnMut(&FlowKey, &T, Instant)) {
+        for slot in &self.slots {
+            if let Some(value) = &slot.value {
+                visit(&slot.flow, value, slot.deadline);
+            }
+        }
+    }
+
     /// Returns the list that an entry is in.
     pub fn list_of(&self, id: EntryId) -> Option<usize> {
         let slot = self.slots.get(id.0 as usize)?;

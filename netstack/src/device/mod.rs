@@ -105,6 +105,12 @@ pub trait Device: Send + 'static {
     /// Returns the handle that ends a `park`, the same one from each call.
     fn unparker(&self) -> Arc<dyn Unpark>;
 
+    /// Returns another descriptor of the queue, for a process that is to take it over. By default there is none.
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<io::Result<std::os::fd::OwnedFd>> {
+        None
+    }
+
     /// Returns the virtual time at which the next packet arrives, if this is known, for a simulation that moves its clock
     /// to that time. By default it is not: packets are there or come from another device of the simulation.
     fn next_delivery(&self) -> Option<Instant> {
@@ -142,6 +148,11 @@ impl Device for Box<dyn Device> {
 
     fn unparker(&self) -> Arc<dyn Unpark> {
         (**self).unparker()
+    }
+
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<io::Result<std::os::fd::OwnedFd>> {
+        (**self).descriptor()
     }
 
     fn next_delivery(&self) -> Option<Instant> {

@@ -9,19 +9,26 @@ use crate::base::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: std::time::Instant,
+    /// The time at the origin.
+    start: Instant,
 }
 
 impl Clock {
     /// Starts a clock whose origin is now.
     pub fn start() -> Self {
+        Self::start_at(Instant::ZERO)
+    }
+
+    /// Starts a clock that shows `start` now.
+    pub fn start_at(start: Instant) -> Self {
         Self {
             origin: std::time::Instant::now(),
+            start,
         }
     }
 
-    /// Returns the time since the origin.
+    /// Returns the time.
     pub fn now(&self) -> Instant {
-        let nanos = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Instant::from_nanos(nanos)
+        self.start + self.origin.elapsed()
     }
 }

@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::threads::FROZEN_PAUSE;
 use super::worker::{Progress, Worker};
 use crate::base::Instant;
 use crate::device::Device;
@@ -74,6 +75,14 @@ impl Driver {
             let now = self.clock.now();
             let turn = self.turns.turn_once(now)?;
             if turn.busy {
+                continue;
+            }
+            if self.turns.is_frozen() {
+                // The device may have packets, which are not for now.
+                let later = Some(now + FROZEN_PAUSE);
+                if self.poll_timer(now, later, cx).is_pending() {
+                    return Ok(());
+                }
                 continue;
             }
             if self.turns.poll_park(cx)?.is_pending() {
@@ -189,6 +198,10 @@ impl Turns {
             Poll::Ready(waited) => waited.map(Poll::Ready),
             Poll::Pending => Ok(Poll::Pending),
         })
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.worker.as_ref().is_ok_and(Worker::is_frozen)
     }
 
     fn awake(&self) {

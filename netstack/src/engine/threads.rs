@@ -19,6 +19,9 @@ use crate::device::Device;
 /// Longest pause that a worker spins through.
 const SPIN: Duration = Duration::from_micros(60);
 
+/// Time between two looks of a worker whose stack is frozen.
+pub(super) const FROZEN_PAUSE: Duration = Duration::from_millis(1);
+
 /// Limits how many workers spin at a time.
 #[derive(Debug)]
 pub struct Spinners {
@@ -85,6 +88,11 @@ fn run<D: Device + ?Sized>(
         let turn = worker.turn(now)?;
         if turn.stop {
             return Ok(());
+        }
+        if worker.is_frozen() {
+            // The device may have packets, which are not for now.
+            std::thread::sleep(FROZEN_PAUSE);
+            continue;
         }
         if turn.busy {
             if spinning {

@@ -20,6 +20,7 @@ use crate::ip::receive::Origin;
 use crate::stack::Host;
 use crate::stack::levels::StackLocks;
 use crate::stack::mailbox::Message;
+use crate::stack::reached::{Mark, Stage};
 use crate::stack::tcp::connection::Connection;
 use crate::stack::turn::{Turn, WorkerState};
 use crate::stack::{budget, foreign, ip, multicast, tcp, udp, worklist};
@@ -37,6 +38,10 @@ impl<D: Device + ?Sized> Worker<D> {
     /// # Errors
     /// The device failed, or the turn was started inside another one.
     pub fn turn(&mut self, now: Instant) -> io::Result<Progress> {
+        let mark = self.host.freeze.mark();
+        if mark.stage() == Stage::Frozen {
+            return Ok(self.rest(mark));
+        }
         let Some(mut key) = Key::<StackLocks>::take() else {
             return Err(io::Error::other(
                 "a worker's turn was started inside another's",
@@ -47,7 +52,7 @@ impl<D: Device + ?Sized> Worker<D> {
         self.state.renew(&self.host, key);
         // The device first, then what other workers handed over: whatever they handed over before this
         // read is older than what it got, since a flow moves to the queue of the worker that owns it.
-        let mut busy = self.read_device(key, now)?;
+        let mut busy = mark.stage() == Stage::Running && self.read_device(key, now)?;
         self.follow_mtu(key, now);
         self.note_backlog();
         busy |= self.take_messages(key, now);
@@ -73,9 +78,33 @@ impl<D: Device + ?Sized> Worker<D> {
             next_timer: self.next_timer,
             stop: self.stopping,
         };
+        self.note_stage(mark, busy);
         #[cfg(any(test, feature = "invariants"))]
         self.check_turn(progress);
         Ok(progress)
+    }
+
+    /// Does nothing: the stack is frozen. It may end all the same.
+    fn rest(&self, mark: Mark) -> Progress {
+        self.host.workers[self.state.index].reached.note(mark);
+        Progress {
+            busy: false,
+            next_timer: None,
+            stop: self.stopping || self.host.ending.reason().is_some(),
+        }
+    }
+
+    /// Returns true if the stack is frozen, and the worker with it.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.host.freeze.mark().stage() == Stage::Frozen
+    }
+
+    /// Notes that nothing is left of what was read, while the stack drains.
+    fn note_stage(&self, mark: Mark, busy: bool) {
+        if mark.stage() == Stage::Draining && !busy {
+            let worker = &self.host.workers[self.state.index];
+            worker.reached.note(mark);
+        }
     }
 
     /// Returns the earliest deadline of this worker's connections, handshakes, memory rounds and sleeping tasks, and of

@@ -31,6 +31,8 @@ pub struct IcmpLimiter {
     max_nanos: u64,
     /// 0: no error may be sent.
     nanos_per_token: u64,
+    per_second: u32,
+    burst: u32,
     /// Price of the next error, in tokens. Drawn once, so that a repeated attempt gets no lower price.
     price: u64,
     refilled: Instant,
@@ -49,9 +51,39 @@ impl IcmpLimiter {
             credit_nanos: max_nanos,
             max_nanos,
             nanos_per_token,
+            per_second,
+            burst,
             price: MEAN_PRICE,
             refilled: now,
         }
+    }
+
+    /// Returns the errors per second, and at once, that it allows.
+    pub fn limits(&self) -> (u32, u32) {
+        (self.per_second, self.burst)
+    }
+
+    /// Changes the limits. The part of the bucket that was full stays full.
+    ///
+    /// ```
+    /// use netstack::base::{Instant, Rng};
+    /// use netstack::icmp::IcmpLimiter;
+    ///
+    /// let (mut rng, now) = (Rng::from_u64(7), Instant::ZERO);
+    /// let mut limiter = IcmpLimiter::new(1_000, 50, now);
+    /// while limiter.allow(now, &mut rng) {}
+    /// limiter.set_limits(10, 500);
+    /// assert!(!limiter.allow(now, &mut rng), "it fills with time");
+    /// ```
+    pub fn set_limits(&mut self, per_second: u32, burst: u32) {
+        let new = Self::new(per_second, burst, self.refilled);
+        let full = u128::from(new.max_nanos) * u128::from(self.credit_nanos);
+        let credit = full / u128::from(self.max_nanos.max(1));
+        *self = Self {
+            credit_nanos: u64::try_from(credit).unwrap_or(u64::MAX).min(new.max_nanos),
+            price: self.price,
+            ..new
+        };
     }
 
     /// Returns `true` if an error may be sent now, and takes its price from the bucket.

@@ -48,8 +48,10 @@ const PLATEAUS: [u16; 10] = [
     32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 508, 296, 68,
 ];
 
-#[derive(Clone, Copy)]
-struct Entry {
+/// What is known of the path to one destination.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+pub struct PathEntry {
     dst: IpAddr,
     mtu: u16,
     /// True if a router reported less than the minimum, so that routers must be allowed to fragment.
@@ -116,7 +118,7 @@ impl Path {
 /// ```
 pub struct PathMtu {
     /// `sets × WAYS` entries; empty until the first report.
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Option<PathEntry>>,
     sets: usize,
     key: HashKey,
     /// Lifetime of a lowered estimate. After that, packets of the full size are sent again.
@@ -138,6 +140,37 @@ impl PathMtu {
             sets: max_entries.div_ceil(WAYS).max(1),
             key,
             age: age.unwrap_or(Duration::MAX),
+        }
+    }
+
+    /// Returns what is known at `now`.
+    pub fn export(&self, now: Instant) -> Vec<PathEntry> {
+        let known = self.entries.iter().flatten();
+        known.filter(|entry| entry.expires > now).copied().collect()
+    }
+
+    /// Takes over what another cache knew. What no router may report is left out.
+    pub fn import(&mut self, entries: &[PathEntry]) {
+        for entry in entries {
+            let least = if entry.dst.is_ipv4() {
+                68
+            } else {
+                IPV6_MIN_MTU
+            };
+            if entry.mtu < least || entry.ceiling < entry.mtu {
+                continue;
+            }
+            if self.entries.is_empty() {
+                self.entries = vec![None; self.sets * WAYS];
+            }
+            let set = self.set_of(entry.dst);
+            let places = self.entries.get_mut(set).unwrap_or_default();
+            let place = places
+                .iter_mut()
+                .min_by_key(|place| place.map_or(Instant::ZERO, |known| known.expires));
+            if let Some(place) = place {
+                *place = Some(*entry);
+            }
         }
     }
 
@@ -170,7 +203,7 @@ impl PathMtu {
         }
     }
 
-    fn entry(&self, dst: IpAddr, now: Instant) -> Option<&Entry> {
+    fn entry(&self, dst: IpAddr, now: Instant) -> Option<&PathEntry> {
         if self.entries.is_empty() {
             return None;
         }
@@ -227,7 +260,7 @@ impl PathMtu {
             return None;
         }
         let expires = now + self.age;
-        self.store(Entry {
+        self.store(PathEntry {
             dst,
             mtu,
             may_fragment,
@@ -245,7 +278,7 @@ impl PathMtu {
         if let (Some(ceiling), Some(entry)) = (ceiling, entry)
             && mtu < ceiling
         {
-            self.store(Entry {
+            self.store(PathEntry {
                 ceiling: mtu,
                 ceiling_expires: now + self.age,
                 ..entry
@@ -278,7 +311,7 @@ impl PathMtu {
             // Perhaps nothing arrived for a while, whatever its size.
             None => (u16::MAX, now, now + self.age),
         };
-        self.store(Entry {
+        self.store(PathEntry {
             dst,
             mtu,
             may_fragment: false,
@@ -288,7 +321,7 @@ impl PathMtu {
         });
     }
 
-    fn store(&mut self, entry: Entry) {
+    fn store(&mut self, entry: PathEntry) {
         if self.entries.is_empty() {
             self.entries.resize(self.sets * WAYS, None);
         }

@@ -89,6 +89,17 @@ impl Handle {
         })
     }
 
+    /// Queues `payload` without a copy; what is queued is taken off its front.
+    pub(super) fn send_payload_from<'a>(
+        &'a self,
+        payload: &'a mut Payload,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'a {
+        *payload = releasable(std::mem::take(payload));
+        std::future::poll_fn(move |cx| {
+            stream::poll_write_payload(&self.host, &self.connection, cx.into(), payload)
+        })
+    }
+
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
         stream::shutdown_write(&self.host, &self.connection)
     }

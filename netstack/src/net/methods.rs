@@ -170,6 +170,28 @@ macro_rules! writing_methods {
             self.handle().send_payload(payload)
         }
 
+        /// Queues `payload` without a copy. What is queued is taken off its front, so that a call that fails or is dropped
+        /// leaves the rest of it. Cancel-safe.
+        ///
+        /// ```
+        /// # netstack::net::example_pair(async |mut client, mut server| {
+        /// let mut payload = bytes::Bytes::from_static(b"question").into();
+        /// client.send_payload_from(&mut payload).await?;
+        /// assert!(payload.is_empty());
+        /// assert_eq!(server.recv_payload().await?.as_deref(), Some(&b"question"[..]));
+        /// # Ok(())
+        /// # }).unwrap();
+        /// ```
+        ///
+        /// # Errors
+        /// As `send_payload`.
+        pub fn send_payload_from<'a>(
+            &'a mut self,
+            payload: &'a mut packet::Payload,
+        ) -> impl Future<Output = std::io::Result<()>> + Send + 'a {
+            self.handle().send_payload_from(payload)
+        }
+
         /// Waits until there is room to write, or an error. As many tasks as like may wait. Cancel-safe.
         ///
         /// ```

@@ -190,7 +190,7 @@ impl Stack {
         reset
     }
 
-    fn join_workers(&self) {
+    pub(super) fn join_workers(&self) {
         for join in self.take_joins() {
             // A panic of a worker is caught on its thread and is the reason of the end.
             let _ = join.join();

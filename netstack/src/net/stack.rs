@@ -15,6 +15,7 @@ use crate::ip::prefix::Prefix;
 use crate::ip::selection::source::AddressFlags;
 use crate::stack::Host;
 use crate::stack::addresses::{self, AddressChangeError};
+use crate::stack::checkpoint::Restored;
 use crate::stack::ending::EndReason;
 use crate::stack::events::{HasSubscriber, Subscriber};
 use crate::stack::foreign::locked;
@@ -47,6 +48,8 @@ pub(super) type Joins = Vec<JoinHandle<()>>;
 struct Threads {
     host: Arc<Host>,
     joins: Mutex<levels::Threads, Joins>,
+    /// The connections of the stack whose place this one takes, until the program takes them.
+    restored: Mutex<levels::Threads, Option<Vec<Restored>>>,
 }
 
 impl Drop for Threads {
@@ -67,9 +70,18 @@ impl fmt::Debug for Stack {
 
 impl Stack {
     pub(super) fn new(host: Arc<Host>, joins: Joins) -> Self {
+        Self::with_restored(host, joins, None)
+    }
+
+    pub(super) fn with_restored(
+        host: Arc<Host>,
+        joins: Joins,
+        restored: Option<Vec<Restored>>,
+    ) -> Self {
         let threads = Threads {
             host: Arc::clone(&host),
             joins: Mutex::new(joins),
+            restored: Mutex::new(restored),
         };
         Self {
             host,
@@ -345,6 +357,12 @@ impl Stack {
     /// ```
     pub fn sockets(&self) -> Vec<SocketInfo> {
         sockets::list(&self.host)
+    }
+
+    /// Takes the connections of the stack whose place this one takes, once.
+    pub(super) fn take_connections(&self) -> Option<Vec<Restored>> {
+        let restored = &self.threads.restored;
+        locked(|key| restored.with(&mut key.ctx(), |restored, _| restored.take()))
     }
 
     /// Takes the threads that are to be joined.

@@ -15,6 +15,7 @@ use crate::engine::worker::Worker;
 use crate::ip::prefix::Prefix;
 use crate::ip::routes::Route;
 use crate::stack::addresses::{self, AddressChangeError};
+use crate::stack::checkpoint::{self, Checkpoint, CheckpointError, Restored};
 use crate::stack::ending::EndReason;
 use crate::stack::routes::{self, RouteChangeError};
 use crate::stack::{Host, SetupError, shutdown};
@@ -51,6 +52,9 @@ pub enum StartError {
     /// No device was given.
     #[error("start: no device queue was given; pass at least one")]
     NoDevice,
+    /// The checkpoint of [`StackBuilder::restore`] cannot be restored.
+    #[error("start: {0}")]
+    Checkpoint(#[from] CheckpointError),
     /// A worker thread could not be started.
     #[error("start: a worker thread could not be started: {0}")]
     Thread(#[from] io::Error),
@@ -64,6 +68,7 @@ pub struct StackBuilder {
     any: Vec<Prefix>,
     routes: Vec<Route>,
     seed: Option<[u8; 32]>,
+    checkpoint: Option<Checkpoint>,
 }
 
 impl Stack {
@@ -88,8 +93,8 @@ impl Stack {
     }
 }
 
-/// A host, and the workers that nothing turns yet.
-type HostAndWorkers = (Arc<Host>, Vec<Worker<dyn Device>>);
+/// A host, the workers that nothing turns yet, and the connections of the stack whose place it takes.
+type HostAndWorkers = (Arc<Host>, Vec<Worker<dyn Device>>, Option<Vec<Restored>>);
 
 impl StackBuilder {
     /// Sets limits and policies; [`Config::default`] if not called.
@@ -144,14 +149,28 @@ impl StackBuilder {
         self
     }
 
+    /// Makes the stack take the place of another one: its connections go on, and its clock does. The stack begins at rest,
+    /// so that the program can set up its listeners and take its connections up before anything is received:
+    /// [`Stack::take_restored`] has them, and what lets the stack begin.
+    pub fn restore(mut self, checkpoint: Checkpoint) -> Self {
+        self.checkpoint = Some(checkpoint);
+        self
+    }
+
+    /// Returns the clock that the stack begins with.
+    fn clock(&self) -> Clock {
+        let checkpoint = self.checkpoint.as_ref();
+        checkpoint.map_or_else(Clock::start, |checkpoint| Clock::start_at(checkpoint.now()))
+    }
+
     /// Starts one worker thread for each device queue.
     ///
     /// # Errors
     /// No device was given, the configuration or an address cannot be used, or a thread could not be
     /// started.
     pub fn start(self, devices: Vec<Box<dyn Device>>) -> Result<Stack, StartError> {
-        let clock = Clock::start();
-        let (host, workers) = self.workers(devices, clock.now())?;
+        let clock = self.clock();
+        let (host, workers, restored) = self.workers(devices, clock.now())?;
         host.set_time_source(Box::new(move || clock.now()));
         let spinners = Spinners::for_this_machine();
         let mut joins = Joins::with_capacity(workers.len());
@@ -166,7 +185,7 @@ impl StackBuilder {
                 }
             }
         }
-        Ok(Stack::new(host, joins))
+        Ok(Stack::with_restored(host, joins, restored))
     }
 
     /// Makes one [`Driver`] for each device queue: futures for tokio's runtime, which the program spawns
@@ -204,14 +223,14 @@ impl StackBuilder {
         devices: Vec<Box<dyn Device>>,
         timer: impl Fn() -> Timer,
     ) -> Result<(Stack, Vec<Driver>), StartError> {
-        let clock = Clock::start();
-        let (host, workers) = self.workers(devices, clock.now())?;
+        let clock = self.clock();
+        let (host, workers, restored) = self.workers(devices, clock.now())?;
         host.set_time_source(Box::new(move || clock.now()));
         let drivers = workers
             .into_iter()
             .map(|worker| Driver::new(worker, clock, timer()));
         let drivers = drivers.collect();
-        Ok((Stack::from_host(host), drivers))
+        Ok((Stack::with_restored(host, Vec::new(), restored), drivers))
     }
 
     /// Makes one [`Turns`] for each device queue: the program turns the workers in a loop of its own, and
@@ -224,9 +243,9 @@ impl StackBuilder {
         devices: Vec<Box<dyn Device>>,
         now: Instant,
     ) -> Result<(Stack, Vec<Turns>), StartError> {
-        let (host, workers) = self.workers(devices, now)?;
+        let (host, workers, restored) = self.workers(devices, now)?;
         let turns = workers.into_iter().map(Turns::new).collect();
-        Ok((Stack::from_host(host), turns))
+        Ok((Stack::with_restored(host, Vec::new(), restored), turns))
     }
 
     /// Creates the host and its workers.
@@ -250,18 +269,25 @@ impl StackBuilder {
             memory_bytes: Some(memory.unwrap_or_else(machine::packet_memory)),
             ..self.config
         };
-        let host = Host::new(config, &self.addresses, caps, count, seed)?;
+        let mut host = Host::new(config, &self.addresses, caps, count, seed)?;
+        if let (Some(checkpoint), Some(new)) = (&self.checkpoint, Arc::get_mut(&mut host)) {
+            checkpoint::take_up_secrets(new, checkpoint);
+        }
         for prefix in self.any {
             addresses::add_any(&host, prefix)?;
         }
         for route in self.routes {
             routes::add(&host, route, true)?;
         }
+        host.clock.advance(now);
+        let restored = self.checkpoint.as_ref();
+        let restored = restored.map(|checkpoint| checkpoint::take_up(&host, checkpoint));
+        let restored = restored.transpose()?;
         let worker = |(index, device)| Worker::new(Arc::clone(&host), index, device, now);
         let workers = devices.into_iter().enumerate().map(worker).collect();
         let memory = host.buffers.memory_use().limit;
         tracing::info!(workers = count, memory, mtu = caps.mtu, addresses = ?self.addresses, "stack started");
-        Ok((host, workers))
+        Ok((host, workers, restored))
     }
 }
 

@@ -161,6 +161,12 @@ impl TcpStream {
         self.handle().with_state(|state| state.tcp.info_at(now))
     }
 
+    /// Returns the number of the worker that owns the connection: a task on it needs no other thread. See
+    /// [`Stack::spawn_on`].
+    pub fn worker(&self) -> usize {
+        self.handle().connection.owner.into()
+    }
+
     /// Waits until the stream is ready for something of `interest`, and returns all of that which it is ready for.
     /// Cancel-safe.
     ///

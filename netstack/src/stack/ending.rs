@@ -29,6 +29,9 @@ pub enum EndReason {
     /// The program aborted the stack.
     #[error("the stack was aborted")]
     Aborted,
+    /// Another stack has taken its place.
+    #[error("another process has taken over the stack")]
+    HandedOver,
     /// The program dropped the last handle of the stack.
     #[error(
         "the last handle of the stack was dropped; keep one for as long as its sockets are used"
@@ -60,7 +63,10 @@ pub enum EndReason {
 impl EndReason {
     /// Returns true if the program asked for the end.
     pub fn is_wanted(&self) -> bool {
-        matches!(self, Self::Shutdown | Self::Aborted | Self::HandlesDropped)
+        matches!(
+            self,
+            Self::Shutdown | Self::Aborted | Self::HandedOver | Self::HandlesDropped
+        )
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use packet::Buffers;
@@ -21,6 +21,7 @@ use super::ip::path::PathCache;
 use super::ip::reassembly::ReassemblyBuffer;
 use super::multicast::groups::HostGroups;
 use super::ports::Ports;
+use super::reached::{Freeze, Stage};
 use super::tcp::cookie::Cookies;
 use super::tcp::fast_open::FastOpens;
 use super::tcp::listener::SynPlaces;
@@ -29,7 +30,7 @@ use super::tcp::options::Options;
 use super::tcp::table::ConnectionTable;
 use super::udp::table::{EchoSockets, SocketTable};
 use super::workers::Workers;
-use crate::base::{Config, Instant, LinkCaps, OffloadCaps, Rng, TcpConfig};
+use crate::base::{Config, ConfigError, Instant, LinkCaps, OffloadCaps, Rng, TcpConfig};
 use crate::demux::PortAllocator;
 use crate::icmp::limiter::IcmpLimiter;
 use crate::ip::flow_label::FlowLabels;
@@ -61,6 +62,7 @@ pub struct Host {
     pub(crate) clock: HostClock,
     pub(crate) subscription: Subscription,
     pub(crate) ending: Ending,
+    pub(crate) freeze: Freeze,
     pub(crate) seed: [u8; 32],
     pub(in crate::stack) trim_time: TrimTime,
 }
@@ -81,6 +83,8 @@ pub(crate) struct TcpParts {
     pub(crate) connections: ConnectionTable,
     pub(crate) listeners: Listeners,
     pub(crate) isn: IsnGenerator,
+    /// Most connections not yet accepted, per listener whose program set none.
+    pub(crate) backlog: Arc<AtomicUsize>,
     /// Places for half-open connections.
     pub(crate) syn_places: Arc<SynPlaces>,
     pub(crate) cookies: Cookies,
@@ -149,6 +153,20 @@ impl Host {
         }
     }
 
+    /// Returns the memory that a configuration gives this host, in bytes.
+    ///
+    /// # Errors
+    /// It is too little for the workers.
+    pub(in crate::stack) fn memory_of(&self, config: &Config) -> Result<usize, ConfigError> {
+        let bytes = size::bytes(config, &self.link);
+        size::check(
+            bytes,
+            self.buffers.large().slab_bytes(),
+            self.workers.count(),
+        )?;
+        Ok(bytes)
+    }
+
     /// Returns how many packets each worker takes in in one turn.
     pub(crate) fn receive_batch(&self) -> usize {
         size::batch(&self.config, &self.link, self.workers.count())
@@ -181,6 +199,7 @@ impl Host {
             // The order of what draws from `rng` is part of what a seed means.
             tcp: TcpParts {
                 config: Arc::new(config.tcp.clone()),
+                backlog: Arc::new(AtomicUsize::new(config.tcp.backlog)),
                 connections: ConnectionTable::new(
                     HashKey::random(rng),
                     config.max_connections,
@@ -232,6 +251,7 @@ impl Host {
             clock: HostClock::default(),
             subscription: Subscription::default(),
             ending: Ending::default(),
+            freeze: Freeze::new(Stage::Running),
             link,
             seed,
             trim_time: TrimTime::default(),

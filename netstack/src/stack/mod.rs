@@ -25,6 +25,9 @@
 //! | [`ending`], `shutdown` | the end of a stack, and the ways to it |
 //! | [`addresses`] | changes of the stack's addresses while it runs |
 //! | [`routes`] | changes of its routes |
+//! | [`reached`], `freeze` | a stack at rest, and the way there |
+//! | [`checkpoint`] | a stack as plain data |
+//! | `limits` | changes of its limits |
 //! | `ports` | ephemeral ports of both transports |
 //! | [`events`] | events of connections, on their way to a subscriber |
 //! | `mailbox`, `lazy_queue`, `doorbell`, `workers` | the way of work from other threads to a worker |
@@ -41,22 +44,26 @@ pub mod addresses;
 pub mod budget;
 #[cfg(any(test, feature = "invariants"))]
 pub(crate) mod check;
+pub mod checkpoint;
 pub(crate) mod contain;
 mod doorbell;
 pub mod ending;
 mod error;
 pub mod events;
 pub(crate) mod foreign;
+pub(crate) mod freeze;
 mod host;
 mod icmp;
 pub mod ip;
 mod lazy_queue;
 pub mod levels;
+pub(crate) mod limits;
 pub mod mailbox;
 #[cfg(all(test, feature = "loom"))]
 mod models;
 pub(crate) mod multicast;
 mod ports;
+pub mod reached;
 pub mod routes;
 pub(crate) mod shutdown;
 pub(crate) mod sleep;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lockorder::Key;
 
 use super::budget::holders::Holders;
+use super::foreign::locked;
 use super::host::Host;
 use super::ip::addressing::Addressing;
 use super::levels::StackLocks;
@@ -58,6 +59,13 @@ impl WorkerState {
         seed[0] ^= index as u8 + 1;
         seed[1] ^= (index >> 8) as u8;
         let mut rng = Rng::from_seed(seed);
+        let mut alarms = Alarms::default();
+        // A restored stack begins with entries; one worker looks after them.
+        if index == 0 && host.tcp.connections.time_waits() > 0 {
+            for (shard, at) in locked(|key| host.tcp.connections.deadlines(&mut key.ctx())) {
+                alarms.note(shard, at);
+            }
+        }
         Self {
             index,
             metrics: MetricsCache::new(rng.u64()),
@@ -74,7 +82,7 @@ impl WorkerState {
             addressing_version: host.ip.addressing.version(),
             addressing: host.ip.addressing.get(),
             rng,
-            alarms: Alarms::default(),
+            alarms,
             resend: Vec::new(),
             sample_rate: SampleRate::default(),
             crowd: None,

@@ -9,6 +9,7 @@ use std::task::Waker;
 use super::contain::take_caught;
 use super::foreign::locked;
 use super::mailbox::{Mailbox, Message};
+use super::reached::Reached;
 use super::sleepers::Sleepers;
 use super::tcp::connection::Connection;
 use super::worklist;
@@ -24,6 +25,8 @@ pub struct WorkerHandle {
     pub counters: Arc<Counters>,
     /// The tasks that sleep by its timers.
     pub(crate) sleepers: Sleepers,
+    /// How far it is on the way to rest.
+    pub(crate) reached: Reached,
 }
 
 /// The workers of a stack: at least one.
@@ -48,6 +51,7 @@ impl Workers {
             mailbox: Arc::new(Mailbox::new()),
             counters: Arc::new(Counters::new()),
             sleepers: Sleepers::default(),
+            reached: Reached::default(),
         };
         Self {
             handles: (0..count.max(1)).map(worker).collect(),

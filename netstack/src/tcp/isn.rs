@@ -17,6 +17,7 @@ use crate::base::{Instant, Rng};
 
 /// Keyed generator; one per stack, shared by all connections.
 #[derive(Clone)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct IsnGenerator {
     isn_key: [u8; 16],
     timestamp_key: [u8; 16],

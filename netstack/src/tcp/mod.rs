@@ -70,6 +70,7 @@
 //! | closing, aborting, failing | `ending` |
 //! | TIME-WAIT, and its reuse by a new connection | `time_wait`, `reuse` |
 //! | an idle connection gives its memory back | `rest` |
+//! | a connection goes on in another process | `checkpoint` |
 //! | what a connection gives up when memory is short | `memory` |
 //! | ICMP errors, path MTU | `icmp_error` |
 //! | the search for the path MTU where nobody reports it | `path_search`, `send::inflight::mtu_probe` |
@@ -79,6 +80,8 @@
 
 mod block;
 mod cc;
+mod checkpoint;
+mod concat;
 mod context;
 mod ecn;
 mod ending;
@@ -124,6 +127,7 @@ pub use crate::base::congestion;
 pub use crate::base::congestion::Algorithm;
 pub(crate) use block::BLOCK_BYTES;
 pub use cc::UnknownAlgorithm;
+pub use checkpoint::{RestoreError, TcpCheckpoint};
 pub use context::Context;
 pub use ecn::EcnMode;
 pub use event::{Event, LossRule, MssChange, Recovery, Spurious, Subscriber, WindowChange};

@@ -26,6 +26,7 @@ use super::outcome::State;
 
 /// A synchronised state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum Phase {
     Established,
     FinWait1,

@@ -24,6 +24,7 @@ const DEFAULT_WINDOW: Duration = Duration::from_millis(250);
 
 /// The reason for taking the path for one that reorders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 enum Evidence {
     /// There is none.
     None,
@@ -35,6 +36,7 @@ enum Evidence {
 
 /// The reordering that the path has shown.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Reordering {
     /// Segments after one that make it lost.
     segments: u8,
@@ -60,6 +62,17 @@ impl Default for Reordering {
 }
 
 impl Reordering {
+    /// Returns what was learnt before a checkpoint, within its bounds.
+    pub(super) fn restored(self) -> Self {
+        Self {
+            segments: self.segments.clamp(DUP_THRESH, MAX_DUP_THRESH),
+            quarters: self.quarters.max(1),
+            persist: self.persist.min(PERSIST),
+            dsack_round: None,
+            ..self
+        }
+    }
+
     /// Returns the number of segments above a hole that make it lost, with `outstanding` segments in
     /// flight: never more than can arrive above it.
     pub(super) fn dup_thresh(self, outstanding: u32) -> u8 {

@@ -11,6 +11,7 @@ const UNIT_MILLIS: u64 = 10;
 /// The replies of one connection or handshake. Each counts its own, so that the limit reveals nothing about others
 /// (CVE-2016-5696).
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct ReplyLimit {
     /// The beginning of the second in which `count` replies were sent, in units, modulo 2^16.
     since: u16,

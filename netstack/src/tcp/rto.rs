@@ -13,9 +13,15 @@ const MAX_BACKOFF: u8 = 16;
 
 /// Exponential back-off (RFC 6298 section 5.5).
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Backoff(u8);
 
 impl Backoff {
+    /// Returns the back-off after a checkpoint.
+    pub(super) fn restored(self) -> Self {
+        Self(self.0.min(MAX_BACKOFF))
+    }
+
     /// Doubles the timeout once more.
     pub(super) fn grow(&mut self) {
         self.0 = (self.0 + 1).min(MAX_BACKOFF);

@@ -8,8 +8,12 @@ use core::time::Duration;
 
 use crate::base::Instant;
 
+/// An hour is beyond every timeout; the bound keeps the sums far from overflow.
+const LONGEST_NANOS: u64 = 3_600_000_000_000;
+
 /// The estimate, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct RttEstimator {
     srtt_nanos: u64,
     rttvar_nanos: u64,
@@ -17,12 +21,23 @@ pub(super) struct RttEstimator {
 }
 
 impl RttEstimator {
+    /// Returns the estimate after a checkpoint, within its bounds.
+    pub(super) fn restored(self, now: Instant) -> Self {
+        Self {
+            srtt_nanos: self.srtt_nanos.min(LONGEST_NANOS),
+            rttvar_nanos: self.rttvar_nanos.min(LONGEST_NANOS),
+            least: MinRtt {
+                since: self.least.since.min(now),
+                ..self.least
+            },
+        }
+    }
+
     /// Takes one measurement.
     pub(super) fn sample(&mut self, rtt: Duration) {
-        // An hour is beyond every timeout; the bound keeps the sums far from overflow.
         let rtt = u64::try_from(rtt.as_nanos())
             .unwrap_or(u64::MAX)
-            .clamp(1, 3_600_000_000_000);
+            .clamp(1, LONGEST_NANOS);
         if self.srtt_nanos == 0 {
             self.srtt_nanos = rtt;
             self.rttvar_nanos = rtt / 2;
@@ -39,7 +54,7 @@ impl RttEstimator {
     pub(super) fn on_spurious_timeout(&mut self, rtt: Duration) {
         let rtt = u64::try_from(rtt.as_nanos())
             .unwrap_or(u64::MAX)
-            .clamp(1, 3_600_000_000_000);
+            .clamp(1, LONGEST_NANOS);
         self.srtt_nanos = self.srtt_nanos.max(rtt);
         self.rttvar_nanos = self.rttvar_nanos.max(rtt / 2);
     }
@@ -81,6 +96,7 @@ const HALF_WINDOW: Duration = Duration::from_secs(150);
 
 /// A minimum over the present and the last half of a window of time (RFC 8985 section 6.2 step 1).
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 struct MinRtt {
     /// Microseconds; `u32::MAX`: no sample.
     present: u32,

@@ -45,6 +45,7 @@ pub(super) struct BusyTimes {
 
 /// The time spent with each limit while nothing waits to be sent.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct RestingTimes([u32; 3]);
 
 impl RestingTimes {
@@ -76,8 +77,9 @@ impl SendTimes {
         *total = total.saturating_add(spent);
     }
 
+    /// Returns the times up to `now`, or up to the end of the last turn if that is earlier.
     pub(super) fn rest(mut self, now: Instant) -> RestingTimes {
-        self.note(Limit::Idle, now);
+        self.end(now);
         RestingTimes([
             self.path_millis,
             self.recv_window_millis,
@@ -85,12 +87,17 @@ impl SendTimes {
         ])
     }
 
-    /// Returns the times up to `now`, or up to the end of the last turn if that is earlier.
-    pub(super) fn totals(mut self, now: Instant) -> BusyTimes {
+    /// Ends the limit at `now`, or at the end of the last turn if that is earlier.
+    fn end(&mut self, now: Instant) {
         let since_then = (now.as_millis() as u32).wrapping_sub(self.since_millis);
         if now != Instant::ZERO && since_then < 1 << 31 {
             self.note(Limit::Idle, now);
         }
+    }
+
+    /// Returns the times up to `now`, or up to the end of the last turn if that is earlier.
+    pub(super) fn totals(mut self, now: Instant) -> BusyTimes {
+        self.end(now);
         let millis = |millis: u32| Duration::from_millis(u64::from(millis));
         let recv_window_limited = millis(self.recv_window_millis);
         let send_buffer_limited = millis(self.send_buffer_millis);

@@ -10,6 +10,7 @@ use core::ops::{Add, AddAssign, Sub};
 
 /// A sequence number of one direction of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct SeqNum(pub u32);
 
 impl SeqNum {

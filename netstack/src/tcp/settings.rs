@@ -114,14 +114,76 @@ impl Settings {
     }
 }
 
+/// Socket options as plain data: the algorithm by its name.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct KeptSettings {
+    nodelay: bool,
+    algorithm: String,
+    keepalive_probes: u8,
+    follows_user_timeout: bool,
+    tells_user_timeout: bool,
+    syn_data: bool,
+    keepalive_millis: u32,
+    keepalive_interval_millis: u32,
+    user_timeout_millis: u32,
+    advertised_millis: u32,
+}
+
+impl Settings {
+    /// Returns the options as plain data.
+    pub(super) fn kept(&self) -> KeptSettings {
+        KeptSettings {
+            nodelay: self.nodelay,
+            algorithm: self.algorithm.name().to_owned(),
+            keepalive_probes: self.keepalive_probes,
+            follows_user_timeout: self.follows_user_timeout,
+            tells_user_timeout: self.tells_user_timeout,
+            syn_data: self.syn_data,
+            keepalive_millis: self.keepalive_millis,
+            keepalive_interval_millis: self.keepalive_interval_millis,
+            user_timeout_millis: self.user_timeout_millis,
+            advertised_millis: self.advertised_millis,
+        }
+    }
+}
+
+impl KeptSettings {
+    /// Returns the options. An algorithm that is neither of the stack nor of `cfg` is replaced by that of `cfg`.
+    pub(super) fn restored(&self, cfg: &TcpConfig) -> Settings {
+        let algorithm = match self.algorithm == cfg.congestion.name() {
+            true => cfg.congestion,
+            false => self.algorithm.parse().unwrap_or(cfg.congestion),
+        };
+        Settings {
+            nodelay: self.nodelay,
+            algorithm,
+            keepalive_probes: self.keepalive_probes.max(1),
+            follows_user_timeout: self.follows_user_timeout,
+            tells_user_timeout: self.tells_user_timeout,
+            syn_data: self.syn_data,
+            keepalive_millis: self.keepalive_millis,
+            keepalive_interval_millis: self.keepalive_interval_millis.max(1),
+            user_timeout_millis: self.user_timeout_millis,
+            advertised_millis: self.advertised_millis,
+        }
+    }
+
+    /// Returns the name of the algorithm.
+    pub(super) fn algorithm(&self) -> &str {
+        &self.algorithm
+    }
+}
+
 /// Maximum window scale (RFC 7323 section 2.3).
-const MAX_SCALE: u8 = 14;
+pub(super) const MAX_SCALE: u8 = 14;
 
 /// MSS of a peer that announced none (RFC 9293 section 3.7.1).
 pub(super) const DEFAULT_MSS: u16 = 536;
 
 /// Parameters that both SYNs together allow.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Agreed {
     /// Largest segment that we send, options included in it (RFC 9293 section 3.7.1).
     pub(super) mss: u16,
@@ -164,6 +226,12 @@ impl Agreed {
             timestamps: cfg.timestamps && peer.timestamps.is_some(),
             sack: cfg.sack && peer.sack_permitted,
         }
+    }
+
+    /// Returns true if two SYNs can have agreed on this.
+    pub(super) fn is_valid(&self) -> bool {
+        let sizes = MIN_SEGMENT <= self.mss && self.mss <= self.in_flight_mss;
+        sizes && self.mss <= self.max_mss && self.send_scale.max(self.recv_scale) <= MAX_SCALE
     }
 
     /// Lowers the largest segment, whatever the path carries.

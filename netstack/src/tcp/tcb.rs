@@ -81,6 +81,7 @@ bitflags::bitflags! {
 
 /// Counters for `TcpInfo`.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Stats {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,

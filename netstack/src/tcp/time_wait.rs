@@ -16,12 +16,14 @@ use super::phase::{Phase, PhaseEvent};
 use super::reply_limit::ReplyLimit;
 use super::segment::{Segment, SegmentOut};
 use super::seq::SeqNum;
+use super::settings::MAX_SCALE;
 use super::tcb::Tcb;
 use super::{Stage, Tcp};
 use crate::base::{DropReason, Instant};
 
 /// A connection in TIME-WAIT.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct TimeWait {
     snd_nxt: SeqNum,
     rcv_nxt: SeqNum,
@@ -65,6 +67,11 @@ impl TimeWait {
             timestamps: tcb.agreed.timestamps,
             ace: tcb.ecn.final_field(),
         }
+    }
+
+    /// Returns it after a checkpoint; `None` if no connection leaves this.
+    pub fn restored(&self) -> Option<Self> {
+        (self.recv_scale <= MAX_SCALE).then_some(*self)
     }
 
     pub(super) fn snd_nxt(&self) -> SeqNum {

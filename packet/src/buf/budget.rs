@@ -65,7 +65,7 @@ const EASE_SHARES: usize = 8;
 /// A count of bytes with a limit.
 #[derive(Debug)]
 pub(super) struct Budget {
-    limit: usize,
+    limit: AtomicUsize,
     /// Bytes of slabs that exist, and of charges.
     allocated: AtomicUsize,
     /// The last level that was noted.
@@ -78,23 +78,29 @@ pub(super) const UNLIMITED: usize = usize::MAX;
 impl Budget {
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            limit,
+            limit: AtomicUsize::new(limit),
             allocated: AtomicUsize::new(0),
             level: AtomicU8::new(0),
         })
     }
 
     pub(super) fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit. What is counted stays, though it may be more.
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Counts `bytes` more; false if that exceeds the limit.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
+        let limit = self.limit();
         self.allocated
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |allocated| {
                 allocated
                     .checked_add(bytes)
-                    .filter(|allocated| *allocated <= self.limit)
+                    .filter(|allocated| *allocated <= limit)
             })
             .is_ok()
     }
@@ -118,7 +124,7 @@ impl Budget {
 
     /// Returns the most that one flow may hold while memory is at ease.
     pub(super) fn share_at_ease(&self) -> usize {
-        match self.limit {
+        match self.limit() {
             UNLIMITED => UNLIMITED,
             limit => limit / EASE_SHARES,
         }
@@ -167,7 +173,7 @@ impl Budget {
     }
 
     fn part(&self, parts: usize, of: usize) -> usize {
-        (self.limit / of).saturating_mul(parts)
+        (self.limit() / of).saturating_mul(parts)
     }
 
     /// Returns how many bytes must go before the limit is left.
@@ -251,6 +257,19 @@ mod tests {
         assert_eq!(budget.share(1_100), 25);
         assert_eq!(budget.share(1_200), 0);
         assert_eq!(Budget::new(UNLIMITED).share(1 << 40), usize::MAX);
+    }
+
+    #[test]
+    fn a_lower_limit_takes_nothing_back_and_grants_nothing_more() {
+        let budget = Budget::new(1_600);
+        assert!(budget.reserve(1_000));
+        budget.set_limit(800);
+        assert_eq!((budget.allocated(), budget.limit()), (1_000, 800));
+        assert!(!budget.reserve(1));
+        assert_eq!(budget.level_at(1_000), Level::Limit);
+        budget.set_limit(3_200);
+        assert!(budget.reserve(1));
+        assert_eq!(budget.level_at(1_001), Level::Ease);
     }
 
     #[test]

@@ -158,6 +158,23 @@ impl Buffers {
         }
     }
 
+    /// Changes how many bytes the buffers together may take, the reserve included. What is in use stays in use, though it may
+    /// be more; nothing more is granted then.
+    ///
+    /// ```
+    /// use packet::Buffers;
+    ///
+    /// let buffers = Buffers::with_limit(65_600, 4 << 20, 2);
+    /// let kept = buffers.copy(&[7; 60_000]);
+    /// buffers.set_limit(1 << 17);
+    /// assert_eq!(buffers.memory_use().limit, 2 * 65_664);
+    /// assert!(kept.is_some() && buffers.copy(&[7; 60_000]).is_none());
+    /// ```
+    pub fn set_limit(&self, limit: usize) {
+        let rest = limit.saturating_sub(self.reserve_bytes);
+        self.budget.set_limit(rest);
+    }
+
     fn used(&self) -> usize {
         let free = self.large.free_bytes() + self.small.free_bytes();
         self.budget.allocated().saturating_sub(free)

@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
@@ -140,13 +141,8 @@ impl Connection {
     /// # Errors
     /// The daemon is gone.
     pub(crate) fn send(&mut self, request: &Request) -> Result<(), Failure> {
-        self.requests.send(request).map_err(|error| {
-            Failure::Control(format!(
-                "the netstackd at {} is gone ({}): check whether it still runs",
-                self.shown,
-                reason(&error)
-            ))
-        })
+        let sent = self.requests.send(request);
+        sent.map_err(|error| self.gone(&error))
     }
 
     /// Waits for the next reply.
@@ -158,6 +154,43 @@ impl Connection {
             Reply::Error { message } => Err(Failure::Refused(message)),
             reply => Ok(reply),
         }
+    }
+
+    /// Limits the time for which the daemon is waited for.
+    ///
+    /// # Errors
+    /// The daemon is gone.
+    pub(crate) fn set_timeout(&self, time: Duration) -> Result<(), Failure> {
+        let set = self.socket().set_read_timeout(Some(time));
+        set.map_err(|error| self.gone(&error))
+    }
+
+    /// Returns the socket. What it receives is read with [`Connection::reply`], unless that has nothing to read.
+    pub(crate) fn socket(&self) -> &UnixStream {
+        self.reader.get_ref()
+    }
+
+    /// Reads `count` bytes that are no reply.
+    ///
+    /// # Errors
+    /// The daemon is gone.
+    pub(crate) fn read_raw(&mut self, count: u64) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let read = self.reader.by_ref().take(count).read_to_end(&mut bytes);
+        let is_whole = |read: &usize| *read as u64 == count;
+        let read = read.and_then(|read| {
+            let cut = || io::ErrorKind::UnexpectedEof.into();
+            is_whole(&read).then_some(()).ok_or_else(cut)
+        });
+        read.map(|()| bytes).map_err(|error| self.gone(&error))
+    }
+
+    fn gone(&self, error: &io::Error) -> Failure {
+        Failure::Control(format!(
+            "the netstackd at {} is gone ({}): check whether it still runs",
+            self.shown,
+            reason(error)
+        ))
     }
 
     /// Returns a second handle for requests, for another thread.

@@ -1,31 +1,36 @@
 //! One client's connection: lines of bounded length in, replies out.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::protocol::{MAX_LINE_BYTES, PROTOCOL, Reply, Request};
+use crate::descriptors;
 
 /// Bytes of replies after which they are sent.
 const FLUSH_BYTES: usize = 32 << 10;
+
+/// Bytes that a client has [`ANSWER_TIME`] to read.
+const RAW_BYTES: usize = 1 << 20;
 
 /// Time that a client has to read an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The lines that a client sends.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     reader: BufReader<OwnedReadHalf>,
     line: Vec<u8>,
 }
 
 /// A message of a client.
 #[derive(Debug)]
-pub(super) enum Line {
+pub(crate) enum Line {
     Request(Request),
     /// A line that is no request: the sentence that says why.
     Wrong(String),
@@ -33,7 +38,7 @@ pub(super) enum Line {
 
 /// The replies to a client.
 #[derive(Debug)]
-pub(super) struct Replies {
+pub(crate) struct Replies {
     writer: OwnedWriteHalf,
     waiting: Vec<u8>,
 }
@@ -57,7 +62,7 @@ impl Lines {
     ///
     /// # Errors
     /// The connection failed, or a line is longer than [`MAX_LINE_BYTES`].
-    pub(super) async fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             let available = self.reader.fill_buf().await?;
             if available.is_empty() {
@@ -101,7 +106,12 @@ fn parse_request(line: &[u8]) -> Result<Request, String> {
     })?;
     let is_part = matches!(
         request,
-        Request::Data { .. } | Request::Eof {} | Request::Stop {}
+        Request::Data { .. }
+            | Request::Eof {}
+            | Request::Stop {}
+            | Request::Descriptors {}
+            | Request::Ready {}
+            | Request::Taken { .. }
     );
     match version.map(|version| version.as_u64()) {
         Some(Some(PROTOCOL)) => Ok(request),
@@ -133,7 +143,7 @@ impl Replies {
     ///
     /// # Errors
     /// As [`Replies::add`].
-    pub(super) async fn send(&mut self, reply: &Reply) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, reply: &Reply) -> io::Result<()> {
         self.add(reply).await?;
         self.flush().await
     }
@@ -148,6 +158,32 @@ impl Replies {
         let sent = self.writer.write_all(&self.waiting).await;
         self.reset();
         sent
+    }
+
+    /// Sends descriptors.
+    ///
+    /// # Errors
+    /// As [`Replies::add`].
+    pub(crate) async fn send_descriptors(&mut self, fds: &[OwnedFd]) -> io::Result<()> {
+        let socket: &UnixStream = self.writer.as_ref();
+        for some in fds.chunks(descriptors::MOST) {
+            let sent = socket.async_io(Interest::WRITABLE, || descriptors::send(socket, some));
+            let sent = timeout(ANSWER_TIME, sent).await;
+            sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Sends bytes that are no line.
+    ///
+    /// # Errors
+    /// As [`Replies::add`].
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for piece in bytes.chunks(RAW_BYTES) {
+            let sent = timeout(ANSWER_TIME, self.writer.write_all(piece)).await;
+            sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        }
+        Ok(())
     }
 
     /// Sends what waits.

@@ -16,7 +16,7 @@
 //! | [`packet_filter`] | which packets a capture wants |
 
 pub(crate) mod capture;
-mod channel;
+pub(crate) mod channel;
 pub(crate) mod events;
 mod netcat;
 pub(crate) mod packet_filter;
@@ -35,10 +35,11 @@ use std::time::Duration;
 use netstack::net::Stack;
 
 use crate::failure::Failure;
+use crate::restart::Desk;
 use crate::settings::{ControlPath, Settings};
 use capture::Captures;
 use events::Events;
-use path::Bound;
+use path::{Hidden, Place};
 
 /// The parts of the daemon that a request can reach.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub(crate) struct Target {
     pub(crate) tun: String,
     pub(crate) captures: Arc<Captures>,
     pub(crate) events: Events,
+    /// The way to whoever can hand the device over.
+    pub(crate) desk: Option<Desk>,
     /// When the daemon was started.
     pub(crate) started: tokio::time::Instant,
 }
@@ -58,12 +61,14 @@ impl Target {
         settings: &Settings,
         captures: Arc<Captures>,
         origin: Duration,
+        desk: Option<Desk>,
     ) -> Self {
         Self {
             stack: stack.clone(),
             tun: settings.tun.to_string(),
             captures,
             events: Events::new(stack, origin),
+            desk,
             started: tokio::time::Instant::now(),
         }
     }
@@ -75,20 +80,24 @@ pub(crate) fn step_back() {
     let _ = rustix::process::setpriority_process(None, 10);
 }
 
-/// Starts to serve on the control socket. Dropping the result removes the socket.
+/// Starts to serve on the control socket, which has no name until it is published. Dropping the result removes the socket.
 ///
 /// Without a path of its own the daemon runs without the socket if none can be made, and says so.
 ///
 /// # Errors
 /// The socket that the settings name cannot be made, or the thread cannot be started.
-pub(crate) fn start(target: &Arc<Target>, settings: &Settings) -> Result<Option<Bound>, Failure> {
+pub(crate) fn start(
+    target: &Arc<Target>,
+    settings: &Settings,
+    place: Place,
+) -> Result<Option<Hidden>, Failure> {
     let bound = match &settings.control {
         ControlPath::Off => return Ok(None),
-        ControlPath::At(path) => Bound::new(path, settings.control_mode)?,
+        ControlPath::At(path) => Hidden::new(path, settings.control_mode, place)?,
         ControlPath::Default => {
             let made = path::default_path(&target.tun)
                 .map_err(|error| Failure::Control(crate::file::reason(&error)))
-                .and_then(|path| Bound::new(&path, settings.control_mode));
+                .and_then(|path| Hidden::new(&path, settings.control_mode, place));
             match made {
                 Ok(bound) => bound,
                 Err(why) => {

@@ -1,7 +1,7 @@
 //! Where control sockets are.
 //!
 //! * **Define.** A socket that has its name listens, and has the permissions that it will keep.
-//! * **Enforce.** [`Bound::new`] binds it under another name, sets the mode, and renames it last.
+//! * **Enforce.** [`Hidden::new`] binds it under another name and sets the mode, and [`Hidden::publish`] renames it last.
 //! * **Consume.** A socket that refuses a connection belongs to no living daemon, so it may be removed.
 
 use std::fs;
@@ -76,18 +76,39 @@ fn remove_stale(directory: &Path) {
     }
 }
 
+/// The state of the path that a socket is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// No living daemon may have it.
+    Free,
+    /// The daemon that has it will end.
+    Inherited,
+}
+
+/// A listening socket that nobody can find yet.
+#[derive(Debug)]
+pub(crate) struct Hidden {
+    hidden: PathBuf,
+    path: PathBuf,
+}
+
 /// A listening socket, whose name is removed with it.
 #[derive(Debug)]
 pub(crate) struct Bound {
     path: PathBuf,
 }
 
-impl Bound {
-    /// Binds `path` with the permissions `mode`. A socket that a dead daemon left there is replaced.
+impl Hidden {
+    /// Makes a socket for `path` with the permissions `mode`. A socket that a dead daemon left there will be replaced, and
+    /// that of a living one if the place is inherited.
     ///
     /// # Errors
     /// Returns [`Failure::InUse`] if a daemon listens there, [`Failure::Control`] for any other reason.
-    pub(crate) fn new(path: &Path, mode: u32) -> Result<(UnixListener, Self), Failure> {
+    pub(crate) fn new(
+        path: &Path,
+        mode: u32,
+        place: Place,
+    ) -> Result<(UnixListener, Self), Failure> {
         let shown = path.display();
         let refused = |error: io::Error| {
             Failure::Control(format!(
@@ -104,7 +125,7 @@ impl Bound {
                      (--control)"
                 )));
             }
-            if is_alive(path) {
+            if place == Place::Free && is_alive(path) {
                 return Err(Failure::InUse(format!(
                     "the control socket {shown} belongs to a running program: choose another path (--control)"
                 )));
@@ -116,17 +137,55 @@ impl Bound {
         // Left by an earlier process with this id, if it is there.
         let _ = fs::remove_file(&hidden);
         let listener = UnixListener::bind(&hidden).map_err(refused)?;
-        let finish = || {
-            fs::set_permissions(&hidden, fs::Permissions::from_mode(mode))?;
-            fs::rename(&hidden, path)?;
-            listener.set_nonblocking(true)
+        let made = Self {
+            hidden,
+            path: path.to_owned(),
         };
-        if let Err(error) = finish() {
-            let _ = fs::remove_file(&hidden);
-            return Err(refused(error));
-        }
-        let path = path.to_owned();
-        Ok((listener, Self { path }))
+        fs::set_permissions(&made.hidden, fs::Permissions::from_mode(mode))
+            .and_then(|()| listener.set_nonblocking(true))
+            .map_err(refused)?;
+        Ok((listener, made))
+    }
+
+    /// Returns the path that it will have.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the socket its name.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Control`] if that cannot be.
+    pub(crate) fn publish(self) -> Result<Bound, Failure> {
+        fs::rename(&self.hidden, &self.path).map_err(|error| {
+            let shown = self.path.display();
+            let why = reason(&error);
+            Failure::Control(format!(
+                "the control socket {shown} cannot be given its name: {why}: check its directory"
+            ))
+        })?;
+        Ok(Bound {
+            path: self.path.clone(),
+        })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // It is not there any more once it was published.
+        let _ = fs::remove_file(&self.hidden);
+    }
+}
+
+impl Bound {
+    /// Returns its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves the name to a successor.
+    pub(crate) fn leave(self) {
+        std::mem::forget(self);
     }
 }
 
@@ -147,20 +206,25 @@ mod tests {
         let path = directory.join("c.sock");
         drop(UnixListener::bind(&path).expect("a socket that nobody listens on any more"));
         assert!(!is_alive(&path));
-        let (listener, bound) = Bound::new(&path, 0o640).expect("the place of a dead one");
+        let (listener, hidden) = Hidden::new(&path, 0o640, Place::Free).expect("a dead one's");
+        assert!(!is_alive(&path), "nobody can find it yet");
+        let bound = hidden.publish().expect("a name");
         let mode = fs::metadata(&path)
             .expect("it is there")
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o640);
-        let failure = Bound::new(&path, 0o600).expect_err("it lives");
+        let failure = Hidden::new(&path, 0o600, Place::Free).expect_err("it lives");
         assert_eq!(failure.exit_code(), 6);
+        let (successor, hidden) = Hidden::new(&path, 0o600, Place::Inherited).expect("inherited");
+        drop((successor, hidden));
+        assert!(is_alive(&path), "a successor that gave up took nothing");
         remove_stale(&directory);
         assert!(path.exists(), "a living socket is no stale one");
         drop((listener, bound));
         assert!(!path.exists());
         fs::write(&path, "text").expect("a file");
-        let failure = Bound::new(&path, 0o600)
+        let failure = Hidden::new(&path, 0o600, Place::Inherited)
             .expect_err("it is a file")
             .to_string();
         assert!(failure.contains("there is a file"), "{failure}");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,23 @@ pub(crate) enum Request {
     Eof {},
     /// Ends `events`, `ping`, `nc` or `capture`.
     Stop {},
+    /// Takes the place of the daemon.
+    TakeOver(TakeOverRequest),
+    /// Asks for the descriptors of the device.
+    Descriptors {},
+    /// Asks for the state.
+    Ready {},
+    /// Says that the state is restored. The new daemon's control socket has this path.
+    Taken { control: Option<PathBuf> },
+}
+
+/// The version of a program that takes over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TakeOverRequest {
+    /// The format of the state that it reads.
+    pub(crate) format: u32,
+    pub(crate) version: String,
 }
 
 /// The connections whose events are wanted.
@@ -128,6 +146,12 @@ pub(crate) enum Reply {
     Pong(Pong),
     /// The request is done.
     End(End),
+    /// The queues of the device, and its MTU.
+    Queues { count: usize, mtu: u16 },
+    /// So many bytes of state follow behind this line.
+    State { bytes: u64 },
+    /// The device is the new process's.
+    Yours {},
     /// The request is refused, or has failed. The connection stays usable unless it is closed.
     Error { message: String },
 }

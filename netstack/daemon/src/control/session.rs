@@ -12,6 +12,7 @@ use super::protocol::{End, Hello, PROTOCOL, Reply, Request};
 use super::rows::{SocketFilter, SocketRow};
 use super::server::{Clients, Right};
 use super::{Target, capture, events, netcat, ping, stats};
+use crate::restart::hand_over;
 
 /// Time that a client may be connected without a request.
 const IDLE_TIME: Duration = Duration::from_secs(60);
@@ -114,7 +115,12 @@ impl Session {
                 replies.flush().await
             }
             // Its connection ended before this line came.
-            Request::Data { .. } | Request::Eof {} | Request::Stop {} => {
+            Request::Data { .. }
+            | Request::Eof {}
+            | Request::Stop {}
+            | Request::Descriptors {}
+            | Request::Ready {}
+            | Request::Taken { .. } => {
                 sleep(WRONG_PAUSE / 10).await;
                 Ok(())
             }
@@ -127,6 +133,7 @@ impl Session {
             Request::Events(wanted) => events::serve(target, &wanted, lines, replies).await,
             Request::Capture(wanted) => capture::serve(target, &wanted, lines, replies).await,
             Request::Ping(wanted) => ping::serve(target, &wanted, lines, replies).await,
+            Request::TakeOver(wanted) => hand_over::serve(target, &wanted, lines, replies).await,
             Request::Nc(wanted) => netcat::serve(target, &wanted, lines, replies).await,
         }
     }

@@ -1,9 +1,8 @@
 //! The descriptor's way from the process inside to this one: a Unix socket that only the child may connect to.
 
 use std::ffi::OsString;
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::{Child as Process, Command};
@@ -12,13 +11,10 @@ use std::time::Duration;
 
 use netstack::base::Rng;
 use nix::sys::socket::{getsockopt, sockopt};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
 
 use super::command::Child;
 use super::{ExecArgs, Stop};
+use crate::descriptors;
 use crate::failure::Failure;
 use crate::file::reason;
 use crate::probe::{ANSWER_TIMEOUT, now};
@@ -86,7 +82,7 @@ impl Handed {
     /// Waits for the device of the child.
     pub(super) fn descriptor(&mut self, child: &mut Child) -> Result<OwnedFd, Stop> {
         let end = now() + ANSWER_TIMEOUT;
-        let mut stream = loop {
+        let stream = loop {
             match self.listener.accept() {
                 Ok((stream, _)) if is_from(&stream, child.id()) => break stream,
                 // Somebody else's.
@@ -107,7 +103,7 @@ impl Handed {
         let received = stream
             .set_nonblocking(false)
             .and_then(|()| stream.set_read_timeout(Some(ANSWER_TIMEOUT)))
-            .and_then(|()| receive(&mut stream));
+            .and_then(|()| receive(&stream));
         match received {
             Ok(Some(fd)) => {
                 self.stream = Some(stream);
@@ -145,33 +141,11 @@ pub(super) fn connect(name: &str) -> io::Result<UnixStream> {
 
 /// Sends a descriptor.
 pub(super) fn send(stream: &UnixStream, fd: &OwnedFd) -> io::Result<()> {
-    let fds = [fd.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(io::Error::other("no room for a descriptor"));
-    }
-    sendmsg(
-        stream,
-        &[IoSlice::new(b"d")],
-        &mut control,
-        SendFlags::empty(),
-    )?;
-    Ok(())
+    descriptors::send(stream, &[fd.try_clone()?])
 }
 
-fn receive(stream: &mut UnixStream) -> io::Result<Option<OwnedFd>> {
-    let mut byte = [0; 1];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut pieces = [IoSliceMut::new(&mut byte)];
-    recvmsg(&*stream, &mut pieces, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(mut fds) = message {
-            return Ok(fds.next());
-        }
-    }
-    Ok(None)
+fn receive(stream: &UnixStream) -> io::Result<Option<OwnedFd>> {
+    Ok(descriptors::receive(stream)?.pop())
 }
 
 /// Waits until the stack serves. Returns false if the process outside has gone.

@@ -82,6 +82,30 @@ pub(crate) fn start(target: &Arc<Target>, settings: &Settings) -> Result<(), Fai
         .map_err(refused)
 }
 
+/// Starts to serve once the address is free: the daemon that was taken over has it until it has ended.
+pub(crate) fn start_when_free(target: &Arc<Target>, settings: &Settings) {
+    let (target, settings) = (Arc::clone(target), settings.clone());
+    let begun = thread::Builder::new().name("metrics-wait".to_owned());
+    // Without the thread there are no metrics, as without the address.
+    let _ = begun.spawn(move || {
+        for _ in 0..ATTEMPTS {
+            match start(&target, &settings) {
+                Err(Failure::InUse(_)) => thread::sleep(PAUSE),
+                Ok(()) => return,
+                Err(why) => {
+                    tracing::error!(target: "netstackd::metrics", "{why}");
+                    return;
+                }
+            }
+        }
+        tracing::error!(target: "netstackd::metrics", "there are no metrics: the admin address stays in use");
+    });
+}
+
+/// Attempts to listen on the admin address after a take-over, and the pause between them.
+const ATTEMPTS: usize = 200;
+const PAUSE: Duration = Duration::from_millis(50);
+
 async fn serve(listener: TcpListener, registry: Arc<Registry>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // It is never closed.

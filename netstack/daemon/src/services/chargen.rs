@@ -7,6 +7,8 @@ use packet::Payload;
 use std::io;
 use std::pin::pin;
 
+use super::resume::{Shelf, State};
+
 /// Characters of a line, without its end.
 const LINE_CHARS: usize = 72;
 /// Printable ASCII characters, the space among them.
@@ -50,24 +52,36 @@ fn byte_at(position: usize) -> u8 {
     }
 }
 
-/// Sends until the peer is gone, and throws away what the peer sends.
-pub(super) async fn tcp(stream: TcpStream, pattern: Pattern) {
-    let (mut incoming, mut outgoing) = stream.into_split();
-    let generate = pin!(async {
-        let mut position = 0;
-        while outgoing
-            .send_payload(pattern.piece(position, PIECE_BYTES))
-            .await
-            .is_ok()
-        {
-            position = (position + PIECE_BYTES) % PERIOD_BYTES;
+/// Sends from `position` on until the peer is gone, and throws away what the peer sends.
+pub(super) async fn tcp(
+    mut stream: TcpStream,
+    pattern: Pattern,
+    mut position: usize,
+    shelf: Shelf,
+) {
+    let error = {
+        let (mut incoming, mut outgoing) = stream.split();
+        let position = &mut position;
+        let generate = pin!(async move {
+            loop {
+                let mut piece = pattern.piece(*position, PIECE_BYTES);
+                let sent = outgoing.send_payload_from(&mut piece).await;
+                *position = (*position + PIECE_BYTES - piece.len()) % PERIOD_BYTES;
+                if let Err(error) = sent {
+                    break error;
+                }
+            }
+        });
+        let discard = pin!(async { while let Ok(Some(_)) = incoming.recv_payload().await {} });
+        // A peer that has closed only its half still receives characters.
+        match select(generate, discard).await {
+            Either::Left((error, _)) => error,
+            Either::Right(((), generate)) => generate.await,
         }
-    });
-    let discard = pin!(async { while let Ok(Some(_)) = incoming.recv_payload().await {} });
-    // A peer that has closed only its half still receives characters.
-    if let Either::Right(((), generate)) = select(generate, discard).await {
-        generate.await;
-    }
+    };
+    // Less than the period.
+    let position = position as u32;
+    shelf.keep_recalled(&error, stream, State::Chargen { position });
 }
 
 /// Answers each datagram with a random number of characters, up to 512.

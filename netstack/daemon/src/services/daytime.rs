@@ -1,8 +1,12 @@
 //! Daytime (RFC 867): the date and time as a line of text.
 
+use bytes::Bytes;
 use chrono::Utc;
 use netstack::net::{TcpStream, UdpSocket};
+use packet::Payload;
 use tokio::io::AsyncWriteExt as _;
+
+use super::resume::{Shelf, State};
 
 /// Returns the line in the first form of the RFC: `Tuesday, February 22, 1982 17:37:43-UTC`.
 fn line() -> String {
@@ -11,11 +15,17 @@ fn line() -> String {
         .to_string()
 }
 
-/// Sends one line, then closes.
-pub(super) async fn tcp(mut stream: TcpStream) {
-    if stream.write_all(line().as_bytes()).await.is_ok() {
+/// Sends one line, or the rest of one, then closes.
+pub(super) async fn tcp(mut stream: TcpStream, rest: Option<Vec<u8>>, shelf: Shelf) {
+    let rest = rest.unwrap_or_else(|| line().into());
+    let mut rest = Payload::from(Bytes::from(rest));
+    match stream.send_payload_from(&mut rest).await {
         // It fails only if the connection has failed already.
-        let _ = stream.shutdown().await;
+        Ok(()) => drop(stream.shutdown().await),
+        Err(error) => {
+            let rest = rest.to_vec();
+            shelf.keep_recalled(&error, stream, State::Daytime { rest });
+        }
     }
 }
 

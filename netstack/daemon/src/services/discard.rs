@@ -3,9 +3,17 @@
 use netstack::net::{TcpStream, UdpSocket};
 use tokio::io::AsyncWriteExt as _;
 
+use super::resume::{Shelf, State};
+
 /// Reads until the peer closes its half, then closes ours.
-pub(super) async fn tcp(mut stream: TcpStream) {
-    while let Ok(Some(_)) = stream.recv_payload().await {}
+pub(super) async fn tcp(mut stream: TcpStream, shelf: Shelf) {
+    loop {
+        match stream.recv_payload().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(error) => return shelf.keep_recalled(&error, stream, State::Discard),
+        }
+    }
     // It fails only if the connection has failed already.
     let _ = stream.shutdown().await;
 }

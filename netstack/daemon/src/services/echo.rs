@@ -1,18 +1,31 @@
 //! Echo (RFC 862): sends back everything that it receives, in the same buffers.
 
 use netstack::net::{TcpStream, UdpSocket};
+use packet::Payload;
 use tokio::io::AsyncWriteExt as _;
+
+use super::resume::{Shelf, State};
 
 /// Echoes until the peer closes its half, then closes ours. Everything received is queued by then, so
 /// the FIN follows the last echoed byte.
-pub(super) async fn tcp(mut stream: TcpStream) {
-    while let Ok(Some(payload)) = stream.recv_payload().await {
-        if stream.send_payload(payload).await.is_err() {
-            return;
+/// `pending` is sent back first.
+pub(super) async fn tcp(mut stream: TcpStream, mut pending: Payload, shelf: Shelf) {
+    let error = loop {
+        if let Err(error) = stream.send_payload_from(&mut pending).await {
+            break error;
         }
-    }
-    // It fails only if the connection has failed already.
-    let _ = stream.shutdown().await;
+        match stream.recv_payload().await {
+            Ok(Some(payload)) => pending = payload,
+            Ok(None) => {
+                // It fails only if the connection has failed already.
+                let _ = stream.shutdown().await;
+                return;
+            }
+            Err(error) => break error,
+        }
+    };
+    let pending = pending.to_vec();
+    shelf.keep_recalled(&error, stream, State::Echo { pending });
 }
 
 /// Echoes each datagram to its sender.

@@ -10,16 +10,24 @@ mod echo;
 mod http;
 mod iperf3;
 mod peers;
+mod recallable;
+pub(crate) mod resume;
 
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::future::{AbortHandle, abortable};
+use bytes::Bytes;
+use futures::future::{AbortHandle, BoxFuture, FutureExt as _, abortable};
 use netstack::base::Rng;
-use netstack::net::{Prefix, Serving, Stack, TcpListener, TcpStream, UdpSocket};
+use netstack::net::{Prefix, RestoredStream, Serving, Stack, TcpListener, TcpStream, UdpSocket};
+use packet::Payload;
+
+use resume::{Kept, Shelf, State};
 
 use self::peers::Peers;
 use crate::failure::Failure;
@@ -34,6 +42,9 @@ pub(crate) struct Running {
     iperf3: Arc<iperf3::Server>,
     /// The peers of each service, in the order of [`Service::ALL`].
     peers: [Arc<Peers>; Service::ALL.len()],
+    pattern: chargen::Pattern,
+    shelf: Shelf,
+    recalled: Receiver<Kept>,
     started: Vec<(Service, IpAddr, Parts)>,
 }
 
@@ -74,10 +85,17 @@ pub(crate) fn prepare(stack: &Stack, settings: &Settings) -> Result<Prepared, Fa
 /// As [`prepare`]; [`Failure::InUse`] if a port is taken, [`Failure::Stack`] for any other error of the stack.
 pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<Running, Failure> {
     let Prepared(site) = prepare(stack, settings)?;
+    let pattern = chargen::Pattern::new(stack);
+    let pattern =
+        pattern.map_err(|error| Failure::Stack(format!("cannot start the services: {error}")))?;
+    let (sender, recalled) = channel();
     let mut running = Running {
         site: Arc::new(ArcSwap::from_pointee(site)),
         iperf3: iperf3::Server::new(stack),
         peers: std::array::from_fn(|_| Peers::new()),
+        pattern,
+        shelf: Shelf(sender),
+        recalled,
         started: Vec::new(),
     };
     running.start_missing(stack, settings)?;
@@ -136,28 +154,87 @@ impl Running {
         Ok(())
     }
 
+    /// Takes the connections that were recalled since the last call.
+    pub(crate) fn take_recalled(&self) -> Vec<Kept> {
+        self.recalled.try_iter().collect()
+    }
+
+    /// Goes on with the connections of the process before, and resets those that it did not hand over. Returns how many
+    /// went over.
+    pub(crate) fn resume(&self, stack: &Stack, streams: Vec<RestoredStream>) -> usize {
+        let mut count = 0;
+        for RestoredStream { stream, note } in streams {
+            match note.and_then(|note| State::of_note(&note)) {
+                Some(state) => {
+                    count += 1;
+                    self.go_on(stack, [Kept { stream, state }]);
+                }
+                None => {
+                    // It fails for nothing but a time to wait.
+                    let _ = stream.set_linger(Some(Duration::ZERO));
+                }
+            }
+        }
+        count
+    }
+
+    /// Goes on with connections, of this process or of the one before.
+    pub(crate) fn go_on(&self, stack: &Stack, connections: impl IntoIterator<Item = Kept>) {
+        for Kept { stream, state } in connections {
+            // It goes on in any case; a peer with more than its share has none for a while.
+            let peer = stream.peer_addr().ok();
+            let peers = self.peers_of(state.service());
+            let place = peer.and_then(|peer| peers.enter(peer.ip()));
+            let worker = stream.worker();
+            let served = self.served(stream, state);
+            stack.spawn_on(worker, async move {
+                let _place = place;
+                served.await;
+            });
+        }
+    }
+
+    /// Returns the rest of a connection.
+    fn served(&self, stream: TcpStream, state: State) -> BoxFuture<'static, ()> {
+        let shelf = self.shelf.clone();
+        match state {
+            State::Echo { pending } => {
+                let pending = Payload::from(Bytes::from(pending));
+                echo::tcp(stream, pending, shelf).boxed()
+            }
+            State::Discard => discard::tcp(stream, shelf).boxed(),
+            State::Daytime { rest } => daytime::tcp(stream, Some(rest), shelf).boxed(),
+            State::Chargen { position } => {
+                chargen::tcp(stream, self.pattern.clone(), position as usize, shelf).boxed()
+            }
+            State::Http { read } => http::tcp(stream, read, self.site.load_full(), shelf).boxed(),
+        }
+    }
+
     fn start_one(&self, stack: &Stack, service: Service, address: SocketAddr) -> io::Result<Parts> {
         let mut parts = Parts::default();
         let peers = Arc::clone(self.peers_of(service));
+        let shelf = self.shelf.clone();
         match service {
             Service::Echo => {
-                parts.listeners.push(tcp(stack, address, peers, echo::tcp)?);
+                let handler = move |stream| echo::tcp(stream, Payload::default(), shelf.clone());
+                parts.listeners.push(tcp(stack, address, peers, handler)?);
                 parts.datagrams = udp(stack, address, echo::udp)?;
             }
             Service::Discard => {
-                let listener = tcp(stack, address, peers, discard::tcp)?;
-                parts.listeners.push(listener);
+                let handler = move |stream| discard::tcp(stream, shelf.clone());
+                parts.listeners.push(tcp(stack, address, peers, handler)?);
                 parts.datagrams = udp(stack, address, discard::udp)?;
             }
             Service::Daytime => {
-                let listener = tcp(stack, address, peers, daytime::tcp)?;
-                parts.listeners.push(listener);
+                let handler = move |stream| daytime::tcp(stream, None, shelf.clone());
+                parts.listeners.push(tcp(stack, address, peers, handler)?);
                 parts.datagrams = udp(stack, address, daytime::udp)?;
             }
             Service::Chargen => {
-                let pattern = chargen::Pattern::new(stack)?;
-                let tcp_pattern = pattern.clone();
-                let handler = move |stream| chargen::tcp(stream, tcp_pattern.clone());
+                let (pattern, tcp_pattern) = (self.pattern.clone(), self.pattern.clone());
+                let handler =
+                    move |stream| chargen::tcp(stream, tcp_pattern.clone(), 0, shelf.clone());
                 parts.listeners.push(tcp(stack, address, peers, handler)?);
                 parts.datagrams = udp(stack, address, |socket| {
                     let seed = socket.local_addr().map_or(0, |a| u64::from(a.port()));
@@ -166,7 +243,8 @@ impl Running {
             }
             Service::Http => {
                 let site = Arc::clone(&self.site);
-                let handler = move |stream| http::tcp(stream, site.load_full());
+                let handler =
+                    move |stream| http::tcp(stream, Vec::new(), site.load_full(), shelf.clone());
                 parts.listeners.push(tcp(stack, address, peers, handler)?);
             }
             Service::Iperf3 => {

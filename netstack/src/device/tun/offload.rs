@@ -359,6 +359,10 @@ impl Device for OffloadTun {
         self.wake.park(self.tun.as_fd(), timeout)
     }
 
+    fn descriptor(&self) -> Option<io::Result<OwnedFd>> {
+        Some(self.tun.try_clone())
+    }
+
     fn unparker(&self) -> Arc<dyn Unpark> {
         Arc::clone(&self.wake) as Arc<dyn Unpark>
     }

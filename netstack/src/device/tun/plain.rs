@@ -4,7 +4,7 @@
 //! (`EpollWake`).
 
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use packet::Buffers;
 use packet::checksum::RxChecksum;
 use packet::frame::{RxPacket, TxPacket};
 use rustix::io::Errno;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use tun_tap::{Iface, Mode};
 
 use super::super::{Device, Unpark, linear};
@@ -142,6 +143,14 @@ impl Device for PlainTun {
             self.drained = !self.wake.park(timeout)?;
         }
         Ok(())
+    }
+
+    fn descriptor(&self) -> Option<io::Result<OwnedFd>> {
+        // The library lends its descriptor only by number, so the copy comes from this process as if it were another.
+        let own = pidfd_open(getpid(), PidfdFlags::empty());
+        let copy =
+            own.and_then(|own| pidfd_getfd(own, self.tun.as_raw_fd(), PidfdGetfdFlags::empty()));
+        Some(copy.map_err(io::Error::from))
     }
 
     fn unparker(&self) -> Arc<dyn Unpark> {

@@ -20,7 +20,7 @@ const LEAST_SLABS: usize = 7;
 const BATCH: std::ops::RangeInclusive<usize> = 2..=32;
 
 /// Returns the memory of a host, in bytes.
-fn bytes(config: &Config, link: &LinkCaps) -> usize {
+pub(in crate::stack) fn bytes(config: &Config, link: &LinkCaps) -> usize {
     let large = config.max_large_slabs.saturating_mul(link.slab_bytes());
     let small = config.max_small_slabs.saturating_mul(SMALL_SLAB_BYTES);
     let memory = config.memory_bytes.unwrap_or(Config::DEFAULT_MEMORY_BYTES);
@@ -56,6 +56,21 @@ pub(in crate::stack) fn buffers(
 ) -> Result<Buffers, ConfigError> {
     let (bytes, slab) = (bytes(config, link), slab_bytes(config, link));
     let workers = workers.max(1);
+    check(bytes, slab, workers)?;
+    let reserve =
+        (bytes / RESERVE_PART / slab / workers).clamp(*RESERVE_SLABS.start(), *RESERVE_SLABS.end());
+    Ok(Buffers::with_limit(slab, bytes, reserve * workers))
+}
+
+/// Checks that `bytes` of memory are enough for `workers` workers and large slabs of that length.
+///
+/// # Errors
+/// They are not.
+pub(in crate::stack) fn check(
+    bytes: usize,
+    slab: usize,
+    workers: usize,
+) -> Result<(), ConfigError> {
     if bytes / LEAST_SLABS / slab < workers {
         return Err(ConfigError {
             key: "memory_bytes",
@@ -63,9 +78,7 @@ pub(in crate::stack) fn buffers(
             must: "set at least 7 packets for each queue, or use fewer queues",
         });
     }
-    let reserve =
-        (bytes / RESERVE_PART / slab / workers).clamp(*RESERVE_SLABS.start(), *RESERVE_SLABS.end());
-    Ok(Buffers::with_limit(slab, bytes, reserve * workers))
+    Ok(())
 }
 
 /// Returns how many packets each worker of a host takes in in one turn: all that are on their way through it at

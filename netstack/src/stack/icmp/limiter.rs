@@ -14,6 +14,18 @@ impl ErrorLimiter {
         Self(Mutex::new(limiter))
     }
 
+    /// Runs `f` on the bucket.
+    pub(crate) fn with<L, R>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        f: impl FnOnce(&mut IcmpLimiter) -> R,
+    ) -> R
+    where
+        L: LockBefore<levels::IcmpLimiter>,
+    {
+        self.0.with(ctx, |limiter, _| f(limiter))
+    }
+
     /// Takes a token; false if there is none.
     pub(crate) fn allow<L>(&self, ctx: &mut LockCtx<'_, L>, now: Instant, rng: &mut Rng) -> bool
     where

@@ -8,7 +8,7 @@ use lockorder::{LockBefore, LockCtx, RwLock};
 use super::super::levels;
 use crate::base::Instant;
 use crate::base::limits::MIN_MTU_V4;
-use crate::ip::pmtu::{Path, PathMtu};
+use crate::ip::pmtu::{Path, PathEntry, PathMtu};
 
 /// Path MTUs of all destinations. Costs no lock until something is known of one of them.
 pub(crate) struct PathCache {
@@ -26,6 +26,23 @@ impl PathCache {
             cache: RwLock::new(cache),
             is_used: AtomicBool::new(false),
         }
+    }
+
+    /// Returns what is known of paths.
+    pub(crate) fn export<L>(&self, ctx: &mut LockCtx<'_, L>, now: Instant) -> Vec<PathEntry>
+    where
+        L: LockBefore<levels::PathMtu>,
+    {
+        self.cache.with_read(ctx, |cache, _| cache.export(now))
+    }
+
+    /// Takes over what another stack knew of paths.
+    pub(crate) fn import<L>(&self, ctx: &mut LockCtx<'_, L>, entries: &[PathEntry])
+    where
+        L: LockBefore<levels::PathMtu>,
+    {
+        self.cache.with_write(ctx, |cache, _| cache.import(entries));
+        self.is_used.store(!entries.is_empty(), Ordering::Release);
     }
 
     /// Returns the MTU of the link as it is now.

@@ -28,13 +28,20 @@ use crate::ip::peer::draw_crowding;
 /// A bound on connections that are not accepted yet.
 #[derive(Debug)]
 pub(crate) struct Backlog {
-    limit: usize,
+    /// Shared by the listeners for which the program set none.
+    limit: Arc<AtomicUsize>,
     taken: AtomicUsize,
 }
 
 impl Backlog {
     /// Creates a backlog of `limit` places.
     pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Self::sharing(&Arc::new(AtomicUsize::new(limit)))
+    }
+
+    /// Creates a backlog of as many places as `limit` says at any time.
+    pub(crate) fn sharing(limit: &Arc<AtomicUsize>) -> Arc<Self> {
+        let limit = Arc::clone(limit);
         Arc::new(Self {
             limit,
             taken: AtomicUsize::new(0),
@@ -43,9 +50,10 @@ impl Backlog {
 
     /// Takes a place; `None` if all are taken.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Place> {
+        let limit = self.limit();
         self.taken
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
-                (taken < self.limit).then_some(taken + 1)
+                (taken < limit).then_some(taken + 1)
             })
             .ok()
             .map(|_| Place(Arc::clone(self)))
@@ -53,7 +61,11 @@ impl Backlog {
 
     /// Returns true if all places are taken.
     pub(crate) fn is_full(&self) -> bool {
-        self.taken.load(Ordering::Acquire) >= self.limit
+        self.taken.load(Ordering::Acquire) >= self.limit()
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// Returns how many places are taken.

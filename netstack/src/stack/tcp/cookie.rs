@@ -27,6 +27,22 @@ impl Cookies {
         }
     }
 
+    /// Returns the secrets, and until when a cookie may come back.
+    pub(crate) fn export<L>(&self, ctx: &mut LockCtx<'_, L>) -> (CookieSecrets, Instant)
+    where
+        L: LockBefore<levels::SynCookies>,
+    {
+        let secrets = self.secrets.with_read(ctx, |secrets, _| secrets.clone());
+        let until = self.valid_until.load(Ordering::Relaxed);
+        (secrets, Instant::from_nanos(until))
+    }
+
+    /// Takes over the secrets of another stack.
+    pub(crate) fn import(&mut self, secrets: CookieSecrets, valid_until: Instant) {
+        self.secrets = RwLock::new(secrets);
+        self.valid_until = AtomicU64::new(valid_until.as_nanos());
+    }
+
     /// Builds the SYN-ACK that answers `syn` and remembers nothing of it.
     pub(crate) fn syn_ack<L>(
         &self,

@@ -43,6 +43,22 @@ impl FastOpens {
         });
     }
 
+    /// Returns the keys.
+    pub(crate) fn secrets<L>(&self, ctx: &mut LockCtx<'_, L>) -> FastOpenSecrets
+    where
+        L: LockBefore<levels::FastOpen>,
+    {
+        self.0.with(ctx, |state, _| state.secrets.clone())
+    }
+
+    /// Takes over the keys of another stack.
+    pub(crate) fn import<L>(&self, ctx: &mut LockCtx<'_, L>, secrets: FastOpenSecrets)
+    where
+        L: LockBefore<levels::FastOpen>,
+    {
+        self.0.with(ctx, |state, _| state.secrets = secrets);
+    }
+
     /// Judges the option of a client's SYN. The second value is the cookie that the client should have.
     pub(in crate::stack) fn judge<L>(
         &self,

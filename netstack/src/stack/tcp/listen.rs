@@ -9,7 +9,7 @@ use super::super::foreign::{locked, wake_all};
 use super::super::host::Host;
 use super::super::mailbox::Message;
 use super::super::waiters::{Ticket, Wait, Waiter};
-use super::accept::Accept;
+use super::accept::{Accept, Backlog};
 use super::connection::{Connection, Listener, Service};
 use super::control::abort;
 use super::decide::info;
@@ -46,7 +46,7 @@ pub(crate) fn listen_any(
         .check()
         .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, format!("listen: {why}")))?;
     let local = SocketAddr::from(([0; 4], 0));
-    let listener = Listener::new(local, options, &host.tcp.syn_places);
+    let listener = new_listener(host, local, options);
     locked(|key| {
         let listeners = &host.tcp.listeners;
         match listeners.bind_any(&mut key.ctx(), destinations, &listener) {
@@ -68,6 +68,16 @@ pub(crate) fn listen_any(
     Ok(listener)
 }
 
+/// Creates a listener. One whose program changed none of TCP's limits has the stack's backlog, whatever that becomes.
+fn new_listener(host: &Host, local: SocketAddr, options: Options) -> Arc<Listener> {
+    let tcp = &host.tcp;
+    if Arc::ptr_eq(&options.config, &tcp.config) {
+        let backlog = Backlog::sharing(&tcp.backlog);
+        return Listener::with_backlog(local, options, &tcp.syn_places, backlog);
+    }
+    Listener::new(local, options, &tcp.syn_places)
+}
+
 /// Enters a new listener in the table.
 fn bind(host: &Host, local: SocketAddr, options: Options) -> io::Result<Arc<Listener>> {
     locked(|key| {
@@ -79,7 +89,7 @@ fn bind(host: &Host, local: SocketAddr, options: Options) -> io::Result<Arc<List
             })?;
             local.set_port(port);
         }
-        let listener = Listener::new(local, options, &host.tcp.syn_places);
+        let listener = new_listener(host, local, options);
         match host.tcp.listeners.bind(&mut key.ctx(), &listener) {
             Ok(()) => Ok(listener),
             Err(BindError::Full(_)) => Err(io::Error::new(

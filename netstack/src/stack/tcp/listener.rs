@@ -26,7 +26,7 @@ const FLOOR: usize = 8;
 /// The places for half-open connections of a whole stack.
 #[derive(Debug)]
 pub(crate) struct SynPlaces {
-    limit: usize,
+    limit: AtomicUsize,
     taken: AtomicUsize,
 }
 
@@ -34,7 +34,7 @@ impl SynPlaces {
     /// Creates `limit` places.
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            limit,
+            limit: AtomicUsize::new(limit),
             taken: AtomicUsize::new(0),
         })
     }
@@ -44,8 +44,18 @@ impl SynPlaces {
         self.taken.load(Ordering::Acquire)
     }
 
+    /// Returns the number of places.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the number of places. Those that are taken stay taken.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
     fn free(&self) -> usize {
-        self.limit.saturating_sub(self.taken())
+        self.limit().saturating_sub(self.taken())
     }
 }
 
@@ -76,9 +86,20 @@ impl<C> Listener<C> {
     /// Creates a listener on `local` for as many connections that are not accepted yet as `options` allow, and
     /// for its share of `places`.
     pub(crate) fn new(local: SocketAddr, options: Options, places: &Arc<SynPlaces>) -> Arc<Self> {
+        let backlog = Backlog::new(options.config.backlog);
+        Self::with_backlog(local, options, places, backlog)
+    }
+
+    /// [`Listener::new`] with a backlog whose limit others may share.
+    pub(crate) fn with_backlog(
+        local: SocketAddr,
+        options: Options,
+        places: &Arc<SynPlaces>,
+        backlog: Arc<Backlog>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             local,
-            backlog: Backlog::new(options.config.backlog),
+            backlog,
             fast_open: FastOpenQueue::new(options.config.fast_open_backlog),
             deferred: options.defers.then(|| Mutex::new(Deferred::default())),
             options,
@@ -101,11 +122,11 @@ impl<C> Listener<C> {
     /// Admits a SYN; `None` if the listener has its share of half-open connections.
     pub(crate) fn admit_syn(self: &Arc<Self>) -> Option<SynPlace<C>> {
         let own = self.half_open.load(Ordering::Acquire);
-        let places = &self.places;
+        let (places, limit) = (&self.places, self.places.limit());
         places
             .taken
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
-                let free = places.limit.saturating_sub(taken);
+                let free = limit.saturating_sub(taken);
                 (own < free.max(FLOOR)).then_some(taken + 1)
             })
             .ok()

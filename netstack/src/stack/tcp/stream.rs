@@ -59,6 +59,7 @@ pub(crate) fn poll_recv(
     connection: &Arc<Connection>,
     cx: Wait<'_>,
 ) -> Poll<io::Result<Option<Payload>>> {
+    host.freeze.check_call()?;
     let now = host.clock.now();
     let mut drive = false;
     let poll = poll_state(connection, cx, Side::Reader, |state, waiter| {
@@ -107,6 +108,7 @@ pub(crate) fn poll_write(
     if pieces.iter().all(|piece| piece.is_empty()) {
         return Poll::Ready(Ok(0));
     }
+    host.freeze.check_call()?;
     let mut starved = false;
     let poll = poll_state(connection, cx, Side::Writer, |state, waiter| {
         if let Some(error) = write_error(state) {
@@ -165,6 +167,7 @@ pub(crate) fn poll_write_payload(
     cx: Wait<'_>,
     payload: &mut Payload,
 ) -> Poll<io::Result<()>> {
+    host.freeze.check_call()?;
     let (mut queued, mut starved) = (false, false);
     let poll = poll_state(connection, cx, Side::Writer, |state, waiter| {
         while !payload.is_empty() {

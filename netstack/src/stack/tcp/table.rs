@@ -37,10 +37,10 @@ pub(crate) struct ConnectionTable {
     shards: Box<[Locked]>,
     /// Connections, and the most that there may be.
     len: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
     /// The same for TIME-WAIT.
     time_waits: AtomicUsize,
-    time_wait_limit: usize,
+    time_wait_limit: AtomicUsize,
     /// When a full table is logged again, in nanoseconds.
     full_logged: AtomicU64,
 }
@@ -73,9 +73,9 @@ impl ConnectionTable {
             shards: (0..SHARDS).map(locked).collect(),
             secret,
             len: AtomicUsize::new(0),
-            limit,
+            limit: AtomicUsize::new(limit),
             time_waits: AtomicUsize::new(0),
-            time_wait_limit,
+            time_wait_limit: AtomicUsize::new(time_wait_limit),
             full_logged: AtomicU64::new(0),
         }
     }
@@ -95,7 +95,7 @@ impl ConnectionTable {
 
     /// Returns true if no connection can be inserted now.
     pub(crate) fn is_full(&self) -> bool {
-        self.len() >= self.limit
+        self.len() >= self.limit()
     }
 
     /// Returns true if a refusal because of the limit should be logged: once in [`FULL_LOG_PAUSE`].
@@ -112,7 +112,18 @@ impl ConnectionTable {
 
     /// Returns the most connections that there may be.
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Returns the most connections that there may be in TIME-WAIT.
+    pub(crate) fn time_wait_limit(&self) -> usize {
+        self.time_wait_limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes both. Those that are there stay, though they may be more.
+    pub(crate) fn set_limits(&self, connections: usize, time_waits: usize) {
+        self.limit.store(connections, Ordering::Relaxed);
+        self.time_wait_limit.store(time_waits, Ordering::Relaxed);
     }
 
     /// Returns the number of connections in TIME-WAIT.
@@ -189,9 +200,10 @@ impl ConnectionTable {
     where
         L: LockBefore<levels::Tables>,
     {
+        let limit = self.limit();
         self.len
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |len| {
-                (len < self.limit).then_some(len + 1)
+                (len < limit).then_some(len + 1)
             })
             .map_err(|_| InsertError::Full)?;
         let flow = self.hashed(&connection.flow);
@@ -356,7 +368,7 @@ impl ConnectionTable {
             return None;
         }
         self.len.fetch_sub(1, Ordering::AcqRel);
-        let recycled = before >= self.time_wait_limit && self.recycle(ctx);
+        let recycled = before >= self.time_wait_limit() && self.recycle(ctx);
         Some(Placed { shard, recycled })
     }
 
@@ -489,6 +501,8 @@ impl ConnectionTable {
     }
 }
 
+#[path = "table_restore.rs"]
+mod restore;
 #[cfg(test)]
 #[path = "table_tests.rs"]
 mod tests;

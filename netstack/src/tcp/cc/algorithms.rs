@@ -7,7 +7,10 @@ use super::bbr::Bbr;
 use super::cubic::Cubic;
 use super::reno::Reno;
 use super::window::WindowBased;
-use crate::base::congestion::{Algorithm, BuiltIn, CongestionControl, Definition, Source, Start};
+use crate::base::Instant;
+use crate::base::congestion::{
+    Algorithm, BuiltIn, CongestionControl, Definition, Saved, Source, Start,
+};
 
 static CUBIC: Definition = Definition::built_in("cubic", BuiltIn::Cubic);
 static NEW_RENO: Definition = Definition::built_in("newreno", BuiltIn::NewReno);
@@ -85,6 +88,21 @@ impl AlgorithmState {
             Self::Bbr(bbr) => bbr.is_holding_back(),
             Self::Foreign(foreign) => foreign.is_holding_back(),
         }
+    }
+}
+
+/// Returns true if a controller of `algorithm` can have saved these words before `now`.
+pub(super) fn is_credible(algorithm: Algorithm, Saved(words): &Saved, now: Instant) -> bool {
+    match algorithm.source() {
+        Source::BuiltIn(BuiltIn::Cubic) => {
+            let [floats @ .., high, low] = words;
+            let epoch = Instant::from_nanos(u64::from(*high) << 32 | u64::from(*low));
+            let mut floats = floats.iter().map(|word| f32::from_bits(*word));
+            floats.all(|value| value.abs() < 1e12) && (epoch <= now || epoch == Instant::FAR_FUTURE)
+        }
+        // A terabyte a second, and an hour.
+        Source::BuiltIn(BuiltIn::Bbr) => words[0] <= 256 && words[3].max(words[4]) <= 3_600_000_000,
+        Source::BuiltIn(BuiltIn::NewReno) | Source::Foreign(_) => true,
     }
 }
 

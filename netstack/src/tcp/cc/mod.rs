@@ -14,6 +14,7 @@ mod algorithms;
 mod bbr;
 mod cubic;
 mod hystart;
+mod kept;
 mod pacing;
 mod prr;
 mod reno;
@@ -31,6 +32,7 @@ use crate::base::congestion::{
 };
 use algorithms::AlgorithmState;
 pub use algorithms::UnknownAlgorithm;
+pub(super) use kept::KeptController;
 use pacing::Pacer;
 use prr::Prr;
 pub(super) use prr::Recovering;
@@ -128,6 +130,16 @@ impl RestingController {
 }
 
 impl Controller {
+    /// Brings the window within its bounds for segments of `mss` bytes.
+    pub(super) fn fit(&mut self, mss: u32) {
+        let Window { cwnd, ssthresh } = self.window;
+        let least = mss.min(MAX_CWND / 2);
+        self.window = Window {
+            cwnd: cwnd.clamp(least, MAX_CWND.max(self.initial)),
+            ssthresh: ssthresh.max(2 * least),
+        };
+    }
+
     /// Returns what is needed while nothing is in flight.
     pub(super) fn rest(&self) -> RestingController {
         RestingController {
@@ -420,14 +432,8 @@ impl Controller {
         if self.window == before {
             return;
         }
+        self.fit(mss);
         let Window { cwnd, ssthresh } = self.window;
-        let least = mss.min(MAX_CWND / 2);
-        let bounded = Window {
-            cwnd: cwnd.clamp(least, MAX_CWND.max(self.initial)),
-            ssthresh: ssthresh.max(2 * least),
-        };
-        self.window = bounded;
-        let Window { cwnd, ssthresh } = bounded;
         cx.emit(|| Event::CongestionWindow {
             cwnd,
             ssthresh,

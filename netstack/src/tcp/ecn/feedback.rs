@@ -149,6 +149,7 @@ impl Ecn {
 
 /// The last value of the field of three bits, and one.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(in crate::tcp) struct Ace(NonZeroU8);
 
 /// Returns the flags of an ACK after the connection has ended.

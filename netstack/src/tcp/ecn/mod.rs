@@ -59,6 +59,7 @@ bitflags::bitflags! {
 
 /// Counters of Accurate ECN (RFC 9768 section 3.2): those of the receiver, or the sender's copy of the peer's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Counters {
     /// Packets with CE.
     pub(super) packets: u32,
@@ -141,13 +142,7 @@ impl Ecn {
     /// Checks that the state fits the mode.
     #[cfg(any(test, feature = "invariants"))]
     pub(super) fn check(&self) {
-        let classic = Marks::ECHO | Marks::CWR_DUE;
-        let accurate = Marks::LAST_CE | Marks::ACKS_SYN | Marks::CHANGED | Marks::HEARS_OPTION;
-        match self.mode {
-            EcnMode::Off => assert!(!self.marks.intersects(classic | accurate | Marks::REDUCED)),
-            EcnMode::Classic => assert!(!self.marks.intersects(accurate)),
-            EcnMode::Accurate => assert!(!self.marks.intersects(classic)),
-        }
+        assert!(Self::marks_of(self.mode).contains(self.marks));
     }
 }
 
@@ -180,6 +175,63 @@ impl RestingEcn {
             received: self.received,
             echoed: self.echoed,
             ..Ecn::new(self.mode, una)
+        }
+    }
+}
+
+/// ECN as plain data.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct KeptEcn {
+    mode: EcnMode,
+    syn_ack: u8,
+    unreported: u8,
+    marks: u16,
+    reduced_to: SeqNum,
+    received: Counters,
+    echoed: Counters,
+}
+
+impl Ecn {
+    /// Returns the state as plain data.
+    pub(super) fn kept(&self) -> KeptEcn {
+        KeptEcn {
+            mode: self.mode,
+            syn_ack: self.syn_ack,
+            unreported: self.unreported,
+            marks: self.marks.bits(),
+            reduced_to: self.reduced_to,
+            received: self.received,
+            echoed: self.echoed,
+        }
+    }
+
+    /// Returns the marks that a mode knows.
+    const fn marks_of(mode: EcnMode) -> Marks {
+        let classic = Marks::ECHO.union(Marks::CWR_DUE);
+        let accurate = Marks::LAST_CE
+            .union(Marks::ACKS_SYN)
+            .union(Marks::CHANGED)
+            .union(Marks::HEARS_OPTION);
+        match mode {
+            EcnMode::Off => classic.union(accurate).union(Marks::REDUCED).complement(),
+            EcnMode::Classic => accurate.complement(),
+            EcnMode::Accurate => classic.complement(),
+        }
+    }
+}
+
+impl KeptEcn {
+    /// Returns the state, without marks that its mode does not know.
+    pub(super) fn restored(&self) -> Ecn {
+        Ecn {
+            mode: self.mode,
+            syn_ack: self.syn_ack & CE,
+            unreported: self.unreported,
+            marks: Marks::from_bits_truncate(self.marks) & Ecn::marks_of(self.mode),
+            reduced_to: self.reduced_to,
+            received: self.received,
+            echoed: self.echoed,
         }
     }
 }

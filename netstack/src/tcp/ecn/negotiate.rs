@@ -24,6 +24,7 @@ use crate::tcp::seq::SeqNum;
 
 /// The language in which congestion marks are fed back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub enum EcnMode {
     /// No ECN: routers can only drop.
     #[default]

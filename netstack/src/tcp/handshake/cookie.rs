@@ -75,6 +75,7 @@ const MAX_SCALE: u8 = 14;
 
 /// The secrets of SYN cookies.
 #[derive(Clone)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct CookieSecrets {
     /// Those of the even and of the odd periods.
     keys: [[u8; 16]; 2],

@@ -23,6 +23,7 @@ pub const FAST_OPEN_KEY_LIFE: Duration = Duration::from_secs(12 * 3_600);
 
 /// The keys of Fast Open cookies.
 #[derive(Clone)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct FastOpenSecrets {
     current: [u8; 16],
     previous: Option<[u8; 16]>,

@@ -11,10 +11,12 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use packet::Payload;
 use packet::buf::{Held, Memory};
 
 use super::compact;
+use crate::tcp::concat::concat;
 use crate::tcp::seq::SeqNum;
 
 #[derive(Debug)]
@@ -219,6 +221,17 @@ impl Assembler {
             }
             return Some((range.data, range.end));
         }
+    }
+
+    /// Returns a copy of everything, range by range, the least recently changed first.
+    pub(crate) fn bytes(&self) -> Vec<(SeqNum, Bytes)> {
+        let mut ranges: Vec<&Range> = self.ranges.iter().collect();
+        ranges.sort_by_key(|range| core::cmp::Reverse(self.clock.wrapping_sub(range.touched)));
+        let copy = |range: &Range| concat(range.data.iter().map(|held| &**held));
+        ranges
+            .into_iter()
+            .map(|range| (range.start, copy(range)))
+            .collect()
     }
 
     /// Returns the number of ranges.

@@ -8,10 +8,12 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use packet::Payload;
 use packet::buf::{Held, Memory};
 
 use super::compact;
+use crate::tcp::concat::concat;
 
 /// Slots that an empty ring may keep allocated.
 const IDLE_SLOTS: usize = 32;
@@ -103,6 +105,11 @@ impl Ring {
         self.len -= chunk.len();
         self.trim();
         Some(chunk.into_payload())
+    }
+
+    /// Returns a copy of everything.
+    pub(crate) fn bytes(&self) -> Bytes {
+        concat(self.chunks.iter().map(|held| &**held))
     }
 
     /// Drops everything.

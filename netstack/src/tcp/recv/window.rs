@@ -50,6 +50,7 @@ impl RestingWindow {
 
 /// RCV.NXT, RCV.WND and the buffer behind them.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct RecvWindow {
     /// RCV.NXT.
     pub(crate) nxt: SeqNum,
@@ -99,6 +100,30 @@ impl RecvWindow {
             capacity_max: self.capacity_max,
             scale: self.scale,
         }
+    }
+
+    /// Returns the window after a checkpoint; `None` if nobody can have offered it. `fin`: the numbers that the peer's FIN
+    /// takes. The buffer is no smaller than it was, and grows to `buffer_max`.
+    pub(crate) fn restored(
+        self,
+        buffer_max: usize,
+        scale: u8,
+        fin: u32,
+        now: Instant,
+    ) -> Option<Self> {
+        let largest = u32::from(u16::MAX).checked_shl(scale.into())?;
+        let most = u32::try_from(buffer_max).unwrap_or(u32::MAX).min(largest);
+        let is_valid = self.nxt.at_or_before(self.edge + fin)
+            && self.offered() <= largest
+            && self.capacity <= largest.max(1 << 30)
+            && self.scale == scale;
+        is_valid.then(|| Self {
+            capacity_max: most.max(self.capacity),
+            share: u32::MAX,
+            taken: 0,
+            round_start: now,
+            ..self
+        })
     }
 
     /// Returns the number of bytes that the peer may still send (RCV.WND).

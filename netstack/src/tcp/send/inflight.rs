@@ -179,6 +179,25 @@ impl Inflight {
         flight
     }
 
+    /// Creates the state after a checkpoint: what was in flight counts as sent at `now`, and gives no round trip.
+    pub(crate) fn restored(
+        (una, nxt): (SeqNum, SeqNum),
+        sack: bool,
+        reorder: Reordering,
+        now: Instant,
+    ) -> Self {
+        let mut flight = Self {
+            reorder,
+            ..Self::new(una, sack)
+        };
+        if una != nxt {
+            flight.on_sent(nxt - una, now);
+            flight.solo.resent = true;
+            flight.on_timed();
+        }
+        flight
+    }
+
     /// Returns SND.UNA.
     pub(crate) fn una(&self) -> SeqNum {
         self.una

@@ -10,9 +10,11 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use packet::Payload;
 use packet::buf::{Held, Memory, Refused};
 
+use crate::tcp::concat::concat;
 #[cfg(any(test, feature = "invariants"))]
 use crate::tcp::invariants::walk_is_due;
 use crate::tcp::seq::SeqNum;
@@ -149,6 +151,11 @@ impl SendQueue {
             .iter_mut()
             .map(|chunk| memory.compact(&mut chunk.data))
             .sum()
+    }
+
+    /// Returns a copy of everything.
+    pub(crate) fn bytes(&self) -> Bytes {
+        concat(self.chunks.iter().map(|chunk| &*chunk.data))
     }
 
     /// Drops the bytes below `una`.

@@ -4,6 +4,7 @@ use crate::tcp::seq::SeqNum;
 
 /// SND.WND, SND.WL1, SND.WL2 and the largest window seen.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct SendWindow {
     /// SND.WND: the offered window in bytes, from the last acknowledgment on.
     pub(crate) wnd: u32,
@@ -22,6 +23,11 @@ impl SendWindow {
             wl1: seq,
             wl2: ack,
         }
+    }
+
+    /// Returns true if a peer can have offered this.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.wnd <= self.max && self.max <= u32::from(u16::MAX) << 14
     }
 
     /// Takes the window of an acceptable acknowledgment, unless a newer one was seen. Returns true

@@ -39,6 +39,7 @@ mod arrives;
 mod batch;
 mod black_hole;
 mod chaos;
+mod checkpoint;
 mod closing;
 mod ecn;
 mod edges;

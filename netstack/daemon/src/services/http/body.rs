@@ -15,6 +15,8 @@ use hyper::body::{Frame, SizeHint};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::super::recallable::Answering;
+
 /// Bytes of a file that are read at once.
 const PIECE_BYTES: u64 = 64 << 10;
 
@@ -64,6 +66,9 @@ pub(super) struct Body {
     reading: Option<JoinHandle<io::Result<Bytes>>>,
     /// Bytes that are still to come.
     left: u64,
+    /// The answer is complete when the body is gone.
+    #[expect(dead_code, reason = "kept to be dropped")]
+    answering: Option<Answering>,
 }
 
 impl Body {
@@ -82,7 +87,15 @@ impl Body {
             left: parts.iter().map(Part::len).sum(),
             parts: parts.into(),
             source: Some(source),
-            reading: None,
+            ..Self::default()
+        }
+    }
+
+    /// Returns this body as the rest of an answer.
+    pub(super) fn of_answer(self, answering: Answering) -> Self {
+        Self {
+            answering: Some(answering),
+            ..self
         }
     }
 

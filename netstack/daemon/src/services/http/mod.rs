@@ -23,8 +23,11 @@ mod listing;
 mod page;
 
 use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
@@ -40,6 +43,8 @@ use self::body::Body;
 use self::clock::Clock;
 use self::files::Files;
 use self::page::Page;
+use super::recallable::{Answering, Marks, Recallable};
+use super::resume::{Shelf, State};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -111,28 +116,61 @@ fn closing(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// Serves requests on one connection until either side closes it, or it has had its share.
-pub(super) async fn tcp(stream: TcpStream, site: Arc<Site>) {
+/// Time after which a connection that was recalled in the middle of an answer looks whether it may go on.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Serves requests on one connection until either side closes it, or it has had its share. `read` are the first bytes of the
+/// first request.
+pub(super) async fn tcp(stream: TcpStream, read: Vec<u8>, site: Arc<Site>, shelf: Shelf) {
     // What hyper writes is complete. It fails only if the connection is at its end already.
     let _ = stream.set_nodelay(true);
+    let marks = Arc::new(Marks::default());
+    let io = TokioIo::new(Recallable::new(stream, read, &marks));
     let served = AtomicU32::new(0);
     let service = service_fn(|request: Request<Incoming>| {
+        if !request.body().is_end_stream() {
+            // Where it ends is hyper's secret.
+            marks.set_busy();
+        }
         let number = served.fetch_add(1, Ordering::Relaxed) + 1;
-        let site = &site;
+        let (site, answering) = (&site, Answering::begin(&marks));
         async move {
             let response = site.answer(&request).await;
+            let response = response.map(|body| body.of_answer(answering));
             let is_last = number >= site.requests;
             Ok::<_, Infallible>(if is_last { closing(response) } else { response })
         }
     });
-    // An error of the peer ends only this connection, after hyper has answered it.
-    let _ = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(Clock::new(site.time.clone()))
         .header_read_timeout(site.header_timeout)
         // A client may have said everything, and still wait for the answer.
         .half_close(true)
         .max_buf_size(BUFFER_BYTES)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(io, service);
+    loop {
+        let recalled = poll_fn(|cx| {
+            // An error of the peer ends only this connection, after hyper has answered it.
+            if Pin::new(&mut connection).poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            match marks.take_recalled() {
+                true => Poll::Ready(true),
+                false => Poll::Pending,
+            }
+        });
+        if !recalled.await {
+            return;
+        }
+        if !marks.is_busy() {
+            break;
+        }
+        // It cannot be handed over, but may go on here.
+        let _ = site.time.sleep(BUSY_PAUSE).await;
+    }
+    let parts = connection.into_parts();
+    let (stream, before) = parts.io.into_inner().into_parts();
+    let read = [parts.read_buf, before].concat();
+    shelf.keep(stream, State::Http { read });
 }

@@ -1,5 +1,7 @@
 //! The configuration: flags, environment and file as one, `check` and `config`, SIGHUP, devices of others.
 
+mod limits;
+
 use std::fs;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream, UdpSocket};

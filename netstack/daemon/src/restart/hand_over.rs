@@ -1,0 +1,123 @@
+//! The side that hands over, on the control socket.
+
+use std::io;
+use std::time::Duration;
+
+use netstack::net::Checkpoint;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::{Ask, Desk};
+use crate::control::Target;
+use crate::control::channel::{Line, Lines, Replies};
+use crate::control::protocol::{Reply, Request, TakeOverRequest};
+
+/// Time that the new process has for its next line: it makes a stack in it.
+const LINE_TIME: Duration = Duration::from_secs(30);
+
+/// Lets the main thread go on unless the new process has the device.
+struct Resting<'a>(Option<&'a Desk>);
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        if let Some(desk) = self.0 {
+            (desk.ask)(Ask::GoOn);
+        }
+    }
+}
+
+/// Serves a process that takes over.
+///
+/// # Errors
+/// The process is gone: this one goes on.
+pub(crate) async fn serve(
+    target: &Target,
+    wanted: &TakeOverRequest,
+    lines: &mut Lines,
+    replies: &mut Replies,
+) -> io::Result<()> {
+    match refusal(target, wanted) {
+        Ok(desk) => {
+            let Ok(_place) = desk.places.try_acquire() else {
+                let message = "another process is taking over: wait until it has, or has failed";
+                return refuse(replies, message).await;
+            };
+            hand_over(desk, target.stack.mtu(), lines, replies).await
+        }
+        Err(message) => refuse(replies, &message).await,
+    }
+}
+
+/// Checks that this daemon can hand over to that version.
+fn refusal<'a>(target: &'a Target, wanted: &TakeOverRequest) -> Result<&'a Desk, String> {
+    let own = (Checkpoint::FORMAT, env!("CARGO_PKG_VERSION"));
+    if wanted.format != own.0 {
+        return Err(format!(
+            "this netstackd ({}) hands over in format {}, and the new one ({}) takes format {}: it must be stopped and \
+             started instead",
+            own.1, own.0, wanted.version, wanted.format
+        ));
+    }
+    let desk = target.desk.as_ref();
+    let desk = desk.filter(|desk| !desk.descriptors.is_empty());
+    desk.ok_or_else(|| {
+        "this netstackd cannot hand its device over: only that of netstackd run can be".to_owned()
+    })
+}
+
+async fn refuse(replies: &mut Replies, message: &str) -> io::Result<()> {
+    let message = message.to_owned();
+    replies.send(&Reply::Error { message }).await
+}
+
+async fn hand_over(
+    desk: &Desk,
+    mtu: u16,
+    lines: &mut Lines,
+    replies: &mut Replies,
+) -> io::Result<()> {
+    let count = desk.descriptors.len();
+    replies.send(&Reply::Queues { count, mtu }).await?;
+    if !matches!(next(lines).await?, Request::Descriptors {}) {
+        return refuse(replies, "the queues were offered: ask for descriptors").await;
+    }
+    replies.send_descriptors(&desk.descriptors).await?;
+    if !matches!(next(lines).await?, Request::Ready {}) {
+        return refuse(replies, "the descriptors were sent: say ready").await;
+    }
+    let mut resting = Resting(Some(desk));
+    let (sender, state) = oneshot::channel();
+    (desk.ask)(Ask::Rest(sender));
+    let state = state.await.map_err(io::Error::other)?;
+    let state = match state {
+        Ok(state) => state,
+        Err(message) => return refuse(replies, &message).await,
+    };
+    let bytes = state.len() as u64;
+    replies.send(&Reply::State { bytes }).await?;
+    replies.send_raw(&state).await?;
+    drop(state);
+    let Request::Taken { control } = next(lines).await? else {
+        return refuse(replies, "the state was sent: say taken").await;
+    };
+    let (sender, committed) = oneshot::channel();
+    (desk.ask)(Ask::Commit(control, sender));
+    if !committed.await.unwrap_or(false) {
+        return refuse(replies, "it is too late: this netstackd is stopping").await;
+    }
+    replies.send(&Reply::Yours {}).await?;
+    resting.0 = None;
+    (desk.ask)(Ask::Leave);
+    Ok(())
+}
+
+/// Returns the next request of the new process.
+async fn next(lines: &mut Lines) -> io::Result<Request> {
+    match timeout(LINE_TIME, lines.next()).await {
+        Ok(Ok(Some(Line::Request(request)))) => Ok(request),
+        Ok(Ok(Some(Line::Wrong(why)))) => Err(io::Error::other(why)),
+        Ok(Ok(None)) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}

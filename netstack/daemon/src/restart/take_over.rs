@@ -1,0 +1,119 @@
+//! The side that takes over: a new process, before it serves.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use netstack::net::Checkpoint;
+
+use crate::client::connection::{Connection, ControlArgs};
+use crate::control::protocol::{Reply, Request, TakeOverRequest};
+use crate::descriptors;
+use crate::failure::Failure;
+use crate::file::reason;
+use crate::settings::Settings;
+use crate::values::Queues;
+
+/// Time that the daemon has for an answer: it finishes what it has read.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// A daemon that is being taken over.
+#[derive(Debug)]
+pub(crate) struct TakeOver {
+    connection: Connection,
+    path: PathBuf,
+    queues: usize,
+    mtu: u16,
+}
+
+impl TakeOver {
+    /// Connects to the daemon and checks that it can be taken over with these settings.
+    ///
+    /// # Errors
+    /// It does not answer, refuses, or has another device.
+    pub(crate) fn begin(path: &Path, settings: &mut Settings) -> Result<Self, Failure> {
+        let args = ControlArgs {
+            control: Some(path.to_owned()),
+        };
+        let mut connection = Connection::open(&args)?;
+        let tun = settings.tun.to_string();
+        if connection.hello.tun != tun {
+            return Err(Failure::Usage(format!(
+                "the netstackd at {} has the device {}, and the settings name {tun}: take over with the same device \
+                 (--tun {})",
+                path.display(),
+                connection.hello.tun,
+                connection.hello.tun
+            )));
+        }
+        connection.set_timeout(ANSWER_TIME)?;
+        connection.send(&Request::TakeOver(TakeOverRequest {
+            format: Checkpoint::FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))?;
+        let Reply::Queues { count, mtu } = connection.reply()? else {
+            return Err(strange(path));
+        };
+        settings.queues = Queues::try_from(count as u64).map_err(|_| strange(path))?;
+        settings.mtu = mtu;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            queues: count,
+            mtu,
+        })
+    }
+
+    /// Returns the descriptors of the device, one for each queue, and its MTU.
+    ///
+    /// # Errors
+    /// The daemon is gone.
+    pub(crate) fn device(&mut self) -> Result<(Vec<OwnedFd>, u16), Failure> {
+        self.connection.send(&Request::Descriptors {})?;
+        let mut received = Vec::new();
+        while received.len() < self.queues {
+            let some = descriptors::receive(self.connection.socket()).map_err(|error| {
+                Failure::Control(format!(
+                    "the descriptors of the device did not arrive from {} ({}): try again",
+                    self.path.display(),
+                    reason(&error)
+                ))
+            })?;
+            if some.is_empty() {
+                return Err(strange(&self.path));
+            }
+            received.extend(some);
+        }
+        Ok((received, self.mtu))
+    }
+
+    /// Lets the daemon rest, and returns its state.
+    ///
+    /// # Errors
+    /// It cannot rest, or is gone; the state cannot be read.
+    pub(crate) fn state(&mut self) -> Result<Checkpoint, Failure> {
+        self.connection.send(&Request::Ready {})?;
+        let Reply::State { bytes } = self.connection.reply()? else {
+            return Err(strange(&self.path));
+        };
+        let state = self.connection.read_raw(bytes)?;
+        Checkpoint::from_bytes(&state).map_err(|error| Failure::Refused(error.to_string()))
+    }
+
+    /// Says that the state is restored, and waits until the daemon has let go of the device. `control` is the path of this
+    /// process's control socket.
+    ///
+    /// # Errors
+    /// The daemon has gone on: this process must not begin.
+    pub(crate) fn commit(mut self, control: Option<PathBuf>) -> Result<(), Failure> {
+        self.connection.send(&Request::Taken { control })?;
+        match self.connection.reply()? {
+            Reply::Yours {} => Ok(()),
+            _ => Err(strange(&self.path)),
+        }
+    }
+}
+
+fn strange(path: &Path) -> Failure {
+    crate::client::connection::strange(&path.display().to_string())
+}
