@@ -20,7 +20,8 @@ pub(crate) fn send(socket: impl AsFd, fds: &[OwnedFd]) -> io::Result<()> {
     let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+    // The space has a little more room if it happens to be aligned.
+    if fds.len() > MOST || !control.push(SendAncillaryMessage::ScmRights(&fds)) {
         return Err(io::Error::other("too many descriptors for one message"));
     }
     let byte = [IoSlice::new(b"d")];
