@@ -106,3 +106,24 @@ async fn only_what_a_socket_received_can_be_refused() {
     let error = refusal.expect_err("it is not its own");
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
 }
+
+#[tokio::test]
+async fn a_socket_of_the_same_host_learns_each_reason() {
+    let (stack, _pipe) = pipes::stack(&["10.77.0.2/24"], ChannelConfig::default());
+    let bind = |text: &str| UdpSocket::bind_now(&stack, text).expect("bind");
+    let (server, client) = (bind("10.77.0.2:53"), bind("10.77.0.2:0"));
+    client.connect("10.77.0.2:53").await.expect("connected");
+    for (reason, kind) in [
+        (Unreachable::Network, ErrorKind::NetworkUnreachable),
+        (Unreachable::Host, ErrorKind::HostUnreachable),
+        (Unreachable::Port, ErrorKind::ConnectionRefused),
+    ] {
+        client.send(b"?").await.expect("sent");
+        let question = bounded("a question", server.recv_datagram()).await;
+        let refused = server.refuse(question.expect("received"), reason).await;
+        refused.expect("refused");
+        let error = bounded("an error", client.recv(&mut [0; 8])).await;
+        let error = error.expect_err("no answer");
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+}
