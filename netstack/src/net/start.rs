@@ -64,6 +64,7 @@ pub struct StackBuilder {
     any: Vec<Prefix>,
     routes: Vec<Route>,
     seed: Option<[u8; 32]>,
+    clock: Option<Clock>,
 }
 
 impl Stack {
@@ -144,13 +145,37 @@ impl StackBuilder {
         self
     }
 
+    /// Sets the clock of the stack; one that starts with it if not called. A program that knows when its clock was started
+    /// knows what the stack's times mean: those of packets that an observer sees, for example.
+    ///
+    /// ```
+    /// use netstack::device::channel::{ChannelConfig, channel};
+    /// use netstack::engine::clock::Clock;
+    /// use netstack::net::Stack;
+    ///
+    /// let clock = Clock::start();
+    /// let (device, _pipe) = channel(ChannelConfig::default());
+    /// let stack = Stack::builder()
+    ///     .address("10.77.0.2".parse()?, 24)
+    ///     .clock(clock)
+    ///     .start(vec![Box::new(device)])?;
+    /// let before = clock.now();
+    /// assert!((before..=clock.now()).contains(&stack.time().now()));
+    /// # stack.abort()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// Starts one worker thread for each device queue.
     ///
     /// # Errors
     /// No device was given, the configuration or an address cannot be used, or a thread could not be
     /// started.
     pub fn start(self, devices: Vec<Box<dyn Device>>) -> Result<Stack, StartError> {
-        let clock = Clock::start();
+        let clock = self.clock.unwrap_or_else(Clock::start);
         let (host, workers) = self.workers(devices, clock.now())?;
         host.set_time_source(Box::new(move || clock.now()));
         let spinners = Spinners::for_this_machine();
@@ -204,7 +229,7 @@ impl StackBuilder {
         devices: Vec<Box<dyn Device>>,
         timer: impl Fn() -> Timer,
     ) -> Result<(Stack, Vec<Driver>), StartError> {
-        let clock = Clock::start();
+        let clock = self.clock.unwrap_or_else(Clock::start);
         let (host, workers) = self.workers(devices, clock.now())?;
         host.set_time_source(Box::new(move || clock.now()));
         let drivers = workers
