@@ -48,6 +48,7 @@ pub mod layers;
 pub mod pair;
 pub mod pipes;
 pub mod raw_peer;
+pub mod router;
 pub mod soak;
 pub mod transfer;
 pub mod upstream;

@@ -41,13 +41,36 @@ fn finish(checksum: &ChecksumOffload, packet: &mut [u8]) -> Result<(), InvalidOf
     sum.add_bytes(covered);
     let at = usize::from(checksum.offset);
     let field = covered.get_mut(at..at + 2).ok_or(InvalidOffload)?;
-    // In UDP, zero means that there is no checksum (RFC 768).
+    field.copy_from_slice(&field_of(checksum, sum));
+    Ok(())
+}
+
+/// Returns the checksum's field for the sum of what it covers.
+fn field_of(checksum: &ChecksumOffload, sum: Checksum) -> [u8; 2] {
     let sum = match sum.finish() {
+        // In UDP, zero means that there is no checksum (RFC 768).
         0 if checksum.offset == UDP_CHECKSUM_AT => 0xffff,
         sum => sum,
     };
-    field.copy_from_slice(&sum.to_be_bytes());
-    Ok(())
+    sum.to_be_bytes()
+}
+
+/// Returns the place of the transport checksum and its value, without a copy of the packet; `None` if it is complete.
+pub(super) fn checksum_of(packet: &TxPacket) -> Result<Option<(usize, [u8; 2])>, InvalidOffload> {
+    let Some(checksum) = &packet.offload.checksum else {
+        return Ok(None);
+    };
+    let mut before = usize::from(checksum.start);
+    let at = before + usize::from(checksum.offset);
+    if at + 2 > packet.len() {
+        return Err(InvalidOffload);
+    }
+    let mut sum = Checksum::new();
+    for piece in std::iter::once(packet.head.as_slice()).chain(packet.payload.slices()) {
+        sum.add_bytes(piece.get(before..).unwrap_or_default());
+        before = before.saturating_sub(piece.len());
+    }
+    Ok(Some((at, field_of(checksum, sum))))
 }
 
 /// A linear packet on an in-memory link, with the metadata that its receiver gets.
@@ -84,10 +107,6 @@ impl Frame {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
     }
 
     pub(super) fn checksum(&self) -> RxChecksum {

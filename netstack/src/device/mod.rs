@@ -5,8 +5,8 @@
 //! * [`channel`]: a queue pair for a program that carries the packets itself, such as a tunnel.
 //! * [`memory`]: an in-memory link with seeded loss, delay, reordering, duplication and corruption,
 //!   which runs on the time that its caller passes in.
-//! * [`pcap`]: a wrapper around any of them that writes a capture.
 //! * [`observe`]: a wrapper around any of them that shows packets to the program, while it wants them.
+//! * [`pcap`]: an observer that writes a capture.
 //! * [`replaceable`]: a wrapper around any of them whose device can be replaced under a living stack.
 //!
 //! A device moves packets and reads nothing beyond the fixed IP header. It waits only in
@@ -33,6 +33,7 @@ pub mod memory;
 pub mod observe;
 pub mod pcap;
 mod replace;
+mod seen;
 #[cfg(all(feature = "tun", target_os = "linux"))]
 pub mod tun;
 mod virtio;

@@ -1,6 +1,6 @@
 //! Shows the packets of a device to the program, from any moment on and for as long as it wants them.
 //!
-//! A capture that comes and goes ([`pcap`](super::pcap) lasts as long as its device), a packet counter, a test.
+//! A capture ([`pcap`](super::pcap) writes one), a packet counter, a test.
 
 use std::fmt;
 use std::io;
@@ -11,30 +11,9 @@ use std::time::Duration;
 use packet::Buffers;
 use packet::frame::{RxPacket, TxPacket};
 
-use super::linear::Frame;
+pub use super::seen::{Direction, SeenPacket};
 use super::{Device, Unpark};
 use crate::base::{Counters, Instant, LinkCaps};
-
-/// The direction of a packet, as the stack sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// Received from the device.
-    In,
-    /// Sent to the device.
-    Out,
-}
-
-/// A packet that passes by.
-#[derive(Clone, Copy, Debug)]
-pub struct SeenPacket<'a> {
-    /// Its direction.
-    pub direction: Direction,
-    /// The time of its arrival, or of the batch that it leaves in.
-    pub at: Instant,
-    /// The whole packet, from its IP header on. A super-segment is one packet. The checksum of a sent packet is
-    /// complete; that of a received one is as the device delivered it.
-    pub bytes: &'a [u8],
-}
 
 /// Sees packets. Called on the worker's thread, with nothing locked: it must not block.
 pub trait Observer: Send + Sync + 'static {
@@ -43,6 +22,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// Sees one packet.
     fn on_packet(&self, packet: SeenPacket<'_>);
+
+    /// Has seen all packets of a batch.
+    fn after_batch(&self) {}
 }
 
 /// Wraps a device so that `observer` sees its packets. Any number of devices may share an observer.
@@ -64,7 +46,7 @@ pub trait Observer: Send + Sync + 'static {
 ///         true
 ///     }
 ///     fn on_packet(&self, packet: SeenPacket<'_>) {
-///         self.0.fetch_add(packet.bytes.len(), Ordering::Relaxed);
+///         self.0.fetch_add(packet.len(), Ordering::Relaxed);
 ///     }
 /// }
 ///
@@ -93,6 +75,13 @@ pub struct Observed<D> {
     now: Instant,
 }
 
+impl<D> Observed<D> {
+    /// Returns the device, which is seen no longer.
+    pub fn into_inner(self) -> D {
+        self.device
+    }
+}
+
 impl<D: fmt::Debug> fmt::Debug for Observed<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Observed")
@@ -119,12 +108,11 @@ impl<D: Device> Device for Observed<D> {
         let received = self.device.recv_batch(out, max, buffers, now, counters);
         if out.len() > before && self.observer.is_watching() {
             for packet in out.get(before..).unwrap_or(&[]) {
-                self.observer.on_packet(SeenPacket {
-                    direction: Direction::In,
-                    at: Instant::from_nanos(packet.arrived_nanos),
-                    bytes: &packet.data,
-                });
+                let at = Instant::from_nanos(packet.arrived_nanos);
+                self.observer
+                    .on_packet(SeenPacket::received(at, &packet.data));
             }
+            self.observer.after_batch();
         }
         received
     }
@@ -132,15 +120,11 @@ impl<D: Device> Device for Observed<D> {
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
         if !batch.is_empty() && self.observer.is_watching() {
             for packet in batch.iter() {
-                // What cannot be joined is dropped, and counted, by the device.
-                if let Ok(frame) = Frame::new(packet) {
-                    self.observer.on_packet(SeenPacket {
-                        direction: Direction::Out,
-                        at: self.now,
-                        bytes: &frame.into_bytes(),
-                    });
+                if let Some(packet) = SeenPacket::sent(self.now, packet) {
+                    self.observer.on_packet(packet);
                 }
             }
+            self.observer.after_batch();
         }
         self.device.send_batch(batch, counters)
     }

@@ -185,6 +185,15 @@ impl Turns {
         Ok(self.turn_once(now)?)
     }
 
+    /// Sleeps in the device until a packet, work of another thread or `until`, which is the time that the last turn
+    /// returned; `None`: no limit. For a loop that has nothing else to wait for. May return early.
+    ///
+    /// # Errors
+    /// The stack ended, or the device cannot wait: the stack ends then.
+    pub fn park(&mut self, now: Instant, until: Option<Instant>) -> io::Result<()> {
+        Ok(self.call(|worker| worker.park(now, until))?)
+    }
+
     fn turn_once(&mut self, now: Instant) -> Result<Progress, EndReason> {
         let turn = self.call(|worker| worker.turn(now))?;
         if turn.stop {

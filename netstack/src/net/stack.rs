@@ -11,6 +11,7 @@ use lockorder::Mutex;
 use packet::Payload;
 use packet::buf::{Audit, MemoryUse};
 
+use super::machine;
 use crate::ip::prefix::Prefix;
 use crate::ip::selection::source::AddressFlags;
 use crate::stack::Host;
@@ -92,6 +93,12 @@ impl Stack {
     /// Makes a handle of a host whose workers are turned by the caller, as in a simulation.
     pub fn from_host(host: Arc<Host>) -> Self {
         Self::new(host, Vec::new())
+    }
+
+    /// Returns the memory for packets of a stack whose configuration does not say how much it is, in bytes: a sixteenth of
+    /// this machine's, from 32 MiB to 1 GiB.
+    pub fn default_memory() -> usize {
+        machine::packet_memory()
     }
 
     /// Returns the number of workers.

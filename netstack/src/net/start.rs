@@ -69,6 +69,7 @@ pub struct StackBuilder {
     routes: Vec<Route>,
     seed: Option<[u8; 32]>,
     checkpoint: Option<Checkpoint>,
+    clock: Option<Clock>,
 }
 
 impl Stack {
@@ -149,6 +150,31 @@ impl StackBuilder {
         self
     }
 
+    /// Sets the clock of the stack; one that starts with it if not called. A stack that takes another one's place goes on with
+    /// that one's clock instead. A program that knows when its clock was started
+    /// knows what the stack's times mean: those of packets that an observer sees, for example.
+    ///
+    /// ```
+    /// use netstack::device::channel::{ChannelConfig, channel};
+    /// use netstack::engine::clock::Clock;
+    /// use netstack::net::Stack;
+    ///
+    /// let clock = Clock::start();
+    /// let (device, _pipe) = channel(ChannelConfig::default());
+    /// let stack = Stack::builder()
+    ///     .address("10.77.0.2".parse()?, 24)
+    ///     .clock(clock)
+    ///     .start(vec![Box::new(device)])?;
+    /// let before = clock.now();
+    /// assert!((before..=clock.now()).contains(&stack.time().now()));
+    /// # stack.abort()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// Makes the stack take the place of another one: its connections go on, and its clock does. The stack begins at rest,
     /// so that the program can set up its listeners and take its connections up before anything is received:
     /// [`Stack::take_restored`] has them, and what lets the stack begin.
@@ -158,9 +184,11 @@ impl StackBuilder {
     }
 
     /// Returns the clock that the stack begins with.
-    fn clock(&self) -> Clock {
-        let checkpoint = self.checkpoint.as_ref();
-        checkpoint.map_or_else(Clock::start, |checkpoint| Clock::start_at(checkpoint.now()))
+    fn first_clock(&self) -> Clock {
+        match &self.checkpoint {
+            Some(checkpoint) => Clock::start_at(checkpoint.now()),
+            None => self.clock.unwrap_or_else(Clock::start),
+        }
     }
 
     /// Starts one worker thread for each device queue.
@@ -169,7 +197,7 @@ impl StackBuilder {
     /// No device was given, the configuration or an address cannot be used, or a thread could not be
     /// started.
     pub fn start(self, devices: Vec<Box<dyn Device>>) -> Result<Stack, StartError> {
-        let clock = self.clock();
+        let clock = self.first_clock();
         let (host, workers, restored) = self.workers(devices, clock.now())?;
         host.set_time_source(Box::new(move || clock.now()));
         let spinners = Spinners::for_this_machine();
@@ -223,7 +251,7 @@ impl StackBuilder {
         devices: Vec<Box<dyn Device>>,
         timer: impl Fn() -> Timer,
     ) -> Result<(Stack, Vec<Driver>), StartError> {
-        let clock = self.clock();
+        let clock = self.first_clock();
         let (host, workers, restored) = self.workers(devices, clock.now())?;
         host.set_time_source(Box::new(move || clock.now()));
         let drivers = workers

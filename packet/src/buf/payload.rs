@@ -250,6 +250,18 @@ impl Payload {
         }
     }
 
+    /// Returns how many bytes of the memory that this slice pins lie in front of it.
+    ///
+    /// ```
+    /// let buffers = packet::Buffers::new(2_048, 1, 1);
+    /// let mut payload = buffers.copy(b"hello").unwrap();
+    /// payload.advance(2);
+    /// assert_eq!((payload.offset(), payload.pinned_bytes()), (2, 2_048));
+    /// ```
+    pub fn offset(&self) -> usize {
+        self.start as usize
+    }
+
     /// Appends as many of `bytes` as fit after this slice in its slab, and returns how many were
     /// appended. Returns 0 if the slab is full, if it has another holder, or if the memory is not a
     /// slab: the caller then starts a new slab.

@@ -72,10 +72,10 @@ struct Copied {
 
 impl Sink {
     fn offer(&self, at: Duration, packet: &SeenPacket<'_>) {
-        if !self.filter.accepts(packet.bytes) {
+        if !self.filter.accepts(packet) {
             return;
         }
-        let keep = packet.bytes.len().min(self.snaplen);
+        let keep = packet.len().min(self.snaplen);
         let waiting = self.waiting.fetch_add(keep, Ordering::Relaxed);
         let place = if waiting + keep > QUEUE_BYTES {
             None
@@ -89,9 +89,9 @@ impl Sink {
         };
         place.send(Copied {
             at,
-            direction: packet.direction,
-            len: packet.bytes.len(),
-            bytes: packet.bytes.get(..keep).unwrap_or_default().to_vec(),
+            direction: packet.direction(),
+            len: packet.len(),
+            bytes: packet.copy(keep),
         });
     }
 }
@@ -317,11 +317,7 @@ mod tests {
             .expect("the first");
         assert!(captures.is_watching());
         let offer = || {
-            captures.on_packet(SeenPacket {
-                direction: Direction::In,
-                at: Instant::from_nanos(5),
-                bytes: &[0x45; 200],
-            });
+            captures.on_packet(SeenPacket::received(Instant::from_nanos(5), &[0x45; 200]));
         };
         (0..QUEUE_PACKETS + 3).for_each(|_| offer());
         assert_eq!(running.sink.lost.load(Ordering::Relaxed), 3);
@@ -349,11 +345,7 @@ mod tests {
             .expect("the first");
         let bytes = vec![0x45; 60_000];
         for _ in 0..QUEUE_BYTES / bytes.len() + 2 {
-            captures.on_packet(SeenPacket {
-                direction: Direction::Out,
-                at: Instant::ZERO,
-                bytes: &bytes,
-            });
+            captures.on_packet(SeenPacket::received(Instant::ZERO, &bytes));
         }
         assert_eq!(running.sink.lost.load(Ordering::Relaxed), 2);
         assert!(running.sink.waiting.load(Ordering::Relaxed) <= QUEUE_BYTES);

@@ -3,9 +3,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use netstack::device::observe::SeenPacket;
 use serde::{Deserialize, Serialize};
 
 use super::rows::NetId;
+
+/// Bytes of a packet in which its headers are looked for.
+const HEADERS_BYTES: usize = 256;
 
 /// Most extension headers that are passed over.
 const MAX_EXTENSIONS: usize = 8;
@@ -35,11 +39,12 @@ struct Headers {
 }
 
 impl PacketFilter {
-    /// Returns whether a packet, from its IP header on, is wanted. One that is no packet is wanted if all are.
-    pub(crate) fn accepts(&self, packet: &[u8]) -> bool {
-        if *self == Self::default() {
-            return true;
-        }
+    /// Returns whether a packet is wanted. One that is no packet is wanted if all are.
+    pub(crate) fn accepts(&self, packet: &SeenPacket<'_>) -> bool {
+        *self == Self::default() || self.accepts_bytes(&packet.beginning(HEADERS_BYTES))
+    }
+
+    fn accepts_bytes(&self, packet: &[u8]) -> bool {
         let Some(headers) = Headers::of(packet) else {
             return false;
         };
@@ -165,12 +170,12 @@ mod tests {
         ] {
             let wanted = filter(text);
             let packets = [v4(TCP, 0), v4(UDP, 0), v4(TCP, 100), v6(0)];
-            let accepted = packets.map(|packet| wanted.accepts(&packet));
+            let accepted = packets.map(|packet| wanted.accepts_bytes(&packet));
             assert_eq!(accepted, [tcp4, udp4, later, tcp6], "{text}");
         }
-        assert!(filter(r#"{"protocol":"icmp"}"#).accepts(&v4(ICMP, 0)));
+        assert!(filter(r#"{"protocol":"icmp"}"#).accepts_bytes(&v4(ICMP, 0)));
         assert!(
-            !filter(r#"{"port":80}"#).accepts(&v6(1)),
+            !filter(r#"{"port":80}"#).accepts_bytes(&v6(1)),
             "a later fragment has no ports"
         );
     }
@@ -180,12 +185,12 @@ mod tests {
         let wanted = filter(r#"{"port":80}"#);
         for packet in [v4(TCP, 0), v6(0)] {
             for len in 0..packet.len() {
-                assert!(!wanted.accepts(&packet[..len]), "{len} bytes");
+                assert!(!wanted.accepts_bytes(&packet[..len]), "{len} bytes");
             }
         }
         let endless = [&[0x60, 0, 0, 0, 0, 0, 0][..], &[0; 200]].concat();
         assert!(
-            !wanted.accepts(&endless),
+            !wanted.accepts_bytes(&endless),
             "extension headers without an end"
         );
     }

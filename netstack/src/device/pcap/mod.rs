@@ -1,7 +1,7 @@
 //! Captures the packets that a device receives and sends into a pcap file.
 //!
-//! A [`Capture`] owns a writer thread; a [`Tap`] around each device copies packets to a bounded queue and
-//! never waits. A packet that finds the queue full is missing from the capture, and counted, but not lost
+//! A [`Capture`] owns a writer thread, and sees the packets of each device as an [`Observer`] that copies them to a
+//! bounded queue and never waits. A packet that finds the queue full is missing from the capture, and counted, but not lost
 //! to the network. The first error of the writer ends the capture, and [`Capture::finish`] returns it; the
 //! stack is not affected.
 //!
@@ -14,20 +14,16 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use packet::Buffers;
-use packet::frame::{RxPacket, TxPacket};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, PcapError, TsResolution};
 
-use super::linear::Frame;
+use super::observe::{Observed, Observer, SeenPacket, observe};
 use super::wake::MemoryWake;
-use super::{Device, Unpark};
-use crate::base::{Counters, Instant, LinkCaps};
+use super::{Device, Unpark as _};
 
 #[cfg(test)]
 mod tests;
@@ -94,7 +90,22 @@ struct Shared {
 }
 
 impl Shared {
-    fn offer(&self, at: Instant, len: usize, bytes: impl FnOnce(usize) -> Vec<u8>) {
+    fn take(&self) -> Option<CapturedPacket> {
+        let copied = self.queue.pop()?;
+        self.waiting
+            .fetch_sub(copied.bytes.len(), Ordering::Relaxed);
+        Some(copied)
+    }
+}
+
+impl Observer for Shared {
+    /// A capture that has ended counts what it misses.
+    fn is_watching(&self) -> bool {
+        true
+    }
+
+    fn on_packet(&self, packet: SeenPacket<'_>) {
+        let len = packet.len();
         let keep = len.min(self.config.snaplen as usize);
         let fits = !self.queue.is_full()
             && self.waiting.load(Ordering::Relaxed) + keep <= self.config.queue_bytes
@@ -104,9 +115,9 @@ impl Shared {
             return;
         }
         let copied = CapturedPacket {
-            at: self.config.origin + Duration::from_nanos(at.as_nanos()),
+            at: self.config.origin + Duration::from_nanos(packet.at.as_nanos()),
             len,
-            bytes: bytes(keep),
+            bytes: packet.copy(keep),
         };
         let kept = copied.bytes.len();
         self.waiting.fetch_add(kept, Ordering::Relaxed);
@@ -116,11 +127,8 @@ impl Shared {
         }
     }
 
-    fn take(&self) -> Option<CapturedPacket> {
-        let copied = self.queue.pop()?;
-        self.waiting
-            .fetch_sub(copied.bytes.len(), Ordering::Relaxed);
-        Some(copied)
+    fn after_batch(&self) {
+        self.wake.unpark();
     }
 }
 
@@ -196,16 +204,12 @@ impl Capture {
     }
 
     /// Wraps a device so that its packets are captured. Any number of devices may share a capture.
-    pub fn tap<D: Device>(&self, device: D) -> Tap<D> {
-        Tap {
-            device,
-            shared: Arc::clone(&self.shared),
-            now: Instant::ZERO,
-        }
+    pub fn tap<D: Device>(&self, device: D) -> Observed<D> {
+        observe(device, Arc::clone(&self.shared) as _)
     }
 
-    /// Writes the queued packets, closes the file and returns its statistics. Taps stay usable as devices
-    /// but capture no more packets.
+    /// Writes the queued packets, closes the file and returns its statistics. The devices stay
+    /// usable, but no more packets of them are captured.
     ///
     /// # Errors
     /// The first error of the writer.
@@ -303,91 +307,5 @@ fn write_all(shared: &Shared, out: impl Write) -> io::Result<CaptureReport> {
         // If the next round finds no packets, the file is flushed.
         idle = true;
         shared.wake.park(Some(FLUSH_AFTER));
-    }
-}
-
-/// A device whose packets are captured.
-pub struct Tap<D> {
-    device: D,
-    shared: Arc<Shared>,
-    /// The latest time that a call has passed in: the time of the packets that are sent next.
-    now: Instant,
-}
-
-impl<D: std::fmt::Debug> std::fmt::Debug for Tap<D> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tap")
-            .field("device", &self.device)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<D> Tap<D> {
-    /// Returns the device, no longer captured.
-    pub fn into_inner(self) -> D {
-        self.device
-    }
-
-    /// Wakes the writer, once per batch.
-    fn captured(&self, any: bool) {
-        if any {
-            self.shared.wake.unpark();
-        }
-    }
-}
-
-impl<D: Device> Device for Tap<D> {
-    fn caps(&self) -> LinkCaps {
-        self.device.caps()
-    }
-
-    fn recv_batch(
-        &mut self,
-        out: &mut Vec<RxPacket>,
-        max: usize,
-        buffers: &Buffers,
-        now: Instant,
-        counters: &Counters,
-    ) -> io::Result<usize> {
-        self.now = self.now.max(now);
-        let before = out.len();
-        let received = self.device.recv_batch(out, max, buffers, now, counters);
-        for packet in out.get(before..).unwrap_or(&[]) {
-            self.shared.offer(
-                Instant::from_nanos(packet.arrived_nanos),
-                packet.data.len(),
-                |keep| packet.data.get(..keep).unwrap_or(&packet.data).to_vec(),
-            );
-        }
-        self.captured(out.len() > before);
-        received
-    }
-
-    fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
-        for packet in batch.iter() {
-            self.shared.offer(self.now, packet.len(), |keep| {
-                let mut bytes = Frame::new(packet).map_or(Vec::new(), Frame::into_bytes);
-                bytes.truncate(keep);
-                bytes
-            });
-        }
-        self.captured(!batch.is_empty());
-        self.device.send_batch(batch, counters)
-    }
-
-    fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.device.park(timeout)
-    }
-
-    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.device.poll_park(cx)
-    }
-
-    fn unparker(&self) -> Arc<dyn Unpark> {
-        self.device.unparker()
-    }
-
-    fn next_delivery(&self) -> Option<Instant> {
-        self.device.next_delivery()
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use packet::Payload;
+use packet::frame::TxPacket;
+use packet::{Buffers, Payload};
 use pcap_file::pcap::PcapReader;
 
 use super::*;
+use crate::base::{Counters, Instant};
 use crate::device::memory::{LinkConfig, LinkDevice, pair};
 
 /// A file that sends its content when it is closed.
