@@ -52,7 +52,9 @@ impl Stack {
     /// let (server, _) = listener.accept().await?;
     /// // On a thread of its own: the workers of this stack run on this one.
     /// let other = stack.clone();
-    /// let frozen = tokio::task::spawn_blocking(move || other.freeze()).await.unwrap()?;
+    /// let (sender, frozen) = futures::channel::oneshot::channel();
+    /// std::thread::spawn(move || sender.send(other.freeze()));
+    /// let frozen = frozen.await.expect("the thread answers")?;
     /// let checkpoint = frozen.checkpoint([(&server, b"the server's end".to_vec())]);
     /// assert_eq!(checkpoint.connections(), 2);
     /// // Nobody has taken it: the stack goes on.

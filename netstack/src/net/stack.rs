@@ -280,8 +280,8 @@ impl Stack {
     /// # netstack::net::example(async |stack| {
     /// use netstack::net::{TcpListener, TcpStream};
     ///
-    /// let listener = TcpListener::bind(&stack, "10.77.0.2:80".parse()?).await?;
-    /// let mut client = TcpStream::connect(&stack, "10.77.0.2:80".parse()?).await?;
+    /// let listener = TcpListener::bind(&stack, "10.77.0.2:80").await?;
+    /// let mut client = TcpStream::connect(&stack, "10.77.0.2:80").await?;
     /// let (mut server, _) = listener.accept().await?;
     /// let page = stack.payload(b"hello, hello")?;
     /// server.send_payload(page.clone()).await?;

@@ -166,7 +166,8 @@ impl StackBuilder {
     ///     .clock(clock)
     ///     .start(vec![Box::new(device)])?;
     /// let before = clock.now();
-    /// assert!((before..=clock.now()).contains(&stack.time().now()));
+    /// let now = stack.time().now();
+    /// assert!((before..=clock.now()).contains(&now));
     /// # stack.abort()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
