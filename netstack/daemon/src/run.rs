@@ -245,13 +245,16 @@ fn serve<J: Job>(
     finished.and(ended)
 }
 
+/// Devices, and the capture in front of them.
+type Tapped = (Vec<Box<dyn Device>>, Option<Pcap>);
+
 /// Puts the capture that the settings name in front of the devices. `None`: a signal to stop came first.
 fn tapped(
     devices: Vec<Box<dyn Device>>,
     settings: &Settings,
     origin: Duration,
     (sender, events): (&Sender<Event>, &Receiver<Event>),
-) -> Result<Option<(Vec<Box<dyn Device>>, Option<Pcap>)>, Failure> {
+) -> Result<Option<Tapped>, Failure> {
     let Some(path) = &settings.pcap else {
         return Ok(Some((devices, None)));
     };

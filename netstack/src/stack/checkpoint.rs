@@ -74,7 +74,7 @@ pub(crate) struct Restored {
 
 /// A connection that the program hands over.
 pub(crate) struct Handed {
-    /// What it had read and not used.
+    /// Bytes that it had read and not used.
     pub(crate) in_hand: Vec<u8>,
     pub(crate) note: Vec<u8>,
 }

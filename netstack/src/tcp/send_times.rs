@@ -10,7 +10,7 @@ use super::phase::Phase;
 use super::tcb::{Flags, Tcb};
 use crate::base::Instant;
 
-/// What a connection with something to send waits for.
+/// The limit of a connection that has something to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Limit {
     /// It has nothing to send.

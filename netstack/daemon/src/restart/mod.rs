@@ -30,7 +30,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// What the control socket asks of the main thread, which has the stack and the services.
+/// A demand of the control socket on the main thread, which has the stack and the services.
 #[derive(Debug)]
 pub(crate) enum Ask {
     /// Rest, and return the state; or why that cannot be.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use netstack::net::{TcpStream, is_recalled};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What was noted of a stream.
+/// The notes about a stream.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     recalled: AtomicBool,

@@ -1,5 +1,7 @@
 //! The connection table: sharded, each shard locked only to look up or to change one entry.
 
+mod restore;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -501,8 +503,6 @@ impl ConnectionTable {
     }
 }
 
-#[path = "table_restore.rs"]
-mod restore;
 #[cfg(test)]
 #[path = "table_tests.rs"]
 mod tests;

@@ -111,7 +111,7 @@ struct Receiving {
     window: RecvWindow,
     /// Up to RCV.NXT.
     unread: Bytes,
-    /// What arrived ahead of a gap, the least recent first.
+    /// Bytes that arrived ahead of a gap, the least recent range first.
     ranges: Vec<(SeqNum, Bytes)>,
     fin_at: Option<SeqNum>,
     ack_owed: bool,

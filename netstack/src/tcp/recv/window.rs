@@ -22,7 +22,7 @@ const MIN_ROUND: Duration = Duration::from_millis(1);
 /// Round trip assumed when none could be measured.
 const DEFAULT_ROUND: Duration = Duration::from_millis(100);
 
-/// What is left of a window while nothing is unread: the measurement of the reader begins anew.
+/// The part of a window that is kept while nothing is unread: the measurement of the reader begins anew.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RestingWindow {
     nxt: SeqNum,
