@@ -1,4 +1,4 @@
-//! What a seed draws: hosts, links, work and disturbances.
+//! The parts of a scenario as a seed draws them: hosts, links, work and disturbances.
 
 use std::time::Duration;
 
