@@ -57,7 +57,7 @@ pub use crate::stack::tcp::deferred::Reason as Unreachable;
 pub use crate::stack::tcp::filter::SynInfo;
 pub use crate::udp::{Datagram, MtuDiscovery};
 pub use addrs::ToSocketAddrs;
-pub use counters::CountersSnapshot;
+pub use counters::{CountersSnapshot, WorkerReport};
 pub use echo_socket::{EchoListener, EchoReply, EchoRequest, EchoSocket};
 #[doc(hidden)]
 pub use example::{example, example_pair};
