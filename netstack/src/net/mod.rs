@@ -55,6 +55,7 @@ pub use crate::stack::routes::RouteChangeError;
 pub use crate::stack::sockets::{QueueInfo, SocketInfo, SocketKind};
 pub use crate::stack::tcp::deferred::Reason as Unreachable;
 pub use crate::stack::tcp::filter::SynInfo;
+pub use crate::stack::tcp::list::{HalfOpenInfo, TimeWaitInfo};
 pub use crate::udp::{Datagram, MtuDiscovery};
 pub use addrs::ToSocketAddrs;
 pub use counters::{CountersSnapshot, WorkerReport};

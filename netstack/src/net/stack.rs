@@ -21,6 +21,7 @@ use crate::stack::mailbox::Message;
 use crate::stack::shutdown;
 use crate::stack::sockets::{self, SocketInfo};
 use crate::stack::tcp::control;
+use crate::stack::tcp::list::{self, HalfOpenInfo, TimeWaitInfo};
 use crate::tcp::TcpInfo;
 
 /// A running stack. Clones are handles of the same stack; it ends with [`Stack::shutdown`],
@@ -207,6 +208,37 @@ impl Stack {
     /// Returns the number of TCP connections in TIME-WAIT.
     pub fn time_waits(&self) -> usize {
         self.host.tcp.connections.time_waits()
+    }
+
+    /// Returns the half-open connections, one after the other: they are no sockets yet. At most `max_half_open` at a time,
+    /// of which the iterator holds a few. Nothing is locked between two of its steps, so those that begin meanwhile may
+    /// be left out.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// for handshake in stack.list_half_open().take(100) {
+    ///     println!("{} since {} SYN-ACKs", handshake.remote, 1 + u32::from(handshake.retries));
+    /// }
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn list_half_open(&self) -> impl Iterator<Item = HalfOpenInfo> + '_ {
+        list::half_open(&self.host)
+    }
+
+    /// Returns the connections in TIME-WAIT, one after the other, as [`Stack::list_half_open`] does. There are at most
+    /// `max_time_wait`.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// for connection in stack.list_time_waits().take(100) {
+    ///     println!("{} for {:?}", connection.remote, connection.remaining);
+    /// }
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn list_time_waits(&self) -> impl Iterator<Item = TimeWaitInfo> + '_ {
+        list::time_waits(&self.host)
     }
 
     /// Sets the key that makes Fast Open cookies, and the one whose cookies are still taken (RFC 7413 section 4.1.2). Hosts

@@ -235,4 +235,7 @@ pub(crate) struct End {
     pub(crate) answered: u64,
     /// Events or packets that the client was too slow for.
     pub(crate) lost: u64,
+    /// Half-open connections, and those in TIME-WAIT, that were too many for one answer.
+    #[serde(default)]
+    pub(crate) omitted: u64,
 }
