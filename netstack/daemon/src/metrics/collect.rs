@@ -50,7 +50,7 @@ impl Collector for StackCollector {
         let counters = stack.counters();
         for &one in Counter::ALL {
             let metric =
-                encoder.encode_descriptor(one.label(), &help, None, MetricType::Counter)?;
+                encoder.encode_descriptor(one.label(), one.help(), None, MetricType::Counter)?;
             counter(metric, counters.count(one))?;
         }
         let help = "Packets that were discarded, by reason";
