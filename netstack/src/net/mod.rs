@@ -51,6 +51,7 @@ pub use crate::ip::selection::source::{AddressFlags, SourcePreference};
 pub use crate::stack::addresses::AddressChangeError;
 pub use crate::stack::ending::EndReason;
 pub use crate::stack::events::{ConnectionEvent, HasSubscriber, Subscriber};
+pub use crate::stack::locks::{LockLevel, LockReport, lock_report};
 pub use crate::stack::routes::RouteChangeError;
 pub use crate::stack::sockets::{QueueInfo, SocketInfo, SocketKind};
 pub use crate::stack::tcp::deferred::Reason as Unreachable;
