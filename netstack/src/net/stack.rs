@@ -333,7 +333,27 @@ impl Stack {
         control::info(&self.host)
     }
 
-    /// Returns every socket of the stack: listeners, connections, sockets for datagrams.
+    /// Returns what TCP knows of the connection between `local` and `remote` now; `None` if there is none.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind(&stack, "10.77.0.2:80").await?;
+    /// let client = TcpStream::connect(&stack, "10.77.0.2:80").await?;
+    /// let info = stack.tcp_info_of(client.local_addr()?, client.peer_addr()?);
+    /// assert!(info.is_some_and(|info| info.mss > 0));
+    /// assert!(stack.tcp_info_of("10.77.0.2:1".parse()?, "10.77.0.3:2".parse()?).is_none());
+    /// # drop(listener);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn tcp_info_of(&self, local: SocketAddr, remote: SocketAddr) -> Option<TcpInfo> {
+        control::info_of(&self.host, local, remote)
+    }
+
+    /// Returns every socket of the stack: listeners, connections, sockets for datagrams. What is no socket is not among
+    /// them: see [`Stack::list_half_open`] and [`Stack::list_time_waits`].
     ///
     /// ```no_run
     /// # fn example(stack: &netstack::Stack) {

@@ -134,6 +134,9 @@ pub(crate) struct TcpRow {
     pub(crate) cwnd_bytes: u32,
     pub(crate) ssthresh_bytes: u32,
     pub(crate) in_flight_bytes: u32,
+    /// Sequence number of the first byte that is not acknowledged.
+    #[serde(default)]
+    pub(crate) first_unacked: u32,
     pub(crate) unsent_bytes: u32,
     pub(crate) sacked_bytes: u32,
     pub(crate) lost_bytes: u32,
@@ -167,6 +170,7 @@ impl From<&TcpInfo> for TcpRow {
             cwnd_bytes: info.cwnd,
             ssthresh_bytes: info.ssthresh,
             in_flight_bytes: info.in_flight,
+            first_unacked: info.first_unacked.0,
             unsent_bytes: info.unsent,
             sacked_bytes: info.sacked,
             lost_bytes: info.lost,
