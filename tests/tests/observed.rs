@@ -24,7 +24,7 @@ fn ask(request: &str) -> String {
 
 fn get(path: &str) -> String {
     ask(&format!(
-        "GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:9100\r\nconnection: close\r\n\r\n"
     ))
 }
 

@@ -11,7 +11,7 @@ use crate::services::Running;
 use crate::settings::Settings;
 
 /// The keys that can change while the daemon runs.
-const CHANGEABLE: [&str; 5] = ["addresses", "routes", "services", "log", "grace"];
+pub(crate) const CHANGEABLE: [&str; 5] = ["addresses", "routes", "services", "log", "grace"];
 
 /// The result of a reload.
 #[derive(Debug, Default, PartialEq, Eq)]

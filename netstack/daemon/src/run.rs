@@ -30,7 +30,7 @@ use crate::pcap::{self, Pcap};
 use crate::report::Source;
 use crate::services::Running;
 use crate::settings::Settings;
-use crate::{device, heap, metrics, reload, services};
+use crate::{config, device, heap, reload, services, web};
 
 /// An event that the main thread waits for. It never waits for anything else, so that signals are always answered.
 enum Event {
@@ -139,7 +139,7 @@ fn serve<J>(
     let services = services::start(&stack, settings)?;
     let target = Arc::new(Target::new(&stack, settings, captures, origin));
     let _control = control::start(&target, settings)?;
-    metrics::start(&target, settings)?;
+    web::start(&target, settings)?;
     let _job = begin(&stack)?;
     watch_stack(&stack, sender.clone())?;
     stdout.line(&ready_line(settings, offload));
@@ -149,6 +149,7 @@ fn serve<J>(
         services,
         is_reloading: false,
         stack: &stack,
+        target: &target,
         sender,
         stdout,
         logs,
@@ -178,6 +179,7 @@ struct Daemon<'a> {
     /// The configuration is being read, which takes as long as its disk does.
     is_reloading: bool,
     stack: &'a Stack,
+    target: &'a Target,
     sender: &'a Sender<Event>,
     stdout: &'a Output,
     logs: &'a Logs,
@@ -253,8 +255,10 @@ impl Daemon<'_> {
         self.is_reloading = false;
         let line = match read {
             Ok(new) => {
-                let stack = self.stack;
-                reload::apply(self.settings, new, stack, &mut self.services, self.logs).line()
+                let (stack, settings) = (self.stack, &mut *self.settings);
+                let outcome = reload::apply(settings, new, stack, &mut self.services, self.logs);
+                self.target.config.store(Arc::new(config::rows(settings)));
+                outcome.line()
             }
             Err(failure) => format!("not-reloaded {failure}"),
         };

@@ -47,6 +47,10 @@ pub(crate) struct EventsRequest {
     pub(crate) address: Option<IpAddr>,
     /// Only of connections with this port at either end.
     pub(crate) port: Option<u16>,
+    /// Only of the connection with this local address and this peer.
+    pub(crate) flow: Option<(SocketAddr, SocketAddr)>,
+    /// Without the growth of windows, which nearly every acknowledgment brings.
+    pub(crate) is_brief: bool,
     /// Ends after so many.
     pub(crate) count: Option<u64>,
 }

@@ -165,7 +165,7 @@ impl Session {
 }
 
 /// Returns the pause after which no more than a fifth of a core went into what has begun then.
-fn rest_after(begun: Instant) -> Duration {
+pub(crate) fn rest_after(begun: Instant) -> Duration {
     (begun.elapsed() * 4).clamp(SHORTEST_REST, LONGEST_REST)
 }
 
