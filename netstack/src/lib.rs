@@ -55,6 +55,8 @@
 //! * `axum`: `axum::serve` serves on [`TcpListener`].
 //! * `hyper`: `net::HyperConnector` connects hyper-util's client.
 //! * `futures-io`: the traits of futures-io for streams and their halves.
+//! * `track`: [`net::lock_report`] tells how long the locks are waited for and held. Costs two readings of the clock for each
+//!   lock that is taken.
 //! * `invariants`: checks every connection after each call and the stack after each turn. For tests.
 
 pub mod base;

@@ -38,8 +38,9 @@
 //! root ([`world::require_root`]).
 //!
 //! The tools that the tests run are `ip`, `nft` and `curl` (Debian: iproute2, nftables, curl); those of `exec`, `proxy` and `iperf3` need
-//! `ping`, `git`, `iperf3`, `python3` and `script`, too (iputils-ping, git, iperf3, python3, bsdutils).
+//! `ping`, `git`, `iperf3`, `python3` and `script`, too (iputils-ping, git, iperf3, python3, bsdutils), those of `dashboard` `chromium`.
 
+pub mod browser;
 pub mod file_graph;
 pub mod forge;
 pub mod hostile;

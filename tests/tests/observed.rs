@@ -24,7 +24,7 @@ fn ask(request: &str) -> String {
 
 fn get(path: &str) -> String {
     ask(&format!(
-        "GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:9100\r\nconnection: close\r\n\r\n"
     ))
 }
 
@@ -59,6 +59,8 @@ fn metrics_have_every_counter_in_prometheus_form() {
             value(r#"netstack_dropped_packets_total{reason="tcp_paws"}"#),
             0
         );
+        assert!(value(r#"netstack_worker_packets_in_total{worker="0"}"#) > 0);
+        assert_eq!(value(r#"netstack_worker_queue{worker="0"}"#), 0);
         assert!(value("netstack_memory_limit_bytes") > 1 << 20);
         assert!(text.contains("# TYPE netstack_connections gauge"), "{text}");
         assert!(text.contains(r#"tun="t0"} 1"#), "{text}");
@@ -71,7 +73,7 @@ fn metrics_have_every_counter_in_prometheus_form() {
             let number = line.rsplit(' ').next().unwrap_or_default();
             assert!(number.parse::<f64>().is_ok(), "{line}");
         }
-        assert!(get("/").starts_with("HTTP/1.1 404"));
+        assert!(get("/nowhere").starts_with("HTTP/1.1 404"));
         assert!(
             ask("POST /metrics HTTP/1.1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
                 .starts_with("HTTP/1.1 405")

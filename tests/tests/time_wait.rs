@@ -261,3 +261,50 @@ fn the_queue_is_bounded_and_the_oldest_one_makes_room() {
         assert_eq!(sent[0].header.flags, expected, "peer {n}");
     }
 }
+
+#[test]
+fn what_is_in_time_wait_and_half_open_is_listed() {
+    // More than a list takes out of each part of the table at a time.
+    const HANDSHAKES: u16 = 10_000;
+    let mut wire = Wire::new(Config {
+        max_half_open: 4 * usize::from(HANDSHAKES),
+        ..Config::default()
+    });
+    let listener = bind(&wire);
+    let (peer, stream) = close(&mut wire, &listener, 999, b"");
+    let found: Vec<_> = wire.stack().list_time_waits().collect();
+    assert_eq!(found.len(), wire.stack().time_waits());
+    assert_eq!((found[0].local, found[0].remote), (ours(80), address(999)));
+    assert!(found[0].remaining > Duration::ZERO);
+    assert_eq!(wire.stack().list_half_open().count(), 0);
+    for port in 1_000..1_000 + HANDSHAKES {
+        let syn = Peer::new(address(port), ours(80), options(1)).packet(SYN, b"");
+        assert_eq!(wire.send(syn).len(), 1);
+    }
+    let list = |wire: &Wire| {
+        let peers = wire.stack().list_half_open().map(|half| half.remote);
+        peers.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(list(&wire).len(), usize::from(HANDSHAKES));
+    assert_eq!(wire.stack().half_open(), usize::from(HANDSHAKES));
+    let mut first = Peer::new(address(1_000), ours(80), options(1));
+    assert!(list(&wire).contains(&address(1_000)));
+    // A second SYN gets the SYN-ACK again, whose numbers end the handshake.
+    first.open(&mut wire);
+    assert!(!list(&wire).contains(&address(1_000)));
+    let info = wire.stack().tcp_info_of(ours(80), address(1_000));
+    assert_eq!(info.map(|info| info.state), Some(State::Established));
+    assert_eq!(wire.stack().tcp_info_of(ours(80), address(999)), None);
+    // Each of these packets was a worker's.
+    let reports = wire.stack().worker_reports();
+    let all = wire.stack().counters();
+    let sum = |counter| {
+        reports
+            .iter()
+            .map(|one| one.counters.count(counter))
+            .sum::<u64>()
+    };
+    assert_eq!(sum(Counter::PacketsIn), all.count(Counter::PacketsIn));
+    assert!(reports[0].busy_turns > u64::from(HANDSHAKES));
+    drop((peer, stream));
+}

@@ -1,13 +1,16 @@
 //! `check` and `config`: what is in force, and where it came from.
 
 use clap::Subcommand;
+use serde::Serialize;
 
 use crate::cli::RunArgs;
 use crate::console::print_line;
 use crate::failure::Failure;
 use crate::file::{EXAMPLE, quoted, show_limits};
 use crate::proxy::upstream::Upstream;
+use crate::reload;
 use crate::settings::Settings;
+use crate::sources::Origin;
 
 /// A command about the configuration.
 #[derive(Debug, Subcommand)]
@@ -102,6 +105,10 @@ pub(crate) fn show_parts(settings: &Settings) -> Vec<(&'static str, String)> {
             "admin",
             text(settings.admin.map(|address| address.to_string())),
         ),
+        (
+            "dashboard",
+            text(settings.dashboard.map(|address| address.to_string())),
+        ),
         ("log", quoted(&settings.log)),
         ("log-format", quoted(settings.log_format)),
         ("control", quoted(&settings.control)),
@@ -140,6 +147,36 @@ pub(crate) fn show_parts(settings: &Settings) -> Vec<(&'static str, String)> {
         ),
         ("rules", list(rules.collect())),
     ]
+}
+
+/// A key, as the dashboard shows it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct KeyRow {
+    key: String,
+    /// As the file writes it; an empty one is none.
+    value: String,
+    /// The flag, the variable, or the line of the file that the value comes from.
+    origin: String,
+    is_default: bool,
+    /// SIGHUP changes it while the daemon runs.
+    is_changeable: bool,
+}
+
+/// Returns each key with its value, and where the value came from.
+pub(crate) fn rows(settings: &Settings) -> Vec<KeyRow> {
+    let row = |(key, value): (&'static str, String)| {
+        let origin = settings.sources.origin(key);
+        KeyRow {
+            key: key.to_owned(),
+            value,
+            origin: origin.to_string(),
+            is_default: origin == Origin::Default,
+            is_changeable: reload::can_change(key),
+        }
+    };
+    let limits = show_limits(&settings.stack);
+    let keys = show_parts(settings).into_iter().chain(limits);
+    keys.map(row).collect()
 }
 
 fn text_of(settings: &Settings) -> String {

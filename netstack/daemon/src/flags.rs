@@ -10,12 +10,12 @@ use netstack::device::OffloadMode;
 use crate::failure::Failure;
 use crate::file::{File, Flags};
 use crate::logs::{Levels, LogFormat, parse_format};
-use crate::metrics::parse_admin;
 use crate::places::{ControlPath, Descriptors};
 use crate::values::{
     Queues, Services, TunName, parse_ip4, parse_ip6, parse_memory, parse_mode, parse_mtu,
     parse_net4, parse_net6, parse_offload,
 };
+use crate::web::{parse_admin, parse_dashboard};
 
 /// A flag for each of the keys that are set most often.
 #[derive(Clone, Debug, Args)]
@@ -62,9 +62,14 @@ pub(crate) struct FileArgs {
     /// Captures every packet of the device to this file.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Loopback address on which /metrics is served for Prometheus, e.g. 127.0.0.1:9100 [default: nowhere].
+    /// Loopback address on which the dashboard and /metrics for Prometheus are served, e.g. 127.0.0.1:9100
+    /// [default: nowhere].
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_admin)]
     admin: Option<SocketAddr>,
+    /// Address of the daemon on which its own stack serves the same to its network, unprotected, e.g. 10.77.0.2:8080
+    /// [default: nowhere].
+    #[arg(long, value_name = "ADDR:PORT", value_parser = parse_dashboard)]
+    dashboard: Option<SocketAddr>,
     /// Logs on stderr: off, error, warn, info, debug or trace, and the same for parts, e.g. warn,control=debug,tcp=info
     /// [default: warn].
     #[arg(long, value_name = "LEVELS")]
@@ -129,6 +134,7 @@ impl FileArgs {
             memory_bytes: self.memory,
             pcap: self.pcap,
             admin: self.admin,
+            dashboard: self.dashboard,
             log: self.log,
             log_format: self.log_format,
             control: self.control,

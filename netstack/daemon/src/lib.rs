@@ -19,8 +19,8 @@
 //! | [`exec`] | runs a command whose only network is the stack |
 //! | `restart` | hands the device and all connections over to another process, or takes them |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
-//! | [`watch`] | the dashboard |
-//! | `metrics` | `/metrics` for Prometheus |
+//! | [`watch`] | the dashboard in the terminal |
+//! | `web`, `metrics` | the dashboard in a browser; `/metrics` for Prometheus |
 //! | `logs`, `output` | logs, and lines that hold up nothing |
 //! | [`client`] | the commands that ask a running daemon |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
@@ -85,6 +85,7 @@ pub mod settings;
 pub mod sources;
 pub mod values;
 pub mod watch;
+mod web;
 
 use std::process::ExitCode;
 

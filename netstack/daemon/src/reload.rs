@@ -38,6 +38,11 @@ const LIMITS: [&str; 7] = [
     "tcp.backlog",
 ];
 
+/// Returns true if a key can change while the daemon runs.
+pub(crate) fn can_change(key: &str) -> bool {
+    CHANGEABLE.contains(&key) || LIMITS.contains(&key)
+}
+
 /// The result of a reload.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {

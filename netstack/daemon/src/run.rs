@@ -36,7 +36,7 @@ use crate::restart::take_over::TakeOver;
 use crate::restart::{Ask, Desk};
 use crate::services::{Prepared, Running};
 use crate::settings::Settings;
-use crate::{device, heap, metrics, reload, services};
+use crate::{config, device, heap, reload, services, web};
 
 /// An event that the main thread waits for. It never waits for anything else, so that signals are always answered.
 enum Event {
@@ -234,6 +234,7 @@ fn serve<J: Job>(
         job: &job,
         is_reloading: false,
         stack: &stack,
+        target: &target,
         sender,
         stdout,
         logs,
@@ -289,7 +290,7 @@ fn take_place(
     settings: &Settings,
 ) -> Result<Option<Bound>, Failure> {
     let Some(taking) = taking else {
-        metrics::start(target, settings)?;
+        web::start(target, settings)?;
         return hidden.map(Hidden::publish).transpose();
     };
     taking.commit(hidden.as_ref().map(|hidden| hidden.path().to_owned()))?;
@@ -297,7 +298,7 @@ fn take_place(
         begin.begin();
         tracing::info!(target: "netstackd::restart", connections = count, "took over");
     }
-    metrics::start_when_free(target, settings);
+    web::start_when_free(target, settings);
     let published = hidden.map(Hidden::publish).transpose();
     Ok(published.unwrap_or_else(|why| {
         tracing::error!(target: "netstackd::control", "there is no control socket: {why}");
@@ -325,6 +326,7 @@ struct Daemon<'a> {
     /// The configuration is being read, which takes as long as its disk does.
     is_reloading: bool,
     stack: &'a Stack,
+    target: &'a Target,
     sender: &'a Sender<Event>,
     stdout: &'a Output,
     logs: &'a Logs,
@@ -422,6 +424,8 @@ impl Daemon<'_> {
                 if let Some(key) = change() {
                     outcome.also(key);
                 }
+                let rows = config::rows(self.settings);
+                self.target.config.store(Arc::new(rows));
                 outcome.line()
             }
             Err(failure) => format!("not-reloaded {failure}"),

@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::mib::Objects;
+use super::time::Duration;
 
 macro_rules! counters {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $label:literal,)+ }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident => $label:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
         #[repr(u8)]
-        pub enum $name { $($(#[$doc])* $variant,)+ }
+        pub enum $name { $($(#[doc = $doc])+ $variant,)+ }
 
         impl $name {
             /// Every value, in declaration order.
@@ -18,6 +19,11 @@ macro_rules! counters {
             /// Returns a stable name for reports and metrics.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
+            }
+
+            /// Returns a sentence about it, for people.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii_start(),)+ }
             }
         }
     };
@@ -260,6 +266,9 @@ pub struct Counters {
     counts: [AtomicU64; COUNTERS],
     /// Timers of connections that are armed now.
     timers: AtomicU64,
+    /// Turns that found something to do, and the nanoseconds that they took.
+    busy_turns: AtomicU64,
+    busy_nanos: AtomicU64,
     /// The objects of the MIBs.
     pub(super) mib: Objects,
 }
@@ -270,6 +279,8 @@ impl Default for Counters {
             drops: [const { AtomicU64::new(0) }; DROPS],
             counts: [const { AtomicU64::new(0) }; COUNTERS],
             timers: AtomicU64::new(0),
+            busy_turns: AtomicU64::new(0),
+            busy_nanos: AtomicU64::new(0),
             mib: Objects::default(),
         }
     }
@@ -299,6 +310,20 @@ impl Counters {
     /// Returns how many timers of connections were armed at the end of the last turn.
     pub fn timers(&self) -> u64 {
         self.timers.load(Ordering::Relaxed)
+    }
+
+    /// Counts a turn that found something to do, and the time that it took.
+    pub fn add_busy(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.busy_turns.fetch_add(1, Ordering::Relaxed);
+        self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Returns the number of turns that found something to do, and the time that they took together.
+    pub fn busy(&self) -> (u64, Duration) {
+        let nanos = self.busy_nanos.load(Ordering::Relaxed);
+        let turns = self.busy_turns.load(Ordering::Relaxed);
+        (turns, Duration::from_nanos(nanos))
     }
 
     /// Returns the number of packets that were discarded for `reason`.

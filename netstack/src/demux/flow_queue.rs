@@ -8,6 +8,8 @@
 //! * **Consume.** A timer costs two links and no cell of a timer wheel. The entry to be given up first is
 //!   found without a search.
 
+use std::ops::Range;
+
 use hashbrown::HashTable;
 
 use super::flow::FlowKey;
@@ -220,6 +222,25 @@ impl<T, const LISTS: usize> FlowQueue<T, LISTS> {
             .collect()
     }
 
+    /// Returns the number of slots, free ones included.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Returns the entries in a range of slots: four-tuple, list, deadline, value. A walk over all slots, part by part,
+    /// comes to each entry that is there all the time.
+    pub fn entries_in(
+        &self,
+        slots: Range<usize>,
+    ) -> impl Iterator<Item = (&FlowKey, usize, Instant, &T)> {
+        let end = slots.end.min(self.slots.len());
+        let part = self.slots.get(slots.start..end).unwrap_or_default();
+        part.iter().filter_map(|slot| {
+            let value = slot.value.as_ref()?;
+            Some((&slot.flow, slot.list.into(), slot.deadline, value))
+        })
+    }
+
     /// Returns the head of each list that is not empty.
     fn heads(&self) -> impl Iterator<Item = (Instant, EntryId)> {
         self.lists
@@ -321,6 +342,33 @@ mod tests {
         assert_eq!(queue.remove(a), None);
         assert_eq!(queue.due(at(50)), Some(b));
         queue.check();
+    }
+
+    #[test]
+    fn a_walk_in_parts_comes_to_each_entry_once() {
+        let mut queue = queue();
+        for n in 0..10 {
+            let list = usize::from(n % 3);
+            assert!(
+                queue
+                    .insert(&hashed(n), list, at(n.into()), n.into())
+                    .is_ok()
+            );
+        }
+        let freed = queue.find(&hashed(4)).expect("an entry");
+        queue.remove(freed);
+        assert_eq!(queue.slots(), 10);
+        let parts = [0..4, 4..8, 8..12, 12..16];
+        let seen: Vec<_> = parts
+            .into_iter()
+            .flat_map(|part| queue.entries_in(part))
+            .map(|(key, list, deadline, value)| (*key, list, deadline, *value))
+            .collect();
+        let all = (0..10).filter(|n| *n != 4);
+        let all: Vec<_> = all
+            .map(|n| (flow(n), usize::from(n % 3), at(n.into()), u32::from(n)))
+            .collect();
+        assert_eq!(seen, all);
     }
 
     #[test]

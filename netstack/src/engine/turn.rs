@@ -49,6 +49,9 @@ impl<D: Device + ?Sized> Worker<D> {
         };
         let key = &mut key;
         self.host.clock.advance(now);
+        if let Some(began) = self.busy_since.take() {
+            self.state.counters.add_busy(now - began);
+        }
         self.state.renew(&self.host, key);
         // The device first, then what other workers handed over: whatever they handed over before this
         // read is older than what it got, since a flow moves to the queue of the worker that owns it.
@@ -73,6 +76,7 @@ impl<D: Device + ?Sized> Worker<D> {
         self.host.workers.count_panics_of(self.state.index);
         self.next_timer = self.next_deadline();
         self.state.counters.set_timers(self.wheel.len());
+        self.busy_since = busy.then_some(now);
         let progress = Progress {
             busy,
             next_timer: self.next_timer,

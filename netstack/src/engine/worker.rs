@@ -46,6 +46,8 @@ pub struct Worker<D: Device + ?Sized> {
     pub(super) stopping: bool,
     /// Turns in a row in which the device had more packets than the turn took in.
     pub(super) turns_behind: u32,
+    /// When the last turn began, if it found something to do: another one follows at once.
+    pub(super) busy_since: Option<Instant>,
     /// The earliest deadline at the end of the last turn.
     pub(super) next_timer: Option<Instant>,
     /// The MTU that the device had in the turn before.
@@ -72,6 +74,7 @@ impl<D: Device + ?Sized> Worker<D> {
             batch: host.receive_batch(),
             stopping: false,
             turns_behind: 0,
+            busy_since: None,
             next_timer: None,
             device_mtu: device.caps().mtu,
             link_mtu: host.link().mtu,

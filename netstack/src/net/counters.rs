@@ -1,12 +1,14 @@
 //! Counters of a stack at one moment.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::stack::Stack;
 use crate::base::Counters;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::Mib;
 use crate::stack::tcp::control;
+use crate::stack::workers::WorkerHandle;
 
 /// Every counter, summed over the workers, at one moment. Displays those that are not zero, a line
 /// each.
@@ -46,6 +48,37 @@ impl fmt::Display for CountersSnapshot {
     }
 }
 
+/// The work of one worker until now, and what waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerReport {
+    /// Its part of [`Stack::counters`]. The first worker counts for threads that are none, too.
+    pub counters: CountersSnapshot,
+    /// Turns that found something to do.
+    pub busy_turns: u64,
+    /// The time from the beginning of each of those to the beginning of the next turn: reading, processing, tasks and
+    /// sending. A worker that spins or sleeps is not busy.
+    pub busy: Duration,
+    /// Messages, packets and datagrams of other threads that wait for it now.
+    pub queue: usize,
+    /// Timers of connections that are armed now.
+    pub timers: usize,
+}
+
+impl CountersSnapshot {
+    /// Reads counters, summed over those that `each` returns.
+    fn sum<'a, I: Iterator<Item = &'a Counters>>(each: impl Fn() -> I) -> Self {
+        let sum = |get: &dyn Fn(&Counters) -> u64| each().map(get).sum();
+        Self {
+            drops: DropReason::ALL
+                .iter()
+                .map(|&r| sum(&|c| c.dropped(r)))
+                .collect(),
+            counts: Counter::ALL.iter().map(|&c| sum(&|w| w.count(c))).collect(),
+        }
+    }
+}
+
 impl Stack {
     /// Returns the counters as they are now.
     ///
@@ -63,18 +96,38 @@ impl Stack {
     /// # }).unwrap();
     /// ```
     pub fn counters(&self) -> CountersSnapshot {
-        let sum = |get: &dyn Fn(&Counters) -> u64| self.host.workers.counters().map(get).sum();
-        CountersSnapshot {
-            drops: DropReason::ALL
-                .iter()
-                .map(|&r| sum(&|c| c.dropped(r)))
-                .collect(),
-            counts: Counter::ALL.iter().map(|&c| sum(&|w| w.count(c))).collect(),
-        }
+        CountersSnapshot::sum(|| self.host.workers.counters())
     }
-}
 
-impl Stack {
+    /// Returns the work of each worker, which shows how even the load is.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::Counter;
+    ///
+    /// let workers = stack.worker_reports();
+    /// assert_eq!(workers.len(), stack.workers());
+    /// for (number, worker) in workers.iter().enumerate() {
+    ///     let packets = worker.counters.count(Counter::PacketsIn);
+    ///     println!("worker {number}: {packets} packets, busy for {:?}, {} wait", worker.busy, worker.queue);
+    /// }
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn worker_reports(&self) -> Vec<WorkerReport> {
+        let report = |worker: &WorkerHandle| {
+            let (busy_turns, busy) = worker.counters.busy();
+            WorkerReport {
+                counters: CountersSnapshot::sum(|| std::iter::once(&*worker.counters)),
+                busy_turns,
+                busy,
+                queue: worker.mailbox.len(),
+                timers: worker.counters.timers() as usize,
+            }
+        };
+        self.host.workers.iter().map(report).collect()
+    }
+
     /// Returns the objects of the MIBs (RFC 4293, RFC 4022, RFC 4113) as they are now, which prints itself as `nstat -a`
     /// does. Each field names what it counts, [`crate::base::mib::objects`] its name in `nstat` and in the MIB.
     ///

@@ -56,13 +56,15 @@ pub use crate::stack::addresses::AddressChangeError;
 pub use crate::stack::checkpoint::{Checkpoint, CheckpointError};
 pub use crate::stack::ending::EndReason;
 pub use crate::stack::events::{ConnectionEvent, HasSubscriber, Subscriber};
+pub use crate::stack::locks::{LockLevel, LockReport, lock_report};
 pub use crate::stack::reached::{Recalled, is_recalled};
 pub use crate::stack::routes::RouteChangeError;
 pub use crate::stack::sockets::{QueueInfo, SocketInfo, SocketKind};
 pub use crate::stack::tcp::filter::SynInfo;
+pub use crate::stack::tcp::list::{HalfOpenInfo, TimeWaitInfo};
 pub use crate::udp::{Datagram, MtuDiscovery};
 pub use addrs::ToSocketAddrs;
-pub use counters::CountersSnapshot;
+pub use counters::{CountersSnapshot, WorkerReport};
 pub use echo_socket::{EchoListener, EchoReply, EchoRequest, EchoSocket};
 #[doc(hidden)]
 pub use example::{example, example_pair};

@@ -25,6 +25,7 @@ use crate::stack::mailbox::Message;
 use crate::stack::shutdown;
 use crate::stack::sockets::{self, SocketInfo};
 use crate::stack::tcp::control;
+use crate::stack::tcp::list::{self, HalfOpenInfo, TimeWaitInfo};
 use crate::tcp::TcpInfo;
 
 /// A running stack. Clones are handles of the same stack; it ends with [`Stack::shutdown`],
@@ -230,6 +231,37 @@ impl Stack {
         self.host.tcp.connections.time_waits()
     }
 
+    /// Returns the half-open connections, one after the other: they are no sockets yet. At most `max_half_open` at a time,
+    /// of which the iterator holds a few. Nothing is locked between two of its steps, so those that begin meanwhile may
+    /// be left out.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// for handshake in stack.list_half_open().take(100) {
+    ///     println!("{} since {} SYN-ACKs", handshake.remote, 1 + u32::from(handshake.retries));
+    /// }
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn list_half_open(&self) -> impl Iterator<Item = HalfOpenInfo> + '_ {
+        list::half_open(&self.host)
+    }
+
+    /// Returns the connections in TIME-WAIT, one after the other, as [`Stack::list_half_open`] does. There are at most
+    /// `max_time_wait`.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// for connection in stack.list_time_waits().take(100) {
+    ///     println!("{} for {:?}", connection.remote, connection.remaining);
+    /// }
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn list_time_waits(&self) -> impl Iterator<Item = TimeWaitInfo> + '_ {
+        list::time_waits(&self.host)
+    }
+
     /// Sets the key that makes Fast Open cookies, and the one whose cookies are still taken (RFC 7413 section 4.1.2). Hosts
     /// that share an address share the keys; the cookies are those of Linux. The program replaces the keys from now on;
     /// without this call the stack has random ones and replaces them every twelve hours.
@@ -353,7 +385,27 @@ impl Stack {
         control::info(&self.host)
     }
 
-    /// Returns every socket of the stack: listeners, connections, sockets for datagrams.
+    /// Returns what TCP knows of the connection between `local` and `remote` now; `None` if there is none.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind(&stack, "10.77.0.2:80").await?;
+    /// let client = TcpStream::connect(&stack, "10.77.0.2:80").await?;
+    /// let info = stack.tcp_info_of(client.local_addr()?, client.peer_addr()?);
+    /// assert!(info.is_some_and(|info| info.mss > 0));
+    /// assert!(stack.tcp_info_of("10.77.0.2:1".parse()?, "10.77.0.3:2".parse()?).is_none());
+    /// # drop(listener);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn tcp_info_of(&self, local: SocketAddr, remote: SocketAddr) -> Option<TcpInfo> {
+        control::info_of(&self.host, local, remote)
+    }
+
+    /// Returns every socket of the stack: listeners, connections, sockets for datagrams. What is no socket is not among
+    /// them: see [`Stack::list_half_open`] and [`Stack::list_time_waits`].
     ///
     /// ```no_run
     /// # fn example(stack: &netstack::Stack) {

@@ -34,6 +34,11 @@ impl<T> LazyQueue<T> {
         self.entries.get()?.pop()
     }
 
+    /// Returns the number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.entries.get().map_or(0, ArrayQueue::len)
+    }
+
     /// Returns true if there is no entry.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.get().is_none_or(ArrayQueue::is_empty)
@@ -53,12 +58,13 @@ mod tests {
     fn entries_come_out_in_order_and_no_more_than_the_capacity_go_in() {
         let queue = LazyQueue::new(2);
         assert!(queue.is_empty() && !queue.is_full());
-        assert_eq!(queue.pop(), None);
+        assert_eq!((queue.pop(), queue.len()), (None, 0));
         assert_eq!(
             (queue.push(1), queue.push(2), queue.push(3)),
             (Ok(()), Ok(()), Err(3))
         );
         assert!(queue.is_full());
+        assert_eq!(queue.len(), 2);
         assert_eq!(
             (queue.pop(), queue.pop(), queue.pop()),
             (Some(1), Some(2), None)

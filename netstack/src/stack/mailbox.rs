@@ -268,6 +268,11 @@ impl Mailbox {
             && self.senders.is_empty()
     }
 
+    /// Returns how many messages, packets and datagrams wait for the worker.
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len() + self.arrivals.len() + self.departures.len()
+    }
+
     /// Announces that the worker is about to sleep. False if it must not, because something came in.
     pub fn fall_asleep(&self) -> bool {
         self.doorbell.fall_asleep(|| self.is_empty())
@@ -306,6 +311,7 @@ mod tests {
         assert!(mailbox.fall_asleep());
         mailbox.send(Message::Task(2));
         mailbox.send(Message::Task(3));
+        assert_eq!(mailbox.len(), 2);
         assert_eq!(woken.load(Ordering::Relaxed), 1);
     }
 

@@ -36,6 +36,7 @@
 //! | `waiters` | the tasks that wait for a socket |
 //! | `sleepers`, `sleep` | the tasks that sleep |
 //! | [`sockets`] | the list of all sockets |
+//! | [`locks`] | how much threads wait for locks |
 //! | `foreign` | values of the program: dropped, cloned and called with nothing locked |
 //!
 //! No file imports one that imports it: a test reads the sources and fails on a circle.
@@ -58,6 +59,7 @@ pub mod ip;
 mod lazy_queue;
 pub mod levels;
 pub(crate) mod limits;
+pub mod locks;
 pub mod mailbox;
 #[cfg(all(test, feature = "loom"))]
 mod models;

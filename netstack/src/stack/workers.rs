@@ -69,6 +69,11 @@ impl Workers {
         self.handles.iter().map(|worker| &*worker.counters)
     }
 
+    /// Returns each worker.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &WorkerHandle> {
+        self.handles.iter()
+    }
+
     /// Returns the mailbox of the worker that owns `connection`.
     pub(crate) fn owner(&self, connection: &Connection) -> &Mailbox {
         &self.handles[usize::from(connection.owner)].mailbox

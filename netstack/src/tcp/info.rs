@@ -6,6 +6,7 @@ use super::ecn::EcnMode;
 use super::handshake::{SynReceived, SynSent};
 use super::outcome::{AgreedOptions, Losses, RecoveryStage, TcpInfo};
 use super::send::inflight::Mode;
+use super::seq::SeqNum;
 use super::tcb::{Flags, Tcb};
 use super::{Stage, Tcp};
 use crate::base::Instant;
@@ -69,6 +70,7 @@ impl Tcp {
             ssthresh: 0,
             mss: 0,
             in_flight: 0,
+            first_unacked: SeqNum(0),
             sacked: 0,
             send_window: 0,
             recv_window: 0,
@@ -154,6 +156,7 @@ fn fill(info: &mut TcpInfo, tcb: &Tcb, now: Instant) {
     info.ssthresh = tcb.cc.ssthresh();
     info.mss = u16::try_from(tcb.payload_mss()).unwrap_or(u16::MAX);
     info.in_flight = tcb.flight.outstanding();
+    info.first_unacked = tcb.flight.una();
     info.sacked = tcb.flight.sacked();
     info.send_window = tcb.peer.wnd;
     info.recv_window = tcb.window.offered();

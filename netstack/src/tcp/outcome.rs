@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::ecn::EcnMode;
 use super::segment::Reset;
+use super::seq::SeqNum;
 use crate::base::{DropReason, Instant};
 
 bitflags::bitflags! {
@@ -210,7 +211,9 @@ pub struct TcpInfo {
     pub mss: u16,
     /// Bytes sent and not acknowledged.
     pub in_flight: u32,
-    /// Bytes of those that the peer SACKed.
+    /// Sequence number of the first byte that is not acknowledged (SND.UNA).
+    pub first_unacked: SeqNum,
+    /// Bytes of those in flight that the peer SACKed.
     pub sacked: u32,
     /// The peer's window, in bytes.
     pub send_window: u32,

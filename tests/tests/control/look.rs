@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use netstackd::probe::stream;
-use tests::world::{SetOnDrop, V4, eventually, in_namespace, port, targets};
+use tests::world::{SetOnDrop, V4, eventually, in_namespace, nft, port, targets};
 
 use super::{HOST, interrupt, rows, world};
 
@@ -76,6 +76,90 @@ fn ss_lists_what_the_filter_accepts() {
             assert_eq!(output.status.code(), Some(2), "{stderr}");
             assert!(stderr.contains(says), "{stderr}");
         }
+    });
+}
+
+#[test]
+fn ss_lists_what_is_half_open_and_in_time_wait() {
+    in_namespace(|| {
+        let world = world("ss-brief", &[]);
+        // The service closes first.
+        let mut stream = TcpStream::connect((V4, port::DAYTIME)).expect("a service");
+        let closed = stream.local_addr().expect("bound").to_string();
+        stream.read_to_end(&mut Vec::new()).expect("the time");
+        drop(stream);
+        let mut found = Vec::new();
+        eventually("it is in TIME-WAIT", || {
+            found = rows(&world.text("ss -Htn state time-wait"));
+            !found.is_empty()
+        });
+        let local = format!("{V4}:{}", port::DAYTIME);
+        assert_eq!(found, [["tcp", "TIME-WAIT", "0", "0", &local, &closed]]);
+        assert!(
+            world
+                .text("ss -Hti state time-wait")
+                .contains("timer:(timewait,")
+        );
+        assert_eq!(world.text("ss -Htn"), "", "as in ss, only if asked for");
+        // The kernel does not hear the SYN-ACK.
+        nft(&format!(
+            "add table ip deaf; add chain ip deaf in {{ type filter hook input priority 0; }}; \
+             add rule ip deaf in tcp sport {} drop",
+            port::ECHO
+        ));
+        let opening = thread::spawn(|| {
+            let address = SocketAddr::from((V4, port::ECHO));
+            TcpStream::connect_timeout(&address, Duration::from_secs(20))
+        });
+        eventually("it is half open", || {
+            let found = rows(&world.text("ss -Htn state syn-recv sport = :7"));
+            found
+                .iter()
+                .any(|row| row[1] == "SYN-RECV" && row[5].starts_with(HOST))
+        });
+        let json = world.text("ss -t --json state bucket");
+        assert!(
+            json.contains(r#""state":"syn-recv""#) && json.contains(r#""state":"time-wait""#),
+            "{json}"
+        );
+        assert!(json.contains(r#""timer":{"remaining_millis":"#), "{json}");
+        nft("delete table ip deaf");
+        opening.join().expect("no panic").expect("open at last");
+    });
+}
+
+#[test]
+fn stats_tell_the_work_of_each_worker() {
+    in_namespace(|| {
+        let world = world("workers", &["--queues", "2"]);
+        for _ in 0..8 {
+            stream::echo(SocketAddr::from((V4, port::ECHO)), 100_000).expect("echoed");
+        }
+        let of = |text: &str, name: &str| {
+            let row = rows(text).into_iter().find(|row| row[0] == name);
+            row.map_or(0, |row| row[1].parse::<u64>().expect("a number"))
+        };
+        // The last acknowledgments may be on their way.
+        eventually("the parts make up the whole", || {
+            let text = world.text("stats netstack.bytes_* worker.* now.workers");
+            assert_eq!(of(&text, "now.workers"), 2, "{text}");
+            ["bytes_in", "bytes_out"].iter().all(|name| {
+                let parts = [0, 1].map(|worker| of(&text, &format!("worker.{worker}.{name}")));
+                let all = of(&text, &format!("netstack.{name}"));
+                all > 800_000 && parts.iter().sum::<u64>() == all
+            })
+        });
+        let text = world.text("stats worker.*");
+        let busy: u64 = [0, 1]
+            .map(|worker| of(&text, &format!("worker.{worker}.busy_micros")))
+            .iter()
+            .sum();
+        assert!(busy > 0, "{text}");
+        assert!(
+            world
+                .text("stats -z now.worker.*")
+                .contains("now.worker.1.queue")
+        );
     });
 }
 

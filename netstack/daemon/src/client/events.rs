@@ -39,6 +39,7 @@ pub(crate) fn run(args: &EventsArgs) -> Result<(), Failure> {
         address: args.address,
         port: args.port,
         count: args.count,
+        ..EventsRequest::default()
     }))?;
     connection.stop_at_signal()?;
     loop {

@@ -8,8 +8,9 @@ use super::connection::{Connection, ControlArgs};
 use super::filter::{self, Kind};
 use super::{json_line, print};
 use crate::control::protocol::{Reply, Request};
-use crate::control::rows::{NetId, SocketFilter, SocketRow, TcpRow};
+use crate::control::rows::{NetId, SocketFilter, SocketRow, SocketState, TcpRow, TimerRow};
 use crate::failure::Failure;
+use crate::output::print_last;
 
 /// Flags of `ss`. Some name what is so in any case, for the habit.
 #[derive(Debug, Args)]
@@ -74,7 +75,15 @@ pub(crate) fn run(args: &SsArgs) -> Result<(), Failure> {
         match connection.reply()? {
             Reply::Socket(row) if args.json => print(&json_line(&row)?)?,
             Reply::Socket(row) => print(&text_of(&row, args.info, args.memory))?,
-            Reply::End(_) => return Ok(()),
+            Reply::End(end) => {
+                if end.omitted > 0 {
+                    print_last(format!(
+                        "netstackd: {} more that are half open or in TIME-WAIT are left out",
+                        end.omitted
+                    ));
+                }
+                return Ok(());
+            }
             _ => return Err(super::connection::strange("the control socket")),
         }
     }
@@ -138,6 +147,10 @@ fn text_of(row: &SocketRow, info: bool, memory: bool) -> String {
             row.recv_q, row.send_q, row.memory_bytes
         );
     }
+    if let Some(timer) = row.timer.filter(|_| info) {
+        // Writing to a String does not fail.
+        let _ = write!(more, "{}", timer_of(row.state, timer));
+    }
     if info {
         match (&row.tcp, row.datagrams) {
             (Some(tcp), _) => more.push_str(&info_of(tcp)),
@@ -156,6 +169,20 @@ fn text_of(row: &SocketRow, info: bool, memory: bool) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Returns the timer as `ss -o` has it.
+fn timer_of(state: SocketState, timer: TimerRow) -> String {
+    let name = if state == SocketState::TimeWait {
+        "timewait"
+    } else {
+        "on"
+    };
+    let remaining = match timer.remaining_millis {
+        millis @ 0..10_000 => format!("{millis}ms"),
+        millis => format!("{}sec", millis / 1_000),
+    };
+    format!(" timer:({name},{remaining},{})", timer.retries)
 }
 
 /// Returns what `ss -i` calls the same: times in milliseconds, the congestion window in segments.

@@ -87,6 +87,14 @@ fn values(stats: &Stats) -> Values {
     add("netstack.", &stats.counters, false);
     add("drop.", &stats.drops, false);
     add("now.", &stats.gauges, true);
+    for (number, worker) in stats.workers.iter().enumerate() {
+        let counts = worker.counts().map(|(name, value)| (name, value, false));
+        let gauges = worker.gauges().map(|(name, value)| (name, value, true));
+        for (name, value, is_gauge) in counts.into_iter().chain(gauges) {
+            let prefix = if is_gauge { "now." } else { "" };
+            values.insert(format!("{prefix}worker.{number}.{name}"), (value, is_gauge));
+        }
+    }
     values
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use netstack::net::{ConnectionEvent, Stack};
-use netstack::tcp::Event;
+use netstack::tcp::{Event, WindowChange};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -39,7 +39,18 @@ struct Sink {
 impl Sink {
     fn wants(&self, event: &ConnectionEvent) -> bool {
         let ends = [event.local, event.remote];
-        let EventsRequest { address, port, .. } = self.wanted;
+        let EventsRequest {
+            address,
+            port,
+            flow,
+            is_brief,
+            ..
+        } = self.wanted;
+        if flow.is_some_and(|flow| flow != (event.local, event.remote))
+            || (is_brief && is_frequent(&event.event))
+        {
+            return false;
+        }
         ends.iter().any(|end| {
             address.is_none_or(|wanted| end.ip() == wanted)
                 && port.is_none_or(|wanted| end.port() == wanted)
@@ -54,6 +65,19 @@ impl Sink {
     }
 }
 
+/// Returns whether an event is one that nearly every acknowledgment brings.
+fn is_frequent(event: &Event) -> bool {
+    use WindowChange::{CongestionAvoidance, SlowStart};
+    matches!(
+        event,
+        Event::PacingRate { .. }
+            | Event::CongestionWindow {
+                reason: SlowStart | CongestionAvoidance,
+                ..
+            }
+    )
+}
+
 impl Events {
     pub(super) fn new(stack: &Stack, origin: Duration) -> Self {
         Self {
@@ -63,36 +87,53 @@ impl Events {
         }
     }
 
-    /// Adds a client. Called on the one thread of the control socket.
-    fn add(
-        &self,
+    /// Adds a client.
+    pub(crate) fn add(
+        self: &Arc<Self>,
         wanted: EventsRequest,
-    ) -> io::Result<(Subscribed<'_>, Receiver<ConnectionEvent>)> {
+    ) -> (Subscribed, Receiver<ConnectionEvent>) {
         let (queue, events) = channel(QUEUE_EVENTS);
         let sink = Arc::new(Sink {
             wanted,
             queue,
             lost: AtomicU64::new(0),
         });
-        if self.sinks.load().is_empty() {
-            let sinks = Arc::clone(&self.sinks);
-            self.stack
-                .subscribe(move |event: &ConnectionEvent| {
-                    for sink in sinks.load().iter() {
-                        sink.offer(event);
-                    }
-                })
-                .map_err(io::Error::other)?;
-        }
         self.sinks.rcu(|sinks| {
             let mut sinks = Vec::clone(sinks);
             sinks.push(Arc::clone(&sink));
             sinks
         });
-        Ok((Subscribed { events: self, sink }, events))
+        let subscribed = Subscribed {
+            events: Arc::clone(self),
+            sink,
+        };
+        self.settle();
+        (subscribed, events)
     }
 
-    fn row(&self, event: &ConnectionEvent) -> EventRow {
+    /// Subscribes to the stack if there are clients, and lets go of it if there are none. Clients come and go on several
+    /// threads; whoever acts last looks once more, so what is left is right.
+    fn settle(&self) {
+        loop {
+            let has_clients = !self.sinks.load().is_empty();
+            if has_clients {
+                let sinks = Arc::clone(&self.sinks);
+                // If there is a subscriber, it is this one.
+                let _ = self.stack.subscribe(move |event: &ConnectionEvent| {
+                    for sink in sinks.load().iter() {
+                        sink.offer(event);
+                    }
+                });
+            } else {
+                self.stack.unsubscribe();
+            }
+            if has_clients != self.sinks.load().is_empty() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn row(&self, event: &ConnectionEvent) -> EventRow {
         let at = self.origin + Duration::from_nanos(event.at.as_nanos());
         let (name, fields) = describe(&event.event);
         EventRow {
@@ -109,22 +150,27 @@ impl Events {
 }
 
 /// A client among those that want events, until it is dropped.
-struct Subscribed<'a> {
-    events: &'a Events,
+#[derive(Debug)]
+pub(crate) struct Subscribed {
+    events: Arc<Events>,
     sink: Arc<Sink>,
 }
 
-impl Drop for Subscribed<'_> {
+impl Subscribed {
+    /// Returns how many events the client was too slow for since the last call.
+    pub(crate) fn take_lost(&self) -> u64 {
+        self.sink.lost.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Subscribed {
     fn drop(&mut self) {
-        let left = self.events.sinks.rcu(|sinks| {
+        self.events.sinks.rcu(|sinks| {
             let mut sinks = Vec::clone(sinks);
             sinks.retain(|sink| !Arc::ptr_eq(sink, &self.sink));
             sinks
         });
-        // `rcu` returns what was there before.
-        if left.iter().all(|sink| Arc::ptr_eq(sink, &self.sink)) {
-            self.events.stack.unsubscribe();
-        }
+        self.events.settle();
     }
 }
 
@@ -138,10 +184,7 @@ pub(super) async fn serve(
     lines: &mut Lines,
     replies: &mut Replies,
 ) -> io::Result<()> {
-    let (subscribed, mut events) = match target.events.add(wanted.clone()) {
-        Ok(subscribed) => subscribed,
-        Err(error) => return replies.send(&super::session::error_reply(&error)).await,
-    };
+    let (subscribed, mut events) = target.events.add(wanted.clone());
     let mut end = End::default();
     while wanted.count.is_none_or(|most| end.count < most) {
         let event = tokio::select! {
@@ -153,7 +196,7 @@ pub(super) async fn serve(
             },
         };
         let Some(event) = event else { break };
-        let lost = subscribed.sink.lost.swap(0, Ordering::Relaxed);
+        let lost = subscribed.take_lost();
         if lost > 0 {
             end.lost += lost;
             replies.send_patiently(&Reply::Lost { count: lost }).await?;
@@ -163,7 +206,7 @@ pub(super) async fn serve(
             .send_patiently(&Reply::Event(target.events.row(&event)))
             .await?;
     }
-    end.lost += subscribed.sink.lost.swap(0, Ordering::Relaxed);
+    end.lost += subscribed.take_lost();
     drop(subscribed);
     replies.send(&Reply::End(end)).await
 }

@@ -25,15 +25,17 @@ mod ping;
 pub(crate) mod protocol;
 pub(crate) mod rows;
 mod server;
-mod session;
+pub(crate) mod session;
 pub(crate) mod stats;
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use netstack::net::Stack;
 
+use crate::config::{self, KeyRow};
 use crate::failure::Failure;
 use crate::restart::Desk;
 use crate::settings::{ControlPath, Settings};
@@ -47,7 +49,9 @@ pub(crate) struct Target {
     pub(crate) stack: Stack,
     pub(crate) tun: String,
     pub(crate) captures: Arc<Captures>,
-    pub(crate) events: Events,
+    pub(crate) events: Arc<Events>,
+    /// The configuration that is in force.
+    pub(crate) config: ArcSwap<Vec<KeyRow>>,
     /// The way to whoever can hand the device over.
     pub(crate) desk: Option<Desk>,
     /// When the daemon was started.
@@ -67,7 +71,8 @@ impl Target {
             stack: stack.clone(),
             tun: settings.tun.to_string(),
             captures,
-            events: Events::new(stack, origin),
+            events: Arc::new(Events::new(stack, origin)),
+            config: ArcSwap::from_pointee(config::rows(settings)),
             desk,
             started: tokio::time::Instant::now(),
         }

@@ -65,6 +65,10 @@ pub(crate) struct EventsRequest {
     pub(crate) address: Option<IpAddr>,
     /// Only of connections with this port at either end.
     pub(crate) port: Option<u16>,
+    /// Only of the connection with this local address and this peer.
+    pub(crate) flow: Option<(SocketAddr, SocketAddr)>,
+    /// Without the growth of windows, which nearly every acknowledgment brings.
+    pub(crate) is_brief: bool,
     /// Ends after so many.
     pub(crate) count: Option<u64>,
 }
@@ -181,6 +185,49 @@ pub(crate) struct Stats {
     pub(crate) drops: BTreeMap<String, u64>,
     /// Values that go up and down.
     pub(crate) gauges: BTreeMap<String, u64>,
+    /// The work of each worker.
+    #[serde(default)]
+    pub(crate) workers: Vec<WorkerRow>,
+}
+
+/// The work of one worker: counts since the start, and what waits now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerRow {
+    pub(crate) packets_in: u64,
+    pub(crate) packets_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Packets that it received and gave to the worker that owns their flow.
+    pub(crate) handed_over: u64,
+    /// Packets that it discarded.
+    pub(crate) dropped: u64,
+    pub(crate) busy_turns: u64,
+    pub(crate) busy_micros: u64,
+    /// Messages, packets and datagrams of other threads that wait for it now.
+    pub(crate) queue: u64,
+    /// Timers of connections that are armed now.
+    pub(crate) timers: u64,
+}
+
+impl WorkerRow {
+    /// Returns the names and values of what adds up.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 8] {
+        [
+            ("packets_in", self.packets_in),
+            ("packets_out", self.packets_out),
+            ("bytes_in", self.bytes_in),
+            ("bytes_out", self.bytes_out),
+            ("handed_over", self.handed_over),
+            ("dropped", self.dropped),
+            ("busy_turns", self.busy_turns),
+            ("busy_micros", self.busy_micros),
+        ]
+    }
+
+    /// Returns the names and values of what goes up and down.
+    pub(crate) fn gauges(&self) -> [(&'static str, u64); 2] {
+        [("queue", self.queue), ("timers", self.timers)]
+    }
 }
 
 /// One event of one connection.
@@ -216,4 +263,7 @@ pub(crate) struct End {
     pub(crate) answered: u64,
     /// Events or packets that the client was too slow for.
     pub(crate) lost: u64,
+    /// Half-open connections, and those in TIME-WAIT, that were too many for one answer.
+    #[serde(default)]
+    pub(crate) omitted: u64,
 }

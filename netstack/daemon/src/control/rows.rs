@@ -1,11 +1,15 @@
 //! Sockets as `ss` lists them: rows, states, filters.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
-use netstack::net::{SocketInfo, SocketKind};
+use netstack::net::{HalfOpenInfo, SocketInfo, SocketKind, Stack, TimeWaitInfo};
 use netstack::tcp::{EcnMode, RecoveryStage, State, TcpInfo};
 use serde::{Deserialize, Serialize};
+
+/// Most half-open connections, and most in TIME-WAIT, that one list has.
+pub(crate) const MOST_BRIEF: usize = 16_384;
 
 /// The kind of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +101,26 @@ pub(crate) struct SocketRow {
     pub(crate) tcp: Option<TcpRow>,
     /// Of a socket for datagrams: received, and dropped because its queue was full.
     pub(crate) datagrams: Option<(u64, u64)>,
+    /// Of what is half open or in TIME-WAIT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timer: Option<TimerRow>,
+}
+
+/// The timer of an entry that is no socket: half open, or in TIME-WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TimerRow {
+    pub(crate) remaining_millis: u64,
+    /// SYN-ACKs that were sent again.
+    pub(crate) retries: u8,
+}
+
+impl TimerRow {
+    fn new(remaining: Duration, retries: u8) -> Self {
+        Self {
+            remaining_millis: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+            retries,
+        }
+    }
 }
 
 /// The state of a connection, as TCP has it.
@@ -110,6 +134,9 @@ pub(crate) struct TcpRow {
     pub(crate) cwnd_bytes: u32,
     pub(crate) ssthresh_bytes: u32,
     pub(crate) in_flight_bytes: u32,
+    /// Sequence number of the first byte that is not acknowledged.
+    #[serde(default)]
+    pub(crate) first_unacked: u32,
     pub(crate) unsent_bytes: u32,
     pub(crate) sacked_bytes: u32,
     pub(crate) lost_bytes: u32,
@@ -143,6 +170,7 @@ impl From<&TcpInfo> for TcpRow {
             cwnd_bytes: info.cwnd,
             ssthresh_bytes: info.ssthresh,
             in_flight_bytes: info.in_flight,
+            first_unacked: info.first_unacked.0,
             unsent_bytes: info.unsent,
             sacked_bytes: info.sacked,
             lost_bytes: info.lost,
@@ -169,20 +197,60 @@ impl From<&TcpInfo> for TcpRow {
     }
 }
 
+impl From<HalfOpenInfo> for SocketRow {
+    fn from(info: HalfOpenInfo) -> Self {
+        Self {
+            state: SocketState::SynRecv,
+            timer: Some(TimerRow::new(info.remaining, info.retries)),
+            ..Self::bare(info.local, Some(info.remote))
+        }
+    }
+}
+
+impl From<TimeWaitInfo> for SocketRow {
+    fn from(info: TimeWaitInfo) -> Self {
+        Self {
+            state: SocketState::TimeWait,
+            timer: Some(TimerRow::new(info.remaining, 0)),
+            ..Self::bare(info.local, Some(info.remote))
+        }
+    }
+}
+
 impl SocketRow {
-    /// Returns the row of a socket; `None` for a kind that `ss` does not know.
-    pub(crate) fn of(info: &SocketInfo) -> Option<Self> {
-        let mut row = Self {
+    fn bare(local: SocketAddr, peer: Option<SocketAddr>) -> Self {
+        Self {
             netid: NetId::Tcp,
             state: SocketState::Unconnected,
             recv_q: 0,
             send_q: 0,
-            local: info.local,
-            peer: info.remote,
-            worker: info.worker,
+            local,
+            peer,
+            worker: None,
             memory_bytes: 0,
             tcp: None,
             datagrams: None,
+            timer: None,
+        }
+    }
+
+    /// Returns the row of a connection.
+    pub(crate) fn of_connection(local: SocketAddr, peer: SocketAddr, tcp: &TcpInfo) -> Self {
+        Self {
+            state: tcp.state.into(),
+            recv_q: tcp.unread.into(),
+            send_q: u64::from(tcp.in_flight) + u64::from(tcp.unsent),
+            memory_bytes: tcp.memory as u64,
+            tcp: Some(TcpRow::from(tcp)),
+            ..Self::bare(local, Some(peer))
+        }
+    }
+
+    /// Returns the row of a socket; `None` for a kind that `ss` does not know.
+    pub(crate) fn of(info: &SocketInfo) -> Option<Self> {
+        let mut row = Self {
+            worker: info.worker,
+            ..Self::bare(info.local, info.remote)
         };
         match &info.kind {
             SocketKind::TcpListener { waiting, half_open } => {
@@ -191,11 +259,10 @@ impl SocketRow {
                 row.send_q = *half_open as u64;
             }
             SocketKind::Tcp(tcp) => {
-                row.state = tcp.state.into();
-                row.recv_q = tcp.unread.into();
-                row.send_q = u64::from(tcp.in_flight) + u64::from(tcp.unsent);
-                row.memory_bytes = tcp.memory as u64;
-                row.tcp = Some(TcpRow::from(&**tcp));
+                row = Self {
+                    worker: info.worker,
+                    ..Self::of_connection(info.local, info.remote?, tcp)
+                };
             }
             SocketKind::Udp(queue) | SocketKind::Echo(queue) => {
                 let is_udp = matches!(info.kind, SocketKind::Udp(_));
@@ -244,10 +311,36 @@ pub(crate) struct SocketFilter {
 }
 
 impl SocketFilter {
+    fn wants(&self, state: SocketState) -> bool {
+        self.states.is_empty() || self.states.contains(&state)
+    }
+
+    /// Returns the sockets of a stack that are wanted, then what is half open and what is in TIME-WAIT, and how many of
+    /// those two are left out because there are more than [`MOST_BRIEF`] of either.
+    pub(crate) fn rows_of(&self, stack: &Stack) -> (Vec<SocketRow>, u64) {
+        let sockets = stack.sockets();
+        let rows = sockets.iter().filter_map(SocketRow::of);
+        let mut rows: Vec<SocketRow> = rows.filter(|row| self.accepts(row)).collect();
+        let mut omitted = 0;
+        let mut add = |brief: &mut dyn Iterator<Item = SocketRow>| {
+            let mut wanted = brief.filter(|row| self.accepts(row));
+            rows.extend(wanted.by_ref().take(MOST_BRIEF));
+            omitted += wanted.count() as u64;
+        };
+        let is_tcp = self.netids.is_empty() || self.netids.contains(&NetId::Tcp);
+        if is_tcp && self.wants(SocketState::SynRecv) {
+            add(&mut stack.list_half_open().map(SocketRow::from));
+        }
+        if is_tcp && self.wants(SocketState::TimeWait) {
+            add(&mut stack.list_time_waits().map(SocketRow::from));
+        }
+        (rows, omitted)
+    }
+
     /// Returns whether a socket is wanted.
     pub(crate) fn accepts(&self, row: &SocketRow) -> bool {
         (self.netids.is_empty() || self.netids.contains(&row.netid))
-            && (self.states.is_empty() || self.states.contains(&row.state))
+            && self.wants(row.state)
             && self.ipv4.is_none_or(|v4| v4 == row.local.is_ipv4())
             && self.local.iter().all(|end| end.matches(Some(row.local)))
             && self.peer.iter().all(|end| end.matches(row.peer))
@@ -260,16 +353,11 @@ mod tests {
 
     fn row(local: &str, peer: Option<&str>, state: SocketState) -> SocketRow {
         SocketRow {
-            netid: NetId::Tcp,
             state,
-            recv_q: 0,
-            send_q: 0,
-            local: local.parse().expect("an address"),
-            peer: peer.map(|peer| peer.parse().expect("an address")),
-            worker: None,
-            memory_bytes: 0,
-            tcp: None,
-            datagrams: None,
+            ..SocketRow::bare(
+                local.parse().expect("an address"),
+                peer.map(|peer| peer.parse().expect("an address")),
+            )
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::channel::{self, Line, Lines, Replies};
 use super::protocol::{End, Hello, PROTOCOL, Reply, Request};
-use super::rows::{SocketFilter, SocketRow};
+use super::rows::SocketFilter;
 use super::server::{Clients, Right};
 use super::{Target, capture, events, netcat, ping, stats};
 use crate::restart::hand_over;
@@ -146,7 +146,7 @@ impl Session {
         };
         // Neither semaphore is ever closed.
         let _sending = lists.acquire().await.map_err(io::Error::other)?;
-        let rows = {
+        let (rows, omitted) = {
             let _making = self
                 .clients
                 .listing
@@ -154,9 +154,7 @@ impl Session {
                 .await
                 .map_err(io::Error::other)?;
             let begun = Instant::now();
-            let sockets = self.target.stack.sockets();
-            let rows = sockets.iter().filter_map(SocketRow::of);
-            let rows: Vec<SocketRow> = rows.filter(|row| filter.accepts(row)).collect();
+            let rows = filter.rows_of(&self.target.stack);
             sleep(rest_after(begun)).await;
             rows
         };
@@ -166,6 +164,7 @@ impl Session {
         }
         let end = End {
             count,
+            omitted,
             ..End::default()
         };
         replies.send(&Reply::End(end)).await
@@ -173,7 +172,7 @@ impl Session {
 }
 
 /// Returns the pause after which no more than a fifth of a core went into what has begun then.
-fn rest_after(begun: Instant) -> Duration {
+pub(crate) fn rest_after(begun: Instant) -> Duration {
     (begun.elapsed() * 4).clamp(SHORTEST_REST, LONGEST_REST)
 }
 

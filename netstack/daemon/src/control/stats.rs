@@ -2,10 +2,10 @@
 
 use netstack::base::DropReason;
 use netstack::base::counters::Counter;
-use netstack::net::Stack;
+use netstack::net::{Stack, WorkerReport};
 
 use super::Target;
-use super::protocol::Stats;
+use super::protocol::{Stats, WorkerRow};
 
 /// Returns the values that go up and down, by name.
 pub(crate) fn gauges(stack: &Stack) -> Vec<(&'static str, u64)> {
@@ -27,6 +27,27 @@ pub(crate) fn gauges(stack: &Stack) -> Vec<(&'static str, u64)> {
     gauges.map(|(name, value)| (name, value as u64)).to_vec()
 }
 
+/// Returns the work of each worker.
+pub(crate) fn workers(stack: &Stack) -> Vec<WorkerRow> {
+    let row = |worker: &WorkerReport| {
+        let count = |counter| worker.counters.count(counter);
+        let dropped = DropReason::ALL.iter();
+        WorkerRow {
+            packets_in: count(Counter::PacketsIn),
+            packets_out: count(Counter::PacketsOut),
+            bytes_in: count(Counter::BytesIn),
+            bytes_out: count(Counter::BytesOut),
+            handed_over: count(Counter::HandedOver),
+            dropped: dropped.map(|&one| worker.counters.dropped(one)).sum(),
+            busy_turns: worker.busy_turns,
+            busy_micros: u64::try_from(worker.busy.as_micros()).unwrap_or(u64::MAX),
+            queue: worker.queue as u64,
+            timers: worker.timers as u64,
+        }
+    };
+    stack.worker_reports().iter().map(row).collect()
+}
+
 /// Reads all.
 pub(crate) fn read(target: &Target) -> Stats {
     let stack = &target.stack;
@@ -46,5 +67,6 @@ pub(crate) fn read(target: &Target) -> Stats {
             .map(|&one| owned((one.label(), counters.dropped(one))))
             .collect(),
         gauges: gauges.map(owned).collect(),
+        workers: workers(stack),
     }
 }

@@ -9,8 +9,8 @@ use netstack::device::OffloadMode;
 use serde::Deserialize;
 
 use super::value::{
-    Congestion, List, Probing, Setting, Span, Switch, Whole, admin, ip4, ip6, log_format, mode,
-    net4, net6, offload, upstream,
+    Congestion, List, Probing, Setting, Span, Switch, Whole, admin, dashboard, ip4, ip6,
+    log_format, mode, net4, net6, offload, upstream,
 };
 use crate::logs::{Levels, LogFormat};
 use crate::places::{Address, ControlPath, Descriptors, RouteText};
@@ -186,6 +186,8 @@ file! {
         pcap, "pcap": PathBuf = |path| path;
         #[serde(default, deserialize_with = "admin")]
         admin, "admin": SocketAddr = |address| address;
+        #[serde(default, deserialize_with = "dashboard")]
+        dashboard, "dashboard": SocketAddr = |address| address;
         log, "log": Levels = |levels| levels;
         #[serde(rename = "log-format", default, deserialize_with = "log_format")]
         log_format, "log-format": LogFormat = |form| form;
@@ -245,6 +247,7 @@ pub(crate) struct Flags {
     pub(crate) memory_bytes: Option<usize>,
     pub(crate) pcap: Option<PathBuf>,
     pub(crate) admin: Option<SocketAddr>,
+    pub(crate) dashboard: Option<SocketAddr>,
     pub(crate) log: Option<Levels>,
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) control: Option<ControlPath>,
@@ -271,6 +274,7 @@ impl File {
             memory_bytes: flags.memory_bytes.map(Whole),
             pcap: flags.pcap,
             admin: flags.admin,
+            dashboard: flags.dashboard,
             log: flags.log,
             log_format: flags.log_format,
             control: flags.control,

@@ -14,10 +14,10 @@ use netstack::tcp::Algorithm;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::logs::{LogFormat, parse_format};
-use crate::metrics::parse_admin;
 use crate::proxy::rules::RuleList;
 use crate::proxy::upstream::Upstream;
 use crate::values::{self, Queues};
+use crate::web::{parse_admin, parse_dashboard};
 
 /// A time such as `"200ms"`, `"1s"` or `"2m"`.
 #[derive(Clone, Copy, Debug)]
@@ -176,6 +176,7 @@ as_flag! {
     offload: OffloadMode = values::parse_offload,
     mode: u32 = values::parse_mode,
     admin: SocketAddr = parse_admin,
+    dashboard: SocketAddr = parse_dashboard,
     log_format: LogFormat = parse_format,
 }
 

@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::control::Target;
+use crate::control::protocol::WorkerRow;
 use crate::control::stats;
 
 /// Counters, drops, objects of the MIBs and gauges of one stack.
@@ -48,9 +49,8 @@ impl Collector for StackCollector {
         let stack = &self.target.stack;
         let counters = stack.counters();
         for &one in Counter::ALL {
-            let help = format!("The counter {} of the stack", one.label());
             let metric =
-                encoder.encode_descriptor(one.label(), &help, None, MetricType::Counter)?;
+                encoder.encode_descriptor(one.label(), one.help(), None, MetricType::Counter)?;
             counter(metric, counters.count(one))?;
         }
         let help = "Packets that were discarded, by reason";
@@ -83,6 +83,25 @@ impl Collector for StackCollector {
                 ),
             };
             gauge(&mut encoder, &name, &help, value)?;
+        }
+        let workers = stats::workers(stack);
+        let lines = workers.first().map(WorkerRow::counts).into_iter().flatten();
+        for (place, (name, _)) in lines.enumerate() {
+            let name = format!("worker_{name}");
+            let help = "The work of each worker";
+            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+            for (number, worker) in workers.iter().enumerate() {
+                let labels = [("worker", number)];
+                let value = worker.counts().get(place).map_or(0, |count| count.1);
+                counter(family.encode_family(&labels)?, value)?;
+            }
+        }
+        let help = "Messages and packets of other threads that wait for each worker";
+        let mut queues =
+            encoder.encode_descriptor("worker_queue", help, None, MetricType::Gauge)?;
+        for (number, worker) in workers.iter().enumerate() {
+            let waiting = ConstGauge::new(i64::try_from(worker.queue).unwrap_or(i64::MAX));
+            waiting.encode(queues.encode_family(&[("worker", number)])?)?;
         }
         let uptime = self.target.started.elapsed().as_secs();
         gauge(

@@ -1,201 +1,34 @@
-//! `/metrics`: every counter and gauge for Prometheus, on a loopback address of the host.
-//!
-//! One thread serves, at most [`MAX_CONNECTIONS`] at once, each for at most [`CONNECTION_TIME`]. Nothing that a scraper does
-//! reaches a worker: counters are read without a lock.
+//! `/metrics`: every counter and gauge for Prometheus. [`crate::web`] serves it.
 
 mod collect;
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use std::{io, thread};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
 
-use crate::control::{Target, step_back};
-use crate::failure::Failure;
-use crate::file::reason;
-use crate::settings::Settings;
+use crate::control::Target;
 
-/// Most connections at once; others wait to be accepted.
-const MAX_CONNECTIONS: usize = 16;
+/// The metrics of one stack.
+#[derive(Debug)]
+pub(crate) struct Metrics(Registry);
 
-/// Time that a request's header may take.
-const HEADER_TIME: Duration = Duration::from_secs(5);
+impl Metrics {
+    /// The content type of [`Metrics::text`].
+    pub(crate) const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Time after which a connection is closed, whatever it does.
-const CONNECTION_TIME: Duration = Duration::from_secs(60);
-
-/// Most bytes of a request that are kept.
-const MAX_BUFFER_BYTES: usize = 16 << 10;
-
-/// Time that passes after an error of `accept`, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// Serves `/metrics` if the settings give an address for it.
-///
-/// # Errors
-/// The address cannot be listened on, or the thread cannot be started.
-pub(crate) fn start(target: &Arc<Target>, settings: &Settings) -> Result<(), Failure> {
-    let Some(address) = settings.admin else {
-        return Ok(());
-    };
-    let refused = |error: io::Error| {
-        let text = format!(
-            "the admin address {address} cannot be listened on: {}: choose another port (--admin)",
-            reason(&error)
-        );
-        match error.kind() {
-            io::ErrorKind::AddrInUse => Failure::InUse(text),
-            _ => Failure::Stack(text),
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(refused)?;
-    let listener = runtime
-        .block_on(TcpListener::bind(address))
-        .map_err(refused)?;
-    let mut registry = Registry::with_prefix("netstack");
-    registry.register_collector(Box::new(collect::StackCollector::new(target)));
-    let registry = Arc::new(registry);
-    thread::Builder::new()
-        .name("metrics".to_owned())
-        .spawn(move || {
-            step_back();
-            runtime.block_on(serve(listener, registry));
-        })
-        .map(drop)
-        .map_err(refused)
-}
-
-/// Starts to serve once the address is free: the daemon that was taken over has it until it has ended.
-pub(crate) fn start_when_free(target: &Arc<Target>, settings: &Settings) {
-    let (target, settings) = (Arc::clone(target), settings.clone());
-    let begun = thread::Builder::new().name("metrics-wait".to_owned());
-    // Without the thread there are no metrics, as without the address.
-    let _ = begun.spawn(move || {
-        for _ in 0..ATTEMPTS {
-            match start(&target, &settings) {
-                Err(Failure::InUse(_)) => thread::sleep(PAUSE),
-                Ok(()) => return,
-                Err(why) => {
-                    tracing::error!(target: "netstackd::metrics", "{why}");
-                    return;
-                }
-            }
-        }
-        tracing::error!(target: "netstackd::metrics", "there are no metrics: the admin address stays in use");
-    });
-}
-
-/// Attempts to listen on the admin address after a take-over, and the pause between them.
-const ATTEMPTS: usize = 200;
-const PAUSE: Duration = Duration::from_millis(50);
-
-async fn serve(listener: TcpListener, registry: Arc<Registry>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // It is never closed.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let registry = Arc::clone(&registry);
-                tokio::spawn(async move {
-                    let _ = timeout(CONNECTION_TIME, answer_all(stream, registry)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(target: "netstackd::metrics", "a scraper could not be accepted: {error}");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
+    pub(crate) fn new(target: &Arc<Target>) -> Self {
+        let mut registry = Registry::with_prefix("netstack");
+        registry.register_collector(Box::new(collect::StackCollector::new(target)));
+        Self(registry)
     }
-}
 
-async fn answer_all(stream: TcpStream, registry: Arc<Registry>) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let response = answer(&request, &registry);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    // An error of the scraper ends only its connection.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-}
-
-fn answer(request: &Request<Incoming>, registry: &Registry) -> Response<Full<Bytes>> {
-    const PLAIN: &str = "text/plain; charset=utf-8";
-    let is_get = [Method::GET, Method::HEAD].contains(request.method());
-    let (status, kind, body) = match request.uri().path() {
-        "/metrics" if is_get => match text_of(registry) {
-            Ok(text) => (
-                StatusCode::OK,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                text,
-            ),
-            Err(error) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                PLAIN,
-                format!("{error}\n"),
-            ),
-        },
-        "/metrics" => (
-            StatusCode::METHOD_NOT_ALLOWED,
-            PLAIN,
-            "metrics can only be read: use GET\n".to_owned(),
-        ),
-        _ => (
-            StatusCode::NOT_FOUND,
-            PLAIN,
-            "there is one page here: ask for /metrics\n".to_owned(),
-        ),
-    };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    /// Returns the values of this moment. Counters are read without a lock.
+    ///
+    /// # Errors
+    /// A value cannot be written.
+    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.0)?;
+        Ok(text)
     }
-    response
-}
-
-fn text_of(registry: &Registry) -> Result<String, std::fmt::Error> {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, registry)?;
-    Ok(text)
-}
-
-/// Parses an address on which only this machine can reach the daemon.
-pub(crate) fn parse_admin(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| "write it as ADDRESS:PORT, for example 127.0.0.1:9100".to_owned())?;
-    if !address.ip().is_loopback() {
-        return Err(
-            "it is no loopback address, and what is served there is not protected: use 127.0.0.1 or [::1]"
-                .to_owned(),
-        );
-    }
-    Ok(address)
 }

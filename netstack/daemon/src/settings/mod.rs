@@ -86,6 +86,8 @@ pub struct Parts {
     pub pcap: Option<PathBuf>,
     /// `--admin`
     pub admin: Option<SocketAddr>,
+    /// `--dashboard`
+    pub dashboard: Option<SocketAddr>,
     /// `--log`
     pub log: Option<Levels>,
     /// `--log-format`
@@ -147,8 +149,10 @@ pub struct Settings {
     pub services: Services,
     /// The file that packets are captured to.
     pub pcap: Option<PathBuf>,
-    /// The loopback address that `/metrics` is served on, if any.
+    /// The loopback address that the dashboard and `/metrics` are served on, if any.
     pub admin: Option<SocketAddr>,
+    /// The address of the daemon that the stack serves the same on, if any.
+    pub dashboard: Option<SocketAddr>,
     /// The levels of the logs.
     pub log: Levels,
     /// The form of the logs.
@@ -212,7 +216,7 @@ impl Settings {
         let inherited = parts.tun_fd.as_ref().map(|fds| fds.0.len() as u64);
         let inherited = inherited.and_then(|count| Queues::try_from(count).ok());
         let queues = inherited.or(parts.queues);
-        Ok(Self {
+        let settings = Self {
             http: Http::from_parts(&parts, &sources)?,
             per_peer: PerPeer::from_parts(&parts, &sources)?,
             policy: parts.policy(),
@@ -229,6 +233,7 @@ impl Settings {
             services: parts.services.unwrap_or_default(),
             pcap: parts.pcap,
             admin: parts.admin,
+            dashboard: parts.dashboard,
             log: parts.log.unwrap_or_default(),
             log_format: parts.log_format.unwrap_or_default(),
             control: parts.control.unwrap_or_default(),
@@ -236,7 +241,29 @@ impl Settings {
             grace: parts.grace.unwrap_or(DEFAULT_GRACE),
             stack,
             sources,
-        })
+        };
+        settings.check_dashboard()?;
+        Ok(settings)
+    }
+
+    /// The stack can serve at its own addresses alone.
+    fn check_dashboard(&self) -> Result<(), Failure> {
+        let Some(address) = self.dashboard else {
+            return Ok(());
+        };
+        let addresses = self.addresses();
+        if addresses.iter().any(|own| own.address() == address.ip()) {
+            return Ok(());
+        }
+        let own: Vec<String> = addresses
+            .iter()
+            .map(|own| own.address().to_string())
+            .collect();
+        let text = format!(
+            "{address} is no address of the daemon: use one of {}",
+            own.join(", ")
+        );
+        Err(self.sources.fault("dashboard", &text))
     }
 
     /// Returns the addresses that the daemon answers as.

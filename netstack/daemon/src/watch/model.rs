@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::control::protocol::{Hello, Stats};
+use crate::control::protocol::{Hello, Stats, WorkerRow};
 use crate::control::rows::SocketRow;
 
 /// Looks whose throughput is remembered: more than a terminal is wide.
@@ -12,6 +12,9 @@ const HISTORY: usize = 512;
 
 /// Most flows that are kept for the table.
 const MAX_FLOWS: usize = 256;
+
+/// Most workers: the kernel's limit of queues. A number of the daemon is no reason to trust it.
+const MAX_WORKERS: usize = 256;
 
 /// The order of the busiest flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,12 +45,18 @@ pub(super) struct Flow {
     pub(super) rates: (f64, f64),
 }
 
-/// One worker, as far as its connections tell.
+/// One worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct WorkerLoad {
+    /// Its connections, as the last list had them.
     pub(super) connections: usize,
-    /// Bytes a second of payload, in and out.
-    pub(super) rates: (f64, f64),
+    /// The share of the time in which it was busy.
+    pub(super) busy: f64,
+    /// Packets a second, in and out.
+    pub(super) packets: (f64, f64),
+    /// Bytes a second, in and out.
+    pub(super) bytes: (f64, f64),
+    pub(super) queue: u64,
 }
 
 /// A counter with its rate.
@@ -155,8 +164,37 @@ impl Model {
             by_rate.then(b.total.cmp(&a.total))
         });
         self.has_looked = true;
+        self.load(&before, seconds);
         if let Some(rows) = rows {
             self.list(rows, now);
+        }
+    }
+
+    /// Takes in the work of the workers, which `before` had at the last look.
+    fn load(&mut self, before: &Stats, seconds: f64) {
+        self.workers.resize_with(
+            self.stats.workers.len().min(MAX_WORKERS),
+            WorkerLoad::default,
+        );
+        let none = WorkerRow::default();
+        for (number, load) in self.workers.iter_mut().enumerate() {
+            let is = self.stats.workers.get(number).unwrap_or(&none);
+            let was = before.workers.get(number).unwrap_or(&none);
+            let rate =
+                |get: fn(&WorkerRow) -> u64| get(is).saturating_sub(get(was)) as f64 / seconds;
+            *load = WorkerLoad {
+                connections: load.connections,
+                busy: (rate(|worker| worker.busy_micros) / 1e6).min(1.0),
+                packets: (
+                    rate(|worker| worker.packets_in),
+                    rate(|worker| worker.packets_out),
+                ),
+                bytes: (
+                    rate(|worker| worker.bytes_in),
+                    rate(|worker| worker.bytes_out),
+                ),
+                queue: is.queue,
+            };
         }
     }
 
@@ -166,9 +204,9 @@ impl Model {
             .listed
             .map(|then| now.saturating_sub(then).as_secs_f64().max(1e-3));
         self.listed = Some(now);
-        let workers = self.stats.gauges.get("workers").copied().unwrap_or(0) as usize;
-        // The kernel's limit of queues; a number of the daemon is no reason to trust it.
-        self.workers = vec![WorkerLoad::default(); workers.min(256)];
+        for load in &mut self.workers {
+            load.connections = 0;
+        }
         let mut bytes = HashMap::with_capacity(rows.len());
         let mut flows = Vec::with_capacity(rows.len());
         for row in rows {
@@ -185,7 +223,6 @@ impl Model {
             });
             if let Some(load) = row.worker.and_then(|worker| self.workers.get_mut(worker)) {
                 load.connections += 1;
-                load.rates = (load.rates.0 + rates.0, load.rates.1 + rates.1);
             }
             bytes.insert((row.local, peer), is);
             flows.push((rates, row));
@@ -269,13 +306,18 @@ pub(super) mod tests {
         stats.counters.insert("tcp_retransmits".to_owned(), drops);
         stats.drops.insert("tcp_paws".to_owned(), drops);
         stats.drops.insert("ip_no_next_header".to_owned(), 5);
-        for (name, value) in [
-            ("workers", 2),
-            ("memory_used", 48 << 20),
-            ("memory_limit", 64 << 20),
-        ] {
+        for (name, value) in [("memory_used", 48 << 20), ("memory_limit", 64 << 20)] {
             stats.gauges.insert(name.to_owned(), value);
         }
+        let quiet = WorkerRow::default();
+        let busy = WorkerRow {
+            packets_in: bytes_in / 100,
+            bytes_in,
+            busy_micros: seconds * 250_000,
+            queue: 3,
+            ..quiet.clone()
+        };
+        stats.workers = vec![quiet, busy];
         stats
     }
 
@@ -304,7 +346,13 @@ pub(super) mod tests {
         assert_eq!(busiest, [2, 3, 1]);
         assert_eq!(model.flows[0].rates, (200.0, 200.0));
         assert_eq!(model.workers[1].connections, 2);
-        assert_eq!(model.workers[1].rates, (225.0, 225.0));
+        assert_eq!(model.workers[1].packets, (5.0, 0.0));
+        assert_eq!(model.workers[1].bytes, (500.0, 0.0));
+        assert_eq!((model.workers[1].busy, model.workers[1].queue), (0.25, 3));
+        assert_eq!(
+            (model.workers[0].busy, model.workers[0].connections),
+            (0.0, 1)
+        );
         assert_eq!(
             (model.retransmits.total, model.retransmits.per_second),
             (7, 2.0)

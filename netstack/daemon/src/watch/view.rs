@@ -105,19 +105,25 @@ fn draw_workers(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     let rows = model.workers.iter().enumerate().map(|(number, load)| {
         Row::new([
             number.to_string(),
+            format!("{:.0} %", load.busy * 100.0),
+            scaled(load.bytes.0 * 8.0, "b/s"),
+            scaled(load.bytes.1 * 8.0, "b/s"),
+            scaled(load.packets.0 + load.packets.1, "/s"),
+            load.queue.to_string(),
             load.connections.to_string(),
-            scaled(load.rates.0 * 8.0, "b/s"),
-            scaled(load.rates.1 * 8.0, "b/s"),
         ])
     });
     let widths = [
-        Constraint::Length(7),
-        Constraint::Length(12),
-        Constraint::Length(12),
-        Constraint::Length(12),
+        Constraint::Length(6),
+        Constraint::Length(5),
+        Constraint::Length(9),
+        Constraint::Length(9),
+        Constraint::Length(8),
+        Constraint::Length(5),
+        Constraint::Length(5),
     ];
     let table = Table::new(rows, widths)
-        .header(Row::new(["worker", "connections", "TCP in", "TCP out"]).style(HEAD))
+        .header(Row::new(["worker", "busy", "in", "out", "packets", "queue", "conns"]).style(HEAD))
         .block(Block::bordered().title(" workers "));
     frame.render_widget(table, area);
 }
@@ -246,6 +252,7 @@ mod tests {
             "top of 2 flows by throughput",
             "90.0 ms",
             "tcp_paws",
+            "25 %",
             "q leave",
         ] {
             assert!(text.contains(part), "{part}:\n{text}");

@@ -8,6 +8,7 @@ use super::super::foreign::locked;
 use super::super::host::Host;
 use super::connection::Connection;
 use super::entry::enter;
+use crate::demux::FlowKey;
 use crate::tcp::{Readiness, State, TcpInfo};
 
 /// Resets a connection.
@@ -97,4 +98,11 @@ pub(crate) fn info(host: &Host) -> Vec<(SocketAddr, SocketAddr, TcpInfo)> {
         (connection.flow.local(), connection.flow.remote(), info)
     };
     connections(host).iter().map(info).collect()
+}
+
+/// Returns what TCP knows of one connection.
+pub(crate) fn info_of(host: &Host, local: SocketAddr, remote: SocketAddr) -> Option<TcpInfo> {
+    let flow = FlowKey::new(local, remote);
+    let connection = locked(|key| host.tcp.connections.get(&mut key.ctx(), &flow))?;
+    Some(connection.with_state(|state| state.tcp.info()))
 }

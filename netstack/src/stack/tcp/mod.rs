@@ -16,6 +16,7 @@
 //! | `open`, `listen`, `stream` | the application's calls (RFC 9293 sections 3.10.1 to 3.10.6) |
 //! | `options` | what a socket sets before it connects or listens |
 //! | `control` | all connections at once: close, abort, information |
+//! | `list` | what is in the table, for people and tools |
 //! | `entry` | how those calls enter a connection |
 //! | `connection` | one connection: its state and its lock |
 //! | `accept`, `listener` | backlog places, the accept queue, one listening port |
@@ -36,6 +37,7 @@ pub(crate) mod filter;
 mod greet;
 mod hand_out;
 pub(in crate::stack) mod inbound;
+pub(crate) mod list;
 pub(crate) mod listen;
 pub(in crate::stack) mod listener;
 pub(in crate::stack) mod listeners;

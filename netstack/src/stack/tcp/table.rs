@@ -466,18 +466,17 @@ impl ConnectionTable {
         }
     }
 
-    /// Returns every connection, shard by shard.
-    pub(crate) fn snapshot<L>(&self, ctx: &mut LockCtx<'_, L>) -> Vec<Arc<Connection>>
+    /// Runs `f` on a shard that stays as it is.
+    pub(super) fn read_shard<L, R>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        index: usize,
+        f: impl FnOnce(&Shard<Arc<Connection>>) -> R,
+    ) -> R
     where
         L: LockBefore<levels::Tables>,
     {
-        let mut all = Vec::with_capacity(self.len());
-        for locked in &self.shards {
-            locked.shard.with_read(ctx, |shard, _| {
-                all.extend(shard.open.iter().cloned());
-            });
-        }
-        all
+        self.shards[index].shard.with_read(ctx, |shard, _| f(shard))
     }
 
     /// Checks that the queues are consistent; returns the number of half-open entries.

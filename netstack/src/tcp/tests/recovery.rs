@@ -327,7 +327,7 @@ fn a_needless_timeout_is_taken_back() {
     let before = rig.tcp.info();
     let sent = rig.pass(250);
     assert_eq!((sent[0].at_millis, sent[0].seq), (210, 1));
-    assert_eq!(rig.tcp.info().cwnd, before.mss.into());
+    assert_eq!(rig.tcp.info().cwnd, u32::from(before.mss));
     // The original had only been slow.
     ack_of_old(&mut rig, 989, 250);
     let info = rig.tcp.info();
