@@ -17,9 +17,11 @@ use crate::failure::{EXIT_CODES, Failure};
 use crate::file::{self, File, layers};
 use crate::flags::FileArgs;
 use crate::forward::{self, ForwardArgs};
+use crate::places::Descriptors;
 use crate::proxy::ProxyArgs;
 use crate::settings::{MIN_MTU_V6, Settings};
 use crate::sources::Sources;
+use crate::supervisor::passed::{self, Passed};
 use crate::values::{Queues, parse_offload};
 
 /// A host of its own behind a TUN device: IPv4, IPv6, ICMP, UDP and TCP in user space.
@@ -124,12 +126,13 @@ impl RunArgs {
     ///
     /// Returns [`Failure::Config`] for an error in the file, [`Failure::Usage`] for one in the flags or the environment.
     pub fn settings(&self) -> Result<Settings, Failure> {
-        self.settings_in(std::env::vars_os())
+        self.settings_in(std::env::vars_os(), passed::read()?)
     }
 
     fn settings_in(
         &self,
         environment: impl Iterator<Item = (OsString, OsString)>,
+        passed: Passed,
     ) -> Result<Settings, Failure> {
         let environment: Vec<_> = environment.collect();
         let flags = self.file.clone().into_file();
@@ -146,15 +149,27 @@ impl RunArgs {
             .or_else(|| named.map(|(_, path)| path.into()));
         let variables = layers::of_environment(environment.into_iter())?;
         let (file, text) = path.map(|path| file::read(&path)).transpose()?.unzip();
-        let sources = Sources {
+        let mut sources = Sources {
             flags: flags.given(),
             set: set.given(),
             variables: variables.given(),
             file: text,
+            passed: Vec::new(),
         };
         let merged = flags.or(set).or(variables).or(file.unwrap_or_default());
-        let (parts, stack) = merged.split();
-        Settings::from_parts(parts, stack, sources)
+        let (mut parts, stack) = merged.split();
+        if !passed.tun.is_empty() {
+            if let Some(fds) = &parts.tun_fd {
+                let text = format!(
+                    "{fds} is given, and LISTEN_FDS passes a device on, too: leave one of them out"
+                );
+                return Err(sources.fault("tun-fd", &text));
+            }
+            parts.tun_fd = Some(Descriptors(passed.tun.clone()));
+            sources.passed.push("tun-fd");
+        }
+        let settings = Settings::from_parts(parts, stack, sources)?;
+        Ok(Settings { passed, ..settings })
     }
 }
 
@@ -278,7 +293,7 @@ mod tests {
             .chain(flags.split_whitespace());
         match parse(words.map(OsString::from))? {
             // The environment of whoever runs the tests has no part in them.
-            Some(Command::Run(args)) => args.settings_in(std::iter::empty()),
+            Some(Command::Run(args)) => args.settings_in(std::iter::empty(), Passed::default()),
             other => panic!("{other:?}"),
         }
     }

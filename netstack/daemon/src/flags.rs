@@ -7,6 +7,8 @@ use clap::Args;
 use ipnet::{Ipv4Net, Ipv6Net};
 use netstack::device::OffloadMode;
 
+use crate::confine::identity::Account;
+use crate::confine::{Sandbox, parse_sandbox};
 use crate::failure::Failure;
 use crate::file::{File, Flags};
 use crate::logs::{Levels, LogFormat, parse_format};
@@ -78,6 +80,17 @@ pub(crate) struct FileArgs {
     /// Permissions of the control socket. Only root and the daemon's own user may do more than look [default: 0600].
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     control_mode: Option<u32>,
+    /// User that the daemon becomes when it is set up, by name or number; it gives up every right but that of its job
+    /// [default: the one that starts it].
+    #[arg(long, value_name = "USER")]
+    user: Option<Account>,
+    /// Group that the daemon becomes a member of [default: that of the user].
+    #[arg(long, value_name = "GROUP")]
+    group: Option<Account>,
+    /// Restricts the daemon to the files and system calls of its job: auto as far as the kernel can, on or not at all, or off
+    /// [default: auto].
+    #[arg(long, value_name = "WHEN", value_parser = parse_sandbox)]
+    sandbox: Option<Sandbox>,
 }
 
 impl FileArgs {
@@ -126,6 +139,9 @@ impl FileArgs {
             log_format: self.log_format,
             control: self.control,
             control_mode: self.control_mode,
+            user: self.user,
+            group: self.group,
+            sandbox: self.sandbox,
         })
     }
 }

@@ -13,7 +13,12 @@
 //! | [`sources`] | where each setting came from, so that a message blames the right place |
 //! | [`config`], `reload` | `check` and `config`; what SIGHUP changes |
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
-//! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
+//! | [`run`] | brings a daemon up: the order of everything |
+//! | `serving` | the main thread: events, signals |
+//! | `setup` | opens what needs rights: the device, sockets, files |
+//! | [`confine`] | gives up the rights that nothing needs any more |
+//! | `limits` | compares the limits of the process with what the settings need |
+//! | [`supervisor`] | systemd and the like: descriptors from it, messages to it |
 //! | [`proxy`] | brings every flow that enters the device to its destination |
 //! | [`forward`] | brings ports of the machine into the stack's network, and the stack's to the machine |
 //! | [`exec`] | runs a command whose only network is the stack |
@@ -55,6 +60,7 @@ pub mod child;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod confine;
 mod console;
 mod control;
 pub mod demo;
@@ -66,6 +72,8 @@ mod flags;
 pub mod forward;
 mod heap;
 mod impaired;
+mod job;
+mod limits;
 pub mod logs;
 mod metrics;
 pub mod namespace;
@@ -78,8 +86,11 @@ mod reload;
 mod report;
 pub mod run;
 mod services;
+mod serving;
 pub mod settings;
+mod setup;
 pub mod sources;
+pub mod supervisor;
 pub mod values;
 pub mod watch;
 

@@ -1,52 +1,38 @@
-//! `run`: opens the device, starts the stack and its services, and serves until a signal stops it.
+//! `run`: opens what a daemon needs, gives up the rights for it, starts the stack and its services, and serves until a
+//! signal stops it.
 //!
 //! Owns the signals: SIGTERM and SIGINT stop gracefully, a second one stops at once, SIGUSR1 prints
 //! the counters, SIGUSR2 those of the MIBs.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use netstack::base::counters::Counter;
 use netstack::device::Device;
-use netstack::net::{EndReason, ShutdownReport, Stack};
+use netstack::net::Stack;
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::cli::RunArgs;
+use crate::confine::{Confinement, Needs, Report, identity};
 use crate::control::capture::Captures;
-use crate::control::{self, Target};
+use crate::control::{self, Place, Target};
 use crate::failure::Failure;
-use crate::file::reason;
+use crate::job::Job;
 use crate::logs::Logs;
 use crate::output::Output;
-use crate::pcap::{self, Pcap};
-use crate::report::Source;
-use crate::services::Running;
+use crate::pcap::Pcap;
+use crate::serving::{Daemon, Event, Frame};
 use crate::settings::Settings;
-use crate::{device, heap, metrics, reload, services};
-
-/// An event that the main thread waits for. It never waits for anything else, so that signals are always answered.
-enum Event {
-    Signal(i32),
-    /// The configuration was read again.
-    Reloaded(Box<Result<Settings, Failure>>),
-    /// The file of the capture is open, or cannot be.
-    Opened(io::Result<File>),
-    /// The stack has ended, whether it was asked to or not.
-    Ended(EndReason),
-    /// The graceful stop has finished.
-    Stopped(io::Result<ShutdownReport>),
-}
-
-/// Time within which a second signal to stop is the same one: GNU timeout sends two.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
+use crate::setup::{Opened, Setup};
+use crate::supervisor::Supervisor;
+use crate::supervisor::watchdog::Pulse;
+use crate::{limits, metrics, reload, services};
 
 /// Time that stdout has to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -57,71 +43,139 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 ///
 /// Returns the reason why it cannot serve, or why it stopped before it was asked to.
 pub fn run(args: RunArgs) -> Result<(), Failure> {
-    run_with(args, |device| device, |_| Ok(()))
+    let nothing = Job {
+        needs: Needs::default(),
+        wrap: |device| device,
+        prepare: || Ok(()),
+        begin: |_: &Stack, ()| Ok(()),
+    };
+    run_with(args, nothing)
 }
 
-/// Runs the daemon with what `begin` starts on its stack, over devices that `wrap` may wrap. What `begin` returns is
-/// dropped when the stack has ended.
+/// Runs the daemon with a job.
 ///
 /// # Errors
 ///
 /// As [`run`].
-pub(crate) fn run_with<J>(
+pub(crate) fn run_with<P: Send + 'static, J>(
     args: RunArgs,
-    wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
-    begin: impl FnOnce(&Stack) -> Result<J, Failure>,
+    job: Job<
+        impl Fn(Box<dyn Device>) -> Box<dyn Device>,
+        impl FnOnce() -> Result<P, Failure> + Send + 'static,
+        impl FnOnce(&Stack, P) -> Result<J, Failure>,
+    >,
 ) -> Result<(), Failure> {
-    if args.exit_with_parent {
-        set_parent_process_death_signal(Some(ParentSignal::KILL))
-            .map_err(|e| Failure::Stack(format!("cannot watch the parent process: {e}")))?;
-    }
+    die_with_parent(&args)?;
     let mut settings = args.settings()?;
+    let limits = limits::raise(&settings, &job.needs);
     let (sender, events) = channel();
     // Before anything else: an early signal must not kill the program half-way.
-    watch_signals(sender.clone())?;
+    let signals = register_signals()?;
+    let origin = unix_time();
+    let captures = Captures::new(origin);
+    let opening = (Arc::clone(&captures), job.prepare, sender.clone());
+    let (setup, report) = confine(&args, &settings, job.needs, opening)?;
+    watch_signals(signals, sender.clone())?;
     let no_thread =
         |e: io::Error| Failure::Stack(format!("cannot start the threads that print: {e}"));
     let stdout = Output::start("stdout", io::stdout()).map_err(no_thread)?;
     let stderr = Output::start("stderr", io::stderr()).map_err(no_thread)?;
     let logs = Logs::start(&settings.log, settings.log_format, &stderr);
-    let ended = serve(
-        &args,
-        &mut settings,
-        (&sender, &events),
-        &stdout,
-        &logs,
-        (wrap, begin),
-    );
+    let supervisor = Supervisor::find().map_err(no_thread)?;
+    setup.go();
+    let frame = Frame {
+        args: &args,
+        sender: &sender,
+        stdout: &stdout,
+        logs: &logs,
+        supervisor: &supervisor,
+    };
+    let ended = match is_set_up(&events) {
+        true => setup.finish().and_then(|opened| {
+            // Whatever cannot be opened is told alone.
+            report.log(&settings);
+            limits::log(limits.as_deref());
+            let seen = (captures, origin);
+            serve(
+                &frame,
+                (&mut settings, &events),
+                opened,
+                seen,
+                (job.wrap, job.begin),
+            )
+        }),
+        false => Ok(()),
+    };
     logs.flush();
+    supervisor.flush();
     stdout.flush(LAST_LINES);
     ended
 }
 
-/// Opens everything, serves until a signal or an error, and closes it.
-fn serve<J>(
+/// Starts the thread that opens everything, and gives up the rights of the calling one: each thread that it starts from then
+/// on has as few.
+fn confine<P: Send + 'static>(
     args: &RunArgs,
-    settings: &mut Settings,
-    (sender, events): (&Sender<Event>, &Receiver<Event>),
-    stdout: &Output,
-    logs: &Logs,
+    settings: &Settings,
+    needs: Needs,
+    (captures, prepare, sender): (
+        Arc<Captures>,
+        impl FnOnce() -> Result<P, Failure> + Send + 'static,
+        Sender<Event>,
+    ),
+) -> Result<(Setup<P>, Report), Failure> {
+    let identity = identity::of(settings)?;
+    let place = Place::find(settings, identity.as_ref());
+    let confinement = Confinement::new(settings, identity.clone(), needs, &place);
+    let setup = Setup::start(
+        settings.clone(),
+        captures,
+        (place, identity),
+        prepare,
+        // The receiver is gone only when the program ends.
+        move || drop(sender.send(Event::SetUp)),
+    )?;
+    let report = confinement.enter()?;
+    // The kernel forgets it when the user changes.
+    die_with_parent(args)?;
+    Ok((setup, report))
+}
+
+/// Ends this process with the thread that started it, if the arguments ask for that.
+fn die_with_parent(args: &RunArgs) -> Result<(), Failure> {
+    if !args.exit_with_parent {
+        return Ok(());
+    }
+    set_parent_process_death_signal(Some(ParentSignal::KILL))
+        .map_err(|e| Failure::Stack(format!("cannot watch the parent process: {e}")))
+}
+
+/// Waits until everything is open. Returns `false` if a signal to stop comes first.
+fn is_set_up(events: &Receiver<Event>) -> bool {
+    loop {
+        match events.recv() {
+            Ok(Event::SetUp) => return true,
+            Ok(Event::Signal(SIGTERM | SIGINT)) | Err(_) => return false,
+            // There is nothing to count or to reload yet.
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Starts the stack on what was opened, serves until a signal or an error, and closes it.
+fn serve<P, J>(
+    frame: &Frame<'_>,
+    (settings, events): (&mut Settings, &Receiver<Event>),
+    opened: Opened<P>,
+    (captures, origin): (Arc<Captures>, Duration),
     (wrap, begin): (
         impl Fn(Box<dyn Device>) -> Box<dyn Device>,
-        impl FnOnce(&Stack) -> Result<J, Failure>,
+        impl FnOnce(&Stack, P) -> Result<J, Failure>,
     ),
 ) -> Result<(), Failure> {
-    let origin = unix_time();
-    let captures = Captures::new(origin);
-    let mut devices = device::open(settings, &captures)?;
+    let mut devices = opened.devices;
     let mut pcap = None;
-    if let Some(path) = &settings.pcap {
-        let opened = sender.clone();
-        pcap::open(path, move |file| {
-            // The receiver is gone only when the program ends.
-            let _ = opened.send(Event::Opened(file));
-        })?;
-        let Some(file) = wait_for_file(events) else {
-            return Ok(());
-        };
+    if let (Some(path), Some(file)) = (&settings.pcap, opened.capture) {
         let started = Pcap::start(path, file, origin, settings)?;
         devices = started.tap(devices);
         pcap = Some(started);
@@ -138,153 +192,28 @@ fn serve<J>(
     })?;
     let services = services::start(&stack, settings)?;
     let target = Arc::new(Target::new(&stack, settings, captures, origin));
-    let _control = control::start(&target, settings)?;
-    metrics::start(&target, settings)?;
-    let _job = begin(&stack)?;
-    watch_stack(&stack, sender.clone())?;
-    stdout.line(&ready_line(settings, offload));
+    let control = opened.control.map(|bound| control::start(&target, bound));
+    let _control = control.transpose()?;
+    if let Some(listener) = opened.admin {
+        metrics::start(&target, listener)?;
+    }
+    let _job = begin(&stack, opened.job)?;
+    watch_stack(&stack, frame.sender.clone())?;
+    frame.stdout.line(&ready_line(settings, offload));
     let daemon = Daemon {
-        args,
+        frame,
         settings,
         services,
         is_reloading: false,
         stack: &stack,
-        sender,
-        stdout,
-        logs,
+        pulse: Pulse::new(),
         stop_asked: None,
     };
     let ended = daemon.wait(events);
-    let finished = pcap.map_or(Ok(()), |pcap| pcap.finish().map(|line| stdout.line(&line)));
+    let finished = pcap.map_or(Ok(()), |pcap| {
+        pcap.finish().map(|line| frame.stdout.line(&line))
+    });
     finished.and(ended)
-}
-
-/// Waits until the file of the capture is open. `None`: a signal to stop came first.
-fn wait_for_file(events: &Receiver<Event>) -> Option<io::Result<File>> {
-    loop {
-        match events.recv() {
-            Ok(Event::Opened(file)) => return Some(file),
-            Ok(Event::Signal(SIGTERM | SIGINT)) | Err(_) => return None,
-            Ok(_) => {}
-        }
-    }
-}
-
-/// The running daemon, as its main thread sees it.
-struct Daemon<'a> {
-    args: &'a RunArgs,
-    settings: &'a mut Settings,
-    services: Running,
-    /// The configuration is being read, which takes as long as its disk does.
-    is_reloading: bool,
-    stack: &'a Stack,
-    sender: &'a Sender<Event>,
-    stdout: &'a Output,
-    logs: &'a Logs,
-    /// When it was asked to stop.
-    stop_asked: Option<Duration>,
-}
-
-impl Daemon<'_> {
-    /// Answers signals until the stack has ended.
-    fn wait(mut self, events: &Receiver<Event>) -> Result<(), Failure> {
-        let mut peak = heap::Peak::default();
-        loop {
-            let opened = self.stack.counters().count(Counter::TcpPassiveOpens);
-            if peak.has_passed(self.stack.connections(), opened) {
-                heap::trim();
-            }
-            self.logs.tick();
-            match events.recv_timeout(heap::PERIOD) {
-                Ok(Event::Signal(signal)) => {
-                    if let Some(failure) = self.answer(signal) {
-                        return Err(failure);
-                    }
-                }
-                Ok(Event::Reloaded(read)) => self.apply(*read),
-                Ok(Event::Ended(_)) if self.stop_asked.is_some() => {}
-                Ok(Event::Ended(reason)) => {
-                    return Err(stopped_badly(self.settings, &reason.into()));
-                }
-                Ok(Event::Stopped(result)) => {
-                    let result = result.map(drop);
-                    return result.map_err(|error| stopped_badly(self.settings, &error));
-                }
-                Ok(Event::Opened(_)) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            }
-        }
-    }
-
-    /// Answers a signal. Returns a failure if it ends the daemon at once.
-    fn answer(&mut self, signal: i32) -> Option<Failure> {
-        match signal {
-            SIGUSR1 => self.stdout.line(&Source::new(self.stack).line()),
-            SIGUSR2 => {
-                for line in self.stack.mib().to_string().lines() {
-                    self.stdout.line(line);
-                }
-                self.stdout.line("");
-            }
-            SIGHUP => self.reload(),
-            SIGTERM | SIGINT => return self.stop(),
-            // SIGXFSZ: a capture that has reached the limit of a file's size says so itself, at the end.
-            _ => {}
-        }
-        None
-    }
-
-    /// Reads the configuration again, on a thread of its own.
-    fn reload(&mut self) {
-        if std::mem::replace(&mut self.is_reloading, true) {
-            self.stdout
-                .line("not-reloaded the configuration file is still being read: check its disk");
-            return;
-        }
-        let (args, sender) = (self.args.clone(), self.sender.clone());
-        thread::spawn(move || {
-            // The receiver is gone only when the program ends.
-            let _ = sender.send(Event::Reloaded(Box::new(args.settings())));
-        });
-    }
-
-    /// Changes what can change.
-    fn apply(&mut self, read: Result<Settings, Failure>) {
-        self.is_reloading = false;
-        let line = match read {
-            Ok(new) => {
-                let stack = self.stack;
-                reload::apply(self.settings, new, stack, &mut self.services, self.logs).line()
-            }
-            Err(failure) => format!("not-reloaded {failure}"),
-        };
-        tracing::info!(target: "netstackd::reload", "{line}");
-        self.stdout.line(&line);
-    }
-
-    fn stop(&mut self) -> Option<Failure> {
-        let now = monotonic_time();
-        match self.stop_asked {
-            Some(asked) if now.saturating_sub(asked) < SAME_SIGNAL => None,
-            Some(_) => {
-                // The program ends in any case, so the result does not matter.
-                let _ = self.stack.abort();
-                Some(Failure::Interrupted(
-                    "a second signal ended it at once: open connections were reset".to_owned(),
-                ))
-            }
-            None => {
-                self.stop_asked = Some(now);
-                let (stack, sender) = (self.stack.clone(), self.sender.clone());
-                let grace = self.settings.grace;
-                thread::spawn(move || {
-                    // The receiver is gone only after a second signal.
-                    let _ = sender.send(Event::Stopped(stack.drain(grace)));
-                });
-                None
-            }
-        }
-    }
 }
 
 /// Reports the end of the stack.
@@ -305,9 +234,12 @@ fn watch_stack(stack: &Stack, sender: Sender<Event>) -> Result<(), Failure> {
         })
 }
 
-fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ])
-        .map_err(|e| Failure::Stack(format!("cannot watch signals: {e}")))?;
+fn register_signals() -> Result<Signals, Failure> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ])
+        .map_err(|e| Failure::Stack(format!("cannot watch signals: {e}")))
+}
+
+fn watch_signals(mut signals: Signals, sender: Sender<Event>) -> Result<(), Failure> {
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
@@ -349,28 +281,11 @@ fn ready_line(settings: &Settings, offload: bool) -> String {
     line
 }
 
-fn stopped_badly(settings: &Settings, error: &std::io::Error) -> Failure {
-    Failure::Stack(format!(
-        "the stack on TUN device {} stopped ({}): check whether the device was removed, then start again",
-        settings.tun,
-        reason(error)
-    ))
-}
-
 /// Returns the time since the beginning of 1970.
 pub(crate) fn unix_time() -> Duration {
     let unix = clock_gettime(ClockId::Realtime);
     Duration::new(
         u64::try_from(unix.tv_sec).unwrap_or_default(),
         u32::try_from(unix.tv_nsec).unwrap_or_default(),
-    )
-}
-
-/// Returns the time since an arbitrary origin.
-fn monotonic_time() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or_default(),
-        u32::try_from(time.tv_nsec).unwrap_or_default(),
     )
 }

@@ -1,17 +1,18 @@
 //! Where control sockets are.
 //!
 //! * **Define.** A socket that has its name listens, and has the permissions that it will keep.
-//! * **Enforce.** [`Bound::new`] binds it under another name, sets the mode, and renames it last.
+//! * **Enforce.** [`Name::bind`] binds it under another name, sets the mode, and renames it last.
 //! * **Consume.** A socket that refuses a connection belongs to no living daemon, so it may be removed.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::confine::identity::Identity;
 use crate::failure::Failure;
 use crate::file::reason;
 
@@ -28,16 +29,29 @@ pub(crate) fn directory() -> Option<PathBuf> {
     runtime.is_absolute().then(|| runtime.join("netstackd"))
 }
 
-/// Returns the path of this daemon's socket if it is given none.
+/// Returns the first directory that systemd has made for this daemon (`RuntimeDirectory=`).
+fn given_directory() -> Option<PathBuf> {
+    let given = std::env::var_os("RUNTIME_DIRECTORY")?;
+    let first = std::env::split_paths(&given).next()?;
+    first.is_absolute().then_some(first)
+}
+
+/// Returns the path of this daemon's socket if it is given none. Makes its directory, if it is not there, for `owner`, who
+/// will remove the socket.
 ///
 /// # Errors
 /// There is no directory for it.
-pub(crate) fn default_path(tun: &str) -> io::Result<PathBuf> {
-    let directory = directory().ok_or_else(|| io::Error::other("XDG_RUNTIME_DIR is not set"))?;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&directory)?;
+pub(crate) fn default_path(tun: &str, owner: Option<&Identity>) -> io::Result<PathBuf> {
+    let directory = given_directory().or_else(directory);
+    let directory = directory.ok_or_else(|| io::Error::other("XDG_RUNTIME_DIR is not set"))?;
+    if let Some(above) = directory.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match fs::DirBuilder::new().mode(0o755).create(&directory) {
+        Ok(()) => give(&directory, owner)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
     remove_stale(&directory);
     Ok(directory.join(format!("{tun}-{}.sock", std::process::id())))
 }
@@ -76,18 +90,28 @@ fn remove_stale(directory: &Path) {
     }
 }
 
-/// A listening socket, whose name is removed with it.
+/// Gives a file to the user that the daemon becomes.
+fn give(path: &Path, owner: Option<&Identity>) -> io::Result<()> {
+    let Some(owner) = owner else { return Ok(()) };
+    chown(path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))
+}
+
+/// The name of a listening socket, which is removed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct Name {
     path: PathBuf,
 }
 
-impl Bound {
-    /// Binds `path` with the permissions `mode`. A socket that a dead daemon left there is replaced.
+impl Name {
+    /// Binds `path` with the permissions `mode`, for `owner`. A socket that a dead daemon left there is replaced.
     ///
     /// # Errors
     /// Returns [`Failure::InUse`] if a daemon listens there, [`Failure::Control`] for any other reason.
-    pub(crate) fn new(path: &Path, mode: u32) -> Result<(UnixListener, Self), Failure> {
+    pub(crate) fn bind(
+        path: &Path,
+        mode: u32,
+        owner: Option<&Identity>,
+    ) -> Result<(UnixListener, Self), Failure> {
         let shown = path.display();
         let refused = |error: io::Error| {
             Failure::Control(format!(
@@ -118,8 +142,8 @@ impl Bound {
         let listener = UnixListener::bind(&hidden).map_err(refused)?;
         let finish = || {
             fs::set_permissions(&hidden, fs::Permissions::from_mode(mode))?;
-            fs::rename(&hidden, path)?;
-            listener.set_nonblocking(true)
+            give(&hidden, owner)?;
+            fs::rename(&hidden, path)
         };
         if let Err(error) = finish() {
             let _ = fs::remove_file(&hidden);
@@ -130,7 +154,7 @@ impl Bound {
     }
 }
 
-impl Drop for Bound {
+impl Drop for Name {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
@@ -147,20 +171,20 @@ mod tests {
         let path = directory.join("c.sock");
         drop(UnixListener::bind(&path).expect("a socket that nobody listens on any more"));
         assert!(!is_alive(&path));
-        let (listener, bound) = Bound::new(&path, 0o640).expect("the place of a dead one");
+        let (listener, bound) = Name::bind(&path, 0o640, None).expect("the place of a dead one");
         let mode = fs::metadata(&path)
             .expect("it is there")
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o640);
-        let failure = Bound::new(&path, 0o600).expect_err("it lives");
+        let failure = Name::bind(&path, 0o600, None).expect_err("it lives");
         assert_eq!(failure.exit_code(), 6);
         remove_stale(&directory);
         assert!(path.exists(), "a living socket is no stale one");
         drop((listener, bound));
         assert!(!path.exists());
         fs::write(&path, "text").expect("a file");
-        let failure = Bound::new(&path, 0o600)
+        let failure = Name::bind(&path, 0o600, None)
             .expect_err("it is a file")
             .to_string();
         assert!(failure.contains("there is a file"), "{failure}");

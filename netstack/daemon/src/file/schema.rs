@@ -10,8 +10,10 @@ use serde::Deserialize;
 
 use super::value::{
     Congestion, List, Probing, Setting, Span, Switch, Whole, admin, ip4, ip6, log_format, mode,
-    net4, net6, offload,
+    net4, net6, offload, sandbox,
 };
+use crate::confine::Sandbox;
+use crate::confine::identity::Account;
 use crate::logs::{Levels, LogFormat};
 use crate::places::{Address, ControlPath, Descriptors, RouteText};
 use crate::settings::{Parts, default_config};
@@ -189,6 +191,10 @@ file! {
         control, "control": ControlPath = |path| path;
         #[serde(rename = "control-mode", default, deserialize_with = "mode")]
         control_mode, "control-mode": u32 = |mode| mode;
+        user, "user": Account = |account| account;
+        group, "group": Account = |account| account;
+        #[serde(default, deserialize_with = "sandbox")]
+        sandbox, "sandbox": Sandbox = |sandbox| sandbox;
         grace, "grace": Span = |span| span.0;
     }
     limits {
@@ -233,6 +239,9 @@ pub(crate) struct Flags {
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) control: Option<ControlPath>,
     pub(crate) control_mode: Option<u32>,
+    pub(crate) user: Option<Account>,
+    pub(crate) group: Option<Account>,
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
 impl File {
@@ -257,6 +266,9 @@ impl File {
             log_format: flags.log_format,
             control: flags.control,
             control_mode: flags.control_mode,
+            user: flags.user,
+            group: flags.group,
+            sandbox: flags.sandbox,
             ..Self::default()
         }
     }

@@ -9,18 +9,21 @@ pub(crate) mod spec;
 mod tcp;
 mod udp;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use clap::Args;
 use netstack::net::{Prefix, Stack};
+use rustix::thread::CapabilitySet;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use self::spec::{Forward, Protocol};
 use crate::cli::RunArgs;
+use crate::confine::Needs;
 use crate::failure::Failure;
 use crate::file::reason;
+use crate::job::Job;
 use crate::proxy::gateway;
 use crate::run;
 
@@ -69,12 +72,15 @@ pub(crate) fn run(args: ForwardArgs) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    run::run_with(
-        run.without_services(),
-        |device| device,
-        |stack| {
+    let needs = needs(&ports, &expose);
+    let published = ports.clone();
+    let job = Job {
+        needs,
+        wrap: |device| device,
+        prepare: move || open(&published),
+        begin: |stack: &Stack, open| {
             let runtime = gateway::runtime("forward")?;
-            publish(runtime.handle(), stack, &ports)?;
+            publish(runtime.handle(), stack, open)?;
             for forward in expose {
                 let places = Arc::new(Semaphore::new(FLOWS_MAX));
                 let started = match forward.protocol {
@@ -85,24 +91,69 @@ pub(crate) fn run(args: ForwardArgs) -> Result<(), Failure> {
             }
             Ok(runtime)
         },
-    )
+    };
+    run::run_with(run.without_services(), job)
+}
+
+/// Returns the rights that flows need while the forwarder runs.
+fn needs(ports: &PortArgs, expose: &[Forward]) -> Needs {
+    let capabilities = if expose.iter().any(|forward| forward.keep_client) {
+        // To connect from the client's address and port.
+        CapabilitySet::NET_ADMIN | CapabilitySet::NET_BIND_SERVICE
+    } else {
+        CapabilitySet::empty()
+    };
+    let count = ports.publish.len() + expose.len();
+    Needs {
+        sockets: true,
+        capabilities,
+        descriptors: (count as u64).saturating_mul(FLOWS_MAX as u64),
+        ..Needs::default()
+    }
+}
+
+/// A socket of this machine for a published port.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
+/// Opens the ports of this machine that are published.
+///
+/// # Errors
+/// A port is taken, or may not be used.
+pub(crate) fn open(ports: &PortArgs) -> Result<Vec<(Forward, Socket)>, Failure> {
+    let open = |forward: &Forward| {
+        let socket = match forward.protocol {
+            Protocol::Tcp => TcpListener::bind(forward.listen).map(Socket::Tcp),
+            Protocol::Udp => UdpSocket::bind(forward.listen).map(Socket::Udp),
+        };
+        let socket = socket.map_err(|error| refused("--publish", *forward, &error))?;
+        Ok((*forward, socket))
+    };
+    ports.publish.iter().map(open).collect()
 }
 
 /// Brings ports of this machine into the stack's network.
 ///
 /// # Errors
-/// A port is taken, or may not be used.
-pub(crate) fn publish(runtime: &Handle, stack: &Stack, ports: &PortArgs) -> Result<(), Failure> {
-    if ports.publish.iter().any(|forward| forward.keep_client) {
+/// The system refuses.
+pub(crate) fn publish(
+    runtime: &Handle,
+    stack: &Stack,
+    open: Vec<(Forward, Socket)>,
+) -> Result<(), Failure> {
+    if open.iter().any(|(forward, _)| forward.keep_client) {
         answer_for_everybody(stack);
     }
-    for forward in &ports.publish {
+    for (forward, socket) in open {
         let places = Arc::new(Semaphore::new(FLOWS_MAX));
-        let started = match forward.protocol {
-            Protocol::Tcp => tcp::publish(runtime, stack, *forward, places),
-            Protocol::Udp => udp::publish(runtime, stack, *forward, places),
+        let started = match socket {
+            Socket::Tcp(listener) => tcp::publish(runtime, stack, (forward, listener), places),
+            Socket::Udp(socket) => udp::publish(runtime, stack, (forward, socket), places),
         };
-        started.map_err(|error| refused("--publish", *forward, &error))?;
+        started.map_err(|error| refused("--publish", forward, &error))?;
     }
     Ok(())
 }

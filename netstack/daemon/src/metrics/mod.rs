@@ -6,7 +6,7 @@
 mod collect;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
@@ -44,15 +44,18 @@ const MAX_BUFFER_BYTES: usize = 16 << 10;
 /// Time that passes after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves `/metrics` if the settings give an address for it.
+/// Listens on the address that the settings give, or takes the socket that the supervisor has passed on.
 ///
 /// # Errors
-/// The address cannot be listened on, or the thread cannot be started.
-pub(crate) fn start(target: &Arc<Target>, settings: &Settings) -> Result<(), Failure> {
+/// The address cannot be listened on, or the socket is none of that kind.
+pub(crate) fn listen(settings: &Settings) -> Result<Option<StdListener>, Failure> {
+    if let Some(passed) = settings.passed.admin()? {
+        return Ok(Some(passed));
+    }
     let Some(address) = settings.admin else {
-        return Ok(());
+        return Ok(None);
     };
-    let refused = |error: io::Error| {
+    let listener = StdListener::bind(address).map_err(|error| {
         let text = format!(
             "the admin address {address} cannot be listened on: {}: choose another port (--admin)",
             reason(&error)
@@ -61,14 +64,31 @@ pub(crate) fn start(target: &Arc<Target>, settings: &Settings) -> Result<(), Fai
             io::ErrorKind::AddrInUse => Failure::InUse(text),
             _ => Failure::Stack(text),
         }
+    })?;
+    Ok(Some(listener))
+}
+
+/// Serves `/metrics` on a listener.
+///
+/// # Errors
+/// The thread cannot be started.
+pub(crate) fn start(target: &Arc<Target>, listener: StdListener) -> Result<(), Failure> {
+    let refused = |error: io::Error| {
+        Failure::Stack(format!(
+            "metrics cannot be served: {}: check the limits of threads and open files (ulimit -a)",
+            reason(&error)
+        ))
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(refused)?;
-    let listener = runtime
-        .block_on(TcpListener::bind(address))
+    let inside = runtime.enter();
+    let listener = listener
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(listener))
         .map_err(refused)?;
+    drop(inside);
     let mut registry = Registry::with_prefix("netstack");
     registry.register_collector(Box::new(collect::StackCollector::new(target)));
     let registry = Arc::new(registry);
@@ -167,11 +187,20 @@ pub(crate) fn parse_admin(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text
         .parse()
         .map_err(|_| "write it as ADDRESS:PORT, for example 127.0.0.1:9100".to_owned())?;
-    if !address.ip().is_loopback() {
-        return Err(
-            "it is no loopback address, and what is served there is not protected: use 127.0.0.1 or [::1]"
-                .to_owned(),
-        );
-    }
+    check_admin(address)?;
     Ok(address)
+}
+
+/// Checks that only this machine can reach an address.
+///
+/// # Errors
+/// Others can: a sentence that says what to do.
+pub(crate) fn check_admin(address: SocketAddr) -> Result<(), String> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(
+        "it is no loopback address, and what is served there is not protected: use 127.0.0.1 or [::1]"
+            .to_owned(),
+    )
 }

@@ -28,13 +28,17 @@ use std::sync::Arc;
 
 use clap::Args;
 use netstack::device::Device;
+use netstack::net::Stack;
+use rustix::thread::CapabilitySet;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::args::OutboundArgs;
-use self::gateway::Running;
+use self::gateway::{Plan, Running};
 use crate::cli::RunArgs;
+use crate::confine::Needs;
 use crate::failure::Failure;
 use crate::impaired;
+use crate::job::Job;
 use crate::run;
 
 /// Flags of `proxy`.
@@ -80,11 +84,36 @@ pub fn run(args: ProxyArgs) -> Result<(), Failure> {
         Some((up, down)) => impaired::wrap(device, up, down, seed),
         None => device,
     };
-    run::run_with(run_args, wrap, |stack| {
-        let running = gateway::start(stack, plan)?;
-        follow(&running, outbound)?;
-        Ok(running)
-    })
+    let job = Job {
+        needs: needs(&outbound, &plan),
+        wrap,
+        prepare: || Ok(()),
+        begin: |stack: &Stack, ()| {
+            let running = gateway::start(stack, plan)?;
+            follow(&running, outbound)?;
+            Ok(running)
+        },
+    };
+    run::run_with(run_args, job)
+}
+
+/// Returns the rights that flows need while the proxy runs.
+fn needs(outbound: &OutboundArgs, plan: &Plan) -> Needs {
+    // Pings need it where ping sockets are not allowed.
+    let mut capabilities = CapabilitySet::NET_RAW;
+    if plan.dialer.mark.is_some() {
+        capabilities |= CapabilitySet::NET_ADMIN;
+    }
+    Needs {
+        sockets: true,
+        files: outbound
+            .rules_file()
+            .map(ToOwned::to_owned)
+            .into_iter()
+            .collect(),
+        capabilities,
+        descriptors: plan.descriptors(),
+    }
 }
 
 /// Reads the rules again at each SIGHUP. Wrong ones change nothing.
