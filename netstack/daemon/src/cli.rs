@@ -11,6 +11,7 @@ use netstack::device::OffloadMode;
 
 use crate::client::ClientCommand;
 use crate::config::ConfigCommand;
+use crate::documents::{self, DocumentCommand};
 use crate::exec::inside::InsideArgs;
 use crate::exec::{self, ExecArgs};
 use crate::failure::{EXIT_CODES, Failure};
@@ -80,6 +81,9 @@ pub enum Command {
     /// Asks a running daemon.
     #[command(flatten)]
     Client(ClientCommand),
+    /// Writes documentation.
+    #[command(flatten)]
+    Documents(DocumentCommand),
 }
 
 /// Flags of `run`, of `check` and of `config print`.
@@ -232,6 +236,14 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Command
             _ => Err(Failure::Usage(sentence(&error))),
         },
     }
+}
+
+/// Writes what describes the command line.
+///
+/// # Errors
+/// As [`documents::run`].
+pub(crate) fn document(command: &DocumentCommand) -> Result<(), Failure> {
+    documents::run::<Cli>(command)
 }
 
 /// Turns clap's several lines into one sentence: what, where, what to do.

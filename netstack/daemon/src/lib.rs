@@ -27,6 +27,7 @@
 //! | `metrics` | `/metrics` for Prometheus |
 //! | `logs`, `output` | logs, and lines that hold up nothing |
 //! | [`client`] | the commands that ask a running daemon |
+//! | [`documents`] | manual pages and completions |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
 //! | [`failure`] | the sentence and the exit code with which the program ends |
 //!
@@ -65,6 +66,7 @@ mod console;
 mod control;
 pub mod demo;
 mod device;
+pub mod documents;
 pub mod exec;
 pub mod failure;
 mod file;
@@ -123,6 +125,7 @@ fn dispatch() -> Result<ExitCode, Failure> {
         Some(Command::Forward(args)) => forward::run(args),
         Some(Command::Exec(args)) => return Ok(exec::run(args)),
         Some(Command::ExecInside(args)) => exec::inside::run(args),
+        Some(Command::Documents(command)) => cli::document(&command),
         Some(Command::Client(command)) => client::run(&command),
     };
     done.map(|()| ExitCode::SUCCESS)

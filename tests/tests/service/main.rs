@@ -1,7 +1,9 @@
-//! The daemon as a service: what its supervisor hears and passes on, which rights it gives up, which limits it names.
+//! The daemon as a service: what its supervisor hears and passes on, which rights it gives up, which limits it names, what its
+//! packages are made of.
 
 mod confined;
 mod limits;
+mod packaged;
 mod passed;
 mod supervised;
 
