@@ -49,6 +49,7 @@ pub mod pair;
 pub mod pipes;
 pub mod raw_peer;
 pub mod soak;
+pub mod supervisor;
 pub mod transfer;
 pub mod upstream;
 pub mod world;

@@ -13,6 +13,7 @@ use netstack::device::OffloadMode;
 use netstack::tcp::Algorithm;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use crate::confine::{Sandbox, parse_sandbox};
 use crate::logs::{LogFormat, parse_format};
 use crate::metrics::parse_admin;
 use crate::proxy::rules::RuleList;
@@ -177,6 +178,7 @@ as_flag! {
     mode: u32 = values::parse_mode,
     admin: SocketAddr = parse_admin,
     log_format: LogFormat = parse_format,
+    sandbox: Sandbox = parse_sandbox,
 }
 
 /// Reads the URL of a proxy. What is wrong says so itself: the text has a password.

@@ -6,7 +6,7 @@
 mod collect;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -38,73 +39,125 @@ const HEADER_TIME: Duration = Duration::from_secs(5);
 /// Time after which a connection is closed, whatever it does.
 const CONNECTION_TIME: Duration = Duration::from_secs(60);
 
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
+
 /// Most bytes of a request that are kept.
 const MAX_BUFFER_BYTES: usize = 16 << 10;
 
 /// Time that passes after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves `/metrics` if the settings give an address for it.
+/// The place of `/metrics`.
+#[derive(Debug)]
+pub(crate) enum Admin {
+    /// It listens.
+    Listens(StdListener),
+    /// A socket for an address that is free when another daemon has ended.
+    Waits(Socket, SocketAddr),
+}
+
+/// Listens on the address that the settings give, or takes the socket that the supervisor has passed on. An `inherited` address
+/// is not listened on yet.
 ///
 /// # Errors
-/// The address cannot be listened on, or the thread cannot be started.
-pub(crate) fn start(target: &Arc<Target>, settings: &Settings) -> Result<(), Failure> {
+/// The address cannot be listened on, or the socket is none of that kind.
+pub(crate) fn listen(settings: &Settings, inherited: bool) -> Result<Option<Admin>, Failure> {
+    if let Some(passed) = settings.passed.admin()? {
+        return Ok(Some(Admin::Listens(passed)));
+    }
     let Some(address) = settings.admin else {
-        return Ok(());
+        return Ok(None);
     };
-    let refused = |error: io::Error| {
-        let text = format!(
-            "the admin address {address} cannot be listened on: {}: choose another port (--admin)",
-            reason(&error)
-        );
-        match error.kind() {
-            io::ErrorKind::AddrInUse => Failure::InUse(text),
-            _ => Failure::Stack(text),
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(refused)?;
-    let listener = runtime
-        .block_on(TcpListener::bind(address))
-        .map_err(refused)?;
+    // Made here: whoever waits for the address may make no socket.
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)
+        .and_then(|socket| socket.set_reuse_address(true).map(|()| socket))
+        .map_err(|error| refused(address, &error))?;
+    if inherited {
+        return Ok(Some(Admin::Waits(socket, address)));
+    }
+    bind(&socket, address).map_err(|error| refused(address, &error))?;
+    Ok(Some(Admin::Listens(socket.into())))
+}
+
+fn bind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)
+}
+
+fn refused(address: SocketAddr, error: &io::Error) -> Failure {
+    let text = format!(
+        "the admin address {address} cannot be listened on: {}: choose another port (--admin)",
+        reason(error)
+    );
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::InUse(text),
+        _ => Failure::Stack(text),
+    }
+}
+
+/// Serves `/metrics`: once the address is free, if the daemon that was taken over has it until it has ended.
+///
+/// # Errors
+/// The thread cannot be started.
+pub(crate) fn start(target: &Arc<Target>, admin: Admin) -> Result<(), Failure> {
     let mut registry = Registry::with_prefix("netstack");
     registry.register_collector(Box::new(collect::StackCollector::new(target)));
-    let registry = Arc::new(registry);
     thread::Builder::new()
         .name("metrics".to_owned())
         .spawn(move || {
             step_back();
-            runtime.block_on(serve(listener, registry));
+            let served = admin.wait().and_then(|listener| {
+                let cannot =
+                    |error| Failure::Stack(format!("metrics cannot be served: {}", reason(&error)));
+                serve_on(listener, registry).map_err(cannot)
+            });
+            if let Err(why) = served {
+                tracing::error!(target: "netstackd::metrics", "there are no metrics: {why}");
+            }
         })
         .map(drop)
-        .map_err(refused)
+        .map_err(|error| {
+            Failure::Stack(format!(
+                "metrics cannot be served: {}: check the limits of threads (ulimit -u)",
+                reason(&error)
+            ))
+        })
 }
 
-/// Starts to serve once the address is free: the daemon that was taken over has it until it has ended.
-pub(crate) fn start_when_free(target: &Arc<Target>, settings: &Settings) {
-    let (target, settings) = (Arc::clone(target), settings.clone());
-    let begun = thread::Builder::new().name("metrics-wait".to_owned());
-    // Without the thread there are no metrics, as without the address.
-    let _ = begun.spawn(move || {
+impl Admin {
+    /// Returns the listener, once the address is free.
+    fn wait(self) -> Result<StdListener, Failure> {
+        let (socket, address) = match self {
+            Self::Listens(listener) => return Ok(listener),
+            Self::Waits(socket, address) => (socket, address),
+        };
         for _ in 0..ATTEMPTS {
-            match start(&target, &settings) {
-                Err(Failure::InUse(_)) => thread::sleep(PAUSE),
-                Ok(()) => return,
-                Err(why) => {
-                    tracing::error!(target: "netstackd::metrics", "{why}");
-                    return;
-                }
+            match bind(&socket, address) {
+                Ok(()) => return Ok(socket.into()),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => thread::sleep(PAUSE),
+                Err(error) => return Err(refused(address, &error)),
             }
         }
-        tracing::error!(target: "netstackd::metrics", "there are no metrics: the admin address stays in use");
-    });
+        Err(refused(address, &io::ErrorKind::AddrInUse.into()))
+    }
 }
 
 /// Attempts to listen on the admin address after a take-over, and the pause between them.
 const ATTEMPTS: usize = 200;
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves every scraper, for ever.
+fn serve_on(listener: StdListener, registry: Registry) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    listener.set_nonblocking(true)?;
+    runtime.block_on(async move {
+        serve(TcpListener::from_std(listener)?, Arc::new(registry)).await;
+        Ok(())
+    })
+}
 
 async fn serve(listener: TcpListener, registry: Arc<Registry>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -191,11 +244,20 @@ pub(crate) fn parse_admin(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text
         .parse()
         .map_err(|_| "write it as ADDRESS:PORT, for example 127.0.0.1:9100".to_owned())?;
-    if !address.ip().is_loopback() {
-        return Err(
-            "it is no loopback address, and what is served there is not protected: use 127.0.0.1 or [::1]"
-                .to_owned(),
-        );
-    }
+    check_admin(address)?;
     Ok(address)
+}
+
+/// Checks that only this machine can reach an address.
+///
+/// # Errors
+/// Others can: a sentence that says what to do.
+pub(crate) fn check_admin(address: SocketAddr) -> Result<(), String> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(
+        "it is no loopback address, and what is served there is not protected: use 127.0.0.1 or [::1]"
+            .to_owned(),
+    )
 }
