@@ -51,6 +51,7 @@ pub mod pipes;
 pub mod raw_peer;
 pub mod router;
 pub mod soak;
+pub mod supervisor;
 pub mod transfer;
 pub mod upstream;
 pub mod world;

@@ -369,7 +369,7 @@ fn a_failed_take_over_leaves_the_daemon_as_it_was() {
             ];
             let (code, says) = refused(program!(), &nobody);
             assert_eq!(code, Some(9), "{says}");
-            // One that restores everything, and then cannot make its control socket.
+            // One that has the device, and then cannot make its control socket.
             let bad = [
                 "--tun",
                 "t0",
@@ -378,9 +378,15 @@ fn a_failed_take_over_leaves_the_daemon_as_it_was() {
                 "--take-over",
                 &socket,
             ];
-            let bad = [&bad[..], &["--control", "/nowhere/c.sock"]].concat();
-            let (code, says) = refused(program!(), &bad);
+            let no_place = [&bad[..], &["--control", "/nowhere/c.sock"]].concat();
+            let (code, says) = refused(program!(), &no_place);
             assert_eq!(code, Some(9), "{says}");
+            // One that restores everything, and then cannot add a route.
+            let no_route = "routes=[\"10.8.0.0/16 src 10.9.9.9\"]";
+            let no_route = [&bad[..], &["--control", &socket, "--set", no_route]].concat();
+            let (code, says) = refused(program!(), &no_route);
+            assert_eq!(code, Some(2), "{says}");
+            assert!(says.contains("cannot be used"), "{says}");
             works("wrong settings");
             drop(stopping);
             characters.join().expect("whole");

@@ -394,7 +394,8 @@ fn a_reload_serves_another_directory_and_a_wrong_one_changes_nothing() {
             files.write("net.toml", &text)
         };
         let path = config(&root("root"));
-        let daemon = serve(program!(), &["--config", &path]);
+        // A sandbox holds it to the directories that it began with.
+        let daemon = serve(program!(), &["--config", &path, "--sandbox", "off"]);
         let page = url(V4.into(), "/secret");
         assert_eq!(status(&[&page]), "404");
         config(&root("."));
@@ -409,6 +410,41 @@ fn a_reload_serves_another_directory_and_a_wrong_one_changes_nothing() {
         assert!(line.contains("line 2: key 'http-root'"), "{line}");
         assert!(line.contains("nowhere cannot be opened"), "{line}");
         assert_eq!(status(&[&page]), "200");
+    });
+}
+
+#[test]
+fn a_sandboxed_daemon_serves_what_is_below_its_first_directory_and_says_so() {
+    in_namespace(|| {
+        let files = tree("http-sandbox");
+        let root = |name: &str| files.path(name).display().to_string();
+        let directory = files.path("elsewhere");
+        fs::create_dir_all(&directory).expect("a directory");
+        fs::create_dir_all(files.path("root/below")).expect("a directory");
+        files.write("root/below/page", "below");
+        let config = |root: &str| {
+            let text = format!("services = [\"http\"]\nhttp-root = \"{root}\"\n");
+            files.write("net.toml", &text)
+        };
+        let path = config(&root("root"));
+        let daemon = serve(program!(), &["--config", &path, "--sandbox", "on"]);
+        let page = |name: &str| url(V4.into(), name);
+        assert_eq!(status(&[&page("/below/page")]), "200");
+        // Files that are there later are as good as those of the beginning.
+        files.write("root/later", "later");
+        assert_eq!(status(&[&page("/later")]), "200");
+        config(&directory.display().to_string());
+        daemon.signal(Signal::SIGHUP);
+        let line = daemon.line().expect("a line");
+        assert!(line.starts_with("not-reloaded "), "{line}");
+        assert!(line.contains("start the daemon again"), "{line}");
+        assert_eq!(status(&[&page("/later")]), "200");
+        config(&root("root/below"));
+        daemon.signal(Signal::SIGHUP);
+        let line = daemon.line().expect("a line");
+        assert!(line.contains("changed=http-root "), "{line}");
+        assert_eq!(status(&[&page("/page")]), "200");
+        assert_eq!(status(&[&page("/later")]), "404");
     });
 }
 

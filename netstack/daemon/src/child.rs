@@ -65,16 +65,28 @@ impl Daemon {
     /// Returns the child's own sentence and code if it ends instead; [`Failure::Stack`] if it prints
     /// nothing.
     pub fn start<S: AsRef<str>>(program: &Path, arguments: &[S]) -> Result<Self, Failure> {
-        let failed = |what: &str| Failure::Stack(format!("{} {what}", program.display()));
         // Only a test of the control socket wants one.
         let is_asked = arguments
             .iter()
             .any(|word| word.as_ref().starts_with("--control"));
         let control = ["--control", "none"].into_iter().filter(|_| !is_asked);
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["run", "--exit-with-parent"])
             .args(control)
-            .args(arguments.iter().map(AsRef::as_ref))
+            .args(arguments.iter().map(AsRef::as_ref));
+        Self::launch(&mut command)
+    }
+
+    /// Runs a command that is, or becomes, a daemon, and waits until it serves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Daemon::start`].
+    pub fn launch(command: &mut Command) -> Result<Self, Failure> {
+        let program = command.get_program().to_owned();
+        let failed = |what: &str| Failure::Stack(format!("{} {what}", program.display()));
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

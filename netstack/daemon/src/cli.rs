@@ -11,16 +11,19 @@ use netstack::device::OffloadMode;
 
 use crate::client::ClientCommand;
 use crate::config::ConfigCommand;
+use crate::documents::{self, DocumentCommand};
 use crate::exec::inside::InsideArgs;
 use crate::exec::{self, ExecArgs};
 use crate::failure::{EXIT_CODES, Failure};
 use crate::file::{File, layers};
 use crate::flags::FileArgs;
 use crate::forward::{self, ForwardArgs};
+use crate::places::Descriptors;
 use crate::proxy::ProxyArgs;
 use crate::proxy::rules::Policy;
 use crate::settings::{MIN_MTU_V6, Settings};
 use crate::sources::Sources;
+use crate::supervisor::passed::{self, Passed};
 use crate::values::{Queues, parse_offload};
 
 /// A host of its own behind a TUN device: IPv4, IPv6, ICMP, UDP and TCP in user space.
@@ -79,6 +82,9 @@ pub enum Command {
     /// Asks a running daemon.
     #[command(flatten)]
     Client(ClientCommand),
+    /// Writes documentation.
+    #[command(flatten)]
+    Documents(DocumentCommand),
 }
 
 /// Flags of `run`.
@@ -136,12 +142,13 @@ impl RunArgs {
     ///
     /// Returns [`Failure::Config`] for an error in the file, [`Failure::Usage`] for one in the flags or the environment.
     pub fn settings(&self) -> Result<Settings, Failure> {
-        self.settings_in(std::env::vars_os())
+        self.settings_in(std::env::vars_os(), passed::read()?)
     }
 
     fn settings_in(
         &self,
         environment: impl Iterator<Item = (OsString, OsString)>,
+        passed: Passed,
     ) -> Result<Settings, Failure> {
         let flags = self.file.clone().into_file();
         let mut set = File::default();
@@ -149,15 +156,27 @@ impl RunArgs {
             set = layers::of_flag(text)?.or(set);
         }
         let below = layers::below_flags(self.config.as_deref(), environment)?;
-        let sources = Sources {
+        let mut sources = Sources {
             flags: flags.given(),
             set: set.given(),
             variables: below.variables.given(),
             file: below.text.clone(),
+            passed: Vec::new(),
         };
         let merged = flags.or(set).or(below.merged());
-        let (parts, stack) = merged.split();
-        Settings::from_parts(parts, stack, sources)
+        let (mut parts, stack) = merged.split();
+        if !passed.tun.is_empty() {
+            if let Some(fds) = &parts.tun_fd {
+                let text = format!(
+                    "{fds} is given, and LISTEN_FDS passes a device on, too: leave one of them out"
+                );
+                return Err(sources.fault("tun-fd", &text));
+            }
+            parts.tun_fd = Some(Descriptors(passed.tun.clone()));
+            sources.passed.push("tun-fd");
+        }
+        let settings = Settings::from_parts(parts, stack, sources)?;
+        Ok(Settings { passed, ..settings })
     }
 }
 
@@ -232,6 +251,14 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Command
     }
 }
 
+/// Writes what describes the command line.
+///
+/// # Errors
+/// As [`documents::run`].
+pub(crate) fn document(command: &DocumentCommand) -> Result<(), Failure> {
+    documents::run::<Cli>(command)
+}
+
 /// Turns clap's several lines into one sentence: what, where, what to do.
 fn sentence(error: &clap::Error) -> String {
     let text = |kind| match error.get(kind) {
@@ -291,7 +318,7 @@ mod tests {
             .chain(flags.split_whitespace());
         match parse(words.map(OsString::from))? {
             // The environment of whoever runs the tests has no part in them.
-            Some(Command::Run(args)) => args.run.settings_in(std::iter::empty()),
+            Some(Command::Run(args)) => args.run.settings_in(std::iter::empty(), Passed::default()),
             other => panic!("{other:?}"),
         }
     }

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::cli::RunArgs;
+use crate::confine;
 use crate::console::print_line;
 use crate::failure::Failure;
 use crate::file::{EXAMPLE, quoted, show_limits};
@@ -41,6 +42,7 @@ pub(crate) fn run(command: &ConfigCommand) -> Result<(), Failure> {
 /// It is wrong.
 pub(crate) fn check(args: &RunArgs) -> Result<(), Failure> {
     let settings = args.settings()?;
+    confine::identity::of(&settings)?;
     let addresses: Vec<String> = settings
         .addresses()
         .iter()
@@ -116,6 +118,15 @@ pub(crate) fn show_parts(settings: &Settings) -> Vec<(&'static str, String)> {
             "control-mode",
             quoted(format!("{:04o}", settings.control_mode)),
         ),
+        (
+            "user",
+            text(settings.user.as_ref().map(ToString::to_string)),
+        ),
+        (
+            "group",
+            text(settings.group.as_ref().map(ToString::to_string)),
+        ),
+        ("sandbox", quoted(settings.sandbox)),
         ("grace", quoted(humantime::format_duration(settings.grace))),
         (
             "http-root",

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use netstack::device::observe::observe;
 use netstack::device::{self, Device, DeviceError, TunConfig};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use crate::control::capture::Captures;
 use crate::failure::Failure;
 use crate::file::reason;
 use crate::places::{ControlPath, Descriptors};
 use crate::settings::Settings;
+use crate::supervisor::passed;
 
 /// The queues of a device, and a second descriptor of each for a process that will take over, if each has one.
 pub(crate) type Queues = (Vec<Box<dyn Device>>, Vec<OwnedFd>);
@@ -70,15 +70,7 @@ fn inherited(fds: &Descriptors, settings: &Settings) -> Result<Vec<Box<dyn Devic
         let text = format!("{fd} cannot be used: {why}: pass an open queue of a TUN device");
         settings.sources.fault("tun-fd", &text)
     };
-    let duplicate = |&fd: &i32| {
-        // A copy, through a descriptor of this process itself: the number alone proves nothing.
-        let own = pidfd_open(getpid(), PidfdFlags::empty());
-        let copy = own.and_then(|own| pidfd_getfd(own, fd, PidfdGetfdFlags::empty()));
-        copy.map_err(|errno| match errno {
-            Errno::BADF => wrong(fd, "it is not open"),
-            errno => wrong(fd, &reason(&errno.into())),
-        })
-    };
+    let duplicate = |&fd: &i32| passed::copy(fd).map_err(|why| wrong(fd, &why));
     let copies = fds.0.iter().map(duplicate).collect::<Result<Vec<_>, _>>()?;
     device::from_fds(copies, settings.mtu).map_err(|error| {
         let why = error.to_string();

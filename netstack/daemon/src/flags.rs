@@ -7,6 +7,8 @@ use clap::Args;
 use ipnet::{Ipv4Net, Ipv6Net};
 use netstack::device::OffloadMode;
 
+use crate::confine::identity::Account;
+use crate::confine::{Sandbox, parse_sandbox};
 use crate::failure::Failure;
 use crate::file::{File, Flags};
 use crate::logs::{Levels, LogFormat, parse_format};
@@ -90,6 +92,17 @@ pub(crate) struct FileArgs {
     /// Lists directories without an index.html.
     #[arg(long)]
     http_listing: bool,
+    /// User that the daemon becomes when it is set up, by name or number; it gives up every right but that of its job
+    /// [default: the one that starts it].
+    #[arg(long, value_name = "USER")]
+    user: Option<Account>,
+    /// Group that the daemon becomes a member of [default: that of the user].
+    #[arg(long, value_name = "GROUP")]
+    group: Option<Account>,
+    /// Restricts the daemon to the files and system calls of its job: auto as far as the kernel can, on or not at all, or off
+    /// [default: auto].
+    #[arg(long, value_name = "WHEN", value_parser = parse_sandbox)]
+    sandbox: Option<Sandbox>,
 }
 
 impl FileArgs {
@@ -141,6 +154,9 @@ impl FileArgs {
             control_mode: self.control_mode,
             http_root: self.http_root,
             http_listing: self.http_listing,
+            user: self.user,
+            group: self.group,
+            sandbox: self.sandbox,
         })
     }
 }

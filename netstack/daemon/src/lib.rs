@@ -13,7 +13,12 @@
 //! | [`sources`] | where each setting came from, so that a message blames the right place |
 //! | [`config`], `reload` | `check` and `config`; what SIGHUP changes |
 //! | [`settings`] | the two merged and checked: the only form that the rest accepts |
-//! | [`run`] | opens the device, starts the stack and its `services`, answers signals |
+//! | [`run`] | brings a daemon up: the order of everything |
+//! | `serving` | the main thread: events, signals |
+//! | `setup` | opens what needs rights: the device, sockets, files |
+//! | [`confine`] | gives up the rights that nothing needs any more |
+//! | `limits` | compares the limits of the process with what the settings need |
+//! | [`supervisor`] | systemd and the like: descriptors from it, messages to it |
 //! | [`proxy`] | brings every flow that enters the device to its destination |
 //! | [`forward`] | brings ports of the machine into the stack's network, and the stack's to the machine |
 //! | [`exec`] | runs a command whose only network is the stack |
@@ -23,6 +28,7 @@
 //! | `web`, `metrics` | the dashboard in a browser; `/metrics` for Prometheus |
 //! | `logs`, `output` | logs, and lines that hold up nothing |
 //! | [`client`] | the commands that ask a running daemon |
+//! | [`documents`] | manual pages and completions |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
 //! | [`failure`] | the sentence and the exit code with which the program ends |
 //!
@@ -56,11 +62,13 @@ pub mod child;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod confine;
 mod console;
 mod control;
 pub mod demo;
 mod descriptors;
 mod device;
+pub mod documents;
 pub mod exec;
 pub mod failure;
 mod file;
@@ -68,6 +76,8 @@ mod flags;
 pub mod forward;
 mod heap;
 mod impaired;
+mod job;
+mod limits;
 pub mod logs;
 mod metrics;
 pub mod namespace;
@@ -81,8 +91,11 @@ mod report;
 mod restart;
 pub mod run;
 mod services;
+mod serving;
 pub mod settings;
+mod setup;
 pub mod sources;
+pub mod supervisor;
 pub mod values;
 pub mod watch;
 mod web;
@@ -116,6 +129,7 @@ fn dispatch() -> Result<ExitCode, Failure> {
         Some(Command::Forward(args)) => forward::run(args),
         Some(Command::Exec(args)) => return Ok(exec::run(args)),
         Some(Command::ExecInside(args)) => exec::inside::run(args),
+        Some(Command::Documents(command)) => cli::document(&command),
         Some(Command::Client(command)) => client::run(&command),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -16,26 +16,6 @@ use crate::settings::Settings;
 /// Time that the file has to take what is left at the end.
 const FINISH_TIME: Duration = Duration::from_secs(1);
 
-/// Opens the file on a thread of its own, because a pipe opens only when it has a reader; `opened` gets the result.
-///
-/// # Errors
-/// The thread cannot be started.
-pub(crate) fn open(
-    path: &Path,
-    opened: impl FnOnce(io::Result<File>) + Send + 'static,
-) -> Result<(), Failure> {
-    let path = path.to_owned();
-    thread::Builder::new()
-        .name("open-capture".to_owned())
-        .spawn(move || opened(File::create(path)))
-        .map(drop)
-        .map_err(|error| {
-            Failure::Stack(format!(
-                "cannot start the thread that opens the capture: {error}"
-            ))
-        })
-}
-
 /// A running capture.
 #[derive(Debug)]
 pub(crate) struct Pcap {

@@ -1,4 +1,5 @@
-//! `run`: opens the device, starts the stack and its services, and serves until a signal stops it.
+//! `run`: opens what a daemon needs, gives up the rights for it, starts the stack and its services, and serves until a
+//! signal stops it.
 //!
 //! Owns the signals: SIGTERM and SIGINT stop gracefully, a second one stops at once, SIGUSR1 prints
 //! the counters, SIGUSR2 those of the MIBs.
@@ -8,98 +9,37 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use netstack::base::counters::Counter;
 use netstack::device::Device;
-use netstack::net::{Begin, Checkpoint, EndReason, ShutdownReport, Stack};
+use netstack::net::{Begin, Checkpoint, Stack};
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{RunArgs, StartArgs};
+use crate::confine::{Confinement, Needs, Report, identity};
 use crate::control::capture::Captures;
-use crate::control::path::{Bound, Hidden, Place};
-use crate::control::{self, Target};
+use crate::control::path::Name;
+use crate::control::{self, Place, Target};
 use crate::failure::Failure;
-use crate::file::reason;
+use crate::job::{self, Job, Work};
 use crate::logs::Logs;
 use crate::output::Output;
-use crate::pcap::{self, Pcap};
-use crate::report::Source;
+use crate::pcap::Pcap;
+use crate::restart::Desk;
 use crate::restart::resting::Handover;
 use crate::restart::take_over::TakeOver;
-use crate::restart::{Ask, Desk};
-use crate::services::{Prepared, Running};
+use crate::serving::{Daemon, Event, Frame};
 use crate::settings::Settings;
-use crate::{config, device, heap, reload, services, web};
-
-/// An event that the main thread waits for. It never waits for anything else, so that signals are always answered.
-enum Event {
-    Signal(i32),
-    /// The configuration was read again, and what services and job are made of beside it.
-    Reloaded(Box<Result<(Settings, Prepared, Change), Failure>>),
-    /// The file of the capture is open, or cannot be.
-    Opened(io::Result<File>),
-    /// A process that takes over asks for something.
-    Asked(Ask),
-    /// The stack has ended, whether it was asked to or not.
-    Ended(EndReason),
-    /// The graceful stop has finished.
-    Stopped(io::Result<ShutdownReport>),
-}
-
-/// Something that runs on the stack beside the services. It ends when it is dropped.
-pub(crate) trait Job {
-    /// Returns what reads again, away from the main thread, what this job is made of beside the settings.
-    fn reader(&self) -> Reader;
-}
-
-/// Reads again what a job is made of, and checks it; returns what brings the job there.
-pub(crate) type Reader = Box<dyn FnOnce(&Settings) -> Result<Change, Failure> + Send>;
-
-/// Changes a job; returns the key that is another one now, beside those of the settings.
-pub(crate) type Change = Box<dyn FnOnce() -> Option<&'static str> + Send>;
-
-/// No job: the services are all that runs.
-struct ServicesOnly;
-
-impl Job for ServicesOnly {
-    fn reader(&self) -> Reader {
-        unchanged()
-    }
-}
-
-/// Reads nothing: the job stays as it is.
-pub(crate) fn unchanged() -> Reader {
-    Box::new(|settings| {
-        without_rules(settings)?;
-        Ok(Box::new(|| None))
-    })
-}
-
-/// Checks that nobody expects flows to be proxied.
-///
-/// # Errors
-/// There are rules.
-pub(crate) fn without_rules(settings: &Settings) -> Result<(), Failure> {
-    let key = match (&settings.policy.upstream, settings.policy.rules()) {
-        (None, []) => return Ok(()),
-        (Some(_), _) => "upstream",
-        _ => "rules",
-    };
-    Err(settings.sources.fault(
-        key,
-        "is set, but only netstackd proxy and exec follow rules: start proxy, or leave it out",
-    ))
-}
-
-/// Time within which a second signal to stop is the same one: GNU timeout sends two.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
+use crate::setup::{self, Naming, Opened, Setup};
+use crate::supervisor::Supervisor;
+use crate::supervisor::watchdog::Pulse;
+use crate::{limits, reload, services, web};
 
 /// Time that stdout has to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -110,29 +50,27 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 ///
 /// Returns the reason why it cannot serve, or why it stopped before it was asked to.
 pub fn run(args: StartArgs) -> Result<(), Failure> {
-    let place = Beginning::Run(args.take_over);
-    let prepare = |settings: &Settings| {
-        without_rules(settings)?;
-        Ok(|_: &Stack| Ok(ServicesOnly))
-    };
-    run_as(args.run, place, |device| device, prepare)
+    let beginning = Beginning::Run(args.take_over);
+    run_as(args.run, beginning, job::services_only)
 }
 
-/// Runs the daemon with a job on its stack, over devices that `wrap` may wrap. `prepare` checks the settings before anything is
-/// opened, and returns what begins the job. The job is dropped when the stack has ended.
+/// Runs the daemon with a job, which `plan` makes of the settings before anything is opened.
 ///
 /// # Errors
 ///
 /// As [`run`].
-pub(crate) fn run_with<J: Job, B>(
+pub(crate) fn run_with<W, P, B, O, J>(
     args: RunArgs,
-    wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
-    prepare: impl FnOnce(&Settings) -> Result<B, Failure>,
+    plan: impl FnOnce(&Settings) -> Result<Job<W, P, B>, Failure>,
 ) -> Result<(), Failure>
 where
-    B: FnOnce(&Stack) -> Result<J, Failure>,
+    W: Fn(Box<dyn Device>) -> Box<dyn Device>,
+    P: FnOnce() -> Result<O, Failure> + Send + 'static,
+    B: FnOnce(&Stack, O) -> Result<J, Failure>,
+    O: Send + 'static,
+    J: Work,
 {
-    run_as(args, Beginning::Job, wrap, prepare)
+    run_as(args, Beginning::Job, plan)
 }
 
 /// The way in which a daemon begins.
@@ -143,132 +81,191 @@ enum Beginning {
     Job,
 }
 
-fn run_as<J: Job, B>(
+fn run_as<W, P, B, O, J>(
     args: RunArgs,
-    place: Beginning,
-    wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
-    prepare: impl FnOnce(&Settings) -> Result<B, Failure>,
+    beginning: Beginning,
+    plan: impl FnOnce(&Settings) -> Result<Job<W, P, B>, Failure>,
 ) -> Result<(), Failure>
 where
-    B: FnOnce(&Stack) -> Result<J, Failure>,
+    W: Fn(Box<dyn Device>) -> Box<dyn Device>,
+    P: FnOnce() -> Result<O, Failure> + Send + 'static,
+    B: FnOnce(&Stack, O) -> Result<J, Failure>,
+    O: Send + 'static,
+    J: Work,
 {
-    if args.exit_with_parent {
-        set_parent_process_death_signal(Some(ParentSignal::KILL))
-            .map_err(|e| Failure::Stack(format!("cannot watch the parent process: {e}")))?;
-    }
+    die_with_parent(&args)?;
     let mut settings = args.settings()?;
-    let begin = prepare(&settings)?;
+    let job = plan(&settings)?;
+    let limits = limits::raise(&settings, &job.needs);
     let (sender, events) = channel();
     // Before anything else: an early signal must not kill the program half-way.
-    watch_signals(sender.clone())?;
+    let signals = register_signals()?;
+    let origin = unix_time();
+    let captures = Captures::new(origin);
+    let (take_over, can_hand_over) = match beginning {
+        Beginning::Run(path) => (path, true),
+        Beginning::Job => (None, false),
+    };
+    let opening = (take_over, Arc::clone(&captures), sender.clone());
+    let (setup, report) = confine(&args, &settings, (job.needs, job.prepare), opening)?;
+    watch_signals(signals, sender.clone())?;
     let no_thread =
         |e: io::Error| Failure::Stack(format!("cannot start the threads that print: {e}"));
     let stdout = Output::start("stdout", io::stdout()).map_err(no_thread)?;
     let stderr = Output::start("stderr", io::stderr()).map_err(no_thread)?;
     let logs = Logs::start(&settings.log, settings.log_format, &stderr);
-    let ended = serve(
-        (&args, place),
-        &mut settings,
-        (&sender, &events),
-        &stdout,
-        &logs,
-        (wrap, begin),
-    );
+    let supervisor = Supervisor::find().map_err(no_thread)?;
+    setup.go();
+    let frame = Frame {
+        args: &args,
+        sender: &sender,
+        stdout: &stdout,
+        logs: &logs,
+        supervisor: &supervisor,
+    };
+    let ended = match is_set_up(&events) {
+        true => setup.finish().and_then(|opened| {
+            // Whatever cannot be opened is told alone.
+            report.log(&settings);
+            limits::log(limits.as_deref());
+            let seen = (captures, origin, can_hand_over);
+            let job = (job.wrap, job.begin);
+            serve(&frame, (&mut settings, &events), opened, seen, job)
+        }),
+        false => Ok(()),
+    };
     logs.flush();
+    supervisor.flush();
     stdout.flush(LAST_LINES);
     ended
 }
 
-/// Opens everything, serves until a signal or an error, and closes it.
-fn serve<J: Job>(
-    (args, place): (&RunArgs, Beginning),
-    settings: &mut Settings,
-    (sender, events): (&Sender<Event>, &Receiver<Event>),
-    stdout: &Output,
-    logs: &Logs,
+/// Starts the thread that opens everything, and gives up the rights of the calling one: each thread that it starts from then
+/// on has as few.
+fn confine<O: Send + 'static>(
+    args: &RunArgs,
+    settings: &Settings,
+    (needs, prepare): (Needs, impl FnOnce() -> Result<O, Failure> + Send + 'static),
+    (take_over, captures, sender): (Option<PathBuf>, Arc<Captures>, Sender<Event>),
+) -> Result<(Setup<O>, Report), Failure> {
+    let owner = identity::of(settings)?;
+    let control = Place::find(settings, owner.as_ref());
+    let confinement = Confinement::new(settings, owner.clone(), needs, &control);
+    let plan = setup::Plan {
+        take_over,
+        captures,
+        control,
+        owner,
+    };
+    // The receiver is gone only when the program ends.
+    let done = move || drop(sender.send(Event::SetUp));
+    let setup = Setup::start(settings.clone(), plan, prepare, done)?;
+    let report = confinement.enter()?;
+    // The kernel forgets it when the user changes.
+    die_with_parent(args)?;
+    Ok((setup, report))
+}
+
+/// Ends this process with the thread that started it, if the arguments ask for that.
+fn die_with_parent(args: &RunArgs) -> Result<(), Failure> {
+    if !args.exit_with_parent {
+        return Ok(());
+    }
+    set_parent_process_death_signal(Some(ParentSignal::KILL))
+        .map_err(|e| Failure::Stack(format!("cannot watch the parent process: {e}")))
+}
+
+/// Waits until everything is open. Returns `false` if a signal to stop comes first.
+fn is_set_up(events: &Receiver<Event>) -> bool {
+    loop {
+        match events.recv() {
+            Ok(Event::SetUp) => return true,
+            Ok(Event::Signal(SIGTERM | SIGINT)) | Err(_) => return false,
+            // There is nothing to count or to reload yet.
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Starts the stack on what was opened, serves until a signal or an error, and closes it.
+fn serve<P, J: Work>(
+    frame: &Frame<'_>,
+    (settings, events): (&mut Settings, &Receiver<Event>),
+    (opened, naming): (Opened<P>, Naming),
+    (captures, origin, can_hand_over): (Arc<Captures>, Duration, bool),
     (wrap, begin): (
         impl Fn(Box<dyn Device>) -> Box<dyn Device>,
-        impl FnOnce(&Stack) -> Result<J, Failure>,
+        impl FnOnce(&Stack, P) -> Result<J, Failure>,
     ),
 ) -> Result<(), Failure> {
-    let origin = unix_time();
-    let captures = Captures::new(origin);
-    let mut taking = match &place {
-        Beginning::Run(Some(path)) => Some(TakeOver::begin(path, settings)?),
-        _ => None,
-    };
-    let taken = taking.as_mut().map(TakeOver::device).transpose()?;
-    let (devices, descriptors) = device::open(settings, &captures, taken)?;
-    let Some((devices, pcap)) = tapped(devices, settings, origin, (sender, events))? else {
-        return Ok(());
-    };
-    let offload = devices
-        .first()
-        .is_some_and(|device| device.caps().offload.tso);
+    *settings = opened.settings;
+    let offload = opened.devices.first();
+    let offload = offload.is_some_and(|device| device.caps().offload.tso);
+    let (devices, pcap) = tapped(opened.devices, opened.capture, origin, settings)?;
     let devices = devices.into_iter().map(wrap).collect();
-    let checkpoint = taking.as_mut().map(TakeOver::state).transpose()?;
-    let stack = start_stack(settings, devices, checkpoint)?;
+    // Of a daemon that is taken over the name is its own until it has let go of the device.
+    let (name, mut taking) = match opened.taking {
+        Some(taking) => (None, Some((taking, naming))),
+        None => (naming.publish()?, None),
+    };
+    let checkpoint = taking.as_mut().map(|(taking, _)| taking.state());
+    let stack = start_stack(settings, devices, checkpoint.transpose()?)?;
     reload::first_routes(&stack, settings).map_err(|(route, error)| {
         settings
             .sources
             .fault("routes", &format!("'{route}' cannot be used: {error}"))
     })?;
-    let services = services::start(&stack, settings)?;
+    let prepared = services::prepare(&stack, settings, opened.services)?;
+    let services = services::start(&stack, settings, prepared)?;
     let restored = stack.take_restored();
     let restored = restored.map(|(streams, begin)| (services.resume(&stack, streams), begin));
-    let desk = matches!(place, Beginning::Run(_)).then(|| desk(descriptors, sender));
+    let desk = can_hand_over.then(|| desk(opened.descriptors, frame.sender));
     let target = Arc::new(Target::new(&stack, settings, captures, origin, desk));
-    let path = match taking {
-        Some(_) => Place::Inherited,
-        None => Place::Free,
+    if let Some(control) = opened.control {
+        control::start(&target, control.listener)?;
+    }
+    web::start(&target, settings, opened.admin)?;
+    let job = begin(&stack, opened.job)?;
+    watch_stack(&stack, frame.sender.clone())?;
+    let name = match taking {
+        Some((taking, naming)) => take_place(taking, naming, restored)?,
+        None => name,
     };
-    let hidden = control::start(&target, settings, path)?;
-    let job = begin(&stack)?;
-    let control = take_place(taking, restored, hidden, &target, settings)?;
-    watch_stack(&stack, sender.clone())?;
-    stdout.line(&ready_line(settings, offload));
+    frame.stdout.line(&ready_line(settings, offload));
     let daemon = Daemon {
-        args,
+        frame,
         settings,
         services,
         job: &job,
         is_reloading: false,
         stack: &stack,
         target: &target,
-        sender,
-        stdout,
-        logs,
+        pulse: Pulse::new(),
         stop_asked: None,
-        handover: Handover::new(control),
+        handover: Handover::new(name),
     };
     let ended = daemon.wait(events);
-    let finished = pcap.map_or(Ok(()), |pcap| pcap.finish().map(|line| stdout.line(&line)));
+    let finished = pcap.map_or(Ok(()), |pcap| {
+        pcap.finish().map(|line| frame.stdout.line(&line))
+    });
     finished.and(ended)
 }
 
-/// Devices, and the capture in front of them.
+/// The queues of the device, and the capture that sees them, if there is one.
 type Tapped = (Vec<Box<dyn Device>>, Option<Pcap>);
 
-/// Puts the capture that the settings name in front of the devices. `None`: a signal to stop came first.
+/// Puts the capture that the settings name in front of the devices.
 fn tapped(
     devices: Vec<Box<dyn Device>>,
-    settings: &Settings,
+    capture: Option<io::Result<File>>,
     origin: Duration,
-    (sender, events): (&Sender<Event>, &Receiver<Event>),
-) -> Result<Option<Tapped>, Failure> {
-    let Some(path) = &settings.pcap else {
-        return Ok(Some((devices, None)));
-    };
-    let opened = sender.clone();
-    pcap::open(path, move |file| {
-        // The receiver is gone only when the program ends.
-        let _ = opened.send(Event::Opened(file));
-    })?;
-    let Some(file) = wait_for_file(events) else {
-        return Ok(None);
+    settings: &Settings,
+) -> Result<Tapped, Failure> {
+    let (Some(path), Some(file)) = (&settings.pcap, capture) else {
+        return Ok((devices, None));
     };
     let started = Pcap::start(path, file, origin, settings)?;
-    Ok(Some((started.tap(devices), Some(started))))
+    Ok((started.tap(devices), Some(started)))
 }
 
 /// Returns the way of the control socket to this thread.
@@ -280,188 +277,25 @@ fn desk(descriptors: Vec<OwnedFd>, sender: &Sender<Event>) -> Desk {
     })
 }
 
-/// Ends the daemon that is taken over, if there is one, and begins. Gives the control socket its name: without one a daemon that
-/// has taken over goes on, since it is all that there is.
+/// Ends the daemon that is taken over, and begins. Gives the control socket its name: without one a daemon that has taken over
+/// goes on, since it is all that there is.
+///
+/// # Errors
+/// The other daemon goes on.
 fn take_place(
-    taking: Option<TakeOver>,
+    taking: TakeOver,
+    naming: Naming,
     restored: Option<(usize, Begin)>,
-    hidden: Option<Hidden>,
-    target: &Arc<Target>,
-    settings: &Settings,
-) -> Result<Option<Bound>, Failure> {
-    let Some(taking) = taking else {
-        web::start(target, settings)?;
-        return hidden.map(Hidden::publish).transpose();
-    };
-    taking.commit(hidden.as_ref().map(|hidden| hidden.path().to_owned()))?;
+) -> Result<Option<Name>, Failure> {
+    taking.commit(naming.path())?;
     if let Some((count, begin)) = restored {
         begin.begin();
         tracing::info!(target: "netstackd::restart", connections = count, "took over");
     }
-    web::start_when_free(target, settings);
-    let published = hidden.map(Hidden::publish).transpose();
-    Ok(published.unwrap_or_else(|why| {
+    Ok(naming.publish().unwrap_or_else(|why| {
         tracing::error!(target: "netstackd::control", "there is no control socket: {why}");
         None
     }))
-}
-
-/// Waits until the file of the capture is open. `None`: a signal to stop came first.
-fn wait_for_file(events: &Receiver<Event>) -> Option<io::Result<File>> {
-    loop {
-        match events.recv() {
-            Ok(Event::Opened(file)) => return Some(file),
-            Ok(Event::Signal(SIGTERM | SIGINT)) | Err(_) => return None,
-            Ok(_) => {}
-        }
-    }
-}
-
-/// The running daemon, as its main thread sees it.
-struct Daemon<'a> {
-    args: &'a RunArgs,
-    settings: &'a mut Settings,
-    services: Running,
-    job: &'a dyn Job,
-    /// The configuration is being read, which takes as long as its disk does.
-    is_reloading: bool,
-    stack: &'a Stack,
-    target: &'a Target,
-    sender: &'a Sender<Event>,
-    stdout: &'a Output,
-    logs: &'a Logs,
-    /// When it was asked to stop.
-    stop_asked: Option<Duration>,
-    handover: Handover,
-}
-
-impl Daemon<'_> {
-    /// Answers signals until the stack has ended.
-    fn wait(mut self, events: &Receiver<Event>) -> Result<(), Failure> {
-        let mut peak = heap::Peak::default();
-        loop {
-            let opened = self.stack.counters().count(Counter::TcpPassiveOpens);
-            if peak.has_passed(self.stack.connections(), opened) {
-                heap::trim();
-            }
-            self.logs.tick();
-            match events.recv_timeout(heap::PERIOD) {
-                Ok(Event::Signal(signal)) => {
-                    if let Some(failure) = self.answer(signal) {
-                        return Err(failure);
-                    }
-                }
-                Ok(Event::Reloaded(read)) => self.apply(*read),
-                Ok(Event::Asked(ask)) => {
-                    let stops = self.stop_asked.is_some();
-                    let left = self.handover.on_ask(ask, self.stack, &self.services, stops);
-                    if let Some(connections) = left {
-                        let line = format!("handed-over connections={connections}");
-                        self.stdout.line(&line);
-                        return Ok(());
-                    }
-                }
-                Ok(Event::Ended(_)) if self.stop_asked.is_some() => {}
-                Ok(Event::Ended(reason)) => {
-                    return Err(stopped_badly(self.settings, &reason.into()));
-                }
-                Ok(Event::Stopped(result)) => {
-                    let result = result.map(drop);
-                    return result.map_err(|error| stopped_badly(self.settings, &error));
-                }
-                Ok(Event::Opened(_)) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            }
-        }
-    }
-
-    /// Answers a signal. Returns a failure if it ends the daemon at once.
-    fn answer(&mut self, signal: i32) -> Option<Failure> {
-        match signal {
-            SIGUSR1 => self.stdout.line(&Source::new(self.stack).line()),
-            SIGUSR2 => {
-                for line in self.stack.mib().to_string().lines() {
-                    self.stdout.line(line);
-                }
-                self.stdout.line("");
-            }
-            SIGHUP => self.reload(),
-            SIGTERM | SIGINT => return self.stop(),
-            // SIGXFSZ: a capture that has reached the limit of a file's size says so itself, at the end.
-            _ => {}
-        }
-        None
-    }
-
-    /// Reads the configuration again, on a thread of its own.
-    fn reload(&mut self) {
-        if std::mem::replace(&mut self.is_reloading, true) {
-            self.stdout
-                .line("not-reloaded the configuration file is still being read: check its disk");
-            return;
-        }
-        let (args, sender) = (self.args.clone(), self.sender.clone());
-        let (reader, stack) = (self.job.reader(), self.stack.clone());
-        thread::spawn(move || {
-            let read = args.settings().and_then(|settings| {
-                let prepared = services::prepare(&stack, &settings)?;
-                let change = reader(&settings)?;
-                Ok((settings, prepared, change))
-            });
-            // The receiver is gone only when the program ends.
-            let _ = sender.send(Event::Reloaded(Box::new(read)));
-        });
-    }
-
-    /// Changes what can change.
-    fn apply(&mut self, read: Result<(Settings, Prepared, Change), Failure>) {
-        self.is_reloading = false;
-        let line = match read {
-            Ok((new, prepared, change)) => {
-                let (stack, services) = (self.stack, &mut self.services);
-                let new = (new, prepared);
-                let mut outcome = reload::apply(self.settings, new, stack, services, self.logs);
-                if let Some(key) = change() {
-                    outcome.also(key);
-                }
-                let rows = config::rows(self.settings);
-                self.target.config.store(Arc::new(rows));
-                outcome.line()
-            }
-            Err(failure) => format!("not-reloaded {failure}"),
-        };
-        tracing::info!(target: "netstackd::reload", "{line}");
-        self.stdout.line(&line);
-    }
-
-    fn stop(&mut self) -> Option<Failure> {
-        if self.handover.is_committed() {
-            // It ends in any case, within the time of one line on the control socket.
-            return None;
-        }
-        self.handover.go_on(self.stack, &self.services);
-        let now = monotonic_time();
-        match self.stop_asked {
-            Some(asked) if now.saturating_sub(asked) < SAME_SIGNAL => None,
-            Some(_) => {
-                // The program ends in any case, so the result does not matter.
-                let _ = self.stack.abort();
-                Some(Failure::Interrupted(
-                    "a second signal ended it at once: open connections were reset".to_owned(),
-                ))
-            }
-            None => {
-                self.stop_asked = Some(now);
-                let (stack, sender) = (self.stack.clone(), self.sender.clone());
-                let grace = self.settings.grace;
-                thread::spawn(move || {
-                    // The receiver is gone only after a second signal.
-                    let _ = sender.send(Event::Stopped(stack.drain(grace)));
-                });
-                None
-            }
-        }
-    }
 }
 
 /// Reports the end of the stack.
@@ -482,9 +316,12 @@ fn watch_stack(stack: &Stack, sender: Sender<Event>) -> Result<(), Failure> {
         })
 }
 
-fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ])
-        .map_err(|e| Failure::Stack(format!("cannot watch signals: {e}")))?;
+fn register_signals() -> Result<Signals, Failure> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ])
+        .map_err(|e| Failure::Stack(format!("cannot watch signals: {e}")))
+}
+
+fn watch_signals(mut signals: Signals, sender: Sender<Event>) -> Result<(), Failure> {
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
@@ -533,28 +370,11 @@ fn ready_line(settings: &Settings, offload: bool) -> String {
     line
 }
 
-fn stopped_badly(settings: &Settings, error: &std::io::Error) -> Failure {
-    Failure::Stack(format!(
-        "the stack on TUN device {} stopped ({}): check whether the device was removed, then start again",
-        settings.tun,
-        reason(error)
-    ))
-}
-
 /// Returns the time since the beginning of 1970.
 pub(crate) fn unix_time() -> Duration {
     let unix = clock_gettime(ClockId::Realtime);
     Duration::new(
         u64::try_from(unix.tv_sec).unwrap_or_default(),
         u32::try_from(unix.tv_nsec).unwrap_or_default(),
-    )
-}
-
-/// Returns the time since an arbitrary origin.
-fn monotonic_time() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or_default(),
-        u32::try_from(time.tv_nsec).unwrap_or_default(),
     )
 }

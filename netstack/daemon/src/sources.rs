@@ -2,6 +2,7 @@
 //! user wrote, and `config print` can tell.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::failure::Failure;
 use crate::file::Text;
@@ -21,6 +22,8 @@ pub enum Origin {
     Variable(String),
     /// A line of the file.
     File(String),
+    /// Descriptors that the supervisor has passed on.
+    Passed,
     /// The built-in value.
     Default,
 }
@@ -29,6 +32,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(text) | Self::Variable(text) | Self::File(text) => f.write_str(text),
+            Self::Passed => f.write_str("LISTEN_FDS"),
             Self::Default => f.write_str("default"),
         }
     }
@@ -44,11 +48,16 @@ pub struct Sources {
     /// Keys that the environment gives.
     pub(crate) variables: Vec<&'static str>,
     pub(crate) file: Option<Text>,
+    /// Keys that descriptors of the supervisor give.
+    pub(crate) passed: Vec<&'static str>,
 }
 
 impl Sources {
     /// Returns where the value of `key` came from.
     pub fn origin(&self, key: &str) -> Origin {
+        if self.passed.contains(&key) {
+            return Origin::Passed;
+        }
         if self.flags.contains(&key) {
             let flag = if key == "memory_bytes" { "memory" } else { key };
             return Origin::Flag(format!("--{flag}"));
@@ -63,11 +72,17 @@ impl Sources {
         place.map_or(Origin::Default, Origin::File)
     }
 
+    /// Returns the path of the configuration file, if there is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(Text::path)
+    }
+
     /// Returns a failure about the value of `key`: [`Failure::Config`] if the value is the file's,
     /// [`Failure::Usage`] otherwise. `message` begins with the value.
     pub(crate) fn fault(&self, key: &str, message: &str) -> Failure {
         match (self.origin(key), &self.file) {
             (Origin::File(_), Some(file)) => file.fault(key, message),
+            (Origin::Passed, _) => Failure::Usage(format!("LISTEN_FDS: descriptor {message}")),
             (Origin::Default, _) => Failure::Usage(format!("--{key} {message}")),
             (origin, _) => Failure::Usage(format!("{origin} {message}")),
         }

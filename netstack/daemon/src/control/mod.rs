@@ -28,6 +28,8 @@ mod server;
 pub(crate) mod session;
 pub(crate) mod stats;
 
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -36,12 +38,13 @@ use arc_swap::ArcSwap;
 use netstack::net::Stack;
 
 use crate::config::{self, KeyRow};
+use crate::confine::identity::Identity;
 use crate::failure::Failure;
 use crate::restart::Desk;
 use crate::settings::{ControlPath, Settings};
 use capture::Captures;
 use events::Events;
-use path::{Hidden, Place};
+use path::{Hidden, Tenure};
 
 /// The parts of the daemon that a request can reach.
 #[derive(Debug)]
@@ -85,40 +88,103 @@ pub(crate) fn step_back() {
     let _ = rustix::process::setpriority_process(None, 10);
 }
 
-/// Starts to serve on the control socket, which has no name until it is published. Dropping the result removes the socket.
-///
-/// Without a path of its own the daemon runs without the socket if none can be made, and says so.
-///
-/// # Errors
-/// The socket that the settings name cannot be made, or the thread cannot be started.
-pub(crate) fn start(
-    target: &Arc<Target>,
-    settings: &Settings,
-    place: Place,
-) -> Result<Option<Hidden>, Failure> {
-    let bound = match &settings.control {
-        ControlPath::Off => return Ok(None),
-        ControlPath::At(path) => Hidden::new(path, settings.control_mode, place)?,
-        ControlPath::Default => {
-            let made = path::default_path(&target.tun)
-                .map_err(|error| Failure::Control(crate::file::reason(&error)))
-                .and_then(|path| Hidden::new(&path, settings.control_mode, place));
-            match made {
-                Ok(bound) => bound,
-                Err(why) => {
-                    tracing::warn!(target: "netstackd::control", "there is no control socket: {why}");
-                    return Ok(None);
-                }
+/// Where the control socket of a daemon will be.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// Nowhere.
+    Off,
+    /// At the path that the settings name.
+    At(PathBuf),
+    /// At a path by the names of the device and the process; without it the daemon runs, too, and says so.
+    Default(Result<PathBuf, String>),
+    /// The supervisor has passed it on.
+    Passed,
+}
+
+impl Place {
+    /// Finds the place, and makes the directory if it is the default one. That belongs to `owner` then.
+    pub(crate) fn find(settings: &Settings, owner: Option<&Identity>) -> Self {
+        if settings.passed.control.is_some() {
+            return Self::Passed;
+        }
+        match &settings.control {
+            ControlPath::Off => Self::Off,
+            ControlPath::At(path) => Self::At(path.clone()),
+            ControlPath::Default => {
+                let path = path::default_path(settings.tun.as_str(), owner);
+                Self::Default(path.map_err(|error| crate::file::reason(&error)))
             }
         }
+    }
+
+    /// Returns the directory that the socket's name is in.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        match self {
+            Self::At(path) | Self::Default(Ok(path)) => match path.parent() {
+                Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
+                parent => parent.map(Path::to_owned),
+            },
+            _ => None,
+        }
+    }
+}
+
+/// A control socket that nobody serves yet, and that nobody can find.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) listener: UnixListener,
+    /// The way to its name, unless that is the supervisor's.
+    pub(crate) hidden: Option<Hidden>,
+}
+
+/// Makes the control socket, which has no name until it is published. `owner` will be the user of the daemon.
+///
+/// # Errors
+/// The socket that the settings name cannot be made, or what was passed on is none.
+pub(crate) fn bind(
+    place: Place,
+    settings: &Settings,
+    owner: Option<&Identity>,
+    tenure: Tenure,
+) -> Result<Option<Bound>, Failure> {
+    let bind = |path: &Path| Hidden::bind(path, settings.control_mode, owner, tenure);
+    let bound = match place {
+        Place::Off => return Ok(None),
+        Place::Passed => {
+            let listener = settings.passed.control()?;
+            return Ok(listener.map(|listener| Bound {
+                listener,
+                hidden: None,
+            }));
+        }
+        Place::At(path) => bind(&path)?,
+        Place::Default(path) => match path.map_err(Failure::Control).and_then(|path| bind(&path)) {
+            Ok(bound) => bound,
+            Err(why) => {
+                tracing::warn!(target: "netstackd::control", "there is no control socket: {why}");
+                return Ok(None);
+            }
+        },
     };
-    let (listener, bound) = bound;
+    let (listener, hidden) = bound;
+    Ok(Some(Bound {
+        listener,
+        hidden: Some(hidden),
+    }))
+}
+
+/// Starts to serve on the control socket.
+///
+/// # Errors
+/// The thread cannot be started.
+pub(crate) fn start(target: &Arc<Target>, listener: UnixListener) -> Result<(), Failure> {
     let target = Arc::clone(target);
     let cannot = |e: std::io::Error| {
         Failure::Control(format!(
             "the control socket cannot be served: {e}: check the limits of threads and open files (ulimit -a)"
         ))
     };
+    listener.set_nonblocking(true).map_err(cannot)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -133,6 +199,6 @@ pub(crate) fn start(
                 }
             });
         })
-        .map_err(cannot)?;
-    Ok(Some(bound))
+        .map(drop)
+        .map_err(cannot)
 }

@@ -1,17 +1,18 @@
 //! Where control sockets are.
 //!
 //! * **Define.** A socket that has its name listens, and has the permissions that it will keep.
-//! * **Enforce.** [`Hidden::new`] binds it under another name and sets the mode, and [`Hidden::publish`] renames it last.
+//! * **Enforce.** [`Hidden::bind`] binds it under another name and sets the mode, and [`Hidden::publish`] renames it last.
 //! * **Consume.** A socket that refuses a connection belongs to no living daemon, so it may be removed.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::confine::identity::Identity;
 use crate::failure::Failure;
 use crate::file::reason;
 
@@ -28,16 +29,29 @@ pub(crate) fn directory() -> Option<PathBuf> {
     runtime.is_absolute().then(|| runtime.join("netstackd"))
 }
 
-/// Returns the path of this daemon's socket if it is given none.
+/// Returns the first directory that systemd has made for this daemon (`RuntimeDirectory=`).
+fn given_directory() -> Option<PathBuf> {
+    let given = std::env::var_os("RUNTIME_DIRECTORY")?;
+    let first = std::env::split_paths(&given).next()?;
+    first.is_absolute().then_some(first)
+}
+
+/// Returns the path of this daemon's socket if it is given none. Makes its directory, if it is not there, for `owner`, who
+/// will remove the socket.
 ///
 /// # Errors
 /// There is no directory for it.
-pub(crate) fn default_path(tun: &str) -> io::Result<PathBuf> {
-    let directory = directory().ok_or_else(|| io::Error::other("XDG_RUNTIME_DIR is not set"))?;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&directory)?;
+pub(crate) fn default_path(tun: &str, owner: Option<&Identity>) -> io::Result<PathBuf> {
+    let directory = given_directory().or_else(directory);
+    let directory = directory.ok_or_else(|| io::Error::other("XDG_RUNTIME_DIR is not set"))?;
+    if let Some(above) = directory.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match fs::DirBuilder::new().mode(0o755).create(&directory) {
+        Ok(()) => give(&directory, owner)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
     remove_stale(&directory);
     Ok(directory.join(format!("{tun}-{}.sock", std::process::id())))
 }
@@ -76,9 +90,15 @@ fn remove_stale(directory: &Path) {
     }
 }
 
+/// Gives a file to the user that the daemon becomes.
+fn give(path: &Path, owner: Option<&Identity>) -> io::Result<()> {
+    let Some(owner) = owner else { return Ok(()) };
+    chown(path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))
+}
+
 /// The state of the path that a socket is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Tenure {
     /// No living daemon may have it.
     Free,
     /// The daemon that has it will end.
@@ -92,22 +112,23 @@ pub(crate) struct Hidden {
     path: PathBuf,
 }
 
-/// A listening socket, whose name is removed with it.
+/// The name of a listening socket, which is removed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct Name {
     path: PathBuf,
 }
 
 impl Hidden {
-    /// Makes a socket for `path` with the permissions `mode`. A socket that a dead daemon left there will be replaced, and
-    /// that of a living one if the place is inherited.
+    /// Makes a socket for `path` with the permissions `mode`, for `owner`. A socket that a dead daemon left there will be
+    /// replaced, and that of a living one if the place is inherited.
     ///
     /// # Errors
     /// Returns [`Failure::InUse`] if a daemon listens there, [`Failure::Control`] for any other reason.
-    pub(crate) fn new(
+    pub(crate) fn bind(
         path: &Path,
         mode: u32,
-        place: Place,
+        owner: Option<&Identity>,
+        tenure: Tenure,
     ) -> Result<(UnixListener, Self), Failure> {
         let shown = path.display();
         let refused = |error: io::Error| {
@@ -125,7 +146,7 @@ impl Hidden {
                      (--control)"
                 )));
             }
-            if place == Place::Free && is_alive(path) {
+            if tenure == Tenure::Free && is_alive(path) {
                 return Err(Failure::InUse(format!(
                     "the control socket {shown} belongs to a running program: choose another path (--control)"
                 )));
@@ -142,7 +163,7 @@ impl Hidden {
             path: path.to_owned(),
         };
         fs::set_permissions(&made.hidden, fs::Permissions::from_mode(mode))
-            .and_then(|()| listener.set_nonblocking(true))
+            .and_then(|()| give(&made.hidden, owner))
             .map_err(refused)?;
         Ok((listener, made))
     }
@@ -156,7 +177,7 @@ impl Hidden {
     ///
     /// # Errors
     /// Returns [`Failure::Control`] if that cannot be.
-    pub(crate) fn publish(self) -> Result<Bound, Failure> {
+    pub(crate) fn publish(self) -> Result<Name, Failure> {
         fs::rename(&self.hidden, &self.path).map_err(|error| {
             let shown = self.path.display();
             let why = reason(&error);
@@ -164,7 +185,7 @@ impl Hidden {
                 "the control socket {shown} cannot be given its name: {why}: check its directory"
             ))
         })?;
-        Ok(Bound {
+        Ok(Name {
             path: self.path.clone(),
         })
     }
@@ -177,7 +198,7 @@ impl Drop for Hidden {
     }
 }
 
-impl Bound {
+impl Name {
     /// Returns its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -189,7 +210,7 @@ impl Bound {
     }
 }
 
-impl Drop for Bound {
+impl Drop for Name {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
@@ -206,7 +227,8 @@ mod tests {
         let path = directory.join("c.sock");
         drop(UnixListener::bind(&path).expect("a socket that nobody listens on any more"));
         assert!(!is_alive(&path));
-        let (listener, hidden) = Hidden::new(&path, 0o640, Place::Free).expect("a dead one's");
+        let bind = |mode, tenure| Hidden::bind(&path, mode, None, tenure);
+        let (listener, hidden) = bind(0o640, Tenure::Free).expect("a dead one's");
         assert!(!is_alive(&path), "nobody can find it yet");
         let bound = hidden.publish().expect("a name");
         let mode = fs::metadata(&path)
@@ -214,9 +236,9 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o640);
-        let failure = Hidden::new(&path, 0o600, Place::Free).expect_err("it lives");
+        let failure = bind(0o600, Tenure::Free).expect_err("it lives");
         assert_eq!(failure.exit_code(), 6);
-        let (successor, hidden) = Hidden::new(&path, 0o600, Place::Inherited).expect("inherited");
+        let (successor, hidden) = bind(0o600, Tenure::Inherited).expect("inherited");
         drop((successor, hidden));
         assert!(is_alive(&path), "a successor that gave up took nothing");
         remove_stale(&directory);
@@ -224,7 +246,7 @@ mod tests {
         drop((listener, bound));
         assert!(!path.exists());
         fs::write(&path, "text").expect("a file");
-        let failure = Hidden::new(&path, 0o600, Place::Inherited)
+        let failure = bind(0o600, Tenure::Inherited)
             .expect_err("it is a file")
             .to_string();
         assert!(failure.contains("there is a file"), "{failure}");

@@ -155,7 +155,8 @@ fn execute(args: &ExecArgs) -> Result<u8, Stop> {
         .start(devices)
         .map_err(|error| Failure::Stack(format!("cannot start the stack: {error}")))?;
     let running = gateway::start(&stack, plan)?;
-    forward::publish(running.runtime(), &stack, &args.ports)?;
+    let published = forward::open(&args.ports)?;
+    forward::publish(running.runtime(), &stack, published)?;
     handed.go()?;
     let code = child.wait(signals);
     drain(&stack);

@@ -10,8 +10,10 @@ use serde::Deserialize;
 
 use super::value::{
     Congestion, List, Probing, Setting, Span, Switch, Whole, admin, dashboard, ip4, ip6,
-    log_format, mode, net4, net6, offload, upstream,
+    log_format, mode, net4, net6, offload, sandbox, upstream,
 };
+use crate::confine::Sandbox;
+use crate::confine::identity::Account;
 use crate::logs::{Levels, LogFormat};
 use crate::places::{Address, ControlPath, Descriptors, RouteText};
 use crate::proxy::rules::RuleList;
@@ -194,6 +196,10 @@ file! {
         control, "control": ControlPath = |path| path;
         #[serde(rename = "control-mode", default, deserialize_with = "mode")]
         control_mode, "control-mode": u32 = |mode| mode;
+        user, "user": Account = |account| account;
+        group, "group": Account = |account| account;
+        #[serde(default, deserialize_with = "sandbox")]
+        sandbox, "sandbox": Sandbox = |sandbox| sandbox;
         grace, "grace": Span = |span| span.0;
         #[serde(rename = "http-root")]
         http_root, "http-root": PathBuf = |path| path;
@@ -254,6 +260,9 @@ pub(crate) struct Flags {
     pub(crate) control_mode: Option<u32>,
     pub(crate) http_root: Option<PathBuf>,
     pub(crate) http_listing: bool,
+    pub(crate) user: Option<Account>,
+    pub(crate) group: Option<Account>,
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
 impl File {
@@ -281,6 +290,9 @@ impl File {
             control_mode: flags.control_mode,
             http_root: flags.http_root,
             http_listing: flags.http_listing.then_some(Switch(true)),
+            user: flags.user,
+            group: flags.group,
+            sandbox: flags.sandbox,
             ..Self::default()
         }
     }

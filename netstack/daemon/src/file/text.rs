@@ -22,6 +22,11 @@ impl Text {
         }
     }
 
+    /// Returns where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.text
     }

@@ -13,6 +13,7 @@ use netstack::device::OffloadMode;
 use netstack::tcp::Algorithm;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use crate::confine::{Sandbox, parse_sandbox};
 use crate::logs::{LogFormat, parse_format};
 use crate::proxy::rules::RuleList;
 use crate::proxy::upstream::Upstream;
@@ -178,6 +179,7 @@ as_flag! {
     admin: SocketAddr = parse_admin,
     dashboard: SocketAddr = parse_dashboard,
     log_format: LogFormat = parse_format,
+    sandbox: Sandbox = parse_sandbox,
 }
 
 /// Reads the URL of a proxy. What is wrong says so itself: the text has a password.

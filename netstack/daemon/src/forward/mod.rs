@@ -9,20 +9,23 @@ pub(crate) mod spec;
 mod tcp;
 mod udp;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use clap::Args;
 use netstack::net::{Prefix, Stack};
-use tokio::runtime::{Handle, Runtime};
+use rustix::thread::CapabilitySet;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use self::spec::{Forward, Protocol};
 use crate::cli::RunArgs;
+use crate::confine::Needs;
 use crate::failure::Failure;
 use crate::file::reason;
+use crate::job::{Fixed, Job, without_rules};
 use crate::proxy::gateway;
-use crate::run::{self, Job, Reader};
+use crate::run;
 
 /// Most connections, and most flows of UDP, of one forwarded port.
 const FLOWS_MAX: usize = 4_096;
@@ -69,54 +72,91 @@ pub(crate) fn run(args: ForwardArgs) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    let begin = move |stack: &Stack| {
-        let runtime = gateway::runtime("forward")?;
-        publish(runtime.handle(), stack, &ports)?;
-        for forward in expose {
-            let places = Arc::new(Semaphore::new(FLOWS_MAX));
-            let started = match forward.protocol {
-                Protocol::Tcp => tcp::expose(runtime.handle(), stack, forward, places),
-                Protocol::Udp => udp::expose(runtime.handle(), stack, forward, places),
-            };
-            started.map_err(|error| refused("--expose", forward, &error))?;
-        }
-        Ok(Forwarder(runtime))
-    };
-    run::run_with(
-        run.without_services(),
-        |device| device,
-        |settings| {
-            run::without_rules(settings)?;
-            Ok(begin)
-        },
-    )
+    run::run_with(run.without_services(), |settings| {
+        without_rules(settings)?;
+        let needs = needs(&ports, &expose);
+        let published = ports.clone();
+        Ok(Job {
+            needs,
+            wrap: |device| device,
+            prepare: move || open(&published),
+            begin: |stack: &Stack, open| {
+                let runtime = gateway::runtime("forward")?;
+                publish(runtime.handle(), stack, open)?;
+                for forward in expose {
+                    let places = Arc::new(Semaphore::new(FLOWS_MAX));
+                    let started = match forward.protocol {
+                        Protocol::Tcp => tcp::expose(runtime.handle(), stack, forward, places),
+                        Protocol::Udp => udp::expose(runtime.handle(), stack, forward, places),
+                    };
+                    started.map_err(|error| refused("--expose", forward, &error))?;
+                }
+                // Its ports stay as they are.
+                Ok(Fixed(runtime))
+            },
+        })
+    })
 }
 
-/// The threads of a forwarder. Its ports stay as they are.
-#[derive(Debug)]
-struct Forwarder(#[allow(dead_code, reason = "the flows end with it")] Runtime);
-
-impl Job for Forwarder {
-    fn reader(&self) -> Reader {
-        run::unchanged()
+/// Returns the rights that flows need while the forwarder runs.
+fn needs(ports: &PortArgs, expose: &[Forward]) -> Needs {
+    let capabilities = if expose.iter().any(|forward| forward.keep_client) {
+        // To connect from the client's address and port.
+        CapabilitySet::NET_ADMIN | CapabilitySet::NET_BIND_SERVICE
+    } else {
+        CapabilitySet::empty()
+    };
+    let count = ports.publish.len() + expose.len();
+    Needs {
+        sockets: true,
+        capabilities,
+        descriptors: (count as u64).saturating_mul(FLOWS_MAX as u64),
+        ..Needs::default()
     }
+}
+
+/// A socket of this machine for a published port.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
+/// Opens the ports of this machine that are published.
+///
+/// # Errors
+/// A port is taken, or may not be used.
+pub(crate) fn open(ports: &PortArgs) -> Result<Vec<(Forward, Socket)>, Failure> {
+    let open = |forward: &Forward| {
+        let socket = match forward.protocol {
+            Protocol::Tcp => TcpListener::bind(forward.listen).map(Socket::Tcp),
+            Protocol::Udp => UdpSocket::bind(forward.listen).map(Socket::Udp),
+        };
+        let socket = socket.map_err(|error| refused("--publish", *forward, &error))?;
+        Ok((*forward, socket))
+    };
+    ports.publish.iter().map(open).collect()
 }
 
 /// Brings ports of this machine into the stack's network.
 ///
 /// # Errors
-/// A port is taken, or may not be used.
-pub(crate) fn publish(runtime: &Handle, stack: &Stack, ports: &PortArgs) -> Result<(), Failure> {
-    if ports.publish.iter().any(|forward| forward.keep_client) {
+/// The system refuses.
+pub(crate) fn publish(
+    runtime: &Handle,
+    stack: &Stack,
+    open: Vec<(Forward, Socket)>,
+) -> Result<(), Failure> {
+    if open.iter().any(|(forward, _)| forward.keep_client) {
         answer_for_everybody(stack);
     }
-    for forward in &ports.publish {
+    for (forward, socket) in open {
         let places = Arc::new(Semaphore::new(FLOWS_MAX));
-        let started = match forward.protocol {
-            Protocol::Tcp => tcp::publish(runtime, stack, *forward, places),
-            Protocol::Udp => udp::publish(runtime, stack, *forward, places),
+        let started = match socket {
+            Socket::Tcp(listener) => tcp::publish(runtime, stack, (forward, listener), places),
+            Socket::Udp(socket) => udp::publish(runtime, stack, (forward, socket), places),
         };
-        started.map_err(|error| refused("--publish", *forward, &error))?;
+        started.map_err(|error| refused("--publish", forward, &error))?;
     }
     Ok(())
 }

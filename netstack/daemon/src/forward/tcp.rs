@@ -22,14 +22,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause when this machine has no descriptors for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens on this machine, and connects in the stack's network.
+/// Accepts connections of this machine, and connects in the stack's network.
 pub(super) fn publish(
     runtime: &Handle,
     stack: &Stack,
-    forward: Forward,
+    (forward, listener): (Forward, std::net::TcpListener),
     places: Arc<Semaphore>,
 ) -> io::Result<()> {
-    let listener = std::net::TcpListener::bind(forward.listen)?;
     listener.set_nonblocking(true)?;
     let _inside = runtime.enter();
     let listener = TcpListener::from_std(listener)?;

@@ -29,10 +29,9 @@ const DATAGRAM_MAX: usize = 65_535;
 pub(super) fn publish(
     runtime: &Handle,
     stack: &Stack,
-    forward: Forward,
+    (forward, socket): (Forward, std::net::UdpSocket),
     places: Arc<Semaphore>,
 ) -> io::Result<()> {
-    let socket = std::net::UdpSocket::bind(forward.listen)?;
     socket.set_nonblocking(true)?;
     let _inside = runtime.enter();
     let socket = Arc::new(HostSocket::from_std(socket)?);

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -169,6 +169,11 @@ impl OutboundArgs {
         let upstream = self.upstream.clone().or(read);
         policy.upstream = upstream.or_else(|| configured.upstream.clone());
         Ok(policy)
+    }
+
+    /// Returns the file of rules, which is read again.
+    pub(crate) fn rules_file(&self) -> Option<&Path> {
+        self.rules_file.as_deref()
     }
 
     /// Returns what the gateway is made of; `resolver` answers queries to the stack's own address unless a flag says

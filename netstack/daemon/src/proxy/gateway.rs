@@ -41,6 +41,14 @@ pub(crate) struct Plan {
     pub(crate) loopback: Option<IpAddr>,
 }
 
+impl Plan {
+    /// Returns the most sockets of the machine at once.
+    pub(super) fn descriptors(&self) -> u64 {
+        let most = [self.max_connections, self.max_udp_flows, PINGS_MAX];
+        most.iter().map(|count| *count as u64).sum()
+    }
+}
+
 /// A gateway at work.
 #[derive(Debug)]
 pub(crate) struct Gateway {

@@ -29,15 +29,18 @@ use std::sync::Arc;
 use clap::Args;
 use netstack::device::Device;
 use netstack::net::Stack;
+use rustix::thread::CapabilitySet;
 use tokio::sync::watch;
 
 use self::args::OutboundArgs;
-use self::gateway::Running;
+use self::gateway::{Plan, Running};
 use self::rules::Policy;
 use crate::cli::RunArgs;
+use crate::confine::Needs;
 use crate::failure::Failure;
 use crate::impaired;
-use crate::run::{self, Job, Reader};
+use crate::job::{Job, Reader, Work};
+use crate::run;
 
 /// Flags of `proxy`.
 #[derive(Debug, Args)]
@@ -81,17 +84,41 @@ pub fn run(args: ProxyArgs) -> Result<(), Failure> {
         Some((up, down)) => impaired::wrap(device, up, down, seed),
         None => device,
     };
-    run::run_with(run_args, wrap, |settings| {
+    run::run_with(run_args, |settings| {
         let plan = outbound.plan(&settings.policy, mark, bind_interface, None)?;
-        Ok(|stack: &Stack| {
-            let running = gateway::start(stack, plan)?;
-            Ok(Proxy {
-                policies: running.policies(),
-                _running: running,
-                outbound: Arc::new(outbound),
-            })
+        Ok(Job {
+            needs: needs(&outbound, &plan),
+            wrap,
+            prepare: || Ok(()),
+            begin: |stack: &Stack, ()| {
+                let running = gateway::start(stack, plan)?;
+                Ok(Proxy {
+                    policies: running.policies(),
+                    _running: running,
+                    outbound: Arc::new(outbound),
+                })
+            },
         })
     })
+}
+
+/// Returns the rights that flows need while the proxy runs.
+fn needs(outbound: &OutboundArgs, plan: &Plan) -> Needs {
+    // Pings need it where ping sockets are not allowed.
+    let mut capabilities = CapabilitySet::NET_RAW;
+    if plan.dialer.mark.is_some() {
+        capabilities |= CapabilitySet::NET_ADMIN;
+    }
+    Needs {
+        sockets: true,
+        files: outbound
+            .rules_file()
+            .map(ToOwned::to_owned)
+            .into_iter()
+            .collect(),
+        capabilities,
+        descriptors: plan.descriptors(),
+    }
 }
 
 /// A gateway whose rules follow the configuration.
@@ -101,7 +128,7 @@ struct Proxy {
     outbound: Arc<OutboundArgs>,
 }
 
-impl Job for Proxy {
+impl Work for Proxy {
     fn reader(&self) -> Reader {
         let (outbound, policies) = (Arc::clone(&self.outbound), self.policies.clone());
         Box::new(move |settings| {

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use netstack::net::{Frozen, Stack};
 
 use super::Ask;
-use crate::control::path::Bound;
+use crate::control::path::Name;
 use crate::services::Running;
 use crate::services::resume::Kept;
 
 /// A daemon that may be taken over.
 #[derive(Debug)]
 pub(crate) struct Handover {
-    control: Option<Bound>,
+    control: Option<Name>,
     /// The stack rests for a process that takes over.
     resting: Option<Resting>,
     /// That process has restored the state, and its control socket has this path.
@@ -28,7 +28,7 @@ struct Resting {
 
 impl Handover {
     /// Begins with nobody that takes over.
-    pub(crate) fn new(control: Option<Bound>) -> Self {
+    pub(crate) fn new(control: Option<Name>) -> Self {
         Self {
             control,
             resting: None,

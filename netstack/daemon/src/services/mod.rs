@@ -66,25 +66,44 @@ impl Parts {
     }
 }
 
-/// The things that the services need and that take as long as a disk does.
+/// The things of the system that the services need: they take rights, and as long as a disk does.
 #[derive(Debug)]
-pub(crate) struct Prepared(http::Site);
+pub(crate) struct Opened(Option<http::Root>);
 
 /// Opens what the settings say.
 ///
 /// # Errors
 /// Returns [`Failure::Usage`] or [`Failure::Config`] if the directory of http cannot be opened.
-pub(crate) fn prepare(stack: &Stack, settings: &Settings) -> Result<Prepared, Failure> {
-    http::Site::open(stack, settings).map(Prepared)
+pub(crate) fn open(settings: &Settings) -> Result<Opened, Failure> {
+    http::Root::open(settings).map(Opened)
+}
+
+/// The things that the services of a stack are made of.
+#[derive(Debug)]
+pub(crate) struct Prepared(http::Site);
+
+/// Makes the services of a stack ready.
+///
+/// # Errors
+/// The system has no threads left.
+pub(crate) fn prepare(
+    stack: &Stack,
+    settings: &Settings,
+    Opened(root): Opened,
+) -> Result<Prepared, Failure> {
+    http::Site::new(stack, settings, root).map(Prepared)
 }
 
 /// Starts every service of the settings on every address.
 ///
 /// # Errors
 ///
-/// As [`prepare`]; [`Failure::InUse`] if a port is taken, [`Failure::Stack`] for any other error of the stack.
-pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<Running, Failure> {
-    let Prepared(site) = prepare(stack, settings)?;
+/// Returns [`Failure::InUse`] if a port is taken, [`Failure::Stack`] for any other error of the stack.
+pub(crate) fn start(
+    stack: &Stack,
+    settings: &Settings,
+    Prepared(site): Prepared,
+) -> Result<Running, Failure> {
     let pattern = chargen::Pattern::new(stack);
     let pattern =
         pattern.map_err(|error| Failure::Stack(format!("cannot start the services: {error}")))?;

@@ -17,6 +17,8 @@ use netstack::base::Config;
 use netstack::device::OffloadMode;
 use netstack::net::{Prefix, Route};
 
+use crate::confine::Sandbox;
+use crate::confine::identity::Account;
 use crate::failure::Failure;
 use crate::file::check_limits;
 use crate::logs::{Levels, LogFormat};
@@ -25,6 +27,7 @@ use crate::places::{Address, Descriptors, RouteText};
 use crate::proxy::rules::{Policy, RuleList};
 use crate::proxy::upstream::Upstream;
 use crate::sources::Sources;
+use crate::supervisor::passed::Passed;
 use crate::values::{Queues, Services, TunName};
 pub use links::Link;
 use links::{link_v4, link_v6};
@@ -96,6 +99,12 @@ pub struct Parts {
     pub control: Option<ControlPath>,
     /// `--control-mode`
     pub control_mode: Option<u32>,
+    /// `--user`
+    pub user: Option<Account>,
+    /// `--group`
+    pub group: Option<Account>,
+    /// `--sandbox`
+    pub sandbox: Option<Sandbox>,
     /// Key `grace` of the file.
     pub grace: Option<Duration>,
     /// `--http-root`
@@ -161,6 +170,14 @@ pub struct Settings {
     pub control: ControlPath,
     /// The permissions of the control socket.
     pub control_mode: u32,
+    /// The user that the daemon becomes, if any.
+    pub user: Option<Account>,
+    /// The group that it becomes a member of, if not the user's.
+    pub group: Option<Account>,
+    /// How much the daemon is restricted.
+    pub sandbox: Sandbox,
+    /// The descriptors that the supervisor has passed on.
+    pub passed: Passed,
     /// Time that a graceful stop may take.
     pub grace: Duration,
     /// The settings of http.
@@ -238,6 +255,10 @@ impl Settings {
             log_format: parts.log_format.unwrap_or_default(),
             control: parts.control.unwrap_or_default(),
             control_mode: parts.control_mode.unwrap_or(DEFAULT_CONTROL_MODE),
+            user: parts.user,
+            group: parts.group,
+            sandbox: parts.sandbox.unwrap_or_default(),
+            passed: Passed::default(),
             grace: parts.grace.unwrap_or(DEFAULT_GRACE),
             stack,
             sources,

@@ -10,12 +10,14 @@
 //!
 //! | module | |
 //! |---|---|
+//! | [`admin`] | the socket of the host |
 //! | [`server`], [`guard`] | connections; what is refused, and the headers of every answer |
 //! | [`routes`], [`files`] | paths to answers; the files of the dashboard |
 //! | [`history`] | the last minutes of every counter |
 //! | [`flows`] | the list of sockets: rates, order, search |
 //! | [`flow`] | one connection, as it happens |
 
+pub(crate) mod admin;
 mod files;
 mod flow;
 mod flows;
@@ -29,7 +31,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use axum::Router;
 use netstack::net::TcpListener as StackListener;
@@ -40,14 +41,19 @@ use crate::control::{Target, step_back};
 use crate::failure::Failure;
 use crate::file::reason;
 use crate::settings::Settings;
+use admin::Admin;
 use routes::Web;
 
-/// Serves on the addresses that the settings give, if any.
+/// Serves on what `admin` is, if anything, and on the address of the stack that the settings give, if any.
 ///
 /// # Errors
-/// An address cannot be listened on, or the thread cannot be started.
-pub(crate) fn start(target: &Arc<Target>, settings: &Settings) -> Result<(), Failure> {
-    if settings.admin.is_none() && settings.dashboard.is_none() {
+/// The address cannot be listened on, or the thread cannot be started.
+pub(crate) fn start(
+    target: &Arc<Target>,
+    settings: &Settings,
+    admin: Option<Admin>,
+) -> Result<(), Failure> {
+    if admin.is_none() && settings.dashboard.is_none() {
         return Ok(());
     }
     let unstarted = |error: io::Error| {
@@ -60,24 +66,11 @@ pub(crate) fn start(target: &Arc<Target>, settings: &Settings) -> Result<(), Fai
         .enable_all()
         .build()
         .map_err(unstarted)?;
-    let host = settings
-        .admin
-        .map(|address| {
-            bound(
-                "admin",
-                address,
-                runtime.block_on(TcpListener::bind(address)),
-            )
-        })
-        .transpose()?;
     let stack = settings
         .dashboard
         .map(|address| {
-            bound(
-                "dashboard",
-                address,
-                StackListener::bind_now(&target.stack, address),
-            )
+            let listener = StackListener::bind_now(&target.stack, address);
+            listener.map_err(|error| refused("dashboard", address, &error))
         })
         .transpose()?;
     let web = Arc::new(Web::new(target));
@@ -85,55 +78,29 @@ pub(crate) fn start(target: &Arc<Target>, settings: &Settings) -> Result<(), Fai
         .name("admin".to_owned())
         .spawn(move || {
             step_back();
-            run(&runtime, &web, host, stack);
+            run(&runtime, &web, admin, stack);
         })
         .map(drop)
         .map_err(unstarted)
 }
 
-/// Starts to serve once the addresses are free: the daemon that was taken over has them until it has ended.
-pub(crate) fn start_when_free(target: &Arc<Target>, settings: &Settings) {
-    let (target, settings) = (Arc::clone(target), settings.clone());
-    let begun = thread::Builder::new().name("admin-wait".to_owned());
-    // Without the thread there is no admin server, as without the address.
-    let _ = begun.spawn(move || {
-        for _ in 0..ATTEMPTS {
-            match start(&target, &settings) {
-                Err(Failure::InUse(_)) => thread::sleep(PAUSE),
-                Ok(()) => return,
-                Err(why) => {
-                    tracing::error!(target: "netstackd::web", "{why}");
-                    return;
-                }
-            }
-        }
-        tracing::error!(target: "netstackd::web", "there is no admin server: its address stays in use");
-    });
-}
-
-/// Attempts to listen after a take-over, and the pause between them.
-const ATTEMPTS: usize = 200;
-const PAUSE: Duration = Duration::from_millis(50);
-
-fn bound<T>(key: &str, address: SocketAddr, listener: io::Result<T>) -> Result<T, Failure> {
-    listener.map_err(|error| {
-        let text = format!(
-            "the {key} address {address} cannot be listened on: {}: choose another port (--{key})",
-            reason(&error)
-        );
-        match error.kind() {
-            io::ErrorKind::AddrInUse => Failure::InUse(text),
-            _ => Failure::Stack(text),
-        }
-    })
+fn refused(key: &str, address: SocketAddr, error: &io::Error) -> Failure {
+    let text = format!(
+        "the {key} address {address} cannot be listened on: {}: choose another port (--{key})",
+        reason(error)
+    );
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::InUse(text),
+        _ => Failure::Stack(text),
+    }
 }
 
 /// Serves for as long as the program runs.
-fn run(runtime: &Runtime, web: &Arc<Web>, host: Option<TcpListener>, stack: Option<StackListener>) {
+fn run(runtime: &Runtime, web: &Arc<Web>, admin: Option<Admin>, stack: Option<StackListener>) {
     let app: Router = routes::router(web);
     runtime.block_on(async {
-        if let Some(listener) = host {
-            tokio::spawn(server::serve(listener, app.clone()));
+        if let Some(admin) = admin {
+            tokio::spawn(serve_host(admin, app.clone()));
         }
         if let Some(listener) = stack {
             tokio::spawn(server::serve(listener, app));
@@ -142,16 +109,45 @@ fn run(runtime: &Runtime, web: &Arc<Web>, host: Option<TcpListener>, stack: Opti
     });
 }
 
+/// Serves on the host once the address is free: the daemon that was taken over has it until it has ended.
+async fn serve_host(admin: Admin, app: Router) {
+    let listener = match admin.wait().await {
+        Ok(listener) => listener,
+        Err(why) => {
+            tracing::error!(target: "netstackd::web", "there is no admin server: {why}");
+            return;
+        }
+    };
+    let listener = listener
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(listener));
+    match listener {
+        Ok(listener) => server::serve(listener, app).await,
+        Err(error) => {
+            tracing::error!(target: "netstackd::web", "there is no admin server: {}", reason(&error));
+        }
+    }
+}
+
 /// Parses an address on which only this machine can reach the daemon.
 pub(crate) fn parse_admin(text: &str) -> Result<SocketAddr, String> {
     let address = parse_address(text, "127.0.0.1:9100")?;
-    if !address.ip().is_loopback() {
-        return Err(
-            "it is no loopback address, and what is served there is not protected: use 127.0.0.1 or [::1]"
-                .to_owned(),
-        );
-    }
+    check_admin(address)?;
     Ok(address)
+}
+
+/// Checks that only this machine can reach an address.
+///
+/// # Errors
+/// Others can: a sentence that says what to do.
+pub(crate) fn check_admin(address: SocketAddr) -> Result<(), String> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(
+        "it is no loopback address, and what is served there is not protected: use 127.0.0.1 or [::1]"
+            .to_owned(),
+    )
 }
 
 /// Parses an address on which the stack serves the dashboard.

@@ -1,16 +1,11 @@
 //! The files of a directory.
 //!
-//! * **Define.** [`Files`] is an open directory; a file of it is one that is reached from there by names and by symbolic
-//!   links that stay inside.
-//! * **Enforce.** Files are opened by `openat2` with `RESOLVE_BENEATH` only: the kernel refuses each step that leaves the
-//!   directory, whatever the path says and whoever changes the links meanwhile.
-//! * **Consume.** Whatever is open is sent.
+//! A [`Root`] opens them; whatever is open is sent.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -26,7 +21,6 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode};
 use mime_guess::from_path;
 use percent_encoding::percent_decode_str;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use tokio::runtime::{Builder, Runtime};
 
@@ -34,19 +28,19 @@ use super::answer;
 use super::body::{Body, Part, Source};
 use super::conditions::{Version, Wanted, judge};
 use super::listing;
+use super::root::Root;
+use crate::failure::Failure;
 use crate::file::reason;
 
 /// Threads that read files, when that many are read.
 const THREADS: usize = 8;
 /// File that is sent for its directory.
 const INDEX: &str = "index.html";
-/// Attempts to open a file while links on its way change.
-const ATTEMPTS: usize = 8;
 
 /// The files below a directory.
 #[derive(Debug)]
 pub(super) struct Files {
-    root: Arc<OwnedFd>,
+    root: Arc<Root>,
     lists: bool,
     threads: Threads,
     /// Line between the parts of an answer with several ranges. Nobody can write a file that has it.
@@ -103,26 +97,21 @@ impl From<io::Error> for Absent {
 }
 
 impl Files {
-    /// Opens a directory.
+    /// Serves a directory.
     ///
     /// # Errors
-    /// Returns why it cannot be served, and what to do.
-    pub(super) fn open(path: &Path, lists: bool) -> Result<Self, String> {
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-        let why = |errno: Errno| reason(&io::Error::from(errno));
-        let root = rustix::fs::openat(CWD, path, flags, Mode::empty())
-            .map_err(|errno| format!("cannot be opened: {}: name a directory", why(errno)))?;
-        beneath(&root, Path::new(".")).map_err(|errno| match errno {
-            Errno::NOSYS | Errno::PERM => {
-                "cannot be served safely: this needs openat2, of Linux 5.6".to_owned()
-            }
-            errno => format!("cannot be read: {}: change its permissions", why(errno)),
-        })?;
+    /// The system has no threads left.
+    pub(super) fn new(root: Root, lists: bool) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread()
             .thread_name("files")
             .max_blocking_threads(THREADS)
             .build()
-            .map_err(|error| format!("cannot be read: no thread starts: {}", reason(&error)))?;
+            .map_err(|error| {
+                Failure::Stack(format!(
+                    "the threads that read files cannot be started ({}): raise the limit of open files (ulimit -n)",
+                    reason(&error)
+                ))
+            })?;
         let random = RandomState::new().build_hasher().finish();
         Ok(Self {
             root: Arc::new(root),
@@ -176,33 +165,9 @@ fn relative(path: &str) -> Option<PathBuf> {
     Some(names)
 }
 
-/// Opens a file below `root` for reading.
-fn beneath(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    // Nobody waits for the other end of a pipe.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let mut last = Errno::AGAIN;
-    for _ in 0..ATTEMPTS {
-        match openat2(&root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Ok(file) => return Ok(file),
-            Err(errno) => {
-                last = errno;
-                break;
-            }
-        }
-    }
-    Err(last)
-}
-
 /// Finds what to send for a path.
-fn find(root: &OwnedFd, path: &Path, is_directory: bool, lists: bool) -> Result<Found, Absent> {
-    let file = File::from(beneath(root, path)?);
+fn find(root: &Root, path: &Path, is_directory: bool, lists: bool) -> Result<Found, Absent> {
+    let file = root.file(path)?;
     let facts = file.metadata()?;
     if facts.is_file() {
         // "file/" names nothing.
@@ -218,9 +183,8 @@ fn find(root: &OwnedFd, path: &Path, is_directory: bool, lists: bool) -> Result<
         return Ok(Found::Directory);
     }
     let index = path.join(INDEX);
-    match beneath(root, &index) {
+    match root.file(&index) {
         Ok(file) => {
-            let file = File::from(file);
             let facts = file.metadata()?;
             match facts.is_file() {
                 true => Ok(found(file, &facts, index)),

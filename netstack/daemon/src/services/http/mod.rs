@@ -21,6 +21,7 @@ mod conditions;
 mod files;
 mod listing;
 mod page;
+mod root;
 
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
@@ -43,6 +44,7 @@ use self::body::Body;
 use self::clock::Clock;
 use self::files::Files;
 use self::page::Page;
+pub(super) use self::root::Root;
 use super::recallable::{Answering, Marks, Recallable};
 use super::resume::{Shelf, State};
 use crate::failure::Failure;
@@ -71,19 +73,18 @@ enum Content {
 }
 
 impl Site {
-    /// Opens what the settings say.
+    /// Serves the files below `root`, or a page without one.
     ///
     /// # Errors
-    /// The directory cannot be opened.
-    pub(super) fn open(stack: &Stack, settings: &Settings) -> Result<Self, Failure> {
+    /// The system has no threads left.
+    pub(super) fn new(
+        stack: &Stack,
+        settings: &Settings,
+        root: Option<Root>,
+    ) -> Result<Self, Failure> {
         let http = &settings.http;
-        let content = match &http.root {
-            Some(root) => Content::Files(Files::open(root, http.listing).map_err(|why| {
-                let path = root.display();
-                settings
-                    .sources
-                    .fault("http-root", &format!("{path} {why}"))
-            })?),
+        let content = match root {
+            Some(root) => Content::Files(Files::new(root, http.listing)?),
             None => Content::Page(Page::new(stack, settings)),
         };
         Ok(Self {
