@@ -18,6 +18,8 @@ use crate::file::{self, File, layers};
 use crate::flags::FileArgs;
 use crate::forward::{self, ForwardArgs};
 use crate::proxy::ProxyArgs;
+use crate::record::RecordArgs;
+use crate::replay::{self, ReplayArgs};
 use crate::settings::{MIN_MTU_V6, Settings};
 use crate::sources::Sources;
 use crate::values::{Queues, parse_offload};
@@ -43,7 +45,7 @@ pub enum Command {
     /// `counters …` to stdout. SIGUSR2 prints the counters of the MIBs as `nstat -a` does, with an empty line behind
     /// them.
     #[command(after_help = EXIT_CODES)]
-    Run(RunArgs),
+    Run(RunCommand),
     /// Brings every TCP and UDP flow that enters the device to its destination, directly or through a proxy.
     ///
     /// A connection is answered when its destination has answered. SIGHUP reads the rules again; flows that are there
@@ -75,9 +77,21 @@ pub enum Command {
     /// Shows the stack at work in namespaces of its own; needs no root and touches no host network.
     #[command(after_help = EXIT_CODES)]
     Demo(DemoArgs),
+    /// Runs a recording of run --record again, and compares every packet that the stack sends with the recorded one.
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(ReplayArgs),
     /// Asks a running daemon.
     #[command(flatten)]
     Client(ClientCommand),
+}
+
+/// Flags of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunCommand {
+    #[command(flatten)]
+    pub(crate) args: RunArgs,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
 }
 
 /// Flags of `run`, of `check` and of `config print`.
@@ -109,10 +123,10 @@ impl RunArgs {
     /// Asks for a single queue.
     ///
     /// # Errors
-    /// Several are asked for.
-    pub(crate) fn with_one_queue(self) -> Result<Self, Failure> {
+    /// Several are asked for. The sentence says that `flag` wants one, and why.
+    pub(crate) fn with_one_queue(self, flag: &str, why: &str) -> Result<Self, Failure> {
         Ok(Self {
-            file: self.file.with_one_queue()?,
+            file: self.file.with_one_queue(flag, why)?,
             ..self
         })
     }
@@ -278,7 +292,7 @@ mod tests {
             .chain(flags.split_whitespace());
         match parse(words.map(OsString::from))? {
             // The environment of whoever runs the tests has no part in them.
-            Some(Command::Run(args)) => args.settings_in(std::iter::empty()),
+            Some(Command::Run(run)) => run.args.settings_in(std::iter::empty()),
             other => panic!("{other:?}"),
         }
     }

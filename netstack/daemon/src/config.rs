@@ -111,7 +111,8 @@ pub(crate) fn show_parts(settings: &Settings) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn text_of(settings: &Settings) -> String {
+/// Returns the whole configuration in force as a file.
+pub(crate) fn text_of(settings: &Settings) -> String {
     let limits = show_limits(&settings.stack);
     let (tcp, top): (Vec<_>, Vec<_>) = limits
         .into_iter()

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -13,13 +14,14 @@ use std::time::Duration;
 use futures::executor::block_on;
 use netstack::base::counters::Counter;
 use netstack::device::Device;
+use netstack::engine::clock::Clock;
 use netstack::net::{EndReason, ShutdownReport, Stack};
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, RunCommand};
 use crate::control::capture::Captures;
 use crate::control::{self, Target};
 use crate::failure::Failure;
@@ -27,10 +29,12 @@ use crate::file::reason;
 use crate::logs::Logs;
 use crate::output::Output;
 use crate::pcap::{self, Pcap};
+use crate::record::begin::Wanted;
+use crate::record::thread::{Control, Ready, Recording};
 use crate::report::Source;
-use crate::services::Running;
+use crate::services::{Running, Wall};
 use crate::settings::Settings;
-use crate::{device, heap, metrics, reload, services};
+use crate::{device, heap, metrics, reload, services, session};
 
 /// An event that the main thread waits for. It never waits for anything else, so that signals are always answered.
 enum Event {
@@ -56,8 +60,13 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 /// # Errors
 ///
 /// Returns the reason why it cannot serve, or why it stopped before it was asked to.
-pub fn run(args: RunArgs) -> Result<(), Failure> {
-    run_with(args, |device| device, |_| Ok(()))
+pub fn run(command: RunCommand) -> Result<(), Failure> {
+    let RunCommand { mut args, record } = command;
+    let record = Wanted::of(record)?;
+    if record.is_some() {
+        args = args.with_one_queue("--record", "one worker is recorded")?;
+    }
+    run_all(args, record, |device| device, |_| Ok(()))
 }
 
 /// Runs the daemon with what `begin` starts on its stack, over devices that `wrap` may wrap. What `begin` returns is
@@ -68,6 +77,15 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
 /// As [`run`].
 pub(crate) fn run_with<J>(
     args: RunArgs,
+    wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
+    begin: impl FnOnce(&Stack) -> Result<J, Failure>,
+) -> Result<(), Failure> {
+    run_all(args, None, wrap, begin)
+}
+
+fn run_all<J>(
+    args: RunArgs,
+    record: Option<Wanted>,
     wrap: impl Fn(Box<dyn Device>) -> Box<dyn Device>,
     begin: impl FnOnce(&Stack) -> Result<J, Failure>,
 ) -> Result<(), Failure> {
@@ -86,10 +104,9 @@ pub(crate) fn run_with<J>(
     let logs = Logs::start(&settings.log, settings.log_format, &stderr);
     let ended = serve(
         &args,
-        &mut settings,
+        (&mut settings, record),
         (&sender, &events),
-        &stdout,
-        &logs,
+        (&stdout, &logs),
         (wrap, begin),
     );
     logs.flush();
@@ -100,26 +117,20 @@ pub(crate) fn run_with<J>(
 /// Opens everything, serves until a signal or an error, and closes it.
 fn serve<J>(
     args: &RunArgs,
-    settings: &mut Settings,
+    (settings, record): (&mut Settings, Option<Wanted>),
     (sender, events): (&Sender<Event>, &Receiver<Event>),
-    stdout: &Output,
-    logs: &Logs,
+    (stdout, logs): (&Output, &Logs),
     (wrap, begin): (
         impl Fn(Box<dyn Device>) -> Box<dyn Device>,
         impl FnOnce(&Stack) -> Result<J, Failure>,
     ),
 ) -> Result<(), Failure> {
-    let origin = unix_time();
+    let (clock, origin) = start_clock();
     let captures = Captures::new(origin);
     let mut devices = device::open(settings, &captures)?;
     let mut pcap = None;
     if let Some(path) = &settings.pcap {
-        let opened = sender.clone();
-        pcap::open(path, move |file| {
-            // The receiver is gone only when the program ends.
-            let _ = opened.send(Event::Opened(file));
-        })?;
-        let Some(file) = wait_for_file(events) else {
+        let Some(file) = open_file(path, sender, events)? else {
             return Ok(());
         };
         let started = Pcap::start(path, file, origin, settings)?;
@@ -130,24 +141,40 @@ fn serve<J>(
         .first()
         .is_some_and(|device| device.caps().offload.tso);
     let devices = devices.into_iter().map(wrap).collect();
-    let stack = start_stack(settings, devices)?;
-    reload::first_routes(&stack, settings).map_err(|(route, error)| {
-        settings
-            .sources
-            .fault("routes", &format!("'{route}' cannot be used: {error}"))
-    })?;
-    let services = services::start(&stack, settings)?;
-    let target = Arc::new(Target::new(&stack, settings, captures, origin));
+    let file = match &record {
+        None => None,
+        Some(wanted) => match open_file(&wanted.path, sender, events)? {
+            None => return Ok(()),
+            file => file,
+        },
+    };
+    let made = make_stack(settings, devices, (clock, origin), record.zip(file))?;
+    let (stack, wall, recorded) = made;
+    let (recording, ready) = recorded.unzip();
+    let services = services::start(&stack, settings, wall)?;
+    let control = recording.as_ref().map(Recording::control);
+    let target = Arc::new(Target::new(
+        &stack,
+        settings,
+        captures,
+        origin,
+        control.clone(),
+    ));
     let _control = control::start(&target, settings)?;
     metrics::start(&target, settings)?;
     let _job = begin(&stack)?;
     watch_stack(&stack, sender.clone())?;
+    if let Some(ready) = ready {
+        let stdout = stdout.clone();
+        ready.go(clock, move |line| stdout.line(line))?;
+    }
     stdout.line(&ready_line(settings, offload));
     let daemon = Daemon {
         args,
         settings,
         services,
         is_reloading: false,
+        recording: control,
         stack: &stack,
         sender,
         stdout,
@@ -156,7 +183,42 @@ fn serve<J>(
     };
     let ended = daemon.wait(events);
     let finished = pcap.map_or(Ok(()), |pcap| pcap.finish().map(|line| stdout.line(&line)));
-    finished.and(ended)
+    let recorded = recording.map_or(Ok(()), |recording| {
+        recording.finish().map(|line| stdout.line(&line))
+    });
+    finished.and(recorded).and(ended)
+}
+
+/// A stack, the clock of its services, and what records it, if anything does.
+type Made = (Stack, Wall, Option<(Recording, Ready)>);
+
+/// Makes the stack, which runs at once unless it is recorded.
+fn make_stack(
+    settings: &Settings,
+    devices: Vec<Box<dyn Device>>,
+    (clock, origin): (Clock, Duration),
+    record: Option<(Wanted, io::Result<File>)>,
+) -> Result<Made, Failure> {
+    let Some((wanted, file)) = record else {
+        return Ok((start_stack(settings, devices, clock)?, Wall::Machine, None));
+    };
+    let (stack, recording, ready) = wanted.begin(settings, devices, (clock, origin), file)?;
+    let wall = Wall::of_stack(&stack, origin);
+    Ok((stack, wall, Some((recording, ready))))
+}
+
+/// Opens a file that is written while the daemon runs. `None`: a signal to stop came first.
+fn open_file(
+    path: &Path,
+    sender: &Sender<Event>,
+    events: &Receiver<Event>,
+) -> Result<Option<io::Result<File>>, Failure> {
+    let opened = sender.clone();
+    pcap::open(path, move |file| {
+        // The receiver is gone only when the program ends.
+        let _ = opened.send(Event::Opened(file));
+    })?;
+    Ok(wait_for_file(events))
 }
 
 /// Waits until the file of the capture is open. `None`: a signal to stop came first.
@@ -175,6 +237,8 @@ struct Daemon<'a> {
     args: &'a RunArgs,
     settings: &'a mut Settings,
     services: Running,
+    /// The handle of the recording, if there is one.
+    recording: Option<Control>,
     /// The configuration is being read, which takes as long as its disk does.
     is_reloading: bool,
     stack: &'a Stack,
@@ -254,6 +318,9 @@ impl Daemon<'_> {
         let line = match read {
             Ok(new) => {
                 let stack = self.stack;
+                if let Some(recording) = &self.recording {
+                    recording.end(stack, "the configuration was read again");
+                }
                 reload::apply(self.settings, new, stack, &mut self.services, self.logs).line()
             }
             Err(failure) => format!("not-reloaded {failure}"),
@@ -277,7 +344,11 @@ impl Daemon<'_> {
                 self.stop_asked = Some(now);
                 let (stack, sender) = (self.stack.clone(), self.sender.clone());
                 let grace = self.settings.grace;
+                let recording = self.recording.clone();
                 thread::spawn(move || {
+                    if let Some(recording) = recording {
+                        recording.end(&stack, "the daemon was asked to stop");
+                    }
                     // The receiver is gone only after a second signal.
                     let _ = sender.send(Event::Stopped(stack.drain(grace)));
                 });
@@ -321,14 +392,15 @@ fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
         .map_err(|e| Failure::Stack(format!("cannot start the thread that watches signals: {e}")))
 }
 
-fn start_stack(settings: &Settings, devices: Vec<Box<dyn Device>>) -> Result<Stack, Failure> {
-    let mut builder = Stack::builder().config(settings.stack.clone());
-    for net in settings.addresses() {
-        builder = builder.address(net.address(), net.len());
-    }
-    builder
-        .start(devices)
-        .map_err(|e| Failure::Stack(format!("cannot start the stack: {e}")))
+fn start_stack(
+    settings: &Settings,
+    devices: Vec<Box<dyn Device>>,
+    clock: Clock,
+) -> Result<Stack, Failure> {
+    let stack = session::builder(settings).clock(clock).start(devices);
+    let stack = stack.map_err(|e| Failure::Stack(format!("cannot start the stack: {e}")))?;
+    session::first_routes(&stack, settings)?;
+    Ok(stack)
 }
 
 fn ready_line(settings: &Settings, offload: bool) -> String {
@@ -357,8 +429,13 @@ fn stopped_badly(settings: &Settings, error: &std::io::Error) -> Failure {
     ))
 }
 
+/// Starts a stack's clock. Returns it with the Unix time of its zero.
+pub(crate) fn start_clock() -> (Clock, Duration) {
+    (Clock::start(), unix_time())
+}
+
 /// Returns the time since the beginning of 1970.
-pub(crate) fn unix_time() -> Duration {
+fn unix_time() -> Duration {
     let unix = clock_gettime(ClockId::Realtime);
     Duration::new(
         u64::try_from(unix.tv_sec).unwrap_or_default(),

@@ -35,6 +35,7 @@ use std::time::Duration;
 use netstack::net::Stack;
 
 use crate::failure::Failure;
+use crate::record::thread::Control;
 use crate::settings::{ControlPath, Settings};
 use capture::Captures;
 use events::Events;
@@ -47,6 +48,8 @@ pub(crate) struct Target {
     pub(crate) tun: String,
     pub(crate) captures: Arc<Captures>,
     pub(crate) events: Events,
+    /// The recording of the stack, if there is one.
+    recording: Option<Control>,
     /// When the daemon was started.
     pub(crate) started: tokio::time::Instant,
 }
@@ -58,14 +61,23 @@ impl Target {
         settings: &Settings,
         captures: Arc<Captures>,
         origin: Duration,
+        recording: Option<Control>,
     ) -> Self {
         Self {
             stack: stack.clone(),
             tun: settings.tun.to_string(),
             captures,
             events: Events::new(stack, origin),
+            recording,
             started: tokio::time::Instant::now(),
         }
+    }
+}
+
+impl Target {
+    /// Returns true if nothing may reach the stack but what its device brings.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording.as_ref().is_some_and(Control::is_recording)
     }
 }
 

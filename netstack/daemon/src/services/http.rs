@@ -7,13 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use netstack::net::{Stack, TcpStream};
 
+use super::Wall;
 use crate::report;
 use crate::settings::Settings;
 
@@ -21,11 +22,12 @@ use crate::settings::Settings;
 #[derive(Debug)]
 pub(super) struct Page {
     counters: report::Source,
+    wall: Wall,
     title: String,
 }
 
 impl Page {
-    pub(super) fn new(stack: &Stack, settings: &Settings) -> Self {
+    pub(super) fn new(stack: &Stack, settings: &Settings, wall: Wall) -> Self {
         let addresses: Vec<String> = settings
             .addresses()
             .iter()
@@ -33,6 +35,7 @@ impl Page {
             .collect();
         Self {
             counters: report::Source::new(stack),
+            wall,
             title: format!("netstackd {} {}", settings.tun, addresses.join(" ")),
         }
     }
@@ -72,6 +75,10 @@ impl Page {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let date = self.wall.now().format("%a, %d %b %Y %H:%M:%S GMT");
+        if let Ok(date) = HeaderValue::try_from(date.to_string()) {
+            headers.insert(DATE, date);
+        }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
@@ -87,6 +94,8 @@ pub(super) async fn tcp(stream: TcpStream, page: Arc<Page>) {
     });
     // An error of the peer ends only this connection, after hyper has answered it.
     let _ = http1::Builder::new()
+        // The page says it, by a clock that can be repeated.
+        .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }

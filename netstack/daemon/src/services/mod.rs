@@ -8,6 +8,7 @@ mod daytime;
 mod discard;
 mod echo;
 mod http;
+mod wall;
 
 use std::future::Future;
 use std::io;
@@ -21,11 +22,13 @@ use netstack::net::{Prefix, Serving, Stack, TcpListener, TcpStream, UdpSocket};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::values::Service;
+pub(crate) use wall::Wall;
 
 /// The services that run, by what they are and where.
 #[derive(Debug)]
 pub(crate) struct Running {
     page: Arc<http::Page>,
+    wall: Wall,
     started: Vec<(Service, IpAddr, Parts)>,
 }
 
@@ -52,9 +55,10 @@ impl Parts {
 /// # Errors
 ///
 /// Returns [`Failure::InUse`] if a port is taken, [`Failure::Stack`] for any other error of the stack.
-pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<Running, Failure> {
+pub(crate) fn start(stack: &Stack, settings: &Settings, wall: Wall) -> Result<Running, Failure> {
     let mut running = Running {
-        page: Arc::new(http::Page::new(stack, settings)),
+        page: Arc::new(http::Page::new(stack, settings, wall.clone())),
+        wall,
         started: Vec::new(),
     };
     running.follow(stack, settings)?;
@@ -104,8 +108,12 @@ impl Running {
                 parts.datagrams = udp(stack, address, discard::udp)?;
             }
             Service::Daytime => {
-                parts.listeners.push(tcp(stack, address, daytime::tcp)?);
-                parts.datagrams = udp(stack, address, daytime::udp)?;
+                let wall = self.wall.clone();
+                let handler = move |stream| daytime::tcp(stream, wall.clone());
+                parts.listeners.push(tcp(stack, address, handler)?);
+                parts.datagrams = udp(stack, address, |socket| {
+                    daytime::udp(socket, self.wall.clone())
+                })?;
             }
             Service::Chargen => {
                 let pattern = chargen::Pattern::new();
