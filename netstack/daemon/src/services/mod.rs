@@ -12,6 +12,7 @@ mod iperf3;
 mod peers;
 mod recallable;
 pub(crate) mod resume;
+mod wall;
 
 use std::future::Future;
 use std::io;
@@ -33,6 +34,7 @@ use self::peers::Peers;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::values::Service;
+pub(crate) use wall::Wall;
 
 /// The services that run, by what they are and where.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub(crate) struct Running {
     pattern: chargen::Pattern,
     shelf: Shelf,
     recalled: Receiver<Kept>,
+    wall: Wall,
     started: Vec<(Service, IpAddr, Parts)>,
 }
 
@@ -74,8 +77,12 @@ pub(crate) struct Prepared(http::Site);
 ///
 /// # Errors
 /// Returns [`Failure::Usage`] or [`Failure::Config`] if the directory of http cannot be opened.
-pub(crate) fn prepare(stack: &Stack, settings: &Settings) -> Result<Prepared, Failure> {
-    http::Site::open(stack, settings).map(Prepared)
+pub(crate) fn prepare(
+    stack: &Stack,
+    settings: &Settings,
+    wall: &Wall,
+) -> Result<Prepared, Failure> {
+    http::Site::open(stack, settings, wall.clone()).map(Prepared)
 }
 
 /// Starts every service of the settings on every address.
@@ -83,8 +90,8 @@ pub(crate) fn prepare(stack: &Stack, settings: &Settings) -> Result<Prepared, Fa
 /// # Errors
 ///
 /// As [`prepare`]; [`Failure::InUse`] if a port is taken, [`Failure::Stack`] for any other error of the stack.
-pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<Running, Failure> {
-    let Prepared(site) = prepare(stack, settings)?;
+pub(crate) fn start(stack: &Stack, settings: &Settings, wall: Wall) -> Result<Running, Failure> {
+    let Prepared(site) = prepare(stack, settings, &wall)?;
     let pattern = chargen::Pattern::new(stack);
     let pattern =
         pattern.map_err(|error| Failure::Stack(format!("cannot start the services: {error}")))?;
@@ -96,6 +103,7 @@ pub(crate) fn start(stack: &Stack, settings: &Settings) -> Result<Running, Failu
         pattern,
         shelf: Shelf(sender),
         recalled,
+        wall,
         started: Vec::new(),
     };
     running.start_missing(stack, settings)?;
@@ -154,6 +162,11 @@ impl Running {
         Ok(())
     }
 
+    /// Returns the clock of the services.
+    pub(crate) fn wall(&self) -> &Wall {
+        &self.wall
+    }
+
     /// Takes the connections that were recalled since the last call.
     pub(crate) fn take_recalled(&self) -> Vec<Kept> {
         self.recalled.try_iter().collect()
@@ -203,7 +216,7 @@ impl Running {
                 echo::tcp(stream, pending, shelf).boxed()
             }
             State::Discard => discard::tcp(stream, shelf).boxed(),
-            State::Daytime { rest } => daytime::tcp(stream, Some(rest), shelf).boxed(),
+            State::Daytime { rest } => daytime::tcp(stream, Some(rest), self.wall.clone(), shelf).boxed(),
             State::Chargen { position } => {
                 chargen::tcp(stream, self.pattern.clone(), position as usize, shelf).boxed()
             }
@@ -227,9 +240,13 @@ impl Running {
                 parts.datagrams = udp(stack, address, discard::udp)?;
             }
             Service::Daytime => {
-                let handler = move |stream| daytime::tcp(stream, None, shelf.clone());
+                let wall = self.wall.clone();
+                let handler =
+                    move |stream| daytime::tcp(stream, None, wall.clone(), shelf.clone());
                 parts.listeners.push(tcp(stack, address, peers, handler)?);
-                parts.datagrams = udp(stack, address, daytime::udp)?;
+                parts.datagrams = udp(stack, address, |socket| {
+                    daytime::udp(socket, self.wall.clone())
+                })?;
             }
             Service::Chargen => {
                 let (pattern, tcp_pattern) = (self.pattern.clone(), self.pattern.clone());
