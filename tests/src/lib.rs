@@ -49,6 +49,7 @@ pub mod layers;
 pub mod pair;
 pub mod pipes;
 pub mod raw_peer;
+pub mod recorded;
 pub mod router;
 pub mod soak;
 pub mod supervisor;

@@ -163,6 +163,23 @@ impl Daemon {
         line.map_err(|_| "the daemon printed no line in time".to_owned())
     }
 
+    /// Waits for the next line on stdout that begins with `beginning`, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// There is none in time.
+    pub fn line_of(&self, beginning: &str) -> Result<String, String> {
+        let deadline = now() + ANSWER_TIMEOUT;
+        loop {
+            let left = deadline.saturating_sub(now());
+            let line = self.lines.recv_timeout(left);
+            let line = line.map_err(|_| format!("the daemon did not print '{beginning}…'"))?;
+            if line.starts_with(beginning) {
+                return Ok(line);
+            }
+        }
+    }
+
     /// Reads the counters (SIGUSR1).
     ///
     /// # Errors
@@ -170,18 +187,9 @@ impl Daemon {
     /// The daemon does not print them in time.
     pub fn counters(&self) -> Result<Counts, String> {
         self.signal(Signal::SIGUSR1);
-        let deadline = now() + ANSWER_TIMEOUT;
-        loop {
-            let left = deadline.saturating_sub(now());
-            let line = self
-                .lines
-                .recv_timeout(left)
-                .map_err(|_| "the daemon did not print its counters".to_owned())?;
-            if let Some(rest) = line.strip_prefix("counters ") {
-                let parsed = pairs(rest).filter_map(|(k, v)| Some((k.to_owned(), v.parse().ok()?)));
-                return Ok(Counts(parsed.collect()));
-            }
-        }
+        let line = self.line_of("counters ")?;
+        let parsed = pairs(&line).filter_map(|(k, v)| Some((k.to_owned(), v.parse().ok()?)));
+        Ok(Counts(parsed.collect()))
     }
 
     /// Reads the counters of the MIBs, by their names in `nstat` (SIGUSR2).

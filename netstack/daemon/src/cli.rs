@@ -21,6 +21,8 @@ use crate::forward::{self, ForwardArgs};
 use crate::places::Descriptors;
 use crate::proxy::ProxyArgs;
 use crate::proxy::rules::Policy;
+use crate::record::RecordArgs;
+use crate::replay::{self, ReplayArgs};
 use crate::settings::{MIN_MTU_V6, Settings};
 use crate::sources::Sources;
 use crate::supervisor::passed::{self, Passed};
@@ -79,6 +81,9 @@ pub enum Command {
     /// Shows the stack at work in namespaces of its own; needs no root and touches no host network.
     #[command(after_help = EXIT_CODES)]
     Demo(DemoArgs),
+    /// Runs a recording of run --record again, and compares every packet that the stack sends with the recorded one.
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(ReplayArgs),
     /// Asks a running daemon.
     #[command(flatten)]
     Client(ClientCommand),
@@ -96,6 +101,8 @@ pub struct StartArgs {
     /// If that fails, it goes on as it was.
     #[arg(long, value_name = "PATH")]
     pub(crate) take_over: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
 }
 
 /// Flags of `run`, of `check` and of `config print`.
@@ -127,10 +134,10 @@ impl RunArgs {
     /// Asks for a single queue.
     ///
     /// # Errors
-    /// Several are asked for.
-    pub(crate) fn with_one_queue(self) -> Result<Self, Failure> {
+    /// Several are asked for. The sentence says that `flag` wants one, and why.
+    pub(crate) fn with_one_queue(self, flag: &str, why: &str) -> Result<Self, Failure> {
         Ok(Self {
-            file: self.file.with_one_queue()?,
+            file: self.file.with_one_queue(flag, why)?,
             ..self
         })
     }

@@ -190,7 +190,8 @@ pub(crate) fn rows(settings: &Settings) -> Vec<KeyRow> {
     keys.map(row).collect()
 }
 
-fn text_of(settings: &Settings) -> String {
+/// Returns the whole configuration in force as a file.
+pub(crate) fn text_of(settings: &Settings) -> String {
     let limits = show_limits(&settings.stack);
     let (tcp, top): (Vec<_>, Vec<_>) = limits
         .into_iter()

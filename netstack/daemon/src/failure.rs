@@ -40,6 +40,9 @@ pub enum Failure {
     /// The running daemon refused a request, or what it was asked to do failed.
     #[error("{0}")]
     Refused(String),
+    /// A recording cannot be replayed: it is missing, damaged, or none.
+    #[error("{0}")]
+    Recording(String),
 }
 
 impl Failure {
@@ -55,6 +58,7 @@ impl Failure {
             Self::Stack(_) => 7,
             Self::Interrupted(_) => 8,
             Self::Control(_) => 9,
+            Self::Recording(_) => 10,
         }
     }
 }
@@ -77,4 +81,5 @@ Exit codes:
   6  the device name or an address is taken
   7  the stack or a service could not start, or stopped by itself
   8  a second signal ended it at once
-  9  the control socket cannot be made, or no running netstackd answers on it";
+  9  the control socket cannot be made, or no running netstackd answers on it
+  10 a recording is missing, damaged or none";

@@ -117,12 +117,12 @@ impl FileArgs {
     /// Asks for a single queue.
     ///
     /// # Errors
-    /// Several are asked for.
-    pub(crate) fn with_one_queue(self) -> Result<Self, Failure> {
+    /// Several are asked for. The sentence says that `flag` wants one, and why.
+    pub(crate) fn with_one_queue(self, flag: &str, why: &str) -> Result<Self, Failure> {
         match self.queues {
-            Some(queues) if queues.get() > 1 => Err(Failure::Usage(
-                "--queues with --impair cannot be more than 1: a link has one queue".to_owned(),
-            )),
+            Some(queues) if queues.get() > 1 => Err(Failure::Usage(format!(
+                "--queues with {flag} cannot be more than 1: {why}"
+            ))),
             _ => Ok(Self {
                 queues: Queues::try_from(1).ok(),
                 ..self

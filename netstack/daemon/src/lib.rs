@@ -21,6 +21,7 @@
 //! | [`supervisor`] | systemd and the like: descriptors from it, messages to it |
 //! | [`proxy`] | brings every flow that enters the device to its destination |
 //! | [`forward`] | brings ports of the machine into the stack's network, and the stack's to the machine |
+//! | [`record`], [`replay`] | write down everything that a stack depends on, and repeat it |
 //! | [`exec`] | runs a command whose only network is the stack |
 //! | `restart` | hands the device and all connections over to another process, or takes them |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
@@ -86,12 +87,16 @@ mod pcap;
 pub mod places;
 pub mod probe;
 pub mod proxy;
+pub mod record;
+mod recording;
 mod reload;
+pub mod replay;
 mod report;
 mod restart;
 pub mod run;
 mod services;
 mod serving;
+mod session;
 pub mod settings;
 mod setup;
 pub mod sources;
@@ -122,6 +127,7 @@ fn dispatch() -> Result<ExitCode, Failure> {
     let done = match cli::parse(std::env::args_os())? {
         None => Ok(()),
         Some(Command::Run(args)) => run::run(args),
+        Some(Command::Replay(args)) => return replay::run(&args),
         Some(Command::Check(args)) => config::check(&args),
         Some(Command::Config(command)) => config::run(&command),
         Some(Command::Demo(args)) => demo::run(&args),

@@ -14,7 +14,9 @@ use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
+use netstack::base::Instant;
 use netstack::device::Device;
+use netstack::engine::clock::Clock;
 use netstack::net::{Begin, Checkpoint, Stack};
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
@@ -31,15 +33,18 @@ use crate::job::{self, Job, Work};
 use crate::logs::Logs;
 use crate::output::Output;
 use crate::pcap::Pcap;
+use crate::record::begin::Wanted;
+use crate::record::thread::Recording;
 use crate::restart::Desk;
 use crate::restart::resting::Handover;
 use crate::restart::take_over::TakeOver;
+use crate::services::Wall;
 use crate::serving::{Daemon, Event, Frame};
 use crate::settings::Settings;
 use crate::setup::{self, Naming, Opened, Setup};
 use crate::supervisor::Supervisor;
 use crate::supervisor::watchdog::Pulse;
-use crate::{limits, reload, services, web};
+use crate::{limits, services, session, web};
 
 /// Time that stdout has to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -50,8 +55,27 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 ///
 /// Returns the reason why it cannot serve, or why it stopped before it was asked to.
 pub fn run(args: StartArgs) -> Result<(), Failure> {
-    let beginning = Beginning::Run(args.take_over);
-    run_as(args.run, beginning, job::services_only)
+    let StartArgs {
+        mut run,
+        take_over,
+        record,
+    } = args;
+    let record = Wanted::of(record)?;
+    if record.is_some() {
+        if take_over.is_some() {
+            return Err(Failure::Usage(
+                "--record begins with an empty stack: leave --take-over out".to_owned(),
+            ));
+        }
+        run = run.with_one_queue("--record", "one worker is recorded")?;
+    }
+    let wanted = record.clone();
+    run_as(run, Beginning::Run { take_over, record }, |settings| {
+        if let Some(wanted) = &wanted {
+            wanted.check(settings)?;
+        }
+        job::services_only(settings)
+    })
 }
 
 /// Runs the daemon with a job, which `plan` makes of the settings before anything is opened.
@@ -75,8 +99,12 @@ where
 
 /// The way in which a daemon begins.
 enum Beginning {
-    /// With services alone, which another process can take over; perhaps in the place of the daemon with that control socket.
-    Run(Option<PathBuf>),
+    /// With services alone, which another process can take over unless they are recorded; perhaps in the place of the daemon
+    /// with that control socket.
+    Run {
+        take_over: Option<PathBuf>,
+        record: Option<Wanted>,
+    },
     /// With a job whose flows belong to this process.
     Job,
 }
@@ -100,13 +128,15 @@ where
     let (sender, events) = channel();
     // Before anything else: an early signal must not kill the program half-way.
     let signals = register_signals()?;
-    let origin = unix_time();
-    let captures = Captures::new(origin);
-    let (take_over, can_hand_over) = match beginning {
-        Beginning::Run(path) => (path, true),
-        Beginning::Job => (None, false),
+    let captures = Captures::new();
+    let (take_over, record, can_hand_over) = match beginning {
+        Beginning::Run { take_over, record } => {
+            let can_hand_over = record.is_none();
+            (take_over, record, can_hand_over)
+        }
+        Beginning::Job => (None, None, false),
     };
-    let opening = (take_over, Arc::clone(&captures), sender.clone());
+    let opening = (take_over, record, Arc::clone(&captures), sender.clone());
     let (setup, report) = confine(&args, &settings, (job.needs, job.prepare), opening)?;
     watch_signals(signals, sender.clone())?;
     let no_thread =
@@ -128,7 +158,7 @@ where
             // Whatever cannot be opened is told alone.
             report.log(&settings);
             limits::log(limits.as_deref());
-            let seen = (captures, origin, can_hand_over);
+            let seen = (captures, can_hand_over);
             let job = (job.wrap, job.begin);
             serve(&frame, (&mut settings, &events), opened, seen, job)
         }),
@@ -146,13 +176,19 @@ fn confine<O: Send + 'static>(
     args: &RunArgs,
     settings: &Settings,
     (needs, prepare): (Needs, impl FnOnce() -> Result<O, Failure> + Send + 'static),
-    (take_over, captures, sender): (Option<PathBuf>, Arc<Captures>, Sender<Event>),
+    (take_over, record, captures, sender): (
+        Option<PathBuf>,
+        Option<Wanted>,
+        Arc<Captures>,
+        Sender<Event>,
+    ),
 ) -> Result<(Setup<O>, Report), Failure> {
     let owner = identity::of(settings)?;
     let control = Place::find(settings, owner.as_ref());
     let confinement = Confinement::new(settings, owner.clone(), needs, &control);
     let plan = setup::Plan {
         take_over,
+        record,
         captures,
         control,
         owner,
@@ -192,7 +228,7 @@ fn serve<P, J: Work>(
     frame: &Frame<'_>,
     (settings, events): (&mut Settings, &Receiver<Event>),
     (opened, naming): (Opened<P>, Naming),
-    (captures, origin, can_hand_over): (Arc<Captures>, Duration, bool),
+    (captures, can_hand_over): (Arc<Captures>, bool),
     (wrap, begin): (
         impl Fn(Box<dyn Device>) -> Box<dyn Device>,
         impl FnOnce(&Stack, P) -> Result<J, Failure>,
@@ -201,26 +237,37 @@ fn serve<P, J: Work>(
     *settings = opened.settings;
     let offload = opened.devices.first();
     let offload = offload.is_some_and(|device| device.caps().offload.tso);
-    let (devices, pcap) = tapped(opened.devices, opened.capture, origin, settings)?;
-    let devices = devices.into_iter().map(wrap).collect();
     // Of a daemon that is taken over the name is its own until it has let go of the device.
     let (name, mut taking) = match opened.taking {
         Some(taking) => (None, Some((taking, naming))),
         None => (naming.publish()?, None),
     };
     let checkpoint = taking.as_mut().map(|(taking, _)| taking.state());
-    let stack = start_stack(settings, devices, checkpoint.transpose()?)?;
-    reload::first_routes(&stack, settings).map_err(|(route, error)| {
-        settings
-            .sources
-            .fault("routes", &format!("'{route}' cannot be used: {error}"))
-    })?;
-    let prepared = services::prepare(&stack, settings, opened.services)?;
-    let services = services::start(&stack, settings, prepared)?;
+    let checkpoint = checkpoint.transpose()?;
+    let (clock, origin) = start_clock(checkpoint.as_ref());
+    captures.set_origin(origin);
+    let (devices, pcap) = tapped(opened.devices, opened.capture, origin, settings)?;
+    let devices = devices.into_iter().map(wrap).collect();
+    let (stack, wall, recorded) = match opened.record {
+        None => {
+            let stack = start_stack(settings, devices, clock, checkpoint)?;
+            (stack, Wall::Machine, None)
+        }
+        Some(record) => {
+            let (stack, recording, ready) = record.begin(settings, devices, (clock, origin))?;
+            let wall = Wall::of_stack(&stack, origin);
+            (stack, wall, Some((recording, ready)))
+        }
+    };
+    let (recording, ready) = recorded.unzip();
+    let prepared = services::prepare(&stack, settings, opened.services, &wall)?;
+    let services = services::start(&stack, settings, prepared, wall)?;
     let restored = stack.take_restored();
     let restored = restored.map(|(streams, begin)| (services.resume(&stack, streams), begin));
     let desk = can_hand_over.then(|| desk(opened.descriptors, frame.sender));
-    let target = Arc::new(Target::new(&stack, settings, captures, origin, desk));
+    let recorder = recording.as_ref().map(Recording::control);
+    let ways = (desk, recorder.clone());
+    let target = Arc::new(Target::new(&stack, settings, captures, origin, ways));
     if let Some(control) = opened.control {
         control::start(&target, control.listener)?;
     }
@@ -231,6 +278,10 @@ fn serve<P, J: Work>(
         Some((taking, naming)) => take_place(taking, naming, restored)?,
         None => name,
     };
+    if let Some(ready) = ready {
+        let stdout = frame.stdout.clone();
+        ready.go(clock, move |line| stdout.line(line))?;
+    }
     frame.stdout.line(&ready_line(settings, offload));
     let daemon = Daemon {
         frame,
@@ -240,6 +291,7 @@ fn serve<P, J: Work>(
         is_reloading: false,
         stack: &stack,
         target: &target,
+        recorder,
         pulse: Pulse::new(),
         stop_asked: None,
         handover: Handover::new(name),
@@ -248,7 +300,10 @@ fn serve<P, J: Work>(
     let finished = pcap.map_or(Ok(()), |pcap| {
         pcap.finish().map(|line| frame.stdout.line(&line))
     });
-    finished.and(ended)
+    let recorded = recording.map_or(Ok(()), |recording| {
+        recording.finish().map(|line| frame.stdout.line(&line))
+    });
+    finished.and(recorded).and(ended)
 }
 
 /// The queues of the device, and the capture that sees them, if there is one.
@@ -338,18 +393,18 @@ fn watch_signals(mut signals: Signals, sender: Sender<Event>) -> Result<(), Fail
 fn start_stack(
     settings: &Settings,
     devices: Vec<Box<dyn Device>>,
+    clock: Clock,
     checkpoint: Option<Checkpoint>,
 ) -> Result<Stack, Failure> {
-    let mut builder = Stack::builder().config(settings.stack.clone());
-    for net in settings.addresses() {
-        builder = builder.address(net.address(), net.len());
-    }
+    let mut builder = session::builder(settings).clock(clock);
     if let Some(checkpoint) = checkpoint {
         builder = builder.restore(checkpoint);
     }
-    builder
+    let stack = builder
         .start(devices)
-        .map_err(|e| Failure::Stack(format!("cannot start the stack: {e}")))
+        .map_err(|e| Failure::Stack(format!("cannot start the stack: {e}")))?;
+    session::first_routes(&stack, settings)?;
+    Ok(stack)
 }
 
 fn ready_line(settings: &Settings, offload: bool) -> String {
@@ -368,6 +423,14 @@ fn ready_line(settings: &Settings, offload: bool) -> String {
         settings.services
     );
     line
+}
+
+/// Starts a stack's clock; one that takes another stack's place goes on with that one's. Returns it with the Unix time of its
+/// zero.
+pub(crate) fn start_clock(checkpoint: Option<&Checkpoint>) -> (Clock, Duration) {
+    let start = checkpoint.map_or(Instant::ZERO, Checkpoint::now);
+    let zero = Duration::from_nanos(start.as_nanos());
+    (Clock::start_at(start), unix_time().saturating_sub(zero))
 }
 
 /// Returns the time since the beginning of 1970.

@@ -18,6 +18,7 @@ use crate::file::reason;
 use crate::job::{Change, Work};
 use crate::logs::Logs;
 use crate::output::Output;
+use crate::record::thread::Control;
 use crate::report::Source;
 use crate::restart::Ask;
 use crate::restart::resting::Handover;
@@ -69,6 +70,8 @@ pub(crate) struct Daemon<'a> {
     pub(crate) is_reloading: bool,
     pub(crate) target: &'a Target,
     pub(crate) stack: &'a Stack,
+    /// The handle of the recording, if there is one.
+    pub(crate) recorder: Option<Control>,
     pub(crate) pulse: Pulse,
     /// When it was asked to stop.
     pub(crate) stop_asked: Option<Duration>,
@@ -179,10 +182,11 @@ impl Daemon<'_> {
         self.frame.supervisor.reloading();
         let (args, sender) = (self.frame.args.clone(), self.frame.sender.clone());
         let (reader, stack) = (self.job.reader(), self.stack.clone());
+        let wall = self.services.wall().clone();
         thread::spawn(move || {
             let read = args.settings().and_then(|settings| {
                 let opened = services::open(&settings)?;
-                let prepared = services::prepare(&stack, &settings, opened)?;
+                let prepared = services::prepare(&stack, &settings, opened, &wall)?;
                 let change = reader(&settings)?;
                 Ok((settings, prepared, change))
             });
@@ -197,6 +201,9 @@ impl Daemon<'_> {
         let line = match read {
             Ok((new, prepared, change)) => {
                 let (stack, services) = (self.stack, &mut self.services);
+                if let Some(recorder) = &self.recorder {
+                    recorder.end(stack, "the configuration was read again");
+                }
                 let new = (new, prepared);
                 let logs = self.frame.logs;
                 let mut outcome = reload::apply(self.settings, new, stack, services, logs);
@@ -236,7 +243,11 @@ impl Daemon<'_> {
                 let (stack, sender) = (self.stack.clone(), self.frame.sender.clone());
                 let grace = self.settings.grace;
                 self.frame.supervisor.stopping(stack.connections(), grace);
+                let recorder = self.recorder.clone();
                 thread::spawn(move || {
+                    if let Some(recorder) = recorder {
+                        recorder.end(&stack, "the daemon was asked to stop");
+                    }
                     // The receiver is gone only after a second signal.
                     let _ = sender.send(Event::Stopped(stack.drain(grace)));
                 });

@@ -23,6 +23,7 @@ use crate::control::capture::Captures;
 use crate::control::path::{Hidden, Name, Tenure};
 use crate::control::{self, Bound};
 use crate::failure::Failure;
+use crate::record::begin::{self, Wanted};
 use crate::restart::take_over::TakeOver;
 use crate::settings::Settings;
 use crate::web::admin::{self, Admin};
@@ -42,6 +43,7 @@ pub(crate) struct Opened<P> {
     pub(crate) control: Option<Bound>,
     pub(crate) admin: Option<Admin>,
     pub(crate) services: services::Opened,
+    pub(crate) record: Option<begin::Opened>,
     pub(crate) job: P,
 }
 
@@ -49,6 +51,7 @@ pub(crate) struct Opened<P> {
 pub(crate) struct Plan {
     /// The control socket of the daemon to take over.
     pub(crate) take_over: Option<PathBuf>,
+    pub(crate) record: Option<Wanted>,
     pub(crate) captures: Arc<Captures>,
     pub(crate) control: control::Place,
     /// The user that the daemon becomes.
@@ -180,6 +183,7 @@ fn open<P>(
         control: control::bind(plan.control, &settings, plan.owner.as_ref(), tenure)?,
         admin: admin::listen(&settings, taking.is_some())?,
         services: services::open(&settings)?,
+        record: plan.record.map(Wanted::open).transpose()?,
         job: prepare()?,
         taking,
         settings,

@@ -156,7 +156,7 @@ impl Checkpoint {
     }
 
     /// Returns the time at which it was taken, from which the clock of the restored stack goes on.
-    pub(crate) fn now(&self) -> Instant {
+    pub fn now(&self) -> Instant {
         self.now
     }
 

@@ -1,6 +1,5 @@
 //! `netstackd events`: what happens to connections, as it happens.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use clap::Args;
@@ -58,23 +57,10 @@ pub(crate) fn run(args: &EventsArgs) -> Result<(), Failure> {
 fn text_of(event: &EventRow) -> String {
     let seconds = event.at_micros / 1_000_000;
     let clock = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    let mut text = format!(
-        "{:02}:{:02}:{:02}.{:06} {} {} {}",
-        clock.0,
-        clock.1,
-        clock.2,
-        event.at_micros % 1_000_000,
-        event.local,
-        event.remote,
-        event.event
-    );
-    for (name, value) in &event.fields {
-        let value = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        // Writing to a String does not fail.
-        let _ = write!(text, " {name}={value}");
-    }
-    text.push('\n');
-    text
+    let micros = event.at_micros % 1_000_000;
+    let words = event.words();
+    format!(
+        "{:02}:{:02}:{:02}.{micros:06} {words}\n",
+        clock.0, clock.1, clock.2
+    )
 }

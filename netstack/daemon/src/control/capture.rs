@@ -48,8 +48,8 @@ const SNAPLEN_MAX: u32 = 262_144;
 pub(crate) struct Captures {
     is_active: AtomicBool,
     sinks: ArcSwap<Vec<Arc<Sink>>>,
-    /// Unix time of the stack's time zero.
-    origin: Duration,
+    /// Unix time of the stack's time zero, in nanoseconds.
+    origin_nanos: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Observer for Captures {
     }
 
     fn on_packet(&self, packet: SeenPacket<'_>) {
-        let at = self.origin + Duration::from_nanos(packet.at.as_nanos());
+        let at = self.origin() + Duration::from_nanos(packet.at.as_nanos());
         for sink in self.sinks.load().iter() {
             sink.offer(at, &packet);
         }
@@ -110,13 +110,23 @@ impl Observer for Captures {
 }
 
 impl Captures {
-    /// Makes the place of captures. `origin` is the Unix time of the stack's time zero.
-    pub(crate) fn new(origin: Duration) -> Arc<Self> {
+    /// Makes the place of captures.
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             is_active: AtomicBool::new(false),
             sinks: ArcSwap::default(),
-            origin,
+            origin_nanos: AtomicU64::new(0),
         })
+    }
+
+    /// Sets the Unix time of the stack's time zero, before there is a stack.
+    pub(crate) fn set_origin(&self, origin: Duration) {
+        let nanos = u64::try_from(origin.as_nanos()).unwrap_or(u64::MAX);
+        self.origin_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    fn origin(&self) -> Duration {
+        Duration::from_nanos(self.origin_nanos.load(Ordering::Relaxed))
     }
 
     /// Starts a capture. Called on the one thread of the control socket.
@@ -246,7 +256,7 @@ pub(super) async fn serve(
     let mut file = PcapNg::begin(&target.tun, snaplen).map_err(io::Error::other)?;
     replies.send_patiently(&file.take()).await?;
     let mut end = End::default();
-    let mut latest = target.captures.origin;
+    let mut latest = target.captures.origin();
     'capture: while wanted.count.is_none_or(|most| end.count < most) {
         let packet = tokio::select! {
             packet = packets.recv() => packet,
@@ -310,7 +320,8 @@ mod tests {
 
     #[test]
     fn a_full_queue_loses_packets_and_counts_them() {
-        let captures = Captures::new(Duration::from_secs(1));
+        let captures = Captures::new();
+        captures.set_origin(Duration::from_secs(1));
         assert!(!captures.is_watching());
         let (running, mut packets) = captures
             .start(PacketFilter::default(), 100)
@@ -339,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_large_packet_does_not_pass_the_bound_of_bytes() {
-        let captures = Captures::new(Duration::ZERO);
+        let captures = Captures::new();
         let (running, _packets) = captures
             .start(PacketFilter::default(), SNAPLEN_MAX)
             .expect("the first");

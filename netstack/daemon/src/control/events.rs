@@ -134,18 +134,23 @@ impl Events {
     }
 
     pub(crate) fn row(&self, event: &ConnectionEvent) -> EventRow {
-        let at = self.origin + Duration::from_nanos(event.at.as_nanos());
-        let (name, fields) = describe(&event.event);
-        EventRow {
-            at_micros: u64::try_from(at.as_micros()).unwrap_or(u64::MAX),
-            local: event.local,
-            remote: event.remote,
-            event: name.to_owned(),
-            fields: fields
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect::<BTreeMap<_, _>>(),
-        }
+        row(self.origin, event)
+    }
+}
+
+/// Returns an event as a row. `origin` is the Unix time of the stack's time zero.
+pub(crate) fn row(origin: Duration, event: &ConnectionEvent) -> EventRow {
+    let at = origin + Duration::from_nanos(event.at.as_nanos());
+    let (name, fields) = describe(&event.event);
+    EventRow {
+        at_micros: u64::try_from(at.as_micros()).unwrap_or(u64::MAX),
+        local: event.local,
+        remote: event.remote,
+        event: name.to_owned(),
+        fields: fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect::<BTreeMap<_, _>>(),
     }
 }
 

@@ -40,6 +40,7 @@ use netstack::net::Stack;
 use crate::config::{self, KeyRow};
 use crate::confine::identity::Identity;
 use crate::failure::Failure;
+use crate::record::thread::Control;
 use crate::restart::Desk;
 use crate::settings::{ControlPath, Settings};
 use capture::Captures;
@@ -57,6 +58,8 @@ pub(crate) struct Target {
     pub(crate) config: ArcSwap<Vec<KeyRow>>,
     /// The way to whoever can hand the device over.
     pub(crate) desk: Option<Desk>,
+    /// The recording of the stack, if there is one.
+    recording: Option<Control>,
     /// When the daemon was started.
     pub(crate) started: tokio::time::Instant,
 }
@@ -68,7 +71,7 @@ impl Target {
         settings: &Settings,
         captures: Arc<Captures>,
         origin: Duration,
-        desk: Option<Desk>,
+        (desk, recording): (Option<Desk>, Option<Control>),
     ) -> Self {
         Self {
             stack: stack.clone(),
@@ -77,8 +80,16 @@ impl Target {
             events: Arc::new(Events::new(stack, origin)),
             config: ArcSwap::from_pointee(config::rows(settings)),
             desk,
+            recording,
             started: tokio::time::Instant::now(),
         }
+    }
+}
+
+impl Target {
+    /// Returns true if nothing may reach the stack but what its device brings.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording.as_ref().is_some_and(Control::is_recording)
     }
 }
 

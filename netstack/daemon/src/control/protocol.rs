@@ -2,6 +2,7 @@
 //! people who write clients of their own.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -241,6 +242,21 @@ pub(crate) struct EventRow {
     pub(crate) event: String,
     /// Its properties, by name.
     pub(crate) fields: BTreeMap<String, serde_json::Value>,
+}
+
+impl EventRow {
+    /// Returns everything but the time, in one line.
+    pub(crate) fn words(&self) -> String {
+        let mut text = format!("{} {} {}", self.local, self.remote, self.event);
+        for (name, value) in &self.fields {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            // Writing to a String does not fail.
+            let _ = write!(text, " {name}={value}");
+        }
+        text
+    }
 }
 
 /// An answer to a ping.

@@ -130,6 +130,12 @@ impl Session {
                     .to_owned();
                 replies.send(&Reply::Error { message }).await
             }
+            Request::Ping(_) | Request::Nc(_) if target.is_recording() => {
+                let message = "this daemon is recorded (--record), and a recording holds what its device brings, not what \
+                               clients ask for: look with ss, stats, events and capture, or use another daemon"
+                    .to_owned();
+                replies.send(&Reply::Error { message }).await
+            }
             Request::Events(wanted) => events::serve(target, &wanted, lines, replies).await,
             Request::Capture(wanted) => capture::serve(target, &wanted, lines, replies).await,
             Request::Ping(wanted) => ping::serve(target, &wanted, lines, replies).await,

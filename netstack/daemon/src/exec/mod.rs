@@ -38,7 +38,7 @@ use crate::impaired;
 use crate::probe::now;
 use crate::proxy::args::OutboundArgs;
 use crate::proxy::gateway;
-use crate::run::unix_time;
+use crate::run::start_clock;
 use crate::settings::default_config;
 use crate::values::parse_memory;
 
@@ -144,7 +144,8 @@ fn execute(args: &ExecArgs) -> Result<u8, Stop> {
         }
         None => devices,
     };
-    let (devices, capture) = captured(devices, args)?;
+    let (clock, origin) = start_clock(None);
+    let (devices, capture) = captured(devices, args, origin)?;
     let mut config = default_config();
     config.memory_bytes = args.memory;
     let mut builder = Stack::builder().config(config);
@@ -152,6 +153,7 @@ fn execute(args: &ExecArgs) -> Result<u8, Stop> {
         builder = builder.address(address, prefix);
     }
     let stack = builder
+        .clock(clock)
         .start(devices)
         .map_err(|error| Failure::Stack(format!("cannot start the stack: {error}")))?;
     let running = gateway::start(&stack, plan)?;
@@ -184,11 +186,15 @@ fn drain(stack: &Stack) {
 /// The queues of the device, and the capture that they are wrapped in, if any.
 type Captured = (Vec<Box<dyn Device>>, Option<Capture>);
 
-fn captured(devices: Vec<Box<dyn Device>>, args: &ExecArgs) -> Result<Captured, Failure> {
+/// Captures the packets of the device, if that is asked for. `origin` is the Unix time of the stack's time zero.
+fn captured(
+    devices: Vec<Box<dyn Device>>,
+    args: &ExecArgs,
+    origin: Duration,
+) -> Result<Captured, Failure> {
     let Some(path) = &args.pcap else {
         return Ok((devices, None));
     };
-    let origin = unix_time();
     let config = CaptureConfig {
         origin,
         ..Default::default()

@@ -59,7 +59,12 @@ fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-fn parse(text: Text) -> Result<(File, Text), Failure> {
+/// Reads the text of a file.
+///
+/// # Errors
+///
+/// As [`read`], but for the file that cannot be read.
+pub(crate) fn parse(text: Text) -> Result<(File, Text), Failure> {
     let file = toml::from_str::<File>(text.as_str()).map_err(|error| {
         let message = error.message().replacen("unknown field", "unknown key", 1);
         text.fault_at(error.span(), &message)

@@ -15,7 +15,7 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    pub(super) fn new(path: &Path, text: String) -> Self {
+    pub(crate) fn new(path: &Path, text: String) -> Self {
         Self {
             path: path.to_owned(),
             text,

@@ -77,7 +77,7 @@ pub fn run(args: ProxyArgs) -> Result<(), Failure> {
     let impairments = outbound.impairments();
     if impairments.is_some() {
         // A link has one queue, whatever the device has.
-        run_args = run_args.with_one_queue()?;
+        run_args = run_args.with_one_queue("--impair", "a link has one queue")?;
     }
     let seed = outbound.impair_seed;
     let wrap = |device: Box<dyn Device>| match impairments.clone() {

@@ -12,6 +12,7 @@ mod iperf3;
 mod peers;
 mod recallable;
 pub(crate) mod resume;
+mod wall;
 
 use std::future::Future;
 use std::io;
@@ -33,6 +34,7 @@ use self::peers::Peers;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::values::Service;
+pub(crate) use wall::Wall;
 
 /// The services that run, by what they are and where.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub(crate) struct Running {
     pattern: chargen::Pattern,
     shelf: Shelf,
     recalled: Receiver<Kept>,
+    wall: Wall,
     started: Vec<(Service, IpAddr, Parts)>,
 }
 
@@ -90,8 +93,9 @@ pub(crate) fn prepare(
     stack: &Stack,
     settings: &Settings,
     Opened(root): Opened,
+    wall: &Wall,
 ) -> Result<Prepared, Failure> {
-    http::Site::new(stack, settings, root).map(Prepared)
+    http::Site::new(stack, settings, root, wall.clone()).map(Prepared)
 }
 
 /// Starts every service of the settings on every address.
@@ -103,6 +107,7 @@ pub(crate) fn start(
     stack: &Stack,
     settings: &Settings,
     Prepared(site): Prepared,
+    wall: Wall,
 ) -> Result<Running, Failure> {
     let pattern = chargen::Pattern::new(stack);
     let pattern =
@@ -115,6 +120,7 @@ pub(crate) fn start(
         pattern,
         shelf: Shelf(sender),
         recalled,
+        wall,
         started: Vec::new(),
     };
     running.start_missing(stack, settings)?;
@@ -173,6 +179,11 @@ impl Running {
         Ok(())
     }
 
+    /// Returns the clock of the services.
+    pub(crate) fn wall(&self) -> &Wall {
+        &self.wall
+    }
+
     /// Takes the connections that were recalled since the last call.
     pub(crate) fn take_recalled(&self) -> Vec<Kept> {
         self.recalled.try_iter().collect()
@@ -222,7 +233,9 @@ impl Running {
                 echo::tcp(stream, pending, shelf).boxed()
             }
             State::Discard => discard::tcp(stream, shelf).boxed(),
-            State::Daytime { rest } => daytime::tcp(stream, Some(rest), shelf).boxed(),
+            State::Daytime { rest } => {
+                daytime::tcp(stream, Some(rest), self.wall.clone(), shelf).boxed()
+            }
             State::Chargen { position } => {
                 chargen::tcp(stream, self.pattern.clone(), position as usize, shelf).boxed()
             }
@@ -246,9 +259,12 @@ impl Running {
                 parts.datagrams = udp(stack, address, discard::udp)?;
             }
             Service::Daytime => {
-                let handler = move |stream| daytime::tcp(stream, None, shelf.clone());
+                let wall = self.wall.clone();
+                let handler = move |stream| daytime::tcp(stream, None, wall.clone(), shelf.clone());
                 parts.listeners.push(tcp(stack, address, peers, handler)?);
-                parts.datagrams = udp(stack, address, daytime::udp)?;
+                parts.datagrams = udp(stack, address, |socket| {
+                    daytime::udp(socket, self.wall.clone())
+                })?;
             }
             Service::Chargen => {
                 let (pattern, tcp_pattern) = (self.pattern.clone(), self.pattern.clone());

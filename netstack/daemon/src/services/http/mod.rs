@@ -32,7 +32,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, DATE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -45,6 +45,7 @@ use self::clock::Clock;
 use self::files::Files;
 use self::page::Page;
 pub(super) use self::root::Root;
+use super::Wall;
 use super::recallable::{Answering, Marks, Recallable};
 use super::resume::{Shelf, State};
 use crate::failure::Failure;
@@ -62,6 +63,7 @@ const BODY_MAX: u64 = 64 << 10;
 pub(super) struct Site {
     content: Content,
     time: Time,
+    wall: Wall,
     header_timeout: Duration,
     requests: u32,
 }
@@ -81,6 +83,7 @@ impl Site {
         stack: &Stack,
         settings: &Settings,
         root: Option<Root>,
+        wall: Wall,
     ) -> Result<Self, Failure> {
         let http = &settings.http;
         let content = match root {
@@ -90,6 +93,7 @@ impl Site {
         Ok(Self {
             content,
             time: stack.time(),
+            wall,
             header_timeout: http.header_timeout,
             requests: http.requests,
         })
@@ -137,13 +141,19 @@ pub(super) async fn tcp(stream: TcpStream, read: Vec<u8>, site: Arc<Site>, shelf
         let (site, answering) = (&site, Answering::begin(&marks));
         async move {
             let response = site.answer(&request).await;
-            let response = response.map(|body| body.of_answer(answering));
+            let mut response = response.map(|body| body.of_answer(answering));
+            let date = site.wall.now().format("%a, %d %b %Y %H:%M:%S GMT");
+            if let Ok(date) = HeaderValue::try_from(date.to_string()) {
+                response.headers_mut().insert(DATE, date);
+            }
             let is_last = number >= site.requests;
             Ok::<_, Infallible>(if is_last { closing(response) } else { response })
         }
     });
     let mut connection = http1::Builder::new()
         .timer(Clock::new(site.time.clone()))
+        // The answer says it, by a clock that can be repeated.
+        .auto_date_header(false)
         .header_read_timeout(site.header_timeout)
         // A client may have said everything, and still wait for the answer.
         .half_close(true)
