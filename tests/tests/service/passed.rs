@@ -25,7 +25,7 @@ fn a_daemon_takes_its_device_and_sockets_by_their_names() {
 
         let mut metrics = TcpStream::connect("127.0.0.1:9100").expect("the admin socket");
         metrics
-            .write_all(b"GET /metrics HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             .expect("written");
         let mut answer = String::new();
         metrics.read_to_string(&mut answer).expect("an answer");
