@@ -89,10 +89,7 @@ impl Daemon<'_> {
                 next_look = now + heap::PERIOD;
                 self.look(&mut peak);
             }
-            let sender = self.frame.sender.clone();
-            // The receiver is gone only when the program ends.
-            let answer = move |round| drop(sender.send(Event::Alive(round)));
-            self.pulse.ask(now, self.stack, answer);
+            self.ask(now);
             let wait = self.pulse.wait(now).unwrap_or(heap::PERIOD);
             match events.recv_timeout(wait.min(next_look.saturating_sub(now))) {
                 Ok(Event::Signal(signal)) => {
@@ -100,7 +97,11 @@ impl Daemon<'_> {
                         return Err(failure);
                     }
                 }
-                Ok(Event::Alive(round)) => self.take_answer(round),
+                Ok(Event::Alive(round)) => {
+                    if let Some(round) = self.pulse.answered(round) {
+                        self.tell(round);
+                    }
+                }
                 Ok(Event::Reloaded(read)) => self.apply(*read),
                 Ok(Event::Asked(ask)) => {
                     let stops = self.stop_asked.is_some();
@@ -134,12 +135,26 @@ impl Daemon<'_> {
         self.frame.logs.tick();
     }
 
-    /// Tells the supervisor when all workers have answered.
-    fn take_answer(&mut self, round: u64) {
-        match self.pulse.answered(round) {
-            Some(1) => self.frame.supervisor.ready(&self.status()),
-            Some(_) => self.frame.supervisor.alive(),
-            None => {}
+    /// Asks the workers whether they are alive, if it is time to.
+    fn ask(&mut self, now: Duration) {
+        if self.recorder.as_ref().is_some_and(Control::is_recording) {
+            if let Some(round) = self.pulse.pass(now) {
+                self.tell(round);
+            }
+            return;
+        }
+        let sender = self.frame.sender.clone();
+        // The receiver is gone only when the program ends.
+        let answer = move |round| drop(sender.send(Event::Alive(round)));
+        self.pulse.ask(now, self.stack, answer);
+    }
+
+    /// Tells the supervisor that a round is complete.
+    fn tell(&self, round: u64) {
+        if round == 1 {
+            self.frame.supervisor.ready(&self.status());
+        } else {
+            self.frame.supervisor.alive();
         }
     }
 
