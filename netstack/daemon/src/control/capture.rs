@@ -305,10 +305,14 @@ pub(super) async fn serve(
             replies.send_patiently(&file.take()).await?;
         }
     }
-    end.lost += running.sink.lost.swap(0, Ordering::Relaxed);
+    let last = running.sink.lost.swap(0, Ordering::Relaxed);
     drop(running);
+    end.lost += last;
     file.statistics(latest, &end).map_err(io::Error::other)?;
     replies.send_patiently(&file.take()).await?;
+    if last > 0 {
+        replies.send_patiently(&Reply::Lost { count: last }).await?;
+    }
     replies.send(&Reply::End(end)).await
 }
 
