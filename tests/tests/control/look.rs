@@ -80,6 +80,24 @@ fn ss_lists_what_the_filter_accepts() {
 }
 
 #[test]
+fn ss_says_what_holds_a_connection_back() {
+    in_namespace(|| {
+        let world = world("held", &["--services", "chargen"]);
+        let silent = TcpStream::connect((V4, port::CHARGEN)).expect("a chargen service");
+        eventually("the peer's window holds it back", || {
+            let info = world.text("ss -Hti4 state established");
+            let word = |name| info.split_whitespace().find(|word| word.starts_with(name));
+            let (busy, held) = (word("busy:"), word("rwnd_limited:"));
+            // The client never reads, so nearly all of the time was spent on its closed window.
+            let share = held.and_then(|held| held.split_once('(')?.1.strip_suffix("%)"));
+            let share = share.map(|share| share.parse::<f64>().expect("a number"));
+            busy.is_some() && share.is_some_and(|share| share > 90.0)
+        });
+        drop(silent);
+    });
+}
+
+#[test]
 fn ss_lists_what_is_half_open_and_in_time_wait() {
     in_namespace(|| {
         let world = world("ss-brief", &[]);

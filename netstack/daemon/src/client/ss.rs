@@ -185,6 +185,26 @@ fn timer_of(state: SocketState, timer: TimerRow) -> String {
     format!(" timer:({name},{remaining},{})", timer.retries)
 }
 
+/// Returns how long the connection was busy, and the part of this for which the peer's window or the program held it back.
+fn times_of(tcp: &TcpRow) -> String {
+    let busy = tcp.busy_micros;
+    if busy == 0 {
+        return String::new();
+    }
+    let mut text = format!(" busy:{}ms", busy / 1_000);
+    for (name, micros) in [
+        ("rwnd_limited", tcp.recv_window_limited_micros),
+        ("sndbuf_limited", tcp.send_buffer_limited_micros),
+    ] {
+        if micros > 0 {
+            let share = 100.0 * micros as f64 / busy as f64;
+            // Writing to a String does not fail.
+            let _ = write!(text, " {name}:{}ms({share:.1}%)", micros / 1_000);
+        }
+    }
+    text
+}
+
 /// Returns what `ss -i` calls the same: times in milliseconds, the congestion window in segments.
 fn info_of(tcp: &TcpRow) -> String {
     let millis = |micros: u64| micros as f64 / 1e3;
@@ -221,6 +241,7 @@ fn info_of(tcp: &TcpRow) -> String {
             let _ = write!(text, " {name} {}bps", rate.saturating_mul(8));
         }
     }
+    text.push_str(&times_of(tcp));
     for (name, value) in [
         ("unacked", segments(tcp.in_flight_bytes)),
         ("notsent", tcp.unsent_bytes),

@@ -152,6 +152,13 @@ pub(crate) struct TcpRow {
     pub(crate) spurious: u32,
     pub(crate) pacing_bytes_per_second: Option<u64>,
     pub(crate) delivery_bytes_per_second: Option<u64>,
+    /// Time with data to send or to have acknowledged, what the two below held back included.
+    #[serde(default)]
+    pub(crate) busy_micros: u64,
+    #[serde(default)]
+    pub(crate) recv_window_limited_micros: u64,
+    #[serde(default)]
+    pub(crate) send_buffer_limited_micros: u64,
     pub(crate) recovery: Option<String>,
     pub(crate) ecn: bool,
     pub(crate) has_reordering: bool,
@@ -186,6 +193,9 @@ impl From<&TcpInfo> for TcpRow {
             spurious: info.undone,
             pacing_bytes_per_second: info.pacing_rate,
             delivery_bytes_per_second: info.delivery_rate,
+            busy_micros: micros(info.busy),
+            recv_window_limited_micros: micros(info.recv_window_limited),
+            send_buffer_limited_micros: micros(info.send_buffer_limited),
             recovery: match info.recovery {
                 RecoveryStage::None => None,
                 RecoveryStage::Fast => Some("fast".to_owned()),
