@@ -185,7 +185,7 @@ fn look_around(pages: &mut Pages, peer: &str) {
     pages.visit(
         "flow",
         busiest.as_str().expect("a link"),
-        "document.querySelectorAll('.facts dd')[11]?.textContent.includes('iB') && \
+        "[...document.querySelectorAll('.facts dt')].find((name) => name.textContent === 'Received')?.nextSibling.textContent.includes('iB') && \
          document.querySelector('.chart:not([hidden]) path.line').getAttribute('d').split('L').length > 20",
     );
     assert_eq!(pages.text("main .chip"), "ESTAB");
