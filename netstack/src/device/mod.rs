@@ -107,8 +107,8 @@ pub trait Device: Send + 'static {
     fn unparker(&self) -> Arc<dyn Unpark>;
 
     /// Returns another descriptor of the queue, for a process that is to take it over. By default there is none.
-    #[cfg(unix)]
-    fn descriptor(&self) -> Option<io::Result<std::os::fd::OwnedFd>> {
+    #[cfg(all(feature = "tun", target_os = "linux"))]
+    fn descriptor(&self) -> Option<io::Result<tun::OwnedFd>> {
         None
     }
 
@@ -151,8 +151,8 @@ impl Device for Box<dyn Device> {
         (**self).unparker()
     }
 
-    #[cfg(unix)]
-    fn descriptor(&self) -> Option<io::Result<std::os::fd::OwnedFd>> {
+    #[cfg(all(feature = "tun", target_os = "linux"))]
+    fn descriptor(&self) -> Option<io::Result<tun::OwnedFd>> {
         (**self).descriptor()
     }
 

@@ -16,6 +16,8 @@ mod queue;
 mod run;
 mod wake;
 
+pub(super) use std::os::fd::OwnedFd;
+
 pub use config::{OffloadMode, TunConfig};
 pub use error::DeviceError;
 pub use link::kernel_drops;
