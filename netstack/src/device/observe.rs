@@ -141,6 +141,11 @@ impl<D: Device> Device for Observed<D> {
         self.device.unparker()
     }
 
+    #[cfg(all(feature = "tun", target_os = "linux"))]
+    fn descriptor(&self) -> Option<io::Result<super::tun::OwnedFd>> {
+        self.device.descriptor()
+    }
+
     fn next_delivery(&self) -> Option<Instant> {
         self.device.next_delivery()
     }

@@ -341,6 +341,11 @@ impl Device for Replaceable {
         Ok(())
     }
 
+    #[cfg(all(feature = "tun", target_os = "linux"))]
+    fn descriptor(&self) -> Option<io::Result<super::tun::OwnedFd>> {
+        self.attached.as_ref()?.device.descriptor()
+    }
+
     fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = match &mut self.attached {
             Some(attached) => {

@@ -4,10 +4,12 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netstack::base::Counters;
-use netstack::device::{self, Device, DeviceError, OffloadMode, TunConfig, from_fds};
+use netstack::device::observe::{Observer, SeenPacket, observe};
+use netstack::device::{self, Device, DeviceError, OffloadMode, TunConfig, from_fds, replaceable};
 use packet::Buffers;
 use rustix::thread::CapabilitySet;
 use tun_rs::{DeviceBuilder, Layer};
@@ -204,6 +206,32 @@ fn a_descriptor_is_taken_over_with_or_without_offload() {
             assert_eq!((caps.mtu, caps.offload.tso), (1400, offload));
             ping(devices, &[(HOST_V4, OURS_V4)]);
             drop(before);
+        });
+    }
+}
+
+#[test]
+fn wrapped_devices_hand_their_descriptor_on() {
+    struct Unseen;
+    impl Observer for Unseen {
+        fn is_watching(&self) -> bool {
+            false
+        }
+        fn on_packet(&self, _: SeenPacket<'_>) {}
+    }
+    for offload in [true, false] {
+        in_namespace(move || {
+            let fd = descriptor("t0", |builder| builder.offload(offload));
+            let device = from_fds(vec![fd], 1500).expect("a queue").remove(0);
+            let observed = observe(device, Arc::new(Unseen));
+            let (devices, replacer) = replaceable(vec![Box::new(observed)]);
+            let copies: Result<Vec<OwnedFd>, _> = devices
+                .iter()
+                .map(|device| device.descriptor().expect("a device with a descriptor"))
+                .collect();
+            drop((devices, replacer));
+            let devices = from_fds(copies.expect("copied"), 1500).expect("the same queue");
+            assert_eq!(devices[0].caps().offload.tso, offload);
         });
     }
 }
