@@ -70,7 +70,7 @@ pub fn run(args: StartArgs) -> Result<(), Failure> {
         run = run.with_one_queue("--record", "one worker is recorded")?;
     }
     let wanted = record.clone();
-    run_as(run, Beginning::Run { take_over, record }, |settings| {
+    run_with(run, Beginning::Run { take_over, record }, |settings| {
         if let Some(wanted) = &wanted {
             wanted.check(settings)?;
         }
@@ -78,27 +78,8 @@ pub fn run(args: StartArgs) -> Result<(), Failure> {
     })
 }
 
-/// Runs the daemon with a job, which `plan` makes of the settings before anything is opened.
-///
-/// # Errors
-///
-/// As [`run`].
-pub(crate) fn run_with<W, P, B, O, J>(
-    args: RunArgs,
-    plan: impl FnOnce(&Settings) -> Result<Job<W, P, B>, Failure>,
-) -> Result<(), Failure>
-where
-    W: Fn(Box<dyn Device>) -> Box<dyn Device>,
-    P: FnOnce() -> Result<O, Failure> + Send + 'static,
-    B: FnOnce(&Stack, O) -> Result<J, Failure>,
-    O: Send + 'static,
-    J: Work,
-{
-    run_as(args, Beginning::Job, plan)
-}
-
 /// The way in which a daemon begins.
-enum Beginning {
+pub(crate) enum Beginning {
     /// With services alone, which another process can take over unless they are recorded; perhaps in the place of the daemon
     /// with that control socket.
     Run {
@@ -109,7 +90,12 @@ enum Beginning {
     Job,
 }
 
-fn run_as<W, P, B, O, J>(
+/// Runs the daemon with a job, which `plan` makes of the settings before anything is opened.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn run_with<W, P, B, O, J>(
     args: RunArgs,
     beginning: Beginning,
     plan: impl FnOnce(&Settings) -> Result<Job<W, P, B>, Failure>,

@@ -72,7 +72,7 @@ pub(crate) fn run(args: ForwardArgs) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    run::run_with(run.without_services(), |settings| {
+    run::run_with(run.without_services(), run::Beginning::Job, |settings| {
         without_rules(settings)?;
         let needs = needs(&ports, &expose);
         let published = ports.clone();

@@ -84,7 +84,7 @@ pub fn run(args: ProxyArgs) -> Result<(), Failure> {
         Some((up, down)) => impaired::wrap(device, up, down, seed),
         None => device,
     };
-    run::run_with(run_args, |settings| {
+    run::run_with(run_args, run::Beginning::Job, |settings| {
         let plan = outbound.plan(&settings.policy, mark, bind_interface, None)?;
         Ok(Job {
             needs: needs(&outbound, &plan),
