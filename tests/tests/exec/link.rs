@@ -10,6 +10,12 @@ use tests::world::{Scratch, in_namespace};
 
 use super::{SERVER, good, outside, web};
 
+/// Runs a Python script with the server's address as its argument. Returns what it printed.
+fn client(script: &str) -> String {
+    let printed = good(&[], &["python3", "-c", script, SERVER[0]]);
+    printed.trim().to_owned()
+}
+
 #[test]
 fn curl_fetches_a_file_over_both_families_and_a_bad_link() {
     in_namespace(|| {
@@ -118,10 +124,7 @@ fn both_directions_end_on_their_own() {
             n = 0\n\
             while d := s.recv(65536): n += len(d)\n\
             print(n)";
-        assert_eq!(
-            good(&[], &["python3", "-c", script, SERVER[0]]).trim(),
-            "500000"
-        );
+        assert_eq!(client(script), "500000");
         server.join().expect("the server");
     });
 }
@@ -142,10 +145,7 @@ fn a_reset_outside_is_a_reset_inside() {
             s.sendall(b'x')\n\
             try: print(s.recv(1))\n\
             except ConnectionResetError: print('reset')";
-        assert_eq!(
-            good(&[], &["python3", "-c", script, SERVER[0]]).trim(),
-            "reset"
-        );
+        assert_eq!(client(script), "reset");
         server.join().expect("the server");
     });
 }
