@@ -258,7 +258,7 @@ fn a_file_that_is_cut_is_replayed_up_to_there() {
     }
 }
 
-/// Whatever a file says, it is a verdict or a sentence.
+/// Each damaged file leads to a verdict or a sentence.
 #[test]
 fn a_hostile_file_is_refused_or_differs() {
     let (file, _) = session(5, 60_000);

@@ -163,7 +163,7 @@ fn a_full_disk_ends_the_recording_and_not_the_daemon() {
     });
 }
 
-/// Whatever else would reach the stack is refused, or ends the recording first.
+/// Requests that would reach the stack are refused, or end the recording first.
 #[test]
 fn nothing_reaches_the_stack_that_the_recording_does_not_hold() {
     let scratch = Scratch::new("record-only");

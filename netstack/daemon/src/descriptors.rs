@@ -29,10 +29,10 @@ pub(crate) fn send(socket: impl AsFd, fds: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives the descriptors of one message. None of them: the other end has gone, or sent something else.
+/// Receives the descriptors of one message. Returns none if the other end has gone, or has sent something else.
 ///
 /// # Errors
-/// Nothing came in time.
+/// The other end sent nothing in time.
 pub(crate) fn receive(socket: impl AsFd) -> io::Result<Vec<OwnedFd>> {
     let mut byte = [0; 1];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];

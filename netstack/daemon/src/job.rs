@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 
 /// A job. `W` wraps each queue of the device, `P` opens what needs rights, and `B` begins with that on the running stack.
-/// What `B` returns is dropped when the stack has ended.
+/// The value that `B` returns is dropped when the stack has ended.
 #[derive(Debug)]
 pub(crate) struct Job<W, P, B> {
     pub(crate) needs: Needs,

@@ -54,7 +54,7 @@ pub enum Unreachable {
     Network,
     /// The destination cannot be reached.
     Host,
-    /// Nothing receives at that port.
+    /// The port is closed.
     Port,
     /// A filter prohibits it.
     Prohibited,

@@ -53,7 +53,7 @@ struct Kept {
     tcp: TcpCheckpoint,
 }
 
-/// Whoever has the application's side of a connection.
+/// The holder of the application's side of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Holder {

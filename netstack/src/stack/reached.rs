@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 pub(crate) enum Stage {
     /// Everything works.
     Running,
-    /// Nothing more is read.
+    /// The workers finish what was read, and read no more.
     Draining,
-    /// Nothing happens.
+    /// The workers stand still.
     Frozen,
 }
 

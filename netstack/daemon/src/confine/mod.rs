@@ -36,7 +36,7 @@ pub enum Sandbox {
     Auto,
     /// Everything; without it the daemon does not start.
     On,
-    /// Nothing.
+    /// The daemon is not restricted.
     Off,
 }
 

@@ -33,14 +33,14 @@ const TURNS: u64 = 1_024;
 pub(super) struct Watcher {
     trace: Option<Trace>,
     file: Option<Copy>,
-    /// Somebody looks at stderr: when they were told last.
+    /// When the progress was shown last; `None` if it is not shown.
     told: Option<Duration>,
 }
 
 struct Trace {
     out: BufWriter<io::Stdout>,
     is_json: bool,
-    /// Whoever reads has gone.
+    /// The reader of stdout has gone.
     is_over: bool,
 }
 

@@ -50,11 +50,11 @@ pub(super) enum Wanted {
     Whole,
     /// These bytes of it: at least one range, in the order of the request.
     Ranges(Vec<RangeInclusive<u64>>),
-    /// Nothing: the client has this version.
+    /// A 304 without the file: the client has this version.
     NotModified,
-    /// Nothing: the client wants another version.
+    /// A 412: the client wants another version.
     PreconditionFailed,
-    /// Nothing: none of the ranges is there.
+    /// A 416: the file has none of the ranges.
     Unsatisfiable,
 }
 
