@@ -188,7 +188,7 @@ fn a_server_of_the_machine_sees_its_clients() {
         ip("route add local 10.77.0.1/32 dev lo");
         let script = "ip link set t0 up; ip addr add 10.77.0.1/24 dev t0\n\
             exec python3 -c \"import socket\ns = socket.create_connection(('10.77.0.2', 80), 60)\n\
-            s.sendall(b'question'); s.shutdown(1)\nprint(s.recv(100).decode())\"";
+            s.sendall(b'question'); s.shutdown(1)\nprint(s.makefile().read())\"";
         let output = Command::new("nsenter")
             .args(["-t", &namespace, "-n", "sh", "-c", script])
             .output()
