@@ -61,7 +61,9 @@ fn metrics_have_every_counter_in_prometheus_form() {
         );
         // The kernel chooses the queue of a flow, so only the sum is known.
         let packets = ["0", "1"].map(|worker| {
-            value(&format!(r#"netstack_worker_packets_in_total{{worker="{worker}"}}"#))
+            value(&format!(
+                r#"netstack_worker_packets_in_total{{worker="{worker}"}}"#
+            ))
         });
         assert!(packets.iter().sum::<u64>() > 0);
         assert_eq!(value(r#"netstack_worker_queue{worker="0"}"#), 0);

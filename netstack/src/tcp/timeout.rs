@@ -17,8 +17,8 @@ use crate::tcp::timers::take_due;
 /// Time by which peers delay the acknowledgment of a single segment, in nanoseconds.
 const MAX_ACK_DELAY_NANOS: u64 = 50_000_000;
 
-/// Shortest wait for a probe, in nanoseconds: below it an acknowledgment may only wait for the processor.
-const MIN_PROBE_TIMEOUT_NANOS: u64 = 2_000_000;
+/// Time by which an acknowledgment may wait for a processor, in nanoseconds: Linux adds the same.
+const SCHEDULING_NANOS: u64 = 2_000_000;
 
 /// Round trips within the least retransmission timeout that make a path short.
 const SHORT_PATH_DIVISOR: u32 = 32;
@@ -116,10 +116,10 @@ impl Tcb {
         let delayed = if self.flight.outstanding() <= self.payload_mss() {
             MAX_ACK_DELAY_NANOS
         } else {
-            0
+            SCHEDULING_NANOS
         };
         // A round trip is an hour at most.
-        let nanos = (2 * srtt + delayed).max(MIN_PROBE_TIMEOUT_NANOS);
+        let nanos = 2 * srtt + delayed;
         Duration::from_nanos(nanos << self.flight.probe_backoff().min(8))
     }
 

@@ -137,8 +137,8 @@ fn rfc8985_7_3_the_last_segment_is_the_probe_if_there_is_nothing_new() {
     let mut rig = ten(with_sack());
     let sent = rig.pass(400);
     let at: Vec<(u64, u32)> = sent.iter().map(|s| (s.at_millis, s.seq)).collect();
-    // Twice the round trip; then the retransmission timer, which the probe restarts.
-    assert_eq!(at, [(20, 9_001), (230, 1)]);
+    // Twice the round trip and 2 ms; then the retransmission timer, which the probe restarts.
+    assert_eq!(at, [(22, 9_001), (232, 1)]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn rfc8985_7_3_new_data_is_the_probe_whatever_the_congestion_window() {
     assert_eq!(sent.len(), 1);
     assert_eq!(
         (sent[0].at_millis, sent[0].seq, sent[0].len),
-        (20, 10_001, 1_000)
+        (22, 10_001, 1_000)
     );
 }
 
@@ -181,7 +181,7 @@ fn rfc8985_7_3_no_probe_follows_a_probe_without_a_round_trip_measured() {
 #[test]
 fn rfc8985_7_4_1_the_acknowledgment_of_a_probe_shows_a_lost_tail() {
     let mut rig = ten(with_sack());
-    assert_eq!(rig.pass(20), [(9_001, 1_000)]);
+    assert_eq!(rig.pass(22), [(9_001, 1_000)]);
     rig.now = rig.now + millis(10);
     rig.recv_sack(1, &[(9_001, 10_001)]);
     assert_eq!(losses(&mut rig), [(1, 9_000, LossRule::Overtaken)]);
@@ -193,7 +193,7 @@ fn rfc8985_7_4_1_the_acknowledgment_of_a_probe_shows_a_lost_tail() {
 #[test]
 fn rfc8985_7_4_2_a_loss_that_the_probe_repaired_counts() {
     let mut rig = ten(with_sack());
-    assert_eq!(rig.pass(20), [(9_001, 1_000)]);
+    assert_eq!(rig.pass(22), [(9_001, 1_000)]);
     rig.now = rig.now + millis(10);
     rig.recv(1, 10_001, ACK, b"");
     let before = rig.tcp.info();
@@ -209,7 +209,7 @@ fn rfc8985_7_4_2_a_loss_that_the_probe_repaired_counts() {
 #[test]
 fn rfc8985_7_4_2_a_probe_that_arrives_twice_repaired_nothing() {
     let mut rig = ten(with_sack());
-    assert_eq!(rig.pass(20), [(9_001, 1_000)]);
+    assert_eq!(rig.pass(22), [(9_001, 1_000)]);
     rig.recv(1, 10_001, ACK, b"");
     rig.recv_sack(10_001, &[(9_001, 10_001)]);
     let before = rig.tcp.info();
@@ -234,7 +234,7 @@ fn a_lost_retransmission_with_nothing_behind_it_is_found_by_a_probe() {
     assert_eq!(sent.len(), 1, "{sent:?}");
     assert_eq!(
         (sent[0].at_millis, sent[0].seq, sent[0].len),
-        (20, 1, 1_000)
+        (22, 1, 1_000)
     );
     assert_eq!(rig.tcp.info().timeouts, 0);
     rig.recv(1, 4_001, ACK, b"");
