@@ -3,7 +3,7 @@
 //! A probe is a segment of new bytes that is larger than the present size, and never shares a super-segment. If it is lost,
 //! that must be found by what follows it, so there is enough to follow, and both windows take it.
 
-use super::select::{Pick, Size};
+use super::pick::{Pick, Size};
 use crate::base::Instant;
 use crate::tcp::send::inflight::Mode;
 use crate::tcp::tcb::Tcb;

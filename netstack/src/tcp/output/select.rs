@@ -2,16 +2,17 @@
 //!
 //! The order is: a reset; duplicate ACKs and reports of duplicates; lost bytes; a path MTU probe; new bytes, as far as both windows, the Nagle algorithm and
 //! silly window avoidance allow; the last segment of a recovery (RFC 6675 NextSeg rule 4); a zero
-//! window probe; a keepalive probe; an ACK. `select` decides and `apply` carries it out.
+//! window probe; a keepalive probe; an ACK. `select` decides and [`apply`](super::apply) carries it out.
 //!
 //! Everything counts bytes. A pick may be as long as `max_payload`, a multiple of the segment size
 //! unless it ends the queue, so that the device can cut it. A short opening of the window is left
 //! to grow while acknowledgments are on their way, because a long super-segment costs as much to
 //! handle as a short one.
 
-use packet::tcp::{TcpFlags, TcpOptions};
+use packet::tcp::TcpFlags;
 
 use super::mtu_probe::Probing;
+use super::pick::{Pick, Size, Why};
 use crate::base::Instant;
 use crate::tcp::context::Context;
 use crate::tcp::event::Event;
@@ -20,84 +21,6 @@ use crate::tcp::segment::SegmentOut;
 use crate::tcp::send::inflight::Mode;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
-
-/// The next segment to send.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Pick {
-    /// `len` bytes for the first time, perhaps with our FIN, perhaps as a tail loss probe.
-    Fresh { len: u32, fin: bool, probe: bool },
-    /// `len` bytes again, perhaps with our FIN.
-    Again {
-        seq: SeqNum,
-        len: u32,
-        fin: bool,
-        why: Why,
-    },
-    /// `len` bytes for the first time, in one segment that is larger than others, to find out if it arrives.
-    MtuProbe { len: u32, mss: u16 },
-    /// A zero window probe: the next byte, although the window is closed.
-    Probe,
-}
-
-/// The reason for sending something again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Why {
-    /// It is lost.
-    Lost,
-    /// The last segment of a recovery may be lost (RFC 6675 NextSeg rule 4).
-    Rescue,
-    /// Acknowledgments ceased (RFC 8985 section 7).
-    TailProbe,
-}
-
-impl Pick {
-    /// Returns the pick of new bytes.
-    fn fresh(len: u32, fin: bool) -> Self {
-        Self::Fresh {
-            len,
-            fin,
-            probe: false,
-        }
-    }
-
-    /// Returns true if it waits for its departure: a probe that ends a silence does not.
-    fn is_paced(self) -> bool {
-        match self {
-            Self::Fresh { probe, .. } => !probe,
-            Self::Again { why, .. } => why != Why::TailProbe,
-            Self::MtuProbe { .. } => true,
-            Self::Probe => false,
-        }
-    }
-
-    /// Returns the same bytes, sent again for another reason.
-    fn because(self, why: Why) -> Self {
-        match self {
-            Self::Again { seq, len, fin, .. } => Self::Again { seq, len, fin, why },
-            other => other,
-        }
-    }
-}
-
-/// Segment sizes for one pick.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
-    /// Payload of a full wire segment.
-    pub(super) segment: u32,
-    /// Maximum payload of a pick.
-    most: u32,
-    /// Pacing makes it as short as that.
-    is_paced: bool,
-    /// The pacing rate in bytes a second, if there is one.
-    rate: Option<u64>,
-}
-
-impl Size {
-    /// Returns `len` cut down to whole segments.
-    fn whole(self, len: u32) -> u32 {
-        len - len % self.segment
-    }
-}
 
 impl Tcb {
     /// Returns the next segment to send now; call it until `None`.
@@ -322,7 +245,7 @@ impl Tcb {
     }
 
     /// Notes that something was sent.
-    fn note_sent(&mut self) {
+    pub(super) fn note_sent(&mut self) {
         let flight = &self.flight;
         self.cc.on_sent(flight.pipe(), flight.una(), flight.nxt());
     }
@@ -432,105 +355,5 @@ impl Tcb {
             .span(self.flight.nxt(), offered.min(unsent).min(size.segment));
         let fin = len == unsent && self.flags.contains(Flags::FIN_QUEUED) && offered > len;
         Pick::fresh(len, fin)
-    }
-
-    fn apply(
-        &mut self,
-        pick: Pick,
-        options: TcpOptions,
-        size: Size,
-        cx: &mut Context<'_>,
-    ) -> SegmentOut {
-        let now = cx.now();
-        let alone = self.flight.outstanding() == 0;
-        self.flags.remove(Flags::PROBE_DUE);
-        self.flags.insert(Flags::SENT);
-        self.last_sent = now;
-        let (seq, len, fin) = match pick {
-            Pick::Fresh { len, fin, probe } => {
-                let seq = self.flight.nxt();
-                if self.flight.outstanding() == 0 {
-                    self.timers.retransmit = Instant::FAR_FUTURE;
-                    if self.flight.is_app_limited() {
-                        self.cc.on_restart(size.segment, cx);
-                    }
-                }
-                if self.ack.is_reply(now, self.cfg.delayed_ack) {
-                    self.flags.insert(Flags::INTERACTIVE);
-                }
-                self.flags.remove(Flags::PROBE_SENT);
-                self.flight.on_sent(len + u32::from(fin), now);
-                if probe {
-                    self.flight.on_probed();
-                    let len = len + u32::from(fin);
-                    cx.emit(|| Event::TailLossProbe { seq, len });
-                } else {
-                    self.cc.on_transmit(len);
-                }
-                self.note_sent();
-                if !len.is_multiple_of(size.segment) {
-                    self.small_end = self.flight.nxt();
-                }
-                (seq, len, fin)
-            }
-            Pick::Again { seq, len, fin, why } => {
-                self.stats.retransmits = self
-                    .stats
-                    .retransmits
-                    .wrapping_add(len.div_ceil(size.segment).max(1));
-                let span = len + u32::from(fin);
-                match why {
-                    Why::Lost => self.flight.on_resent(seq, span, now),
-                    Why::Rescue => self.flight.on_rescued(seq, span, now),
-                    Why::TailProbe => {
-                        self.flight.on_probe_resent(seq, span, now);
-                        cx.emit(|| Event::TailLossProbe { seq, len: span });
-                    }
-                }
-                if why != Why::TailProbe {
-                    self.cc.on_transmit(len);
-                }
-                if seq == self.flight.una() {
-                    // The timer times the head, which leaves anew now.
-                    self.timers.retransmit = Instant::FAR_FUTURE;
-                }
-                self.note_sent();
-                (seq, len, fin)
-            }
-            Pick::MtuProbe { len, mss } => {
-                let seq = self.flight.nxt();
-                self.flags.remove(Flags::PROBE_SENT);
-                self.flight.on_mtu_probe_sent(len, now);
-                self.note_mtu_probe(mss);
-                self.cc.on_transmit(len);
-                self.note_sent();
-                (seq, len, false)
-            }
-            Pick::Probe => {
-                // Not counted as sent: with the window closed it will hardly be taken.
-                self.flags.insert(Flags::PROBE_SENT);
-                cx.emit(|| Event::PersistProbe);
-                let len = self.unsent().min(1);
-                (self.flight.nxt(), len, len == 0)
-            }
-        };
-        self.cc.on_paced(len, alone, size.rate, now);
-        if self.flight.outstanding() > 0 && self.timers.retransmit == Instant::FAR_FUTURE {
-            self.timers.retransmit = now + self.rto();
-        }
-        self.arm_loss_timer(true, now);
-        self.turn_flight = self.turn_flight.max(self.flight.outstanding());
-        let last = len > 0 && seq + len == self.queue.end();
-        let mut flags = TcpFlags::empty();
-        flags.set(TcpFlags::FIN, fin);
-        flags.set(TcpFlags::PSH, last);
-        let fresh = len > 0 && matches!(pick, Pick::Fresh { .. } | Pick::MtuProbe { .. });
-        let segment_size = match pick {
-            Pick::MtuProbe { len, .. } => len,
-            _ => size.segment,
-        };
-        let mut segment = self.emit(seq, flags, options, segment_size, len > 0, fresh);
-        self.queue.gather(seq, len, &mut segment.payload);
-        segment
     }
 }

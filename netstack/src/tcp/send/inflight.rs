@@ -22,6 +22,7 @@
 //!
 //! The bytes themselves are in the queue, and the congestion window is in `cc`.
 
+mod acknowledge;
 mod busy;
 mod mtu_probe;
 mod news;
@@ -30,18 +31,16 @@ mod rack;
 mod recovery;
 mod sack;
 
-use core::time::Duration;
-
 use super::rate::Rate;
 use super::record::{Fate, Record};
 use crate::base::Instant;
-use crate::base::congestion::{Lost, RateSample};
+use crate::base::congestion::Lost;
 use crate::tcp::context::Context;
 use crate::tcp::reorder::Reordering;
 use crate::tcp::seq::SeqNum;
+pub(crate) use acknowledge::{Ack, PathView, Progress};
 use busy::Busy;
 pub(crate) use mtu_probe::ProbeFate;
-use news::News;
 use probe::Probe;
 use sack::Undo;
 
@@ -57,65 +56,6 @@ pub(crate) enum Mode {
     Recovery,
     /// After a timeout, until everything sent before it is acknowledged.
     Loss,
-}
-
-/// An acceptable acknowledgment, and what is known of the path.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ack<'a> {
-    pub(crate) ack: SeqNum,
-    /// The SACK option.
-    pub(crate) blocks: &'a [(u32, u32)],
-    /// It is a duplicate ACK in the sense of RFC 5681 section 2, but that something need be outstanding.
-    pub(crate) bare: bool,
-    /// Time that the timestamp of this acknowledgment echoes, in milliseconds.
-    pub(crate) echoed_millis: Option<u64>,
-    pub(crate) path: PathView,
-}
-
-/// The measurements of the path that loss detection goes by.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct PathView {
-    /// Payload of a full segment, in bytes.
-    pub(crate) mss: u32,
-    pub(crate) min_rtt: Option<Duration>,
-    pub(crate) srtt: Option<Duration>,
-    /// Times are evidence (RFC 8985).
-    pub(crate) rack: bool,
-}
-
-/// The news in an acknowledgment.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    /// Bytes newly acknowledged, cumulatively.
-    pub(crate) acked: u32,
-    /// Bytes that arrived since the last acknowledgment: acknowledged or SACKed for the first time.
-    pub(crate) delivered: u32,
-    /// The same, with an estimate from duplicate ACKs of a peer without SACK.
-    pub(crate) arrived: u32,
-    /// Bytes that were found to be lost.
-    pub(crate) lost: u32,
-    /// A round-trip measurement.
-    pub(crate) rtt: Option<Duration>,
-    /// A round-trip measurement is due and there is none: an echoed timestamp may serve.
-    pub(crate) rtt_due: bool,
-    /// The round trip of the segment that was sent last of those that arrived and were sent once.
-    pub(crate) newest_rtt: Option<Duration>,
-    /// Time at which the first of the acknowledged bytes was sent again, if it was.
-    pub(crate) head_resent_at: Option<Instant>,
-    /// A loss was found: the congestion window must be reduced.
-    pub(crate) entered_recovery: bool,
-    /// The recovery is over: everything sent before it is acknowledged.
-    pub(crate) left_recovery: bool,
-    /// The last timeout was spurious, by what arrived (RFC 5682).
-    pub(crate) spurious_timeout: bool,
-    /// Each retransmission of the last recovery was needless (RFC 3708).
-    pub(crate) all_duplicates: bool,
-    /// A tail loss probe repaired a loss, which counts as a sign of congestion (RFC 8985 section 7.4.2).
-    pub(crate) probe_repaired: bool,
-    /// A sample of the delivery rate.
-    pub(crate) rate: Option<RateSample>,
-    /// The fate of a path MTU probe.
-    pub(crate) mtu_probe: Option<ProbeFate>,
 }
 
 /// The sending sequence space.
@@ -394,110 +334,6 @@ impl Inflight {
             .max(busy.fack)
             .max(busy.resent_to);
         start.before(self.nxt).then_some((start, self.nxt))
-    }
-
-    /// Returns true if an acknowledgment tells nothing new: everything was acknowledged before, and no duplicate is
-    /// reported. So it is with each segment of a peer that only sends.
-    pub(crate) fn is_settled(&self, ack: SeqNum, blocks: &[(u32, u32)]) -> bool {
-        ack == self.una && self.una == self.nxt && self.busy.is_none() && blocks.is_empty()
-    }
-
-    /// Takes an acceptable acknowledgment.
-    pub(crate) fn on_ack(&mut self, input: &Ack<'_>, cx: &mut Context<'_>) -> Progress {
-        let mut progress = Progress::default();
-        let mut news = News::new(input, cx.now());
-        let old_una = self.una;
-        let outstanding = self.outstanding() > 0;
-        let dup_bytes = self.dup_bytes();
-        let probe_duplicated = self.sack && self.on_dsack(input, &mut progress);
-        self.acknowledge(input.ack, &mut news);
-        progress.acked = self.una - old_una;
-        let sacked = self.sack && self.on_sack(input, &mut news);
-        progress.delivered = news.bytes;
-        progress.head_resent_at = news.head_resent_at;
-        self.take_news(&news, &mut progress);
-        self.judge_mtu_probe();
-        progress.mtu_probe = self.take_probe_fate();
-        progress.probe_repaired = self.judge_probe(input, probe_duplicated, progress.acked > 0);
-
-        if progress.acked > 0 {
-            self.on_advance(progress.acked, input.path.mss, cx);
-        } else if outstanding && if self.sack { sacked } else { input.bare } {
-            self.on_duplicate(input.path.mss);
-        }
-        self.judge_timeout(&news, input.bare, &mut progress);
-        if self.mode() != Mode::Open && self.una.at_or_after(self.recover) {
-            progress.all_duplicates |= self.undo.is_needless();
-            self.reorder.on_recovered();
-            self.reopen(cx);
-            progress.left_recovery = true;
-        }
-        if self.una == self.nxt {
-            self.busy = None;
-        } else if self.busy.is_some() && !progress.spurious_timeout {
-            self.detect(&input.path, &mut progress, cx);
-        }
-        progress.mtu_probe = progress.mtu_probe.or_else(|| self.take_probe_fate());
-        progress.arrived = if self.sack {
-            news.bytes
-        } else {
-            (progress.acked + self.dup_bytes()).saturating_sub(dup_bytes)
-        };
-        progress
-    }
-
-    /// Returns how many bytes arrived according to duplicate ACKs of a peer without SACK.
-    fn dup_bytes(&self) -> u32 {
-        self.busy.as_ref().map_or(0, |busy| busy.dup_bytes)
-    }
-
-    /// Takes the cumulative acknowledgment.
-    fn acknowledge(&mut self, ack: SeqNum, news: &mut News) {
-        if !ack.after(self.una) || !ack.at_or_before(self.nxt) {
-            return;
-        }
-        match &mut self.busy {
-            None => news.take(&self.solo, self.una, ack, self.una, true),
-            Some(busy) => busy.acknowledge(ack, news),
-        }
-        self.una = ack;
-    }
-
-    /// Takes the samples that the news give.
-    fn take_news(&mut self, news: &News, progress: &mut Progress) {
-        if news.bytes == 0 {
-            return;
-        }
-        self.probe.on_delivered();
-        if news.is_reordered {
-            self.reorder.on_reordered();
-        }
-        if progress.acked > 0 && self.una.at_or_after(self.timed_end) {
-            progress.rtt = news.oldest_acked.map(|at| news.now.saturating_since(at));
-            progress.rtt_due = progress.rtt.is_none();
-        }
-        progress.newest_rtt = news.newest_clean.map(|at| news.now.saturating_since(at));
-        let newest = news.newest.as_ref();
-        progress.rate = self.rate.on_delivered(news.bytes, newest, news.now);
-        if let (Some(newest), Some(busy)) = (newest, &mut self.busy) {
-            busy.on_newest(newest, news.now);
-        }
-    }
-
-    /// Notes that the round trip was measured: the next sample is due when what is sent from now on is
-    /// acknowledged.
-    pub(crate) fn on_timed(&mut self) {
-        self.timed_end = self.nxt;
-    }
-
-    /// Lets the marks of earlier recoveries follow SND.UNA, before they are so far behind that they
-    /// compare as if they were ahead.
-    fn forget_old(&mut self) {
-        self.recover = self.recover.max(self.una.back(1));
-        self.timed_end = self.timed_end.max(self.una.back(1));
-        self.reorder.on_progress(self.una);
-        // Duplicates of what was sent again can be reported for a while.
-        self.undo.forget_old(self.una);
     }
 
     /// Returns the part that only a busy connection has, and makes it if there is none.
