@@ -4,6 +4,7 @@
 //! This crate links nothing of the stack. It measures the daemon as it is installed, in a process and a
 //! network namespace of its own.
 
+pub mod beside;
 pub mod client;
 pub mod clock;
 pub mod host;

@@ -85,6 +85,14 @@ pub const CPU_OUT: Metric = metric("cpu_out", "server CPU s/GB, out, 1 flow", Ta
 pub const CPU_OUT_ALL: Metric =
     metric("cpu_out_all", "machine CPU s/GB, out, 1 flow", Target::None);
 
+/// CPU of the server's process for a datagram that it echoes.
+pub const CPU_UDP: Metric = metric("cpu_udp", "server CPU µs per 64 B UDP echo", Target::None);
+/// CPU of the server's process for a connection.
+pub const CPU_CONNECTION: Metric = metric(
+    "cpu_connection",
+    "server CPU µs per connect + echo + close",
+    Target::None,
+);
 /// Connections beside hostile clients.
 pub const HOSTILE_CONNECTIONS: Metric = metric(
     "hostile_connections",
@@ -105,7 +113,7 @@ pub const HOSTILE_P99: Metric = metric(
 );
 
 /// Every metric, in the order of the report.
-pub const METRICS: [Metric; 20] = [
+pub const METRICS: [Metric; 22] = [
     TCP_IN_1,
     TCP_IN_4,
     TCP_OUT_1,
@@ -123,6 +131,8 @@ pub const METRICS: [Metric; 20] = [
     CPU_IN_ALL,
     CPU_OUT,
     CPU_OUT_ALL,
+    CPU_UDP,
+    CPU_CONNECTION,
     HOSTILE_CONNECTIONS,
     HOSTILE_P50,
     HOSTILE_P99,
@@ -190,12 +200,21 @@ impl Measurement {
                     vec![(CONNECTIONS, tcp::connections(echo, 4, time)? / 1e3)]
                 }
                 Self::Connections1 => {
-                    vec![(CONNECTIONS_1, tcp::connections(echo, 1, time)? / 1e3)]
+                    let run = || tcp::connections(echo, 1, time);
+                    let (per_second, seconds) = with_cpu(peer, run)?;
+                    let all = per_second * time.as_secs_f64();
+                    vec![
+                        (CONNECTIONS_1, per_second / 1e3),
+                        (CPU_CONNECTION, seconds * 1e6 / all),
+                    ]
                 }
                 Self::UdpEcho => {
-                    let echoed = udp::echo(echo, UDP_WINDOW, time)?;
+                    let run = || udp::echo(echo, UDP_WINDOW, time);
+                    let (echoed, seconds) = with_cpu(peer, run)?;
+                    let all = echoed.per_second * time.as_secs_f64();
                     vec![
                         (UDP_ECHO, echoed.per_second / 1e3),
+                        (CPU_UDP, seconds * 1e6 / all),
                         (UDP_LOST, echoed.lost_per_mille),
                     ]
                 }
@@ -221,6 +240,13 @@ impl Measurement {
             })
         })
     }
+}
+
+/// Runs `run`, and returns with its result the processor time of the server meanwhile, in seconds.
+fn with_cpu<T>(peer: &Peer<'_>, run: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let before = host::cpu_seconds(peer.pid())?;
+    let result = run()?;
+    Ok((result, host::cpu_seconds(peer.pid())? - before))
 }
 
 fn bulk(

@@ -3,11 +3,16 @@
 
 use std::process::Command;
 
-#[test]
-fn the_kernel_peers_give_every_metric() {
-    let json = std::env::temp_dir().join(format!("tunbench-{}.json", std::process::id()));
+use serde_json::Value;
+
+/// Runs the benchmark without a daemon, for 50 ms each, and returns its results.
+fn run(arguments: &[&str]) -> Value {
+    let name = format!("tunbench-{}-{}.json", std::process::id(), arguments.len());
+    let json = std::env::temp_dir().join(name);
     let output = Command::new(env!("CARGO_BIN_EXE_tunbench"))
-        .args(["--kernel-only", "--rounds=1", "--millis=50", "--json"])
+        .args(["--kernel-only", "--rounds=1", "--millis=50"])
+        .args(arguments)
+        .arg("--json")
         .arg(&json)
         .output()
         .expect("start tunbench");
@@ -18,10 +23,17 @@ fn the_kernel_peers_give_every_metric() {
     assert!(output.status.success(), "{out}\n{err}");
     let text = std::fs::read_to_string(&json).expect("the JSON file");
     std::fs::remove_file(&json).expect("remove the JSON file");
-    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let value: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(value["failures"].as_array().expect("failures").len(), 0);
+    value
+}
+
+#[test]
+fn the_kernel_peers_give_every_metric() {
+    let value = run(&[]);
     let rows = value["rows"].as_array().expect("rows");
-    // 20 metrics and 2 families for 2 peers, 4 of the metrics for a third.
-    assert_eq!(rows.len(), (20 * 2 + 4) * 2, "{out}");
+    // 22 metrics and 2 families for 2 peers, 4 of the metrics for a third.
+    assert_eq!(rows.len(), (22 * 2 + 4) * 2, "{value}");
     for row in rows {
         let median = row["median"].as_f64().expect("a number");
         // Loss may be zero, and CPU ticks are coarse; every other metric is above zero.
@@ -31,7 +43,20 @@ fn the_kernel_peers_give_every_metric() {
             "{row}"
         );
     }
-    assert_eq!(value["failures"].as_array().expect("failures").len(), 0);
+}
+
+#[test]
+fn the_other_programs_answer() {
+    let value = run(&["--beside=light,smoltcp", "--only=tcp-in,tcp-rtt,udp-rtt"]);
+    let rows = value["rows"].as_array().expect("rows");
+    for program in ["light", "smoltcp"] {
+        let metrics = rows
+            .iter()
+            .filter(|row| row["peer"] == program && row["median"].as_f64().is_some())
+            .count();
+        // Seven metrics, in both families.
+        assert_eq!(metrics, 14, "{value}");
+    }
 }
 
 #[test]

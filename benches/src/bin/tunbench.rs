@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use benches::beside::{self, Beside};
 use benches::client::idle;
 use benches::measure::Measurement;
 use benches::netns::Namespace;
@@ -57,6 +58,12 @@ struct Options {
     /// Also writes every sample as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also measures these programs, each behind a TUN device of its own: a reflector that checks nothing, and smoltcp.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROGRAM")]
+    beside: Vec<Beside>,
+    /// Runs one of these programs (used by the benchmark itself).
+    #[arg(long, hide = true, value_enum)]
+    serve_beside: Option<Beside>,
     /// Runs the kernel server (used by the benchmark itself).
     #[arg(long, hide = true)]
     serve: bool,
@@ -67,7 +74,9 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let result = if options.serve {
+    let result = if let Some(program) = options.serve_beside {
+        program.serve()
+    } else if options.serve {
         server::serve(options.nocopy)
     } else {
         bench(&options)
@@ -155,6 +164,8 @@ fn bench(options: &Options) -> Result<()> {
             }
         }
     }
+    // Outlives its peers.
+    let places = besides(options)?;
     let mut peers = Vec::new();
     if !options.ours_only {
         peers.push(Peer::start("lo", on_loopback, kernel_command()?)?);
@@ -169,6 +180,9 @@ fn bench(options: &Options) -> Result<()> {
             behind_tun,
             daemon_command(daemon, options),
         )?);
+    }
+    for (program, namespace) in &places {
+        peers.push(start_beside(*program, namespace)?);
     }
     results.peers = peers.iter().map(|peer| peer.name).collect();
     rounds(options, &families, &mut peers, &mut results);
@@ -185,6 +199,37 @@ fn bench(options: &Options) -> Result<()> {
         results.failures.len()
     );
     Ok(())
+}
+
+/// Makes a namespace for each of the other programs.
+fn besides(options: &Options) -> Result<Vec<(Beside, Namespace)>> {
+    let programs = Beside::ALL.into_iter();
+    programs
+        .filter(|program| options.beside.contains(program))
+        .map(|program| Ok((program, Namespace::new(program.name())?)))
+        .collect()
+}
+
+/// Starts one of the other programs, and gives its device the addresses of the clients.
+fn start_beside(program: Beside, namespace: &Namespace) -> Result<Peer<'_>> {
+    let net = program.net();
+    let addresses = |host: u8| -> Result<[IpAddr; 2]> {
+        Ok([
+            ip(&format!("10.{net}.0.{host}"))?,
+            ip(&format!("fd{net}::{host}"))?,
+        ])
+    };
+    let place = Place {
+        client: namespace,
+        server: namespace,
+        addresses: addresses(2)?,
+    };
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--serve-beside", program.name()]);
+    let peer = Peer::start(program.name(), place, command)?;
+    let [v4, v6] = addresses(1)?;
+    namespace.up(beside::DEVICE, &[(v4, 24), (v6, 64)])?;
+    Ok(peer)
 }
 
 /// Takes every measurement of every peer in turn, round by round, so that other load on the machine
@@ -204,7 +249,13 @@ fn rounds(options: &Options, families: &[Family], peers: &mut [Peer<'_>], result
                 for peer in &mut *peers {
                     // That server differs only in discard; the rest would be measured twice.
                     let differs = matches!(measurement, Measurement::TcpIn | Measurement::TcpIn4);
-                    if !peer.is_alive() || peer.name == NOCOPY && !differs {
+                    // The other programs have no room for a thousand clients.
+                    let is_beside = Beside::ALL
+                        .iter()
+                        .any(|program| program.name() == peer.name);
+                    let is_crowd = matches!(measurement, Measurement::Hostile);
+                    if !peer.is_alive() || peer.name == NOCOPY && !differs || is_beside && is_crowd
+                    {
                         continue;
                     }
                     match measurement.take(peer, *family, time) {
