@@ -315,7 +315,7 @@ fn sighup_changes_what_can_change_and_names_the_rest() {
             daemon.reload(),
             "reloaded changed=addresses,routes,services,log,grace restart-for=mtu,tcp.nagle"
         );
-        assert!(echoes("10.77.0.9") && echoes("fd77::9"));
+        eventually("they answer", || echoes("10.77.0.9") && echoes("fd77::9"));
         assert!(TcpStream::connect(("10.77.0.9", port::DISCARD)).is_ok());
         assert!(TcpStream::connect((V4, port::DISCARD)).is_ok());
         Pinger::new("10.77.0.9".parse().expect("an address"), 0x7005)
