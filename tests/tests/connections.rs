@@ -242,7 +242,8 @@ fn twenty_thousand_connections_in_a_row_leave_nothing() {
 
 #[test]
 fn an_idle_connection_costs_at_most_two_kibibytes() {
-    const EACH: usize = 2_000;
+    const EACH: usize = 3_500;
+    const WARM: usize = 500;
     in_namespace(|| {
         let daemon = serve(program!(), &[]);
         let open = |target: SocketAddr, count: usize| -> Vec<TcpStream> {
@@ -260,11 +261,12 @@ fn an_idle_connection_costs_at_most_two_kibibytes() {
                 .expect("connected")
         };
         let [v4, v6] = targets(port::ECHO);
-        let warm = (open(v4, 100), open(v6, 100));
+        // The first thousand also take what all share: the device's buffers and the first steps of the tables.
+        let warm = (open(v4, WARM), open(v6, WARM));
         let before = daemon.resident_bytes();
         let idle = (open(v4, EACH), open(v6, EACH));
         let after = daemon.resident_bytes();
-        assert_eq!(count(&daemon, "connections"), 2 * (EACH as u64 + 100));
+        assert_eq!(count(&daemon, "connections"), 2 * (EACH + WARM) as u64);
         let each = (after - before) / (2 * EACH as u64);
         println!("{} idle connections, {each} resident bytes each", 2 * EACH);
         assert!(each <= 2_048, "{each} bytes");
