@@ -70,7 +70,8 @@ fn state() -> String {
     let (mtu, queue, discipline) = (after("mtu"), after("qlen"), after("qdisc"));
     format!(
         "up {up} mtu {mtu:?} queue {queue:?} {discipline:?}\n{}{}",
-        ip("-o addr show dev t0"),
+        // The kernel's own link-local address becomes usable meanwhile.
+        ip("-o addr show dev t0").replace(" tentative", ""),
         ip("route show dev t0").replace(" linkdown", ""),
     )
 }

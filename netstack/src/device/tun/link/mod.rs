@@ -21,10 +21,11 @@ pub(super) use news::LinkNews;
 /// windows of a few connections, and the sender learns nothing of the drops.
 const TX_QUEUE_PACKETS: u32 = 10_000;
 
-/// Number of times that the kernel is asked whether an IPv6 address is usable yet.
-const LOCAL_TRIES: u32 = 1_000;
+/// Number of times that the kernel is asked whether an IPv6 address is usable yet. A busy kernel may take seconds, while it
+/// removes other namespaces.
+const ROUTE_TRIES: u32 = 10_000;
 /// Pause between two of these questions.
-const LOCAL_WAIT: Duration = Duration::from_millis(1);
+const ROUTE_WAIT: Duration = Duration::from_millis(1);
 
 /// A TUN device that exists and that no program has open.
 pub(super) struct Existing {
@@ -90,6 +91,7 @@ pub(super) fn set_up(config: &TunConfig, existed: bool) -> Result<(), DeviceErro
         // nothing about that and costs the sender a few per cent. The device works with one, too.
         let _ = netlink.set_unqueued(link.index);
     }
+    let is_new_v6 = missing.iter().any(|address| address.ours.is_ipv6());
     for address in missing {
         let Address { ours, prefix, peer } = address;
         netlink
@@ -103,9 +105,14 @@ pub(super) fn set_up(config: &TunConfig, existed: bool) -> Result<(), DeviceErro
                 _ => os(config, "given its address", source),
             })?;
     }
+    let checked = |source| os(config, "checked for its addresses", source);
     if let Some((address, _)) = config.host_v6 {
-        wait_until_local(&mut netlink, address)
-            .map_err(|source| os(config, "checked for its addresses", source))?;
+        wait_for_route(&mut netlink, address, |route| route.is_local).map_err(checked)?;
+        // The route to the other end comes after that to the address itself.
+        if let Some(peer) = config.peer_v6.filter(|_| is_new_v6) {
+            let leads_here = |route: &netlink::Route| route.index == Some(link.index);
+            wait_for_route(&mut netlink, peer, leads_here).map_err(checked)?;
+        }
     }
     Ok(())
 }
@@ -176,16 +183,20 @@ fn set_limits(
         })
 }
 
-/// Waits until the kernel accepts packets to a new address, which takes a moment even without duplicate
-/// address detection. Gives up after [`LOCAL_TRIES`] questions; the address becomes usable later then.
-fn wait_until_local(netlink: &mut Netlink, address: Ipv6Addr) -> io::Result<()> {
-    for _ in 0..LOCAL_TRIES {
-        match netlink.is_local(address) {
-            Ok(false) => std::thread::sleep(LOCAL_WAIT),
-            Ok(true) => break,
+/// Waits until the kernel's route to `address` is as `wanted`, which takes a moment after the address was added, even without
+/// duplicate address detection. Gives up after [`ROUTE_TRIES`] questions; the address becomes usable later then.
+fn wait_for_route(
+    netlink: &mut Netlink,
+    address: Ipv6Addr,
+    wanted: impl Fn(&netlink::Route) -> bool,
+) -> io::Result<()> {
+    for _ in 0..ROUTE_TRIES {
+        match netlink.route(address) {
+            Ok(route) if wanted(&route) => break,
+            Ok(_) => std::thread::sleep(ROUTE_WAIT),
             // No route there yet.
             Err(error) if error.raw_os_error() == Some(Errno::NETUNREACH.raw_os_error()) => {
-                std::thread::sleep(LOCAL_WAIT);
+                std::thread::sleep(ROUTE_WAIT);
             }
             Err(error) => return Err(error),
         }

@@ -47,6 +47,15 @@ pub(super) struct Link {
     pub(super) up: bool,
 }
 
+/// A route as the kernel describes it.
+#[derive(Default)]
+pub(super) struct Route {
+    /// The kernel accepts the packets as its own.
+    pub(super) is_local: bool,
+    /// The interface that it leads to.
+    pub(super) index: Option<u32>,
+}
+
 /// A netlink socket in the calling thread's network namespace.
 pub(super) struct Netlink {
     socket: Socket,
@@ -189,25 +198,32 @@ impl Netlink {
         )
     }
 
-    /// Returns `true` if the kernel accepts packets to `address` as its own.
-    pub(super) fn is_local(&mut self, address: Ipv6Addr) -> io::Result<bool> {
+    /// Returns the kernel's route to `address`.
+    pub(super) fn route(&mut self, address: Ipv6Addr) -> io::Result<Route> {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet6;
         message.header.destination_prefix_length = 128;
         message
             .attributes
             .push(RouteAttribute::Destination(RouteAddress::Inet6(address)));
-        let mut local = false;
+        let mut found = Route::default();
         self.request(
             RouteNetlinkMessage::GetRoute(message),
             NLM_F_ACK,
             |answer| {
                 if let RouteNetlinkMessage::NewRoute(route) = answer {
-                    local |= route.header.kind == RouteType::Local;
+                    found.is_local = route.header.kind == RouteType::Local;
+                    found.index = route
+                        .attributes
+                        .iter()
+                        .find_map(|attribute| match attribute {
+                            RouteAttribute::Oif(index) => Some(*index),
+                            _ => None,
+                        });
                 }
             },
         )?;
-        Ok(local)
+        Ok(found)
     }
 
     /// Returns the interfaces that have `address`: their indices, and the prefix lengths.
