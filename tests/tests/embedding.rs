@@ -236,6 +236,11 @@ async fn datagrams(stack: &Stack) -> Result {
     let (group, any) = ([239, 1, 2, 3].into(), [0; 4].into());
     socket.join_multicast_v4(group, any)?;
     socket.leave_multicast_v4(group, any)?;
+    let (group, source) = (group.into(), "192.0.2.1".parse()?);
+    socket.join_source_group(group, source)?;
+    socket.leave_source_group(group, source)?;
+    socket.block_source(group, source)?;
+    socket.unblock_source(group, source)?;
     socket.set_multicast_ttl_v4(1)?;
     socket.set_multicast_loop_v4(true)?;
     let _ = UdpSocket::bind_shared(stack, from)?;

@@ -84,6 +84,8 @@ counters! {
         /// Datagram to a multicast group of the host that no socket at this port joined; or one of ours that neither leaves the
         /// host nor has a member here.
         UdpNotJoined => "udp_not_joined",
+        /// Datagram or ping to a multicast group from a source that no member wants; of a datagram, no member at its port.
+        GroupSourceUnwanted => "group_source_unwanted",
         /// The UDP socket's queue is full.
         UdpQueueFull => "udp_queue_full",
         /// Datagram of the sender that had most, which made room for another sender: in a full queue, or with its

@@ -4,14 +4,17 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::udp_socket::UdpSocket;
+use crate::ip::multicast::change::Change;
 use crate::stack::multicast::app;
 
 /// Memberships and options of multicast groups.
 ///
 /// A socket receives what is sent to a group once it has joined it: every socket that joined the group and is bound
 /// to the port gets a copy. Bind it to the unspecified address, or to the group itself to receive nothing else.
-/// Routers on the link learn of memberships by IGMPv3 and MLDv2, which name no sources: a member receives what
-/// any source sends.
+/// Routers on the link learn of memberships, and of the sources that are wanted, by IGMPv3 and MLDv2.
+///
+/// A member receives what any source sends, unless it chooses: [`UdpSocket::join_source_group`] receives from the sources
+/// that were joined alone, [`UdpSocket::block_source`] from all but those that were blocked.
 impl UdpSocket {
     /// Joins an IPv4 group. `interface` is `0.0.0.0` or an address of the stack, which has one interface.
     ///
@@ -38,7 +41,7 @@ impl UdpSocket {
     /// for too many groups.
     pub fn join_multicast_v4(&self, multiaddr: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         app::check_interface_v4(&self.host, interface)?;
-        app::join(&self.host, &self.socket, multiaddr.into())
+        self.change("join_multicast_v4", multiaddr, Change::Join)
     }
 
     /// Joins an IPv6 group. `interface` is 0, or 1 for the stack's only interface.
@@ -47,7 +50,7 @@ impl UdpSocket {
     /// As [`UdpSocket::join_multicast_v4`].
     pub fn join_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
         app::check_interface_v6(interface)?;
-        app::join(&self.host, &self.socket, (*multiaddr).into())
+        self.change("join_multicast_v6", *multiaddr, Change::Join)
     }
 
     /// Leaves an IPv4 group. A socket that is dropped leaves its groups by itself.
@@ -56,7 +59,7 @@ impl UdpSocket {
     /// `AddrNotAvailable` if it is no member, or for another interface.
     pub fn leave_multicast_v4(&self, multiaddr: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         app::check_interface_v4(&self.host, interface)?;
-        app::leave(&self.host, &self.socket, multiaddr.into())
+        self.change("leave_multicast_v4", multiaddr, Change::Leave)
     }
 
     /// Leaves an IPv6 group. A socket that is dropped leaves its groups by itself.
@@ -65,7 +68,81 @@ impl UdpSocket {
     /// As [`UdpSocket::leave_multicast_v4`].
     pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
         app::check_interface_v6(interface)?;
-        app::leave(&self.host, &self.socket, (*multiaddr).into())
+        self.change("leave_multicast_v6", *multiaddr, Change::Leave)
+    }
+
+    /// Joins a group to receive what `source` sends, and no source that was not joined (`MCAST_JOIN_SOURCE_GROUP` of
+    /// RFC 3678). A socket chooses up to 64 sources of each group. One that had joined the group receives from `source`
+    /// alone from now on, if it had blocked none.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use std::net::Ipv4Addr;
+    /// use netstack::net::UdpSocket;
+    ///
+    /// let group = Ipv4Addr::new(232, 1, 2, 3);
+    /// let sender = UdpSocket::bind(&stack, "10.77.0.2:0").await?;
+    /// let [wants, wants_not] = [(); 2].map(|()| UdpSocket::bind_shared(&stack, "0.0.0.0:5000"));
+    /// let (wants, wants_not) = (wants?, wants_not?);
+    /// wants.join_source_group(group.into(), sender.local_addr()?.ip())?;
+    /// wants_not.join_source_group(group.into(), "192.0.2.1".parse()?)?;
+    /// sender.send_to(b"hello", (group, 5000)).await?;
+    /// assert_eq!(wants.recv(&mut [0; 16]).await?, 5);
+    /// assert!(wants_not.try_recv_from(&mut [0; 16]).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`UdpSocket::join_multicast_v4`]; `InvalidInput` if `source` is no address of one host of the family, or
+    /// sources were blocked before; `AddrNotAvailable` if it was joined before; `OutOfMemory` for too many sources.
+    pub fn join_source_group(&self, group: IpAddr, source: IpAddr) -> io::Result<()> {
+        self.change("join_source_group", group, Change::JoinSource(source))
+    }
+
+    /// Receives no more what `source` sends to a group (`MCAST_LEAVE_SOURCE_GROUP`). With the last source the socket
+    /// leaves the group.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable` if the source was not joined; `InvalidInput` if the group was not, or sources were blocked.
+    pub fn leave_source_group(&self, group: IpAddr, source: IpAddr) -> io::Result<()> {
+        self.change("leave_source_group", group, Change::LeaveSource(source))
+    }
+
+    /// Receives what every source sends to a group that was joined, but for `source` and those blocked before
+    /// (`MCAST_BLOCK_SOURCE`): up to 64.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// use netstack::net::UdpSocket;
+    /// let socket = UdpSocket::bind(&stack, "0.0.0.0:5000").await?;
+    /// let (group, source) = ("239.1.2.3".parse()?, "192.0.2.1".parse()?);
+    /// assert!(socket.block_source(group, source).is_err(), "join the group first");
+    /// socket.join_multicast_v4([239, 1, 2, 3].into(), [0; 4].into())?;
+    /// socket.block_source(group, source)?;
+    /// socket.unblock_source(group, source)?;
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` if the group was not joined or some of its sources were, or if `source` is no address of one host
+    /// of the family; `AddrNotAvailable` if it is blocked already; `OutOfMemory` for too many sources.
+    pub fn block_source(&self, group: IpAddr, source: IpAddr) -> io::Result<()> {
+        self.change("block_source", group, Change::Block(source))
+    }
+
+    /// Receives again what `source`, which was blocked, sends to a group (`MCAST_UNBLOCK_SOURCE`).
+    ///
+    /// # Errors
+    /// `AddrNotAvailable` if the source is not blocked; `InvalidInput` if the group was not joined, or some of its
+    /// sources were.
+    pub fn unblock_source(&self, group: IpAddr, source: IpAddr) -> io::Result<()> {
+        self.change("unblock_source", group, Change::Unblock(source))
+    }
+
+    fn change(&self, call: &str, group: impl Into<IpAddr>, change: Change) -> io::Result<()> {
+        app::change(&self.host, &self.socket, call, group.into(), change)
     }
 
     /// Sets whether sockets of this stack that joined a group get what this socket sends to it; they do unless it is

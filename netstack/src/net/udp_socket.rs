@@ -104,8 +104,9 @@ impl UdpSocket {
         Ok(sockets.into_iter().map(socket).collect())
     }
 
-    /// Binds one of several sockets to one address (`SO_REUSEPORT`): each has a part of the flows, chosen by a hash of both
-    /// endpoints, so the datagrams of one peer's port go to one of them. Sockets come and go at any time: one that comes
+    /// Binds one of several sockets to one address (`SO_REUSEPORT`, by the rules of Linux's socket(7)): all of them are bound
+    /// by this call, and each has a part of the flows, chosen by a hash of both endpoints, so the datagrams of one peer's
+    /// port go to one of them. A datagram to a multicast group goes to each that joined it. Sockets come and go at any time: one that comes
     /// takes an equal part from each of the others, and the flows of one that is dropped are divided among the rest, while
     /// no other flow moves. At most 256 share an address. One that is connected leaves its part to the others.
     ///

@@ -17,6 +17,10 @@ pub enum RecordKind {
     ToInclude,
     /// TO_EX: the member wants all sources but those listed from now on; with none, it joined the group.
     ToExclude,
+    /// ALLOW: the member wants the sources listed, too, from now on.
+    Allow,
+    /// BLOCK: the member wants the sources listed no more from now on.
+    Block,
 }
 
 impl RecordKind {
@@ -26,6 +30,8 @@ impl RecordKind {
             Self::IsExclude => 2,
             Self::ToInclude => 3,
             Self::ToExclude => 4,
+            Self::Allow => 5,
+            Self::Block => 6,
         }
     }
 }

@@ -11,23 +11,26 @@ use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender};
 use socket2::{Domain, Protocol, Socket, Type};
 use tests::world::{TUN, in_namespace, ip};
 
-use super::{GROUP_V4, GROUP_V6, IS_EX, Record, TO_EX, TO_IN, igmp_query, mld_query, records};
+use super::{
+    GROUP_V4, GROUP_V6, IS_EX, Record, SourceRecord, TO_EX, TO_IN, igmp_query, mld_query, records,
+    source_records,
+};
 
-const HOST_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-const OURS_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+pub(super) const HOST_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub(super) const OURS_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const OURS_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
 const HOST_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const LIMIT: Duration = Duration::from_secs(20);
-const PORT: u16 = 5_000;
+pub(super) const PORT: u16 = 5_000;
 
 /// A packet socket on the TUN device, which sees the reports of the stack.
-struct Wire {
+pub(super) struct Wire {
     sender: Box<dyn DataLinkSender>,
     receiver: Box<dyn DataLinkReceiver>,
 }
 
 impl Wire {
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
         let interfaces = pnet_datalink::interfaces();
         let tun = interfaces.iter().find(|link| link.name == TUN);
         let config = Config {
@@ -42,25 +45,43 @@ impl Wire {
 
     /// Waits for a report of the stack with exactly this record.
     fn expect(&mut self, record: Record) {
-        let deadline = now() + LIMIT;
-        while now() < deadline {
-            let Ok(packet) = self.receiver.next() else {
-                continue;
-            };
+        self.wait(&format!("{record:?}"), |packet| {
             let is_ours = match packet.first().map(|byte| byte >> 4) {
                 Some(4) => packet.get(12..16) == Some(&OURS_V4.octets()[..]),
                 Some(6) => packet.get(8..24) == Some(&OURS_LINK.octets()[..]),
                 _ => false,
             };
-            if is_ours && records(packet) == Some(vec![record]) {
+            is_ours && records(packet) == Some(vec![record])
+        });
+    }
+
+    /// Waits until `is_it` returns true for the sender and the records of a report over IPv4.
+    pub(super) fn wait_for(
+        &mut self,
+        what: &str,
+        mut is_it: impl FnMut(Ipv4Addr, &[SourceRecord]) -> bool,
+    ) {
+        self.wait(what, |packet| {
+            let from = packet.get(12..16).and_then(|bytes| bytes.try_into().ok());
+            let from = from.map(|octets: [u8; 4]| Ipv4Addr::from(octets));
+            let is_v4 = packet.first().is_some_and(|byte| byte >> 4 == 4);
+            let found = from.filter(|_| is_v4).zip(source_records(packet));
+            found.is_some_and(|(from, records)| is_it(from, &records))
+        });
+    }
+
+    fn wait(&mut self, what: &str, mut is_it: impl FnMut(&[u8]) -> bool) {
+        let deadline = now() + LIMIT;
+        while now() < deadline {
+            if self.receiver.next().is_ok_and(&mut is_it) {
                 return;
             }
         }
-        panic!("no report {record:?}");
+        panic!("no report {what}");
     }
 }
 
-fn start() -> Stack {
+pub(super) fn start() -> Stack {
     let mut config = TunConfig::new(TUN);
     config.host_v4 = Some((HOST_V4, 24));
     config.host_v6 = Some(("fd77::1".parse().expect("an address"), 64));
@@ -76,7 +97,7 @@ fn start() -> Stack {
 }
 
 /// Sends an IPv4 packet as it is, by a raw socket of the kernel.
-fn send_raw(packet: &[u8], to: Ipv4Addr) {
+pub(super) fn send_raw(packet: &[u8], to: Ipv4Addr) {
     let raw = Protocol::from(255);
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(raw)).expect("a raw socket");
     socket.set_header_included_v4(true).expect("whole packets");

@@ -395,6 +395,18 @@ fn stream_options(socket: &TcpStream, input: &mut Input<'_>) {
     };
 }
 
+/// Changes the sources of a membership, as the group's number says: the inputs that are kept mean what they meant.
+fn on_sources(socket: &UdpSocket, number: u8) {
+    let group = IpAddr::from([224, 0, 0, number]);
+    let source = IpAddr::from([10, 77, 0, number / 4]);
+    let _ = match number % 4 {
+        0 => socket.join_source_group(group, source),
+        1 => socket.leave_source_group(group, source),
+        2 => socket.block_source(group, source),
+        _ => socket.unblock_source(group, source),
+    };
+}
+
 fn on_datagrams(here: &mut Side, target: SocketAddr, input: &mut Input<'_>) {
     let which = input.below(here.datagrams.len().max(1));
     let Some(socket) = here.datagrams.get(which) else {
@@ -409,8 +421,9 @@ fn on_datagrams(here: &mut Side, target: SocketAddr, input: &mut Input<'_>) {
         4 => drop(socket.try_recv_from(&mut [0; 100])),
         5 => drop(socket.try_peek_from(&mut [0; 100])),
         6 => {
-            let group = [224, 0, 0, input.u8()].into();
-            let _ = socket.join_multicast_v4(group, [0; 4].into());
+            let number = input.u8();
+            let _ = socket.join_multicast_v4([224, 0, 0, number].into(), [0; 4].into());
+            on_sources(socket, number);
             let _ = socket.leave_multicast_v4([224, 0, 0, input.u8()].into(), [0; 4].into());
         }
         7 => {

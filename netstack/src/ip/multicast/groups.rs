@@ -1,10 +1,14 @@
-//! The members of multicast groups, on the host's one interface.
+//! The members of multicast groups, on the host's one interface, each with the sources that it wants.
 //!
-//! * **Define.** A group has an entry exactly as long as it has a member, and no member twice.
-//! * **Enforce.** [`Groups::join`] and [`Groups::leave`] alone change the entries.
-//! * **Consume.** [`Joined::First`] and [`Left::Last`] are the only changes that routers are told of.
+//! * **Define.** A group has an entry exactly as long as it has a member, and no member twice; no member wants nothing.
+//! * **Enforce.** [`Groups::change`] alone changes the entries.
+//! * **Consume.** The host receives for a group from [`Effect::First`] to [`Effect::Last`], and
+//!   [`Groups::filter`] is what routers are told of.
 
 use core::net::IpAddr;
+
+use super::change::{Change, GroupError};
+use super::filter::SourceFilter;
 
 /// Limits of the memory that groups take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +17,10 @@ pub struct GroupLimits {
     pub groups: usize,
     /// Most memberships: each member counts once for each of its groups.
     pub memberships: usize,
+    /// Most sources of one membership: 64 at least (RFC 9776 section 2), which is Linux's `mld_max_msf`.
+    pub sources_each: usize,
+    /// Most sources of all memberships together.
+    pub sources: usize,
 }
 
 impl Default for GroupLimits {
@@ -20,65 +28,44 @@ impl Default for GroupLimits {
         Self {
             groups: 256,
             memberships: 4_096,
+            sources_each: 64,
+            sources: 4_096,
         }
     }
 }
 
-/// The effect of a join.
+/// The effect of a change on the group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Joined {
+pub enum Effect {
     /// The group had no member before.
     First,
-    /// The group had members before.
+    /// The group had members before, and has.
     Another,
-}
-
-/// The effect of a leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Left {
     /// The group has no member any more.
     Last,
-    /// The group has other members.
-    Others,
-}
-
-/// The reason why a group cannot be joined.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum JoinError {
-    /// The address is not a multicast address.
-    #[error("{0} is not a multicast address: give one of 224.0.0.0/4 or ff00::/8")]
-    NotMulticast(IpAddr),
-    /// The group has the reserved scope 0, to which no packet may be sent (RFC 4291 section 2.7).
-    #[error(
-        "{0} has the reserved scope 0: give a group of scope 1 (this host), 2 (the link) or above"
-    )]
-    ReservedScope(IpAddr),
-    /// The member has joined the group already.
-    #[error("the socket is a member of {0} already")]
-    Member(IpAddr),
-    /// The limits are reached.
-    #[error("too many groups: leave one first")]
-    TooMany,
 }
 
 /// The groups of an interface, each with its members.
 ///
 /// ```
-/// use netstack::ip::multicast::groups::{GroupLimits, Groups, Joined, Left};
+/// use netstack::ip::multicast::change::Change;
+/// use netstack::ip::multicast::groups::{Effect, GroupLimits, Groups};
 ///
 /// let mut groups = Groups::new(GroupLimits::default());
-/// let group = "239.1.2.3".parse()?;
-/// assert_eq!(groups.join(group, "a"), Ok(Joined::First));
-/// assert_eq!(groups.join(group, "b"), Ok(Joined::Another));
-/// assert_eq!(groups.leave(group, &"a"), Some(Left::Others));
-/// assert_eq!(groups.leave(group, &"b"), Some(Left::Last));
+/// let (group, source) = ("239.1.2.3".parse()?, "192.0.2.1".parse()?);
+/// assert_eq!(groups.change(group, "a", Change::Join), Ok(Effect::First));
+/// assert_eq!(groups.change(group, "b", Change::JoinSource(source)), Ok(Effect::Another));
+/// assert_eq!(groups.change(group, "a", Change::Leave), Ok(Effect::Another));
+/// assert_eq!(groups.filter(group).sources(), [source]);
+/// assert_eq!(groups.change(group, "b", Change::LeaveSource(source)), Ok(Effect::Last));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Groups<T> {
     /// Sorted by group.
-    entries: Vec<(IpAddr, Vec<T>)>,
+    entries: Vec<(IpAddr, Vec<(T, SourceFilter)>)>,
     memberships: usize,
+    sources: usize,
     limits: GroupLimits,
 }
 
@@ -88,6 +75,7 @@ impl<T: PartialEq> Groups<T> {
         Self {
             entries: Vec::new(),
             memberships: 0,
+            sources: 0,
             limits,
         }
     }
@@ -97,71 +85,82 @@ impl<T: PartialEq> Groups<T> {
             .binary_search_by(|(other, _)| other.cmp(&group))
     }
 
-    /// Makes `member` a member of `group`.
+    /// Changes the membership of `member` in `group`.
     ///
     /// # Errors
-    /// A [`JoinError`]; nothing is changed then.
-    pub fn join(&mut self, group: IpAddr, member: T) -> Result<Joined, JoinError> {
-        if !group.is_multicast() {
-            return Err(JoinError::NotMulticast(group));
-        }
-        if matches!(group, IpAddr::V6(v6) if v6.octets()[1] & 0xf == 0) {
-            return Err(JoinError::ReservedScope(group));
-        }
+    /// A [`GroupError`]; nothing is changed then.
+    pub fn change(
+        &mut self,
+        group: IpAddr,
+        member: T,
+        change: Change,
+    ) -> Result<Effect, GroupError> {
+        check_group(group)?;
         let found = self.find(group);
-        if let Ok(at) = found
-            && self.entries[at].1.contains(&member)
+        let members = found.map_or(&[][..], |at| &self.entries[at].1);
+        let place = members.iter().position(|(other, _)| *other == member);
+        let before = place.map(|place| &members[place].1);
+        let after = change.apply(group, before)?;
+        let sources = before.map_or(0, |before| before.sources().len());
+        let sources = self.sources - sources + after.sources().len();
+        if sources > self.sources
+            && (sources > self.limits.sources || after.sources().len() > self.limits.sources_each)
         {
-            return Err(JoinError::Member(group));
+            return Err(GroupError::TooManySources);
         }
-        if self.memberships >= self.limits.memberships
-            || found.is_err() && self.entries.len() >= self.limits.groups
-        {
-            return Err(JoinError::TooMany);
-        }
-        self.memberships += 1;
-        match found {
-            Ok(at) => {
-                self.entries[at].1.push(member);
-                Ok(Joined::Another)
+        let effect = match (found, place) {
+            (Ok(at), Some(place)) => self.replace(at, place, after),
+            _ if self.memberships >= self.limits.memberships => return Err(GroupError::TooMany),
+            (Ok(at), None) => {
+                self.memberships += 1;
+                self.entries[at].1.push((member, after));
+                Effect::Another
             }
-            Err(at) => {
-                self.entries.insert(at, (group, vec![member]));
-                Ok(Joined::First)
+            (Err(_), _) if self.entries.len() >= self.limits.groups => {
+                return Err(GroupError::TooMany);
             }
-        }
+            (Err(at), _) => {
+                self.memberships += 1;
+                self.entries.insert(at, (group, vec![(member, after)]));
+                Effect::First
+            }
+        };
+        self.sources = sources;
+        Ok(effect)
     }
 
-    /// Ends a membership. Returns `None` if there was none.
-    pub fn leave(&mut self, group: IpAddr, member: &T) -> Option<Left> {
-        let at = self.find(group).ok()?;
+    /// Gives a membership another filter; one that wants nothing ends it.
+    fn replace(&mut self, at: usize, place: usize, after: SourceFilter) -> Effect {
         let members = &mut self.entries[at].1;
-        let place = members.iter().position(|other| other == member)?;
+        if !after.is_nothing() {
+            members[place].1 = after;
+            return Effect::Another;
+        }
         members.swap_remove(place);
         self.memberships -= 1;
         if !members.is_empty() {
-            return Some(Left::Others);
+            return Effect::Another;
         }
         self.entries.remove(at);
-        Some(Left::Last)
+        Effect::Last
     }
 
-    /// Ends all memberships of `member`. Returns the groups that have no member any more.
-    pub fn leave_all(&mut self, member: &T) -> Vec<IpAddr> {
-        let joined: Vec<IpAddr> = self
-            .entries
-            .iter()
-            .filter(|(_, members)| members.contains(member))
-            .map(|(group, _)| *group)
-            .collect();
-        let mut ended = joined;
-        ended.retain(|group| self.leave(*group, member) == Some(Left::Last));
-        ended
+    /// Returns the groups that `member` is a member of.
+    pub fn joined(&self, member: &T) -> Vec<IpAddr> {
+        let has = |members: &[(T, SourceFilter)]| members.iter().any(|(other, _)| other == member);
+        let joined = self.entries.iter().filter(|(_, members)| has(members));
+        joined.map(|(group, _)| *group).collect()
     }
 
-    /// Returns the members of `group`.
-    pub fn members(&self, group: IpAddr) -> &[T] {
+    /// Returns the members of `group`, each with the sources that it wants.
+    pub fn members(&self, group: IpAddr) -> &[(T, SourceFilter)] {
         self.find(group).map_or(&[], |at| &self.entries[at].1)
+    }
+
+    /// Returns the sources that one of the members of `group` wants.
+    pub fn filter(&self, group: IpAddr) -> SourceFilter {
+        let filters = self.members(group).iter().map(|(_, filter)| filter);
+        SourceFilter::merge(filters)
     }
 
     /// Returns the groups, in order.
@@ -173,6 +172,17 @@ impl<T: PartialEq> Groups<T> {
     pub fn memberships(&self) -> usize {
         self.memberships
     }
+}
+
+/// Checks that packets can have this destination.
+fn check_group(group: IpAddr) -> Result<(), GroupError> {
+    if !group.is_multicast() {
+        return Err(GroupError::NotMulticast(group));
+    }
+    if matches!(group, IpAddr::V6(v6) if v6.octets()[1] & 0xf == 0) {
+        return Err(GroupError::ReservedScope(group));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -187,20 +197,26 @@ mod tests {
     fn a_group_lasts_from_its_first_member_to_its_last() {
         let mut groups = Groups::new(GroupLimits::default());
         let (a, b) = (ip("239.0.0.1"), ip("ff05::1"));
-        assert_eq!(groups.join(a, 1), Ok(Joined::First));
-        assert_eq!(groups.join(a, 2), Ok(Joined::Another));
-        assert_eq!(groups.join(b, 1), Ok(Joined::First));
-        assert_eq!(groups.join(a, 1), Err(JoinError::Member(a)));
-        assert_eq!(
-            (groups.members(a), groups.members(b)),
-            (&[1, 2][..], &[1][..])
-        );
-        assert_eq!(groups.leave(a, &3), None);
-        assert_eq!(groups.leave(ip("239.0.0.2"), &1), None);
-        assert_eq!(groups.leave_all(&1), [b]);
+        assert_eq!(groups.change(a, 1, Change::Join), Ok(Effect::First));
+        assert_eq!(groups.change(a, 2, Change::Join), Ok(Effect::Another));
+        assert_eq!(groups.change(b, 1, Change::Join), Ok(Effect::First));
+        let again = groups.change(a, 1, Change::Join);
+        assert_eq!(again, Err(GroupError::Member(a)));
+        let members = |groups: &Groups<i32>, group| -> Vec<i32> {
+            groups.members(group).iter().map(|of| of.0).collect()
+        };
+        assert_eq!(members(&groups, a), [1, 2]);
+        assert_eq!(members(&groups, b), [1]);
+        for (group, member) in [(a, 3), (ip("239.0.0.2"), 1)] {
+            let left = groups.change(group, member, Change::Leave);
+            assert_eq!(left, Err(GroupError::NotMember(group)));
+        }
+        assert_eq!(groups.joined(&1), [a, b]);
+        assert_eq!(groups.change(a, 1, Change::Leave), Ok(Effect::Another));
+        assert_eq!(groups.change(b, 1, Change::Leave), Ok(Effect::Last));
         assert_eq!(groups.groups().collect::<Vec<_>>(), [a]);
-        assert_eq!(groups.leave(a, &2), Some(Left::Last));
-        assert_eq!((groups.memberships(), groups.members(a)), (0, &[][..]));
+        assert_eq!(groups.change(a, 2, Change::Leave), Ok(Effect::Last));
+        assert_eq!((groups.memberships(), groups.members(a).len()), (0, 0));
     }
 
     #[test]
@@ -208,22 +224,62 @@ mod tests {
         let mut groups = Groups::new(GroupLimits {
             groups: 2,
             memberships: 3,
+            ..GroupLimits::default()
         });
         let all = [ip("239.0.0.1"), ip("239.0.0.2"), ip("239.0.0.3")];
-        assert_eq!(groups.join(all[0], 1), Ok(Joined::First));
-        assert_eq!(groups.join(all[1], 1), Ok(Joined::First));
-        assert_eq!(groups.join(all[2], 1), Err(JoinError::TooMany));
-        assert_eq!(groups.join(all[0], 2), Ok(Joined::Another));
-        assert_eq!(groups.join(all[1], 2), Err(JoinError::TooMany));
-        assert_eq!(groups.leave(all[0], &1), Some(Left::Others));
-        assert_eq!(groups.join(all[1], 2), Ok(Joined::Another));
+        let mut join = |group, member| groups.change(group, member, Change::Join);
+        assert_eq!(join(all[0], 1), Ok(Effect::First));
+        assert_eq!(join(all[1], 1), Ok(Effect::First));
+        assert_eq!(join(all[2], 1), Err(GroupError::TooMany));
+        assert_eq!(join(all[0], 2), Ok(Effect::Another));
+        assert_eq!(join(all[1], 2), Err(GroupError::TooMany));
+        let unicast = ip("10.0.0.1");
+        assert_eq!(join(unicast, 1), Err(GroupError::NotMulticast(unicast)));
+        let reserved = ip("ff10::1");
+        assert_eq!(join(reserved, 3), Err(GroupError::ReservedScope(reserved)));
+        let left = groups.change(all[0], 1, Change::Leave);
+        assert_eq!(left, Ok(Effect::Another));
+        let joined = groups.change(all[1], 2, Change::Join);
+        assert_eq!(joined, Ok(Effect::Another));
+    }
+
+    #[test]
+    fn sources_are_bounded_for_each_membership_and_together() {
+        let mut groups = Groups::new(GroupLimits {
+            sources_each: 3,
+            sources: 5,
+            ..GroupLimits::default()
+        });
+        let group = ip("239.0.0.1");
+        let source = |n| IpAddr::from([192, 0, 2, n]);
+        let mut join = |member, n| groups.change(group, member, Change::JoinSource(source(n)));
+        for n in 1..=3 {
+            assert!(join("a", n).is_ok());
+        }
+        assert_eq!(join("a", 4), Err(GroupError::TooManySources));
+        for n in 1..=2 {
+            assert!(join("b", n).is_ok());
+        }
+        assert_eq!(join("b", 3), Err(GroupError::TooManySources));
+        assert_eq!(join("c", 1), Err(GroupError::TooManySources));
+        assert_eq!(groups.filter(group).sources(), [1, 2, 3].map(source));
+        // One that goes makes room, alone or with its membership.
+        let left = groups.change(group, "b", Change::LeaveSource(source(1)));
+        assert_eq!(left, Ok(Effect::Another));
+        let joined = groups.change(group, "c", Change::JoinSource(source(1)));
+        assert_eq!(joined, Ok(Effect::Another));
         assert_eq!(
-            groups.join(ip("10.0.0.1"), 1),
-            Err(JoinError::NotMulticast(ip("10.0.0.1")))
+            groups.change(group, "a", Change::Leave),
+            Ok(Effect::Another)
         );
-        assert_eq!(
-            groups.join(ip("ff10::1"), 3),
-            Err(JoinError::ReservedScope(ip("ff10::1")))
-        );
+        assert_eq!(groups.filter(group).sources(), [1, 2].map(source));
+        for n in 2..=4 {
+            assert_eq!(
+                groups
+                    .change(group, "b", Change::JoinSource(source(n)))
+                    .is_ok(),
+                n > 2
+            );
+        }
     }
 }

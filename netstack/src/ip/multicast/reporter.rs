@@ -2,28 +2,29 @@
 //!
 //! One state machine for both families: RFC 9777 is RFC 9776 for IPv6. Time and randomness are arguments.
 //!
-//! * A change (the first member joins, the last one leaves) is reported at once, and again at random times
-//!   until it was reported as often as the robustness variable says (RFC 9776 section 5.1).
+//! * A change of the sources that the host wants is reported at once, and again at random times until it was reported as
+//!   often as the robustness variable says (RFC 9776 section 5.1).
 //! * A query is answered after a random time (section 5.2).
 //! * To a querier of an older version the host speaks that version, with one report for each group, which the
-//!   report of a neighbour makes superfluous (RFC 2236 section 3, RFC 2710 section 4).
+//!   report of a neighbour makes superfluous (RFC 2236 section 3, RFC 2710 section 4). Such a version knows no sources:
+//!   a host that wants some of a group is a member of it.
 //!
-//! Peers cannot make it grow: only the host's own joins add groups, and of the sources that a query asks about
+//! Peers cannot make it grow: only the host's own changes add groups, and of the sources that a query asks about
 //! [`MAX_SOURCES`] for each group are kept.
 
 use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use packet::ip::IpVersion;
-use packet::membership::{Query, QueryVersion, Record, RecordKind};
+use packet::membership::{Query, QueryVersion, Record};
 
 use super::compat::Compat;
+use super::filter::SourceFilter;
+pub use super::reported::MAX_SOURCES;
+use super::reported::{ReportedGroup, pack};
 use crate::base::time::Duration;
 use crate::base::{Instant, Rng};
 
-/// Most sources that are remembered of the queries about one group. An answer about more of them says that the
-/// host wants all sources, which includes them (RFC 9776 section 9.1 permits such a limit).
-pub const MAX_SOURCES: usize = 64;
 /// Most groups that were left and are still to be reported. Beyond it the oldest report is given up: the
 /// router finds out by its own query.
 const MAX_LEAVING: usize = 256;
@@ -46,21 +47,6 @@ pub enum Report {
     Leave(IpAddr),
 }
 
-/// One group.
-#[derive(Clone, Debug)]
-struct Group {
-    address: IpAddr,
-    is_member: bool,
-    /// Reports of the latest change that are still to be sent.
-    changes_left: u8,
-    /// When a query about this group is answered; in an older version, when the next report is sent.
-    respond_at: Option<Instant>,
-    /// Sources that the query asked about; none if it asked about the group.
-    queried: Vec<IpAddr>,
-    /// In an older version: no neighbour reported the group after this host.
-    is_last_reporter: bool,
-}
-
 /// The host's side of IGMP or MLD on one link.
 #[derive(Clone, Debug)]
 pub struct Reporter {
@@ -68,7 +54,7 @@ pub struct Reporter {
     compat: Compat,
     /// The version in which the pending reports are.
     version: QueryVersion,
-    groups: Vec<Group>,
+    groups: Vec<ReportedGroup>,
     /// When a general query is answered.
     general_at: Option<Instant>,
     /// When the changes that are pending are reported next.
@@ -115,86 +101,77 @@ impl Reporter {
         self.compat.version(now)
     }
 
-    /// Takes in that the host became a member of `group`.
-    pub fn join(&mut self, group: IpAddr, now: Instant, rng: &mut Rng) {
+    /// Takes in that the host wants these sources of `group` from now on, INCLUDE {} if it is no member any more.
+    pub fn change(&mut self, group: IpAddr, filter: &SourceFilter, now: Instant, rng: &mut Rng) {
         if !is_reported(group) || self.family != IpVersion::of_addr(group) {
             return;
         }
         self.settle(now);
-        let robustness = self.compat.robustness();
-        let at = self.place_of(group);
-        let entry = &mut self.groups[at];
-        entry.is_member = true;
-        entry.changes_left = robustness;
-        self.report_change(at, now, rng);
+        let found = self.groups.iter().position(|entry| entry.address == group);
+        let at = match found {
+            Some(at) => at,
+            None if filter.is_nothing() => return,
+            None => {
+                self.groups.push(ReportedGroup::new(group));
+                self.groups.len() - 1
+            }
+        };
+        let before = self.groups[at].set_filter(filter);
+        if before == *filter {
+            return;
+        }
+        if self.version == QueryVersion::Three {
+            let robustness = self.compat.robustness();
+            self.groups[at].note_change(&before, robustness);
+            self.change_at = Some(now);
+        } else {
+            self.change_old(at, &before, now, rng);
+        }
+        self.bound_leaving();
     }
 
-    /// Takes in that the host is no member of `group` any more.
-    pub fn leave(&mut self, group: IpAddr, now: Instant, rng: &mut Rng) {
-        self.settle(now);
-        let Some(at) = self.groups.iter().position(|entry| entry.address == group) else {
-            return;
-        };
+    /// Says in an older version that the host became a member, or that it left.
+    fn change_old(&mut self, at: usize, before: &SourceFilter, now: Instant, rng: &mut Rng) {
         let robustness = self.compat.robustness();
         let entry = &mut self.groups[at];
-        entry.is_member = false;
-        entry.changes_left = robustness;
-        entry.respond_at = None;
-        entry.queried.clear();
-        self.report_change(at, now, rng);
-        self.bound_leaving();
+        if !entry.is_member() {
+            let entry = self.groups.remove(at);
+            if self.version == QueryVersion::Two && entry.is_last_reporter {
+                self.ready.push_back(Report::Leave(entry.address));
+            }
+        } else if before.is_nothing() {
+            entry.whole_left = robustness;
+            entry.respond_at = Some(now);
+            self.send_old_reports(now, rng);
+        }
     }
 
     /// Reports every group again, as if it had just been joined: the host has got the link-local address without
     /// which routers ignore its reports (RFC 9777 section 5.2.14).
     pub fn report_all(&mut self, now: Instant, rng: &mut Rng) {
-        let members = self.groups.iter().filter(|entry| entry.is_member);
-        let members: Vec<IpAddr> = members.map(|entry| entry.address).collect();
-        for group in members {
-            self.join(group, now, rng);
+        self.settle(now);
+        let robustness = self.compat.robustness();
+        let is_newest = self.version == QueryVersion::Three;
+        for entry in self.groups.iter_mut().filter(|entry| entry.is_member()) {
+            if is_newest {
+                entry.note_anew(robustness);
+                self.change_at = Some(now);
+            } else {
+                entry.whole_left = robustness;
+                entry.respond_at = Some(now);
+            }
         }
-    }
-
-    fn place_of(&mut self, group: IpAddr) -> usize {
-        let found = self.groups.iter().position(|entry| entry.address == group);
-        found.unwrap_or_else(|| {
-            self.groups.push(Group {
-                address: group,
-                is_member: false,
-                changes_left: 0,
-                respond_at: None,
-                queried: Vec::new(),
-                is_last_reporter: false,
-            });
-            self.groups.len() - 1
-        })
+        if !is_newest {
+            self.send_old_reports(now, rng);
+        }
     }
 
     fn bound_leaving(&mut self) {
-        let leaving = self.groups.iter().filter(|entry| !entry.is_member).count();
-        if leaving > MAX_LEAVING
-            && let Some(at) = self.groups.iter().position(|entry| !entry.is_member)
+        let leaving = self.groups.iter().filter(|entry| !entry.is_member());
+        if leaving.count() > MAX_LEAVING
+            && let Some(at) = self.groups.iter().position(|entry| !entry.is_member())
         {
             self.groups.remove(at);
-        }
-    }
-
-    /// Sends what a change calls for at once, and arms the repetition.
-    fn report_change(&mut self, at: usize, now: Instant, rng: &mut Rng) {
-        if self.version == QueryVersion::Three {
-            self.change_at = Some(now);
-            return;
-        }
-        let version = self.version;
-        let entry = &mut self.groups[at];
-        if entry.is_member {
-            entry.respond_at = Some(now);
-            self.send_old_reports(now, rng);
-            return;
-        }
-        let entry = self.groups.remove(at);
-        if version == QueryVersion::Two && entry.is_last_reporter {
-            self.ready.push_back(Report::Leave(entry.address));
         }
     }
 
@@ -206,12 +183,10 @@ impl Reporter {
         }
         self.version = version;
         (self.general_at, self.change_at) = (None, None);
-        self.groups.retain(|entry| entry.is_member);
-        for entry in &mut self.groups {
-            entry.changes_left = 0;
-            entry.respond_at = None;
-            entry.queried.clear();
-        }
+        self.groups.retain(ReportedGroup::is_member);
+        self.groups
+            .iter_mut()
+            .for_each(ReportedGroup::forget_pending);
     }
 
     /// Takes in a query whose headers are [believable](super::envelope::is_believable).
@@ -223,7 +198,7 @@ impl Reporter {
             self.on_query_old(query.group, max, now, rng);
             return;
         }
-        if !self.groups.iter().any(|entry| entry.is_member) {
+        if !self.groups.iter().any(ReportedGroup::is_member) {
             return;
         }
         let at = now + random_within(max, rng);
@@ -235,15 +210,15 @@ impl Reporter {
             self.general_at = Some(at);
             return;
         };
-        let is_it = |entry: &&mut Group| entry.is_member && entry.address == group;
+        let is_it = |entry: &&mut ReportedGroup| entry.is_member() && entry.address == group;
         if let Some(entry) = self.groups.iter_mut().find(is_it) {
-            entry.note(query, at);
+            entry.note_query(query, at);
         }
     }
 
     fn on_query_old(&mut self, group: Option<IpAddr>, max: Duration, now: Instant, rng: &mut Rng) {
-        let asked = |entry: &&mut Group| {
-            entry.is_member && group.is_none_or(|group| group == entry.address)
+        let asked = |entry: &&mut ReportedGroup| {
+            entry.is_member() && group.is_none_or(|group| group == entry.address)
         };
         for entry in self.groups.iter_mut().filter(asked) {
             // A timer that ends sooner stays.
@@ -265,7 +240,7 @@ impl Reporter {
             .filter(|entry| entry.address == group)
         {
             entry.respond_at = None;
-            entry.changes_left = 0;
+            entry.whole_left = 0;
             entry.is_last_reporter = false;
         }
     }
@@ -273,7 +248,13 @@ impl Reporter {
     /// Returns the number of sources that are remembered.
     #[cfg(test)]
     pub(super) fn queried_sources(&self) -> usize {
-        self.groups.iter().map(|entry| entry.queried.len()).sum()
+        self.groups.iter().map(ReportedGroup::queried_sources).sum()
+    }
+
+    /// Returns the number of changed sources that are still to be reported.
+    #[cfg(test)]
+    pub(super) fn changed_sources(&self) -> usize {
+        self.groups.iter().map(ReportedGroup::changed_sources).sum()
     }
 
     /// Returns when something is to be sent.
@@ -301,65 +282,31 @@ impl Reporter {
         let mut records = Vec::new();
         if self.change_at.is_some_and(|at| at <= now) {
             self.take_changes(&mut records);
-            let is_pending = self.groups.iter().any(|entry| entry.changes_left > 0);
+            let is_pending = self.groups.iter().any(ReportedGroup::has_changed);
             self.change_at = is_pending.then(|| now + random_within(UNSOLICITED_INTERVAL, rng));
         }
         if self.general_at.is_some_and(|at| at <= now) {
             self.general_at = None;
-            let members = self.groups.iter_mut().filter(|entry| entry.is_member);
-            records.extend(members.map(|entry| {
-                entry.queried.clear();
-                entry.record(RecordKind::IsExclude)
-            }));
+            let members = self.groups.iter_mut().filter(|entry| entry.is_member());
+            records.extend(members.map(ReportedGroup::current_state));
         }
         for entry in &mut self.groups {
             if entry.respond_at.is_some_and(|at| at <= now) {
-                entry.respond_at = None;
-                records.push(entry.current_state());
+                records.extend(entry.answer());
             }
         }
-        self.pack(records, max_bytes);
+        let reports = pack(records, max_bytes).into_iter();
+        self.ready.extend(reports.map(Report::Records));
         self.ready.pop_front()
     }
 
     /// Takes one report of each pending change, and forgets the groups that were left and reported often enough.
     fn take_changes(&mut self, records: &mut Vec<Record>) {
-        for entry in &mut self.groups {
-            if entry.changes_left == 0 {
-                continue;
-            }
-            entry.changes_left -= 1;
-            let kind = if entry.is_member {
-                RecordKind::ToExclude
-            } else {
-                RecordKind::ToInclude
-            };
-            records.push(entry.record(kind));
+        for entry in self.groups.iter_mut().filter(|entry| entry.has_changed()) {
+            entry.take_changes(records);
         }
         self.groups
-            .retain(|entry| entry.is_member || entry.changes_left > 0);
-    }
-
-    /// Packs records into as many reports as they need (RFC 9776 section 4.2.17). An answer about more sources than
-    /// fit one report says that the host wants all sources.
-    fn pack(&mut self, records: Vec<Record>, max_bytes: usize) {
-        let (mut report, mut len) = (Vec::new(), 0);
-        for mut record in records {
-            if record.kind == RecordKind::IsInclude && record.len_bytes() > max_bytes {
-                record.kind = RecordKind::IsExclude;
-                record.sources.clear();
-            }
-            if len + record.len_bytes() > max_bytes && !report.is_empty() {
-                self.ready
-                    .push_back(Report::Records(core::mem::take(&mut report)));
-                len = 0;
-            }
-            len += record.len_bytes();
-            report.push(record);
-        }
-        if !report.is_empty() {
-            self.ready.push_back(Report::Records(report));
-        }
+            .retain(|entry| entry.is_member() || entry.has_changed());
     }
 
     /// Queues the reports of an older version that are due.
@@ -369,71 +316,11 @@ impl Reporter {
                 continue;
             }
             entry.is_last_reporter = true;
-            entry.changes_left = entry.changes_left.saturating_sub(1);
-            let again = entry.changes_left > 0;
+            entry.whole_left = entry.whole_left.saturating_sub(1);
+            let again = entry.whole_left > 0;
             entry.respond_at = again.then(|| now + random_within(OLD_UNSOLICITED_INTERVAL, rng));
             self.ready
                 .push_back(Report::Old(self.version, entry.address));
-        }
-    }
-}
-
-impl Group {
-    fn record(&self, kind: RecordKind) -> Record {
-        Record {
-            kind,
-            group: self.address,
-            sources: Vec::new(),
-        }
-    }
-
-    /// Notes a query about this group or sources of it, to be answered at `at`: rules 3 to 5 of RFC 9776
-    /// section 5.2.
-    fn note(&mut self, query: &Query<'_>, at: Instant) {
-        let asks_all = query.source_count() == 0;
-        match self.respond_at {
-            None => {
-                self.respond_at = Some(at);
-                self.queried.clear();
-                if !asks_all {
-                    self.record_sources(query);
-                }
-            }
-            Some(pending) => {
-                if asks_all || self.queried.is_empty() {
-                    self.queried.clear();
-                } else {
-                    self.record_sources(query);
-                }
-                self.respond_at = Some(pending.min(at));
-            }
-        }
-    }
-
-    /// Adds the sources of a query. With more than are kept, the answer is about the whole group.
-    fn record_sources(&mut self, query: &Query<'_>) {
-        for source in query.sources() {
-            if self.queried.contains(&source) {
-                continue;
-            }
-            if self.queried.len() >= MAX_SOURCES {
-                self.queried.clear();
-                return;
-            }
-            self.queried.push(source);
-        }
-    }
-
-    /// Returns the record that answers a query: of a member that wants every source, IS_IN of the sources asked
-    /// about, or IS_EX {} (RFC 9776 section 5.2, table 5).
-    fn current_state(&mut self) -> Record {
-        if self.queried.is_empty() {
-            return self.record(RecordKind::IsExclude);
-        }
-        Record {
-            kind: RecordKind::IsInclude,
-            group: self.address,
-            sources: core::mem::take(&mut self.queried),
         }
     }
 }

@@ -41,6 +41,10 @@ pub(in crate::stack) fn receive<I: Ip>(
             if cast == Cast::Unicast && echo::on_request(turn, echo, payload) {
                 return;
             }
+            if cast == Cast::Multicast && !multicast::inbound::is_wanted(turn, ip) {
+                turn.drop_packet(DropReason::GroupSourceUnwanted);
+                return;
+            }
             answer(turn, ip, &request, packet);
         }
         Inbound::EchoReply {

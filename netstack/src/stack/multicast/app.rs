@@ -1,4 +1,4 @@
-//! Joining and leaving groups.
+//! Joining and leaving groups, and sources of them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,7 +9,7 @@ use super::super::host::Host;
 use super::super::mailbox::Message;
 use super::super::udp::socket::BoundSocket;
 use crate::base::counters::Counter;
-use crate::ip::multicast::groups::JoinError;
+use crate::ip::multicast::change::{Change, GroupError};
 
 /// Lets the workers find out that a report is due.
 pub(in crate::stack) fn ring(host: &Host) {
@@ -35,61 +35,69 @@ pub(crate) fn check_family(socket: &BoundSocket, call: &str, address: IpAddr) ->
     )))
 }
 
-/// Makes `socket` a member of `group`.
+/// Changes the membership of `socket` in `group`, for the call of that name.
 ///
 /// # Errors
 /// `InvalidInput` for what is no multicast address, has the reserved scope 0, or is of another family than the
-/// socket; `AddrInUse` if it is a member already; `AddrNotAvailable` if the stack has no address of the family;
-/// `OutOfMemory` for too many groups.
-pub(crate) fn join(host: &Host, socket: &Arc<BoundSocket>, group: IpAddr) -> io::Result<()> {
+/// socket, for a source that is no host of that family, and for one of the other mode than those before or without a
+/// membership; `AddrInUse` if it is a member already; `AddrNotAvailable` for what is to be left and was not joined, for
+/// a source that is there already or is not, and if the stack has no address of the family; `OutOfMemory` for too many
+/// groups or sources.
+pub(crate) fn change(
+    host: &Host,
+    socket: &Arc<BoundSocket>,
+    call: &str,
+    group: IpAddr,
+    change: Change,
+) -> io::Result<()> {
     host.ending.check_open()?;
-    check_family(socket, "join", group)?;
-    let addressing = host.ip.addressing.get();
-    let mut own = addressing.addresses.iter();
-    if !own.any(|prefix| prefix.address().is_ipv4() == group.is_ipv4()) {
-        return Err(io::Error::new(
-            io::ErrorKind::AddrNotAvailable,
-            format!("join: the stack has no address of the family of {group}: add one first"),
-        ));
+    if matches!(change, Change::Join | Change::JoinSource(_)) {
+        check_family(socket, call, group)?;
+        check_own_address(host, call, group)?;
     }
     let (groups, addressing) = (&host.groups, &host.ip.addressing);
     let now = host.clock.now();
-    let joined = locked(|key| groups.join(&mut key.ctx(), addressing, group, socket, now));
-    joined.map_err(|error| refused(host, error))?;
+    let changed = locked(|key| {
+        let change = (group, socket, change);
+        groups.change(&mut key.ctx(), addressing, change, now)
+    });
+    changed.map_err(|error| refused(host, call, change, error))?;
     socket.note_joined();
     ring(host);
     Ok(())
 }
 
-fn refused(host: &Host, error: JoinError) -> io::Error {
+/// Checks that the stack has an address of the family of `group`.
+fn check_own_address(host: &Host, call: &str, group: IpAddr) -> io::Result<()> {
+    let addressing = host.ip.addressing.get();
+    let mut own = addressing.addresses.iter();
+    if own.any(|prefix| prefix.address().is_ipv4() == group.is_ipv4()) {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AddrNotAvailable,
+        format!("{call}: the stack has no address of the family of {group}: add one first"),
+    ))
+}
+
+/// Returns the error of a refused change, of Linux's kind.
+fn refused(host: &Host, call: &str, change: Change, error: GroupError) -> io::Error {
     let kind = match error {
-        JoinError::NotMulticast(_) | JoinError::ReservedScope(_) => io::ErrorKind::InvalidInput,
-        JoinError::Member(_) => io::ErrorKind::AddrInUse,
-        JoinError::TooMany => {
+        GroupError::NotMember(_) if change == Change::Leave => io::ErrorKind::AddrNotAvailable,
+        GroupError::Listed(_) | GroupError::NotListed(_) => io::ErrorKind::AddrNotAvailable,
+        GroupError::NotMulticast(_)
+        | GroupError::ReservedScope(_)
+        | GroupError::NotMember(_)
+        | GroupError::NotSource(_)
+        | GroupError::OtherMode(_) => io::ErrorKind::InvalidInput,
+        GroupError::Member(_) => io::ErrorKind::AddrInUse,
+        GroupError::TooMany | GroupError::TooManySources => {
             let counters = host.workers.counters_here();
             counters.add(Counter::GroupJoinsRefused, 1);
             io::ErrorKind::OutOfMemory
         }
     };
-    io::Error::new(kind, format!("join: {error}"))
-}
-
-/// Ends the membership of `socket` in `group`.
-///
-/// # Errors
-/// `AddrNotAvailable` if it is no member.
-pub(crate) fn leave(host: &Host, socket: &Arc<BoundSocket>, group: IpAddr) -> io::Result<()> {
-    host.ending.check_open()?;
-    let (groups, addressing) = (&host.groups, &host.ip.addressing);
-    let now = host.clock.now();
-    if !locked(|key| groups.leave(&mut key.ctx(), addressing, group, socket, now)) {
-        return Err(io::Error::new(
-            io::ErrorKind::AddrNotAvailable,
-            format!("leave: the socket is no member of {group}"),
-        ));
-    }
-    ring(host);
-    Ok(())
+    io::Error::new(kind, format!("{call}: {error}"))
 }
 
 /// Ends all memberships of a socket that is closed.

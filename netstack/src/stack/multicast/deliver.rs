@@ -1,4 +1,5 @@
-//! A datagram to a multicast group, to every socket that joined the group and receives at the port, as on Linux.
+//! A datagram to a multicast group, to every socket that joined the group, wants the source and receives at the port, as
+//! on Linux.
 //!
 //! The host itself is a member of the groups of all nodes and of its solicited-node groups: a socket that joined no
 //! such group receives what is sent to them, as on Linux (`IP_MULTICAST_ALL`).
@@ -25,10 +26,14 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     };
     let (each, version) = (packet.gso_size, IpVersion::of_addr(arrival.dst));
     let (host, worker) = (turn.host, &mut *turn.worker);
-    let mut delivered = false;
+    let (mut delivered, mut unwanted) = (false, false);
     host.groups
-        .for_members(&mut turn.key.ctx(), arrival.dst, |socket, ctx| {
+        .for_members(&mut turn.key.ctx(), arrival.dst, |socket, filter, ctx| {
             if socket.is_closed() || !socket.receives_at(to) {
+                return;
+            }
+            if !filter.wants(arrival.src) {
+                unwanted = true;
                 return;
             }
             let payload = packet.data.slice(range.clone());
@@ -47,11 +52,17 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
                 count_delivered(worker, version, outcome);
             }
         });
-    if !delivered && !deliver_unjoined(turn, packet, (from, to), range) {
-        let tally = &mut turn.worker.tally;
-        tally.udp(version, UdpObject::IgnoredMulti, 1);
-        turn.drop_packet(DropReason::UdpNotJoined);
+    // A socket that does not want the source does not get it as one that joined nothing either.
+    if delivered || !unwanted && deliver_unjoined(turn, packet, (from, to), range) {
+        return;
     }
+    let tally = &mut turn.worker.tally;
+    tally.udp(version, UdpObject::IgnoredMulti, 1);
+    turn.drop_packet(if unwanted {
+        DropReason::GroupSourceUnwanted
+    } else {
+        DropReason::UdpNotJoined
+    });
 }
 
 /// Delivers a datagram that no member took to the socket at its port, if it is to a group that the host is always a

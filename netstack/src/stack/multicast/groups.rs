@@ -12,7 +12,9 @@ use super::super::ip::addressing::CurrentAddressing;
 use super::super::levels;
 use super::super::udp::socket::BoundSocket;
 use crate::base::{Instant, Rng};
-use crate::ip::multicast::groups::{GroupLimits, Groups, JoinError, Joined, Left};
+use crate::ip::multicast::change::{Change, GroupError};
+use crate::ip::multicast::filter::SourceFilter;
+use crate::ip::multicast::groups::{Effect, GroupLimits, Groups};
 use crate::ip::multicast::reporter::{Report, Reporter};
 
 /// A socket as the member of a group.
@@ -48,19 +50,33 @@ impl State {
         }
     }
 
-    /// Tells routers that the last member of `group` left it, and ends the host's membership.
-    fn end<L>(
+    /// Changes a membership, and what routers are told of the group; the host's own membership, which `addressing` says
+    /// to the workers, begins with the first and ends with the last.
+    fn change<L>(
         &mut self,
         ctx: &mut LockCtx<'_, L>,
         addressing: &CurrentAddressing,
-        group: IpAddr,
+        (group, socket, change): (IpAddr, &Arc<BoundSocket>, Change),
         now: Instant,
-    ) where
+    ) -> Result<(), GroupError>
+    where
         L: LockBefore<levels::Addressing>,
     {
+        let member = Member(Arc::clone(socket));
+        let effect = self.groups.change(group, member, change)?;
+        match effect {
+            Effect::First => {
+                addressing.update(ctx, |addressing| addressing.addresses.join(group));
+            }
+            Effect::Last => {
+                addressing.update(ctx, |addressing| addressing.addresses.leave(group));
+            }
+            Effect::Another => {}
+        }
+        let filter = self.groups.filter(group);
         let (reporter, rng) = self.reporter(IpVersion::of_addr(group));
-        reporter.leave(group, now, rng);
-        addressing.update(ctx, |addressing| addressing.addresses.leave(group));
+        reporter.change(group, &filter, now, rng);
+        Ok(())
     }
 }
 
@@ -92,52 +108,24 @@ impl HostGroups {
             .store(deadline.as_nanos(), Ordering::Relaxed);
     }
 
-    /// Makes `socket` a member of `group`, and the host, too, which `addressing` says to the workers.
+    /// Changes the membership of `socket` in `group`.
     ///
     /// # Errors
-    /// A [`JoinError`]; nothing is changed then.
-    pub(super) fn join<L>(
+    /// A [`GroupError`]; nothing is changed then.
+    pub(super) fn change<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
         addressing: &CurrentAddressing,
-        group: IpAddr,
-        socket: &Arc<BoundSocket>,
+        change: (IpAddr, &Arc<BoundSocket>, Change),
         now: Instant,
-    ) -> Result<(), JoinError>
+    ) -> Result<(), GroupError>
     where
         L: LockBefore<levels::Groups>,
     {
         self.state.with_write(ctx, |state, ctx| {
-            let joined = state.groups.join(group, Member(Arc::clone(socket)))?;
-            if joined == Joined::First {
-                addressing.update(ctx, |addressing| addressing.addresses.join(group));
-                let (reporter, rng) = state.reporter(IpVersion::of_addr(group));
-                reporter.join(group, now, rng);
-                self.note_deadline(state);
-            }
+            state.change(ctx, addressing, change, now)?;
+            self.note_deadline(state);
             Ok(())
-        })
-    }
-
-    /// Ends a membership. Returns `false` if there was none.
-    pub(super) fn leave<L>(
-        &self,
-        ctx: &mut LockCtx<'_, L>,
-        addressing: &CurrentAddressing,
-        group: IpAddr,
-        socket: &Arc<BoundSocket>,
-        now: Instant,
-    ) -> bool
-    where
-        L: LockBefore<levels::Groups>,
-    {
-        self.state.with_write(ctx, |state, ctx| {
-            let left = state.groups.leave(group, &Member(Arc::clone(socket)));
-            if left == Some(Left::Last) {
-                state.end(ctx, addressing, group, now);
-                self.note_deadline(state);
-            }
-            left.is_some()
         })
     }
 
@@ -152,8 +140,9 @@ impl HostGroups {
         L: LockBefore<levels::Groups>,
     {
         self.state.with_write(ctx, |state, ctx| {
-            for group in state.groups.leave_all(&Member(Arc::clone(socket))) {
-                state.end(ctx, addressing, group, now);
+            for group in state.groups.joined(&Member(Arc::clone(socket))) {
+                // It is a member, and a member may always leave.
+                let _ = state.change(ctx, addressing, (group, socket, Change::Leave), now);
             }
             self.note_deadline(state);
         });
@@ -171,20 +160,32 @@ impl HostGroups {
         });
     }
 
-    /// Calls `each` with every member of `group`, and a context in which its lock may be taken.
+    /// Calls `each` with every member of `group`, the sources that it wants, and a context in which its lock may be
+    /// taken.
     pub(super) fn for_members<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
         group: IpAddr,
-        mut each: impl FnMut(&BoundSocket, &mut LockCtx<'_, levels::Groups>),
+        mut each: impl FnMut(&BoundSocket, &SourceFilter, &mut LockCtx<'_, levels::Groups>),
     ) where
         L: LockBefore<levels::Groups>,
     {
         self.state.with_read(ctx, |state, ctx| {
-            for member in state.groups.members(group) {
-                each(&member.0, ctx);
+            for (member, filter) in state.groups.members(group) {
+                each(&member.0, filter, ctx);
             }
         });
+    }
+
+    /// Returns `true` if a member of `group` wants what `source` sends.
+    pub(super) fn wants<L>(&self, ctx: &mut LockCtx<'_, L>, group: IpAddr, source: IpAddr) -> bool
+    where
+        L: LockBefore<levels::Groups>,
+    {
+        self.state.with_read(ctx, |state, _| {
+            let mut members = state.groups.members(group).iter();
+            members.any(|(_, filter)| filter.wants(source))
+        })
     }
 
     /// Takes in a message that was received.

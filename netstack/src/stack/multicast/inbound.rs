@@ -8,6 +8,7 @@ use packet::membership::Membership;
 use super::super::turn::Turn;
 use crate::base::counters::{Counter, DropReason};
 use crate::icmp::inbound::mld;
+use crate::ip::addresses::{Destination, Group};
 use crate::ip::multicast::envelope::{is_believable, is_believable_report};
 
 /// Takes in a message of IGMP.
@@ -35,6 +36,18 @@ pub(in crate::stack) fn on_mld<I: Ip>(turn: &mut Turn<'_>, ip: &IpPacket<'_, I>)
         Some(message) => on_message(turn, IpVersion::V6, message),
         None => turn.drop_packet(DropReason::IcmpIgnored),
     }
+}
+
+/// Returns `true` if a member wants packets to this group from this source; of groups that the host belongs to by itself,
+/// from every source.
+pub(in crate::stack) fn is_wanted<I: Ip>(turn: &mut Turn<'_>, ip: &IpPacket<'_, I>) -> bool {
+    let (src, dst) = (ip.src().into(), ip.dst().into());
+    let addresses = &turn.worker.addressing.addresses;
+    if addresses.classify(dst) != Destination::Multicast(Group::Joined) {
+        return true;
+    }
+    let groups = &turn.host.groups;
+    groups.wants(&mut turn.key.ctx(), dst, src)
 }
 
 fn on_message(turn: &mut Turn<'_>, family: IpVersion, message: Membership<'_>) {

@@ -3,7 +3,7 @@
 //! | file | |
 //! |---|---|
 //! | `groups` | the groups, their members and what is reported of them, behind one lock |
-//! | `app` | joining and leaving |
+//! | `app` | joining and leaving groups and sources |
 //! | `inbound` | received messages of IGMP and MLD |
 //! | `deliver` | a datagram to a group, to each member |
 //! | `timers` | reports that are due |

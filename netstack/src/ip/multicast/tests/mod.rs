@@ -7,6 +7,7 @@ use packet::ip::{Ip, IpPacket, IpVersion, Ipv4, Ipv6};
 use packet::membership::{Membership, Query, QueryVersion, Record, RecordKind};
 
 use super::envelope::is_believable;
+use super::filter::{FilterMode, SourceFilter};
 use super::packets;
 use super::reporter::{MAX_SOURCES, Report, Reporter};
 use crate::base::time::Duration;
@@ -16,6 +17,7 @@ use crate::ip::addresses::AddressTable;
 mod headers;
 mod newest;
 mod older;
+mod sources;
 
 const MAX_BYTES: usize = 1_400;
 
@@ -54,11 +56,16 @@ impl Rig {
     }
 
     fn join(&mut self, group: &str) {
-        self.reporter.join(ip(group), self.now, &mut self.rng);
+        self.want(group, &SourceFilter::everything());
     }
 
     fn leave(&mut self, group: &str) {
-        self.reporter.leave(ip(group), self.now, &mut self.rng);
+        self.want(group, &SourceFilter::nothing());
+    }
+
+    fn want(&mut self, group: &str, filter: &SourceFilter) {
+        let (group, rng) = (ip(group), &mut self.rng);
+        self.reporter.change(group, filter, self.now, rng);
     }
 
     fn hear(&mut self, message: &[u8]) {

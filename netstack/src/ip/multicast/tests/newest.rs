@@ -200,23 +200,6 @@ fn rule_5_sources_of_several_queries_are_collected_up_to_a_limit() {
 }
 
 #[test]
-fn an_answer_that_does_not_fit_one_report_is_about_all_sources() {
-    let group = "239.0.0.1";
-    let mut rig = Rig::member(IpVersion::V4, &[group]);
-    for (max_bytes, kind, sources) in [
-        (16, RecordKind::IsInclude, &["192.0.2.1", "192.0.2.2"][..]),
-        (15, RecordKind::IsExclude, &[]),
-    ] {
-        rig.hear(&query4(10, group, &["192.0.2.1", "192.0.2.2"]));
-        rig.now = rig.now + Duration::from_secs(2);
-        let (reporter, rng) = (&mut rig.reporter, &mut rig.rng);
-        let report = reporter.poll_transmit(rig.now, max_bytes, rng);
-        let report = report.expect("an answer");
-        assert_eq!(records(&report), [record(kind, group, sources)]);
-    }
-}
-
-#[test]
 fn a_group_that_is_left_is_no_longer_in_an_answer() {
     let mut rig = Rig::member(IpVersion::V4, &["239.0.0.1"]);
     rig.hear(&query4(100, "0.0.0.0", &[]));
