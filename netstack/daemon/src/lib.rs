@@ -31,6 +31,7 @@
 //! | [`client`] | the commands that ask a running daemon |
 //! | [`documents`] | manual pages and completions |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
+//! | `clock` | the time of the stack beside that of people |
 //! | [`failure`] | the sentence and the exit code with which the program ends |
 //!
 //! For tests and benchmarks:
@@ -62,6 +63,7 @@
 pub mod child;
 pub mod cli;
 pub mod client;
+mod clock;
 pub mod config;
 pub mod confine;
 mod console;

@@ -5,14 +5,15 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use netstack::device::observe::{Direction, Observer, SeenPacket};
+use netstack::engine::clock::Clock;
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
@@ -29,6 +30,7 @@ use super::Target;
 use super::channel::{Line, Lines, Replies};
 use super::packet_filter::PacketFilter;
 use super::protocol::{CaptureRequest, End, Reply, Request};
+use crate::clock::origin_of;
 
 /// Most captures at once: each costs the workers a copy of every packet.
 const MAX_CAPTURES: usize = 4;
@@ -48,14 +50,16 @@ const SNAPLEN_MAX: u32 = 262_144;
 pub(crate) struct Captures {
     is_active: AtomicBool,
     sinks: ArcSwap<Vec<Arc<Sink>>>,
-    /// Unix time of the stack's time zero, in nanoseconds.
-    origin_nanos: AtomicU64,
+    /// The clock of the stack, once there is one.
+    clock: OnceLock<Clock>,
 }
 
 #[derive(Debug)]
 struct Sink {
     filter: PacketFilter,
     snaplen: usize,
+    /// Unix time of the stack's time zero, when the capture began.
+    origin: Duration,
     queue: Sender<Copied>,
     /// Bytes in the queue.
     waiting: AtomicUsize,
@@ -71,7 +75,7 @@ struct Copied {
 }
 
 impl Sink {
-    fn offer(&self, at: Duration, packet: &SeenPacket<'_>) {
+    fn offer(&self, packet: &SeenPacket<'_>) {
         if !self.filter.accepts(packet) {
             return;
         }
@@ -88,7 +92,7 @@ impl Sink {
             return;
         };
         place.send(Copied {
-            at,
+            at: self.origin + Duration::from_nanos(packet.at.as_nanos()),
             direction: packet.direction(),
             len: packet.len(),
             bytes: packet.copy(keep),
@@ -102,9 +106,8 @@ impl Observer for Captures {
     }
 
     fn on_packet(&self, packet: SeenPacket<'_>) {
-        let at = self.origin() + Duration::from_nanos(packet.at.as_nanos());
         for sink in self.sinks.load().iter() {
-            sink.offer(at, &packet);
+            sink.offer(&packet);
         }
     }
 }
@@ -115,18 +118,14 @@ impl Captures {
         Arc::new(Self {
             is_active: AtomicBool::new(false),
             sinks: ArcSwap::default(),
-            origin_nanos: AtomicU64::new(0),
+            clock: OnceLock::new(),
         })
     }
 
-    /// Sets the Unix time of the stack's time zero, before there is a stack.
-    pub(crate) fn set_origin(&self, origin: Duration) {
-        let nanos = u64::try_from(origin.as_nanos()).unwrap_or(u64::MAX);
-        self.origin_nanos.store(nanos, Ordering::Relaxed);
-    }
-
-    fn origin(&self) -> Duration {
-        Duration::from_nanos(self.origin_nanos.load(Ordering::Relaxed))
+    /// Sets the clock of the stack, before there is one.
+    pub(crate) fn set_clock(&self, clock: Clock) {
+        // There is one stack.
+        let _ = self.clock.set(clock);
     }
 
     /// Starts a capture. Called on the one thread of the control socket.
@@ -144,6 +143,7 @@ impl Captures {
         let sink = Arc::new(Sink {
             filter,
             snaplen: snaplen as usize,
+            origin: self.clock.get().map_or(Duration::ZERO, origin_of),
             queue,
             waiting: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
@@ -256,7 +256,7 @@ pub(super) async fn serve(
     let mut file = PcapNg::begin(&target.tun, snaplen).map_err(io::Error::other)?;
     replies.send_patiently(&file.take()).await?;
     let mut end = End::default();
-    let mut latest = target.captures.origin();
+    let mut latest = running.sink.origin;
     'capture: while wanted.count.is_none_or(|most| end.count < most) {
         let packet = tokio::select! {
             packet = packets.recv() => packet,
@@ -325,7 +325,6 @@ mod tests {
     #[test]
     fn a_full_queue_loses_packets_and_counts_them() {
         let captures = Captures::new();
-        captures.set_origin(Duration::from_secs(1));
         assert!(!captures.is_watching());
         let (running, mut packets) = captures
             .start(PacketFilter::default(), 100)
@@ -338,7 +337,7 @@ mod tests {
         assert_eq!(running.sink.lost.load(Ordering::Relaxed), 3);
         let packet = packets.try_recv().expect("the first of many");
         assert_eq!((packet.len, packet.bytes.len()), (200, 100));
-        assert_eq!(packet.at, Duration::new(1, 5));
+        assert_eq!(packet.at, Duration::from_nanos(5));
         let others: Vec<_> = (1..MAX_CAPTURES)
             .map(|_| captures.start(PacketFilter::default(), 1))
             .collect();
