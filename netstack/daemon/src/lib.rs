@@ -86,6 +86,7 @@ mod metrics;
 pub mod namespace;
 mod output;
 mod pcap;
+mod pcapng;
 pub mod places;
 pub mod probe;
 pub mod proxy;
