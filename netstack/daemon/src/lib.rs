@@ -109,6 +109,7 @@ pub mod watch;
 mod web;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use cli::Command;
 use failure::Failure;
@@ -117,6 +118,7 @@ use failure::Failure;
 ///
 /// Reports a failure as one sentence on stderr and one of the documented exit codes.
 pub fn main() -> ExitCode {
+    survive_full_files();
     match dispatch() {
         Ok(code) => code,
         Err(failure) => {
@@ -124,6 +126,12 @@ pub fn main() -> ExitCode {
             failure.into()
         }
     }
+}
+
+/// Makes a write to a file that may grow no further an error: without a handler the signal of it ends the program.
+fn survive_full_files() {
+    // Where it cannot be registered, the signal does what it does by default.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 fn dispatch() -> Result<ExitCode, Failure> {

@@ -18,7 +18,7 @@ use netstack::device::Device;
 use netstack::engine::clock::Clock;
 use netstack::net::{Begin, Checkpoint, Stack};
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{RunArgs, StartArgs};
@@ -357,7 +357,7 @@ fn watch_stack(stack: &Stack, sender: Sender<Event>) -> Result<(), Failure> {
 }
 
 fn register_signals() -> Result<Signals, Failure> {
-    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ])
+    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])
         .map_err(|e| Failure::Stack(format!("cannot watch signals: {e}")))
 }
 
