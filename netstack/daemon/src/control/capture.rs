@@ -28,7 +28,7 @@ use crate::pcapng::{Packet, PcapNg, SNAPLEN_MAX};
 const MAX_CAPTURES: usize = 4;
 
 /// Most packets, and most bytes of packets, that wait for one client.
-const QUEUE_PACKETS: usize = 4_096;
+const QUEUE_PACKETS: usize = 65_536;
 const QUEUE_BYTES: usize = 16 << 20;
 
 /// Bytes of the file that are put into one reply, unless one packet is longer.
