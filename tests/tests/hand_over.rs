@@ -12,12 +12,28 @@ use netstack::base::counters::Counter;
 use netstack::base::{Config, Instant, Rng};
 use netstack::device::Device as _;
 use netstack::device::memory::{self, Impairment, LinkConfig};
+use netstack::device::observe::{Direction, Observer, SeenPacket, observe};
 use netstack::engine::sim::Simulation;
 use netstack::net::{Stack, TcpListener, TcpStream};
 use netstack::stack::Host;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BYTES: usize = 3_000_000;
+
+/// Counts the packets that a device shows, by direction.
+#[derive(Default)]
+struct Seen([AtomicUsize; 2]);
+
+impl Observer for Seen {
+    fn is_watching(&self) -> bool {
+        true
+    }
+
+    fn on_packet(&self, packet: SeenPacket<'_>) {
+        let place = usize::from(packet.direction() == Direction::Out);
+        self.0[place].fetch_add(1, Ordering::SeqCst);
+    }
+}
 
 fn run(seed: u64) {
     let delay = Impairment {
@@ -36,6 +52,7 @@ fn run(seed: u64) {
     let (a1, b1) = memory::pair(&link(seed + 1));
     let mut sim = Simulation::new(Instant::from_millis(1));
     let mut host = |address: &str, devices: [memory::LinkDevice; 2]| {
+        let seen = Arc::new(Seen::default());
         let address = address.parse().expect("address");
         let caps = devices[0].caps();
         let shared = Host::new(
@@ -49,12 +66,15 @@ fn run(seed: u64) {
         let places = devices
             .into_iter()
             .enumerate()
-            .map(|(index, device)| sim.add(&shared, index, device))
+            .map(|(index, device)| {
+                let observer = Arc::clone(&seen);
+                sim.add(&shared, index, observe(device, observer))
+            })
             .collect::<Vec<_>>();
-        (Stack::from_host(Arc::clone(&shared)), places)
+        (Stack::from_host(Arc::clone(&shared)), places, seen)
     };
-    let (client, at_client) = host("10.77.0.1", [a0, a1]);
-    let (server, at_server) = host("10.77.0.2", [b0, b1]);
+    let (client, at_client, seen_by_client) = host("10.77.0.1", [a0, a1]);
+    let (server, at_server, seen_by_server) = host("10.77.0.2", [b0, b1]);
 
     let to: SocketAddr = "10.77.0.2:7".parse().expect("address");
     let listener = TcpListener::bind_now(&server, to).expect("bind");
@@ -124,6 +144,15 @@ fn run(seed: u64) {
         "seed {seed}: {} of {BYTES} bytes",
         got.load(Ordering::SeqCst)
     );
+    // What was handed over last is taken in, too.
+    let settled = sim.now() + Duration::from_secs(1);
+    sim.run_until(settled, |_| false).expect("simulation");
+    for (stack, seen) in [(&client, seen_by_client), (&server, seen_by_server)] {
+        let counted = [Counter::PacketsIn, Counter::PacketsOut]
+            .map(|counter| stack.counters().count(counter) as usize);
+        let seen = [0, 1].map(|place| seen.0[place].load(Ordering::SeqCst));
+        assert_eq!(seen, counted, "seed {seed}: each packet is seen once");
+    }
     let handed =
         client.counters().count(Counter::HandedOver) + server.counters().count(Counter::HandedOver);
     assert!(handed > 0, "seed {seed}: nothing was handed over");

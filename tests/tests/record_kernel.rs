@@ -14,6 +14,9 @@ use tests::world::{
     Scratch, TUN, V4, V6, in_namespace, in_namespace_with_mounts, port, serve, try_serve,
 };
 
+/// Where the daemon shows its metrics.
+const ADMIN: &str = "127.0.0.1:9100";
+
 fn replay(flags: &[&str], file: &Path) -> Output {
     let mut command = Command::new(program!());
     command.arg("replay").args(flags).arg(file);
@@ -128,6 +131,29 @@ fn flipped(path: &Path, packets: &[Packet]) {
     );
 }
 
+/// Returns whether the daemon records, and whether that has ended, as `stats` and `/metrics` say.
+fn shown_about_recording(control: &str) -> [String; 2] {
+    let stats = Command::new(program!())
+        .args(["stats", "-z", "now.recording*", "--control", control])
+        .output();
+    let stats = stdout(&stats.expect("the program runs"));
+    let url = format!("http://{ADMIN}/metrics");
+    let page = Command::new("curl").args(["-sS", &url]).output();
+    let metrics = stdout(&page.expect("curl"));
+    ["recording", "recording_ended"].map(|name| {
+        let value = |text: &str, name: String| {
+            text.lines().find_map(|line| {
+                let mut words = line.split_whitespace();
+                (words.next() == Some(&name)).then(|| words.next().map(str::to_owned))?
+            })
+        };
+        let in_stats = value(&stats, format!("now.{name}")).expect(&stats);
+        let in_metrics = value(&metrics, format!("netstack_{name}")).expect(&metrics);
+        assert_eq!(in_stats, in_metrics);
+        in_stats
+    })
+}
+
 /// A disk that is full ends the recording, at once and loudly, and nothing else; what is there is replayed.
 #[test]
 fn a_full_disk_ends_the_recording_and_not_the_daemon() {
@@ -141,7 +167,11 @@ fn a_full_disk_ends_the_recording_and_not_the_daemon() {
             .status();
         assert!(mounted.expect("mount").success());
         let path = place.join("run.pcapng");
-        let mut daemon = serve(program!(), &["--record", &path.display().to_string()]);
+        let name = path.display().to_string();
+        let control = scratch.path("control.sock").display().to_string();
+        let flags = ["--record", &name, "--control", &control, "--admin", ADMIN];
+        let mut daemon = serve(program!(), &flags);
+        assert_eq!(shown_about_recording(&control), ["1", "0"]);
         let target = SocketAddr::new(V4.into(), port::ECHO);
         for _ in 0..8 {
             stream::echo(target, 200_000).expect("an echo");
@@ -154,6 +184,7 @@ fn a_full_disk_ends_the_recording_and_not_the_daemon() {
             "{line}"
         );
         stream::echo(target, 200_000).expect("the daemon goes on");
+        assert_eq!(shown_about_recording(&control), ["0", "1"]);
         let ended = daemon.terminate().expect("it ends");
         assert_eq!(ended.code(), Some(7), "the file is incomplete");
         let text = daemon.stderr();

@@ -163,6 +163,7 @@ fn two_signals_within_a_moment_are_one() {
 #[test]
 fn a_file_that_may_not_grow_ends_the_capture_alone() {
     let scratch = Scratch::new("file-size");
+    let log = scratch.path("log");
     let path = scratch.path("run.pcap");
     in_namespace(|| {
         let limited = Command::new("prlimit")
@@ -180,17 +181,20 @@ fn a_file_that_may_not_grow_ends_the_capture_alone() {
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(std::fs::File::create(&log).expect("a log"))
             .spawn();
         let mut daemon = Running(limited.expect("prlimit of util-linux"));
+        let says = || std::fs::read_to_string(&log).expect("a log");
         answers();
         // The kernel sends SIGXFSZ with each write beyond the limit.
         for _ in 0..3 {
             stream::echo(SocketAddr::from((V4, port::ECHO)), 1_000_000).expect("flows go on");
         }
+        eventually("it is told at once", || {
+            says().contains("the capture has ended")
+        });
         signal(&daemon.0, Signal::SIGTERM);
-        let status = ends(&mut daemon.0);
-        let says = stderr_of(&mut daemon.0);
+        let (status, says) = (ends(&mut daemon.0), says());
         assert_eq!(status.code(), Some(7), "{status}: {says}");
         assert!(says.contains("is incomplete: file too large"), "{says}");
         assert!(std::fs::metadata(&path).expect("the file").len() <= 100_000);

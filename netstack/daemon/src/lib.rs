@@ -31,6 +31,7 @@
 //! | [`client`] | the commands that ask a running daemon |
 //! | [`documents`] | manual pages and completions |
 //! | [`demo`] | runs the daemon in a network namespace and tests it with the kernel's sockets |
+//! | `clock` | the time of the stack beside that of people |
 //! | [`failure`] | the sentence and the exit code with which the program ends |
 //!
 //! For tests and benchmarks:
@@ -62,6 +63,7 @@
 pub mod child;
 pub mod cli;
 pub mod client;
+mod clock;
 pub mod config;
 pub mod confine;
 mod console;
@@ -84,6 +86,7 @@ mod metrics;
 pub mod namespace;
 mod output;
 mod pcap;
+mod pcapng;
 pub mod places;
 pub mod probe;
 pub mod proxy;
@@ -106,6 +109,7 @@ pub mod watch;
 mod web;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use cli::Command;
 use failure::Failure;
@@ -114,6 +118,7 @@ use failure::Failure;
 ///
 /// Reports a failure as one sentence on stderr and one of the documented exit codes.
 pub fn main() -> ExitCode {
+    survive_full_files();
     match dispatch() {
         Ok(code) => code,
         Err(failure) => {
@@ -121,6 +126,12 @@ pub fn main() -> ExitCode {
             failure.into()
         }
     }
+}
+
+/// Makes a write to a file that may grow no further an error: without a handler the signal of it ends the program.
+fn survive_full_files() {
+    // Where it cannot be registered, the signal does what it does by default.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 fn dispatch() -> Result<ExitCode, Failure> {

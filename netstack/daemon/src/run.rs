@@ -14,16 +14,15 @@ use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use netstack::base::Instant;
 use netstack::device::Device;
 use netstack::engine::clock::Clock;
 use netstack::net::{Begin, Checkpoint, Stack};
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
-use rustix::time::{ClockId, clock_gettime};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{RunArgs, StartArgs};
+use crate::clock::start_clock;
 use crate::confine::{Confinement, Needs, Report, identity};
 use crate::control::capture::Captures;
 use crate::control::path::Name;
@@ -231,7 +230,7 @@ fn serve<P, J: Work>(
     let checkpoint = taking.as_mut().map(|(taking, _)| taking.state());
     let checkpoint = checkpoint.transpose()?;
     let (clock, origin) = start_clock(checkpoint.as_ref());
-    captures.set_origin(origin);
+    captures.set_clock(clock);
     let (devices, pcap) = tapped(opened.devices, opened.capture, origin, settings)?;
     let devices = devices.into_iter().map(wrap).collect();
     let (stack, wall, recorded) = match opened.record {
@@ -358,7 +357,7 @@ fn watch_stack(stack: &Stack, sender: Sender<Event>) -> Result<(), Failure> {
 }
 
 fn register_signals() -> Result<Signals, Failure> {
-    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ])
+    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])
         .map_err(|e| Failure::Stack(format!("cannot watch signals: {e}")))
 }
 
@@ -409,21 +408,4 @@ fn ready_line(settings: &Settings, offload: bool) -> String {
         settings.services
     );
     line
-}
-
-/// Starts a stack's clock; one that takes another stack's place goes on with that one's. Returns it with the Unix time of its
-/// zero.
-pub(crate) fn start_clock(checkpoint: Option<&Checkpoint>) -> (Clock, Duration) {
-    let start = checkpoint.map_or(Instant::ZERO, Checkpoint::now);
-    let zero = Duration::from_nanos(start.as_nanos());
-    (Clock::start_at(start), unix_time().saturating_sub(zero))
-}
-
-/// Returns the time since the beginning of 1970.
-pub(crate) fn unix_time() -> Duration {
-    let unix = clock_gettime(ClockId::Realtime);
-    Duration::new(
-        u64::try_from(unix.tv_sec).unwrap_or_default(),
-        u32::try_from(unix.tv_nsec).unwrap_or_default(),
-    )
 }

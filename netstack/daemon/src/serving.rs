@@ -180,7 +180,6 @@ impl Daemon<'_> {
             }
             SIGHUP => self.reload(),
             SIGTERM | SIGINT => return self.stop(),
-            // SIGXFSZ: a capture that has reached the limit of a file's size says so itself, at the end.
             _ => {}
         }
         None

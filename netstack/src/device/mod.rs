@@ -112,6 +112,13 @@ pub trait Device: Send + 'static {
         None
     }
 
+    /// Returns the observers of the packets that it receives, and shows none of these to them from here on: the worker does,
+    /// when it knows what became of each. By default there are none. A device around another one passes them on if the
+    /// worker gets the packets as that one received them.
+    fn take_observers(&mut self) -> Vec<Arc<dyn observe::Observer>> {
+        Vec::new()
+    }
+
     /// Returns the virtual time at which the next packet arrives, if this is known, for a simulation that moves its clock
     /// to that time. By default it is not: packets are there or come from another device of the simulation.
     fn next_delivery(&self) -> Option<Instant> {
@@ -154,6 +161,10 @@ impl Device for Box<dyn Device> {
     #[cfg(all(feature = "tun", target_os = "linux"))]
     fn descriptor(&self) -> Option<io::Result<tun::OwnedFd>> {
         (**self).descriptor()
+    }
+
+    fn take_observers(&mut self) -> Vec<Arc<dyn observe::Observer>> {
+        (**self).take_observers()
     }
 
     fn next_delivery(&self) -> Option<Instant> {

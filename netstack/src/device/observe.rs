@@ -16,6 +16,10 @@ use super::{Device, Unpark};
 use crate::base::{Counters, Instant, LinkCaps};
 
 /// Sees packets. Called on the worker's thread, with nothing locked: it must not block.
+///
+/// It sees a received packet when the stack has taken it in, with the reason if it was discarded. What is discarded only
+/// afterwards (a datagram in a full queue that makes room, a fragment whose datagram is never whole) has none; what the
+/// device itself discards is not seen.
 pub trait Observer: Send + Sync + 'static {
     /// Returns true if it wants packets now. Asked once for each batch, so it should be one load.
     fn is_watching(&self) -> bool;
@@ -64,6 +68,7 @@ pub fn observe<D: Device>(device: D, observer: Arc<dyn Observer>) -> Observed<D>
         device,
         observer,
         now: Instant::ZERO,
+        is_worker_showing: false,
     }
 }
 
@@ -73,6 +78,8 @@ pub struct Observed<D> {
     observer: Arc<dyn Observer>,
     /// The latest time that a call has passed in: the time of the packets that are sent next.
     now: Instant,
+    /// The worker shows what is received.
+    is_worker_showing: bool,
 }
 
 impl<D> Observed<D> {
@@ -106,7 +113,7 @@ impl<D: Device> Device for Observed<D> {
         self.now = self.now.max(now);
         let before = out.len();
         let received = self.device.recv_batch(out, max, buffers, now, counters);
-        if out.len() > before && self.observer.is_watching() {
+        if !self.is_worker_showing && out.len() > before && self.observer.is_watching() {
             for packet in out.get(before..).unwrap_or(&[]) {
                 let at = Instant::from_nanos(packet.arrived_nanos);
                 self.observer
@@ -144,6 +151,13 @@ impl<D: Device> Device for Observed<D> {
     #[cfg(all(feature = "tun", target_os = "linux"))]
     fn descriptor(&self) -> Option<io::Result<super::tun::OwnedFd>> {
         self.device.descriptor()
+    }
+
+    fn take_observers(&mut self) -> Vec<Arc<dyn Observer>> {
+        self.is_worker_showing = true;
+        let mut observers = self.device.take_observers();
+        observers.push(Arc::clone(&self.observer));
+        observers
     }
 
     fn next_delivery(&self) -> Option<Instant> {

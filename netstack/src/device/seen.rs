@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use packet::frame::TxPacket;
 
 use super::linear;
-use crate::base::Instant;
+use crate::base::{Discarded, Instant};
 
 /// The direction of a packet, as the stack sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +21,8 @@ pub enum Direction {
 pub struct SeenPacket<'a> {
     /// The time of its arrival, or of the batch that it leaves in.
     pub at: Instant,
+    /// The reason, if the stack has discarded it.
+    pub discarded: Option<Discarded>,
     content: Content<'a>,
 }
 
@@ -39,6 +41,7 @@ impl<'a> SeenPacket<'a> {
     pub fn received(at: Instant, bytes: &'a [u8]) -> Self {
         Self {
             at,
+            discarded: None,
             content: Content::Received(bytes),
         }
     }
@@ -49,6 +52,7 @@ impl<'a> SeenPacket<'a> {
         let checksum = linear::checksum_of(packet).ok()?;
         Some(Self {
             at,
+            discarded: None,
             content: Content::Sent { packet, checksum },
         })
     }

@@ -9,6 +9,7 @@ mod check;
 pub mod clock;
 pub mod future;
 mod loopback;
+mod onlookers;
 mod pauses;
 pub mod sim;
 mod tasks;

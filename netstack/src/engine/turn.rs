@@ -147,9 +147,10 @@ impl<D: Device + ?Sized> Worker<D> {
     fn read_device(&mut self, key: &mut Key<StackLocks>, now: Instant) -> io::Result<bool> {
         let counters = &self.state.counters;
         let (device, received) = (&mut self.device, &mut self.received);
-        let (buffers, batch) = (&self.host.buffers, self.batch);
+        let (buffers, batch, onlookers) = (&self.host.buffers, self.batch, &mut self.onlookers);
         let read = || {
             device.recv_batch(received, batch, buffers, now, counters)?;
+            onlookers.ask();
             Ok(device.caps().mtu)
         };
         // A device may be the program's: nothing is locked, and the key is free for it.
@@ -192,8 +193,9 @@ impl<D: Device + ?Sized> Worker<D> {
     fn receive(&mut self, key: &mut Key<StackLocks>, now: Instant) {
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         for packet in self.received.drain(..) {
-            ip::inbound::receive(&mut turn, packet, Origin::Received);
+            self.onlookers.take_in(&mut turn, packet, Origin::Received);
         }
+        self.onlookers.after_batch(&mut turn);
         if self.loopback.is_empty() {
             return;
         }
@@ -240,7 +242,8 @@ impl<D: Device + ?Sized> Worker<D> {
             let Some(packet) = self.mailbox.pop_arrival() else {
                 break;
             };
-            ip::inbound::receive(&mut turn, packet, Origin::HandedOver);
+            self.onlookers
+                .take_in(&mut turn, packet, Origin::HandedOver);
         }
         let outgoing = &mut self.state.work.tasks.datagrams;
         while outgoing.has_room()

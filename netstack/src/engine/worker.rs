@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use packet::frame::RxPacket;
 
 use super::loopback::Loopback;
+use super::onlookers::Onlookers;
 use super::tasks::Tasks;
 use super::wheel::Wheel;
 use crate::base::Instant;
@@ -41,6 +42,8 @@ pub struct Worker<D: Device + ?Sized> {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) received: Vec<RxPacket>,
     pub(super) loopback: Loopback,
+    /// The observers of what is received.
+    pub(super) onlookers: Onlookers,
     /// Packets taken in per turn.
     pub(super) batch: usize,
     pub(super) stopping: bool,
@@ -59,7 +62,7 @@ pub struct Worker<D: Device + ?Sized> {
 
 impl<D: Device + ?Sized> Worker<D> {
     /// Creates worker number `index` of `host` on `device`.
-    pub fn new(host: Arc<Host>, index: usize, device: Box<D>, now: Instant) -> Self {
+    pub fn new(host: Arc<Host>, index: usize, mut device: Box<D>, now: Instant) -> Self {
         let mailbox = Arc::clone(&host.workers[index].mailbox);
         let unpark = device.unparker();
         mailbox.set_unpark(Box::new(move || unpark.unpark()));
@@ -71,6 +74,7 @@ impl<D: Device + ?Sized> Worker<D> {
             mailbox,
             received: Vec::with_capacity(host.receive_batch()),
             loopback: Loopback::default(),
+            onlookers: Onlookers::new(device.take_observers()),
             batch: host.receive_batch(),
             stopping: false,
             turns_behind: 0,

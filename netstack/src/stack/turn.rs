@@ -16,7 +16,7 @@ use super::tcp::shard::Resend;
 use super::worklist::{TaskWork, Worklist};
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::Tally;
-use crate::base::{Counters, Instant, Rng};
+use crate::base::{Counters, FateCell, Instant, Rng};
 use crate::ip::fragment::Identification;
 use crate::ip::peer::SampleRate;
 use crate::tcp::MetricsCache;
@@ -27,6 +27,8 @@ pub struct WorkerState {
     pub index: usize,
     /// Its counters.
     pub counters: Arc<Counters>,
+    /// The fate of the packet that is taken in.
+    pub(crate) fate: FateCell,
     /// The objects of the MIBs, in these counters.
     pub(crate) tally: Tally,
     /// The work of this turn.
@@ -70,6 +72,7 @@ impl WorkerState {
             index,
             metrics: MetricsCache::new(rng.u64()),
             counters: Arc::clone(&host.workers[index].counters),
+            fate: FateCell::default(),
             tally: Tally::new(&host.workers[index].counters),
             work: Worklist {
                 tasks: TaskWork {
@@ -118,8 +121,14 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Counts a packet that is discarded.
+    /// Counts a packet that is discarded: the one that is taken in, or an answer to it.
     pub(crate) fn drop_packet(&self, reason: DropReason) {
+        self.drop_other(reason);
+        self.worker.fate.discard(reason);
+    }
+
+    /// Counts a packet that is discarded, other than the one that is taken in.
+    pub(crate) fn drop_other(&self, reason: DropReason) {
         self.worker.counters.drop_packet(reason);
     }
 

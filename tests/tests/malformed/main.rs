@@ -1,6 +1,7 @@
 //! Malformed and unexpected packets, written to the TUN device byte by byte: the daemon counts each under
 //! one reason, and answers only as the RFCs say.
 
+mod captured;
 mod v4;
 mod v6;
 mod wire;

@@ -11,6 +11,7 @@
 pub(crate) mod capture;
 pub(crate) mod connection;
 pub(crate) mod events;
+mod files;
 mod filter;
 pub(crate) mod nc;
 pub(crate) mod ping;

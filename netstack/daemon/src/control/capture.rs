@@ -1,61 +1,56 @@
 //! `capture`: the packets of the device as a pcapng file, through the control socket.
 //!
 //! A worker copies a packet to each capture's bounded queue and never waits. What finds the queue full is lost to the
-//! capture alone; it is counted, the client is told, and the file's statistics block says so.
+//! capture alone; it is counted, the client is told, and the file's statistics block says so. A packet that the stack
+//! discards has a comment with the reason.
 
-use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use netstack::base::Discarded;
 use netstack::device::observe::{Direction, Observer, SeenPacket};
-use pcap_file::pcapng::PcapNgWriter;
-use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
-use pcap_file::pcapng::blocks::interface_description::{
-    InterfaceDescriptionBlock, InterfaceDescriptionOption,
-};
-use pcap_file::pcapng::blocks::interface_statistics::{
-    InterfaceStatisticsBlock, InterfaceStatisticsOption,
-};
-use pcap_file::{DataLink, PcapError};
-use tokio::sync::mpsc::error::TryRecvError;
+use netstack::engine::clock::Clock;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::Target;
 use super::channel::{Line, Lines, Replies};
 use super::packet_filter::PacketFilter;
 use super::protocol::{CaptureRequest, End, Reply, Request};
+use crate::clock::origin_of;
+use crate::pcapng::{Packet, PcapNg, SNAPLEN_MAX};
 
 /// Most captures at once: each costs the workers a copy of every packet.
 const MAX_CAPTURES: usize = 4;
 
 /// Most packets, and most bytes of packets, that wait for one client.
-const QUEUE_PACKETS: usize = 4_096;
+const QUEUE_PACKETS: usize = 65_536;
 const QUEUE_BYTES: usize = 16 << 20;
 
 /// Bytes of the file that are put into one reply, unless one packet is longer.
 const PIECE_BYTES: usize = 48 << 10;
-
-/// Longest packet of a file.
-const SNAPLEN_MAX: u32 = 262_144;
 
 /// The captures that are running.
 #[derive(Debug)]
 pub(crate) struct Captures {
     is_active: AtomicBool,
     sinks: ArcSwap<Vec<Arc<Sink>>>,
-    /// Unix time of the stack's time zero, in nanoseconds.
-    origin_nanos: AtomicU64,
+    /// The clock of the stack, once there is one.
+    clock: OnceLock<Clock>,
+    /// Packets that captures have missed since the start.
+    lost: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Sink {
     filter: PacketFilter,
     snaplen: usize,
+    /// Unix time of the stack's time zero, when the capture began.
+    origin: Duration,
     queue: Sender<Copied>,
     /// Bytes in the queue.
     waiting: AtomicUsize,
@@ -68,12 +63,14 @@ struct Copied {
     direction: Direction,
     len: usize,
     bytes: Vec<u8>,
+    discarded: Option<Discarded>,
 }
 
 impl Sink {
-    fn offer(&self, at: Duration, packet: &SeenPacket<'_>) {
+    /// Queues a packet if it is wanted; false if it is lost.
+    fn offer(&self, packet: &SeenPacket<'_>) -> bool {
         if !self.filter.accepts(packet) {
-            return;
+            return true;
         }
         let keep = packet.len().min(self.snaplen);
         let waiting = self.waiting.fetch_add(keep, Ordering::Relaxed);
@@ -85,14 +82,16 @@ impl Sink {
         let Some(place) = place else {
             self.waiting.fetch_sub(keep, Ordering::Relaxed);
             self.lost.fetch_add(1, Ordering::Relaxed);
-            return;
+            return false;
         };
         place.send(Copied {
-            at,
+            at: self.origin + Duration::from_nanos(packet.at.as_nanos()),
             direction: packet.direction(),
             len: packet.len(),
             bytes: packet.copy(keep),
+            discarded: packet.discarded,
         });
+        true
     }
 }
 
@@ -102,9 +101,10 @@ impl Observer for Captures {
     }
 
     fn on_packet(&self, packet: SeenPacket<'_>) {
-        let at = self.origin() + Duration::from_nanos(packet.at.as_nanos());
         for sink in self.sinks.load().iter() {
-            sink.offer(at, &packet);
+            if !sink.offer(&packet) {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -115,18 +115,25 @@ impl Captures {
         Arc::new(Self {
             is_active: AtomicBool::new(false),
             sinks: ArcSwap::default(),
-            origin_nanos: AtomicU64::new(0),
+            clock: OnceLock::new(),
+            lost: AtomicU64::new(0),
         })
     }
 
-    /// Sets the Unix time of the stack's time zero, before there is a stack.
-    pub(crate) fn set_origin(&self, origin: Duration) {
-        let nanos = u64::try_from(origin.as_nanos()).unwrap_or(u64::MAX);
-        self.origin_nanos.store(nanos, Ordering::Relaxed);
+    /// Sets the clock of the stack, before there is one.
+    pub(crate) fn set_clock(&self, clock: Clock) {
+        // There is one stack.
+        let _ = self.clock.set(clock);
     }
 
-    fn origin(&self) -> Duration {
-        Duration::from_nanos(self.origin_nanos.load(Ordering::Relaxed))
+    /// Returns how many captures are running.
+    pub(crate) fn running(&self) -> usize {
+        self.sinks.load().len()
+    }
+
+    /// Returns how many packets captures have missed since the start: their clients were too slow.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Starts a capture. Called on the one thread of the control socket.
@@ -144,6 +151,7 @@ impl Captures {
         let sink = Arc::new(Sink {
             filter,
             snaplen: snaplen as usize,
+            origin: self.clock.get().map_or(Duration::ZERO, origin_of),
             queue,
             waiting: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
@@ -180,61 +188,70 @@ impl Drop for Running<'_> {
     }
 }
 
-/// A pcapng file that is written piece by piece.
-struct PcapNg(PcapNgWriter<Vec<u8>>);
-
-impl PcapNg {
-    fn begin(tun: &str, snaplen: u32) -> Result<Self, PcapError> {
-        let mut writer = PcapNgWriter::new(Vec::new())?;
-        writer.write_pcapng_block(InterfaceDescriptionBlock {
-            linktype: DataLink::RAW,
-            snaplen,
-            options: vec![
-                InterfaceDescriptionOption::IfName(Cow::Borrowed(tun)),
-                // Nanoseconds.
-                InterfaceDescriptionOption::IfTsResol(9),
-            ],
-        })?;
-        Ok(Self(writer))
+impl Running<'_> {
+    /// Notes that a packet has left the queue.
+    fn took(&self, packet: &Copied) {
+        let bytes = packet.bytes.len();
+        self.sink.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    fn packet(&mut self, packet: &Copied) -> Result<(), PcapError> {
-        let direction = match packet.direction {
-            Direction::In => 1,
-            Direction::Out => 2,
-        };
-        let block = EnhancedPacketBlock {
-            interface_id: 0,
-            timestamp: packet.at,
-            original_len: u32::try_from(packet.len).unwrap_or(u32::MAX),
-            data: Cow::Borrowed(&packet.bytes),
-            options: vec![EnhancedPacketOption::Flags(direction)],
-        };
-        self.0.write_pcapng_block(block).map(drop)
+    /// Returns how many packets found the queue full since the last call.
+    fn take_lost(&self) -> u64 {
+        self.sink.lost.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// A capture's file, piece by piece.
+struct Writing<'a> {
+    running: Running<'a>,
+    file: PcapNg,
+    /// Most packets.
+    most: u64,
+    end: End,
+    /// The time of the packet that was written last.
+    latest: Duration,
+}
+
+impl Writing<'_> {
+    fn is_enough(&self) -> bool {
+        self.end.count >= self.most
     }
 
-    fn statistics(&mut self, at: Duration, end: &End) -> Result<(), PcapError> {
-        let block = InterfaceStatisticsBlock {
-            interface_id: 0,
-            timestamp: u64::try_from(at.as_nanos()).unwrap_or(u64::MAX),
-            options: vec![
-                InterfaceStatisticsOption::IsbIfRecv(end.count + end.lost),
-                InterfaceStatisticsOption::IsbIfDrop(end.lost),
-            ],
-        };
-        self.0.write_pcapng_block(block).map(drop)
+    fn packet(&mut self, packet: &Copied) -> io::Result<()> {
+        self.running.took(packet);
+        self.latest = packet.at;
+        self.end.count += 1;
+        let written = self.file.packet(&Packet {
+            at: packet.at,
+            direction: packet.direction,
+            len: packet.len,
+            bytes: &packet.bytes,
+            comment: packet.discarded.map(comment).as_deref(),
+        });
+        written.map_err(io::Error::other)
     }
 
-    fn len(&self) -> usize {
-        self.0.get_ref().len()
-    }
-
-    /// Returns the bytes since the last call.
-    fn take(&mut self) -> Reply {
-        let bytes = std::mem::take(self.0.get_mut());
-        Reply::Data {
-            data: STANDARD.encode(bytes),
+    /// Sends what there is of the file, and how much is missing since the last time.
+    async fn send(&mut self, replies: &mut Replies) -> io::Result<()> {
+        if self.file.len() > 0 {
+            let data = STANDARD.encode(self.file.take());
+            replies.send_patiently(&Reply::Data { data }).await?;
         }
+        let lost = self.running.take_lost();
+        if lost > 0 {
+            self.end.lost += lost;
+            replies.send_patiently(&Reply::Lost { count: lost }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns what a file says about a packet that was discarded.
+fn comment(discarded: Discarded) -> String {
+    let reason = discarded.reason.label();
+    match discarded.times {
+        1 => format!("dropped: {reason}"),
+        times => format!("dropped: {reason}, counted {times} times"),
     }
 }
 
@@ -253,11 +270,16 @@ pub(super) async fn serve(
         Ok(started) => started,
         Err(message) => return replies.send(&Reply::Error { message }).await,
     };
-    let mut file = PcapNg::begin(&target.tun, snaplen).map_err(io::Error::other)?;
-    replies.send_patiently(&file.take()).await?;
-    let mut end = End::default();
-    let mut latest = target.captures.origin();
-    'capture: while wanted.count.is_none_or(|most| end.count < most) {
+    let latest = running.sink.origin;
+    let mut writing = Writing {
+        running,
+        file: PcapNg::begin(&target.tun, snaplen).map_err(io::Error::other)?,
+        most: wanted.count.unwrap_or(u64::MAX),
+        end: End::default(),
+        latest,
+    };
+    writing.send(replies).await?;
+    while !writing.is_enough() {
         let packet = tokio::select! {
             packet = packets.recv() => packet,
             line = lines.next() => match line? {
@@ -266,50 +288,43 @@ pub(super) async fn serve(
                 None => return Ok(()),
             },
         };
-        let mut next = packet;
-        while let Some(packet) = next {
-            running
-                .sink
-                .waiting
-                .fetch_sub(packet.bytes.len(), Ordering::Relaxed);
-            latest = packet.at;
-            file.packet(&packet).map_err(io::Error::other)?;
-            end.count += 1;
-            let is_enough = wanted.count.is_some_and(|most| end.count >= most);
-            if is_enough || file.len() >= PIECE_BYTES {
-                break;
-            }
-            next = match packets.try_recv() {
-                Ok(packet) => Some(packet),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => break 'capture,
-            };
+        let Some(packet) = packet else {
+            break;
+        };
+        writing.packet(&packet)?;
+        while !writing.is_enough()
+            && writing.file.len() < PIECE_BYTES
+            && let Ok(packet) = packets.try_recv()
+        {
+            writing.packet(&packet)?;
         }
-        replies.send_patiently(&file.take()).await?;
-        let lost = running.sink.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            end.lost += lost;
-            replies.send_patiently(&Reply::Lost { count: lost }).await?;
-        }
+        writing.send(replies).await?;
     }
     // What is left in the queue came before the end.
     packets.close();
-    while wanted.count.is_none_or(|most| end.count < most) {
-        let Ok(packet) = packets.try_recv() else {
-            break;
-        };
-        latest = packet.at;
-        file.packet(&packet).map_err(io::Error::other)?;
-        end.count += 1;
-        if file.len() >= PIECE_BYTES {
-            replies.send_patiently(&file.take()).await?;
+    while !writing.is_enough()
+        && let Ok(packet) = packets.try_recv()
+    {
+        writing.packet(&packet)?;
+        if writing.file.len() >= PIECE_BYTES {
+            writing.send(replies).await?;
         }
     }
-    let last = running.sink.lost.swap(0, Ordering::Relaxed);
+    let Writing {
+        running,
+        mut file,
+        mut end,
+        latest,
+        ..
+    } = writing;
+    // What is lost from here on is nobody's.
+    let last = running.take_lost();
     drop(running);
     end.lost += last;
-    file.statistics(latest, &end).map_err(io::Error::other)?;
-    replies.send_patiently(&file.take()).await?;
+    let statistics = file.statistics(latest, end.count + end.lost, end.lost);
+    statistics.map_err(io::Error::other)?;
+    let data = STANDARD.encode(file.take());
+    replies.send_patiently(&Reply::Data { data }).await?;
     if last > 0 {
         replies.send_patiently(&Reply::Lost { count: last }).await?;
     }
@@ -325,7 +340,6 @@ mod tests {
     #[test]
     fn a_full_queue_loses_packets_and_counts_them() {
         let captures = Captures::new();
-        captures.set_origin(Duration::from_secs(1));
         assert!(!captures.is_watching());
         let (running, mut packets) = captures
             .start(PacketFilter::default(), 100)
@@ -335,10 +349,11 @@ mod tests {
             captures.on_packet(SeenPacket::received(Instant::from_nanos(5), &[0x45; 200]));
         };
         (0..QUEUE_PACKETS + 3).for_each(|_| offer());
-        assert_eq!(running.sink.lost.load(Ordering::Relaxed), 3);
+        assert_eq!((running.take_lost(), running.take_lost()), (3, 0));
+        assert_eq!((captures.running(), captures.lost()), (1, 3));
         let packet = packets.try_recv().expect("the first of many");
         assert_eq!((packet.len, packet.bytes.len()), (200, 100));
-        assert_eq!(packet.at, Duration::new(1, 5));
+        assert_eq!(packet.at, Duration::from_nanos(5));
         let others: Vec<_> = (1..MAX_CAPTURES)
             .map(|_| captures.start(PacketFilter::default(), 1))
             .collect();
@@ -362,7 +377,7 @@ mod tests {
         for _ in 0..QUEUE_BYTES / bytes.len() + 2 {
             captures.on_packet(SeenPacket::received(Instant::ZERO, &bytes));
         }
-        assert_eq!(running.sink.lost.load(Ordering::Relaxed), 2);
+        assert_eq!(running.take_lost(), 2);
         assert!(running.sink.waiting.load(Ordering::Relaxed) <= QUEUE_BYTES);
     }
 }

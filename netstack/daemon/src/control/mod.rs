@@ -89,7 +89,12 @@ impl Target {
 impl Target {
     /// Returns true if nothing may reach the stack but what its device brings.
     pub(crate) fn is_recording(&self) -> bool {
-        self.recording.as_ref().is_some_and(Control::is_recording)
+        self.recording() == Some(true)
+    }
+
+    /// Returns true while the stack is recorded, and false when that has ended; `None` if it was not asked for.
+    pub(crate) fn recording(&self) -> Option<bool> {
+        self.recording.as_ref().map(Control::is_recording)
     }
 }
 

@@ -7,6 +7,9 @@ use netstack::net::{Stack, WorkerReport};
 use super::Target;
 use super::protocol::{Stats, WorkerRow};
 
+/// The name of the number of packets that captures have missed.
+pub(crate) const CAPTURE_LOST: &str = "capture_lost";
+
 /// Returns the values that go up and down, by name.
 pub(crate) fn gauges(stack: &Stack) -> Vec<(&'static str, u64)> {
     let (large, small) = stack.slabs_in_use();
@@ -25,6 +28,16 @@ pub(crate) fn gauges(stack: &Stack) -> Vec<(&'static str, u64)> {
         ("memory_level", memory.level as usize),
     ];
     gauges.map(|(name, value)| (name, value as u64)).to_vec()
+}
+
+/// Returns what the daemon itself does now, by name.
+pub(crate) fn activities(target: &Target) -> Vec<(&'static str, u64)> {
+    let mut activities = vec![("captures", target.captures.running() as u64)];
+    if let Some(is_recording) = target.recording() {
+        activities.push(("recording", is_recording.into()));
+        activities.push(("recording_ended", (!is_recording).into()));
+    }
+    activities
 }
 
 /// Returns the work of each worker.
@@ -53,14 +66,16 @@ pub(crate) fn read(target: &Target) -> Stats {
     let stack = &target.stack;
     let counters = stack.counters();
     let uptime = target.started.elapsed().as_millis();
-    let gauges = gauges(stack).into_iter();
+    let gauges = gauges(stack).into_iter().chain(activities(target));
     let owned = |(name, value): (&str, u64)| (name.to_owned(), value);
     Stats {
         uptime_millis: u64::try_from(uptime).unwrap_or(u64::MAX),
         mib: stack.mib().iter().map(owned).collect(),
         counters: Counter::ALL
             .iter()
-            .map(|&one| owned((one.label(), counters.count(one))))
+            .map(|&one| (one.label(), counters.count(one)))
+            .chain([(CAPTURE_LOST, target.captures.lost())])
+            .map(owned)
             .collect(),
         drops: DropReason::ALL
             .iter()

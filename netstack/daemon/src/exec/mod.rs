@@ -31,6 +31,7 @@ use netstack::device::{self, Device};
 use netstack::net::Stack;
 
 use crate::cli::{self, parse_exec_mtu};
+use crate::clock::start_clock;
 use crate::failure::Failure;
 use crate::file::reason;
 use crate::forward::{self, PortArgs};
@@ -38,7 +39,6 @@ use crate::impaired;
 use crate::probe::now;
 use crate::proxy::args::OutboundArgs;
 use crate::proxy::gateway;
-use crate::run::start_clock;
 use crate::settings::default_config;
 use crate::values::parse_memory;
 

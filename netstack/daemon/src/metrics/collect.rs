@@ -53,6 +53,11 @@ impl Collector for StackCollector {
                 encoder.encode_descriptor(one.label(), one.help(), None, MetricType::Counter)?;
             counter(metric, counters.count(one))?;
         }
+        let help =
+            "Packets that captures of the control socket missed: their clients were too slow";
+        let metric =
+            encoder.encode_descriptor(stats::CAPTURE_LOST, help, None, MetricType::Counter)?;
+        counter(metric, self.target.captures.lost())?;
         let help = "Packets that were discarded, by reason";
         let mut drops =
             encoder.encode_descriptor("dropped_packets", help, None, MetricType::Counter)?;
@@ -83,6 +88,16 @@ impl Collector for StackCollector {
                 ),
             };
             gauge(&mut encoder, &name, &help, value)?;
+        }
+        for (name, value) in stats::activities(&self.target) {
+            let help = match name {
+                "recording" => "The stack is recorded",
+                "recording_ended" => {
+                    "The recording has ended: its limit, its disk or a request of the program; the log says which"
+                }
+                _ => "The number of captures through the control socket now",
+            };
+            gauge(&mut encoder, name, help, value)?;
         }
         let workers = stats::workers(stack);
         let lines = workers.first().map(WorkerRow::counts).into_iter().flatten();

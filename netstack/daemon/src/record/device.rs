@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use netstack::base::{Counters, Instant, LinkCaps};
-use netstack::device::observe::Direction;
+use netstack::device::observe::{Direction, Observer};
 use netstack::device::{Device, Unpark};
 use packet::Buffers;
 use packet::frame::{RxPacket, TxPacket};
@@ -151,6 +151,10 @@ impl<D: Device> Device for Recorded<D> {
 
     fn unparker(&self) -> Arc<dyn Unpark> {
         self.device.unparker()
+    }
+
+    fn take_observers(&mut self) -> Vec<Arc<dyn Observer>> {
+        self.device.take_observers()
     }
 
     fn next_delivery(&self) -> Option<Instant> {

@@ -19,10 +19,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::routes::Web;
 use super::server::Lasting;
+use crate::clock::unix_time;
 use crate::control::events::Subscribed;
 use crate::control::protocol::{EventRow, EventsRequest};
 use crate::control::rows::SocketRow;
-use crate::run::unix_time;
 
 /// Time between two messages.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -11,7 +11,7 @@ use netstack::net::{CountersSnapshot, Stack};
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::run::unix_time;
+use crate::clock::unix_time;
 
 /// Time between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);

@@ -107,11 +107,14 @@ impl Observer for Shared {
     fn on_packet(&self, packet: SeenPacket<'_>) {
         let len = packet.len();
         let keep = len.min(self.config.snaplen as usize);
+        let has_ended = self.finished.load(Ordering::Relaxed);
         let fits = !self.queue.is_full()
-            && self.waiting.load(Ordering::Relaxed) + keep <= self.config.queue_bytes
-            && !self.finished.load(Ordering::Relaxed);
-        if !fits {
-            self.missed.fetch_add(1, Ordering::Relaxed);
+            && self.waiting.load(Ordering::Relaxed) + keep <= self.config.queue_bytes;
+        if has_ended || !fits {
+            let before = self.missed.fetch_add(1, Ordering::Relaxed);
+            if before == 0 && !has_ended {
+                tracing::warn!("the capture misses packets: its disk or reader is too slow");
+            }
             return;
         }
         let copied = CapturedPacket {
@@ -192,6 +195,9 @@ impl Capture {
                 let shared = Arc::clone(&shared);
                 move || {
                     let result = write_all(&shared, out);
+                    if let Err(error) = &result {
+                        tracing::error!(%error, "the capture has ended: its file cannot be written");
+                    }
                     // After its end, for whatever reason, no more packets are queued.
                     shared.finished.store(true, Ordering::Release);
                     result
@@ -289,6 +295,10 @@ fn write_all(shared: &Shared, out: impl Write) -> io::Result<CaptureReport> {
                 .is_some_and(|max| report.bytes + len > max)
             {
                 shared.missed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    bytes = report.bytes,
+                    "the capture has ended: its file is as large as it may be"
+                );
                 out.borrow_mut().flush()?;
                 return Ok(report);
             }

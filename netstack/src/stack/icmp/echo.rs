@@ -76,7 +76,7 @@ fn deliver(
     let (worker, buffers) = (&mut *turn.worker, &turn.host.buffers);
     socket.state.with(&mut turn.key.ctx(), |state, _| {
         let received = Datagram { from, to, payload };
-        deliver_to(state, received, 0, buffers, &worker.counters);
+        deliver_to(state, received, 0, buffers, &worker.counters).note(&worker.fate);
         state.readers.drain_into(&mut worker.work.wakers);
     });
 }

@@ -197,11 +197,16 @@ fn receive_fragment<I: Ip>(turn: &mut Turn<'_>, ip: &IpPacket<'_, I>, packet: &R
         .tally
         .ip(I::VERSION, IpObject::ReasmFails, fails);
     for _ in 0..lost {
-        turn.drop_packet(DropReason::FragmentNoMemory);
+        turn.drop_other(DropReason::FragmentNoMemory);
     }
+    // Those that it takes with it when it is discarded are counted as it is.
+    let count = match outcome.status {
+        FragmentStatus::Pending | FragmentStatus::Complete(_) => Turn::drop_other,
+        _ => Turn::drop_packet,
+    };
     if let Some(discarded) = outcome.discarded {
         for _ in 0..discarded.fragments {
-            turn.drop_packet(discarded.reason);
+            count(turn, discarded.reason);
         }
     }
     match outcome.status {

@@ -73,7 +73,7 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
         drop(parsed);
         let owner = turn.host.workers.owner(connection);
         match owner.hand_over(packet, &turn.host.buffers) {
-            Ok(()) => {}
+            Ok(()) => turn.worker.fate.hand_over(),
             Err(HandOverError::Full) => turn.drop_packet(DropReason::InboxFull),
             Err(HandOverError::NoMemory) => turn.drop_packet(DropReason::MemoryShare),
         }

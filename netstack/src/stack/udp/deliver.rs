@@ -3,7 +3,7 @@
 use packet::Buffers;
 
 use super::socket::SocketState;
-use crate::base::{Counters, DropReason};
+use crate::base::{Counters, DropReason, FateCell};
 use crate::udp::Datagram;
 
 /// The number of datagrams that went into a queue, and of those that did not.
@@ -11,8 +11,17 @@ use crate::udp::Datagram;
 pub(in crate::stack) struct Delivered {
     pub(in crate::stack) queued: u32,
     pub(in crate::stack) refused: u32,
-    /// The socket is connected to another peer.
-    pub(in crate::stack) is_for_another: bool,
+    /// The reason, if there are some.
+    pub(in crate::stack) reason: Option<DropReason>,
+}
+
+impl Delivered {
+    /// Notes in `fate`, that of the packet, what did not go into the queue.
+    pub(in crate::stack) fn note(&self, fate: &FateCell) {
+        for reason in self.reason.iter().cycle().take(self.refused as usize) {
+            fate.discard(*reason);
+        }
+    }
 }
 
 /// Delivers what was received to a socket whose `state` is locked, and counts the datagrams that are lost. With
@@ -26,7 +35,7 @@ pub(in crate::stack) fn deliver_to(
 ) -> Delivered {
     let Datagram { from, to, payload } = received;
     let socket = &mut state.socket;
-    let (queued, refused, reason) = if each == 0 || payload.len() <= usize::from(each) {
+    let (queued, refused, why) = if each == 0 || payload.len() <= usize::from(each) {
         match socket.deliver(from, to, payload, buffers) {
             Ok(()) => (1, 0, None),
             Err(reason) => (0, 1, Some(reason)),
@@ -35,6 +44,7 @@ pub(in crate::stack) fn deliver_to(
         let outcome = socket.deliver_segmented(from, to, payload, each, buffers);
         (outcome.delivered, outcome.dropped, Some(outcome.reason))
     };
+    let reason = why.filter(|_| refused > 0);
     if let Some(reason) = reason {
         for _ in 0..refused {
             counters.drop_packet(reason);
@@ -46,6 +56,6 @@ pub(in crate::stack) fn deliver_to(
     Delivered {
         queued,
         refused,
-        is_for_another: refused > 0 && reason == Some(DropReason::UdpNoSocket),
+        reason,
     }
 }

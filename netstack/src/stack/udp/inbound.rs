@@ -76,9 +76,14 @@ pub(in crate::stack) fn count_delivered(
 ) {
     let tally = &mut worker.tally;
     tally.udp(version, UdpObject::InDatagrams, delivered.queued.into());
-    if delivered.is_for_another {
+    let Some(reason) = delivered.reason else {
+        return;
+    };
+    delivered.note(&worker.fate);
+    // The socket is connected to another peer.
+    if reason == DropReason::UdpNoSocket {
         tally.udp(version, UdpObject::NoPorts, delivered.refused.into());
-    } else if delivered.refused > 0 {
+    } else {
         tally.udp(version, UdpObject::InErrors, delivered.refused.into());
         tally.udp(version, UdpObject::RcvbufErrors, delivered.refused.into());
     }
