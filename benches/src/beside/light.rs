@@ -39,7 +39,7 @@ struct Connection {
     snd_wnd: u32,
     shift: u8,
     rcv_nxt: u32,
-    /// What an echo has to send, with the bytes of the first that were sent.
+    /// Pieces that an echo has yet to send, and their bytes.
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: u32,
     /// The peer has closed; and so have we.
