@@ -5,12 +5,13 @@ use std::error::Error;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use clap::Parser;
 use netstack::base::Rng;
 use netstack::engine::clock::Clock;
+use tools::fuzz::dictionary::words;
 use tools::fuzz::mutation::{minimised, mutated};
 use tools::fuzz::{Target, targets};
 use tools::output::exit_code;
@@ -36,6 +37,12 @@ struct Args {
     /// Directory with a corpus for each target
     #[arg(long, value_name = "DIR", default_value = "tools/fuzz/corpus")]
     corpus: PathBuf,
+    /// Directory with the dictionaries
+    #[arg(long, value_name = "DIR", default_value = "tools/fuzz/dictionaries")]
+    dictionaries: PathBuf,
+    /// Runs the targets under cargo-fuzz on the nightly compiler, one after the other
+    #[arg(long, conflicts_with_all = ["input", "list"])]
+    libfuzzer: bool,
     /// Directory for inputs that fail
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -60,6 +67,9 @@ fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(&all, &args.targets)?;
+    if args.libfuzzer {
+        return Ok(guided(args, &chosen)?);
+    }
     keep_panics();
     if let Some(path) = &args.input {
         let data = read(path)?;
@@ -79,6 +89,7 @@ fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     for target in chosen {
         runs.push(Run {
             corpus: corpus(&args.corpus.join(target.name))?,
+            dictionary: dictionary(args, &target)?,
             rng: Rng::from_u64(args.seed),
             target,
             inputs: 0,
@@ -117,9 +128,59 @@ fn corpus(directory: &Path) -> Result<Vec<Vec<u8>>, String> {
     paths.iter().map(|path| read(path)).collect()
 }
 
+/// Returns the file of a target's dictionary.
+fn dictionary_path(args: &Args, target: &Target) -> PathBuf {
+    let name = format!("{}.dict", target.dictionary);
+    args.dictionaries.join(name)
+}
+
+fn dictionary(args: &Args, target: &Target) -> Result<Vec<Vec<u8>>, String> {
+    let path = dictionary_path(args, target);
+    let text = read(&path)?;
+    words(&String::from_utf8_lossy(&text)).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Runs the targets under cargo-fuzz, each for its part of the time.
+fn guided(args: &Args, chosen: &[Target]) -> Result<ExitCode, String> {
+    let seconds = (args.seconds / chosen.len() as u64).max(1);
+    let mut failed = 0;
+    for target in chosen {
+        let cargo = std::env::var_os("FUZZ_CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = process::Command::new(cargo);
+        command.args([
+            "+nightly",
+            "fuzz",
+            "run",
+            "--fuzz-dir",
+            "tools/fuzz",
+            target.name,
+        ]);
+        command.arg(args.corpus.join(target.name));
+        command.arg("--");
+        let path = dictionary_path(args, target);
+        command.arg(format!("-dict={}", path.display()));
+        command.arg(format!("-max_total_time={seconds}"));
+        command.arg(format!("-max_len={}", target.longest.max(4_096)));
+        command.arg(format!("-seed={}", args.seed));
+        command.arg(format!("-artifact_prefix={}/", args.out.display()));
+        let status = command.status().map_err(|error| {
+            format!("cargo cannot be run: {error}: install it, a nightly compiler and cargo-fuzz")
+        })?;
+        println!("{}: {status}", target.name);
+        failed += u32::from(!status.success());
+    }
+    println!("{} targets, {failed} failed", chosen.len());
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
 struct Run {
     target: Target,
     corpus: Vec<Vec<u8>>,
+    dictionary: Vec<Vec<u8>>,
     rng: Rng,
     inputs: u64,
 }
@@ -137,7 +198,12 @@ fn fuzz(args: &Args, runs: &mut [Run]) -> Result<ExitCode, Box<dyn Error>> {
     while clock.now() < end {
         for run in runs.iter_mut() {
             for _ in 0..ROUND {
-                let data = mutated(&mut run.rng, &run.corpus, run.target.longest);
+                let data = mutated(
+                    &mut run.rng,
+                    &run.corpus,
+                    &run.dictionary,
+                    run.target.longest,
+                );
                 run.inputs += 1;
                 if let Some(what) = failure(&run.target, &data) {
                     return Ok(report(&run.target, &data, &what, &args.out)?);
