@@ -3,18 +3,21 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::fs;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use netstack::base::Rng;
 use netstack::engine::clock::Clock;
 use tools::fuzz::dictionary::words;
+use tools::fuzz::differential;
 use tools::fuzz::mutation::{minimised, mutated};
 use tools::fuzz::{Target, targets};
 use tools::output::exit_code;
+use tools::seeds::parse_range;
 
 /// Inputs of one target in a row.
 const ROUND: u64 = 50;
@@ -23,9 +26,12 @@ const ROUND: u64 = 50;
 #[derive(Debug, Parser)]
 #[command(
     name = "fuzz",
-    after_help = "Examples:\n  fuzz                                every target, a minute in all\n  fuzz stack offload --seconds 600    two of them, ten minutes\n  fuzz stack --input crash-1f3a       one input again\n  fuzz --list                         the targets\n\nBuild with --release --features invariants. An input that fails is made as small as possible and written to\nthe directory that --out names: put it into the corpus when the fault is mended, and the tests run it.\n\nExit codes: 0 nothing failed, 1 an input failed, 2 a flag or a file is wrong."
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  fuzz                                every target, a minute in all\n  fuzz stack offload --seconds 600    two of them, ten minutes\n  fuzz stack --input crash-1f3a       one input again\n  fuzz --list                         the targets\n  fuzz differential --seeds 0..1000   this stack and the kernel, a thousand cases\n\nBuild with --release --features invariants. An input that fails is made as small as possible and written to\nthe directory that --out names: put it into the corpus when the fault is mended, and the tests run it.\n\nExit codes: 0 nothing failed, 1 an input failed, 2 a flag or a file is wrong."
 )]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Targets, all by default
     targets: Vec<String>,
     /// Time for all of them together
@@ -54,11 +60,31 @@ struct Args {
     list: bool,
 }
 
+/// The other work of the program.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sends the same packets and socket calls to the Linux kernel and to this stack, and compares what they do
+    ///
+    /// Needs the rights to make a network namespace and a TUN device, and the command `ip`. What differs and is not in
+    /// the list of known differences fails, and is printed with the packets of both sides.
+    Differential {
+        /// Seeds to run, FIRST..END: even ones over IPv4, odd ones over IPv6
+        #[arg(long, value_name = "A..B", value_parser = parse_range, default_value = "0..200")]
+        seeds: Range<u64>,
+        /// A list of known differences, instead of tools/src/fuzz/differential/known.toml
+        #[arg(long, value_name = "FILE")]
+        known: Option<PathBuf>,
+    },
+}
+
 fn main() -> ExitCode {
     exit_code("fuzz", run(&Args::parse()), 2)
 }
 
 fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(Command::Differential { seeds, known }) = &args.command {
+        return Ok(compare(seeds.clone(), known.as_deref())?);
+    }
     let all = targets();
     if args.list {
         for target in &all {
@@ -96,6 +122,25 @@ fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         });
     }
     fuzz(args, &mut runs)
+}
+
+/// Compares this stack with the kernel.
+fn compare(seeds: Range<u64>, known: Option<&Path>) -> Result<ExitCode, String> {
+    let known = known.map(read).transpose()?;
+    let known = known.as_deref().map(String::from_utf8_lossy);
+    let summary = differential::run(seeds, known.as_deref())?;
+    for text in summary.failures.values() {
+        println!("{text}");
+    }
+    for (name, (count, why)) in &summary.known {
+        println!("{count} times {name}: {why}");
+    }
+    println!("{summary}");
+    Ok(if summary.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn choose(all: &[Target], names: &[String]) -> Result<Vec<Target>, String> {

@@ -6,6 +6,7 @@
 pub mod between;
 pub mod captures;
 pub mod dictionary;
+pub mod differential;
 mod input;
 pub mod mutation;
 mod optional;
