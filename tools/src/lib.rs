@@ -13,6 +13,7 @@
 //! | [`pktscript`] | scripts of packets and socket calls, and what a stack must answer |
 //! | [`sim`] | many stacks on virtual time, a run for each seed |
 //! | [`impair`] | two TUN devices joined by a bad link |
+//! | [`seeds`] | ranges of seeds, as flags have them |
 //! | [`output`] | exit codes, and a quiet end when the reader of the output has gone |
 //!
 //! This replays the sessions of a capture, with the stack as the server of each:
@@ -40,5 +41,6 @@ pub mod inspect;
 pub mod output;
 pub mod pktscript;
 pub mod replay;
+pub mod seeds;
 pub mod sim;
 pub mod virtual_stack;

@@ -3,17 +3,21 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::fs;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use netstack::base::Rng;
 use netstack::engine::clock::Clock;
+use tools::fuzz::dictionary::words;
+use tools::fuzz::differential;
 use tools::fuzz::mutation::{minimised, mutated};
 use tools::fuzz::{Target, targets};
 use tools::output::exit_code;
+use tools::seeds::parse_range;
 
 /// Inputs of one target in a row.
 const ROUND: u64 = 50;
@@ -22,9 +26,12 @@ const ROUND: u64 = 50;
 #[derive(Debug, Parser)]
 #[command(
     name = "fuzz",
-    after_help = "Examples:\n  fuzz                                every target, a minute in all\n  fuzz stack offload --seconds 600    two of them, ten minutes\n  fuzz stack --input crash-1f3a       one input again\n  fuzz --list                         the targets\n\nBuild with --release --features invariants. An input that fails is made as small as possible and written to\nthe directory that --out names: put it into the corpus when the fault is mended, and the tests run it.\n\nExit codes: 0 nothing failed, 1 an input failed, 2 a flag or a file is wrong."
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  fuzz                                every target, a minute in all\n  fuzz stack offload --seconds 600    two of them, ten minutes\n  fuzz stack --input crash-1f3a       one input again\n  fuzz --list                         the targets\n  fuzz differential --seeds 0..1000   this stack and the kernel, a thousand cases\n\nBuild with --release --features invariants. An input that fails is made as small as possible and written to\nthe directory that --out names: put it into the corpus when the fault is mended, and the tests run it.\n\nExit codes: 0 nothing failed, 1 an input failed, 2 a flag or a file is wrong."
 )]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Targets, all by default
     targets: Vec<String>,
     /// Time for all of them together
@@ -36,6 +43,12 @@ struct Args {
     /// Directory with a corpus for each target
     #[arg(long, value_name = "DIR", default_value = "tools/fuzz/corpus")]
     corpus: PathBuf,
+    /// Directory with the dictionaries
+    #[arg(long, value_name = "DIR", default_value = "tools/fuzz/dictionaries")]
+    dictionaries: PathBuf,
+    /// Runs the targets under cargo-fuzz on the nightly compiler, one after the other
+    #[arg(long, conflicts_with_all = ["input", "list"])]
+    libfuzzer: bool,
     /// Directory for inputs that fail
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -47,11 +60,31 @@ struct Args {
     list: bool,
 }
 
+/// The other work of the program.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sends the same packets and socket calls to the Linux kernel and to this stack, and compares what they do
+    ///
+    /// Needs the rights to make a network namespace and a TUN device, and the command `ip`. What differs and is not in
+    /// the list of known differences fails, and is printed with the packets of both sides.
+    Differential {
+        /// Seeds to run, FIRST..END: even ones over IPv4, odd ones over IPv6
+        #[arg(long, value_name = "A..B", value_parser = parse_range, default_value = "0..200")]
+        seeds: Range<u64>,
+        /// A list of known differences, instead of tools/src/fuzz/differential/known.toml
+        #[arg(long, value_name = "FILE")]
+        known: Option<PathBuf>,
+    },
+}
+
 fn main() -> ExitCode {
     exit_code("fuzz", run(&Args::parse()), 2)
 }
 
 fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(Command::Differential { seeds, known }) = &args.command {
+        return Ok(compare(seeds.clone(), known.as_deref())?);
+    }
     let all = targets();
     if args.list {
         for target in &all {
@@ -60,6 +93,9 @@ fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(&all, &args.targets)?;
+    if args.libfuzzer {
+        return Ok(guided(args, &chosen)?);
+    }
     keep_panics();
     if let Some(path) = &args.input {
         let data = read(path)?;
@@ -79,12 +115,32 @@ fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     for target in chosen {
         runs.push(Run {
             corpus: corpus(&args.corpus.join(target.name))?,
+            dictionary: dictionary(args, &target)?,
             rng: Rng::from_u64(args.seed),
             target,
             inputs: 0,
         });
     }
     fuzz(args, &mut runs)
+}
+
+/// Compares this stack with the kernel.
+fn compare(seeds: Range<u64>, known: Option<&Path>) -> Result<ExitCode, String> {
+    let known = known.map(read).transpose()?;
+    let known = known.as_deref().map(String::from_utf8_lossy);
+    let summary = differential::run(seeds, known.as_deref())?;
+    for text in summary.failures.values() {
+        println!("{text}");
+    }
+    for (name, (count, why)) in &summary.known {
+        println!("{count} times {name}: {why}");
+    }
+    println!("{summary}");
+    Ok(if summary.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn choose(all: &[Target], names: &[String]) -> Result<Vec<Target>, String> {
@@ -117,9 +173,59 @@ fn corpus(directory: &Path) -> Result<Vec<Vec<u8>>, String> {
     paths.iter().map(|path| read(path)).collect()
 }
 
+/// Returns the file of a target's dictionary.
+fn dictionary_path(args: &Args, target: &Target) -> PathBuf {
+    let name = format!("{}.dict", target.dictionary);
+    args.dictionaries.join(name)
+}
+
+fn dictionary(args: &Args, target: &Target) -> Result<Vec<Vec<u8>>, String> {
+    let path = dictionary_path(args, target);
+    let text = read(&path)?;
+    words(&String::from_utf8_lossy(&text)).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Runs the targets under cargo-fuzz, each for its part of the time.
+fn guided(args: &Args, chosen: &[Target]) -> Result<ExitCode, String> {
+    let seconds = (args.seconds / chosen.len() as u64).max(1);
+    let mut failed = 0;
+    for target in chosen {
+        let cargo = std::env::var_os("FUZZ_CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = process::Command::new(cargo);
+        command.args([
+            "+nightly",
+            "fuzz",
+            "run",
+            "--fuzz-dir",
+            "tools/fuzz",
+            target.name,
+        ]);
+        command.arg(args.corpus.join(target.name));
+        command.arg("--");
+        let path = dictionary_path(args, target);
+        command.arg(format!("-dict={}", path.display()));
+        command.arg(format!("-max_total_time={seconds}"));
+        command.arg(format!("-max_len={}", target.longest.max(4_096)));
+        command.arg(format!("-seed={}", args.seed));
+        command.arg(format!("-artifact_prefix={}/", args.out.display()));
+        let status = command.status().map_err(|error| {
+            format!("cargo cannot be run: {error}: install it, a nightly compiler and cargo-fuzz")
+        })?;
+        println!("{}: {status}", target.name);
+        failed += u32::from(!status.success());
+    }
+    println!("{} targets, {failed} failed", chosen.len());
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
 struct Run {
     target: Target,
     corpus: Vec<Vec<u8>>,
+    dictionary: Vec<Vec<u8>>,
     rng: Rng,
     inputs: u64,
 }
@@ -137,7 +243,12 @@ fn fuzz(args: &Args, runs: &mut [Run]) -> Result<ExitCode, Box<dyn Error>> {
     while clock.now() < end {
         for run in runs.iter_mut() {
             for _ in 0..ROUND {
-                let data = mutated(&mut run.rng, &run.corpus, run.target.longest);
+                let data = mutated(
+                    &mut run.rng,
+                    &run.corpus,
+                    &run.dictionary,
+                    run.target.longest,
+                );
                 run.inputs += 1;
                 if let Some(what) = failure(&run.target, &data) {
                     return Ok(report(&run.target, &data, &what, &args.out)?);

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 
 use clap::Parser;
 use netstack::engine::clock::Clock;
+use tools::seeds::parse_range;
 use tools::sim::{Failure, Options, Report, Scenario, run};
 
 /// Runs simulations: several stacks, bad links, disturbances, all decided by a seed
@@ -44,18 +45,6 @@ struct Args {
 
 fn default_jobs() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
-}
-
-fn parse_range(text: &str) -> Result<Range<u64>, String> {
-    let bounds = text
-        .split_once("..")
-        .and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
-    match bounds {
-        Some(range) if range.start < range.end => Ok(range),
-        _ => Err(format!(
-            "'{text}' is no range of seeds: write FIRST..END, such as 0..1000"
-        )),
-    }
 }
 
 fn main() -> ExitCode {

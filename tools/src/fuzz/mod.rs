@@ -5,6 +5,8 @@
 
 pub mod between;
 pub mod captures;
+pub mod dictionary;
+pub mod differential;
 mod input;
 pub mod mutation;
 mod optional;
@@ -21,15 +23,23 @@ pub struct Target {
     pub name: &'static str,
     /// The harness.
     pub harness: fn(&[u8]),
+    /// The dictionary of what it reads, in `tools/fuzz/dictionaries`.
+    pub dictionary: &'static str,
     /// Length of the inputs that are made for it without a corpus, in bytes.
     pub longest: usize,
 }
 
 impl Target {
-    const fn new(name: &'static str, harness: fn(&[u8]), longest: usize) -> Self {
+    const fn new(
+        name: &'static str,
+        harness: fn(&[u8]),
+        dictionary: &'static str,
+        longest: usize,
+    ) -> Self {
         Self {
             name,
             harness,
+            dictionary,
             longest,
         }
     }
@@ -37,12 +47,12 @@ impl Target {
 
 /// The targets that are more than a parser of packets.
 const WHOLE: [Target; 6] = [
-    Target::new("stack", stack::fuzz_stack, 2_048),
-    Target::new("offload", run_offload, 2_048),
-    Target::new("between", run_between, 3_000),
-    Target::new("sockets", run_sockets, 3_000),
-    Target::new("capture", captures::fuzz_capture, 400),
-    Target::new("pktscript", scripts::fuzz_script, 400),
+    Target::new("stack", stack::fuzz_stack, "tcp", 2_048),
+    Target::new("offload", run_offload, "tcp", 2_048),
+    Target::new("between", run_between, "tcp", 3_000),
+    Target::new("sockets", run_sockets, "tcp", 3_000),
+    Target::new("capture", captures::fuzz_capture, "capture", 400),
+    Target::new("pktscript", scripts::fuzz_script, "pktscript", 400),
 ];
 
 fn run_offload(data: &[u8]) {
@@ -60,7 +70,13 @@ fn run_sockets(data: &[u8]) {
 /// Returns all targets.
 pub fn targets() -> Vec<Target> {
     let parsers = parsers::ALL.iter();
-    let parsers = parsers.map(|&(name, harness)| Target::new(name, harness, 200));
+    let parsers = parsers.map(|&(name, harness)| {
+        let dictionary = match name {
+            "tcp" | "udp" | "icmp" => name,
+            _ => "ip",
+        };
+        Target::new(name, harness, dictionary, 200)
+    });
     parsers.chain(WHOLE).collect()
 }
 

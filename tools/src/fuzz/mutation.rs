@@ -9,8 +9,14 @@ const CHANGES_MAX: u32 = 6;
 /// Attempts to make a failing input smaller.
 const ATTEMPTS_MAX: usize = 4_000;
 
-/// Returns a changed copy of one of `corpus`, or new bytes if there is none; at most `longest` bytes of those.
-pub fn mutated(rng: &mut Rng, corpus: &[Vec<u8>], longest: usize) -> Vec<u8> {
+/// Returns a changed copy of one of `corpus`, or new bytes if there is none; at most `longest` bytes of those. The changes
+/// use the words of `dictionary`, too.
+pub fn mutated(
+    rng: &mut Rng,
+    corpus: &[Vec<u8>],
+    dictionary: &[Vec<u8>],
+    longest: usize,
+) -> Vec<u8> {
     let choices = corpus.len() as u32;
     if choices == 0 || rng.below(4) == 0 {
         let mut data = vec![0; rng.below(longest as u32 + 1) as usize];
@@ -19,10 +25,24 @@ pub fn mutated(rng: &mut Rng, corpus: &[Vec<u8>], longest: usize) -> Vec<u8> {
     }
     let mut data = corpus[rng.below(choices) as usize].clone();
     for _ in 0..=rng.below(CHANGES_MAX) {
+        let words = dictionary.len() as u32;
+        if words > 0 && rng.below(4) == 0 {
+            let word = &dictionary[rng.below(words) as usize];
+            insert(rng, &mut data, word);
+            continue;
+        }
         let other = &corpus[rng.below(choices) as usize];
         change(rng, &mut data, other);
     }
     data
+}
+
+/// Puts a word into the data, or over a part of it.
+fn insert(rng: &mut Rng, data: &mut Vec<u8>, word: &[u8]) {
+    let at = rng.below(data.len() as u32 + 1) as usize;
+    let covers = if rng.below(2) == 0 { word.len() } else { 0 };
+    let end = data.len().min(at + covers);
+    data.splice(at..end, word.iter().copied());
 }
 
 fn change(rng: &mut Rng, data: &mut Vec<u8>, other: &[u8]) {
@@ -119,11 +139,14 @@ mod tests {
     #[test]
     fn inputs_come_from_the_corpus_and_repeat_with_their_seed() {
         let corpus = [b"abcdefgh".to_vec(), b"12345678".to_vec()];
-        let draw = |seed| mutated(&mut Rng::from_u64(seed), &corpus, 30);
+        let words = [b"<word>".to_vec()];
+        let draw = |seed| mutated(&mut Rng::from_u64(seed), &corpus, &words, 30);
         let all: Vec<_> = (0..200).map(draw).collect();
         assert_eq!(draw(7), all[7]);
         assert!(all.iter().any(|data| data.starts_with(b"abc")));
         assert!(all.iter().filter(|data| !corpus.contains(data)).count() > 150);
-        assert!(mutated(&mut Rng::from_u64(1), &[], 30).len() <= 30);
+        let has_word = |data: &&Vec<u8>| data.windows(6).any(|part| part == b"<word>");
+        assert!(all.iter().filter(has_word).count() > 20);
+        assert!(mutated(&mut Rng::from_u64(1), &[], &words, 30).len() <= 30);
     }
 }

@@ -20,6 +20,7 @@ use super::code::Names;
 use super::host::{Called, Host, Op, Returned, SocketId};
 use super::settings::Settings;
 use namespace::Namespace;
+pub(crate) use namespace::ip;
 
 /// Longest sleep between two looks at the device.
 const LOOK: Duration = Duration::from_micros(200);

@@ -35,8 +35,8 @@ pub(super) struct Namespace {
     tun: SyncDevice,
 }
 
-/// Runs `ip` with these arguments.
-fn ip(arguments: &str) -> Result<(), String> {
+/// Runs `ip` with these arguments, in the namespace of this thread.
+pub(crate) fn ip(arguments: &str) -> Result<(), String> {
     let output = Command::new("ip")
         .args(arguments.split_whitespace())
         .output()

@@ -210,6 +210,10 @@ impl Host for Ours {
             "SYN_RCVD" => stack.half_open() + in_state(State::SynReceived),
             "SYN_SENT" => in_state(State::SynSent),
             "ESTABLISHED" => in_state(State::Established),
+            "FIN_WAIT_1" => in_state(State::FinWait1),
+            "FIN_WAIT_2" => in_state(State::FinWait2),
+            "CLOSING" => in_state(State::Closing),
+            "LAST_ACK" => in_state(State::LastAck),
             "CLOSE_WAIT" => in_state(State::CloseWait),
             "CLOSED" => self
                 .sockets
