@@ -13,6 +13,7 @@
 //! | [`pktscript`] | scripts of packets and socket calls, and what a stack must answer |
 //! | [`sim`] | many stacks on virtual time, a run for each seed |
 //! | [`impair`] | two TUN devices joined by a bad link |
+//! | [`live`] | real time: namespaces, TUN devices, a running `netstackd` and its control socket |
 //! | [`output`] | exit codes, and a quiet end when the reader of the output has gone |
 //!
 //! This replays the sessions of a capture, with the stack as the server of each:
@@ -37,6 +38,7 @@ pub mod capture;
 pub mod fuzz;
 pub mod impair;
 pub mod inspect;
+pub mod live;
 pub mod output;
 pub mod pktscript;
 pub mod replay;
