@@ -10,10 +10,12 @@
 //!   that the stack chose, and not before the stack has sent what the packet acknowledges. So every
 //!   difference in the report is the stack's.
 //!
-//! The peer's packets are played unchanged, with losses, duplicates and wrong checksums. The stack may segment and
+//! The peer's packets are played unchanged, with losses, duplicates and wrong checksums, and so are ICMP errors about the
+//! host's packets. The stack may segment and
 //! time its packets differently from the captured host; its bytes may not differ.
 
 mod datagrams;
+mod errors;
 mod host;
 mod ours;
 mod places;

@@ -27,22 +27,20 @@ pub struct Place {
 impl Place {
     /// Returns the place of session `number`, whose captured ends are `ours` and `peer`.
     pub(super) fn of(number: usize, ours: SocketAddr, peer: SocketAddr) -> Self {
+        let here = if ours.is_ipv4() { V4.into() } else { V6.into() };
+        Self::at(SocketAddr::new(here, ours.port()), number, peer)
+    }
+
+    /// Returns the place of session `number` with the host at `ours`.
+    pub(super) fn at(ours: SocketAddr, number: usize, peer: SocketAddr) -> Self {
         let number = number as u32 + 2;
-        let (here, there): (IpAddr, IpAddr) = match ours {
-            SocketAddr::V4(_) => {
-                let network = u32::from(V4) & !1;
-                (V4.into(), Ipv4Addr::from(network + number).into())
-            }
-            SocketAddr::V6(_) => {
-                let network = u128::from(V6) & !1;
-                (
-                    V6.into(),
-                    Ipv6Addr::from(network + u128::from(number)).into(),
-                )
-            }
+        let there: IpAddr = if ours.is_ipv4() {
+            Ipv4Addr::from((u32::from(V4) & !1) + number).into()
+        } else {
+            Ipv6Addr::from((u128::from(V6) & !1) + u128::from(number)).into()
         };
         Self {
-            ours: SocketAddr::new(here, ours.port()),
+            ours,
             peer: SocketAddr::new(there, peer.port()),
         }
     }
