@@ -17,6 +17,7 @@
 mod datagrams;
 mod errors;
 mod host;
+mod live;
 mod ours;
 mod places;
 mod plan;
@@ -31,6 +32,7 @@ mod verdict;
 
 pub use datagrams::Exchange;
 pub use host::{Host, Opening, Reading};
+pub use live::{Live, LiveOptions};
 pub use ours::Ours;
 pub use places::Place;
 pub use plan::{Clock, Plan, PlanError, Role};

@@ -12,6 +12,9 @@ const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// The stack's addresses and their prefixes.
 pub(super) const OURS: [(IpAddr, u8); 2] = [(IpAddr::V4(V4), 15), (IpAddr::V6(V6), 32)];
 
+/// The networks of all peers.
+pub(super) const NETWORKS: [&str; 2] = ["198.18.0.0/15", "2001:db8::/32"];
+
 /// Most sessions that are replayed at once: the addresses of the smaller network, but its last ones.
 pub(super) const MAX_SESSIONS: usize = 130_000;
 

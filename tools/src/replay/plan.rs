@@ -134,7 +134,7 @@ pub struct Plan {
     /// Segment size of the peer's large packets.
     pub(super) mss: u16,
     pub(super) errors: Errors,
-    /// When the capture ends.
+    /// The end of the capture.
     pub(super) capture_end: Duration,
 }
 
