@@ -45,6 +45,12 @@ impl Daemon {
             Some(_) => return Returned::Error("EINVAL"),
             None => return Returned::Error("EBADF"),
         };
+        // The list of sockets would show the other one.
+        let is_other =
+            |kind: &Kind| matches!(kind, Kind::Listener { local: other, .. } if *other == local);
+        if self.sockets.values().any(|open| is_other(&open.kind)) {
+            return Returned::Error("EADDRINUSE");
+        }
         let begun = self.begin_to_listen(local);
         match (begun, self.sockets.get_mut(&id)) {
             (Ok(waiting), Some(open)) => {

@@ -27,7 +27,7 @@ use crate::live::router::Router;
 use sockets::{Kind, Open};
 use streams::failed;
 
-/// What a script misses in which data stays unread.
+/// Names the lack of a script in which data stays unread.
 const UNREAD: &str = "data that stays unread (the daemon's nc reads at once)";
 
 /// Longest time that a call which does not block waits for news of the daemon, in microseconds.
@@ -40,7 +40,7 @@ pub struct Daemon {
     list: Sockets,
     time: RealTime,
     grace_micros: i64,
-    /// What a socket takes without waiting for the peer.
+    /// Bytes that a socket takes without waiting for the peer.
     send_buffer: usize,
     sockets: HashMap<SocketId, Open>,
     closing: Vec<Nc>,

@@ -11,7 +11,7 @@ pub(super) struct Stream {
     nc: Nc,
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
-    /// What has arrived and the script has not read.
+    /// Bytes that have arrived and the script has not read.
     unread: VecDeque<u8>,
     has_ended: bool,
     /// The daemon's sentence about its end, until it is told.
