@@ -55,11 +55,24 @@ fn passes(name: &str, text: &str, against: Against) {
     panic!("against {against:?}: {last}");
 }
 
-fn all_pass(against: Against) {
+/// Reads a script of this project.
+fn script(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-    for script in SCRIPTS {
-        let text = fs::read_to_string(root.join(format!("{script}.pkt"))).expect("a script");
-        passes(script, &text, against);
+    fs::read_to_string(root.join(format!("{name}.pkt"))).expect("a script")
+}
+
+fn all_pass(against: Against) {
+    for name in SCRIPTS {
+        passes(name, &script(name), against);
+    }
+}
+
+#[test]
+fn a_daemon_refuses_an_address_in_use() {
+    // The kernel refuses it when it is bound.
+    let name = "rfc9293/3.9.1-addresses-in-use";
+    for against in [Against::Ours, Against::Daemon] {
+        passes(name, &script(name), against);
     }
 }
 
