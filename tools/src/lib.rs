@@ -14,6 +14,7 @@
 //! | [`sim`] | many stacks on virtual time, a run for each seed |
 //! | [`impair`] | two TUN devices joined by a bad link |
 //! | [`seeds`] | ranges of seeds, as flags have them |
+//! | [`live`] | real time: namespaces, TUN devices, a running `netstackd` and its control socket |
 //! | [`output`] | exit codes, and a quiet end when the reader of the output has gone |
 //!
 //! This replays the sessions of a capture, with the stack as the server of each:
@@ -38,6 +39,7 @@ pub mod capture;
 pub mod fuzz;
 pub mod impair;
 pub mod inspect;
+pub mod live;
 pub mod output;
 pub mod pktscript;
 pub mod replay;

@@ -156,6 +156,29 @@ fn json_has_one_object_a_line_and_a_summary() {
 }
 
 #[test]
+fn buffers_of_an_open_connection_are_named_as_not_supported() {
+    for option in ["SO_SNDBUF", "SO_RCVBUF"] {
+        let text = format!(
+            "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n\
+             +0 setsockopt(3, SOL_SOCKET, {option}, [100000], 4) = 0\n\
+             +0 bind(3, ..., ...) = 0\n\
+             +0 listen(3, 1) = 0\n\
+             +0 < S 0:0(0) win 65535 <mss 1460>\n\
+             +0 > S. 0:0(0) ack 1 <...>\n\
+             +0 < . 1:1(0) ack 1 win 65535\n\
+             +0 accept(3, ..., ...) = 4\n\
+             +0 setsockopt(4, SOL_SOCKET, {option}, [200000], 4) = 0\n"
+        );
+        let (code, text) = run(&text);
+        assert_eq!(code, 3, "{text}");
+        assert!(
+            text.contains(&format!("unsupported -:9: {option}")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn symbols_can_be_defined() {
     let text = "#ifdef LONG\n0 < S 0:0(0) win 1\n+0 > R. 0:0(0)! ack N win 0\n#endif\n";
     let defined = pktscript(&["run", "-DLONG", "-D", "N=1", "-"], text.as_bytes());

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,8 +12,11 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::json;
 use tools::capture::{Captured, read};
+use tools::live::daemon::usual_program;
 use tools::output::{exit_code, print_man};
-use tools::replay::{Found, Ours, Part, Record, Report, Which, prepare, run_all};
+use tools::replay::{
+    Found, Live, LiveOptions, Ours, Part, Record, Report, Which, prepare, run_all,
+};
 
 /// Most directories that lie in each other.
 const MAX_DEPTH: usize = 16;
@@ -46,6 +50,26 @@ struct Options {
     /// Shows only sessions that differ, and the closing line.
     #[arg(short, long)]
     quiet: bool,
+    /// Replays against this running host, in real time, instead of the stack on virtual time. Once for each IP version.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "daemon")]
+    live: Vec<IpAddr>,
+    /// The network namespace from which the host is reached, in which forwarding is switched on: a name of `ip netns`, the
+    /// number of a process, or a path [default: this one, where forwarding must be on].
+    #[arg(long, value_name = "NAMESPACE", requires = "live")]
+    netns: Option<String>,
+    /// The port at which the host serves [default: the captured one].
+    #[arg(long, value_name = "PORT", requires = "live")]
+    port: Option<u16>,
+    /// The control socket of the netstackd that the host is: its applications are played, too.
+    #[arg(long, value_name = "PATH", requires = "live")]
+    control: Option<PathBuf>,
+    /// Starts this netstackd in a network namespace of its own and replays against it, in real time [default program: the
+    /// netstackd beside this program, or in the PATH].
+    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true)]
+    daemon: Option<Option<PathBuf>>,
+    /// Longest time that a peer waits for the host in real time, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    patience: u32,
     /// Prints one JSON object a line, the summary last.
     #[arg(long)]
     json: bool,
@@ -61,6 +85,11 @@ Examples:
   pcap-replay --as 10.0.0.5 capture.pcapng.gz    as that host, in both roles
   pcap-replay -w replay.pcapng capture.pcap      and what it sent, as a capture
   pcap-replay --quiet captures/                  all captures of a directory
+  pcap-replay --daemon capture.pcap              against a netstackd that it starts, in real time
+  pcap-replay --live 10.77.0.2 --netns lab echo.pcap
+                                                 against the services of a running host
+  pcap-replay --live 10.77.0.2 --netns lab --control /run/netstackd/t0-812.sock capture.pcap
+                                                 against a running netstackd, its applications played, too
 
 Exit code:
   0  every session that could be replayed was the same
@@ -72,12 +101,35 @@ fn main() -> ExitCode {
     if options.man {
         return print_man::<Options>();
     }
-    let mut out = BufWriter::new(io::stdout().lock());
-    let result = replay(&options, &mut out).and_then(|code| {
-        out.flush()?;
-        Ok(code)
+    // A network namespace belongs to a thread.
+    let running = std::thread::spawn(move || {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let result = replay(&options, &mut out).and_then(|code| {
+            out.flush()?;
+            Ok(code)
+        });
+        exit_code("pcap-replay", result, 2)
     });
-    exit_code("pcap-replay", result, 2)
+    running.join().unwrap_or(ExitCode::from(101))
+}
+
+/// Returns the host in real time that is asked for, if one is.
+fn live(options: &Options) -> Result<Option<Live>, String> {
+    let patience = Duration::from_secs(options.patience.into());
+    if let Some(program) = &options.daemon {
+        let program = program.clone().unwrap_or_else(usual_program);
+        return Live::start(&program, patience).map(Some);
+    }
+    if options.live.is_empty() {
+        return Ok(None);
+    }
+    let reached = LiveOptions {
+        addresses: options.live.clone(),
+        port: options.port,
+        control: options.control.clone(),
+        patience,
+    };
+    Live::reach(reached, options.netns.as_deref()).map(Some)
 }
 
 /// Counts over all files.
@@ -117,9 +169,10 @@ fn replay(options: &Options, out: &mut dyn Write) -> Result<ExitCode, Box<dyn Er
         return Err(format!("-w takes one capture, not {}", files.len()).into());
     }
     let mut summary = Summary::default();
+    let mut live = live(options)?;
     for file in &files {
         summary.files += 1;
-        if let Err(error) = one_file(options, file, &mut summary, out) {
+        if let Err(error) = one_file(options, live.as_mut(), file, &mut summary, out) {
             let error = match error.downcast::<io::Error>() {
                 Ok(error) => return Err(error),
                 Err(error) => error,
@@ -160,6 +213,7 @@ fn captures(file: &Path, depth: usize) -> io::Result<Vec<PathBuf>> {
 
 fn one_file(
     options: &Options,
+    live: Option<&mut Live>,
     file: &Path,
     summary: &mut Summary,
     out: &mut dyn Write,
@@ -188,7 +242,12 @@ fn one_file(
         ..
     } in found
     {
-        match part {
+        let part = part.map_err(|error| error.to_string());
+        let refused = |part: Part| match live.as_ref().and_then(|live| live.refuses(&part)) {
+            Some(why) => Err(why),
+            None => Ok(part),
+        };
+        match part.and_then(refused) {
             Ok(part) => {
                 parts.push(part);
                 names.push(session);
@@ -197,7 +256,7 @@ fn one_file(
                 summary.not_replayed += 1;
                 if options.json {
                     let object = json!({ "type": "session", "file": name, "session": session,
-                        "verdict": "not replayed", "reason": error.to_string() });
+                        "verdict": "not replayed", "reason": error });
                     writeln!(out, "{object}")?;
                 } else if !options.quiet {
                     writeln!(out, "{name}: {session}\n  not replayed: {error}")?;
@@ -208,7 +267,7 @@ fn one_file(
     if parts.is_empty() {
         return Ok(());
     }
-    for (session, report) in names.iter().zip(&play(options, parts, &packets)?) {
+    for (session, report) in names.iter().zip(&play(options, live, parts, &packets)?) {
         if report.is_same() {
             summary.same += 1;
         } else {
@@ -221,6 +280,7 @@ fn one_file(
 
 fn play(
     options: &Options,
+    live: Option<&mut Live>,
     parts: Vec<Part>,
     packets: &[Captured],
 ) -> Result<Vec<Report>, Box<dyn Error>> {
@@ -228,7 +288,7 @@ fn play(
         Part::Tcp(plan) => plan.largest_window(),
         Part::Datagrams(_) => 0,
     });
-    let mut host = Ours::new(options.seed, windows.max().unwrap_or(0))?;
+    let window = windows.max().unwrap_or(0);
     let base = packets.first().map_or(Duration::ZERO, |packet| packet.time);
     let mut record = match &options.write {
         Some(path) => {
@@ -238,7 +298,24 @@ fn play(
         }
         None => None,
     };
-    let reports = run_all(parts, &mut host, options.strict, record.as_mut())?;
+    let reports = match live {
+        Some(live) if live.plays_one_at_a_time() => {
+            let mut reports = Vec::new();
+            for part in parts {
+                live.begin_again(part.start());
+                reports.extend(run_all(vec![part], live, options.strict, record.as_mut())?);
+            }
+            reports
+        }
+        Some(live) => {
+            live.begin_again(Duration::ZERO);
+            run_all(parts, live, options.strict, record.as_mut())?
+        }
+        None => {
+            let mut host = Ours::new(options.seed, window)?;
+            run_all(parts, &mut host, options.strict, record.as_mut())?
+        }
+    };
     if let Some(record) = record {
         record.finish()?;
     }

@@ -28,6 +28,8 @@ Examples:
   pktscript run tests/scripts                  all scripts of a directory
   pktscript run --verbose handshake.pkt        with each packet and call
   pktscript run --json tests/scripts | jq .    one object a line, the summary last
+  pktscript run --against kernel FILE…         with the sockets of Linux, in a namespace of its own
+  pktscript run --against daemon FILE…         with a netstackd, in a namespace of its own
   echo '0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3' | pktscript run -
   pktscript check *.pkt                        only the syntax
 
@@ -55,6 +57,12 @@ struct RunArgs {
     /// Seed of the stack's random numbers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The program to start with --against daemon [default: the netstackd beside this program, or in the PATH].
+    #[arg(long, value_name = "PROGRAM")]
+    daemon: Option<PathBuf>,
+    /// Least tolerance of times with --against kernel and --against daemon, in milliseconds [default: 30].
+    #[arg(long, value_name = "MILLIS")]
+    tolerance: Option<u32>,
     /// Shows each packet and call.
     #[arg(short, long)]
     verbose: bool,
@@ -105,6 +113,8 @@ fn all(command: &Command, out: &mut impl Write) -> Result<ExitCode, Box<dyn Erro
         symbols,
         seed: run.map_or(1, |run| run.seed),
         parse_only: run.is_none(),
+        daemon: run.and_then(|run| run.daemon.clone()),
+        tolerance_millis: run.and_then(|run| run.tolerance),
     };
     let mut summary = Summary::default();
     for file in &files.files {

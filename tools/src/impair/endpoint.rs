@@ -1,16 +1,15 @@
 //! An end of the link, as it is written on the command line: `t0@left=10.9.0.1/24,fd09::1/64`.
 
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread;
 
 use ipnet::IpNet;
-use nix::sched::{CloneFlags, setns};
 use tun_rs::DeviceBuilder;
 
 use super::port::Port;
+use crate::live::namespace::{enter, path_of};
 
 /// Longest interface name, in bytes.
 const NAME_BYTES_MAX: usize = 15;
@@ -69,17 +68,6 @@ impl FromStr for Endpoint {
     }
 }
 
-/// A name of `ip netns`, the number of a process, or the path of a namespace.
-fn path_of(namespace: &str) -> PathBuf {
-    if namespace.contains('/') {
-        PathBuf::from(namespace)
-    } else if namespace.bytes().all(|byte| byte.is_ascii_digit()) {
-        PathBuf::from(format!("/proc/{namespace}/ns/net"))
-    } else {
-        PathBuf::from(format!("/run/netns/{namespace}"))
-    }
-}
-
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
@@ -99,21 +87,9 @@ impl Endpoint {
         let Some(path) = &self.namespace else {
             return self.open_here(mtu, offload);
         };
-        let namespace = File::open(path).map_err(|error| {
-            format!(
-                "the namespace {} cannot be opened ({error}): name one of `ip netns`, a process or a file",
-                path.display()
-            )
-        })?;
         // A thread of its own: only it changes its namespace, and the device stays behind.
         let open = || {
-            setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| {
-                format!(
-                    "the namespace {} cannot be entered ({}): run this as root",
-                    path.display(),
-                    errno.desc()
-                )
-            })?;
+            enter(path)?;
             self.open_here(mtu, offload)
         };
         thread::scope(|scope| scope.spawn(open).join())

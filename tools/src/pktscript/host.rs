@@ -195,6 +195,12 @@ pub trait Host {
         false
     }
 
+    /// Returns what the script has needed so far that this host does in another way. If the script fails, it may be for that
+    /// reason.
+    fn missing(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the local address of a socket.
     fn local(&mut self, socket: SocketId) -> Option<SocketAddr>;
 }

@@ -2,16 +2,19 @@
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::ast::Script;
+use super::daemon::Daemon;
 use super::host::Host;
 use super::kernel::Kernel;
 use super::ours::Ours;
 use super::parser::parse_with;
 use super::run::{Failure, Outcome, Verdict, run};
 use super::settings::Settings;
+use crate::live::daemon::usual_program;
 
 /// Lines of the log that a failed script shows.
 const SHOWN_LOG: usize = 12;
@@ -27,6 +30,8 @@ pub enum Against {
     Ours,
     /// The Linux kernel, in a network namespace, in real time. Needs the right to make one.
     Kernel,
+    /// A netstackd that is started for each script, in a network namespace, in real time. Needs the right to make one.
+    Daemon,
 }
 
 /// How scripts are run.
@@ -40,6 +45,10 @@ pub struct Options {
     pub seed: u64,
     /// Scripts are only parsed.
     pub parse_only: bool,
+    /// The program of the daemon, unless it is the usual one.
+    pub daemon: Option<PathBuf>,
+    /// The least tolerance of times in real time, in milliseconds, unless it is the usual one.
+    pub tolerance_millis: Option<u32>,
 }
 
 /// The verdict of a script.
@@ -256,23 +265,45 @@ fn verdict(script: &Script, options: &Options) -> Verdict {
     match options.against {
         Against::Ours => {
             let seed = options.seed;
-            let mut make = |settings: &mut Settings| -> Result<Box<dyn Host>, String> {
-                Ok(Box::new(Ours::new(settings, seed)?))
-            };
+            let mut make =
+                |settings: &mut Settings| -> Made { Ok(Box::new(Ours::new(settings, seed)?)) };
             run(script, &mut make)
         }
-        Against::Kernel => std::thread::scope(|scope| {
-            let kernel = scope.spawn(|| {
-                let mut make = |settings: &mut Settings| -> Result<Box<dyn Host>, String> {
-                    settings.tolerance_micros = settings.tolerance_micros.max(REAL_TIME_MICROS);
-                    Ok(Box::new(Kernel::new(settings)?))
-                };
-                run(script, &mut make)
-            });
-            match kernel.join() {
-                Ok(verdict) => verdict,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+        Against::Kernel => in_real_time(script, options, &|settings| {
+            Ok(Box::new(Kernel::new(settings)?))
         }),
+        Against::Daemon => {
+            let program = options.daemon.clone().unwrap_or_else(usual_program);
+            in_real_time(script, options, &|settings| {
+                Ok(Box::new(Daemon::new(settings, &program)?))
+            })
+        }
     }
+}
+
+/// A host, or why there is none.
+type Made = Result<Box<dyn Host>, String>;
+
+/// Runs a script against a host in a namespace, which belongs to a thread of its own.
+fn in_real_time(
+    script: &Script,
+    options: &Options,
+    make: &(impl Fn(&mut Settings) -> Made + Sync),
+) -> Verdict {
+    let tolerance = options
+        .tolerance_millis
+        .map_or(REAL_TIME_MICROS, |millis| i64::from(millis) * 1_000);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            let mut make = |settings: &mut Settings| -> Made {
+                settings.tolerance_micros = settings.tolerance_micros.max(tolerance);
+                make(settings)
+            };
+            run(script, &mut make)
+        });
+        match running.join() {
+            Ok(verdict) => verdict,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::errors::{Errors, Kind, Quote};
 use super::host::{Host, Opening};
 use super::places::Place;
 use super::player::Progress;
@@ -41,6 +42,7 @@ pub struct Exchange {
     /// The captured end of the peer.
     pub peer: SocketAddr,
     all: Vec<Datagram>,
+    pub(super) errors: Errors,
 }
 
 /// Collects the exchanges of `packets`. `hosts` says whether an address is the stack's; without it, the first
@@ -79,6 +81,7 @@ pub(crate) fn exchanges(
                 ours,
                 peer,
                 all: Vec::new(),
+                errors: Errors::default(),
             });
             known.insert(key, found.len() - 1);
             Some(found.len() - 1)
@@ -168,6 +171,21 @@ impl Exchange {
             })
     }
 
+    /// Returns true if the host sends the first datagram.
+    pub fn host_begins(&self) -> bool {
+        self.all.first().is_some_and(|first| !first.from_peer)
+    }
+
+    /// Returns when it begins.
+    pub(super) fn start(&self) -> Duration {
+        self.all.first().map_or(Duration::ZERO, |first| first.at)
+    }
+
+    /// Returns true if the host says that nobody has the port.
+    pub(super) fn is_refused(&self) -> bool {
+        self.errors.refuse_port() && self.all.iter().all(|datagram| datagram.from_peer)
+    }
+
     /// Returns the number of datagrams.
     pub fn len(&self) -> usize {
         self.all.len()
@@ -186,23 +204,27 @@ pub(super) struct Datagrams {
     number: usize,
     opened: bool,
     next_in: usize,
+    next_error: usize,
     next_out: usize,
     received: Vec<Vec<u8>>,
     sent: Vec<Vec<u8>>,
+    errors_sent: Vec<Kind>,
     pub(super) report: Report,
 }
 
 impl Datagrams {
-    pub(super) fn new(exchange: Exchange, number: usize) -> Self {
+    pub(super) fn new(exchange: Exchange, number: usize, place: Place) -> Self {
         Self {
-            place: Place::of(number, exchange.ours, exchange.peer),
+            place,
             exchange,
             number,
             opened: false,
             next_in: 0,
+            next_error: 0,
             next_out: 0,
             received: Vec::new(),
             sent: Vec::new(),
+            errors_sent: Vec::new(),
             report: Report::default(),
         }
     }
@@ -219,14 +241,20 @@ impl Datagrams {
     ) -> Progress {
         if !self.opened {
             self.opened = true;
-            let opening = if self.is_udp() {
+            let opening = if self.is_udp() && !self.exchange.is_refused() {
                 Opening::Datagrams
             } else {
                 Opening::Nothing
             };
             host.open(self.number, opening, self.place.ours, self.place.peer);
         }
-        while let Some(next) = self.exchange.all.get(self.next_in) {
+        loop {
+            if let Some(progress) = self.step_error(now, host, delivered) {
+                return progress;
+            }
+            let Some(next) = self.exchange.all.get(self.next_in) else {
+                return Progress::Done;
+            };
             if !next.from_peer {
                 self.next_in += 1;
                 continue;
@@ -248,7 +276,30 @@ impl Datagrams {
             self.report.ended = now;
             return Progress::Moved;
         }
-        Progress::Done
+    }
+
+    /// Plays the next ICMP error if it comes before the next datagram. `None`: it does not.
+    fn step_error(
+        &mut self,
+        now: Duration,
+        host: &mut impl Host,
+        delivered: &mut Vec<Vec<u8>>,
+    ) -> Option<Progress> {
+        let error = self.exchange.errors.played.get(self.next_error)?;
+        let next = self.exchange.all.get(self.next_in);
+        if next.is_some_and(|datagram| datagram.number < error.number) {
+            return None;
+        }
+        if now < error.at {
+            return Some(Progress::Waits(error.at));
+        }
+        let packet = error.packet(self.place, 0);
+        host.deliver(packet.clone(), 0);
+        delivered.push(packet);
+        self.next_error += 1;
+        self.report.played += 1;
+        self.report.ended = now;
+        Some(Progress::Moved)
     }
 
     /// Returns the next datagram that the application sends.
@@ -263,7 +314,9 @@ impl Datagrams {
     }
 
     pub(super) fn last_due(&self) -> Duration {
-        self.exchange.all.last().map_or(Duration::ZERO, |d| d.at)
+        let errors = &self.exchange.errors.played;
+        let error = errors.last().map_or(Duration::ZERO, |error| error.at);
+        self.exchange.all.last().map_or(error, |d| d.at.max(error))
     }
 
     pub(super) fn application(&mut self, now: Duration, host: &mut impl Host) -> bool {
@@ -302,9 +355,12 @@ impl Datagrams {
             Transport::Udp(udp) if self.is_udp() => udp.payload.to_vec(),
             Transport::Icmp(icmp) if !self.is_udp() => icmp.message.to_vec(),
             Transport::Icmp(_) => {
-                let text = "the stack answered with an ICMP message".to_owned();
-                self.report.notes.push(text.clone());
-                return Some(text);
+                let kind = Quote::of(&packet)?.kind;
+                self.errors_sent.push(kind);
+                let is_expected = self.exchange.errors.expected.contains(&kind);
+                let (kind, code) = kind;
+                let what = Difference::IcmpSent { kind, code };
+                return (!is_expected).then(|| format!("differs: {what}"));
             }
             _ => return None,
         };
@@ -320,7 +376,7 @@ impl Datagrams {
         ours.map(|datagram| &datagram.data).collect()
     }
 
-    pub(super) fn finish(mut self) -> Report {
+    pub(super) fn finish(mut self, has_application: bool) -> Report {
         let expected_in: Vec<&Vec<u8>> = self
             .exchange
             .all
@@ -341,7 +397,7 @@ impl Datagrams {
                 }
             }
         };
-        if self.is_udp() {
+        if self.is_udp() && has_application && !self.exchange.is_refused() {
             note("peer", &expected_in, &self.received);
         }
         let expected_out = self.expected_out();
@@ -350,6 +406,8 @@ impl Datagrams {
         self.report.peer_bytes = self.received.iter().map(|data| data.len() as u64).sum();
         self.report.our_bytes = self.sent.iter().map(|data| data.len() as u64).sum();
         self.report.differences = differences;
+        let errors = std::mem::take(&mut self.exchange.errors);
+        errors.compare(&self.errors_sent, &mut self.report);
         self.report
     }
 }

@@ -3,6 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::places::Place;
+
+/// Virtual time that the peer waits for data which the captured peer had: longer than any sequence
+/// of retransmissions that succeeds.
+const STUCK_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// The state of a connection after a read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reading {
@@ -31,6 +37,27 @@ pub enum Opening {
 ///
 /// Times are durations since the start of the replay and never go back. A session's number names its socket.
 pub trait Host {
+    /// Returns the ends of session `number` in the replay. Its captured ends are `ours` and `peer`.
+    fn place(&self, number: usize, ours: SocketAddr, peer: SocketAddr) -> Place {
+        Place::of(number, ours, peer)
+    }
+
+    /// Lets time pass until `until`, or until something happens before. Returns the time. Virtual time passes at once.
+    fn wait(&mut self, until: Duration) -> Duration {
+        until
+    }
+
+    /// Returns how long a peer waits for what the captured peer had.
+    fn patience(&self) -> Duration {
+        STUCK_TIMEOUT
+    }
+
+    /// Returns true if the application is played, too. Otherwise the host has one of its own, of which only the packets are
+    /// seen.
+    fn has_application(&self) -> bool {
+        true
+    }
+
     /// Begins a session between `ours` and `peer`. A listener, and a UDP socket, is shared by all sessions of
     /// its port.
     fn open(&mut self, session: usize, opening: Opening, ours: SocketAddr, peer: SocketAddr);

@@ -10,11 +10,14 @@
 //!   that the stack chose, and not before the stack has sent what the packet acknowledges. So every
 //!   difference in the report is the stack's.
 //!
-//! The peer's packets are played unchanged, with losses, duplicates and wrong checksums. The stack may segment and
+//! The peer's packets are played unchanged, with losses, duplicates and wrong checksums, and so are ICMP errors about the
+//! host's packets. The stack may segment and
 //! time its packets differently from the captured host; its bytes may not differ.
 
 mod datagrams;
+mod errors;
 mod host;
+mod live;
 mod ours;
 mod places;
 mod plan;
@@ -29,6 +32,7 @@ mod verdict;
 
 pub use datagrams::Exchange;
 pub use host::{Host, Opening, Reading};
+pub use live::{Live, LiveOptions};
 pub use ours::Ours;
 pub use places::Place;
 pub use plan::{Clock, Plan, PlanError, Role};

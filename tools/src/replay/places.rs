@@ -12,6 +12,9 @@ const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// The stack's addresses and their prefixes.
 pub(super) const OURS: [(IpAddr, u8); 2] = [(IpAddr::V4(V4), 15), (IpAddr::V6(V6), 32)];
 
+/// The networks of all peers.
+pub(super) const NETWORKS: [&str; 2] = ["198.18.0.0/15", "2001:db8::/32"];
+
 /// Most sessions that are replayed at once: the addresses of the smaller network, but its last ones.
 pub(super) const MAX_SESSIONS: usize = 130_000;
 
@@ -27,22 +30,20 @@ pub struct Place {
 impl Place {
     /// Returns the place of session `number`, whose captured ends are `ours` and `peer`.
     pub(super) fn of(number: usize, ours: SocketAddr, peer: SocketAddr) -> Self {
+        let here = if ours.is_ipv4() { V4.into() } else { V6.into() };
+        Self::at(SocketAddr::new(here, ours.port()), number, peer)
+    }
+
+    /// Returns the place of session `number` with the host at `ours`.
+    pub(super) fn at(ours: SocketAddr, number: usize, peer: SocketAddr) -> Self {
         let number = number as u32 + 2;
-        let (here, there): (IpAddr, IpAddr) = match ours {
-            SocketAddr::V4(_) => {
-                let network = u32::from(V4) & !1;
-                (V4.into(), Ipv4Addr::from(network + number).into())
-            }
-            SocketAddr::V6(_) => {
-                let network = u128::from(V6) & !1;
-                (
-                    V6.into(),
-                    Ipv6Addr::from(network + u128::from(number)).into(),
-                )
-            }
+        let there: IpAddr = if ours.is_ipv4() {
+            Ipv4Addr::from((u32::from(V4) & !1) + number).into()
+        } else {
+            Ipv6Addr::from((u128::from(V6) & !1) + u128::from(number)).into()
         };
         Self {
-            ours: SocketAddr::new(here, ours.port()),
+            ours,
             peer: SocketAddr::new(there, peer.port()),
         }
     }

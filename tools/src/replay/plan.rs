@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::errors::Errors;
 use super::host::Opening;
 use super::places::Place;
 use super::translate::Negotiated;
@@ -132,6 +133,9 @@ pub struct Plan {
     pub(super) ours_scaled: bool,
     /// Segment size of the peer's large packets.
     pub(super) mss: u16,
+    pub(super) errors: Errors,
+    /// The end of the capture.
+    pub(super) capture_end: Duration,
 }
 
 /// The clock of a replay: times since the first packet, without long pauses or steps back.
@@ -173,8 +177,22 @@ impl Plan {
         role: Role,
         time: &impl Fn(u64) -> Duration,
     ) -> Result<Self, PlanError> {
+        Self::with_errors(session, role, time, Errors::default())
+    }
+
+    /// As [`Plan::of`], with ICMP errors about the session's packets.
+    ///
+    /// # Errors
+    /// As [`Plan::of`]. An attempt to connect that an ICMP error answered is complete.
+    pub(super) fn with_errors(
+        session: &Session,
+        role: Role,
+        time: &impl Fn(u64) -> Duration,
+        errors: Errors,
+    ) -> Result<Self, PlanError> {
         let ours = role.direction();
-        let refused = check(session)?;
+        let is_answered = role == Role::Client && !errors.played.is_empty();
+        let refused = check(session, is_answered)?;
         let streams = [Some(&session.from_client), session.from_server.as_ref()];
         let (our_stream, peer_stream) = match role {
             Role::Client => (streams[0], streams[1]),
@@ -218,6 +236,8 @@ impl Plan {
             scale,
             ours_scaled: peer_options.window_scale.is_some(),
             mss: peer_options.mss.unwrap_or(536).clamp(88, 1_460),
+            errors,
+            capture_end: Duration::MAX,
             session: session.clone(),
         })
     }
@@ -249,9 +269,14 @@ impl Plan {
         largest
     }
 
-    /// Gives the session the place with this number.
-    pub(super) fn use_place(&mut self, number: usize) {
-        self.place = Place::of(number, self.place.ours, self.place.peer);
+    /// Returns true if the host opens the connection, or is one of two that do.
+    pub fn connects(&self) -> bool {
+        self.opening == Opening::Connects
+    }
+
+    /// Returns true if the host's application resets the connection.
+    pub fn resets(&self) -> bool {
+        self.steps.iter().any(|step| step.action == Action::Abort)
     }
 
     /// Moves the host to another port.
@@ -260,8 +285,8 @@ impl Plan {
     }
 }
 
-/// Returns an error if the session is not complete, and whether the server refused it.
-fn check(session: &Session) -> Result<bool, PlanError> {
+/// Returns an error if the session is not complete, and whether the server refused it. `is_answered`: by an ICMP error.
+fn check(session: &Session, is_answered: bool) -> Result<bool, PlanError> {
     let first = session.segments.first().map_or(0, |segment| segment.number);
     if session.headless {
         return Err(PlanError::Headless { number: first });
@@ -272,7 +297,7 @@ fn check(session: &Session) -> Result<bool, PlanError> {
     let mut from_server = session.segments.iter();
     let answer = from_server.find(|segment| segment.direction == Direction::FromServer);
     let refused = session.from_server.is_none() && answer.is_some_and(|answer| answer.rst);
-    if session.from_server.is_none() && !refused {
+    if session.from_server.is_none() && !refused && !is_answered {
         return Err(PlanError::Unanswered { number: first });
     }
     let streams = [Some(&session.from_client), session.from_server.as_ref()];

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::errors::{Kind, Quote};
 use super::host::{Host, Reading};
 use super::plan::{Action, Plan, Step};
 use super::report::{Difference, Report};
@@ -9,11 +10,8 @@ use super::seen::Seen;
 use super::translate::Translation;
 use super::verdict;
 use crate::capture::defragment::fragments;
+use crate::capture::packet::Packet;
 use crate::capture::{Captured, Segment, Stream, tcp_segment};
-
-/// Virtual time that the peer waits for data which the captured peer had: longer than any sequence
-/// of retransmissions that succeeds.
-pub(super) const STUCK_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The outcome of a session's step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +32,7 @@ pub(super) struct Player {
     /// Delay of the replay behind the capture.
     shift: Duration,
     next_packet: usize,
+    next_error: usize,
     next_step: usize,
     opened: bool,
     written: u64,
@@ -45,6 +44,10 @@ pub(super) struct Player {
     pub(super) report: Report,
     /// Where the stack's bytes part from the captured ones; said once.
     parted: bool,
+    /// ICMP errors that the stack has sent.
+    errors_sent: Vec<Kind>,
+    /// Segments that the stack has sent after the last error that it got, while the capture lasted.
+    went_on: usize,
 }
 
 impl Player {
@@ -54,6 +57,7 @@ impl Player {
             number,
             shift: Duration::ZERO,
             next_packet: 0,
+            next_error: 0,
             next_step: 0,
             opened: false,
             written: 0,
@@ -63,6 +67,8 @@ impl Player {
             stuck: false,
             report: Report::default(),
             parted: false,
+            errors_sent: Vec::new(),
+            went_on: 0,
         }
     }
 
@@ -83,12 +89,15 @@ impl Player {
             host.open(self.number, self.plan.opening, place.ours, place.peer);
             return Progress::Moved;
         }
-        let Some((captured_at, segment)) = self.plan.played.get(self.next_packet) else {
-            return Progress::Done;
-        };
         if self.stuck {
             return Progress::Done;
         }
+        if let Some(progress) = self.step_error(now, host, delivered) {
+            return progress;
+        }
+        let Some((captured_at, segment)) = self.plan.played.get(self.next_packet) else {
+            return Progress::Done;
+        };
         let due = *captured_at + self.shift;
         if now < due {
             return Progress::Waits(due);
@@ -105,7 +114,7 @@ impl Player {
             delivered.push(packet);
             return Progress::Moved;
         }
-        let deadline = due + STUCK_TIMEOUT;
+        let deadline = due + host.patience();
         if now < deadline {
             return Progress::Waits(deadline);
         }
@@ -115,6 +124,57 @@ impl Player {
             waiting_for,
         });
         Progress::Done
+    }
+
+    /// Plays the next ICMP error if it comes before the next packet, as [`Player::step`] does with packets. `None`: it does
+    /// not.
+    fn step_error(
+        &mut self,
+        now: Duration,
+        host: &mut impl Host,
+        delivered: &mut Vec<Vec<u8>>,
+    ) -> Option<Progress> {
+        let error = self.plan.errors.played.get(self.next_error)?;
+        let next = self.plan.played.get(self.next_packet);
+        if next.is_some_and(|(_, segment)| segment.number < error.number) {
+            return None;
+        }
+        let due = error.at + self.shift;
+        if now < due {
+            return Some(Progress::Waits(due));
+        }
+        let has_sent = self.has_sent(error.seq());
+        let deadline = due + host.patience();
+        if !has_sent && now < deadline {
+            return Some(Progress::Waits(deadline));
+        }
+        let packet = error.packet(self.plan.place, self.shift_of_numbers());
+        if has_sent {
+            self.shift += now - due;
+        } else {
+            self.report.notes.push(format!(
+                "the ICMP error in packet {} is about bytes that the stack has not sent",
+                error.number
+            ));
+        }
+        host.deliver(packet.clone(), 0);
+        delivered.push(packet);
+        self.next_error += 1;
+        self.went_on = 0;
+        self.report.played += 1;
+        self.report.ended = now;
+        Some(Progress::Moved)
+    }
+
+    /// Returns true if the stack has sent the sequence number of the captured host, or if that never did.
+    fn has_sent(&self, seq: u32) -> bool {
+        let Some(stream) = &self.seen.stream else {
+            return self.plan.our_isn.is_none();
+        };
+        match stream.offset(seq.wrapping_add(self.shift_of_numbers())) {
+            Some(offset) => offset < self.seen.sent_to || offset > self.plan.our_bytes.len() as u64,
+            None => true,
+        }
     }
 
     /// Returns why no more packets of the peer are played, if that is so.
@@ -136,7 +196,13 @@ impl Player {
             .last()
             .map_or(self.plan.start, |(at, _)| *at);
         let step = self.plan.steps.last().map_or(last, |step| step.at);
-        last.max(step) + self.shift
+        let error = self
+            .plan
+            .errors
+            .played
+            .last()
+            .map_or(last, |error| error.at);
+        last.max(step).max(error) + self.shift
     }
 
     /// Returns the time of the application's next action, if all its conditions but time are met.
@@ -243,6 +309,11 @@ impl Player {
     pub(super) fn take(&mut self, now: Duration, packet: &[u8]) -> Option<String> {
         self.report.replayed_out += 1;
         self.report.ended = now;
+        let quote = Packet::parse(packet, packet.len() as u32).and_then(|ip| Quote::of(&ip));
+        if let Some(quote) = quote {
+            self.errors_sent.push(quote.kind);
+            return None;
+        }
         let captured = Captured {
             number: 0,
             time: now,
@@ -250,6 +321,10 @@ impl Player {
             cut: false,
         };
         let (_, _, segment) = tcp_segment(&captured)?;
+        let lasts = now <= self.plan.capture_end.saturating_add(self.shift);
+        if self.next_error > 0 && lasts && segment.sequence_len() > 0 {
+            self.went_on += 1;
+        }
         let was_reset = self.seen.reset;
         let peer_isn = self.peer_isn();
         self.seen.take(&segment, self.plan.ours_scaled, peer_isn);
@@ -326,9 +401,41 @@ impl Player {
         (step.at + self.shift <= now).then_some(*step)
     }
 
+    /// Names it if the captured host was silent after an error that ended its session, and the stack was not.
+    fn check_went_on(&mut self) {
+        let last = self.next_error.checked_sub(1);
+        let Some(error) = last.and_then(|last| self.plan.errors.played.get(last)) else {
+            return;
+        };
+        let ours = self.plan.ours();
+        let mut segments = self.plan.session.segments.iter();
+        let captured = segments.any(|segment| {
+            segment.direction == ours && segment.number > error.number && segment.sequence_len() > 0
+        });
+        if !captured && self.went_on > 0 {
+            self.report.differences.push(Difference::WentOn {
+                number: error.number,
+                replayed: self.went_on,
+            });
+        }
+    }
+
     /// Returns the report, with the verdict.
-    pub(super) fn finish(mut self, strict: bool) -> Report {
+    pub(super) fn finish(mut self, strict: bool, has_application: bool) -> Report {
         let peer_isn = self.peer_isn();
+        if !has_application {
+            // What the host acknowledged has reached its application, as far as anybody can see.
+            let upto = self
+                .seen
+                .acked
+                .map_or(0, |ack| ack.wrapping_sub(peer_isn).wrapping_sub(1));
+            let all = &self.plan.peer_bytes;
+            self.received = all.get(..upto as usize).unwrap_or(all).to_vec();
+        }
+        self.plan
+            .errors
+            .compare(&self.errors_sent, &mut self.report);
+        self.check_went_on();
         verdict::tcp(
             &mut self.report,
             &self.plan,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::datagrams::exchanges;
+use super::errors::Index;
 use super::plan::{Clock, Plan, PlanError, Role};
 use super::run::Part;
 use crate::capture::defragment::defragment;
@@ -55,12 +56,26 @@ pub fn prepare(packets: &[Captured], which: Which) -> Vec<Found> {
         .map(|packet| (packet.number, clock.play(packet.time)))
         .collect();
     let time = |number: u64| times.get(&number).copied().unwrap_or_default();
+    let wholes = defragment(packets);
+    let errors = Index::of(&wholes, &time);
+    let capture_end = times.values().max().copied().unwrap_or_default();
     let mut found: Vec<Found> = Vec::new();
-    for (number, session) in (1..).zip(sessions(packets)) {
+    let sessions = sessions(packets);
+    let ends = until(&sessions);
+    for ((number, session), until) in (1..).zip(sessions).zip(ends) {
         let Some(role) = role(&session, which) else {
             continue;
         };
-        let part = Plan::of(&session, role, &time);
+        let (ours, peer) = match role {
+            Role::Client => (session.client, session.server),
+            Role::Server => (session.server, session.client),
+        };
+        let first = session.segments.first().map_or(0, |segment| segment.number);
+        let errors = errors.of_tcp(ours, peer, first, until);
+        let part = Plan::with_errors(&session, role, &time, errors).map(|plan| Plan {
+            capture_end,
+            ..plan
+        });
         found.push(Found {
             name: name("TCP", number, session.client, session.server),
             number,
@@ -72,7 +87,10 @@ pub fn prepare(packets: &[Captured], which: Which) -> Vec<Found> {
         Which::Servers | Which::Clients => None,
     };
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    for exchange in exchanges(&defragment(packets), host, &time) {
+    for mut exchange in exchanges(&wholes, host, &time) {
+        if exchange.protocol == "UDP" {
+            exchange.errors = errors.of_udp(exchange.ours, exchange.peer);
+        }
         let count = counts.entry(exchange.protocol).or_default();
         *count += 1;
         if exchange.pings() || (which == Which::Clients && exchange.protocol == "ICMP") {
@@ -85,6 +103,25 @@ pub fn prepare(packets: &[Captured], which: Which) -> Vec<Found> {
         });
     }
     found
+}
+
+/// Returns for each session the number of the packet with which the next one between the same ends begins.
+fn until(sessions: &[Session]) -> Vec<u64> {
+    let mut next: HashMap<(SocketAddr, SocketAddr), u64> = HashMap::new();
+    let mut ends: Vec<u64> = sessions
+        .iter()
+        .rev()
+        .map(|session| {
+            let pair = (
+                session.client.min(session.server),
+                session.client.max(session.server),
+            );
+            let first = session.segments.first().map_or(0, |segment| segment.number);
+            next.insert(pair, first).unwrap_or(u64::MAX)
+        })
+        .collect();
+    ends.reverse();
+    ends
 }
 
 fn name(protocol: &str, number: usize, from: SocketAddr, to: SocketAddr) -> String {

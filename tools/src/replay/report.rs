@@ -45,6 +45,27 @@ pub enum Difference {
         /// The option.
         name: &'static str,
     },
+    /// The captured host sent an ICMP error about packets of the peer, the stack did not.
+    IcmpNotSent {
+        /// Its type.
+        kind: u8,
+        /// Its code.
+        code: u8,
+    },
+    /// The stack sent an ICMP error about packets of the peer, the captured host did not.
+    IcmpSent {
+        /// Its type.
+        kind: u8,
+        /// Its code.
+        code: u8,
+    },
+    /// After an ICMP error the captured host sent nothing more, the stack did.
+    WentOn {
+        /// The packet of the error, as numbered in the file.
+        number: u64,
+        /// Segments with a SYN, data or a FIN that the stack sent afterwards, while the capture lasted.
+        replayed: usize,
+    },
     /// A datagram differs.
     Datagram {
         /// Its sender.
@@ -103,6 +124,19 @@ impl fmt::Display for Difference {
             Self::Option { name } => write!(
                 f,
                 "the captured host's SYN had the option {name}, the stack's has not"
+            ),
+            Self::IcmpNotSent { kind, code } => write!(
+                f,
+                "the captured host sent ICMP type {kind} code {code} about the peer's packets, the stack did not"
+            ),
+            Self::IcmpSent { kind, code } => write!(
+                f,
+                "the stack sent ICMP type {kind} code {code} about the peer's packets, the captured host did not"
+            ),
+            Self::WentOn { number, replayed } => write!(
+                f,
+                "after the ICMP error in packet {number} the captured host sent nothing more, the stack {replayed} \
+                 segments"
             ),
             Self::Datagram { side, number, what } => {
                 write!(f, "datagram {number} of the {side}: {what}")

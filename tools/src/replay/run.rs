@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::datagrams::{Datagrams, Exchange};
+use super::errors::readdress_quote;
 use super::host::{Host, Opening};
 use super::places::{MAX_SESSIONS, Place, free_port};
 use super::plan::Plan;
-use super::player::{Player, Progress, STUCK_TIMEOUT};
+use super::player::{Player, Progress};
 use super::record::Record;
 use super::report::{Difference, Report};
 use super::translate::readdress;
@@ -28,6 +29,16 @@ pub enum Part {
     Tcp(Box<Plan>),
     /// Datagrams.
     Datagrams(Exchange),
+}
+
+impl Part {
+    /// Returns when the session begins, since the start of the capture.
+    pub fn start(&self) -> Duration {
+        match self {
+            Self::Tcp(plan) => plan.start,
+            Self::Datagrams(exchange) => exchange.start(),
+        }
+    }
 }
 
 /// One session while it is replayed.
@@ -89,10 +100,10 @@ pub fn run_all<W: Write>(
     strict: bool,
     record: Option<&mut Record<W>>,
 ) -> io::Result<Vec<Report>> {
-    let mut replay = Replay::new(parts, record);
+    let mut replay = Replay::new(parts, host, record);
     replay.play(host)?;
     let failure = host.failure().map(str::to_owned);
-    Ok(replay.finish(strict, failure))
+    Ok(replay.finish(strict, host.has_application(), failure))
 }
 
 struct Replay<'a, W: Write> {
@@ -105,30 +116,38 @@ struct Replay<'a, W: Write> {
 }
 
 impl<'a, W: Write> Replay<'a, W> {
-    fn new(parts: Vec<Part>, record: Option<&'a mut Record<W>>) -> Self {
-        let mut taken: HashSet<u16> = HashSet::new();
+    fn new(parts: Vec<Part>, host: &impl Host, record: Option<&'a mut Record<W>>) -> Self {
+        let (mut taken, mut of_udp): (HashSet<u16>, HashSet<u16>) = Default::default();
         for part in &parts {
-            if let Part::Tcp(plan) = part
-                && plan.opening != Opening::Nothing
-            {
-                taken.insert(plan.place.ours.port());
+            match part {
+                Part::Tcp(plan) if plan.opening != Opening::Nothing => {
+                    taken.insert(plan.place.ours.port());
+                }
+                Part::Datagrams(exchange) if !exchange.is_refused() => {
+                    of_udp.insert(exchange.ours.port());
+                }
+                _ => {}
             }
         }
-        // Nobody listens where connections are refused.
-        let closed = free_port(&taken);
+        // Nobody listens where connections, and datagrams, are refused.
+        let (closed, closed_of_udp) = (free_port(&taken), free_port(&of_udp));
         let mut playing = Vec::new();
         let mut by_peer = HashMap::new();
         for (number, part) in parts.into_iter().enumerate().take(MAX_SESSIONS) {
             let one = match part {
                 Part::Tcp(mut plan) => {
-                    plan.use_place(number);
+                    plan.place = host.place(number, plan.place.ours, plan.place.peer);
                     if plan.opening == Opening::Nothing && taken.contains(&plan.place.ours.port()) {
                         plan.use_port(closed);
                     }
                     Playing::Tcp(Box::new(Player::new(*plan, number)))
                 }
                 Part::Datagrams(exchange) => {
-                    Playing::Datagrams(Box::new(Datagrams::new(exchange, number)))
+                    let mut place = host.place(number, exchange.ours, exchange.peer);
+                    if exchange.is_refused() && of_udp.contains(&exchange.ours.port()) {
+                        place.ours.set_port(closed_of_udp);
+                    }
+                    Playing::Datagrams(Box::new(Datagrams::new(exchange, number, place)))
                 }
             };
             by_peer.insert(one.place().peer.ip(), number);
@@ -145,6 +164,8 @@ impl<'a, W: Write> Replay<'a, W> {
 
     fn play(&mut self, host: &mut impl Host) -> io::Result<()> {
         for _ in 0..MAX_ROUNDS {
+            // Real time has passed by itself.
+            self.now = host.wait(self.now);
             let timer = self.settle(host)?;
             let mut next: Option<Duration> = None;
             let mut moved = false;
@@ -167,12 +188,12 @@ impl<'a, W: Write> Replay<'a, W> {
                 Playing::Tcp(player) => player.last_due(),
                 Playing::Datagrams(datagrams) => datagrams.last_due(),
             });
-            let last = last.max().unwrap_or_default() + STUCK_TIMEOUT;
+            let last = last.max().unwrap_or_default() + host.patience();
             // Timers alone keep the replay going only for so long.
             let timer = timer.filter(|at| *at <= last);
             let wake = [next, action, timer].into_iter().flatten();
             match wake.filter(|at| *at > self.now).min() {
-                Some(at) => self.now = at,
+                Some(at) => self.now = host.wait(at),
                 None => return Ok(()),
             }
         }
@@ -274,11 +295,11 @@ impl<'a, W: Write> Replay<'a, W> {
         Ok(())
     }
 
-    fn finish(self, strict: bool, failure: Option<String>) -> Vec<Report> {
+    fn finish(self, strict: bool, has_application: bool, failure: Option<String>) -> Vec<Report> {
         let reports = self.playing.into_iter().map(|one| {
             let mut report = match one {
-                Playing::Tcp(player) => player.finish(strict),
-                Playing::Datagrams(datagrams) => datagrams.finish(),
+                Playing::Tcp(player) => player.finish(strict, has_application),
+                Playing::Datagrams(datagrams) => datagrams.finish(has_application),
             };
             if let Some(error) = &failure {
                 let error = error.clone();
@@ -296,6 +317,8 @@ fn with_ends(packet: &[u8], from: std::net::SocketAddr, to: std::net::SocketAddr
         Packet::parse(packet, packet.len() as u32).and_then(|packet| checksum::is_right(&packet));
     let mut shown = packet.to_vec();
     readdress(&mut shown, from, to);
+    // An error is about a packet of its receiver.
+    readdress_quote(&mut shown, to, from);
     match right {
         Some(right) => checksum::write(&mut shown, !right),
         None => checksum::write_header(&mut shown),

@@ -9,7 +9,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::places::Place;
-use crate::capture::packet::{Options, Packet};
+use crate::capture::packet::{Options, Packet, TCP, Transport, UDP};
 use crate::capture::{Checksum, Segment, checksum};
 
 const END: u8 = 0;
@@ -171,7 +171,8 @@ fn each_option(header: &[u8], mut visit: impl FnMut(u8, usize)) {
     }
 }
 
-fn add(bytes: &mut [u8], at: usize, shift: u32) {
+/// Adds to the number of four bytes at `at`.
+pub(super) fn add(bytes: &mut [u8], at: usize, shift: u32) {
     if let Some(four) = bytes.get_mut(at..at + 4) {
         let old = u32::from_be_bytes([four[0], four[1], four[2], four[3]]);
         four.copy_from_slice(&old.wrapping_add(shift).to_be_bytes());
@@ -196,7 +197,10 @@ pub(super) fn readdress(ip: &mut [u8], from: SocketAddr, to: SocketAddr) {
     let Some(packet) = Packet::parse(ip, ip.len() as u32) else {
         return;
     };
-    let (at, ports) = (packet.payload_at, packet.ports().is_some());
+    // Of a packet that an error quotes there may be no more than the ports.
+    let is_later = matches!(packet.transport, Transport::LaterFragment);
+    let ports = !is_later && matches!(packet.protocol, TCP | UDP);
+    let at = packet.payload_at;
     match (from.ip(), to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) if ip.len() >= 20 => {
             ip[12..16].copy_from_slice(&from.octets());

@@ -23,8 +23,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::live::namespace::ip;
 use crate::pktscript::host::Host as _;
-use crate::pktscript::kernel::{Kernel, ip};
+use crate::pktscript::kernel::Kernel;
 use crate::pktscript::ours::Ours;
 use crate::pktscript::settings::Settings;
 use draw::Case;

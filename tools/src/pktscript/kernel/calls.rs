@@ -3,11 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll as poll_now};
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::options;
-use crate::pktscript::host::{Op, OptionValue, Returned, Shutdown, SocketId};
+use crate::pktscript::host::{Events, Op, OptionValue, Returned, Shutdown, SocketId};
 use crate::pktscript::run::error_name;
 
 /// The result of a call.
@@ -205,4 +206,33 @@ fn send(
         None => rustix::net::send(socket, data, flags),
     };
     sent.map_err(io::Error::from)
+}
+
+/// Waits until one of the sockets is ready, for at most `timeout_millis`; for ever if that is negative.
+pub(super) fn poll(sockets: &[(Option<Socket>, Events)], timeout_millis: i64) -> Returned {
+    let flags = |events: Events| {
+        PollFlags::from_bits_truncate(u16::try_from(events.bits()).unwrap_or_default())
+    };
+    let mut asked: Vec<PollFd<'_>> = sockets
+        .iter()
+        .filter_map(|(socket, events)| Some(PollFd::new(socket.as_ref()?, flags(*events))))
+        .collect();
+    // One that is not there is an answer already.
+    let is_whole = asked.len() == sockets.len();
+    let millis = if is_whole { timeout_millis } else { 0 };
+    let timeout = (millis >= 0).then_some(Timespec {
+        tv_sec: millis / 1_000,
+        tv_nsec: millis % 1_000 * 1_000_000,
+    });
+    if let Err(errno) = poll_now(&mut asked, timeout.as_ref()) {
+        return failed(&errno.into());
+    }
+    let mut answers = asked.iter();
+    let ready = sockets.iter().map(|(socket, _)| match socket {
+        Some(_) => answers.next().map_or(Events::empty(), |answer| {
+            Events::from_bits_truncate(answer.revents().bits().into())
+        }),
+        None => Events::NVAL,
+    });
+    Returned::Ready(ready.collect())
 }

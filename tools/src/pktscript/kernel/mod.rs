@@ -5,28 +5,26 @@
 //! namespace ends with the thread.
 
 mod calls;
+mod info;
 mod namespace;
 mod options;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::Socket;
 
 use super::code::Names;
-use super::host::{Called, Host, Op, Returned, SocketId};
+use super::host::{Called, Events, Host, Op, Returned, SocketId};
+use super::real_time::RealTime;
 use super::settings::Settings;
-use namespace::Namespace;
-pub(crate) use namespace::ip;
+use crate::live::clock;
+use crate::live::namespace::{Tun, set};
 
-/// Longest sleep between two looks at the device.
-const LOOK: Duration = Duration::from_micros(200);
-
-/// Most packets that wait to be compared.
-const MAX_WAITING: usize = 100_000;
+pub(super) use namespace::DEVICE;
 
 /// A socket of the kernel.
 struct Open {
@@ -36,9 +34,8 @@ struct Open {
 
 /// The Linux kernel.
 pub struct Kernel {
-    namespace: Namespace,
-    start: Instant,
-    sent: VecDeque<(i64, Vec<u8>)>,
+    tun: Tun,
+    time: RealTime,
     sockets: HashMap<SocketId, Open>,
     next_id: SocketId,
     /// Where the call that blocks sends its result.
@@ -53,11 +50,10 @@ impl Kernel {
     /// # Errors
     /// The process may not make a namespace or a device.
     pub fn new(settings: &mut Settings) -> Result<Self, String> {
-        let namespace = Namespace::new(settings)?;
+        let tun = namespace::new(settings)?;
         Ok(Self {
-            namespace,
-            start: clock(),
-            sent: VecDeque::new(),
+            tun,
+            time: RealTime::new(),
             sockets: HashMap::new(),
             next_id: 3,
             blocked: None,
@@ -65,23 +61,13 @@ impl Kernel {
         })
     }
 
-    fn micros(&self, at: Instant) -> i64 {
-        let since = at.saturating_duration_since(self.start);
-        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-    }
-
     /// Takes what the kernel has sent, and the result of the call that blocked.
     fn look(&mut self) {
-        while let Some(packet) = self.namespace.receive() {
-            let now = self.micros(clock());
-            if self.sent.len() < MAX_WAITING {
-                self.sent.push_back((now, packet));
-            }
-        }
+        self.time.take(|| self.tun.receive());
         let result = self.blocked.as_ref().and_then(|call| call.try_recv().ok());
         if let Some((at, result)) = result {
             self.blocked = None;
-            let at = self.micros(at);
+            let at = self.time.micros(at);
             let returned = self.note(result);
             self.finished = Some((at, returned));
         }
@@ -103,42 +89,67 @@ impl Kernel {
             }
         }
     }
-}
 
-/// Returns the time.
-#[allow(clippy::disallowed_methods)] // The kernel runs in real time.
-fn clock() -> Instant {
-    Instant::now()
+    /// Runs a call that may block, on a thread of its own, which is in the same namespace.
+    fn wait_for(&mut self, call: impl FnOnce() -> calls::Result + Send + 'static) -> Called {
+        let (sender, receiver) = channel();
+        thread::spawn(move || {
+            let result = call();
+            let _ = sender.send((clock(), result));
+        });
+        self.blocked = Some(receiver);
+        // One that does not block after all has returned soon.
+        let soon = self.now() + 2_000;
+        let _ = self.wait(soon, false, true);
+        match self.finished.take() {
+            Some((_, returned)) => Called::Returned(returned),
+            None => Called::Blocks,
+        }
+    }
+
+    fn poll(&mut self, sockets: &[(SocketId, Events)], timeout_millis: i64) -> Called {
+        let mut asked = Vec::new();
+        for (id, events) in sockets {
+            let socket = self.sockets.get(id).map(|open| open.socket.try_clone());
+            match socket.transpose() {
+                Ok(socket) => asked.push((socket, *events)),
+                Err(error) => return Called::Returned(calls::failed(&error)),
+            }
+        }
+        if timeout_millis == 0 {
+            let returned = calls::poll(&asked, 0);
+            self.look();
+            return Called::Returned(returned);
+        }
+        self.wait_for(move || calls::Result::Returned(calls::poll(&asked, timeout_millis)))
+    }
 }
 
 impl Host for Kernel {
     fn now(&mut self) -> i64 {
-        self.micros(clock())
+        self.time.now()
     }
 
     fn wait(&mut self, until: i64, or_packet: bool, or_call: bool) -> Result<(), String> {
         loop {
             self.look();
-            let left = until - self.now();
-            let is_done = (or_packet && !self.sent.is_empty())
+            let is_done = (or_packet && self.time.has_packet())
                 || (or_call && self.finished.is_some())
-                || left <= 0;
+                || !self.time.sleep(until);
             if is_done {
                 return Ok(());
             }
-            let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
-            thread::sleep(left.min(LOOK));
         }
     }
 
     fn packet(&mut self) -> Option<(i64, Vec<u8>)> {
         self.look();
-        self.sent.pop_front()
+        self.time.packet()
     }
 
     fn deliver(&mut self, packet: &[u8]) -> Result<(), String> {
         self.look();
-        self.namespace.send(packet)
+        self.tun.send(packet)
     }
 
     fn call(&mut self, op: Op) -> Called {
@@ -153,10 +164,10 @@ impl Host for Kernel {
                     open.nonblocking = nonblocking;
                 }
             }
-            Op::Poll { .. } => {
-                let what = "poll against the kernel".to_owned();
-                return Called::Returned(Returned::Unsupported(what));
-            }
+            Op::Poll {
+                sockets,
+                timeout_millis,
+            } => return self.poll(&sockets, timeout_millis),
             _ => {}
         }
         let id = calls::socket_of(&op);
@@ -174,20 +185,7 @@ impl Host for Kernel {
             self.look();
             return Called::Returned(returned);
         }
-        // On a thread of its own, which is in the same namespace.
-        let (sender, receiver) = channel();
-        thread::spawn(move || {
-            let result = calls::run(&op, socket.as_ref(), false);
-            let _ = sender.send((clock(), result));
-        });
-        self.blocked = Some(receiver);
-        // One that does not block after all has returned soon.
-        let soon = self.now() + 2_000;
-        let _ = self.wait(soon, false, true);
-        match self.finished.take() {
-            Some((_, returned)) => Called::Returned(returned),
-            None => Called::Blocks,
-        }
+        self.wait_for(move || calls::run(&op, socket.as_ref(), false))
     }
 
     fn finished(&mut self) -> Option<(i64, Returned)> {
@@ -195,8 +193,8 @@ impl Host for Kernel {
         self.finished.take()
     }
 
-    fn tcp_info(&mut self, _local: SocketAddr, _remote: SocketAddr) -> Result<Names, String> {
-        Err("tcp_info of the kernel".to_owned())
+    fn tcp_info(&mut self, local: SocketAddr, remote: SocketAddr) -> Result<Names, String> {
+        info::of(local, remote)
     }
 
     fn count(&mut self, state: &str) -> Option<usize> {
@@ -213,6 +211,6 @@ impl Host for Kernel {
     }
 
     fn set(&mut self, name: &str, value: &str) -> bool {
-        namespace::set(name, value)
+        set(name, value)
     }
 }

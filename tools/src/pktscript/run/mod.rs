@@ -147,6 +147,8 @@ impl<'a> Runner<'a> {
 
     /// Returns the verdict after the last step.
     fn verdict(mut self, result: Step) -> Verdict {
+        let of_host = self.host.as_ref().and_then(|host| host.missing());
+        self.settings.missing.extend(of_host);
         let missing = self.settings.missing.join(", ");
         let outcome = match result {
             Ok(()) => Outcome::Passed,
