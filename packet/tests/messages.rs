@@ -200,6 +200,20 @@ fn unknown_errors_have_quotes_whatever_the_code() {
 }
 
 #[test]
+fn the_icmp_of_the_other_family_is_no_icmp_error() {
+    let mut v6 = vec![0x60, 0, 0, 0, 0, 8, 1, 64];
+    v6.extend(V6.octets());
+    v6.extend(V6.octets());
+    v6.extend([3, 3, 0, 0, 0, 0, 0, 0]);
+    let mut v4 = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 58, 0, 0];
+    v4.extend([192, 0, 2, 1, 192, 0, 2, 2, 1, 4, 0, 0, 0, 0, 0, 0]);
+    for packet in [v4, v6] {
+        let outline = Outline::read(&packet).expect("readable");
+        assert!(!outline.is_icmp_error(), "{outline:?}");
+    }
+}
+
+#[test]
 fn outlines_walk_chains_of_any_length() {
     let mut bytes = vec![0x60, 0, 0, 0, 0, 0, 60, 64];
     bytes.extend(V6.octets());

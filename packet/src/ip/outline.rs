@@ -109,11 +109,12 @@ impl<'a> Outline<'a> {
         let kind = (!self.is_later_fragment())
             .then(|| self.transport.first())
             .flatten();
-        match self.proto {
+        match (self.src, self.proto) {
             // Echo and timestamp: RFC 1122 section 3.2.2 lists no other query that is still in use.
-            IpProto::ICMP => !matches!(kind, Some(0 | 8 | 13 | 14)),
+            (IpAddr::V4(_), IpProto::ICMP) => !matches!(kind, Some(0 | 8 | 13 | 14)),
             // Informational messages but the redirect (137), which must not be answered either.
-            IpProto::ICMPV6 => !matches!(kind, Some(128..=136 | 138..=255)),
+            (IpAddr::V6(_), IpProto::ICMPV6) => !matches!(kind, Some(128..=136 | 138..=255)),
+            // The ICMP of the other family is an unknown protocol like any other.
             _ => false,
         }
     }
