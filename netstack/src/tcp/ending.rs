@@ -56,9 +56,10 @@ impl Tcb {
     /// 1122 section 4.2.2.13). Bytes that were queued are sent once before.
     ///
     /// The windows may hold some of them back. The reset waits for those as long as the peer's
-    /// acknowledgments let them out, at most until the retransmission or persist timer expires.
+    /// acknowledgments let them out, at most until the retransmission or persist timer expires. It does not wait for our
+    /// FIN, which says less than it does.
     pub(super) fn reset_after_sending(&mut self, cx: &mut Context<'_>) {
-        if self.phase.may_transmit() && self.has_unsent() {
+        if self.phase.may_transmit() && self.unsent() > 0 {
             self.flags.insert(Flags::RST_QUEUED);
             return;
         }
@@ -68,7 +69,7 @@ impl Tcb {
 
     /// Returns true if a reset is next, since everything before it was sent.
     pub(super) fn is_rst_next(&self) -> bool {
-        self.flags.contains(Flags::RST_QUEUED) && !self.has_unsent()
+        self.flags.contains(Flags::RST_QUEUED) && self.unsent() == 0
     }
 
     /// Ends the connection at the application's wish.

@@ -225,6 +225,19 @@ fn payload_after_close_leaves_queued_bytes_their_turn() {
 }
 
 #[test]
+fn rfc1122_4_2_2_13_an_end_of_stream_that_the_window_keeps_back_does_not_hold_the_reset() {
+    let mut rig = Rig::established(plain());
+    rig.window = 0;
+    rig.recv(1, 1, ACK, b"");
+    rig.tcp.close_both(rig.now);
+    assert!(rig.out().is_empty(), "the window is closed");
+    let outcome = rig.recv(1, 1, ACK, b"late");
+    assert_eq!(outcome.drop, Some(DropReason::TcpDataAfterClose));
+    assert_eq!(flags(&mut rig), [(1, 0, RST | ACK)]);
+    assert!(rig.tcp.is_gone());
+}
+
+#[test]
 fn an_acknowledged_end_of_stream_does_not_hold_the_reset() {
     let mut rig = Rig::established(plain());
     rig.send(42);
