@@ -35,7 +35,8 @@ pub(super) fn process(
     }
     let nxt = tcb.window.nxt;
     let size = match seg.gso_size() {
-        0 => tcb.payload_mss(),
+        // A segment of the wire, although it is longer than ours may be.
+        0 => tcb.payload_mss().max(seg.payload().len() as u32),
         size => u32::from(size),
     };
     let seq = seg.seq();

@@ -109,6 +109,14 @@ fn without_sack_the_sender_gets_a_duplicate_for_each_wire_segment() {
 }
 
 #[test]
+fn a_segment_that_is_longer_than_ours_may_be_has_one_duplicate() {
+    let mut rig = Rig::established(plain());
+    rig.recv(1_001, 1, ACK, &[7; 4_000]);
+    assert_eq!(rig.one(), (1, 1, ACK));
+    assert!(rig.out().is_empty());
+}
+
+#[test]
 fn a_duplicate_is_reported_once_however_long_the_next_segment_is() {
     let mut rig = Rig::established(with_sack());
     rig.recv(1, 1, ACK, &[7; 100]);
