@@ -67,6 +67,34 @@ async fn the_error_comes_from_the_address_that_was_asked_and_quotes_the_datagram
     }
 }
 
+/// RFC 1122 section 4.1.3.1: a socket that is connected to one peer waits for nobody else.
+#[tokio::test]
+async fn a_port_whose_only_socket_is_connected_to_another_is_closed_to_others() {
+    let (stack, mut pipe) = pipes::stack(&["10.77.0.2/24"], ChannelConfig::default());
+    let socket = UdpSocket::bind_now(&stack, "10.77.0.2:53").expect("bind");
+    socket.connect("10.77.0.1:4000").await.expect("connected");
+    let to = "10.77.0.2".parse().expect("an address");
+    for (from, port, is_peer) in [
+        ("10.77.0.1", 4_000, true),
+        ("10.77.0.1", 4_001, false),
+        ("10.77.0.9", 4_000, false),
+    ] {
+        let datagram = forge::udp(port, 53, b"?");
+        let from: IpAddr = from.parse().expect("an address");
+        let packet = forge::sealed(forge::packet_to(from, to, UDP, &datagram));
+        pipe.send(packet).await.expect("sent");
+        if is_peer {
+            let mut room = [0; 8];
+            let read = bounded("a datagram", socket.recv(&mut room)).await;
+            assert_eq!(read.expect("read"), 1);
+            continue;
+        }
+        let error = bounded("an error", pipe.recv()).await.expect("a packet");
+        let (receiver, _, message) = forge::parts(&error).expect("no fragment");
+        assert_eq!((receiver, message[0], message[1]), (from, 3, 3));
+    }
+}
+
 #[tokio::test]
 async fn a_connected_socket_learns_it_as_from_a_closed_port() {
     let (client, a) = pipes::stack(&["10.77.0.1/24"], ChannelConfig::default());

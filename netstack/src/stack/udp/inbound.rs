@@ -135,13 +135,7 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     let Some(found) = found else {
         turn.worker.tally.udp(version, UdpObject::NoPorts, 1);
         turn.drop_packet(DropReason::UdpNoSocket);
-        // From the device comes nothing with a source of ours.
-        if turn.worker.addressing.addresses.is_here(arrival.src) {
-            refuse(turn, from, to, Unreachable::Port);
-        } else if arrival.cast == Cast::Unicast {
-            let message = port_unreachable(IpVersion::of_addr(arrival.dst));
-            icmp::outbound::send_error(turn, message, &packet.data);
-        }
+        answer_no_port(turn, packet, &arrival, (from, to));
         return;
     };
     let payload = packet.data.slice(range);
@@ -156,6 +150,27 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
         delivered
     });
     count_delivered(worker, version, delivered);
+    if delivered.reason == Some(DropReason::UdpNoSocket) {
+        // Nobody waits for a datagram from there.
+        answer_no_port(turn, packet, &arrival, (from, to));
+    }
+}
+
+/// Tells the sender of a datagram that no socket takes it (RFC 1122 section 4.1.3.1).
+#[cold]
+fn answer_no_port(
+    turn: &mut Turn<'_>,
+    packet: &RxPacket,
+    arrival: &UdpArrival,
+    (from, to): (SocketAddr, SocketAddr),
+) {
+    // From the device comes nothing with a source of ours.
+    if turn.worker.addressing.addresses.is_here(arrival.src) {
+        refuse(turn, from, to, Unreachable::Port);
+    } else if arrival.cast == Cast::Unicast {
+        let message = port_unreachable(IpVersion::of_addr(arrival.dst));
+        icmp::outbound::send_error(turn, message, &packet.data);
+    }
 }
 
 /// Tells a socket of this host that what it sent to `to` does not arrive: an ICMP error would say the same.
