@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use netstackd::probe::noise;
-use tests::world::{BOTH, V4, in_namespace};
+use tests::world::{BOTH, V4, eventually, in_namespace};
 
 use super::{HOST, interrupt, line_of, world};
 
@@ -43,6 +43,42 @@ fn nc_carries_bytes_both_ways_over_both_families() {
             assert!(got == sent, "what the peer sent");
             assert!(nc.0.wait().expect("it ends").success());
         }
+    });
+}
+
+#[test]
+fn what_a_client_says_before_it_is_connected_is_not_lost() {
+    in_namespace(|| {
+        let world = world("nc-early", &[]);
+        let listen = |port: u16| {
+            let (mut control, replies) = world.raw();
+            writeln!(
+                control,
+                r#"{{"protocol":1,"request":"nc","listen":true,"local":"{V4}:{port}"}}"#
+            )
+            .expect("written");
+            (control, replies)
+        };
+        let (mut control, _replies) = listen(8_081);
+        for line in [
+            r#"{"request":"data","data":"aGVsbG8="}"#,
+            r#"{"request":"eof"}"#,
+        ] {
+            writeln!(control, "{line}").expect("written");
+        }
+        let mut text = String::new();
+        eventually("the daemon listens", || {
+            TcpStream::connect((V4, 8_081))
+                .is_ok_and(|mut stream| stream.read_to_string(&mut text).is_ok())
+        });
+        assert_eq!(text, "hello");
+        // More than may wait is an error, which says what to do.
+        let (mut control, mut replies) = listen(8_082);
+        for _ in 0..17 {
+            writeln!(control, r#"{{"request":"data","data":"aGVsbG8="}}"#).expect("written");
+        }
+        let reply = line_of(&mut replies);
+        assert!(reply.contains("wait for its reply"), "{reply}");
     });
 }
 

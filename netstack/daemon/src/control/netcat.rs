@@ -21,6 +21,9 @@ const PIECE_BYTES: usize = 48 << 10;
 /// Most bytes of a datagram.
 const DATAGRAM_BYTES: usize = 65_535;
 
+/// Most lines that a client may send before it is connected.
+const EARLY_LINES: usize = 16;
+
 /// Longest wait for a connection.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
 
@@ -36,8 +39,8 @@ pub(super) async fn serve(
 ) -> io::Result<()> {
     let result = match (wanted.udp, wanted.listen) {
         (false, _) => match until_stopped(lines, open(target, wanted)).await? {
-            Some(Ok(stream)) => carry(stream, lines, replies).await,
-            Some(Err(error)) => Err(error),
+            Some((Ok(stream), early)) => carry(stream, early, lines, replies).await,
+            Some((Err(error), _)) => Err(error),
             None => Ok(End::default()),
         },
         (true, _) => match bind(target, wanted).await {
@@ -51,18 +54,23 @@ pub(super) async fn serve(
     }
 }
 
-/// Awaits `work` unless the client asks to stop. `None`: it did.
+/// Awaits `work` unless the client asks to stop. `None`: it did. Returns what the client has sent meanwhile, too.
 async fn until_stopped<T>(
     lines: &mut Lines,
-    work: impl Future<Output = T>,
-) -> io::Result<Option<T>> {
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<Option<(io::Result<T>, Vec<Line>)>> {
     let mut work = std::pin::pin!(work);
+    let mut early = Vec::new();
     loop {
         tokio::select! {
-            done = &mut work => return Ok(Some(done)),
+            done = &mut work => return Ok(Some((done, early))),
             line = lines.next() => match line? {
                 Some(Line::Request(Request::Stop {})) => return Ok(None),
-                Some(_) => {}
+                Some(line) if early.len() < EARLY_LINES => early.push(line),
+                Some(_) => {
+                    let error = wrong("nc is not connected yet: wait for its reply before you send more");
+                    return Ok(Some((Err(error), early)));
+                }
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             },
         }
@@ -105,8 +113,13 @@ async fn open(target: &Target, wanted: &NcRequest) -> io::Result<TcpStream> {
     })
 }
 
-/// Carries the bytes of a connection. A half that ends leaves the other one open.
-async fn carry(stream: TcpStream, lines: &mut Lines, replies: &mut Replies) -> io::Result<End> {
+/// Carries the bytes of a connection, those of the lines that came `early` first. A half that ends leaves the other one open.
+async fn carry(
+    stream: TcpStream,
+    early: Vec<Line>,
+    lines: &mut Lines,
+    replies: &mut Replies,
+) -> io::Result<End> {
     let connected = Reply::Connected {
         local: stream.local_addr()?,
         remote: Some(stream.peer_addr()?),
@@ -114,8 +127,13 @@ async fn carry(stream: TcpStream, lines: &mut Lines, replies: &mut Replies) -> i
     replies.send(&connected).await?;
     let (mut incoming, mut outgoing) = stream.into_split();
     let send = async {
+        let mut early = early.into_iter();
         loop {
-            match lines.next().await? {
+            let line = match early.next() {
+                Some(line) => Some(line),
+                None => lines.next().await?,
+            };
+            match line {
                 Some(Line::Request(Request::Data { data })) => {
                     let bytes = STANDARD
                         .decode(data)
