@@ -217,7 +217,7 @@ fn well_formed(rng: &mut Rng, ipv6: bool) -> Vec<u8> {
 #[test]
 fn damaged_packets_are_survived() {
     let mut met = Met::default();
-    for seed in 0..60u64 {
+    for seed in 0..120u64 {
         let mut rng = Rng::from_u64(seed);
         let key = HashKey::random(&mut rng);
         let mut world = World {

@@ -35,10 +35,10 @@ pub(super) fn process(
     }
     let nxt = tcb.window.nxt;
     let size = match seg.gso_size() {
-        // A segment of the wire, although it is longer than ours may be.
-        0 => tcb.payload_mss().max(seg.payload().len() as u32),
+        0 => tcb.payload_mss(),
         size => u32::from(size),
     };
+    let is_merged = seg.gso_size() != 0;
     let seq = seg.seq();
     let payload = seg.take_payload();
     let full = payload.len();
@@ -58,7 +58,13 @@ pub(super) fn process(
         return (readiness, Some(DropReason::TcpDataAfterClose));
     }
     if start.after(nxt) {
-        note_out_of_order(tcb, payload.len(), size);
+        // What was not merged is one segment of the wire, although it may be longer than ours.
+        let segments = if is_merged {
+            (payload.len() as u32).div_ceil(size.max(1))
+        } else {
+            1
+        };
+        note_out_of_order(tcb, segments);
         return (Readiness::empty(), keep(tcb, start, payload, buffers));
     }
     let kept = deliver(tcb, payload, buffers);
@@ -138,14 +144,10 @@ fn limit_window(tcb: &mut Tcb, buffers: &Buffers) {
     tcb.window.limit_to(room.saturating_add(unread));
 }
 
-/// Owes a duplicate ACK for `len` bytes ahead of a gap. Without SACK the sender counts wire segments of
-/// `size` bytes, else a super-segment is one range and one ACK.
-fn note_out_of_order(tcb: &mut Tcb, len: usize, size: u32) {
-    let segments = if tcb.agreed.sack {
-        1
-    } else {
-        (len as u32).div_ceil(size.max(1))
-    };
+/// Owes duplicate ACKs for `segments` of the wire ahead of a gap. Without SACK the sender counts them, else a super-segment
+/// is one range and one ACK.
+fn note_out_of_order(tcb: &mut Tcb, segments: u32) {
+    let segments = if tcb.agreed.sack { 1 } else { segments };
     tcb.ack
         .on_out_of_order(u8::try_from(segments).unwrap_or(u8::MAX));
 }
