@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Openings that make a reader wait for the subject.
-const OPENINGS: [&str; 3] = ["What ", "Who ", "Whether "];
+const OPENINGS: [&str; 4] = ["What ", "Who ", "Whose ", "Whether "];
 
 /// Returns the documentation comments of `text` that open with a question word, with their line numbers.
 fn questions(text: &str) -> Vec<(usize, &str)> {

@@ -16,7 +16,7 @@ const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 const PORT: u16 = 5_300;
 
-/// Whose sockets are under test.
+/// The sockets under test: the kernel's or the stack's.
 trait Sockets {
     type Socket;
     /// The address that the clients send to.

@@ -7,20 +7,13 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use support::made::{ACK, FIN, From::*, Made, PSH, SYN};
-use support::pattern;
+use support::{parts_of, pattern};
 use tools::capture::{Captured, read_from};
-use tools::replay::{Difference, Ours, Part, Record, Report, Which, prepare, run_all};
+use tools::replay::{Difference, Ours, Record, Report, Which, run_all};
 
 /// Replays all sessions of a capture. Returns the reports, and the packets of the replay.
 fn replayed(packets: &[Captured], which: Which) -> (Vec<Report>, Vec<Vec<u8>>) {
-    let parts: Vec<Part> = prepare(packets, which)
-        .into_iter()
-        .map(|found| {
-            found
-                .part
-                .unwrap_or_else(|error| panic!("{}: {error}", found.name))
-        })
-        .collect();
+    let parts = parts_of(packets, which);
     let mut host = Ours::new(1, 0).expect("a stack");
     let mut file = Vec::new();
     let mut record = Record::new(&mut file, Duration::ZERO).expect("a record");

@@ -7,20 +7,13 @@ use std::time::Duration;
 
 use support::lossy::{LossyPath, Wired, pcap};
 use support::made::{ACK, FIN, From::*, Made, PSH, RST, SYN, captured};
-use support::{pattern, temporary};
+use support::{parts_of, pattern, temporary};
 use tools::capture::{Captured, Input, Reader, sessions};
-use tools::replay::{Difference, Ours, Part, Record, Report, Which, prepare, run_all};
+use tools::replay::{Difference, Ours, Part, Record, Report, Which, run_all};
 
 /// Replays all sessions of a capture.
 fn reports(packets: &[Captured], which: Which) -> Vec<Report> {
-    let parts: Vec<Part> = prepare(packets, which)
-        .into_iter()
-        .map(|found| {
-            found
-                .part
-                .unwrap_or_else(|error| panic!("{}: {error}", found.name))
-        })
-        .collect();
+    let parts = parts_of(packets, which);
     let windows = parts.iter().map(|part| match part {
         Part::Tcp(plan) => plan.largest_window(),
         Part::Datagrams(_) => 0,

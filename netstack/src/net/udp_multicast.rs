@@ -56,7 +56,8 @@ impl UdpSocket {
     /// Leaves an IPv4 group. A socket that is dropped leaves its groups by itself.
     ///
     /// # Errors
-    /// `AddrNotAvailable` if it is no member, or for another interface.
+    /// `AddrNotAvailable` if it is no member, or for another interface; `InvalidInput` for what is no group of the socket's
+    /// family.
     pub fn leave_multicast_v4(&self, multiaddr: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         app::check_interface_v4(&self.host, interface)?;
         self.change("leave_multicast_v4", multiaddr, Change::Leave)

@@ -21,6 +21,7 @@ use nix::sys::socket::{
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, TsResolution};
 use tools::capture::{Captured, read};
+use tools::replay::{Part, Which, prepare};
 
 /// `PACKET_OUTGOING` of packet(7): marks the copy of a packet that leaves this host.
 const OUTGOING: u8 = 4;
@@ -179,4 +180,17 @@ pub(crate) fn receive(mut stream: &TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("receive");
     bytes
+}
+
+/// Returns the sessions of a capture that can be replayed, which all must be.
+#[track_caller]
+pub(crate) fn parts_of(packets: &[Captured], which: Which) -> Vec<Part> {
+    prepare(packets, which)
+        .into_iter()
+        .map(|found| {
+            found
+                .part
+                .unwrap_or_else(|error| panic!("{}: {error}", found.name))
+        })
+        .collect()
 }
