@@ -7,10 +7,10 @@ use packet::checksum::{self, Checksum as Sum};
 use packet::frame::SegmentKind;
 use packet::ip::Outline;
 
-const V4_LEN: usize = 20;
-const V6_LEN: usize = 40;
+pub(crate) const V4_LEN: usize = 20;
+pub(crate) const V6_LEN: usize = 40;
 const TCP_LEN: usize = 20;
-const UDP_LEN: usize = 8;
+pub(crate) const UDP_LEN: usize = 8;
 /// Offsets in a TCP header, in bytes.
 const TCP_SEQ_AT: usize = 4;
 const TCP_DATA_OFFSET_AT: usize = 12;
@@ -18,7 +18,7 @@ const TCP_FLAGS_AT: usize = 13;
 const TCP_CHECKSUM_AT: usize = 16;
 /// Offsets in a UDP header, in bytes.
 const UDP_LEN_AT: usize = 4;
-const UDP_CHECKSUM_AT: usize = 6;
+pub(crate) const UDP_CHECKSUM_AT: usize = 6;
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
 const CWR: u8 = 0x80;
@@ -44,22 +44,22 @@ pub enum Checksum {
 
 /// How a super-packet is cut into segments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Cut {
-    kind: SegmentKind,
+pub(crate) struct Cut {
+    pub(crate) kind: SegmentKind,
     /// Offset of the transport header, in bytes.
-    transport_at: usize,
+    pub(crate) transport_at: usize,
     /// Length of all headers, in bytes.
-    header_len: usize,
+    pub(crate) header_len: usize,
     /// Bytes of payload in each segment but the last.
-    size: usize,
+    pub(crate) size: usize,
 }
 
 /// An IP packet, or a super-packet: the headers of the first segment with the payload of all.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
-    bytes: Vec<u8>,
-    checksum: Checksum,
-    cut: Option<Cut>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) checksum: Checksum,
+    pub(crate) cut: Option<Cut>,
 }
 
 impl Frame {
@@ -264,7 +264,7 @@ impl Cut {
 
     /// Writes what differs in the headers of segments from number `first` on: lengths, identification, sequence number,
     /// flags.
-    fn rewrite(&self, bytes: &mut [u8], first: usize, has_last: bool) -> Option<()> {
+    pub(crate) fn rewrite(&self, bytes: &mut [u8], first: usize, has_last: bool) -> Option<()> {
         let total = bytes.len();
         let is_v4 = Self::is_v4(bytes);
         let (ip, transport) = bytes.split_at_mut_checked(self.transport_at)?;
@@ -302,7 +302,7 @@ impl Cut {
     }
 
     /// Writes the sum of the pseudo-header to the checksum field.
-    fn write_pseudo_sum(&self, bytes: &mut [u8]) -> Option<()> {
+    pub(crate) fn write_pseudo_sum(&self, bytes: &mut [u8]) -> Option<()> {
         let sum = pseudo_sum(bytes)?.partial();
         let at = self.transport_at
             + match self.kind {

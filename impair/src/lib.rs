@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`settings`] | what a wire does, parsed and printed |
 //! | [`frame`] | a packet or super-packet, and how it is cut |
+//! | `join` | datagrams that become a super-packet again |
 //! | [`wire`] | the wire itself |
 //! | `queue`, `codel` | the queue in front of a rate, and its drop policies |
 //! | `chance` | random loss, in bursts or not |
@@ -36,6 +37,7 @@
 mod chance;
 mod codel;
 pub mod frame;
+mod join;
 mod queue;
 pub mod settings;
 mod too_big;

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
-use impair::{Impairment, Stats, Wire};
+use impair::{Frame, Impairment, Stats, Wire};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -66,6 +66,7 @@ impl Direction {
             orders: received,
             wake: Arc::clone(&wake),
             refused: 0,
+            due: Vec::with_capacity(2 * BATCH),
         };
         thread::Builder::new()
             .name(name.to_owned())
@@ -128,6 +129,8 @@ struct Relay {
     orders: Receiver<Order>,
     wake: Arc<OwnedFd>,
     refused: u64,
+    /// What is written together.
+    due: Vec<Frame>,
 }
 
 impl Relay {
@@ -162,12 +165,14 @@ impl Relay {
 
     /// Writes what is due.
     fn give(&mut self) -> io::Result<()> {
-        for _ in 0..2 * BATCH {
-            let Some(frame) = self.wire.pop(now()) else {
+        let at = now();
+        while self.due.len() < 2 * BATCH {
+            let Some(frame) = self.wire.pop(at) else {
                 break;
             };
-            self.refused += u64::from(!self.to.write(frame)?);
+            self.due.push(frame);
         }
+        self.refused += self.to.write_all(&mut self.due)?;
         Ok(())
     }
 

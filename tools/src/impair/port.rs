@@ -100,16 +100,49 @@ impl Port {
         Ok(frame.map_or(Read::Nothing, Read::Frame))
     }
 
+    /// Hands packets to the kernel, datagrams of a burst in one call. Returns the number of packets that it did not take.
+    ///
+    /// # Errors
+    /// The device is gone.
+    pub fn write_all(&mut self, frames: &mut Vec<Frame>) -> io::Result<u64> {
+        let mut refused = 0;
+        let mut rest = &mut frames[..];
+        loop {
+            let count = match self.has_header {
+                true => Frame::joinable(rest),
+                false => 1,
+            };
+            let Some((run, others)) = rest.split_at_mut_checked(count) else {
+                break;
+            };
+            let is_taken = match (Frame::join(run), run.first_mut()) {
+                (Some(mut whole), _) => self.put(&mut whole)?,
+                (None, Some(one)) => self.put(one)?,
+                (None, None) => break,
+            };
+            if !is_taken {
+                refused += count as u64;
+            }
+            rest = others;
+        }
+        frames.clear();
+        Ok(refused)
+    }
+
     /// Hands a packet to the kernel. Returns false if it did not take it.
     ///
     /// # Errors
     /// The device is gone.
     pub fn write(&mut self, mut frame: Frame) -> io::Result<bool> {
+        self.put(&mut frame)
+    }
+
+    fn put(&mut self, frame: &mut Frame) -> io::Result<bool> {
         if !self.has_header {
             frame.finish();
             return written(rustix::io::write(&self.fd, frame.bytes()));
         }
-        let header = header_of(&frame);
+        let header = header_of(frame);
         let bytes = frame.bytes();
         if bytes.len() <= COPY_BYTES_MAX {
             self.scratch.clear();
