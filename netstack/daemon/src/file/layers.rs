@@ -113,7 +113,7 @@ pub(crate) fn below_flags(
 fn of_value(key: &str, value: &str) -> Result<File, String> {
     let read = |value: &str| {
         toml::from_str::<File>(&format!("{key} = {value}"))
-            .map_err(|error| error.message().replace('\n', " "))
+            .map_err(|error| super::message_of(&error))
     };
     let quoted = super::value::quoted(value);
     // Of a text that would be a number in the file, such as a name or permissions, the quotes decide.

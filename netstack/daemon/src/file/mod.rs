@@ -65,11 +65,33 @@ fn read_text(path: &Path) -> io::Result<String> {
 ///
 /// As [`read`], but for the file that cannot be read.
 pub(crate) fn parse(text: Text) -> Result<(File, Text), Failure> {
-    let file = toml::from_str::<File>(text.as_str()).map_err(|error| {
-        let message = error.message().replacen("unknown field", "unknown key", 1);
-        text.fault_at(error.span(), &message)
-    })?;
+    let file = toml::from_str::<File>(text.as_str())
+        .map_err(|error| text.fault_at(error.span(), &message_of(&error)))?;
     Ok((file, text))
+}
+
+/// Returns what is wrong in one line, in the words of the file's format.
+fn message_of(error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', " ");
+    let wrong_type = message.strip_prefix("invalid type: ");
+    let Some((found, expected)) = wrong_type.and_then(|text| text.split_once(", expected ")) else {
+        return message.replacen("unknown field", "unknown key", 1);
+    };
+    let found = match found {
+        "sequence" => "a list",
+        "map" => "a table",
+        found => found,
+    };
+    let found = found.replacen("floating point", "number", 1);
+    let found = found
+        .replacen("boolean", "switch", 1)
+        .replacen("integer", "number", 1);
+    let found = found.replacen("string", "text", 1).replace('`', "");
+    let expected = match expected {
+        "a string" | "path string" => "a text in quotes",
+        expected => expected,
+    };
+    format!("found {found}, expected {expected}")
 }
 
 /// Checks the stack's limits against each other.
@@ -236,21 +258,37 @@ mod tests {
             "tcp.time_wait = 60",
         ] {
             let text = refusal(text);
-            let words = || text.split(|c: char| !c.is_ascii_alphanumeric());
-            for word in [
-                "u8",
-                "u16",
-                "u32",
-                "u64",
-                "usize",
-                "i64",
-                "struct",
-                "TcpLimits",
-            ] {
-                assert!(words().all(|found| found != word), "{word}: {text}");
-            }
+            assert_is_plain(&text);
             assert!(text.starts_with("net.toml, line 1: key '"), "{text}");
         }
+        // Every key with a value of each kind: what is not accepted is refused in plain words.
+        for key in File::keys() {
+            for value in [
+                "true",
+                "-5",
+                "1.5",
+                "\"?\"",
+                "[]",
+                "[1]",
+                "[[]]",
+                "{}",
+                "{ a = 1 }",
+            ] {
+                if let Err(failure) = parse_text(&format!("{key} = {value}")) {
+                    let text = failure.to_string();
+                    assert_is_plain(&text);
+                    assert!(text.starts_with("net.toml, line 1: key '"), "{text}");
+                }
+            }
+        }
+    }
+
+    /// Checks that a message has no word of the language in which the parser is written.
+    fn assert_is_plain(text: &str) {
+        let foreign = "u8 u16 u32 u64 usize i64 f64 struct TcpLimits sequence map string integer boolean enum variant untagged";
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        let found = words.find(|word| foreign.split(' ').any(|foreign| foreign == *word));
+        assert_eq!(found, None, "{text}");
     }
 
     #[test]
