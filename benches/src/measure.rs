@@ -65,6 +65,8 @@ pub const UDP_ECHO: Metric = metric(
     "UDP 64 B echo, window 128, thousand/s",
     Target::AtLeast(1.0),
 );
+/// UDP echo in bulk.
+pub const UDP_BULK: Metric = metric("udp_bulk", "UDP 44 × 1,400 B echo, Gb/s", Target::None);
 /// UDP echo loss.
 pub const UDP_LOST: Metric = metric("udp_lost", "  of these lost, per mille", Target::None);
 /// TCP round trip.
@@ -113,7 +115,7 @@ pub const HOSTILE_P99: Metric = metric(
 );
 
 /// Every metric, in the order of the report.
-pub const METRICS: [Metric; 22] = [
+pub const METRICS: [Metric; 23] = [
     TCP_IN_1,
     TCP_IN_4,
     TCP_OUT_1,
@@ -123,6 +125,7 @@ pub const METRICS: [Metric; 22] = [
     CONNECTIONS_1,
     UDP_ECHO,
     UDP_LOST,
+    UDP_BULK,
     TCP_P50,
     TCP_P99,
     UDP_P50,
@@ -157,6 +160,8 @@ pub enum Measurement {
     Connections1,
     /// Echoed datagrams per second.
     UdpEcho,
+    /// Echoed datagrams of 1,400 bytes, handed over 44 at a time.
+    UdpBulk,
     /// Round trips of one byte over TCP.
     TcpRtt,
     /// Round trips of one byte over UDP.
@@ -218,6 +223,7 @@ impl Measurement {
                         (UDP_LOST, echoed.lost_per_mille),
                     ]
                 }
+                Self::UdpBulk => vec![(UDP_BULK, udp::bulk_echo(echo, time)?.gbps())],
                 Self::TcpRtt => {
                     let trips = tcp::round_trips(echo, time)?;
                     vec![(TCP_P50, trips.p50), (TCP_P99, trips.p99)]

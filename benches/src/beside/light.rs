@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use anyhow::Result;
 
-use super::tun::{HEADER_BYTES, PACKET_BYTES_MAX, Tun};
+use super::tun::{HEADER_BYTES, PACKET_BYTES_MAX, Tun, segment_of};
 use super::wire::{Ip, PROTOCOL_TCP, PROTOCOL_UDP, u16_at, u32_at};
 use crate::server::{CHARGEN, DISCARD, ECHO};
 
@@ -67,14 +67,18 @@ pub(super) fn serve(tun: Tun) -> Result<()> {
     let pattern = vec![b'x'; SUPER_BYTES];
     loop {
         match tun.read(&mut room)? {
-            Some(len) => packet(&tun, &mut room[HEADER_BYTES..len], &mut flows, &pattern)?,
+            Some(len) => {
+                let (header, packet) = room[..len].split_at_mut(HEADER_BYTES);
+                reflect(&tun, segment_of(header), packet, &mut flows, &pattern)?;
+            }
             None => tun.wait(None)?,
         }
     }
 }
 
-fn packet(
+fn reflect(
     tun: &Tun,
+    size: Option<u16>,
     packet: &mut [u8],
     flows: &mut HashMap<Flow, Connection>,
     pattern: &[u8],
@@ -86,7 +90,7 @@ fn packet(
             ip.turn(packet);
             let (from, to) = packet[start..start + 4].split_at_mut(2);
             from.swap_with_slice(to);
-            tun.write(packet, &[], None)?;
+            tun.write(packet, &[], size)?;
         }
         PROTOCOL_TCP => segment(tun, packet, flows, pattern)?,
         _ => {}

@@ -19,6 +19,12 @@ pub(super) const PACKET_BYTES_MAX: usize = 65_535;
 const NEEDS_CHECKSUM: u8 = 1;
 const GSO_TCP_V4: u8 = 1;
 const GSO_TCP_V6: u8 = 4;
+const GSO_UDP: u8 = 5;
+
+/// Returns the bytes of payload in each segment of a packet that was read behind this header; `None` if it is one packet.
+pub(super) fn segment_of(header: &[u8]) -> Option<u16> {
+    (header[1] != 0).then(|| u16::from_ne_bytes([header[4], header[5]]))
+}
 
 /// An open device.
 pub(super) struct Tun(SyncDevice);
@@ -59,7 +65,7 @@ impl Tun {
     }
 
     /// Writes a packet, given in two pieces of which the first has the headers. The device completes the checksum of TCP and
-    /// UDP, and cuts TCP into segments of `segment` bytes of payload, if that is given.
+    /// UDP, and cuts it into segments of `segment` bytes of payload, if that is given.
     pub(super) fn write(
         &self,
         head: &mut [u8],
@@ -83,11 +89,16 @@ impl Tun {
             head[start + offset..start + offset + 2].copy_from_slice(&sum.to_be_bytes());
         }
         if let Some(segment) = segment {
+            let is_udp = ip.protocol(head) == PROTOCOL_UDP;
             header[1] = match ip {
+                _ if is_udp => GSO_UDP,
                 Ip::V4 => GSO_TCP_V4,
                 Ip::V6 => GSO_TCP_V6,
             };
-            let headers = start + usize::from(head[start + 12] >> 4) * 4;
+            let headers = match is_udp {
+                true => start + 8,
+                false => start + usize::from(head[start + 12] >> 4) * 4,
+            };
             header[2..4].copy_from_slice(&(headers as u16).to_ne_bytes());
             header[4..6].copy_from_slice(&segment.to_ne_bytes());
         }

@@ -254,8 +254,11 @@ fn rounds(options: &Options, families: &[Family], peers: &mut [Peer<'_>], result
                         .iter()
                         .any(|program| program.name() == peer.name);
                     let is_crowd = matches!(measurement, Measurement::Hostile);
-                    if !peer.is_alive() || peer.name == NOCOPY && !differs || is_beside && is_crowd
-                    {
+                    // smoltcp takes a super-packet of datagrams for one datagram.
+                    let merges = peer.name == Beside::Smoltcp.name()
+                        && matches!(measurement, Measurement::UdpBulk);
+                    let cannot = merges || is_beside && is_crowd;
+                    if !peer.is_alive() || peer.name == NOCOPY && !differs || cannot {
                         continue;
                     }
                     match measurement.take(peer, *family, time) {

@@ -4,16 +4,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{UdpGroSegment, UdpGsoSegment};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::tcp::is_timeout;
+use super::tcp::{Moved, is_timeout};
 use super::{ANSWER_TIMEOUT, RoundTrips};
 use crate::clock::Stopwatch;
 
 /// Bytes of a datagram's payload.
 pub const DATAGRAM_BYTES: usize = 64;
+
+/// Bytes of a datagram's payload in the bulk echo, and how many of them the client hands to the kernel in one call.
+const BULK_BYTES: usize = 1_400;
+const BULK_COUNT: usize = 44;
+/// Calls whose datagrams are in flight in the bulk echo.
+const BULK_WINDOW: usize = 4;
 
 /// Time without an answer after which all datagrams in flight count as lost.
 const LOST_AFTER: Duration = Duration::from_millis(50);
@@ -82,6 +89,37 @@ pub fn echo(to: SocketAddr, window: usize, time: Duration) -> Result<Echoed> {
         per_second: received as f64 / seconds,
         lost_per_mille: missing as f64 * 1_000.0 / sent as f64,
     })
+}
+
+/// Echoes datagrams of 1,400 bytes for `time`. The client lets the kernel cut and merge them (`UDP_SEGMENT`, `UDP_GRO`), so a
+/// server behind a device with USO gets 44 of them at a time. Returns the bytes that came back.
+pub fn bulk_echo(to: SocketAddr, time: Duration) -> Result<Moved> {
+    let socket = connect(to)?;
+    socket.set_read_timeout(Some(LOST_AFTER))?;
+    setsockopt(&socket, UdpGsoSegment, &(BULK_BYTES as i32)).context("UDP_SEGMENT")?;
+    setsockopt(&socket, UdpGroSegment, &true).context("UDP_GRO")?;
+    let datagrams = vec![b'x'; BULK_BYTES * BULK_COUNT];
+    let mut buffer = vec![0; 65_536];
+    let (mut bytes, mut in_flight) = (0_u64, 0_usize);
+    let clock = Stopwatch::start();
+    while clock.elapsed() < time {
+        while in_flight + datagrams.len() <= BULK_WINDOW * datagrams.len() {
+            socket.send(&datagrams).context("send datagrams")?;
+            in_flight += datagrams.len();
+        }
+        match socket.recv(&mut buffer) {
+            Ok(len) => {
+                ensure!(len > 0 && len % BULK_BYTES == 0, "{len} bytes came back");
+                bytes += len as u64;
+                in_flight = in_flight.saturating_sub(len);
+            }
+            Err(error) if is_timeout(&error) => in_flight = 0,
+            Err(error) => return Err(error).context("receive datagrams"),
+        }
+    }
+    let seconds = clock.seconds();
+    ensure!(bytes > 0, "no datagram came back");
+    Ok(Moved { bytes, seconds })
 }
 
 /// Measures round trips of one datagram for `time`.
