@@ -231,6 +231,10 @@ async fn datagrams(stack: &Stack) -> Result {
     socket.send_payload_from(payload, asked.to, from).await?;
     socket.recv_many(&mut Vec::new(), 8).await?;
     socket.send_segments_to(&[], 1_000, from).await?;
+    let burst = socket.recv_segments().await?;
+    socket
+        .send_payload_segments(burst.payload, burst.segment, None, burst.from)
+        .await?;
     socket.send_from(&[], asked.to, from).await?;
     let _ = UdpSocket::bind_per_worker(stack, from)?;
     let (group, any) = ([239, 1, 2, 3].into(), [0; 4].into());

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use netstack::net::{Interest, Stack, TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tests::pair::{alone, bounded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -307,6 +308,20 @@ async fn udp_batches() -> io::Result<()> {
     assert_eq!(lens, [vec![1_000; 10], vec![500]].concat());
     let joined: Vec<u8> = got.iter().flat_map(|d| d.payload.to_vec()).collect();
     assert!(joined == data);
+    let whole = Bytes::from(data.clone()).into();
+    let to = server.local_addr()?;
+    socket.send_payload_segments(whole, 1_000, None, to).await?;
+    let (mut lens, mut joined) = (Vec::new(), Vec::new());
+    while joined.len() < data.len() {
+        let burst = bounded(server.recv_segments()).await?;
+        assert_eq!((burst.from, burst.to), (socket.local_addr()?, to));
+        lens.extend(burst.payload.chunks(burst.segment.into()).map(<[u8]>::len));
+        joined.extend_from_slice(&burst.payload);
+    }
+    assert!(joined == data);
+    assert_eq!(lens, [vec![1_000; 10], vec![500]].concat());
+    let none = server.try_recv_segments().expect_err("all were taken");
+    assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
     let zero = socket.try_send_segments(&data, 0, None, server.local_addr()?);
     assert_eq!(zero.expect_err("zero").kind(), io::ErrorKind::InvalidInput);
     Ok(())

@@ -39,6 +39,7 @@ mod udp_options;
 mod udp_peek;
 mod udp_ready;
 mod udp_refuse;
+mod udp_segments;
 mod udp_socket;
 
 #[cfg(feature = "hyper")]
@@ -62,7 +63,7 @@ pub use crate::stack::routes::RouteChangeError;
 pub use crate::stack::sockets::{QueueInfo, SocketInfo, SocketKind};
 pub use crate::stack::tcp::filter::SynInfo;
 pub use crate::stack::tcp::list::{HalfOpenInfo, TimeWaitInfo};
-pub use crate::udp::{Datagram, MtuDiscovery};
+pub use crate::udp::{Datagram, MtuDiscovery, Segments};
 pub use addrs::ToSocketAddrs;
 pub use counters::{CountersSnapshot, WorkerReport};
 pub use echo_socket::{EchoListener, EchoReply, EchoRequest, EchoSocket};

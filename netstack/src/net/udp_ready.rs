@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use super::ready::{Interest, Ready};
-use super::tcp_options::invalid;
 use super::udp_socket::UdpSocket;
 use crate::stack::udp::app::{self, Content, Ends};
 use crate::stack::waiters::{Wait, wait};
@@ -18,37 +17,6 @@ pub(super) fn or_would_block<R>(poll: Poll<io::Result<R>>) -> io::Result<R> {
         Poll::Ready(result) => result,
         Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
-}
-
-/// Most datagrams that one call sends, as Linux has it (`UDP_MAX_SEGMENTS`).
-const MAX_SEGMENTS: usize = 128;
-
-/// Returns the ends of the datagrams of `segment` bytes each that `data` becomes.
-fn segments(
-    data: &[u8],
-    segment: u16,
-    source: Option<SocketAddr>,
-    remote: SocketAddr,
-) -> io::Result<Ends> {
-    if segment == 0 {
-        return Err(invalid(
-            "send_segments: datagrams of 0 bytes; give the length of each".to_owned(),
-        ));
-    }
-    let count = data.len().div_ceil(segment.into());
-    if count > MAX_SEGMENTS {
-        return Err(invalid(format!(
-            "send_segments: {} bytes in segments of {segment} are {count} datagrams; send at most {MAX_SEGMENTS} \
-             in one call",
-            data.len()
-        )));
-    }
-    Ok(Ends {
-        source,
-        to: Some(remote),
-        segment,
-        ..Ends::default()
-    })
 }
 
 /// Readiness.
@@ -187,7 +155,7 @@ impl UdpSocket {
         self.try_send_copy(data, Ends::default())
     }
 
-    fn try_send_copy(&self, data: &[u8], ends: Ends) -> io::Result<usize> {
+    pub(super) fn try_send_copy(&self, data: &[u8], ends: Ends) -> io::Result<usize> {
         or_would_block(self.poll_send_copy(Wait::Never, data, ends))
     }
 
@@ -230,54 +198,6 @@ impl UdpSocket {
     /// As [`UdpSocket::send`].
     pub fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_send_copy(cx.into(), data, Ends::default())
-    }
-
-    /// Sends `data` as datagrams of `segment` bytes each, of which the last may have fewer, to `remote`; at most 128.
-    /// One call, and one packet where the device cuts UDP itself (`UDP_SEGMENT` of Linux). Cancel-safe: a cancelled
-    /// call has sent nothing.
-    ///
-    /// ```
-    /// # netstack::net::example(async |stack| {
-    /// # use netstack::net::UdpSocket;
-    /// let client = UdpSocket::bind(&stack, "10.77.0.2:1").await?;
-    /// let server = UdpSocket::bind(&stack, "10.77.0.2:2").await?;
-    /// let to = server.local_addr()?;
-    /// client.send_segments_to(b"onetwo3", 3, to).await?;
-    /// client.try_send_segments(b"fourfive", 4, None, to)?;
-    /// for len in [3, 3, 1, 4, 4] {
-    ///     assert_eq!(server.recv(&mut [0; 16]).await?, len);
-    /// }
-    /// # Ok(())
-    /// # }).unwrap();
-    /// ```
-    ///
-    /// # Errors
-    /// `InvalidInput` if `segment` is 0, `data` longer than 65,507 bytes, or the datagrams more than 128; otherwise as
-    /// [`UdpSocket::send_to`].
-    pub async fn send_segments_to(
-        &self,
-        data: &[u8],
-        segment: u16,
-        remote: SocketAddr,
-    ) -> io::Result<()> {
-        self.send_copy(data, segments(data, segment, None, remote)?)
-            .await
-    }
-
-    /// [`UdpSocket::send_segments_to`] if there is room for it now. `source` is the source as in
-    /// [`UdpSocket::send_payload_from`], if it is not the socket's own address.
-    ///
-    /// # Errors
-    /// `WouldBlock` if there is no room; otherwise as [`UdpSocket::send_segments_to`].
-    pub fn try_send_segments(
-        &self,
-        data: &[u8],
-        segment: u16,
-        source: Option<SocketAddr>,
-        remote: SocketAddr,
-    ) -> io::Result<()> {
-        self.try_send_copy(data, segments(data, segment, source, remote)?)
-            .map(drop)
     }
 }
 

@@ -13,4 +13,4 @@ pub mod socket;
 pub use destination::check_destination;
 pub use discovery::MtuDiscovery;
 pub use error::{SendError, SocketError};
-pub use socket::{Datagram, SegmentedDelivery, Socket};
+pub use socket::{Datagram, SEGMENTS_MAX, SegmentedDelivery, Segments, Socket};

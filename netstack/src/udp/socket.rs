@@ -31,6 +31,23 @@ pub struct Datagram {
     pub payload: Payload,
 }
 
+/// Received datagrams of one sender whose payloads lie behind each other in one piece of memory, because the device handed
+/// them over together; often it is one.
+#[derive(Clone, Debug)]
+pub struct Segments {
+    /// The sender.
+    pub from: SocketAddr,
+    /// The destination of all of them.
+    pub to: SocketAddr,
+    /// The payloads.
+    pub payload: Payload,
+    /// Bytes of payload of each datagram but the last one, which may have fewer. Of one datagram: all of its bytes.
+    pub segment: u16,
+}
+
+/// Most datagrams of [`Segments`]: one call can send as many.
+pub const SEGMENTS_MAX: usize = 128;
+
 /// A datagram in the queue.
 #[derive(Debug)]
 struct Queued {
@@ -328,6 +345,39 @@ impl Socket {
             from: datagram.from,
             to: datagram.to,
             payload: datagram.payload.into_payload(),
+        })
+    }
+
+    /// Removes and returns the oldest datagram with those behind it that the device handed over with it.
+    pub fn recv_segments(&mut self) -> Option<Segments> {
+        let Datagram {
+            from,
+            to,
+            mut payload,
+        } = self.recv()?;
+        let each = payload.len();
+        for _ in 1..SEGMENTS_MAX {
+            let continues = |next: &Queued| {
+                let is_alike = next.from == from && next.to == to;
+                is_alike
+                    && (1..=each).contains(&next.payload.len())
+                    && next.payload.continues(&payload)
+            };
+            if !self.queue.front().is_some_and(continues) {
+                break;
+            }
+            let Some(next) = self.recv() else { break };
+            let is_last = next.payload.len() < each;
+            if payload.extend_over(next.payload).is_err() || is_last {
+                break;
+            }
+        }
+        Some(Segments {
+            from,
+            to,
+            payload,
+            // No datagram is longer.
+            segment: u16::try_from(each).unwrap_or(u16::MAX),
         })
     }
 

@@ -51,6 +51,58 @@ fn short_payloads_let_go_of_the_slab() {
 }
 
 #[test]
+fn a_burst_that_came_in_one_piece_is_received_in_one() {
+    let buffers = Buffers::new(65_600, 4, 8);
+    let mut s = socket(512, 1 << 20);
+    let (from, other) = (addr("10.0.0.9:7"), addr("10.0.0.8:7"));
+    let mut take = |s: &mut Socket| {
+        let burst = s.recv_segments().expect("a burst");
+        (burst.from, burst.payload.len(), burst.segment)
+    };
+    // The last one is shorter, and what follows is another piece of memory.
+    for _ in 0..2 {
+        let payload = received(&buffers, 20_500);
+        let outcome = s.deliver_segmented(from, TO, payload, 1_000, &buffers);
+        assert_eq!(outcome.delivered, 21);
+    }
+    let payload = received(&buffers, 40_000);
+    s.deliver_segmented(other, TO, payload, 1_000, &buffers);
+    assert_eq!(s.queued(), 82);
+    for burst in [
+        (from, 20_500, 1_000),
+        (from, 20_500, 1_000),
+        (other, 40_000, 1_000),
+    ] {
+        assert_eq!(take(&mut s), burst);
+    }
+    assert_eq!((s.queued(), s.queued_bytes()), (0, 0));
+    // Short ones were copied out of the slab; no more than one call sends; one datagram alone, with bytes or without.
+    s.deliver_segmented(from, TO, received(&buffers, 30), 10, &buffers);
+    s.deliver_segmented(from, TO, received(&buffers, 20_000), 100, &buffers);
+    s.deliver(from, TO, received(&buffers, 65_000), &buffers)
+        .expect("room");
+    s.deliver(from, TO, Payload::default(), &buffers)
+        .expect("room");
+    for burst in [
+        (from, 10, 10),
+        (from, 10, 10),
+        (from, 10, 10),
+        (from, 12_800, 100),
+        (from, 7_200, 100),
+        (from, 65_000, 65_000),
+        (from, 0, 0),
+    ] {
+        assert_eq!(take(&mut s), burst);
+    }
+    // What was taken one by one is not given again.
+    s.deliver_segmented(from, TO, received(&buffers, 20_000), 1_000, &buffers);
+    assert_eq!(s.recv().map(|one| one.payload.len()), Some(1_000));
+    assert_eq!(take(&mut s), (from, 19_000, 1_000));
+    assert!(s.recv_segments().is_none());
+    assert_eq!(buffers.large().in_use() + buffers.small().in_use(), 0);
+}
+
+#[test]
 fn a_datagram_keeps_its_sender_and_destination() {
     let buffers = Buffers::new(65_600, 4, 8);
     let mut s = socket(16, 1 << 20);

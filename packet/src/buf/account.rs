@@ -116,6 +116,11 @@ impl Held {
         self.0.is_pooled()
     }
 
+    /// Returns true if this is the slice of the same memory that begins where `before` ends.
+    pub fn continues(&self, before: &Payload) -> bool {
+        before.is_continued_by(&self.0)
+    }
+
     /// Hands the payload out. Its slab stays charged until another flow holds it, or it is free.
     pub fn into_payload(self) -> Payload {
         self.0

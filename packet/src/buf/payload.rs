@@ -222,6 +222,36 @@ impl Payload {
         head
     }
 
+    /// Returns true if `next` is the slice of the same memory that begins where this one ends.
+    pub fn is_continued_by(&self, next: &Self) -> bool {
+        let is_same = match (&self.repr, &next.repr) {
+            (Repr::Slab(own), Repr::Slab(other)) => Arc::ptr_eq(own, other),
+            (Repr::Own(own), Repr::Own(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        };
+        is_same && self.end == next.start
+    }
+
+    /// Extends this slice over `next`.
+    ///
+    /// ```
+    /// let buffers = packet::Buffers::new(2_048, 1, 1);
+    /// let mut payload = buffers.copy(b"hello").unwrap();
+    /// let mut front = payload.split_to(2);
+    /// front.extend_over(payload).unwrap();
+    /// assert_eq!(&front[..], b"hello");
+    /// ```
+    ///
+    /// # Errors
+    /// Returns `next` if it does not continue this slice ([`Payload::is_continued_by`]).
+    pub fn extend_over(&mut self, next: Self) -> Result<(), Self> {
+        if !self.is_continued_by(&next) {
+            return Err(next);
+        }
+        self.end = next.end;
+        Ok(())
+    }
+
     /// Charges the slab, if it is one, to `account` instead of the account before.
     pub(super) fn charge_to(&self, account: &Account) {
         if let Repr::Slab(slab) = &self.repr {

@@ -255,6 +255,33 @@ fn an_exhausted_pool_returns_none() {
 }
 
 #[test]
+fn a_slice_extends_over_the_next_one_of_the_same_memory() {
+    let buffers = Buffers::new(64, 2, 2);
+    let data: Vec<u8> = (0..64).collect();
+    let slabs = [(); 2].map(|()| buffers.copy(&data).expect("slab"));
+    let own = Payload::from(bytes::Bytes::from(data.clone()));
+    for whole in [&slabs[0], &own] {
+        let mut front = whole.slice(0..10);
+        for other in [
+            whole.slice(11..20),
+            whole.slice(9..20),
+            whole.slice(0..10),
+            slabs[1].slice(10..20),
+            Payload::from(bytes::Bytes::from(data.clone())).slice(10..20),
+            Payload::default(),
+        ] {
+            let len = other.len();
+            let other = front.extend_over(other).expect_err("elsewhere");
+            assert_eq!((front.len(), other.len()), (10, len));
+        }
+        front.extend_over(whole.slice(10..20)).expect("the next");
+        assert_eq!(front[..], data[..20]);
+    }
+    drop((slabs, own));
+    assert_eq!(buffers.large().in_use() + buffers.small().in_use(), 0);
+}
+
+#[test]
 fn slices_stay_within_their_slab() {
     let buffers = Buffers::new(64, 1, 1);
     let data: Vec<u8> = (0..64).collect();

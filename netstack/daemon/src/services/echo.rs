@@ -28,12 +28,13 @@ pub(super) async fn tcp(mut stream: TcpStream, mut pending: Payload, shelf: Shel
     shelf.keep_recalled(&error, stream, State::Echo { pending });
 }
 
-/// Echoes each datagram to its sender.
+/// Echoes each datagram to its sender; a burst that the device handed over in one piece goes back in one.
 pub(super) async fn udp(socket: UdpSocket) {
-    while let Ok((payload, peer)) = socket.recv_payload_from().await {
-        if super::may_answer(peer) {
+    while let Ok(burst) = socket.recv_segments().await {
+        if super::may_answer(burst.from) {
             // UDP may lose datagrams: an answer that cannot be sent is one of them.
-            let _ = socket.send_payload_to(payload, peer).await;
+            let sent = socket.send_payload_segments(burst.payload, burst.segment, None, burst.from);
+            let _ = sent.await;
         }
     }
 }

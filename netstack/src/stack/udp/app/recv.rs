@@ -9,7 +9,7 @@ use super::super::super::host::Host;
 use super::super::super::waiters::{Ticket, Wait, Waiter};
 use super::super::socket::{BoundSocket, SocketState};
 use super::error::io_error;
-use crate::udp::Datagram;
+use crate::udp::{Datagram, Segments};
 
 /// Polls for a datagram, an error, or the end of the stack.
 pub(crate) fn poll_readable(host: &Host, socket: &BoundSocket, wait: Wait<'_>) -> Poll<()> {
@@ -108,6 +108,23 @@ pub(crate) fn poll_recv(
             return Some(Err(io_error(error)));
         }
         state.socket.recv().map(Ok)
+    })
+}
+
+/// Takes the oldest datagram of a socket, with those that the device handed over with it.
+///
+/// # Errors
+/// As [`poll_recv`].
+pub(crate) fn poll_recv_segments(
+    host: &Host,
+    socket: &BoundSocket,
+    wait: Wait<'_>,
+) -> Poll<io::Result<Segments>> {
+    poll_socket(host, socket, wait, |state| {
+        if let Some(error) = state.socket.take_error() {
+            return Some(Err(io_error(error)));
+        }
+        state.socket.recv_segments().map(Ok)
     })
 }
 
