@@ -67,6 +67,9 @@ pub struct Config {
     pub ephemeral_port_last: u16,
     /// Time to live (hop limit in IPv6) of sent packets.
     pub ttl: u8,
+    /// Longest time for which a worker thread without work looks for packets before it sleeps, where it has measured that this
+    /// shortens its pauses; at most 1 ms. It takes processor time. Zero: it sleeps at once.
+    pub busy_poll: Duration,
 }
 
 impl Default for Config {
@@ -92,6 +95,7 @@ impl Default for Config {
             ephemeral_port_first: 32_768,
             ephemeral_port_last: 60_999,
             ttl: 64,
+            busy_poll: Duration::from_micros(60),
         }
     }
 }

@@ -16,6 +16,8 @@ pub const MIN_MTU_V4: u16 = 68;
 pub const MIN_MTU_V6: u16 = 1_280;
 /// Shortest time after which longer packets than a router reported may be tried (RFC 1191 section 3).
 const SHORTEST_PATH_MTU_AGE: Duration = Duration::from_secs(300);
+/// Longest time for which a worker looks for packets.
+const LONGEST_BUSY_POLL: Duration = Duration::from_millis(1);
 
 /// Checks that every queue and table has room for something, and that every time can pass.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
@@ -120,6 +122,13 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
             });
         }
     }
+    if config.busy_poll > LONGEST_BUSY_POLL {
+        return Err(ConfigError {
+            key: "busy_poll",
+            value: format!("{:?}", config.busy_poll),
+            must: "set at most 1 ms: a worker that waits longer sleeps",
+        });
+    }
     match config.path_mtu_age {
         Some(age) if age < SHORTEST_PATH_MTU_AGE => Err(ConfigError {
             key: "path_mtu_age",
@@ -188,6 +197,7 @@ mod tests {
             ("path_mtu_age", |c| {
                 c.path_mtu_age = Some(Duration::from_secs(299))
             }),
+            ("busy_poll", |c| c.busy_poll = Duration::from_millis(2)),
             ("memory_bytes", |c| c.memory_bytes = Some(0)),
             ("max_connections", |c| c.max_connections = 0),
             ("ttl", |c| c.ttl = 0),

@@ -1,6 +1,6 @@
 //! Worker threads: one per device queue, on the machine's clock.
 //!
-//! A worker that finds nothing to do may spin for a short while before it sleeps; see `pauses` for
+//! A worker that finds nothing to do may spin for a short while (`Config::busy_poll`) before it sleeps; see `pauses` for
 //! how it chooses. It yields while it spins, and at most as many workers spin at a time as half of the
 //! processors, so that the threads that produce the packets can run.
 
@@ -15,9 +15,6 @@ use super::pauses::Pauses;
 use super::worker::Worker;
 use crate::base::time::Duration;
 use crate::device::Device;
-
-/// Longest pause that a worker spins through.
-const SPIN: Duration = Duration::from_micros(60);
 
 /// Time between two looks of a worker whose stack is frozen.
 pub(super) const FROZEN_PAUSE: Duration = Duration::from_millis(1);
@@ -80,6 +77,7 @@ fn run<D: Device + ?Sized>(
     clock: Clock,
     spinners: &Spinners,
 ) -> io::Result<()> {
+    let busy_poll = worker.busy_poll();
     let mut idle_since = None;
     let mut pauses = Pauses::new();
     let mut spinning = false;
@@ -105,7 +103,7 @@ fn run<D: Device + ?Sized>(
             continue;
         }
         let pause = now - *idle_since.get_or_insert(now);
-        if pauses.spin() && pause < SPIN && (spinning || spinners.enter()) {
+        if pauses.spin() && pause < busy_poll && (spinning || spinners.enter()) {
             spinning = true;
             std::thread::yield_now();
             continue;
@@ -115,5 +113,87 @@ fn run<D: Device + ?Sized>(
             spinning = false;
         }
         worker.park(now, turn.next_timer)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use packet::Buffers;
+    use packet::frame::{RxPacket, TxPacket};
+
+    use super::*;
+    use crate::base::{Config, Counters, Instant, LinkCaps, OffloadCaps};
+    use crate::device::Unpark;
+    use crate::stack::Host;
+
+    /// A device without packets that is gone after some sleeps.
+    struct Quiet {
+        reads: Arc<AtomicUsize>,
+        sleeps: usize,
+    }
+
+    struct Awake;
+
+    impl Unpark for Awake {
+        fn unpark(&self) {}
+    }
+
+    impl Device for Quiet {
+        fn caps(&self) -> LinkCaps {
+            LinkCaps {
+                mtu: 1_500,
+                max_packet: 1_500,
+                offload: OffloadCaps::default(),
+            }
+        }
+
+        fn recv_batch(
+            &mut self,
+            _: &mut Vec<RxPacket>,
+            _: usize,
+            _: &Buffers,
+            _: Instant,
+            _: &Counters,
+        ) -> io::Result<usize> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            Ok(0)
+        }
+
+        fn send_batch(&mut self, _: &mut Vec<TxPacket>, _: &Counters) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn park(&mut self, _: Option<Duration>) -> io::Result<()> {
+            let left = self.sleeps.checked_sub(1);
+            self.sleeps = left.ok_or(io::ErrorKind::BrokenPipe)?;
+            Ok(())
+        }
+
+        fn unparker(&self) -> Arc<dyn Unpark> {
+            Arc::new(Awake)
+        }
+    }
+
+    #[test]
+    fn a_worker_looks_for_packets_before_it_sleeps_if_it_may() {
+        for (busy_poll, looks) in [(Duration::ZERO, false), (Duration::from_millis(1), true)] {
+            let config = Config {
+                busy_poll,
+                ..Config::default()
+            };
+            let (reads, sleeps) = (Arc::new(AtomicUsize::new(0)), 4);
+            let device = Quiet {
+                reads: Arc::clone(&reads),
+                sleeps,
+            };
+            let address = ("10.0.0.1".parse().expect("an address"), 24);
+            let host = Host::new(config, &[address], device.caps(), 1, [7; 32]).expect("a host");
+            let clock = Clock::start();
+            let mut worker = Worker::new(host, 0, Box::new(device), clock.now());
+            let ended = run(&mut worker, clock, &Spinners::new(1));
+            assert_eq!(ended.expect_err("gone").kind(), io::ErrorKind::BrokenPipe);
+            let reads = reads.load(Ordering::Relaxed);
+            assert_eq!(reads > sleeps + 1, looks, "{reads} reads");
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::onlookers::Onlookers;
 use super::tasks::Tasks;
 use super::wheel::Wheel;
 use crate::base::Instant;
+use crate::base::time::Duration;
 use crate::device::Device;
 use crate::stack::Host;
 use crate::stack::contain::{catch, contain, message_of};
@@ -91,6 +92,11 @@ impl<D: Device + ?Sized> Worker<D> {
     #[cfg(any(test, feature = "invariants"))]
     pub(super) fn host(&self) -> Arc<Host> {
         Arc::clone(&self.host)
+    }
+
+    /// Returns the longest time for which it looks for packets before it sleeps.
+    pub(super) fn busy_poll(&self) -> Duration {
+        self.host.config.busy_poll
     }
 
     /// Notes that virtual time has come to `now`, for calls of the application before the next turn.

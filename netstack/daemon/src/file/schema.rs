@@ -233,6 +233,7 @@ file! {
         ephemeral_port_first: Whole<u16>,
         ephemeral_port_last: Whole<u16>,
         ttl: Whole<u8>,
+        busy_poll: Span,
     }
 }
 
