@@ -36,6 +36,7 @@ mod replace;
 mod seen;
 #[cfg(all(feature = "tun", target_os = "linux"))]
 pub mod tun;
+mod udp_runs;
 mod virtio;
 mod wake;
 

@@ -55,7 +55,7 @@ fn a_burst_that_came_in_one_piece_is_received_in_one() {
     let buffers = Buffers::new(65_600, 4, 8);
     let mut s = socket(512, 1 << 20);
     let (from, other) = (addr("10.0.0.9:7"), addr("10.0.0.8:7"));
-    let mut take = |s: &mut Socket| {
+    let take = |s: &mut Socket| {
         let burst = s.recv_segments().expect("a burst");
         (burst.from, burst.payload.len(), burst.segment)
     };

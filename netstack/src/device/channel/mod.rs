@@ -332,62 +332,22 @@ impl Device for ChannelDevice {
     }
 
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
-        let (mut sent, mut bytes) = (0, 0);
         let dropped = self.shared.receiver_dropped.load(Ordering::Acquire);
-        let mtu = usize::from(self.shared.mtu());
-        for packet in batch.drain(..) {
-            let mut push = |run: Run| {
-                let (count, len) = (run.packets(), run.bytes().len());
-                let each = run.packet_len();
-                let lost = self.shared.push_run(run);
-                sent += (count - lost) as u64;
-                let bytes_sent = if lost == 0 {
-                    len
-                } else {
-                    (count - lost) * each
-                };
-                bytes += bytes_sent as u64;
-                self.shared
-                    .dropped
-                    .fetch_add(lost as u64, Ordering::Relaxed);
-                for _ in 0..lost {
-                    counters.drop_packet(DropReason::TransmitFailed);
-                }
-            };
-            if dropped {
+        let mut sent = Sent::default();
+        if dropped {
+            for _ in batch.drain(..) {
                 counters.drop_packet(DropReason::TransmitFailed);
-            } else if self.shared.framing == Framing::VirtioNet {
-                let run = virtio_net::frame(&packet, &mut self.memory);
-                if run.largest() > mtu {
-                    counters.drop_packet(DropReason::TooBig);
-                } else {
-                    push(run);
-                }
-            } else if packet.offload.segment.is_some() {
-                match cut::cut(&packet, &mut self.memory) {
-                    // Cut for the MTU before this one.
-                    Ok(run) if run.packet_len() > mtu => {
-                        for _ in 0..run.packets() {
-                            counters.drop_packet(DropReason::TooBig);
-                        }
-                    }
-                    Ok(run) => push(run),
-                    Err(_) => counters.drop_packet(DropReason::TransmitFailed),
-                }
-            } else if linear::write(&packet, &mut self.scratch).is_err() {
-                counters.drop_packet(DropReason::TransmitFailed);
-            } else if self.scratch.len() > mtu {
-                counters.drop_packet(DropReason::TooBig);
-            } else {
-                let len = self.scratch.len();
-                self.memory.reserve(len);
-                self.memory.extend_from_slice(&self.scratch);
-                push(Run::new(self.memory.split().freeze(), len));
+            }
+        } else if self.shared.framing == Framing::VirtioNet {
+            self.send_framed(batch, counters, &mut sent);
+        } else {
+            for packet in batch.drain(..) {
+                self.send_bare(&packet, counters, &mut sent);
             }
         }
-        if sent > 0 {
-            counters.add(Counter::PacketsOut, sent);
-            counters.add(Counter::BytesOut, bytes);
+        if sent.packets > 0 {
+            counters.add(Counter::PacketsOut, sent.packets);
+            counters.add(Counter::BytesOut, sent.bytes);
             self.shared.reader.wake();
         }
         if dropped && self.shared.is_sender_dropped() {
@@ -407,6 +367,94 @@ impl Device for ChannelDevice {
 
     fn unparker(&self) -> Arc<dyn Unpark> {
         Arc::clone(&self.shared) as Arc<dyn Unpark>
+    }
+}
+
+/// What a batch has sent.
+#[derive(Default)]
+struct Sent {
+    packets: u64,
+    bytes: u64,
+}
+
+impl ChannelDevice {
+    /// Queues a run of packets, and counts them.
+    fn push(&self, run: Run, counters: &Counters, sent: &mut Sent) {
+        let (count, len) = (run.packets(), run.bytes().len());
+        let each = run.packet_len();
+        let lost = self.shared.push_run(run);
+        let bytes = match lost {
+            0 => len,
+            _ => (count - lost) * each,
+        };
+        self.count(count - lost, bytes, lost, counters, sent);
+    }
+
+    /// Counts what was queued, and what found no room.
+    fn count(
+        &self,
+        packets: usize,
+        bytes: usize,
+        lost: usize,
+        counters: &Counters,
+        sent: &mut Sent,
+    ) {
+        sent.packets += packets as u64;
+        sent.bytes += bytes as u64;
+        self.shared
+            .dropped
+            .fetch_add(lost as u64, Ordering::Relaxed);
+        for _ in 0..lost {
+            counters.drop_packet(DropReason::TransmitFailed);
+        }
+    }
+
+    /// Sends packets behind virtio-net headers. A burst of equal datagrams is one of them.
+    fn send_framed(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters, sent: &mut Sent) {
+        let mtu = usize::from(self.shared.mtu());
+        let mut rest = &batch[..];
+        while let Some((framed, count)) = virtio_net::frame(rest, &mut self.memory) {
+            let (run, others) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            rest = others;
+            if framed.largest() > mtu {
+                for _ in run {
+                    counters.drop_packet(DropReason::TooBig);
+                }
+            } else if self.shared.push_run(framed) == 0 {
+                let bytes = run.iter().map(TxPacket::len).sum();
+                self.count(count, bytes, 0, counters, sent);
+            } else {
+                self.count(0, 0, count, counters, sent);
+            }
+        }
+        batch.clear();
+    }
+
+    /// Sends a packet as it is on the link, a super-segment in pieces.
+    fn send_bare(&mut self, packet: &TxPacket, counters: &Counters, sent: &mut Sent) {
+        let mtu = usize::from(self.shared.mtu());
+        if packet.offload.segment.is_some() {
+            match cut::cut(packet, &mut self.memory) {
+                // Cut for the MTU before this one.
+                Ok(run) if run.packet_len() > mtu => {
+                    for _ in 0..run.packets() {
+                        counters.drop_packet(DropReason::TooBig);
+                    }
+                }
+                Ok(run) => self.push(run, counters, sent),
+                Err(_) => counters.drop_packet(DropReason::TransmitFailed),
+            }
+        } else if linear::write(packet, &mut self.scratch).is_err() {
+            counters.drop_packet(DropReason::TransmitFailed);
+        } else if self.scratch.len() > mtu {
+            counters.drop_packet(DropReason::TooBig);
+        } else {
+            let len = self.scratch.len();
+            self.memory.reserve(len);
+            self.memory.extend_from_slice(&self.scratch);
+            let run = Run::new(self.memory.split().freeze(), len);
+            self.push(run, counters, sent);
+        }
     }
 }
 

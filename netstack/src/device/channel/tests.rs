@@ -5,6 +5,7 @@ use packet::Payload;
 use packet::checksum::RxChecksum;
 use packet::frame::ChecksumOffload;
 
+use super::super::udp_runs::tests::datagram;
 use super::*;
 
 fn small(queue: usize) -> (ChannelDevice, PacketPipe, Buffers, Counters) {
@@ -52,6 +53,54 @@ async fn packets_get_through_both_ways() {
     assert_eq!(pipe.try_recv(), None);
     assert_eq!(counters.count(Counter::PacketsOut), 2);
     assert_eq!(counters.count(Counter::BytesIn), 12);
+}
+
+#[test]
+fn equal_datagrams_are_one_packet_for_a_carrier_of_super_packets() {
+    let framed = |from_stack| {
+        channel(ChannelConfig {
+            framing: Framing::VirtioNet,
+            from_stack,
+            ..ChannelConfig::default()
+        })
+    };
+    let (here, peer, other) = ("10.0.0.1:7", "10.0.0.2:4000", "10.0.0.2:4001");
+    let burst = || {
+        let mut batch = vec![datagram(here, peer, &[7; 64]); 5];
+        batch.push(datagram(here, peer, &[8; 65]));
+        batch.push(datagram(here, other, &[9; 65]));
+        batch
+    };
+    let counters = Counters::new();
+    let (mut device, mut pipe) = framed(8);
+    device.send_batch(&mut burst(), &counters).expect("sent");
+    let bytes: usize = burst().iter().map(TxPacket::len).sum();
+    assert_eq!(counters.count(Counter::PacketsOut), 7);
+    assert_eq!(counters.count(Counter::BytesOut), bytes as u64);
+
+    // Another stack takes them for what they stand for.
+    let (mut device, mut into) = framed(8);
+    while let Some(packet) = pipe.try_recv() {
+        into.try_send(packet).expect("room");
+    }
+    let buffers = Buffers::new(65_600, 8, 8);
+    let mut got = Vec::new();
+    device
+        .recv_batch(&mut got, 8, &buffers, Instant::ZERO, &counters)
+        .expect("received");
+    let got: Vec<_> = got.iter().map(|p| (p.data.len(), p.gso_size)).collect();
+    assert_eq!(got, [(28 + 5 * 64, 64), (28 + 65, 0), (28 + 65, 0)]);
+
+    // Without room each of them is lost, and counted.
+    let counters = Counters::new();
+    let (mut device, pipe) = framed(1);
+    device
+        .send_batch(&mut vec![datagram(here, other, b"first")], &counters)
+        .expect("sent");
+    device.send_batch(&mut burst(), &counters).expect("sent");
+    assert_eq!(counters.count(Counter::PacketsOut), 1);
+    assert_eq!(counters.dropped(DropReason::TransmitFailed), 7);
+    assert_eq!(pipe.into_split().0.dropped(), 7);
 }
 
 #[tokio::test]

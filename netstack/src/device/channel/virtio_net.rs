@@ -8,6 +8,7 @@ use packet::{Buffers, Payload};
 use zerocopy::IntoBytes as _;
 
 use super::super::coalesce::Merged;
+use super::super::udp_runs;
 use super::super::virtio::{HEADER_BYTES, Header};
 use super::run::Run;
 use crate::base::DropReason;
@@ -53,25 +54,43 @@ pub(super) fn take_in(packet: &Bytes, gso_size: u16, buffers: &Buffers) -> Optio
     })
 }
 
-/// Puts a packet of the stack behind its header, in one piece of `memory`.
-pub(super) fn frame(packet: &TxPacket, memory: &mut BytesMut) -> Run {
-    let head = packet.head.as_slice();
-    let header = Header::for_sending(&packet.offload, head);
-    memory.reserve(HEADER_BYTES + packet.len());
+/// Puts the packet at the front of `packets` behind its header, in one piece of `memory`, with the datagrams behind it that one
+/// packet can stand for. Returns it, and how many packets of the stack it is; `None` if there is no packet.
+pub(super) fn frame(packets: &[TxPacket], memory: &mut BytesMut) -> Option<(Run, usize)> {
+    let count = udp_runs::len_of(packets);
+    let run = packets.get(..count)?;
+    let first = run.first()?;
+    let joined = (count > 1).then(|| udp_runs::join(first, count)).flatten();
+    let (head, offload) = match &joined {
+        Some((head, offload)) => (head.as_slice(), offload),
+        None => (first.head.as_slice(), &first.offload),
+    };
+    let count = if joined.is_some() { count } else { 1 };
+    let header = Header::for_sending(offload, head);
+    let payload: usize = run
+        .iter()
+        .take(count)
+        .map(|packet| packet.payload.len_bytes())
+        .sum();
+    memory.reserve(HEADER_BYTES + head.len() + payload);
     memory.extend_from_slice(header.as_bytes());
     memory.extend_from_slice(head);
-    for piece in packet.payload.slices() {
-        memory.extend_from_slice(piece);
+    for packet in run.iter().take(count) {
+        for piece in packet.payload.slices() {
+            memory.extend_from_slice(piece);
+        }
     }
-    let largest = match packet.offload.segment {
-        Some(segment) => head.len() + usize::from(segment.size).min(packet.payload.len_bytes()),
-        None => packet.len(),
+    let largest = match offload.segment {
+        Some(segment) => head.len() + usize::from(segment.size).min(payload),
+        None => head.len() + payload,
     };
-    Run::framed(memory.split().freeze(), largest)
+    Some((Run::framed(memory.split().freeze(), largest), count))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use packet::build::Head;
     use packet::frame::{ChecksumOffload, SegmentKind, SegmentOffload, TxOffload};
 
@@ -100,7 +119,8 @@ mod tests {
     fn a_packet_of_one_stack_is_a_packet_for_another() {
         for (payload, segment, largest) in [(0, 0, 40), (900, 0, 940), (5_000, 1_460, 1_500)] {
             let sent = packet(payload, segment);
-            let framed = frame(&sent, &mut BytesMut::new());
+            let (framed, count) = frame(from_ref(&sent), &mut BytesMut::new()).expect("a packet");
+            assert_eq!(count, 1);
             assert_eq!((framed.largest(), framed.packets()), (largest, 1));
             let received = open(framed.bytes().clone()).expect("it fits its header");
             let Received::Vouched { packet, gso_size } = received else {
@@ -120,17 +140,20 @@ mod tests {
         let bare = open(Bytes::from(vec![0; 30])).expect("no claims");
         assert!(matches!(bare, Received::Bare(packet) if packet.len() == 20));
         // A super-segment of UDP, which the packet is not.
-        let mut framed = frame(&packet(5_000, 1_460), &mut BytesMut::new())
-            .bytes()
-            .to_vec();
-        framed[1] = 5;
-        let error = open(framed.into()).expect_err("it is TCP");
+        let framed = |sent: TxPacket| {
+            let framed = frame(&[sent], &mut BytesMut::new());
+            framed.expect("a packet").0.bytes().to_vec()
+        };
+        let mut super_segment = framed(packet(5_000, 1_460));
+        super_segment[1] = 5;
+        let error = open(super_segment.into()).expect_err("it is TCP");
         assert_eq!(error, DropReason::DeviceHeader);
         // The checksum lies beyond the end.
-        let framed = frame(&packet(0, 0), &mut BytesMut::new())
-            .bytes()
-            .slice(..40);
-        assert_eq!(open(framed).expect_err("cut off"), DropReason::DeviceHeader);
+        let cut_off = framed(packet(0, 0))[..40].to_vec();
+        assert_eq!(
+            open(cut_off.into()).expect_err("cut off"),
+            DropReason::DeviceHeader
+        );
     }
 
     #[test]

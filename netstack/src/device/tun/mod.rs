@@ -13,7 +13,6 @@ pub mod offload;
 mod open;
 pub mod plain;
 mod queue;
-mod run;
 mod wake;
 
 pub(super) use std::os::fd::OwnedFd;

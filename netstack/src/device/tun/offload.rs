@@ -23,11 +23,10 @@ use tun_rs::DeviceBuilder;
 use zerocopy::IntoBytes as _;
 
 use super::super::virtio::{HEADER_BYTES, Header, SUPER_PACKET_BYTES};
-use super::super::{Device, Unpark, linear};
+use super::super::{Device, Unpark, linear, udp_runs};
 use super::TunConfig;
 use super::mtu::InterfaceMtu;
 use super::queue::{self, Read, Runs, TunQueue, retry_interrupted};
-use super::run;
 use super::wake::FdWake;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
@@ -117,7 +116,7 @@ impl OffloadTun {
             header_bytes: if offload { HEADER_BYTES } else { 0 },
             spare: None,
             scratch: Vec::with_capacity(match uso {
-                true => HEADER_BYTES + COPY_BYTES_MAX * run::DATAGRAMS_MAX,
+                true => HEADER_BYTES + COPY_BYTES_MAX * udp_runs::DATAGRAMS_MAX,
                 false => HEADER_BYTES + COPY_BYTES_MAX,
             }),
             runs: Runs::default(),
@@ -296,14 +295,14 @@ impl TunQueue for OffloadTun {
 
     fn run_len(&self, batch: &[TxPacket]) -> usize {
         match self.offload.uso {
-            true => run::len_of(batch),
+            true => udp_runs::len_of(batch),
             false => 1,
         }
     }
 
     fn write_run(&mut self, run: &[TxPacket]) -> Result<usize, Errno> {
         let (first, count) = (run.first().ok_or(Errno::INVAL)?, run.len());
-        let (mut head, offload) = run::join(first, count).ok_or(Errno::INVAL)?;
+        let (mut head, offload) = udp_runs::join(first, count).ok_or(Errno::INVAL)?;
         let header = Header::for_sending(&offload, head.as_slice());
         head.prepend(HEADER_BYTES)
             .ok_or(Errno::INVAL)?
@@ -317,7 +316,7 @@ impl TunQueue for OffloadTun {
             }
             return retry_interrupted(|| rustix::io::write(&self.tun, &self.scratch));
         }
-        let mut list = [IoSlice::new(&[]); 1 + run::DATAGRAMS_MAX];
+        let mut list = [IoSlice::new(&[]); 1 + udp_runs::DATAGRAMS_MAX];
         let all = std::iter::once(head.as_slice()).chain(pieces);
         for (to, from) in list.iter_mut().zip(all) {
             *to = IoSlice::new(from);

@@ -1,4 +1,4 @@
-//! Runs of UDP datagrams that leave in one write: the kernel cuts them apart again where they are delivered.
+//! Runs of UDP datagrams that leave as one packet: whoever takes it cuts them apart again, a kernel where they are delivered.
 //!
 //! A write costs more than all else that is done for a small datagram. An answer to each datagram of a burst, or a
 //! program that sends to one peer, leaves datagrams behind each other whose headers are the same to the last bit. They
@@ -11,12 +11,12 @@ use packet::frame::{ChecksumOffload, SegmentKind, SegmentOffload, TxOffload, TxP
 const IPV4_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
 /// Most datagrams in a run: as many as the kernel sends with one call itself (`UDP_MAX_SEGMENTS` of Linux 6.2).
-pub(super) const DATAGRAMS_MAX: usize = 64;
+pub(in crate::device) const DATAGRAMS_MAX: usize = 64;
 /// Most bytes of a run with its headers: the length field of IPv4.
 const BYTES_MAX: usize = 65_535;
 
 /// Returns the number of packets at the front of `batch` that one packet can stand for, at least 1 if there are any.
-pub(super) fn len_of(batch: &[TxPacket]) -> usize {
+pub(in crate::device) fn len_of(batch: &[TxPacket]) -> usize {
     let Some((first, others)) = batch.split_first() else {
         return 0;
     };
@@ -62,7 +62,7 @@ fn continues(first: &TxPacket, next: &TxPacket) -> bool {
 
 /// Returns the headers of the packet that stands for `count` datagrams like `first`, and the request to cut it.
 /// `None` if [`len_of`] did not allow that.
-pub(super) fn join(first: &TxPacket, count: usize) -> Option<(Head, TxOffload)> {
+pub(in crate::device) fn join(first: &TxPacket, count: usize) -> Option<(Head, TxOffload)> {
     let size = first.payload.len_bytes();
     let mut head = first.head.clone();
     let bytes = head.as_mut_slice();
@@ -101,7 +101,7 @@ pub(super) fn join(first: &TxPacket, count: usize) -> Option<(Head, TxOffload)> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::device) mod tests {
     use std::net::SocketAddr;
 
     use packet::build::{IpFields, TxChecksum, prepend_ip, prepend_udp};
@@ -111,7 +111,8 @@ mod tests {
 
     use super::*;
 
-    fn datagram(from: &str, to: &str, payload: &[u8]) -> TxPacket {
+    /// Returns a datagram whose checksum is left to the device.
+    pub(in crate::device) fn datagram(from: &str, to: &str, payload: &[u8]) -> TxPacket {
         let (from, to): (SocketAddr, SocketAddr) =
             (from.parse().expect("a"), to.parse().expect("a"));
         let payload = Chunks::from(Payload::from(bytes::Bytes::copy_from_slice(payload)));
