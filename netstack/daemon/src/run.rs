@@ -327,11 +327,12 @@ fn take_place(
     naming: Naming,
     restored: Option<(usize, Begin)>,
 ) -> Result<Option<Name>, Failure> {
-    taking.commit(naming.path())?;
+    let predecessor = taking.commit(naming.path())?;
     if let Some((count, begin)) = restored {
         begin.begin();
         tracing::info!(target: "netstackd::restart", connections = count, "took over");
     }
+    predecessor.wait();
     Ok(naming.publish().unwrap_or_else(|why| {
         tracing::error!(target: "netstackd::control", "there is no control socket: {why}");
         None

@@ -21,7 +21,7 @@ use crate::output::Output;
 use crate::record::thread::Control;
 use crate::report::Source;
 use crate::restart::Ask;
-use crate::restart::resting::Handover;
+use crate::restart::resting::{Gone, Handover};
 use crate::services::{Prepared, Running};
 use crate::settings::Settings;
 use crate::supervisor::Supervisor;
@@ -106,9 +106,8 @@ impl Daemon<'_> {
                 Ok(Event::Asked(ask)) => {
                     let stops = self.stop_asked.is_some();
                     let left = self.handover.on_ask(ask, self.stack, &self.services, stops);
-                    if let Some(connections) = left {
-                        let line = format!("handed-over connections={connections}");
-                        self.frame.stdout.line(&line);
+                    if let Some(gone) = left {
+                        self.say_gone(gone);
                         return Ok(());
                     }
                 }
@@ -156,6 +155,15 @@ impl Daemon<'_> {
         } else {
             self.frame.supervisor.alive();
         }
+    }
+
+    /// Says that another process has taken over.
+    fn say_gone(&self, gone: Gone) {
+        if let Some(successor) = gone.successor {
+            self.frame.supervisor.handed_over(successor);
+        }
+        let line = format!("handed-over connections={}", gone.connections);
+        self.frame.stdout.line(&line);
     }
 
     fn status(&self) -> String {

@@ -160,6 +160,13 @@ impl Replies {
         sent
     }
 
+    /// Returns the process of the client, if it can be told.
+    pub(crate) fn client_process(&self) -> Option<u32> {
+        let socket: &UnixStream = self.writer.as_ref();
+        let pid = socket.peer_cred().ok()?.pid()?;
+        u32::try_from(pid).ok().filter(|pid| *pid > 0)
+    }
+
     /// Sends descriptors.
     ///
     /// # Errors

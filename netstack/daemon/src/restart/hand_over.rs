@@ -107,7 +107,7 @@ async fn hand_over(
     }
     replies.send(&Reply::Yours {}).await?;
     resting.0 = None;
-    (desk.ask)(Ask::Leave);
+    (desk.ask)(Ask::Leave(replies.client_process()));
     Ok(())
 }
 

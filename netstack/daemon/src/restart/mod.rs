@@ -11,7 +11,8 @@
 //!     restores it, at rest
 //!     taken                            ──>      from here on it will end
 //!                                      <──      yours
-//!     begins                                    ends, with exit code 0
+//!     begins                                    tells the supervisor, and ends with exit code 0
+//!     reads the end, and tells the supervisor
 //! ```
 //!
 //! * **Define.** There is one owner of the device: whoever reads from it.
@@ -37,8 +38,8 @@ pub(crate) enum Ask {
     Rest(oneshot::Sender<Result<Vec<u8>, String>>),
     /// Be ready to end: the new process, whose control socket has this path, has restored the state. False if that is too late.
     Commit(Option<PathBuf>, oneshot::Sender<bool>),
-    /// End: the new process has the device.
-    Leave,
+    /// End: the new process, which may have this number, has the device.
+    Leave(Option<u32>),
     /// Go on: there is no new process any more.
     GoOn,
 }

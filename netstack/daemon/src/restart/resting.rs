@@ -19,6 +19,14 @@ pub(crate) struct Handover {
     successor: Option<Option<PathBuf>>,
 }
 
+/// What has gone over to another process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gone {
+    pub(crate) connections: usize,
+    /// The number of that process.
+    pub(crate) successor: Option<u32>,
+}
+
 /// A stack at rest, and the connections of its services.
 #[derive(Debug)]
 struct Resting {
@@ -41,15 +49,14 @@ impl Handover {
         self.successor.is_some()
     }
 
-    /// Does what a process that takes over asks. Returns the number of connections that went over if this process has
-    /// nothing left to do.
+    /// Does what a process that takes over asks. Returns what went over if this process has nothing left to do.
     pub(crate) fn on_ask(
         &mut self,
         ask: Ask,
         stack: &Stack,
         services: &Running,
         stops: bool,
-    ) -> Option<usize> {
+    ) -> Option<Gone> {
         match ask {
             Ask::Rest(reply) => {
                 let state = self.rest(stack, services, stops);
@@ -64,7 +71,13 @@ impl Handover {
                 self.successor = rests.then_some(control);
                 let _ = reply.send(rests);
             }
-            Ask::Leave => return self.leave(stack),
+            Ask::Leave(successor) => {
+                let connections = self.leave(stack)?;
+                return Some(Gone {
+                    connections,
+                    successor,
+                });
+            }
             Ask::GoOn => self.go_on(stack, services),
         }
         None
@@ -109,7 +122,7 @@ impl Handover {
         }
     }
 
-    /// Leaves the device to the process that took over, unless this one has gone on.
+    /// Leaves the device to the process that took over, unless this one has gone on. Returns the number of connections.
     fn leave(&mut self, stack: &Stack) -> Option<usize> {
         let Resting { frozen, kept } = self.resting.take()?;
         let connections = stack.connections();

@@ -17,6 +17,9 @@ use crate::values::Queues;
 /// Time that the daemon has for an answer: it finishes what it has read.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
+/// Time that the daemon has for its last lines.
+const END_TIME: Duration = Duration::from_secs(2);
+
 /// A daemon that is being taken over.
 #[derive(Debug)]
 pub(crate) struct TakeOver {
@@ -105,11 +108,25 @@ impl TakeOver {
     ///
     /// # Errors
     /// The daemon has gone on: this process must not begin.
-    pub(crate) fn commit(mut self, control: Option<PathBuf>) -> Result<(), Failure> {
+    pub(crate) fn commit(mut self, control: Option<PathBuf>) -> Result<Predecessor, Failure> {
         self.connection.send(&Request::Taken { control })?;
         match self.connection.reply()? {
-            Reply::Yours {} => Ok(()),
+            Reply::Yours {} => Ok(Predecessor(self.connection)),
             _ => Err(strange(&self.path)),
+        }
+    }
+}
+
+/// A daemon that has let go of the device.
+#[derive(Debug)]
+pub(crate) struct Predecessor(Connection);
+
+impl Predecessor {
+    /// Waits until it has ended, for a moment. A supervisor that it told about this process listens to this one from then on.
+    pub(crate) fn wait(mut self) {
+        // Nothing comes but the end.
+        if self.0.set_timeout(END_TIME).is_ok() {
+            let _ = self.0.reply();
         }
     }
 }
