@@ -169,7 +169,7 @@ fn what_waits_for_the_program_waits_in_the_next_stack() {
 
 #[test]
 fn a_smaller_backlog_takes_what_it_has_room_for() {
-    let (first, _) = tests::pipes::stack(&["10.77.0.2/24"], Default::default());
+    let (first, _first_pipe) = tests::pipes::stack(&["10.77.0.2/24"], Default::default());
     let listener = TcpListener::bind_now(&first, at(80)).expect("a port");
     let clients = (0..4).map(|_| block_on(TcpStream::connect(&first, at(80))));
     let clients: Vec<_> = clients.collect::<Result<_, _>>().expect("connected");

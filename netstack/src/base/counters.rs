@@ -1,13 +1,11 @@
 //! Counters without a lock, one set per worker.
 
-mod kept;
+pub mod kept;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::mib::Objects;
 use super::time::Duration;
-
-pub use kept::KeptCounters;
 
 macro_rules! counters {
     ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident => $label:literal,)+ }) => {

@@ -11,7 +11,7 @@ use super::super::foreign::{locked, wake_all};
 use super::super::host::Host;
 use super::super::levels::StackLocks;
 use super::super::udp::deliver::deliver_to;
-use super::four_tuple;
+use super::ends::four_tuple;
 use crate::base::counters::DropReason;
 use crate::udp::Datagram;
 

@@ -14,7 +14,7 @@ use super::super::tcp::connection::Listener;
 use super::super::tcp::deferred::{ASKED, Asked, DECISION_TIME, Hop};
 use super::super::tcp::listen;
 use super::super::tcp::shard::HalfOpenEntry;
-use super::{Flow, four_tuple};
+use super::ends::{Flow, four_tuple};
 use crate::base::Instant;
 use crate::base::counters::Counter;
 use crate::demux::FlowKey;

@@ -22,11 +22,13 @@
 //! |---|---|
 //! | `handshakes` | handshakes that are half open |
 //! | `datagrams` | datagrams that wait |
+//! | `ends` | the two ends of either |
 //! | `bytes` | the whole as bytes |
 
 #[cfg(feature = "checkpoint")]
 mod bytes;
 mod datagrams;
+mod ends;
 mod handshakes;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::datagrams::KeptDatagram;
+use self::ends::{Flow, four_tuple};
 use self::handshakes::KeptHandshake;
 use super::foreign::locked;
 use super::host::Host;
@@ -45,7 +48,7 @@ use super::tcp::connection::Connection;
 use super::tcp::listen;
 use super::tcp::options::Options;
 use crate::base::Instant;
-use crate::base::counters::KeptCounters;
+use crate::base::counters::kept::KeptCounters;
 use crate::demux::FlowKey;
 use crate::ip::pmtu::PathEntry;
 use crate::tcp::{
@@ -67,15 +70,6 @@ pub struct Checkpoint {
     datagrams: Vec<KeptDatagram>,
     /// Those of each worker.
     counters: Vec<KeptCounters>,
-}
-
-/// The two ends of a connection: ours, the peer's.
-type Flow = (SocketAddr, SocketAddr);
-
-/// Returns the four-tuple of two ends; `None` if no packet has them.
-fn four_tuple((local, remote): Flow) -> Option<FlowKey> {
-    let is_one = local.is_ipv4() == remote.is_ipv4() && local.port() != 0 && remote.port() != 0;
-    is_one.then(|| FlowKey::new(local, remote))
 }
 
 #[derive(Clone, Debug)]
