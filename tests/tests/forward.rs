@@ -325,7 +325,7 @@ fn transfers_go_on_when_other_processes_take_over() {
                 let (sent, received, _) = transfer.join().expect("no panic").expect("echoed");
                 assert_eq!(sent, received, "hashes");
             }
+            drop(daemon);
         });
-        drop(daemon);
     });
 }
