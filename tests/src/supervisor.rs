@@ -1,12 +1,21 @@
 //! The supervisor of a daemon, as systemd is one: it is told what the daemon does, and passes descriptors on.
+//!
+//! With `NotifyAccess=main`, as in the packaged unit: it believes the main process alone, which may name its successor
+//! (`MAINPID=`).
 
+use std::cell::Cell;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::IoSliceMut;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::PassCred;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, setsockopt};
 
 use crate::world::Scratch;
 
@@ -18,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Supervisor {
     socket: UnixDatagram,
     path: PathBuf,
+    /// The main process: the one that is heard first, until it names another one.
+    main: Cell<Option<i32>>,
 }
 
 impl Supervisor {
@@ -30,7 +41,12 @@ impl Supervisor {
         let path = scratch.path("notify.sock");
         let socket = UnixDatagram::bind(&path).expect("a socket");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("permissions");
-        Self { socket, path }
+        setsockopt(&socket, PassCred, &true).expect("credentials");
+        Self {
+            socket,
+            path,
+            main: Cell::new(None),
+        }
     }
 
     /// Returns a command whose process tells this supervisor what it does.
@@ -40,22 +56,56 @@ impl Supervisor {
         command
     }
 
-    /// Returns the lines of the next message, if it comes within a time.
+    /// Returns the main process.
+    ///
+    /// # Panics
+    ///
+    /// Panics if none was heard yet.
+    pub fn main(&self) -> u32 {
+        let main = self.main.get().expect("a process");
+        u32::try_from(main).expect("a number")
+    }
+
+    /// Returns the lines of the next message of the main process, if it comes within a time.
     ///
     /// # Panics
     ///
     /// Panics if the socket fails.
     pub fn within(&self, time: Duration) -> Option<Vec<String>> {
         self.socket.set_read_timeout(Some(time)).expect("a timeout");
-        let mut message = [0; 4_096];
-        match self.socket.recv(&mut message) {
-            Ok(bytes) => {
-                let text = String::from_utf8_lossy(&message[..bytes]).into_owned();
-                Some(text.lines().map(str::to_owned).collect())
+        loop {
+            let (sender, lines) = self.receive()?;
+            let main = self.main.get().unwrap_or(sender);
+            if sender != main {
+                continue;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-            Err(error) => panic!("the supervisor's socket: {error}"),
+            let named = lines.iter().find_map(|line| line.strip_prefix("MAINPID="));
+            let named = named.map(|pid| pid.parse().expect("a number"));
+            self.main.set(Some(named.unwrap_or(main)));
+            return Some(lines);
         }
+    }
+
+    /// Receives a message with the process that sent it.
+    fn receive(&self) -> Option<(i32, Vec<String>)> {
+        let mut message = [0; 4_096];
+        let mut pieces = [IoSliceMut::new(&mut message)];
+        let mut space = nix::cmsg_space!(nix::sys::socket::UnixCredentials);
+        let (fd, none) = (self.socket.as_raw_fd(), MsgFlags::empty());
+        let received = match recvmsg::<UnixAddr>(fd, &mut pieces, Some(&mut space), none) {
+            Ok(received) => received,
+            Err(Errno::EAGAIN) => return None,
+            Err(error) => panic!("the supervisor's socket: {error}"),
+        };
+        let mut messages = received.cmsgs().expect("whole");
+        let sender = messages.find_map(|message| match message {
+            ControlMessageOwned::ScmCredentials(who) => Some(who.pid()),
+            _ => None,
+        });
+        let bytes = received.bytes;
+        let text = String::from_utf8_lossy(&message[..bytes]).into_owned();
+        let lines = text.lines().map(str::to_owned).collect();
+        Some((sender.expect("credentials"), lines))
     }
 
     /// Returns the next message but those of the watchdog.

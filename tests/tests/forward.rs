@@ -3,11 +3,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use nix::libc::ECONNREFUSED;
-use tests::world::{Running, eventually, in_namespace, ip};
+use tests::transfer::hashed_echo;
+use tests::world::{Running, Scratch, eventually, in_namespace, ip};
 use tests::{jobs, program};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -243,5 +246,86 @@ fn mistakes_are_named_with_advice() {
             assert!(stderr.contains(what) && stderr.contains(advice), "{stderr}");
             assert_eq!(stderr.trim().lines().count(), 1, "{stderr}");
         }
+    });
+}
+
+/// Lets a new forwarder take the place of `old`, which ends well.
+fn taken_over(mut old: Running, socket: &str, flags: &[&str]) -> Running {
+    let flags = [flags, &["--control", socket, "--take-over", socket]].concat();
+    let new = forward(&flags);
+    let gone = jobs::next_line(&mut old);
+    assert!(gone.starts_with("handed-over "), "{gone}");
+    assert!(old.0.wait().expect("it ends").success());
+    new
+}
+
+/// Echoes what each client sends.
+fn echoer(address: &str) -> (SocketAddr, Arc<AtomicU64>) {
+    let listener = TcpListener::bind(address).expect("a port");
+    let local = listener.local_addr().expect("bound");
+    let moved = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&moved);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let counted = Arc::clone(&counted);
+            thread::spawn(move || {
+                let (mut stream, mut buffer) = (stream.expect("a client"), vec![0; 128 << 10]);
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    counted.fetch_add(count as u64, Ordering::Relaxed);
+                    if stream.write_all(&buffer[..count]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (local, moved)
+}
+
+#[test]
+fn transfers_go_on_when_other_processes_take_over() {
+    let scratch = Scratch::new("forward-taken-over");
+    let socket = scratch.path("control.sock").display().to_string();
+    in_namespace(|| {
+        let (inside, moved_in) = echoer("0.0.0.0:8001");
+        let (outside, moved_out) = echoer("127.0.0.1:8002");
+        let datagrams = echo("0.0.0.0:0");
+        let publish = format!("8080=10.77.0.1:{}", inside.port());
+        let expose = format!("10.77.0.2:80={outside}");
+        let udp = format!("udp:8081=10.77.0.1:{}", datagrams.port());
+        let flags = [
+            "--publish",
+            &publish,
+            "--publish",
+            &udp,
+            "--expose",
+            &expose,
+        ];
+        let mut daemon = forward(&[&flags[..], &["--control", &socket]].concat());
+        assert!(echoed("127.0.0.1:8081"));
+        thread::scope(|scope| {
+            let targets = ["127.0.0.1:8080", "10.77.0.2:80"];
+            let transfers = targets.map(|target| {
+                let target = target.parse().expect("an address");
+                scope.spawn(move || hashed_echo(target, 256 << 20))
+            });
+            let all = || [&moved_in, &moved_out].map(|moved| moved.load(Ordering::Relaxed));
+            for _ in 0..2 {
+                let begun = all();
+                eventually("something is transferred", || {
+                    let now = all();
+                    now.iter()
+                        .zip(begun)
+                        .all(|(now, begun)| *now > begun + (32 << 20))
+                });
+                daemon = taken_over(daemon, &socket, &flags);
+                assert!(echoed("127.0.0.1:8081"), "the ports are open");
+            }
+            for transfer in transfers {
+                let (sent, received, _) = transfer.join().expect("no panic").expect("echoed");
+                assert_eq!(sent, received, "hashes");
+            }
+            drop(daemon);
+        });
     });
 }

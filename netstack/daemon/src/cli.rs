@@ -97,12 +97,19 @@ pub enum Command {
 pub struct StartArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// Control socket of a running netstackd whose place this one takes: its device and its connections go over, and it ends.
-    /// If that fails, it goes on as it was.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) take_over: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) take_over: TakeOverArgs,
     #[command(flatten)]
     pub(crate) record: RecordArgs,
+}
+
+/// The flag of a daemon that begins in the place of another one.
+#[derive(Clone, Debug, Args)]
+pub struct TakeOverArgs {
+    /// Control socket of a running netstackd whose place this one takes: its device and its connections go over, and it ends.
+    /// If that fails, it goes on as it was.
+    #[arg(long = "take-over", value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
 }
 
 /// Flags of `run`, of `check` and of `config print`.

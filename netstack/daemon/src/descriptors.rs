@@ -16,7 +16,7 @@ pub(crate) const MOST: usize = 64;
 ///
 /// # Errors
 /// The socket refuses them, as one that is full does with `WouldBlock` if it does not wait.
-pub(crate) fn send(socket: impl AsFd, fds: &[OwnedFd]) -> io::Result<()> {
+pub(crate) fn send(socket: impl AsFd, fds: &[impl AsFd]) -> io::Result<()> {
     let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);

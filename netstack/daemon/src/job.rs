@@ -5,14 +5,20 @@
 //!   still has them. Everything later, also what a [`Reader`] reads again, has only the rights of its [`Needs`].
 //! * **Consume.** The daemon starts, reloads and ends a job without knowing which one it is.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
 use netstack::device::Device;
 use netstack::net::Stack;
 
+use crate::carried::packed::Shared;
+use crate::carried::{Adopted, Carrier};
 use crate::confine::Needs;
 use crate::failure::Failure;
+use crate::proxy::names::Names;
 use crate::settings::Settings;
 
-/// A job. `W` wraps each queue of the device, `P` opens what needs rights, and `B` begins with that on the running stack.
+/// A job. `W` wraps each queue of the device, `P` opens what needs rights, or takes the ports of a daemon that is taken over, and `B` begins with that on the running stack.
 /// The value that `B` returns is dropped when the stack has ended.
 #[derive(Debug)]
 pub(crate) struct Job<W, P, B> {
@@ -26,7 +32,28 @@ pub(crate) struct Job<W, P, B> {
 pub(crate) trait Work {
     /// Returns what reads again, away from the main thread, what this work is made of beside the settings.
     fn reader(&self) -> Reader;
+
+    /// Returns its flows, if it has some that another process can go on with. They rest at first.
+    fn carrier(&self) -> Option<&Arc<Carrier>> {
+        None
+    }
+
+    /// Begins a flow anew.
+    fn adopt(&self, _adopted: Adopted) {}
+
+    /// Returns the names that it has given virtual addresses to.
+    fn names(&self) -> Option<&Names> {
+        None
+    }
+
+    /// Returns the ports of this machine that it listens on, by their names.
+    fn listening(&self) -> Vec<(String, Shared)> {
+        Vec::new()
+    }
 }
+
+/// Ports of this machine on which another process listened, by their names.
+pub(crate) type Listening = Vec<(String, OwnedFd)>;
 
 /// Reads again what a job is made of, and checks it; returns what brings the job there.
 pub(crate) type Reader = Box<dyn FnOnce(&Settings) -> Result<Change, Failure> + Send>;
@@ -52,7 +79,7 @@ impl<T> Work for Fixed<T> {
 /// The job of a daemon whose services are all that runs.
 pub(crate) type ServicesOnly = Job<
     fn(Box<dyn Device>) -> Box<dyn Device>,
-    fn() -> Result<(), Failure>,
+    fn(Listening) -> Result<(), Failure>,
     fn(&Stack, ()) -> Result<Fixed<()>, Failure>,
 >;
 
@@ -65,7 +92,7 @@ pub(crate) fn services_only(settings: &Settings) -> Result<ServicesOnly, Failure
     Ok(Job {
         needs: Needs::default(),
         wrap: |device| device,
-        prepare: || Ok(()),
+        prepare: |_| Ok(()),
         begin: |_, ()| Ok(Fixed(())),
     })
 }

@@ -24,6 +24,7 @@
 //! | [`record`], [`replay`] | write down everything that a stack depends on, and repeat it |
 //! | [`exec`] | runs a command whose only network is the stack |
 //! | `restart` | hands the device and all connections over to another process, or takes them |
+//! | `carried` | the flows of a job between the stack and the machine, which go over, too |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
 //! | [`watch`] | the dashboard in the terminal |
 //! | `web`, `metrics` | the dashboard in a browser; `/metrics` for Prometheus |
@@ -60,6 +61,7 @@
 //! # }
 //! ```
 
+mod carried;
 pub mod child;
 pub mod cli;
 pub mod client;

@@ -16,11 +16,12 @@ use std::time::Duration;
 use futures::executor::block_on;
 use netstack::device::Device;
 use netstack::engine::clock::Clock;
-use netstack::net::{Begin, Checkpoint, Stack};
+use netstack::net::{Begin, Checkpoint, RestoredStream, Stack};
 use rustix::process::{Signal as ParentSignal, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
+use crate::carried::packed::{Luggage, Unpacked, unpack};
 use crate::cli::{RunArgs, StartArgs};
 use crate::clock::start_clock;
 use crate::confine::{Confinement, Needs, Report, identity};
@@ -28,7 +29,7 @@ use crate::control::capture::Captures;
 use crate::control::path::Name;
 use crate::control::{self, Place, Target};
 use crate::failure::Failure;
-use crate::job::{self, Job, Work};
+use crate::job::{self, Job, Listening, Work};
 use crate::logs::Logs;
 use crate::output::Output;
 use crate::pcap::Pcap;
@@ -36,8 +37,8 @@ use crate::record::begin::Wanted;
 use crate::record::thread::Recording;
 use crate::restart::Desk;
 use crate::restart::resting::Handover;
-use crate::restart::take_over::TakeOver;
-use crate::services::Wall;
+use crate::restart::take_over::{Carried, TakeOver};
+use crate::services::{Running, Wall};
 use crate::serving::{Daemon, Event, Frame};
 use crate::settings::Settings;
 use crate::setup::{self, Naming, Opened, Setup};
@@ -60,6 +61,7 @@ pub fn run(args: StartArgs) -> Result<(), Failure> {
         record,
     } = args;
     let record = Wanted::of(record)?;
+    let take_over = take_over.path;
     if record.is_some() {
         if take_over.is_some() {
             return Err(Failure::Usage(
@@ -85,8 +87,26 @@ pub(crate) enum Beginning {
         take_over: Option<PathBuf>,
         record: Option<Wanted>,
     },
-    /// With a job whose flows belong to this process.
-    Job,
+    /// With a job whose flows another process of the same job can take over; perhaps in the place of the daemon with that control
+    /// socket.
+    Carried {
+        job: &'static str,
+        take_over: Option<PathBuf>,
+    },
+}
+
+impl Beginning {
+    /// Returns the name of what runs, the daemon to take over, the recording that is wanted, and whether another process can
+    /// take over.
+    fn parts(self) -> (&'static str, Option<PathBuf>, Option<Wanted>, bool) {
+        match self {
+            Self::Run { take_over, record } => {
+                let can_hand_over = record.is_none();
+                ("run", take_over, record, can_hand_over)
+            }
+            Self::Carried { job, take_over } => (job, take_over, None, true),
+        }
+    }
 }
 
 /// Runs the daemon with a job, which `plan` makes of the settings before anything is opened.
@@ -101,7 +121,7 @@ pub(crate) fn run_with<W, P, B, O, J>(
 ) -> Result<(), Failure>
 where
     W: Fn(Box<dyn Device>) -> Box<dyn Device>,
-    P: FnOnce() -> Result<O, Failure> + Send + 'static,
+    P: FnOnce(Listening) -> Result<O, Failure> + Send + 'static,
     B: FnOnce(&Stack, O) -> Result<J, Failure>,
     O: Send + 'static,
     J: Work,
@@ -114,13 +134,8 @@ where
     // Before anything else: an early signal must not kill the program half-way.
     let signals = register_signals()?;
     let captures = Captures::new();
-    let (take_over, record, can_hand_over) = match beginning {
-        Beginning::Run { take_over, record } => {
-            let can_hand_over = record.is_none();
-            (take_over, record, can_hand_over)
-        }
-        Beginning::Job => (None, None, false),
-    };
+    let (name, take_over, record, can_hand_over) = beginning.parts();
+    let take_over = take_over.map(|path| (path, name));
     let opening = (take_over, record, Arc::clone(&captures), sender.clone());
     let (setup, report) = confine(&args, &settings, (job.needs, job.prepare), opening)?;
     watch_signals(signals, sender.clone())?;
@@ -143,7 +158,7 @@ where
             // Whatever cannot be opened is told alone.
             report.log(&settings);
             limits::log(limits.as_deref());
-            let seen = (captures, can_hand_over);
+            let seen = (captures, can_hand_over.then_some(name));
             let job = (job.wrap, job.begin);
             serve(&frame, (&mut settings, &events), opened, seen, job)
         }),
@@ -160,9 +175,12 @@ where
 fn confine<O: Send + 'static>(
     args: &RunArgs,
     settings: &Settings,
-    (needs, prepare): (Needs, impl FnOnce() -> Result<O, Failure> + Send + 'static),
+    (needs, prepare): (
+        Needs,
+        impl FnOnce(Listening) -> Result<O, Failure> + Send + 'static,
+    ),
     (take_over, record, captures, sender): (
-        Option<PathBuf>,
+        Option<(PathBuf, &'static str)>,
         Option<Wanted>,
         Arc<Captures>,
         Sender<Event>,
@@ -213,7 +231,7 @@ fn serve<P, J: Work>(
     frame: &Frame<'_>,
     (settings, events): (&mut Settings, &Receiver<Event>),
     (opened, naming): (Opened<P>, Naming),
-    (captures, can_hand_over): (Arc<Captures>, bool),
+    (captures, hands_over): (Arc<Captures>, Option<&'static str>),
     (wrap, begin): (
         impl Fn(Box<dyn Device>) -> Box<dyn Device>,
         impl FnOnce(&Stack, P) -> Result<J, Failure>,
@@ -227,8 +245,8 @@ fn serve<P, J: Work>(
         Some(taking) => (None, Some((taking, naming))),
         None => (naming.publish()?, None),
     };
-    let checkpoint = taking.as_mut().map(|(taking, _)| taking.state());
-    let checkpoint = checkpoint.transpose()?;
+    let state = taking.as_mut().map(|(taking, _)| taking.state());
+    let (checkpoint, carried) = state.transpose()?.unzip();
     let (clock, origin) = start_clock(checkpoint.as_ref());
     captures.set_clock(clock);
     let (devices, pcap) = tapped(opened.devices, opened.capture, origin, settings)?;
@@ -247,9 +265,11 @@ fn serve<P, J: Work>(
     let (recording, ready) = recorded.unzip();
     let prepared = services::prepare(&stack, settings, opened.services, &wall)?;
     let services = services::start(&stack, settings, prepared, wall)?;
+    let job = begin(&stack, opened.job)?;
     let restored = stack.take_restored();
-    let restored = restored.map(|(streams, begin)| (services.resume(&stack, streams), begin));
-    let desk = can_hand_over.then(|| desk(opened.descriptors, frame.sender));
+    let restored = restored.map(|restored| arrive(&stack, restored, carried, &services, &job));
+    let mut restored = restored.transpose()?;
+    let desk = hands_over.map(|name| desk((name, opened.descriptors), &job, frame.sender));
     let recorder = recording.as_ref().map(Recording::control);
     let ways = (desk, recorder.clone());
     let target = Arc::new(Target::new(&stack, settings, captures, origin, ways));
@@ -257,12 +277,12 @@ fn serve<P, J: Work>(
         control::start(&target, control.listener)?;
     }
     web::start(&target, settings, opened.admin)?;
-    let job = begin(&stack, opened.job)?;
     watch_stack(&stack, frame.sender.clone())?;
     let name = match taking {
-        Some((taking, naming)) => take_place(taking, naming, restored)?,
+        Some((taking, naming)) => take_place(taking, naming, &mut restored)?,
         None => name,
     };
+    go(&job, restored.map(|restored| restored.flows));
     if let Some(ready) = ready {
         let stdout = frame.stdout.clone();
         ready.go(clock, move |line| stdout.line(line))?;
@@ -309,12 +329,65 @@ fn tapped(
 }
 
 /// Returns the way of the control socket to this thread.
-fn desk(descriptors: Vec<OwnedFd>, sender: &Sender<Event>) -> Desk {
+fn desk(
+    (name, queues): (&'static str, Vec<OwnedFd>),
+    job: &impl Work,
+    sender: &Sender<Event>,
+) -> Desk {
     let sender = sender.clone();
-    Desk::new(descriptors, move |ask| {
+    Desk::new(name, queues, job.listening(), move |ask| {
         // The receiver is gone only when the program ends.
         let _ = sender.send(Event::Asked(ask));
     })
+}
+
+/// What came from the daemon that is taken over.
+struct Restored {
+    count: usize,
+    begin: Option<Begin>,
+    /// The flows of the job, which rest.
+    flows: Unpacked,
+}
+
+/// Gives what came from the daemon that is taken over to the services or the job.
+fn arrive(
+    stack: &Stack,
+    (streams, begin): (Vec<RestoredStream>, Begin),
+    carried: Option<Carried>,
+    services: &Running,
+    job: &impl Work,
+) -> Result<Restored, Failure> {
+    let begin = Some(begin);
+    let Some(carrier) = job.carrier() else {
+        return Ok(Restored {
+            count: services.resume(stack, streams),
+            begin,
+            flows: Unpacked::default(),
+        });
+    };
+    let Carried {
+        luggage,
+        descriptors,
+    } = carried.unwrap_or_default();
+    let mut luggage = Luggage::from_bytes(&luggage).map_err(Failure::Refused)?;
+    if let Some(names) = job.names() {
+        names.take_known(std::mem::take(&mut luggage.names));
+    }
+    let flows = unpack(carrier.runtime(), streams, luggage, descriptors);
+    Ok(Restored {
+        count: flows.count(),
+        begin,
+        flows,
+    })
+}
+
+/// Lets the flows of the job begin, those of the daemon that was taken over among them.
+fn go(job: &impl Work, flows: Option<Unpacked>) {
+    let Unpacked { parcels, adopted } = flows.unwrap_or_default();
+    let late = job.carrier().map(|carrier| carrier.go_on(parcels));
+    for adopted in adopted.into_iter().chain(late.unwrap_or_default()) {
+        job.adopt(adopted);
+    }
 }
 
 /// Ends the daemon that is taken over, and begins. Gives the control socket its name: without one a daemon that has taken over
@@ -325,13 +398,16 @@ fn desk(descriptors: Vec<OwnedFd>, sender: &Sender<Event>) -> Desk {
 fn take_place(
     taking: TakeOver,
     naming: Naming,
-    restored: Option<(usize, Begin)>,
+    restored: &mut Option<Restored>,
 ) -> Result<Option<Name>, Failure> {
-    taking.commit(naming.path())?;
-    if let Some((count, begin)) = restored {
-        begin.begin();
-        tracing::info!(target: "netstackd::restart", connections = count, "took over");
+    let predecessor = taking.commit(naming.path())?;
+    if let Some(restored) = restored {
+        if let Some(begin) = restored.begin.take() {
+            begin.begin();
+        }
+        tracing::info!(target: "netstackd::restart", connections = restored.count, "took over");
     }
+    predecessor.wait();
     Ok(naming.publish().unwrap_or_else(|why| {
         tracing::error!(target: "netstackd::control", "there is no control socket: {why}");
         None

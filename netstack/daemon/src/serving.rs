@@ -21,7 +21,7 @@ use crate::output::Output;
 use crate::record::thread::Control;
 use crate::report::Source;
 use crate::restart::Ask;
-use crate::restart::resting::Handover;
+use crate::restart::resting::{Gone, Handover, Parts};
 use crate::services::{Prepared, Running};
 use crate::settings::Settings;
 use crate::supervisor::Supervisor;
@@ -105,10 +105,14 @@ impl Daemon<'_> {
                 Ok(Event::Reloaded(read)) => self.apply(*read),
                 Ok(Event::Asked(ask)) => {
                     let stops = self.stop_asked.is_some();
-                    let left = self.handover.on_ask(ask, self.stack, &self.services, stops);
-                    if let Some(connections) = left {
-                        let line = format!("handed-over connections={connections}");
-                        self.frame.stdout.line(&line);
+                    let parts = Parts {
+                        stack: self.stack,
+                        services: &self.services,
+                        job: self.job,
+                    };
+                    let left = self.handover.on_ask(ask, parts, stops);
+                    if let Some(gone) = left {
+                        self.say_gone(gone);
                         return Ok(());
                     }
                 }
@@ -156,6 +160,15 @@ impl Daemon<'_> {
         } else {
             self.frame.supervisor.alive();
         }
+    }
+
+    /// Says that another process has taken over.
+    fn say_gone(&self, gone: Gone) {
+        if let Some(successor) = gone.successor {
+            self.frame.supervisor.handed_over(successor);
+        }
+        let line = format!("handed-over connections={}", gone.connections);
+        self.frame.stdout.line(&line);
     }
 
     fn status(&self) -> String {
@@ -241,7 +254,11 @@ impl Daemon<'_> {
             // It ends in any case, within the time of one line on the control socket.
             return None;
         }
-        self.handover.go_on(self.stack, &self.services);
+        self.handover.go_on(Parts {
+            stack: self.stack,
+            services: &self.services,
+            job: self.job,
+        });
         let now = monotonic_time();
         match self.stop_asked {
             Some(asked) if now.saturating_sub(asked) < SAME_SIGNAL => None,

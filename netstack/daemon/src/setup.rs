@@ -23,6 +23,7 @@ use crate::control::capture::Captures;
 use crate::control::path::{Hidden, Name, Tenure};
 use crate::control::{self, Bound};
 use crate::failure::Failure;
+use crate::job::Listening;
 use crate::record::begin::{self, Wanted};
 use crate::restart::take_over::TakeOver;
 use crate::settings::Settings;
@@ -49,8 +50,8 @@ pub(crate) struct Opened<P> {
 
 /// The things that the thread begins with, beside the settings and the job.
 pub(crate) struct Plan {
-    /// The control socket of the daemon to take over.
-    pub(crate) take_over: Option<PathBuf>,
+    /// The control socket of the daemon to take over, and the name of the job that this one does.
+    pub(crate) take_over: Option<(PathBuf, &'static str)>,
     pub(crate) record: Option<Wanted>,
     pub(crate) captures: Arc<Captures>,
     pub(crate) control: control::Place,
@@ -74,7 +75,7 @@ impl<P: Send + 'static> Setup<P> {
     pub(crate) fn start(
         settings: Settings,
         plan: Plan,
-        prepare: impl FnOnce() -> Result<P, Failure> + Send + 'static,
+        prepare: impl FnOnce(Listening) -> Result<P, Failure> + Send + 'static,
         done: impl FnOnce() + Send + 'static,
     ) -> Result<Self, Failure> {
         let (go, may_go) = channel();
@@ -162,13 +163,14 @@ fn panicked() -> Failure {
 fn open<P>(
     mut settings: Settings,
     plan: Plan,
-    prepare: impl FnOnce() -> Result<P, Failure>,
+    prepare: impl FnOnce(Listening) -> Result<P, Failure>,
 ) -> Result<Opened<P>, Failure> {
     let taking = plan.take_over;
     let mut taking = taking
-        .map(|path| TakeOver::begin(&path, &mut settings))
+        .map(|(path, job)| TakeOver::begin(&path, job, &mut settings))
         .transpose()?;
     let taken = taking.as_mut().map(TakeOver::device).transpose()?;
+    let (taken, listening) = taken.unzip();
     let (devices, descriptors) = device::open(&settings, &plan.captures, taken)?;
     // A pipe opens only when it has a reader.
     let create = |path: &Path| File::create(path);
@@ -184,7 +186,7 @@ fn open<P>(
         admin: admin::listen(&settings, taking.is_some())?,
         services: services::open(&settings)?,
         record: plan.record.map(Wanted::open).transpose()?,
-        job: prepare()?,
+        job: prepare(listening.unwrap_or_default())?,
         taking,
         settings,
     })

@@ -1,5 +1,7 @@
 //! Counters without a lock, one set per worker.
 
+pub mod kept;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::mib::Objects;

@@ -220,7 +220,7 @@ impl<D: Device + ?Sized> Worker<D> {
         if self.mailbox.is_empty() {
             return false;
         }
-        let mut decided = Vec::new();
+        let (mut decided, mut is_restored) = (Vec::new(), false);
         for _ in 0..WORK_BATCH {
             let work = &mut self.state.work;
             match self.mailbox.pop() {
@@ -229,10 +229,14 @@ impl<D: Device + ?Sized> Worker<D> {
                 Some(Message::Spawn(future)) => work.spawn.push(future),
                 // The next deadline is computed at the end of each turn.
                 Some(Message::Timer) => {}
+                Some(Message::Restored) => is_restored = true,
                 Some(Message::Decided(decision)) => decided.push(*decision),
                 Some(Message::Stop) => self.stopping = true,
                 None => break,
             }
+        }
+        if is_restored {
+            self.state.look_after_all(&self.host, key);
         }
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         for (asked, decision) in decided {

@@ -10,7 +10,7 @@ use super::stack::Stack;
 use super::tcp_stream::TcpStream;
 use crate::base::time::Duration;
 use crate::engine::clock::Clock;
-use crate::stack::checkpoint::{Checkpoint, Handed};
+use crate::stack::checkpoint::{self, Checkpoint, Handed, Pending, TakenUp};
 use crate::stack::ending::EndReason;
 use crate::stack::{freeze, shutdown, worklist};
 
@@ -117,16 +117,19 @@ impl Stack {
     /// Returns the connections of the stack whose place this one takes, once. The stack rests until [`Begin::begin`], so that
     /// the program can bind its listeners first. `None`: it takes no other's place.
     pub fn take_restored(&self) -> Option<(Vec<RestoredStream>, Begin)> {
-        let restored = self.take_connections()?;
+        let TakenUp {
+            connections,
+            pending,
+        } = self.take_taken_up()?;
         let stream = |restored: crate::stack::checkpoint::Restored| RestoredStream {
             stream: TcpStream::new(Arc::clone(&self.host), restored.connection),
             note: restored.note,
         };
-        let streams = restored.into_iter().map(stream).collect();
+        let streams = connections.into_iter().map(stream).collect();
         let frozen = Frozen {
             stack: Some(self.clone()),
         };
-        Some((streams, Begin(Some(frozen))))
+        Some((streams, Begin(Some((frozen, pending)))))
     }
 }
 
@@ -141,14 +144,23 @@ pub struct RestoredStream {
 
 /// A restored stack that has not begun. If this is dropped, the stack ends without a packet: the one whose place it would have
 /// taken goes on.
-#[derive(Debug)]
 #[must_use = "the stack ends when this is dropped"]
-pub struct Begin(Option<Frozen>);
+pub struct Begin(Option<(Frozen, Pending)>);
+
+impl fmt::Debug for Begin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Begin")
+    }
+}
 
 impl Begin {
-    /// Lets the stack begin.
+    /// Lets the stack begin. The listeners and sockets for datagrams that are bound by now get what waited in those of the
+    /// stack before at the same addresses: connections that nobody had accepted, handshakes that are half open, datagrams.
     pub fn begin(mut self) {
-        if let Some(frozen) = self.0.take() {
+        if let Some((frozen, pending)) = self.0.take() {
+            if let Some(stack) = &frozen.stack {
+                checkpoint::enter(&stack.host, pending);
+            }
             frozen.thaw();
         }
     }
@@ -156,7 +168,7 @@ impl Begin {
 
 impl Drop for Begin {
     fn drop(&mut self) {
-        if let Some(frozen) = self.0.take() {
+        if let Some((frozen, _)) = self.0.take() {
             frozen.leave();
         }
     }

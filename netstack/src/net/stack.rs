@@ -16,7 +16,7 @@ use crate::ip::prefix::Prefix;
 use crate::ip::selection::source::AddressFlags;
 use crate::stack::Host;
 use crate::stack::addresses::{self, AddressChangeError};
-use crate::stack::checkpoint::Restored;
+use crate::stack::checkpoint::TakenUp;
 use crate::stack::ending::EndReason;
 use crate::stack::events::{HasSubscriber, Subscriber};
 use crate::stack::foreign::locked;
@@ -50,8 +50,8 @@ pub(super) type Joins = Vec<JoinHandle<()>>;
 struct Threads {
     host: Arc<Host>,
     joins: Mutex<levels::Threads, Joins>,
-    /// The connections of the stack whose place this one takes, until the program takes them.
-    restored: Mutex<levels::Threads, Option<Vec<Restored>>>,
+    /// What the stack whose place this one takes has left, until the program takes it.
+    restored: Mutex<levels::Threads, Option<TakenUp>>,
 }
 
 impl Drop for Threads {
@@ -75,11 +75,7 @@ impl Stack {
         Self::with_restored(host, joins, None)
     }
 
-    pub(super) fn with_restored(
-        host: Arc<Host>,
-        joins: Joins,
-        restored: Option<Vec<Restored>>,
-    ) -> Self {
+    pub(super) fn with_restored(host: Arc<Host>, joins: Joins, restored: Option<TakenUp>) -> Self {
         let threads = Threads {
             host: Arc::clone(&host),
             joins: Mutex::new(joins),
@@ -418,8 +414,8 @@ impl Stack {
         sockets::list(&self.host)
     }
 
-    /// Takes the connections of the stack whose place this one takes, once.
-    pub(super) fn take_connections(&self) -> Option<Vec<Restored>> {
+    /// Takes what the stack whose place this one takes has left, once.
+    pub(super) fn take_taken_up(&self) -> Option<TakenUp> {
         let restored = &self.threads.restored;
         locked(|key| restored.with(&mut key.ctx(), |restored, _| restored.take()))
     }

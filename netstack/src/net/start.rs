@@ -15,7 +15,7 @@ use crate::engine::worker::Worker;
 use crate::ip::prefix::Prefix;
 use crate::ip::routes::Route;
 use crate::stack::addresses::{self, AddressChangeError};
-use crate::stack::checkpoint::{self, Checkpoint, CheckpointError, Restored};
+use crate::stack::checkpoint::{self, Checkpoint, CheckpointError, TakenUp};
 use crate::stack::ending::EndReason;
 use crate::stack::routes::{self, RouteChangeError};
 use crate::stack::{Host, SetupError, shutdown};
@@ -94,8 +94,8 @@ impl Stack {
     }
 }
 
-/// A host, the workers that nothing turns yet, and the connections of the stack whose place it takes.
-type HostAndWorkers = (Arc<Host>, Vec<Worker<dyn Device>>, Option<Vec<Restored>>);
+/// A host, the workers that nothing turns yet, and what the stack whose place it takes has left.
+type HostAndWorkers = (Arc<Host>, Vec<Worker<dyn Device>>, Option<TakenUp>);
 
 impl StackBuilder {
     /// Sets limits and policies; [`Config::default`] if not called.
@@ -176,8 +176,8 @@ impl StackBuilder {
         self
     }
 
-    /// Makes the stack take the place of another one: its connections go on, and its clock does. The stack begins at rest,
-    /// so that the program can set up its listeners and take its connections up before anything is received:
+    /// Makes the stack take the place of another one: its connections go on, and its clock and its counters do. The stack
+    /// begins at rest, so that the program can set up its listeners and take its connections up before anything is received:
     /// [`Stack::take_restored`] has them, and what lets the stack begin.
     pub fn restore(mut self, checkpoint: Checkpoint) -> Self {
         self.checkpoint = Some(checkpoint);

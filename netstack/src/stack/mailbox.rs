@@ -39,6 +39,8 @@ pub enum Message {
     /// Look at the timers: another thread has armed one. A task sleeps until an earlier time, or a multicast group
     /// is to be reported.
     Timer,
+    /// Look after the entries of a restored connection table.
+    Restored,
     /// Do what the program decided about a SYN.
     // A box keeps the messages of every packet short.
     Decided(Box<(Asked, Decision)>),

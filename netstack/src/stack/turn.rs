@@ -5,7 +5,6 @@ use std::sync::Arc;
 use lockorder::Key;
 
 use super::budget::holders::Holders;
-use super::foreign::locked;
 use super::host::Host;
 use super::ip::addressing::Addressing;
 use super::levels::StackLocks;
@@ -61,13 +60,6 @@ impl WorkerState {
         seed[0] ^= index as u8 + 1;
         seed[1] ^= (index >> 8) as u8;
         let mut rng = Rng::from_seed(seed);
-        let mut alarms = Alarms::default();
-        // A restored stack begins with entries; one worker looks after them.
-        if index == 0 && host.tcp.connections.time_waits() > 0 {
-            for (shard, at) in locked(|key| host.tcp.connections.deadlines(&mut key.ctx())) {
-                alarms.note(shard, at);
-            }
-        }
         Self {
             index,
             metrics: MetricsCache::new(rng.u64()),
@@ -85,7 +77,7 @@ impl WorkerState {
             addressing_version: host.ip.addressing.version(),
             addressing: host.ip.addressing.get(),
             rng,
-            alarms,
+            alarms: Alarms::default(),
             resend: Vec::new(),
             sample_rate: SampleRate::default(),
             crowd: None,
@@ -94,6 +86,13 @@ impl WorkerState {
                 .ip
                 .identification
                 .for_worker(index as u32, host.workers.count() as u32),
+        }
+    }
+
+    /// Looks after every entry of the connection table that has a deadline, as if this worker had added it.
+    pub(crate) fn look_after_all(&mut self, host: &Host, key: &mut Key<StackLocks>) {
+        for (shard, at) in host.tcp.connections.deadlines(&mut key.ctx()) {
+            self.alarms.note(shard, at);
         }
     }
 

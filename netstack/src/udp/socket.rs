@@ -419,6 +419,12 @@ impl Socket {
         self.queue.front().map(|datagram| &*datagram.payload)
     }
 
+    /// Returns the datagrams that wait, oldest first: sender, destination, payload.
+    pub fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr, &[u8])> {
+        let queue = self.queue.iter();
+        queue.map(|datagram| (datagram.from, datagram.to, &*datagram.payload))
+    }
+
     /// Returns the sender of the oldest datagram.
     pub fn peek_sender(&self) -> Option<SocketAddr> {
         self.queue.front().map(|datagram| datagram.from)

@@ -3,6 +3,7 @@
 //! The device is moved to a namespace of the clients; the daemon, the proxies and the servers stay.
 
 mod rules;
+mod taken_over;
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};

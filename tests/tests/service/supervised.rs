@@ -132,3 +132,39 @@ fn a_worker_that_hangs_ends_the_keepalives() {
         serves();
     });
 }
+
+#[test]
+fn a_supervisor_follows_the_daemon_to_the_process_that_takes_over() {
+    let scratch = Scratch::new("supervised-take-over");
+    let socket = scratch.path("control.sock").display().to_string();
+    in_namespace(|| {
+        let supervisor = Supervisor::new(&scratch);
+        let launch = |more: &[&str]| {
+            let mut command = supervisor.command(program!());
+            command.args(["run", "--exit-with-parent", "--control", &socket]);
+            command.args(["--tun", "t0", "--addr", "10.77.0.2/24"]);
+            command.args(more).env("WATCHDOG_USEC", WATCHDOG_MICROS);
+            Daemon::launch(&mut command).expect("it serves")
+        };
+        let serving = ["READY=1", "STATUS=serving 10.77.0.2/24 on t0"];
+        let mut daemon = launch(&[]);
+        assert_eq!(supervisor.next(), serving);
+        assert_eq!(supervisor.main(), daemon.pid());
+        for _ in 0..2 {
+            let mut next = launch(&["--take-over", &socket]);
+            let successor = format!("MAINPID={}", next.pid());
+            assert_eq!(supervisor.next(), [successor.as_str()]);
+            let status = daemon.wait(Duration::from_secs(60)).expect("it ends");
+            assert!(status.success(), "{status}: {}", daemon.stderr());
+            // Nothing of it came before the supervisor listened.
+            assert_eq!(supervisor.next(), serving);
+            assert_eq!(supervisor.main(), next.pid());
+            supervisor.keepalive();
+            serves();
+            std::mem::swap(&mut daemon, &mut next);
+        }
+        let status = daemon.terminate().expect("it ends");
+        assert!(status.success(), "{status}: {}", daemon.stderr());
+        assert_eq!(supervisor.next()[0], "STOPPING=1");
+    });
+}

@@ -1,7 +1,7 @@
 //! One client's connection: lines of bounded length in, replies out.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Interest};
@@ -160,11 +160,18 @@ impl Replies {
         sent
     }
 
+    /// Returns the process of the client, if it can be told.
+    pub(crate) fn client_process(&self) -> Option<u32> {
+        let socket: &UnixStream = self.writer.as_ref();
+        let pid = socket.peer_cred().ok()?.pid()?;
+        u32::try_from(pid).ok().filter(|pid| *pid > 0)
+    }
+
     /// Sends descriptors.
     ///
     /// # Errors
     /// As [`Replies::add`].
-    pub(crate) async fn send_descriptors(&mut self, fds: &[OwnedFd]) -> io::Result<()> {
+    pub(crate) async fn send_descriptors(&mut self, fds: &[impl AsFd]) -> io::Result<()> {
         let socket: &UnixStream = self.writer.as_ref();
         for some in fds.chunks(descriptors::MOST) {
             let sent = socket.async_io(Interest::WRITABLE, || descriptors::send(socket, some));

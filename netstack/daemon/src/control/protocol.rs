@@ -41,7 +41,7 @@ pub(crate) enum Request {
     Stop {},
     /// Takes the place of the daemon.
     TakeOver(TakeOverRequest),
-    /// Asks for the descriptors of the device.
+    /// Asks for the descriptors of the device, or of the flows.
     Descriptors {},
     /// Asks for the state.
     Ready {},
@@ -56,6 +56,13 @@ pub(crate) struct TakeOverRequest {
     /// The format of the state that it reads.
     pub(crate) format: u32,
     pub(crate) version: String,
+    /// The job of the new process: its flows go over.
+    #[serde(default = "run")]
+    pub(crate) job: String,
+}
+
+fn run() -> String {
+    "run".to_owned()
 }
 
 /// The connections whose events are wanted.
@@ -151,10 +158,22 @@ pub(crate) enum Reply {
     Pong(Pong),
     /// The request is done.
     End(End),
-    /// The queues of the device, and its MTU.
-    Queues { count: usize, mtu: u16 },
-    /// So many bytes of state follow behind this line.
-    State { bytes: u64 },
+    /// The queues of the device, and its MTU; the names of the ports of the machine whose descriptors follow those of the queues.
+    Queues {
+        count: usize,
+        mtu: u16,
+        #[serde(default)]
+        listening: Vec<String>,
+    },
+    /// So many bytes of state follow behind this line, the last of which are those of the flows, whose descriptors can be asked
+    /// for then.
+    State {
+        #[serde(default)]
+        carried: u64,
+        #[serde(default)]
+        descriptors: usize,
+        bytes: u64,
+    },
     /// The device is the new process's.
     Yours {},
     /// The request is refused, or has failed. The connection stays usable unless it is closed.

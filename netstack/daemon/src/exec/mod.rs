@@ -157,8 +157,11 @@ fn execute(args: &ExecArgs) -> Result<u8, Stop> {
         .start(devices)
         .map_err(|error| Failure::Stack(format!("cannot start the stack: {error}")))?;
     let running = gateway::start(&stack, plan)?;
-    let published = forward::open(&args.ports)?;
-    forward::publish(running.runtime(), &stack, published)?;
+    let published = forward::open(&args.ports, Vec::new())?;
+    let ports = forward::Frame::new(&stack, running.carrier());
+    ports.publish(published)?;
+    // Nobody takes the place of the process whose child the command is.
+    running.carrier().go_on(Vec::new());
     handed.go()?;
     let code = child.wait(signals);
     drain(&stack);

@@ -22,13 +22,20 @@ pub(crate) struct Forward {
     pub(crate) keep_client: bool,
 }
 
-impl fmt::Display for Forward {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Forward {
+    /// Returns the name of the port where clients connect to, such as `tcp:127.0.0.1:80`.
+    pub(crate) fn port_name(&self) -> String {
         let protocol = match self.protocol {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
         };
-        write!(f, "{protocol}:{}={}", self.listen, self.to)?;
+        format!("{protocol}:{}", self.listen)
+    }
+}
+
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.port_name(), self.to)?;
         if self.keep_client {
             f.write_str(",keep-client")?;
         }

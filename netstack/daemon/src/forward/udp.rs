@@ -6,15 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use netstack::net::{Stack, UdpListener, UdpSocket};
-use tokio::net::UdpSocket as HostSocket;
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use netstack::net::{UdpListener, UdpSocket};
+use tokio::net::UdpSocket as MachineSocket;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-use super::FLOWS_MAX;
-use super::spec::Forward;
+use super::{FLOWS_MAX, Port};
 use crate::proxy::dial::Dialer;
 use crate::proxy::flows::direct;
 
@@ -25,34 +22,31 @@ const WAITING_MAX: usize = 64;
 /// Largest datagram.
 const DATAGRAM_MAX: usize = 65_535;
 
-/// Receives on this machine, and sends in the stack's network.
-pub(super) fn publish(
-    runtime: &Handle,
-    stack: &Stack,
-    (forward, socket): (Forward, std::net::UdpSocket),
-    places: Arc<Semaphore>,
-) -> io::Result<()> {
-    socket.set_nonblocking(true)?;
-    let _inside = runtime.enter();
-    let socket = Arc::new(HostSocket::from_std(socket)?);
-    runtime.spawn(distribute(stack.clone(), forward, socket, places));
-    Ok(())
-}
-
-/// Gives each client's datagrams to its flow.
-async fn distribute(
-    stack: Stack,
-    forward: Forward,
-    socket: Arc<HostSocket>,
-    places: Arc<Semaphore>,
-) {
+/// Receives on this machine, and sends in the stack's network: gives each client's datagrams to its flow.
+pub(super) async fn publish(port: Port, socket: Arc<MachineSocket>) {
+    let carrier = &port.frame.carrier;
     let mut flows: HashMap<SocketAddr, Sender<Vec<u8>>> = HashMap::new();
     loop {
         let mut datagram = Vec::with_capacity(DATAGRAM_MAX);
-        let Ok((_, client)) = socket.recv_buf_from(&mut datagram).await else {
-            // An ICMP error about an earlier datagram to some client.
-            tokio::task::yield_now().await;
-            continue;
+        let live = carrier.enter();
+        let received = tokio::select! {
+            biased;
+            () = carrier.recalled() => None,
+            received = socket.recv_buf_from(&mut datagram) => Some(received),
+        };
+        drop(live);
+        let client = match received {
+            Some(Ok((_, client))) => client,
+            Some(Err(_)) => {
+                // An ICMP error about an earlier datagram to some client.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            None => {
+                // What comes waits for whoever goes on.
+                carrier.resumed().await;
+                continue;
+            }
         };
         datagram.shrink_to_fit();
         if flows.len() >= FLOWS_MAX {
@@ -65,28 +59,28 @@ async fn distribute(
             let _ = flow.try_send(datagram);
             continue;
         }
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&port.places).try_acquire_owned() else {
             continue;
         };
         let (sender, waiting) = channel(WAITING_MAX);
         let _ = sender.try_send(datagram);
         flows.insert(client, sender);
-        let (stack, socket) = (stack.clone(), Arc::clone(&socket));
+        let (port, socket) = (port.clone(), Arc::clone(&socket));
         tokio::spawn(async move {
             // An error of a flow ends that flow: what comes later begins a new one.
-            let _ = inwards(&stack, forward, client, &socket, waiting).await;
+            let _ = inwards(&port, client, &socket, waiting).await;
             drop(place);
         });
     }
 }
 
 async fn inwards(
-    stack: &Stack,
-    forward: Forward,
+    port: &Port,
     client: SocketAddr,
-    socket: &HostSocket,
+    socket: &MachineSocket,
     mut waiting: Receiver<Vec<u8>>,
 ) -> io::Result<()> {
+    let (stack, forward) = (&port.frame.stack, port.forward);
     // Nothing with a loopback address leaves a stack.
     let inner = if forward.keep_client && !client.ip().is_loopback() {
         UdpSocket::bind_connected(stack, client, forward.to)?
@@ -122,26 +116,18 @@ async fn inwards(
 }
 
 /// Receives in the stack, and sends on this machine.
-pub(super) fn expose(
-    runtime: &Handle,
-    stack: &Stack,
-    forward: Forward,
-    places: Arc<Semaphore>,
-) -> io::Result<()> {
-    let listener = UdpListener::bind(stack, forward.listen)?;
+pub(super) async fn expose(port: Port, listener: UdpListener) {
     listener.set_idle_timeout(Some(IDLE));
-    runtime.spawn(async move {
-        while let Ok((flow, client)) = listener.accept().await {
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                continue;
-            };
-            tokio::spawn(async move {
-                if let Ok(socket) = Dialer::default().udp(forward.to).await {
-                    let _ = direct(&flow, client, &socket).await;
-                }
-                drop(place);
-            });
-        }
-    });
-    Ok(())
+    let to = port.forward.to;
+    while let Ok((flow, client)) = listener.accept().await {
+        let Ok(place) = Arc::clone(&port.places).try_acquire_owned() else {
+            continue;
+        };
+        tokio::spawn(async move {
+            if let Ok(socket) = Dialer::default().udp(to).await {
+                let _ = direct(&flow, client, &socket).await;
+            }
+            drop(place);
+        });
+    }
 }

@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use fast_socks5::util::target_addr::TargetAddr;
 use fast_socks5::{new_udp_header, parse_udp_request};
-use netstack::net::{EchoListener, Syn, SynListener, UdpListener, UdpSocket, Unreachable};
+use netstack::net::{
+    EchoListener, Syn, SynListener, TcpStream, UdpListener, UdpSocket, Unreachable,
+};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UdpSocket as HostSocket;
 use tokio::time::timeout;
 
 use super::gateway::{Gateway, Route};
 use super::ping;
-use super::relay::relay;
 use super::rules::{Action, Protocol};
 use super::upstream::{Connected, Refusal, Target, Upstream, socks_target};
+use crate::carried::relay::relay;
 
 /// Largest datagram.
 const DATAGRAM_MAX: usize = 65_535;
@@ -38,11 +40,45 @@ pub(super) async fn tcp(gateway: Arc<Gateway>, listener: SynListener) {
 }
 
 async fn connection(gateway: &Gateway, syn: Syn) {
-    let to = syn.info().local;
+    match reach(gateway, syn.info().local).await {
+        Ok(connected) => {
+            // Fails if the client has gone meanwhile: the server's side is closed then, too.
+            if let Ok(client) = syn.accept().await {
+                relay(&gateway.carrier, client, connected.stream, connected.early).await;
+            }
+        }
+        Err(None) => syn.ignore(),
+        Err(Some(Refusal::Refused)) => syn.refuse(),
+        Err(Some(Refusal::Unreachable(reason))) => syn.unreachable(reason),
+        Err(Some(Refusal::Shortage)) => {
+            gateway.tell("no descriptors or memory for more connections: raise the limit of open files (ulimit -n)");
+            syn.ignore();
+        }
+    }
+}
+
+/// Goes on with a connection whose handshake was done when another process took over, and which no task had in hand.
+pub(super) async fn accepted(gateway: &Gateway, client: TcpStream) {
+    let connected = match client.local_addr() {
+        Ok(to) => reach(gateway, to).await.ok(),
+        Err(_) => None,
+    };
+    match connected {
+        Some(connected) => relay(&gateway.carrier, client, connected.stream, connected.early).await,
+        // It fails only if the connection is at its end already.
+        None => drop(client.set_zero_linger()),
+    }
+}
+
+/// Connects to where a connection to `to` goes.
+///
+/// # Errors
+/// What its client is told; `None`: nothing.
+async fn reach(gateway: &Gateway, to: SocketAddr) -> Result<Connected, Option<Refusal>> {
     let Route { action, target } = gateway.route(Protocol::Tcp, to).await;
     let connected = match action {
-        Action::Reject => return syn.refuse(),
-        Action::Drop => return syn.ignore(),
+        Action::Reject => Err(Refusal::Refused),
+        Action::Drop => return Err(None),
         Action::Direct => gateway.dialer.tcp(&target).await.map(|stream| Connected {
             stream,
             early: bytes::Bytes::new(),
@@ -52,20 +88,7 @@ async fn connection(gateway: &Gateway, syn: Syn) {
             None => Err(Refusal::PROHIBITED),
         },
     };
-    match connected {
-        Ok(connected) => {
-            // Fails if the client has gone meanwhile: the server's side is closed then, too.
-            if let Ok(client) = syn.accept().await {
-                relay(client, connected).await;
-            }
-        }
-        Err(Refusal::Refused) => syn.refuse(),
-        Err(Refusal::Unreachable(reason)) => syn.unreachable(reason),
-        Err(Refusal::Shortage) => {
-            gateway.tell("no descriptors or memory for more connections: raise the limit of open files (ulimit -n)");
-            syn.ignore();
-        }
-    }
+    connected.map_err(Some)
 }
 
 async fn through(

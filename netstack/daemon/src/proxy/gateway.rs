@@ -14,6 +14,7 @@ use super::flows;
 use super::names::Names;
 use super::rules::{Action, Policy, Protocol};
 use super::upstream::{Target, Upstream};
+use crate::carried::{Adopted, Carrier};
 use crate::failure::Failure;
 use crate::file::reason;
 use crate::probe::now;
@@ -53,6 +54,8 @@ impl Plan {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) dialer: Dialer,
+    /// The connections, which another process may go on with.
+    pub(super) carrier: Arc<Carrier>,
     pub(super) connections: Arc<Semaphore>,
     pub(super) datagram_flows: Arc<Semaphore>,
     pub(super) pings: Arc<Semaphore>,
@@ -75,6 +78,7 @@ pub(super) struct Route {
 /// Keeps a gateway running. Dropping it ends its flows.
 #[derive(Debug)]
 pub(crate) struct Running {
+    gateway: Arc<Gateway>,
     runtime: Threads,
     policy: watch::Sender<Arc<Policy>>,
 }
@@ -97,9 +101,28 @@ impl Running {
         self.policy.clone()
     }
 
-    /// Returns the runtime of the flows.
-    pub(crate) fn runtime(&self) -> &Handle {
-        &self.runtime.1
+    /// Returns the connections, which rest at first.
+    pub(crate) fn carrier(&self) -> &Arc<Carrier> {
+        &self.gateway.carrier
+    }
+
+    /// Begins a flow anew.
+    pub(crate) fn adopt(&self, adopted: Adopted) {
+        // A proxy publishes no port.
+        let Adopted::Inner(client) = adopted else {
+            return;
+        };
+        let gateway = Arc::clone(&self.gateway);
+        self.runtime.1.spawn(async move {
+            let place = Arc::clone(&gateway.connections).try_acquire_owned();
+            flows::accepted(&gateway, client).await;
+            drop(place);
+        });
+    }
+
+    /// Returns the names that have virtual addresses.
+    pub(crate) fn names(&self) -> Option<&Names> {
+        self.gateway.names.as_deref()
     }
 }
 
@@ -149,9 +172,12 @@ pub(crate) fn start(stack: &Stack, plan: Plan) -> Result<Running, Failure> {
     datagrams.set_idle_timeout(Some(plan.udp_idle));
     let pings = EchoListener::bind(stack, everything).map_err(|e| failed("ICMP", e))?;
     let (sender, policy) = watch::channel(Arc::new(plan.policy));
+    let runtime = runtime("proxy")?;
+    let connections = Arc::new(Semaphore::new(plan.max_connections));
     let gateway = Arc::new(Gateway {
         dialer: plan.dialer,
-        connections: Arc::new(Semaphore::new(plan.max_connections)),
+        carrier: Carrier::new(runtime.handle(), Some(Arc::clone(&connections))),
+        connections,
         datagram_flows: Arc::new(Semaphore::new(plan.max_udp_flows)),
         pings: Arc::new(Semaphore::new(PINGS_MAX)),
         policy,
@@ -161,12 +187,12 @@ pub(crate) fn start(stack: &Stack, plan: Plan) -> Result<Running, Failure> {
         loopback: plan.loopback,
         told: AtomicU64::new(0),
     });
-    let runtime = runtime("proxy")?;
     runtime.spawn(flows::tcp(Arc::clone(&gateway), syns));
     runtime.spawn(flows::udp(Arc::clone(&gateway), datagrams));
-    runtime.spawn(flows::pings(gateway, pings));
+    runtime.spawn(flows::pings(Arc::clone(&gateway), pings));
     let handle = runtime.handle().clone();
     Ok(Running {
+        gateway,
         runtime: Threads(Some(runtime), handle),
         policy: sender,
     })

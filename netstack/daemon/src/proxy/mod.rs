@@ -11,16 +11,15 @@
 //! | [`upstream`] | SOCKS5 and HTTP proxies |
 //! | [`dial`] | sockets of the machine |
 //! | [`gateway`] | what holds all of it together |
-//! | [`flows`], [`relay`], [`ping`] | TCP, UDP and pings, one flow at a time |
+//! | [`flows`], [`ping`] | TCP, UDP and pings, one flow at a time |
 //! | [`names`] | virtual addresses for names |
 
 pub mod args;
 pub(crate) mod dial;
 pub(crate) mod flows;
 pub(crate) mod gateway;
-mod names;
+pub(crate) mod names;
 mod ping;
-pub(crate) mod relay;
 pub mod rules;
 pub mod upstream;
 
@@ -34,8 +33,10 @@ use tokio::sync::watch;
 
 use self::args::OutboundArgs;
 use self::gateway::{Plan, Running};
+use self::names::Names;
 use self::rules::Policy;
-use crate::cli::RunArgs;
+use crate::carried::{Adopted, Carrier};
+use crate::cli::{RunArgs, TakeOverArgs};
 use crate::confine::Needs;
 use crate::failure::Failure;
 use crate::impaired;
@@ -55,6 +56,8 @@ pub struct ProxyArgs {
     /// Interface that outgoing packets leave by.
     #[arg(long, value_name = "NAME", value_parser = parse_interface)]
     bind_interface: Option<String>,
+    #[command(flatten)]
+    take_over: TakeOverArgs,
 }
 
 fn parse_interface(text: &str) -> Result<String, String> {
@@ -72,6 +75,7 @@ pub fn run(args: ProxyArgs) -> Result<(), Failure> {
         outbound,
         mark,
         bind_interface,
+        take_over,
     } = args;
     let mut run_args = run_args.without_services();
     let impairments = outbound.impairments();
@@ -84,17 +88,21 @@ pub fn run(args: ProxyArgs) -> Result<(), Failure> {
         Some((up, down)) => impaired::wrap(device, up, down, seed),
         None => device,
     };
-    run::run_with(run_args, run::Beginning::Job, |settings| {
+    let beginning = run::Beginning::Carried {
+        job: "proxy",
+        take_over: take_over.path,
+    };
+    run::run_with(run_args, beginning, |settings| {
         let plan = outbound.plan(&settings.policy, mark, bind_interface, None)?;
         Ok(Job {
             needs: needs(&outbound, &plan),
             wrap,
-            prepare: || Ok(()),
+            prepare: |_| Ok(()),
             begin: |stack: &Stack, ()| {
                 let running = gateway::start(stack, plan)?;
                 Ok(Proxy {
                     policies: running.policies(),
-                    _running: running,
+                    running,
                     outbound: Arc::new(outbound),
                 })
             },
@@ -123,12 +131,24 @@ fn needs(outbound: &OutboundArgs, plan: &Plan) -> Needs {
 
 /// A gateway whose rules follow the configuration.
 struct Proxy {
-    _running: Running,
+    running: Running,
     policies: watch::Sender<Arc<Policy>>,
     outbound: Arc<OutboundArgs>,
 }
 
 impl Work for Proxy {
+    fn carrier(&self) -> Option<&Arc<Carrier>> {
+        Some(self.running.carrier())
+    }
+
+    fn adopt(&self, adopted: Adopted) {
+        self.running.adopt(adopted);
+    }
+
+    fn names(&self) -> Option<&Names> {
+        self.running.names()
+    }
+
     fn reader(&self) -> Reader {
         let (outbound, policies) = (Arc::clone(&self.outbound), self.policies.clone());
         Box::new(move |settings| {

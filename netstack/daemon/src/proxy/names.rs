@@ -87,6 +87,32 @@ impl Names {
         Ipv4Addr::from(first.wrapping_add(index).wrapping_add(1))
     }
 
+    /// Returns every name with its number, the one that was not used for longest first. Not for a task.
+    pub(crate) fn known(&self) -> Vec<(u32, String)> {
+        let known = self.known.blocking_lock();
+        let by_use = known.by_use.values();
+        let named = by_use.filter_map(|index| Some((*index, known.by_index.get(index)?.0.clone())));
+        named.collect()
+    }
+
+    /// Lets names have the numbers that they had in another process. Not for a task.
+    pub(crate) fn take_known(&self, names: Vec<(u32, String)>) {
+        let mut known = Known::default();
+        // The numbers are given out one after the other.
+        let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        for (index, name) in names {
+            let is_new = !known.by_index.contains_key(&index) && !known.by_name.contains_key(&name);
+            if index >= count.min(self.most()) || !is_new {
+                return;
+            }
+            known.uses += 1;
+            known.by_index.insert(index, (name.clone(), known.uses));
+            known.by_use.insert(known.uses, index);
+            known.by_name.insert(name, index);
+        }
+        *self.known.blocking_lock() = known;
+    }
+
     /// Returns whether an address may be a virtual one.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         matches!(address, IpAddr::V4(address) if self.net.contains(&address))
@@ -205,5 +231,33 @@ mod tests {
         let mut response = query("one.test.", RecordType::A);
         response[2] |= 0x80;
         assert_eq!(block_on(names.answer(&response)), None);
+    }
+
+    #[test]
+    fn names_keep_their_addresses_in_another_process() {
+        let net: Ipv4Net = "198.18.0.0/29".parse().expect("a network");
+        let (old, new) = (Names::new(net), Names::new(net));
+        let most = old.most();
+        for name in ["a", "b", "c"] {
+            block_on(old.known.lock()).index_of(name, most);
+        }
+        block_on(old.known.lock()).touch(0);
+        let kept = old.known();
+        let names: Vec<&str> = kept.iter().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(names, ["b", "c", "a"]);
+        new.take_known(kept.clone());
+        assert_eq!(new.known(), kept);
+        for bad in [
+            vec![(0, "a"), (0, "b")],
+            vec![(7, "a")],
+            vec![(0, "a"), (1, "a")],
+        ] {
+            let empty = Names::new(net);
+            let bad = bad
+                .into_iter()
+                .map(|(index, name)| (index, name.to_owned()));
+            empty.take_known(bad.collect());
+            assert!(empty.known().is_empty());
+        }
     }
 }

@@ -7,7 +7,7 @@ use netstack::net::Checkpoint;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Ask, Desk};
+use super::{Ask, Desk, State};
 use crate::control::Target;
 use crate::control::channel::{Line, Lines, Replies};
 use crate::control::protocol::{Reply, Request, TakeOverRequest};
@@ -59,10 +59,19 @@ fn refusal<'a>(target: &'a Target, wanted: &TakeOverRequest) -> Result<&'a Desk,
         ));
     }
     let desk = target.desk.as_ref();
-    let desk = desk.filter(|desk| !desk.descriptors.is_empty());
-    desk.ok_or_else(|| {
-        "this netstackd cannot hand its device over: only that of netstackd run can be".to_owned()
-    })
+    let desk = desk.filter(|desk| !desk.queues.is_empty());
+    let desk = desk.ok_or_else(|| {
+        "this netstackd cannot hand its device over: it is recorded, or its device has no descriptors"
+            .to_owned()
+    })?;
+    if desk.job != wanted.job {
+        return Err(format!(
+            "this is netstackd {}, and the new process netstackd {}, which cannot go on with its flows: take over with \
+             netstackd {}",
+            desk.job, wanted.job, desk.job
+        ));
+    }
+    Ok(desk)
 }
 
 async fn refuse(replies: &mut Replies, message: &str) -> io::Result<()> {
@@ -76,12 +85,22 @@ async fn hand_over(
     lines: &mut Lines,
     replies: &mut Replies,
 ) -> io::Result<()> {
-    let count = desk.descriptors.len();
-    replies.send(&Reply::Queues { count, mtu }).await?;
+    let queues = Reply::Queues {
+        count: desk.queues.len(),
+        mtu,
+        listening: desk
+            .listening
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect(),
+    };
+    replies.send(&queues).await?;
     if !matches!(next(lines).await?, Request::Descriptors {}) {
         return refuse(replies, "the queues were offered: ask for descriptors").await;
     }
-    replies.send_descriptors(&desk.descriptors).await?;
+    replies.send_descriptors(&desk.queues).await?;
+    let ports: Vec<_> = desk.listening.iter().map(|(_, port)| port).collect();
+    replies.send_descriptors(&ports).await?;
     if !matches!(next(lines).await?, Request::Ready {}) {
         return refuse(replies, "the descriptors were sent: say ready").await;
     }
@@ -93,9 +112,7 @@ async fn hand_over(
         Ok(state) => state,
         Err(message) => return refuse(replies, &message).await,
     };
-    let bytes = state.len() as u64;
-    replies.send(&Reply::State { bytes }).await?;
-    replies.send_raw(&state).await?;
+    send(&state, lines, replies).await?;
     drop(state);
     let Request::Taken { control } = next(lines).await? else {
         return refuse(replies, "the state was sent: say taken").await;
@@ -107,8 +124,33 @@ async fn hand_over(
     }
     replies.send(&Reply::Yours {}).await?;
     resting.0 = None;
-    (desk.ask)(Ask::Leave);
+    (desk.ask)(Ask::Leave(replies.client_process()));
     Ok(())
+}
+
+/// Sends the state, and the descriptors that are asked for.
+async fn send(state: &State, lines: &mut Lines, replies: &mut Replies) -> io::Result<()> {
+    let State {
+        stack,
+        carried,
+        descriptors,
+    } = state;
+    let line = Reply::State {
+        bytes: (stack.len() + carried.len()) as u64,
+        carried: carried.len() as u64,
+        descriptors: descriptors.len(),
+    };
+    replies.send(&line).await?;
+    replies.send_raw(stack).await?;
+    replies.send_raw(carried).await?;
+    if descriptors.is_empty() {
+        return Ok(());
+    }
+    // Behind the bytes, so that none of them is read without the descriptors that come with it.
+    if !matches!(next(lines).await?, Request::Descriptors {}) {
+        return Err(io::Error::other("the state was sent: ask for descriptors"));
+    }
+    replies.send_descriptors(descriptors).await
 }
 
 /// Returns the next request of the new process.

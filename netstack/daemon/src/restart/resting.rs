@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use netstack::net::{Frozen, Stack};
 
-use super::Ask;
+use super::{Ask, State};
+use crate::carried::Parcel;
+use crate::carried::packed::{Packed, pack};
 use crate::control::path::Name;
+use crate::job::Work;
+use crate::proxy::names::Names;
 use crate::services::Running;
 use crate::services::resume::Kept;
 
@@ -19,11 +23,39 @@ pub(crate) struct Handover {
     successor: Option<Option<PathBuf>>,
 }
 
-/// A stack at rest, and the connections of its services.
+/// What has gone over to another process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gone {
+    pub(crate) connections: usize,
+    /// The number of that process.
+    pub(crate) successor: Option<u32>,
+}
+
+/// A stack at rest, and the connections of its services and of its job.
 #[derive(Debug)]
 struct Resting {
     frozen: Frozen,
     kept: Vec<Kept>,
+    parcels: Vec<Parcel>,
+}
+
+/// The parts of a daemon that rest.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub(crate) stack: &'a Stack,
+    pub(crate) services: &'a Running,
+    pub(crate) job: &'a dyn Work,
+}
+
+impl Parts<'_> {
+    /// Lets the flows go on.
+    fn go_on(self, kept: Vec<Kept>, parcels: Vec<Parcel>) {
+        self.services.go_on(self.stack, kept);
+        let adopted = self.job.carrier().map(|carrier| carrier.go_on(parcels));
+        for adopted in adopted.unwrap_or_default() {
+            self.job.adopt(adopted);
+        }
+    }
 }
 
 impl Handover {
@@ -41,18 +73,11 @@ impl Handover {
         self.successor.is_some()
     }
 
-    /// Does what a process that takes over asks. Returns the number of connections that went over if this process has
-    /// nothing left to do.
-    pub(crate) fn on_ask(
-        &mut self,
-        ask: Ask,
-        stack: &Stack,
-        services: &Running,
-        stops: bool,
-    ) -> Option<usize> {
+    /// Does what a process that takes over asks. Returns what went over if this process has nothing left to do.
+    pub(crate) fn on_ask(&mut self, ask: Ask, parts: Parts<'_>, stops: bool) -> Option<Gone> {
         match ask {
             Ask::Rest(reply) => {
-                let state = self.rest(stack, services, stops);
+                let state = self.rest(parts, stops);
                 if let Err(why) = &state {
                     tracing::warn!(target: "netstackd::restart", "not handed over: {why}");
                 }
@@ -64,16 +89,31 @@ impl Handover {
                 self.successor = rests.then_some(control);
                 let _ = reply.send(rests);
             }
-            Ask::Leave => return self.leave(stack),
-            Ask::GoOn => self.go_on(stack, services),
+            Ask::Leave(successor) => {
+                let connections = self.leave(parts.stack)?;
+                return Some(Gone {
+                    connections,
+                    successor,
+                });
+            }
+            Ask::GoOn => self.go_on(parts),
         }
         None
     }
 
     /// Puts the stack to rest and returns its state.
-    fn rest(&mut self, stack: &Stack, services: &Running, stops: bool) -> Result<Vec<u8>, String> {
+    fn rest(&mut self, parts: Parts<'_>, stops: bool) -> Result<State, String> {
         if stops || self.resting.is_some() {
             return Err("this netstackd is stopping, or rests already: try again".to_owned());
+        }
+        let Parts {
+            stack,
+            services,
+            job,
+        } = parts;
+        // The flows of the job first: what a call on a connection of the stack says then is no news.
+        if let Some(carrier) = job.carrier() {
+            carrier.pause();
         }
         stack.recall();
         let frozen = stack.freeze().map_err(|error| {
@@ -81,40 +121,61 @@ impl Handover {
             error.to_string()
         });
         let kept = services.take_recalled();
-        let state = frozen.and_then(|frozen| {
-            let notes = kept.iter().map(|kept| (&kept.stream, kept.state.note()));
-            let state = frozen.checkpoint(notes).to_bytes();
-            let state = state.map_err(|error| error.to_string())?;
-            Ok((state, frozen))
-        });
-        match state {
-            Ok((state, frozen)) => {
-                self.resting = Some(Resting { frozen, kept });
+        let parcels = job.carrier().map(|carrier| carrier.collect()).transpose();
+        let parcels = parcels.map(Option::unwrap_or_default);
+        let (frozen, parcels) = match (frozen, parcels) {
+            (Ok(frozen), Ok(parcels)) => (frozen, parcels),
+            (frozen, parcels) => {
+                let why = frozen.as_ref().err().or(parcels.as_ref().err());
+                let why = why.cloned().unwrap_or_default();
+                // It thaws first.
+                drop(frozen);
+                parts.go_on(kept, parcels.unwrap_or_default());
+                return Err(why);
+            }
+        };
+        match state_of(&frozen, &kept, &parcels, job) {
+            Ok(state) => {
+                self.resting = Some(Resting {
+                    frozen,
+                    kept,
+                    parcels,
+                });
                 Ok(state)
             }
             Err(why) => {
-                services.go_on(stack, kept);
+                frozen.thaw();
+                parts.go_on(kept, parcels);
                 Err(why)
             }
         }
     }
 
     /// Goes on as if nothing had been.
-    pub(crate) fn go_on(&mut self, stack: &Stack, services: &Running) {
+    pub(crate) fn go_on(&mut self, parts: Parts<'_>) {
         self.successor = None;
-        if let Some(Resting { frozen, kept }) = self.resting.take() {
+        if let Some(Resting {
+            frozen,
+            kept,
+            parcels,
+        }) = self.resting.take()
+        {
             frozen.thaw();
-            services.go_on(stack, kept);
+            parts.go_on(kept, parcels);
             tracing::warn!(target: "netstackd::restart", "the process that took over is gone: this one goes on");
         }
     }
 
-    /// Leaves the device to the process that took over, unless this one has gone on.
+    /// Leaves the device to the process that took over, unless this one has gone on. Returns the number of connections.
     fn leave(&mut self, stack: &Stack) -> Option<usize> {
-        let Resting { frozen, kept } = self.resting.take()?;
+        let Resting {
+            frozen,
+            kept,
+            parcels,
+        } = self.resting.take()?;
         let connections = stack.connections();
         frozen.leave();
-        drop(kept);
+        drop((kept, parcels));
         let inherited = self.successor.take().flatten();
         if let Some(control) = self.control.take()
             && inherited.as_deref() == Some(control.path())
@@ -123,4 +184,29 @@ impl Handover {
         }
         Some(connections)
     }
+}
+
+/// Returns the state of a stack at rest, its services and its job.
+fn state_of(
+    frozen: &Frozen,
+    kept: &[Kept],
+    parcels: &[Parcel],
+    job: &dyn Work,
+) -> Result<State, String> {
+    let Packed {
+        notes,
+        mut luggage,
+        descriptors,
+    } = pack(parcels);
+    luggage.names = job.names().map(Names::known).unwrap_or_default();
+    let of_services = kept.iter().map(|kept| (&kept.stream, kept.state.note()));
+    let stack = frozen.checkpoint(of_services.chain(notes)).to_bytes();
+    Ok(State {
+        stack: stack.map_err(|error| error.to_string())?,
+        carried: match job.carrier() {
+            Some(_) => luggage.to_bytes()?,
+            None => Vec::new(),
+        },
+        descriptors,
+    })
 }

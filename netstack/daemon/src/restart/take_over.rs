@@ -11,11 +11,15 @@ use crate::control::protocol::{Reply, Request, TakeOverRequest};
 use crate::descriptors;
 use crate::failure::Failure;
 use crate::file::reason;
+use crate::job::Listening;
 use crate::settings::Settings;
 use crate::values::Queues;
 
 /// Time that the daemon has for an answer: it finishes what it has read.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// Time that the daemon has for its last lines.
+const END_TIME: Duration = Duration::from_secs(2);
 
 /// A daemon that is being taken over.
 #[derive(Debug)]
@@ -24,14 +28,26 @@ pub(crate) struct TakeOver {
     path: PathBuf,
     queues: usize,
     mtu: u16,
+    /// The names of the ports of the machine that come with the queues.
+    listening: Vec<String>,
 }
 
+/// The flows of a job, as they come.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    pub(crate) luggage: Vec<u8>,
+    pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+/// The queues of the device with its MTU, and the ports of the machine.
+type Device = ((Vec<OwnedFd>, u16), Listening);
+
 impl TakeOver {
-    /// Connects to the daemon and checks that it can be taken over with these settings.
+    /// Connects to the daemon and checks that it can be taken over by this job with these settings.
     ///
     /// # Errors
     /// It does not answer, refuses, or has another device.
-    pub(crate) fn begin(path: &Path, settings: &mut Settings) -> Result<Self, Failure> {
+    pub(crate) fn begin(path: &Path, job: &str, settings: &mut Settings) -> Result<Self, Failure> {
         let args = ControlArgs {
             control: Some(path.to_owned()),
         };
@@ -50,8 +66,14 @@ impl TakeOver {
         connection.send(&Request::TakeOver(TakeOverRequest {
             format: Checkpoint::FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            job: job.to_owned(),
         }))?;
-        let Reply::Queues { count, mtu } = connection.reply()? else {
+        let Reply::Queues {
+            count,
+            mtu,
+            listening,
+        } = connection.reply()?
+        else {
             return Err(strange(path));
         };
         settings.queues = Queues::try_from(count as u64).map_err(|_| strange(path))?;
@@ -61,20 +83,31 @@ impl TakeOver {
             path: path.to_owned(),
             queues: count,
             mtu,
+            listening,
         })
     }
 
-    /// Returns the descriptors of the device, one for each queue, and its MTU.
+    /// Returns the descriptors of the device, one for each queue, and its MTU; and the ports of the machine on which the daemon's
+    /// job listens.
     ///
     /// # Errors
     /// The daemon is gone.
-    pub(crate) fn device(&mut self) -> Result<(Vec<OwnedFd>, u16), Failure> {
+    pub(crate) fn device(&mut self) -> Result<Device, Failure> {
+        let names = std::mem::take(&mut self.listening);
+        let mut queues = self.descriptors(self.queues + names.len())?;
+        let ports = queues.split_off(self.queues.min(queues.len()));
+        let listening = names.into_iter().zip(ports).collect();
+        Ok(((queues, self.mtu), listening))
+    }
+
+    /// Receives so many descriptors.
+    fn descriptors(&mut self, count: usize) -> Result<Vec<OwnedFd>, Failure> {
         self.connection.send(&Request::Descriptors {})?;
         let mut received = Vec::new();
-        while received.len() < self.queues {
+        while received.len() < count {
             let some = descriptors::receive(self.connection.socket()).map_err(|error| {
                 Failure::Control(format!(
-                    "the descriptors of the device did not arrive from {} ({}): try again",
+                    "the descriptors did not arrive from {} ({}): try again",
                     self.path.display(),
                     reason(&error)
                 ))
@@ -84,20 +117,36 @@ impl TakeOver {
             }
             received.extend(some);
         }
-        Ok((received, self.mtu))
+        Ok(received)
     }
 
     /// Lets the daemon rest, and returns its state.
     ///
     /// # Errors
     /// It cannot rest, or is gone; the state cannot be read.
-    pub(crate) fn state(&mut self) -> Result<Checkpoint, Failure> {
+    pub(crate) fn state(&mut self) -> Result<(Checkpoint, Carried), Failure> {
         self.connection.send(&Request::Ready {})?;
-        let Reply::State { bytes } = self.connection.reply()? else {
+        let Reply::State {
+            bytes,
+            carried,
+            descriptors,
+        } = self.connection.reply()?
+        else {
             return Err(strange(&self.path));
         };
-        let state = self.connection.read_raw(bytes)?;
-        Checkpoint::from_bytes(&state).map_err(|error| Failure::Refused(error.to_string()))
+        let mut state = self.connection.read_raw(bytes)?;
+        let luggage = state.split_off(bytes.saturating_sub(carried) as usize);
+        let checkpoint = Checkpoint::from_bytes(&state);
+        let checkpoint = checkpoint.map_err(|error| Failure::Refused(error.to_string()))?;
+        let descriptors = match descriptors {
+            0 => Vec::new(),
+            count => self.descriptors(count)?,
+        };
+        let carried = Carried {
+            luggage,
+            descriptors,
+        };
+        Ok((checkpoint, carried))
     }
 
     /// Says that the state is restored, and waits until the daemon has let go of the device. `control` is the path of this
@@ -105,11 +154,25 @@ impl TakeOver {
     ///
     /// # Errors
     /// The daemon has gone on: this process must not begin.
-    pub(crate) fn commit(mut self, control: Option<PathBuf>) -> Result<(), Failure> {
+    pub(crate) fn commit(mut self, control: Option<PathBuf>) -> Result<Predecessor, Failure> {
         self.connection.send(&Request::Taken { control })?;
         match self.connection.reply()? {
-            Reply::Yours {} => Ok(()),
+            Reply::Yours {} => Ok(Predecessor(self.connection)),
             _ => Err(strange(&self.path)),
+        }
+    }
+}
+
+/// A daemon that has let go of the device.
+#[derive(Debug)]
+pub(crate) struct Predecessor(Connection);
+
+impl Predecessor {
+    /// Waits until it has ended, for a moment. A supervisor that it told about this process listens to this one from then on.
+    pub(crate) fn wait(mut self) {
+        // Nothing comes but the end.
+        if self.0.set_timeout(END_TIME).is_ok() {
+            let _ = self.0.reply();
         }
     }
 }

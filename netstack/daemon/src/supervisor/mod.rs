@@ -84,6 +84,12 @@ impl Supervisor {
         ]);
     }
 
+    /// Says that another process goes on as the service. The supervisor believes it of the main process, if the other one is of
+    /// the service, too.
+    pub(crate) fn handed_over(&self, successor: u32) {
+        self.tell(&[NotifyState::MainPid(successor)]);
+    }
+
     /// Says that all of the daemon is alive.
     pub(crate) fn alive(&self) {
         self.tell(&[NotifyState::Watchdog]);

@@ -62,6 +62,14 @@ impl Default for Objects {
 }
 
 impl Objects {
+    /// Returns every object.
+    pub(super) fn all(&self) -> impl Iterator<Item = &AtomicU64> {
+        let families = [&self.v4, &self.v6].into_iter();
+        let of_families =
+            families.flat_map(|family| family.ip.iter().chain(&family.icmp).chain(&family.udp));
+        of_families.chain(&self.tcp)
+    }
+
     #[inline]
     fn family(&self, version: IpVersion) -> &Family {
         match version {

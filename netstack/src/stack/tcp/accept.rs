@@ -233,6 +233,11 @@ impl<C> AcceptQueue<C> {
         }
     }
 
+    /// Returns the connections that wait to be accepted, oldest first.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &C> {
+        self.ready.iter().map(|(connection, _)| connection)
+    }
+
     /// Forgets a task that no longer waits for a connection.
     pub(crate) fn forget(&mut self, ticket: Ticket) {
         self.acceptors.forget(ticket);

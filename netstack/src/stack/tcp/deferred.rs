@@ -33,11 +33,21 @@ pub struct Asked {
     pub(crate) hop: Hop,
 }
 
-/// Fields of the IP header of a segment.
+/// Fields of the IP header of a segment; by default what most segments have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Hop {
     pub(crate) ttl: u8,
     pub(crate) traffic_class: u8,
+}
+
+impl Default for Hop {
+    fn default() -> Self {
+        Self {
+            ttl: 64,
+            traffic_class: 0,
+        }
+    }
 }
 
 /// The decision about a SYN.
@@ -87,6 +97,11 @@ impl Undecided {
         if let Some(number) = self.numbers.remove(&(*flow, iss)) {
             self.by_number.remove(&number);
         }
+    }
+
+    fn get(&self, flow: &FlowKey, iss: SeqNum) -> Option<&Asked> {
+        let number = self.numbers.get(&(*flow, iss))?;
+        self.by_number.get(number)
     }
 
     fn clear(&mut self) {
@@ -139,6 +154,11 @@ impl<C> Deferred<C> {
                 Next::Wait
             }
         }
+    }
+
+    /// Returns what is known of a SYN that the program has not seen.
+    pub(crate) fn unseen(&self, flow: &FlowKey, iss: SeqNum) -> Option<&Asked> {
+        self.asked.get(flow, iss)
     }
 
     /// Forgets a task that no longer waits for a SYN.

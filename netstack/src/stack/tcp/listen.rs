@@ -1,5 +1,6 @@
 //! Passive opens: listening, accepting, serving (RFC 9293 section 3.10.1).
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use super::super::foreign::{locked, wake_all};
 use super::super::host::Host;
 use super::super::mailbox::Message;
 use super::super::waiters::{Ticket, Wait, Waiter};
-use super::accept::{Accept, Backlog};
+use super::accept::{Accept, Backlog, Offer};
 use super::connection::{Connection, Listener, Service};
 use super::control::abort;
 use super::decide::info;
@@ -118,14 +119,63 @@ pub(crate) fn serve(host: &Host, listener: &Arc<Listener>, service: Service) -> 
             "serve: this listener has a service already",
         )
     })?;
-    // No worker's turn starts these.
     for connection in waiting {
-        let owner = usize::from(connection.owner);
-        if let Some(task) = service.start(connection) {
-            host.workers[owner].mailbox.send(Message::Spawn(task));
-        }
+        start(host, &service, connection);
     }
     Ok(())
+}
+
+/// Returns the connections that nobody has accepted, each with its number in the order in which they came.
+pub(crate) fn unaccepted(host: &Host) -> HashMap<*const Connection, u32> {
+    let mut all = Vec::new();
+    let listeners = locked(|key| host.tcp.listeners.snapshot(&mut key.ctx()));
+    for listener in listeners {
+        locked(|key| {
+            listener.queue.with(&mut key.ctx(), |queue, _| {
+                all.extend(queue.waiting().map(Arc::as_ptr));
+            });
+        });
+    }
+    all.into_iter().zip(0..).collect()
+}
+
+/// Returns the listener for `local`, an address that was the host's.
+pub(crate) fn listener_at(host: &Host, local: SocketAddr) -> Option<Arc<Listener>> {
+    let addressing = host.ip.addressing.get();
+    let is_own = || addressing.addresses.is_here(local.ip());
+    locked(|key| host.tcp.listeners.lookup(&mut key.ctx(), local, is_own))
+}
+
+/// Offers a connection of an earlier stack, which nobody had accepted, to the listener at its address. It is reset if there is
+/// none, or its backlog is full.
+pub(crate) fn offer_again(host: &Host, connection: Arc<Connection>) {
+    let listener = listener_at(host, connection.flow.local());
+    let listener = listener.filter(|listener| listener.deferred.is_none());
+    let admitted = listener.and_then(|listener| Some((listener.admit()?, listener)));
+    let Some((place, listener)) = admitted else {
+        abort(host, &connection);
+        return;
+    };
+    let mut wakers = Vec::new();
+    let offer = locked(|key| {
+        listener.queue.with(&mut key.ctx(), |queue, _| {
+            queue.offer(connection, place, &mut wakers)
+        })
+    });
+    wake_all(wakers);
+    match offer {
+        Offer::Queued => {}
+        Offer::Serve(service, connection) => start(host, &service, connection),
+        Offer::Refused(connection) => abort(host, &connection),
+    }
+}
+
+/// Starts a service for a connection that no worker's turn starts.
+fn start(host: &Host, service: &Service, connection: Arc<Connection>) {
+    let owner = usize::from(connection.owner);
+    if let Some(task) = service.start(connection) {
+        host.workers[owner].mailbox.send(Message::Spawn(task));
+    }
 }
 
 /// Takes the listener back from its service: connections wait to be accepted from now on.

@@ -86,6 +86,7 @@ fn arrived_as(codepoint: u8) -> u32 {
 ///   +---+-------+----------+-----------+
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(in crate::tcp) struct Answer(u8);
 
 impl Answer {

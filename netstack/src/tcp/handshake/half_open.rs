@@ -24,11 +24,16 @@ use crate::tcp::outcome::State;
 use crate::tcp::reply_limit::ReplyLimit;
 use crate::tcp::segment::{Segment, SegmentOut};
 use crate::tcp::seq::SeqNum;
-use crate::tcp::settings::{Agreed, Settings};
+use crate::tcp::settings::{Agreed, MAX_SCALE, Settings};
 
 bitflags::bitflags! {
     /// Options of the peer's SYN, and marks.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    #[cfg_attr(
+        feature = "checkpoint",
+        derive(serde::Serialize, serde::Deserialize),
+        serde(try_from = "u8", into = "u8")
+    )]
     struct Marks: u8 {
         const MSS = 1;
         const SCALE = 1 << 1;
@@ -43,8 +48,25 @@ bitflags::bitflags! {
     }
 }
 
+#[cfg(feature = "checkpoint")]
+impl From<Marks> for u8 {
+    fn from(marks: Marks) -> Self {
+        marks.bits()
+    }
+}
+
+#[cfg(feature = "checkpoint")]
+impl TryFrom<u8> for Marks {
+    type Error = &'static str;
+
+    fn try_from(bits: u8) -> Result<Self, Self::Error> {
+        Self::from_bits(bits).ok_or("marks that no handshake has")
+    }
+}
+
 /// A passive open whose SYN-ACK is not acknowledged.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct HalfOpen {
     iss: SeqNum,
     irs: SeqNum,
@@ -166,6 +188,18 @@ impl HalfOpen {
     /// Returns the peer's initial sequence number.
     pub fn irs(&self) -> SeqNum {
         self.irs
+    }
+
+    /// Returns it after a checkpoint; `None` if no SYN leaves this.
+    pub fn restored(&self) -> Option<Self> {
+        let is_one = self.peer_scale <= MAX_SCALE && !self.marks.contains(Marks::COOKIE);
+        (is_one && self.mss > 0).then_some(*self)
+    }
+
+    /// Begins the handshake anew: its SYN-ACK may have been sent before.
+    pub fn again(&mut self) {
+        self.retries = 0;
+        self.marks.insert(Marks::AMBIGUOUS);
     }
 
     /// Begins the handshake at `now`, which is later than the SYN: its SYN-ACK is due.

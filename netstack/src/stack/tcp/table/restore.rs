@@ -7,7 +7,7 @@ use lockorder::{LockBefore, LockCtx};
 
 use super::super::super::levels;
 use super::super::connection::Connection;
-use super::super::shard::{Found, Shard};
+use super::super::shard::{Found, HalfOpenEntry, Shard};
 use super::{ConnectionTable, InsertError, Locked, SHARDS};
 use crate::base::Instant;
 use crate::demux::FlowKey;
@@ -29,6 +29,42 @@ impl ConnectionTable {
             .map_err(|_| InsertError::Exists)?;
         self.len.fetch_add(1, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Calls `f` for each half-open connection, with its deadline.
+    pub(crate) fn for_each_half_open<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        mut f: impl FnMut(&FlowKey, Instant, &HalfOpenEntry<Arc<Connection>>),
+    ) where
+        L: LockBefore<levels::Tables>,
+    {
+        for locked in &self.shards {
+            locked.shard.with_read(ctx, |shard, _| {
+                let all = 0..shard.half_open.slots();
+                for (flow, _, deadline, entry) in shard.half_open.entries_in(all) {
+                    f(flow, deadline, entry);
+                }
+            });
+        }
+    }
+
+    /// Enters a half-open connection of an earlier stack in a vacant four-tuple. Those of one list come in the order of their
+    /// deadlines.
+    pub(crate) fn readmit_half_open<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        flow: FlowKey,
+        wait: (usize, Instant),
+        entry: HalfOpenEntry<Arc<Connection>>,
+    ) -> Result<(), InsertError>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        match self.find(ctx, &flow) {
+            Found::Vacant => self.insert_half_open(ctx, flow, wait, entry).map(drop),
+            _ => Err(InsertError::Exists),
+        }
     }
 
     /// Returns every TIME-WAIT, with its end.
