@@ -144,7 +144,7 @@ fn on_una_advanced(tcb: &mut Tcb, cx: &mut Context<'_>) -> Readiness {
     } else {
         Instant::FAR_FUTURE
     };
-    let readiness = writable(tcb);
+    let readiness = tcb.writable();
     if tcb.flight.una().after(tcb.queue.end()) {
         return readiness | tcb.transition(PhaseEvent::FinAcked, cx);
     }
@@ -157,17 +157,6 @@ fn report_window(was_closed: bool, window: u32, cx: &mut Context<'_>) {
         (false, 0) => cx.emit(|| Event::PeerWindowClosed),
         (true, 1..) => cx.emit(|| Event::PeerWindowOpened { window }),
         _ => {}
-    }
-}
-
-/// Returns WRITABLE if the application waits for room and there is enough of it.
-fn writable(tcb: &mut Tcb) -> Readiness {
-    let wanted = tcb.flags.contains(Flags::WANT_WRITE);
-    if wanted && tcb.send_room() >= tcb.send_buffer_bytes() / 4 {
-        tcb.flags.remove(Flags::WANT_WRITE);
-        Readiness::WRITABLE
-    } else {
-        Readiness::empty()
     }
 }
 
