@@ -201,21 +201,34 @@ impl<T> BindTable<T> {
     /// for an address of the host (`is_own`) that of the wildcard, then that of the destinations with the
     /// longest prefix and among them the fewest ports, then that of the wildcard.
     pub fn lookup(&self, dst: SocketAddr, is_own: impl FnOnce() -> bool) -> Option<&T> {
+        self.lookup_taker(dst, is_own, |_| true)
+    }
+
+    /// As [`lookup`](Self::lookup), among the owners that `takes` says take the packet: one that does not hides none of
+    /// the others.
+    pub fn lookup_taker(
+        &self,
+        dst: SocketAddr,
+        is_own: impl FnOnce() -> bool,
+        takes: impl Fn(&T) -> bool,
+    ) -> Option<&T> {
         let owners = self.ports.get(&Port::of(dst));
-        if let Some(exact) = owners.and_then(|owners| owners.of(dst.ip())) {
+        let exact = owners.and_then(|owners| owners.of(dst.ip()));
+        if let Some(exact) = exact.filter(|exact| takes(exact)) {
             return Some(exact);
         }
         let wildcard = owners.and_then(|owners| owners.wildcard.as_ref());
+        let wildcard = wildcard.filter(|wildcard| takes(wildcard));
         if self.any.is_empty() || wildcard.is_some() && is_own() {
             return wildcard;
         }
-        self.any_owner(dst).or(wildcard)
+        self.any_owner(dst, takes).or(wildcard)
     }
 
-    fn any_owner(&self, dst: SocketAddr) -> Option<&T> {
+    fn any_owner(&self, dst: SocketAddr, takes: impl Fn(&T) -> bool) -> Option<&T> {
         let matching = self.any.iter().filter_map(|(destinations, value)| {
             let len = destinations.specificity(dst)?;
-            Some(((len, !destinations.breadth()), value))
+            takes(value).then(|| ((len, !destinations.breadth()), value))
         });
         matching
             .max_by_key(|(rank, _)| *rank)
@@ -358,6 +371,30 @@ mod tests {
         );
         assert_eq!(t.lookup(addr("10.0.0.2:82"), || false).copied(), None);
         assert_eq!((t.len(), t.values().count()), (3, 3));
+    }
+
+    #[test]
+    fn an_owner_that_does_not_take_a_packet_hides_no_other() {
+        let mut t = table(16);
+        let all = Destinations {
+            prefixes: vec!["0.0.0.0/0".parse().expect("a prefix")],
+            ports: 1..=u16::MAX,
+        };
+        assert_eq!(t.bind(addr("10.0.0.1:80"), "exact"), Ok(()));
+        assert_eq!(t.bind(addr("0.0.0.0:80"), "wildcard"), Ok(()));
+        assert_eq!(t.bind_any(all, "all"), Ok(()));
+        for (refusing, is_own, expected) in [
+            (&[][..], true, Some("exact")),
+            (&["exact"], true, Some("wildcard")),
+            (&["exact"], false, Some("all")),
+            (&["exact", "all"], false, Some("wildcard")),
+            (&["exact", "wildcard"], true, Some("all")),
+            (&["exact", "wildcard", "all"], true, None),
+        ] {
+            let takes = |owner: &&str| !refusing.contains(owner);
+            let found = t.lookup_taker(addr("10.0.0.1:80"), || is_own, takes);
+            assert_eq!(found.copied(), expected, "{refusing:?}");
+        }
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl<T: Clone> UdpTable<T> {
         self.bound.get_mut(local)
     }
 
+    /// Returns the socket that is bound to exactly this address (or wildcard) and port.
+    pub fn bound(&self, local: SocketAddr) -> Option<&T> {
+        self.bound.get(local)
+    }
+
     /// Connects a bound socket: it receives the datagrams from `remote` to exactly `local`, which is no
     /// wildcard.
     ///
@@ -100,19 +105,21 @@ impl<T: Clone> UdpTable<T> {
     }
 
     /// Returns the socket that receives datagrams from `src` to `dst`; `is_own` says whether that is an
-    /// address of the host, as in [`BindTable::lookup`].
+    /// address of the host, as in [`BindTable::lookup`]. A bound socket is passed over unless `takes` says that it takes
+    /// datagrams of peers to which no socket is connected.
     pub fn lookup(
         &self,
         src: SocketAddr,
         dst: SocketAddr,
         is_own: impl FnOnce() -> bool,
+        takes: impl Fn(&T) -> bool,
     ) -> Option<&T> {
         if !self.connected.is_empty()
             && let Some(socket) = self.connected.get(&FlowKey::new(dst, src))
         {
             return Some(socket);
         }
-        self.bound.lookup(dst, is_own)
+        self.bound.lookup_taker(dst, is_own, takes)
     }
 
     /// Returns `true` if the port is bound at any address of that family.
@@ -164,7 +171,7 @@ mod tests {
         ];
         for (src, dst, expected) in cases {
             assert_eq!(
-                t.lookup(addr(src), addr(dst), || true).copied(),
+                t.lookup(addr(src), addr(dst), || true, |_| true).copied(),
                 expected,
                 "{src} {dst}"
             );
@@ -178,8 +185,22 @@ mod tests {
             Some("connected")
         );
         assert_eq!(
-            t.lookup(addr("10.0.0.9:1000"), addr("10.0.0.1:53"), || true),
+            t.lookup(
+                addr("10.0.0.9:1000"),
+                addr("10.0.0.1:53"),
+                || true,
+                |_| true
+            ),
             Some(&"bound")
+        );
+        assert_eq!(
+            t.lookup(
+                addr("10.0.0.9:1000"),
+                addr("10.0.0.1:53"),
+                || true,
+                |socket| *socket != "bound"
+            ),
+            Some(&"wildcard")
         );
         assert_eq!(t.unbind(addr("10.0.0.1:53")), Some("bound"));
         assert_eq!(t.unbind(addr("0.0.0.0:53")), Some("wildcard"));

@@ -5,6 +5,7 @@ use std::io;
 use super::handle::checked_ttl;
 use super::tcp_stream::TcpStream;
 use crate::base::time::Duration;
+use crate::stack::foreign::wake_all;
 
 /// Shortest time of a timer, and longest.
 const TIMES: [Duration; 2] = [
@@ -60,6 +61,22 @@ pub(super) fn checked_segment(bytes: u16) -> io::Result<u16> {
         )));
     }
     Ok(bytes)
+}
+
+/// Least size of a buffer, and the largest, in bytes.
+const BUFFER_BYTES: std::ops::RangeInclusive<u32> = 2_048..=1 << 30;
+
+/// Checks the size of a buffer.
+///
+/// # Errors
+/// `InvalidInput` unless it is from 2 KiB to 1 GiB.
+pub(super) fn checked_buffer(what: &str, bytes: u32) -> io::Result<usize> {
+    if BUFFER_BYTES.contains(&bytes) {
+        return Ok(bytes as usize);
+    }
+    Err(invalid(format!(
+        "{what}: {bytes} bytes are no size for it; give 2048 to 1073741824"
+    )))
 }
 
 /// Checks a time to linger; returns true if closing is a reset.
@@ -220,6 +237,71 @@ impl TcpStream {
         self.handle()
             .with_state(|state| state.tcp.set_keepalive_probes(probes));
         Ok(())
+    }
+
+    /// Sets the most bytes that are queued to be sent and acknowledged, which does not follow the path any more
+    /// (`SO_SNDBUF`). What is queued stays. The memory that connections share may permit less.
+    ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, _server| {
+    /// client.set_send_buffer_size(64 << 10)?;
+    /// assert_eq!(client.send_buffer_size()?, 64 << 10);
+    /// assert!(client.set_send_buffer_size(10).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` unless it is from 2 KiB to 1 GiB.
+    pub fn set_send_buffer_size(&self, bytes: u32) -> io::Result<()> {
+        let bytes = checked_buffer("set_send_buffer_size", bytes)?;
+        let mut wakers = Vec::new();
+        self.handle().with_state(|state| {
+            let readiness = state.tcp.set_send_buffer(bytes);
+            state.collect_wakers(readiness, &mut wakers);
+        });
+        wake_all(wakers);
+        Ok(())
+    }
+
+    /// Returns the most bytes that are queued to be sent and acknowledged now: a size that was not set follows the path.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn send_buffer_size(&self) -> io::Result<u32> {
+        let bytes = self.handle().with_state(|state| state.tcp.send_buffer());
+        Ok(u32::try_from(bytes).unwrap_or(u32::MAX))
+    }
+
+    /// Sets the most bytes that wait to be read, which are not tuned any more (`SO_RCVBUF`). The window that the peer was
+    /// offered is not taken back; later ones are no larger than this, than their scale permits, and than the memory that
+    /// connections share permits.
+    ///
+    /// ```
+    /// # netstack::net::example_pair(async |client, _server| {
+    /// client.set_recv_buffer_size(64 << 10)?;
+    /// assert_eq!(client.recv_buffer_size()?, 64 << 10);
+    /// assert!(client.set_recv_buffer_size(10).is_err());
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` unless it is from 2 KiB to 1 GiB.
+    pub fn set_recv_buffer_size(&self, bytes: u32) -> io::Result<()> {
+        checked_buffer("set_recv_buffer_size", bytes)?;
+        self.handle()
+            .with_state(|state| state.tcp.set_recv_buffer(bytes));
+        self.handle().drive();
+        Ok(())
+    }
+
+    /// Returns the most bytes that wait to be read now: a size that was not set follows the reader.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as tokio does.
+    pub fn recv_buffer_size(&self) -> io::Result<u32> {
+        Ok(self.handle().with_state(|state| state.tcp.recv_buffer()))
     }
 
     /// Limits the segments that are sent to `bytes` without IP and TCP headers, TCP options included; a smaller limit

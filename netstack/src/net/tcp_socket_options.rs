@@ -4,16 +4,13 @@ use std::io;
 
 use super::handle::checked_ttl;
 use super::tcp_options::{
-    checked_linger, checked_probes, checked_segment, checked_time, checked_tos, invalid,
+    checked_buffer, checked_linger, checked_probes, checked_segment, checked_time, checked_tos,
 };
 use super::tcp_socket::TcpSocket;
 use crate::base::TcpConfig;
 use crate::base::time::Duration;
 use crate::ip::selection::source::SourcePreference;
 use crate::tcp::Algorithm;
-
-/// Least size of a buffer, and the largest, in bytes.
-const BUFFER_BYTES: std::ops::RangeInclusive<u32> = 2_048..=1 << 30;
 
 /// Options.
 impl TcpSocket {
@@ -400,13 +397,4 @@ impl TcpSocket {
     pub fn set_zero_linger(&self) -> io::Result<()> {
         self.set_linger(Some(Duration::ZERO))
     }
-}
-
-fn checked_buffer(what: &str, bytes: u32) -> io::Result<usize> {
-    if BUFFER_BYTES.contains(&bytes) {
-        return Ok(bytes as usize);
-    }
-    Err(invalid(format!(
-        "{what}: {bytes} bytes are no size for it; give 2048 to 1073741824"
-    )))
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::handle::checked_ttl;
-use super::tcp_options::checked_tos;
+use super::tcp_options::{checked_buffer, checked_tos};
 use super::udp_socket::UdpSocket;
 use crate::ip::selection::source::SourcePreference;
 use crate::stack::udp::app;
@@ -80,6 +80,35 @@ impl UdpSocket {
     /// Never fails; it returns a `Result` as tokio does.
     pub fn tos(&self) -> io::Result<u32> {
         Ok(u32::from(self.socket.traffic_class()))
+    }
+
+    /// Sets the most bytes of memory in which datagrams wait to be received (`SO_RCVBUF`). What waits stays. The number of
+    /// datagrams has a limit of its own, and the memory that sockets share may permit less.
+    ///
+    /// ```
+    /// # netstack::net::example(async |stack| {
+    /// let socket = netstack::net::UdpSocket::bind(&stack, "10.77.0.2:7").await?;
+    /// socket.set_recv_buffer_size(64 << 10)?;
+    /// assert_eq!(socket.recv_buffer_size()?, 64 << 10);
+    /// # Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` unless it is from 2 KiB to 1 GiB.
+    pub fn set_recv_buffer_size(&self, bytes: u32) -> io::Result<()> {
+        let bytes = checked_buffer("set_recv_buffer_size", bytes)?;
+        app::set_queue_bytes(&self.socket, bytes);
+        Ok(())
+    }
+
+    /// Returns the most bytes of memory in which datagrams wait to be received.
+    ///
+    /// # Errors
+    /// Never fails; it returns a `Result` as other options do.
+    pub fn recv_buffer_size(&self) -> io::Result<u32> {
+        let bytes = app::queue_bytes(&self.socket);
+        Ok(u32::try_from(bytes).unwrap_or(u32::MAX))
     }
 
     /// Sets the kind of source address that it prefers from now on if it is not bound to one (RFC 5014, RFC 6724 section

@@ -14,6 +14,7 @@ use core::net::IpAddr;
 use core::ops::Range;
 
 use super::seq::SeqNum;
+use super::settings::{DEFAULT_MSS, DEFAULT_MSS_V6};
 use packet::Payload;
 use packet::frame::{Chunks, RxPacket};
 use packet::tcp::{TcpFlags, TcpOptions, TcpParseError, TcpView};
@@ -80,7 +81,7 @@ impl Segment {
             window: wire.window.get(),
             ecn,
             gso_size: packet.gso_size,
-            options: view.options(),
+            options: options_of(src, &view),
             payload,
         };
         Ok((ports, segment))
@@ -116,7 +117,7 @@ impl Segment {
         self.window
     }
 
-    /// Returns the options.
+    /// Returns the options. A SYN that has no MSS has the one that counts then.
     #[inline]
     pub fn options(&self) -> &TcpOptions {
         &self.options
@@ -166,6 +167,20 @@ impl Segment {
             .wrapping_add(u32::from(self.flags.contains(TcpFlags::SYN)))
             .wrapping_add(u32::from(self.flags.contains(TcpFlags::FIN)))
     }
+}
+
+/// Returns the options of a segment from `src`. A SYN without an MSS gets the default of its family, because nothing
+/// behind this knows the family.
+#[inline]
+fn options_of(src: IpAddr, view: &TcpView<'_>) -> TcpOptions {
+    let mut options = view.options();
+    if view.wire().control().contains(TcpFlags::SYN) {
+        options.mss.get_or_insert(match src {
+            IpAddr::V4(_) => DEFAULT_MSS,
+            IpAddr::V6(_) => DEFAULT_MSS_V6,
+        });
+    }
+    options
 }
 
 /// The parts of a segment, for tests that say exactly what a peer sends.
@@ -360,6 +375,37 @@ mod tests {
             Err(TcpParseError::DataOffset)
         );
         assert_eq!(parse(&packet, range), Ok(5));
+    }
+
+    #[test]
+    fn rfc9293_3_7_1_a_syn_without_an_mss_has_that_of_its_family() {
+        let v6 = [IpAddr::V6(Ipv6Addr::LOCALHOST); 2];
+        for ([src, dst], default) in [([SRC, DST], 536), (v6, 1_220)] {
+            let mss = |flags, mss| {
+                let header = TcpHeader {
+                    flags,
+                    options: TcpOptions {
+                        mss,
+                        ..TcpOptions::default()
+                    },
+                    ..TcpHeader::default()
+                };
+                let mut segment = vec![0; header.len()];
+                header.write(&mut segment);
+                let packet = RxPacket {
+                    data: Payload::from(bytes::Bytes::from(segment)),
+                    checksum: RxChecksum::Vouched,
+                    ..RxPacket::default()
+                };
+                let range = 0..header.len();
+                let (_, segment) = Segment::parse(src, dst, &packet, range, 0).expect("valid");
+                segment.options().mss
+            };
+            assert_eq!(mss(TcpFlags::SYN, None), Some(default));
+            assert_eq!(mss(TcpFlags::SYN | TcpFlags::ACK, None), Some(default));
+            assert_eq!(mss(TcpFlags::SYN, Some(900)), Some(900));
+            assert_eq!(mss(TcpFlags::ACK, None), None);
+        }
     }
 
     #[test]

@@ -178,8 +178,11 @@ impl KeptSettings {
 /// Maximum window scale (RFC 7323 section 2.3).
 pub(super) const MAX_SCALE: u8 = 14;
 
-/// MSS of a peer that announced none (RFC 9293 section 3.7.1).
+/// MSS of a peer that announced none over IPv4 (RFC 9293 section 3.7.1).
 pub(super) const DEFAULT_MSS: u16 = 536;
+
+/// MSS of a peer that announced none over IPv6 (RFC 9293 section 3.7.1).
+pub(super) const DEFAULT_MSS_V6: u16 = 1_220;
 
 /// Parameters that both SYNs together allow.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use super::outcome::Readiness;
 use super::seq::SeqNum;
 use super::settings::MIN_SEGMENT;
 use super::tcb::Tcb;
@@ -60,6 +61,66 @@ impl Tcp {
             Stage::FastOpened(state) => state.block.agreed.limit(mss),
             Stage::Resting(resting) => resting.agreed.limit(mss),
             Stage::Closed { .. } => {}
+        }
+    }
+
+    /// Sets the most bytes that are queued to be sent and acknowledged, on any path. What is queued stays. Returns
+    /// [`Readiness::WRITABLE`] if the application waits for room and there is enough of it now.
+    pub fn set_send_buffer(&mut self, bytes: usize) -> Readiness {
+        if let Some(cfg) = self.cfg_mut() {
+            let cfg = Arc::make_mut(cfg);
+            cfg.send_buffer = bytes;
+            cfg.send_buffer_initial = bytes;
+        }
+        self.tcb_mut().map_or(Readiness::empty(), Tcb::writable)
+    }
+
+    /// Returns the most bytes that are queued now to be sent and acknowledged; 0 for a connection that is closed.
+    pub fn send_buffer(&self) -> usize {
+        match &self.stage {
+            Stage::SynSent(state) => state.opening.cfg.least_send_buffer(),
+            Stage::SynReceived(state) => state.cfg.least_send_buffer(),
+            Stage::Open(tcb) => tcb.send_buffer_bytes(),
+            Stage::FastOpened(state) => state.block.send_buffer_bytes(),
+            Stage::Resting(resting) => resting.cfg.least_send_buffer(),
+            Stage::Closed { .. } => 0,
+        }
+    }
+
+    /// Sets the most bytes that wait for the application once the connection is open, if its windows can say as many.
+    /// They are not tuned any more. A window that was offered stays (RFC 9293 section 3.8.6); if the peer has no room
+    /// for a segment and gets some, it is told.
+    pub fn set_recv_buffer(&mut self, bytes: u32) {
+        self.checked(|tcp| {
+            tcp.wake();
+            let Some(tcb) = tcp.tcb_mut() else {
+                return;
+            };
+            tcb.window.set_capacity(bytes);
+            if tcb.cfg.recv_buffer_max < bytes as usize {
+                Arc::make_mut(&mut tcb.cfg).recv_buffer_max = bytes as usize;
+            }
+            let mss = u32::from(tcb.agreed.mss);
+            let is_blocked = tcb.window.offered() < mss && tcb.phase.may_receive();
+            if is_blocked && tcb.window.update_due(tcb.ring.len(), mss) {
+                tcb.ack.set_due();
+            }
+        });
+    }
+
+    /// Returns the most bytes that wait for the application now; 0 for a connection that is not open.
+    pub fn recv_buffer(&self) -> u32 {
+        self.info().recv_buffer
+    }
+
+    fn cfg_mut(&mut self) -> Option<&mut Arc<TcpConfig>> {
+        match &mut self.stage {
+            Stage::SynSent(state) => Some(&mut state.opening.cfg),
+            Stage::SynReceived(state) => Some(&mut state.cfg),
+            Stage::Open(tcb) => Some(&mut tcb.cfg),
+            Stage::FastOpened(state) => Some(&mut state.block.cfg),
+            Stage::Resting(resting) => Some(&mut resting.cfg),
+            Stage::Closed { .. } => None,
         }
     }
 

@@ -18,7 +18,7 @@ use packet::buf::Account;
 use super::cc::Controller;
 use super::ecn::Ecn;
 use super::handshake::Established;
-use super::outcome::{TcpError, Unreachable};
+use super::outcome::{Readiness, TcpError, Unreachable};
 use super::output::delayed_ack::DelayedAck;
 use super::path_search::PathSearch;
 use super::phase::Phase;
@@ -371,6 +371,17 @@ impl Tcb {
                 two_windows.min(self.cfg.send_buffer).max(least)
             }
             _ => least,
+        }
+    }
+
+    /// Returns WRITABLE if the application waits for room and there is enough of it.
+    pub(super) fn writable(&mut self) -> Readiness {
+        let wanted = self.flags.contains(Flags::WANT_WRITE);
+        if wanted && self.send_room() >= self.send_buffer_bytes() / 4 {
+            self.flags.remove(Flags::WANT_WRITE);
+            Readiness::WRITABLE
+        } else {
+            Readiness::empty()
         }
     }
 

@@ -143,6 +143,16 @@ impl Socket {
         self.totals
     }
 
+    /// Sets the most bytes of memory that the queue holds. What is queued stays.
+    pub fn set_max_bytes(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+    }
+
+    /// Returns the most bytes of memory that the queue holds.
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     /// Returns the local address and port; the address may be unspecified.
     pub fn local(&self) -> SocketAddr {
         self.local

@@ -172,6 +172,29 @@ fn a_socket_that_joined_nothing_receives_what_is_for_every_host() {
 }
 
 #[test]
+fn a_broadcast_reaches_each_socket_at_the_port_once() {
+    let mut link = Link::new();
+    let bind = |address| UdpSocket::bind_shared(link.world.stack(), address).expect("bound");
+    let wildcards = [(); 3].map(|()| bind("0.0.0.0:5000"));
+    let own = bind("10.0.0.1:5000");
+    let connected = bind("0.0.0.0:5000");
+    let peer = SocketAddr::from((PEER_V4, 4_000));
+    let done = connected.connect(peer).now_or_never();
+    done.expect("at once").expect("connected");
+    for to in [[255; 4], [10, 255, 255, 255]] {
+        link.send(datagram(PEER_V4.into(), to.into(), 5_000, b"to all"));
+        for wildcard in &wildcards {
+            assert_eq!(received(wildcard).as_deref(), Some(&b"to all"[..]));
+            assert_eq!(received(wildcard), None);
+        }
+        assert_eq!([received(&own), received(&connected)], [None, None]);
+    }
+    let nobody = link.send(datagram(PEER_V4.into(), [255; 4].into(), 5_001, b"?"));
+    assert_eq!(nobody, Vec::<Vec<u8>>::new(), "no error answers it");
+    assert_eq!(link.dropped(DropReason::UdpNoSocket), 1);
+}
+
+#[test]
 fn groups_of_scope_0_and_1_never_cross_the_link() {
     let mut link = Link::new();
     let (here, reserved) = (ip6("ff01::123"), ip6("ff10::123"));

@@ -1,5 +1,6 @@
 //! Multicast groups: joined sockets, IGMP and MLD, against packets made by hand and against the kernel.
 
+mod all_hosts;
 mod edges;
 mod kernel;
 mod kernel_sources;

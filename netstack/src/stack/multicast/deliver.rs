@@ -1,8 +1,8 @@
 //! A datagram to a multicast group, to every socket that joined the group, wants the source and receives at the port, as
 //! on Linux.
 //!
-//! The host itself is a member of the groups of all nodes and of its solicited-node groups: a socket that joined no
-//! such group receives what is sent to them, as on Linux (`IP_MULTICAST_ALL`).
+//! The host itself is a member of the groups of all nodes and of its solicited-node groups: each socket that joined no
+//! such group receives a copy of what is sent to them, as on Linux (`IP_MULTICAST_ALL`).
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -11,8 +11,9 @@ use packet::frame::RxPacket;
 use packet::ip::IpVersion;
 
 use super::super::turn::Turn;
-use super::super::udp::deliver::deliver_to;
-use super::super::udp::inbound::{UdpArrival, count_delivered, read};
+use super::super::udp::copies::deliver_copies;
+use super::super::udp::deliver::{count_delivered, deliver_to};
+use super::super::udp::inbound::{UdpArrival, read};
 use crate::base::counters::DropReason;
 use crate::base::mib::objects::UdpObject;
 use crate::ip::addresses::{Destination, Group};
@@ -52,8 +53,8 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
                 count_delivered(worker, version, outcome);
             }
         });
-    // A socket that does not want the source does not get it as one that joined nothing either.
-    if delivered || !unwanted && deliver_unjoined(turn, packet, (from, to), range) {
+    delivered |= deliver_unjoined(turn, packet, (from, to), &range);
+    if delivered {
         return;
     }
     let tally = &mut turn.worker.tally;
@@ -65,37 +66,22 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     });
 }
 
-/// Delivers a datagram that no member took to the socket at its port, if it is to a group that the host is always a
-/// member of. Returns `false` if it is not, or if there is no such socket.
+/// Delivers a copy of a datagram to a group that the host is always a member of to each socket that did not join it: a
+/// member has got it, or does not want its source. Returns `false` if no socket gets one.
 fn deliver_unjoined(
     turn: &mut Turn<'_>,
     packet: &RxPacket,
-    (from, to): (SocketAddr, SocketAddr),
-    range: Range<usize>,
+    ends: (SocketAddr, SocketAddr),
+    range: &Range<usize>,
 ) -> bool {
+    let group = ends.1.ip();
     let addresses = &turn.worker.addressing.addresses;
-    let Destination::Multicast(Group::AllNodes | Group::SolicitedNode) =
-        addresses.classify(to.ip())
+    let Destination::Multicast(Group::AllNodes | Group::SolicitedNode) = addresses.classify(group)
     else {
         return false;
     };
-    let (host, index) = (turn.host, turn.worker.index);
-    let found = host
-        .udp
-        .lookup(&mut turn.key.ctx(), from, to, index, || true);
-    let Some(found) = found.filter(|socket| !socket.is_closed()) else {
-        return false;
-    };
-    found.note_active(|| turn.now);
-    let payload = packet.data.slice(range);
-    let received = Datagram { from, to, payload };
-    let worker = &mut *turn.worker;
-    let outcome = found.state.with(&mut turn.key.ctx(), |state, _| {
-        let (buffers, each) = (&host.buffers, packet.gso_size);
-        let outcome = deliver_to(state, received, each, buffers, &worker.counters);
-        state.readers.drain_into(&mut worker.work.wakers);
-        outcome
-    });
-    count_delivered(worker, IpVersion::of_addr(to.ip()), outcome);
-    true
+    deliver_copies(turn, packet, ends, range, |turn, socket| {
+        let groups = &turn.host.groups;
+        !socket.has_joined() || !groups.is_member(&mut turn.key.ctx(), group, socket)
+    })
 }

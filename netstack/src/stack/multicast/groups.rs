@@ -177,6 +177,22 @@ impl HostGroups {
         });
     }
 
+    /// Returns `true` if `socket` is a member of `group`.
+    pub(super) fn is_member<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        group: IpAddr,
+        socket: &Arc<BoundSocket>,
+    ) -> bool
+    where
+        L: LockBefore<levels::Groups>,
+    {
+        self.state.with_read(ctx, |state, _| {
+            let mut members = state.groups.members(group).iter();
+            members.any(|(member, _)| Arc::ptr_eq(&member.0, socket))
+        })
+    }
+
     /// Returns `true` if a member of `group` wants what `source` sends.
     pub(super) fn wants<L>(&self, ctx: &mut LockCtx<'_, L>, group: IpAddr, source: IpAddr) -> bool
     where

@@ -17,7 +17,7 @@ pub struct SynInfo {
     pub ttl: u8,
     /// Type of service (IPv6: traffic class) with which it arrived.
     pub tos: u8,
-    /// The MSS that the peer offers.
+    /// The MSS that the peer offers; that of its family if it offers none (RFC 9293 section 3.7.1).
     pub mss: Option<u16>,
     /// The window scale that the peer offers (RFC 7323).
     pub window_scale: Option<u8>,

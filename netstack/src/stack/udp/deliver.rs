@@ -1,8 +1,11 @@
 //! A datagram that was received, into the queue of its socket.
 
 use packet::Buffers;
+use packet::ip::IpVersion;
 
+use super::super::turn::WorkerState;
 use super::socket::SocketState;
+use crate::base::mib::objects::UdpObject;
 use crate::base::{Counters, DropReason, FateCell};
 use crate::udp::Datagram;
 
@@ -57,5 +60,27 @@ pub(in crate::stack) fn deliver_to(
         queued,
         refused,
         reason,
+    }
+}
+
+/// Counts what became of datagrams that a socket was found for.
+#[inline]
+pub(in crate::stack) fn count_delivered(
+    worker: &mut WorkerState,
+    version: IpVersion,
+    delivered: Delivered,
+) {
+    let tally = &mut worker.tally;
+    tally.udp(version, UdpObject::InDatagrams, delivered.queued.into());
+    let Some(reason) = delivered.reason else {
+        return;
+    };
+    delivered.note(&worker.fate);
+    // The socket is connected to another peer.
+    if reason == DropReason::UdpNoSocket {
+        tally.udp(version, UdpObject::NoPorts, delivered.refused.into());
+    } else {
+        tally.udp(version, UdpObject::InErrors, delivered.refused.into());
+        tally.udp(version, UdpObject::RcvbufErrors, delivered.refused.into());
     }
 }

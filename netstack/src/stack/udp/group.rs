@@ -99,18 +99,47 @@ impl SocketGroup {
             .all(|socket| *socket.binding() == Binding::Flow)
     }
 
-    /// Returns the socket for datagrams that worker `index` received and whose flow has that hash.
+    /// Returns true if one of the sockets takes datagrams of every sender.
+    #[inline]
+    pub(crate) fn takes_from_all(&self) -> bool {
+        self.sockets().any(|socket| socket.takes_from_all())
+    }
+
+    /// Returns the sockets that each get a copy of a datagram to several hosts: each of those that share the address, or
+    /// of those of the workers the one of worker `index`.
+    pub(crate) fn receivers(&self, index: usize) -> impl Iterator<Item = &Arc<BoundSocket>> {
+        let is_one = self.shares.is_none();
+        let one = if is_one {
+            self.choose(index, || 0)
+        } else {
+            None
+        };
+        let each = if is_one { &[] } else { &*self.sockets };
+        one.into_iter().chain(each)
+    }
+
+    /// Returns the socket for datagrams that worker `index` received and whose flow has that hash: the only one, or one
+    /// that takes them of every sender.
     #[inline]
     pub(crate) fn choose(
         &self,
         index: usize,
         flow_hash: impl FnOnce() -> u64,
     ) -> Option<&Arc<BoundSocket>> {
+        if let [only] = &*self.sockets {
+            return Some(only);
+        }
         match &self.shares {
-            None => self.sockets.get(index % self.sockets.len().max(1)),
+            None => {
+                let count = self.sockets.len();
+                let from_own = self.sockets.iter().cycle().skip(index % count.max(1));
+                let mut each_once = from_own.take(count);
+                each_once.find(|socket| socket.takes_from_all())
+            }
             Some(shares) => {
                 let hash = flow_hash();
                 let ranked = self.sockets.iter().zip(&shares.numbers);
+                let ranked = ranked.filter(|(socket, _)| socket.takes_from_all());
                 let highest = ranked.max_by_key(|(_, number)| rank(hash, **number));
                 highest.map(|(socket, _)| socket)
             }
@@ -133,6 +162,7 @@ mod tests {
 
     use super::*;
     use crate::base::{Config, Rng};
+    use crate::stack::foreign::locked;
     use crate::stack::udp::socket::Protocol;
 
     fn sockets(count: usize) -> Vec<Arc<BoundSocket>> {
@@ -152,6 +182,30 @@ mod tests {
         let found = single.choose(7, || 0).expect("a socket");
         assert!(Arc::ptr_eq(found, &sockets[0]));
         assert!(SocketGroup::new(&[]).choose(0, || 0).is_none());
+    }
+
+    #[test]
+    fn one_that_is_closed_or_connected_leaves_its_worker_to_another() {
+        let sockets = sockets(3);
+        let group = SocketGroup::new(&sockets);
+        let chosen = |index| {
+            let chosen = group.choose(index, || 0);
+            chosen.and_then(|chosen| sockets.iter().position(|one| Arc::ptr_eq(one, chosen)))
+        };
+        sockets[1].close();
+        assert_eq!([0, 1, 2, 3, 4].map(chosen), [0, 2, 2, 0, 2].map(Some));
+        let remote: SocketAddr = "10.0.0.9:53".parse().expect("an address");
+        locked(|key| {
+            let connect = |state: &mut _| sockets[2].connect(state, sockets[2].local(), remote);
+            sockets[2]
+                .state
+                .with(&mut key.ctx(), |state, _| connect(state));
+        });
+        assert_eq!([0, 1, 2].map(chosen), [Some(0); 3]);
+        assert!(group.takes_from_all());
+        sockets[0].close();
+        assert_eq!(chosen(0), None);
+        assert!(!group.takes_from_all());
     }
 
     #[test]

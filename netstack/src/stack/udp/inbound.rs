@@ -9,8 +9,9 @@ use packet::udp::surplus::Surplus;
 use packet::udp::{UdpParseError, UdpView};
 
 use super::super::icmp;
-use super::super::turn::{Turn, WorkerState};
-use super::deliver::{Delivered, deliver_to};
+use super::super::turn::Turn;
+use super::copies::deliver_copies;
+use super::deliver::{count_delivered, deliver_to};
 use super::socket::BoundSocket;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::UdpObject;
@@ -67,28 +68,6 @@ fn on_malformed(turn: &mut Turn<'_>, arrival: &UdpArrival, error: UdpParseError)
     }
 }
 
-/// Counts what became of datagrams that a socket was found for.
-#[inline]
-pub(in crate::stack) fn count_delivered(
-    worker: &mut WorkerState,
-    version: IpVersion,
-    delivered: Delivered,
-) {
-    let tally = &mut worker.tally;
-    tally.udp(version, UdpObject::InDatagrams, delivered.queued.into());
-    let Some(reason) = delivered.reason else {
-        return;
-    };
-    delivered.note(&worker.fate);
-    // The socket is connected to another peer.
-    if reason == DropReason::UdpNoSocket {
-        tally.udp(version, UdpObject::NoPorts, delivered.refused.into());
-    } else {
-        tally.udp(version, UdpObject::InErrors, delivered.refused.into());
-        tally.udp(version, UdpObject::RcvbufErrors, delivered.refused.into());
-    }
-}
-
 /// Looks at the surplus area of a datagram, and counts it (RFC 9868). No option changes what is delivered, but for one
 /// that makes the user data something else. False if the datagram was discarded for that.
 #[cold]
@@ -122,20 +101,22 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
     let Some((from, to, range)) = read(turn, packet, &arrival) else {
         return;
     };
+    if arrival.cast != Cast::Unicast {
+        if !deliver_copies(turn, packet, (from, to), &range, |_, _| true) {
+            on_no_socket(turn, packet, &arrival, (from, to));
+        }
+        return;
+    }
     let index = turn.worker.index;
     let addresses = &turn.worker.addressing.addresses;
-    // The wildcard's socket takes what is sent to a broadcast address.
-    let is_own = || arrival.cast != Cast::Unicast || addresses.is_here(arrival.dst);
+    let is_own = || addresses.is_here(arrival.dst);
     let found = turn
         .host
         .udp
         .lookup(&mut turn.key.ctx(), from, to, index, is_own)
         .filter(|socket| !socket.is_closed());
-    let version = IpVersion::of_addr(arrival.dst);
     let Some(found) = found else {
-        turn.worker.tally.udp(version, UdpObject::NoPorts, 1);
-        turn.drop_packet(DropReason::UdpNoSocket);
-        answer_no_port(turn, packet, &arrival, (from, to));
+        on_no_socket(turn, packet, &arrival, (from, to));
         return;
     };
     let payload = packet.data.slice(range);
@@ -149,11 +130,25 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: &RxPacket, arrival:
         state.readers.drain_into(&mut worker.work.wakers);
         delivered
     });
-    count_delivered(worker, version, delivered);
+    count_delivered(worker, IpVersion::of_addr(arrival.dst), delivered);
     if delivered.reason == Some(DropReason::UdpNoSocket) {
         // Nobody waits for a datagram from there.
         answer_no_port(turn, packet, &arrival, (from, to));
     }
+}
+
+/// Counts and discards a datagram that no socket takes, and tells its sender.
+#[cold]
+fn on_no_socket(
+    turn: &mut Turn<'_>,
+    packet: &RxPacket,
+    arrival: &UdpArrival,
+    ends: (SocketAddr, SocketAddr),
+) {
+    let version = IpVersion::of_addr(arrival.dst);
+    turn.worker.tally.udp(version, UdpObject::NoPorts, 1);
+    turn.drop_packet(DropReason::UdpNoSocket);
+    answer_no_port(turn, packet, arrival, ends);
 }
 
 /// Tells the sender of a datagram that no socket takes it (RFC 1122 section 4.1.3.1).

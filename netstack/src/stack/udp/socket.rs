@@ -253,6 +253,12 @@ impl BoundSocket {
         }
     }
 
+    /// Returns true if a datagram to several hosts that came to its address is for it: it is open, and has not become the
+    /// socket of one local address because it was connected.
+    pub(in crate::stack) fn takes_copies(&self) -> bool {
+        !self.is_closed() && !(self.was_connected() && self.bound.ip().is_unspecified())
+    }
+
     /// Returns true if it receives datagrams of the family of `group`.
     pub(in crate::stack) fn has_family_of(&self, group: IpAddr) -> bool {
         match &self.binding {
@@ -393,6 +399,12 @@ impl BoundSocket {
     /// Returns true once the socket was connected.
     pub(crate) fn was_connected(&self) -> bool {
         self.connected.load(Ordering::Acquire)
+    }
+
+    /// Returns true if it takes datagrams of every sender: it is open, and connected to no peer.
+    #[inline]
+    pub(crate) fn takes_from_all(&self) -> bool {
+        !self.was_connected() && !self.is_closed()
     }
 
     /// Connects the socket, whose `state` is locked. Returns the number of datagrams from other senders that it

@@ -1,6 +1,6 @@
 //! The table of UDP sockets.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use lockorder::{LockBefore, LockCtx, RwLock};
@@ -36,8 +36,9 @@ impl SocketTable {
         }
     }
 
-    /// Returns the socket for datagrams from `remote` to `local` that worker `index` received:
-    /// connected before bound before wildcard. `is_own` says whether `local` is an address of the host.
+    /// Returns the socket for datagrams from `remote` to `local` that worker `index` received: the one that is connected
+    /// to `remote`, or else of those that are not connected the bound before the wildcard. `is_own` says whether `local`
+    /// is an address of the host.
     pub(crate) fn lookup<L>(
         &self,
         ctx: &mut LockCtx<'_, L>,
@@ -51,7 +52,7 @@ impl SocketTable {
     {
         self.table.with_read(ctx, |table, _| {
             table
-                .lookup(remote, local, is_own)
+                .lookup(remote, local, is_own, |group| group.takes_from_all())
                 .and_then(|group| group.choose(index, || self.secret.hash(&(remote, local))))
                 .cloned()
         })
@@ -70,6 +71,38 @@ impl SocketTable {
         self.table.with_read(ctx, |table, _| {
             let group = table.connection(local, remote)?;
             group.sockets().next().cloned()
+        })
+    }
+
+    /// Returns the groups of sockets that each get a copy of a datagram to several hosts: those that are bound to its
+    /// destination, and those of the wildcard; if there are none, what [`lookup`](Self::lookup) finds. A flow's own
+    /// socket is the only one.
+    pub(crate) fn receivers<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> [Option<Arc<SocketGroup>>; 2]
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        let wildcard = match local {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let wildcard = SocketAddr::new(wildcard, local.port());
+        self.table.with_read(ctx, |table, _| {
+            let flow = table.connection(local, remote);
+            let bound = [local, wildcard].map(|address| table.bound(address));
+            let groups = match (flow, bound) {
+                (Some(flow), _) => [Some(flow), None],
+                (None, [None, None]) => [
+                    table.lookup(remote, local, || true, |group| group.takes_from_all()),
+                    None,
+                ],
+                (None, bound) => bound,
+            };
+            groups.map(|group| group.cloned())
         })
     }
 

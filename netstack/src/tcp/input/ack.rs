@@ -17,6 +17,7 @@ use crate::tcp::outcome::{Readiness, TcpError};
 use crate::tcp::phase::{Phase, PhaseEvent};
 use crate::tcp::segment::Segment;
 use crate::tcp::send::inflight::{Ack, Mode, Progress};
+use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
 
 /// Takes the acknowledgment of an acceptable segment. With `Err`, the segment is discarded.
@@ -29,7 +30,7 @@ pub(super) fn process(
     let una = tcb.flight.una();
     let nxt = tcb.flight.nxt();
     let probed = tcb.flags.contains(Flags::PROBE_SENT);
-    if seg.ack().after(nxt + u32::from(probed)) || seg.ack().before(una.back(tcb.peer.max)) {
+    if seg.ack().after(nxt + u32::from(probed)) || seg.ack().before(oldest_ack(tcb)) {
         challenge(tcb, now);
         return Err(DropReason::TcpBadAck);
     }
@@ -91,6 +92,15 @@ pub(super) fn process(
     Ok(Readiness::empty())
 }
 
+/// Returns the oldest acknowledgment that the peer may have sent: SND.UNA - MAX.SND.WND (RFC 5961 section 5.2), but never
+/// one from before the connection, which no peer sends.
+fn oldest_ack(tcb: &Tcb) -> SeqNum {
+    let una = tcb.flight.una();
+    let fin = u64::from(una.after(tcb.queue.end()));
+    let acked = u32::try_from(tcb.stats.bytes_out + fin).unwrap_or(u32::MAX);
+    una.back(acked.min(tcb.peer.max))
+}
+
 /// Takes what an acknowledgment tells of the bytes in flight. `bare`: it may be a duplicate ACK. `flight` bytes were in
 /// flight before this turn.
 fn take_news(
@@ -134,7 +144,7 @@ fn on_una_advanced(tcb: &mut Tcb, cx: &mut Context<'_>) -> Readiness {
     } else {
         Instant::FAR_FUTURE
     };
-    let readiness = writable(tcb);
+    let readiness = tcb.writable();
     if tcb.flight.una().after(tcb.queue.end()) {
         return readiness | tcb.transition(PhaseEvent::FinAcked, cx);
     }
@@ -147,17 +157,6 @@ fn report_window(was_closed: bool, window: u32, cx: &mut Context<'_>) {
         (false, 0) => cx.emit(|| Event::PeerWindowClosed),
         (true, 1..) => cx.emit(|| Event::PeerWindowOpened { window }),
         _ => {}
-    }
-}
-
-/// Returns WRITABLE if the application waits for room and there is enough of it.
-fn writable(tcb: &mut Tcb) -> Readiness {
-    let wanted = tcb.flags.contains(Flags::WANT_WRITE);
-    if wanted && tcb.send_room() >= tcb.send_buffer_bytes() / 4 {
-        tcb.flags.remove(Flags::WANT_WRITE);
-        Readiness::WRITABLE
-    } else {
-        Readiness::empty()
     }
 }
 

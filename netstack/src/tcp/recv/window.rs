@@ -141,6 +141,13 @@ impl RecvWindow {
         self.capacity
     }
 
+    /// Sets the size of the buffer, as far as the window field can say it, and ends its tuning. The edge that was
+    /// advertised does not move back.
+    pub(crate) fn set_capacity(&mut self, capacity: u32) {
+        self.capacity_max = capacity.min(u32::from(u16::MAX) << self.scale);
+        self.capacity = self.capacity_max;
+    }
+
     /// Sets the bytes that may wait for the application before the connection holds its share of the memory.
     /// The edge that was advertised does not move back.
     pub(crate) fn limit_to(&mut self, share: usize) {
@@ -255,6 +262,21 @@ mod tests {
         assert_eq!(w.capacity(), 24_000, "never shrinks");
         w.on_read(1 << 30, rtt, Instant::from_millis(30));
         assert_eq!(w.capacity(), 64_000);
+    }
+
+    #[test]
+    fn a_size_that_is_set_is_not_tuned_and_takes_nothing_back() {
+        let mut w = window();
+        w.set_capacity(3_000);
+        assert_eq!(w.announce(0, MSS), 8_000, "what was offered stays offered");
+        w.nxt += 6_000;
+        assert_eq!(w.announce(0, MSS), 3_000);
+        w.on_read(50_000, None, Instant::from_millis(200));
+        assert_eq!(w.capacity(), 3_000);
+        w.set_capacity(1 << 30);
+        assert_eq!(w.announce(0, MSS), u16::MAX, "the field can say no more");
+        w.on_read(1 << 30, None, Instant::from_millis(400));
+        assert_eq!(w.capacity(), u32::from(u16::MAX));
     }
 
     #[test]

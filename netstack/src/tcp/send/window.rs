@@ -34,13 +34,14 @@ impl SendWindow {
     /// if the window changed.
     ///
     /// `advances`: it acknowledges something for the first time. Then its window is the newest although
-    /// its sequence number is not, as that of a segment that fills a gap (Linux does the same).
+    /// its sequence number is not, as that of a segment that fills a gap (Linux does the same). The windows of the segments
+    /// behind it are newer than those of what came ahead of the gap.
     pub(crate) fn update(&mut self, wnd: u32, seq: SeqNum, ack: SeqNum, advances: bool) -> bool {
         let newer = self.wl1.before(seq) || (self.wl1 == seq && self.wl2.at_or_before(ack));
         if !newer && !advances {
             return false;
         }
-        self.wl1 = self.wl1.max(seq);
+        self.wl1 = seq;
         self.wl2 = ack;
         let changed = self.wnd != wnd;
         self.wnd = wnd;
@@ -67,8 +68,18 @@ mod tests {
     #[test]
     fn a_new_acknowledgment_moves_the_window_from_a_hole() {
         let mut window = SendWindow::new(1_000, SeqNum(10), SeqNum(20));
-        assert!(window.update(2_000, SeqNum(9), SeqNum(30), true));
-        assert!(!window.update(5, SeqNum(9), SeqNum(30), false), "old again");
+        assert!(window.update(2_000, SeqNum(8), SeqNum(30), true));
+        assert!(!window.update(5, SeqNum(7), SeqNum(30), false), "old again");
+        assert!(!window.update(5, SeqNum(8), SeqNum(29), false), "old again");
         assert_eq!(window.wnd, 2_000);
+    }
+
+    #[test]
+    fn rfc9293_3_10_7_4_what_fills_a_gap_may_close_the_window_and_open_it_again() {
+        let mut window = SendWindow::new(1_000, SeqNum(10), SeqNum(20));
+        assert!(window.update(900, SeqNum(100), SeqNum(20), false), "ahead");
+        assert!(window.update(0, SeqNum(10), SeqNum(21), true));
+        assert!(window.update(2_000, SeqNum(60), SeqNum(21), false));
+        assert_eq!((window.wnd, window.max), (2_000, 2_000));
     }
 }

@@ -131,6 +131,28 @@ fn an_ack_of_what_was_never_sent_is_challenged_and_its_payload_dropped() {
 }
 
 #[test]
+fn rfc5961_5_2_an_ack_from_before_the_connection_is_challenged() {
+    let mut rig = Rig::established(plain());
+    for ack in [0, 0u32.wrapping_sub(100)] {
+        let outcome = rig.recv(1, ack, ACK, b"text");
+        assert_eq!(outcome.drop, Some(DropReason::TcpBadAck), "{ack}");
+        assert_eq!(rig.one().flags, ACK);
+    }
+    assert_eq!(rig.tcp.recv_len(), 0);
+    // All that was acknowledged may come again, with and without a FIN of ours.
+    rig.send(100);
+    rig.out();
+    rig.recv(1, 101, ACK, b"");
+    rig.tcp.close(rig.now);
+    rig.out();
+    rig.recv(1, 102, ACK, b"");
+    for (ack, is_old) in [(1, true), (0, false)] {
+        let outcome = rig.recv(1, ack, ACK, b"");
+        assert_eq!(outcome.drop.is_none(), is_old, "{ack}");
+    }
+}
+
+#[test]
 fn an_ack_frees_what_it_covers_and_makes_room() {
     let mut cfg = plain();
     cfg.send_buffer = 4_000;

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netstack::net::TcpSocket;
+use netstack::net::{TcpSocket, UdpSocket};
 
 use super::Ours;
 use super::errors::{name, returned};
@@ -79,6 +79,7 @@ impl Ours {
                     stream_option(stream, level, name, number, value, keeps),
                     name,
                 ),
+                Kind::Udp(udp) => set(udp_option(udp, level, name, number), name),
                 _ => missing(name),
             }
         })
@@ -88,16 +89,20 @@ impl Ours {
         let recv_space = self.recv_space;
         self.with(id, |socket| match (level, option) {
             ("SOL_SOCKET", "SO_ERROR") => so_error(socket),
-            ("SOL_SOCKET", "SO_RCVBUF") => match &socket.kind {
-                Kind::Stream(stream) => int(stream.get_ref().info().recv_buffer),
-                Kind::Fresh(_) | Kind::Connecting(_) | Kind::Listener(..) => int(recv_space),
-                _ => missing(option),
-            },
+            ("SOL_SOCKET", "SO_RCVBUF")
+                if matches!(
+                    socket.kind,
+                    Kind::Fresh(_) | Kind::Connecting(_) | Kind::Listener(..)
+                ) =>
+            {
+                int(recv_space)
+            }
             ("SOL_SOCKET", "SO_KEEPALIVE") => int(socket.keepalive),
             ("SOL_TCP", "TCP_KEEPIDLE") => int(i64::try_from(socket.keep_idle_secs).unwrap_or(0)),
             _ => match &socket.kind {
                 Kind::Fresh(fresh) => fresh_value(fresh, option),
                 Kind::Stream(stream) => stream_value(stream, option),
+                Kind::Udp(udp) => udp_value(udp, option),
                 _ => missing(option),
             },
         })
@@ -182,6 +187,8 @@ fn stream_option(
     let bytes = u32::try_from(number).unwrap_or(0);
     let word = u16::try_from(number).unwrap_or(0);
     Some(match (level, name) {
+        ("SOL_SOCKET", "SO_RCVBUF") => stream.set_recv_buffer_size(bytes),
+        ("SOL_SOCKET", "SO_SNDBUF") => stream.set_send_buffer_size(bytes),
         ("SOL_SOCKET", "SO_KEEPALIVE") | ("SOL_TCP", "TCP_KEEPIDLE") => stream.set_keepalive(keeps),
         ("SOL_SOCKET", "SO_LINGER") => stream.set_linger(linger(value)),
         ("SOL_TCP", "TCP_NODELAY") => stream.set_nodelay(number != 0),
@@ -191,6 +198,16 @@ fn stream_option(
         ("SOL_TCP", "TCP_USER_TIMEOUT") => stream.set_user_timeout(user_timeout(number)),
         ("SOL_IP", "IP_TTL") | ("SOL_IPV6", "IPV6_UNICAST_HOPS") => stream.set_ttl(bytes),
         ("SOL_IP", "IP_TOS") | ("SOL_IPV6", "IPV6_TCLASS") => stream.set_tos(bytes),
+        _ => return None,
+    })
+}
+
+fn udp_option(socket: &UdpSocket, level: &str, name: &str, number: i64) -> Option<io::Result<()>> {
+    let word = u32::try_from(number).unwrap_or(0);
+    Some(match (level, name) {
+        ("SOL_SOCKET", "SO_RCVBUF") => socket.set_recv_buffer_size(word),
+        ("SOL_IP", "IP_TTL") | ("SOL_IPV6", "IPV6_UNICAST_HOPS") => socket.set_ttl(word),
+        ("SOL_IP", "IP_TOS") | ("SOL_IPV6", "IPV6_TCLASS") => socket.set_tos(word),
         _ => return None,
     })
 }
@@ -234,6 +251,8 @@ fn fresh_value(socket: &TcpSocket, option: &str) -> Called {
 fn stream_value(stream: &Stream, option: &str) -> Called {
     let stream = stream.get_ref();
     match option {
+        "SO_RCVBUF" => value(stream.recv_buffer_size()),
+        "SO_SNDBUF" => value(stream.send_buffer_size()),
         "TCP_NODELAY" => value(stream.nodelay()),
         "TCP_MAXSEG" => int(stream.info().mss),
         "IP_TTL" | "IPV6_UNICAST_HOPS" => value(stream.ttl()),
@@ -245,6 +264,15 @@ fn stream_value(stream: &Stream, option: &str) -> Called {
             }
             Err(_) => error("EINVAL"),
         },
+        _ => missing(option),
+    }
+}
+
+fn udp_value(socket: &UdpSocket, option: &str) -> Called {
+    match option {
+        "SO_RCVBUF" => value(socket.recv_buffer_size()),
+        "IP_TTL" | "IPV6_UNICAST_HOPS" => value(socket.ttl()),
+        "IP_TOS" | "IPV6_TCLASS" => value(socket.tos()),
         _ => missing(option),
     }
 }

@@ -202,8 +202,8 @@ pub(crate) fn connect(
     };
     local.set_port(socket.local().port());
     enter(host, socket, local, remote)?;
-    if *socket.binding() == Binding::Shared {
-        // Its part of the flows goes to the others.
+    if *socket.binding() == Binding::Shared && !socket.local().ip().is_multicast() {
+        // Its part of the flows goes to the others. One that is bound to a group still gets its own copies.
         locked(|key| host.udp.unshare(&mut key.ctx(), socket));
     }
     Ok(())

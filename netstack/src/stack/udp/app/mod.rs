@@ -22,7 +22,8 @@ pub(crate) use bind::{bind, bind_any, bind_shared, connect, connected, peer, unb
 pub(crate) use flow::{end_idle, flow};
 pub(crate) use path::{path_mtu, set_path_mtu};
 pub(crate) use recv::{
-    forget, poll_peek, poll_readable, poll_recv, poll_recv_many, poll_recv_segments, take_error,
+    forget, poll_peek, poll_readable, poll_recv, poll_recv_many, poll_recv_segments, queue_bytes,
+    set_queue_bytes, take_error,
 };
 pub(crate) use send::{Content, Ends, own_payload, poll_send, poll_writable};
 pub(in crate::stack) use sockets::all;

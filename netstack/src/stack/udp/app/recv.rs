@@ -85,6 +85,22 @@ fn poll_socket<R>(
     })
 }
 
+/// Sets the most bytes of memory that the queue of a socket holds.
+pub(crate) fn set_queue_bytes(socket: &BoundSocket, bytes: usize) {
+    locked(|key| {
+        let set = |state: &mut SocketState| state.socket.set_max_bytes(bytes);
+        socket.state.with(&mut key.ctx(), |state, _| set(state));
+    });
+}
+
+/// Returns the most bytes of memory that the queue of a socket holds.
+pub(crate) fn queue_bytes(socket: &BoundSocket) -> usize {
+    locked(|key| {
+        let bytes = |state: &mut SocketState| state.socket.max_bytes();
+        socket.state.with(&mut key.ctx(), |state, _| bytes(state))
+    })
+}
+
 /// Takes the error that an earlier datagram caused, if there is one.
 pub(crate) fn take_error(socket: &BoundSocket) -> Option<io::Error> {
     locked(|key| {
