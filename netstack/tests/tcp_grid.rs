@@ -89,6 +89,29 @@ fn reordering_by_a_quarter_of_the_round_trip_costs_little() {
 }
 
 #[test]
+fn reordering_costs_little_of_a_bottleneck() {
+    for (reorder_ppm, late_millis) in [(10_000, 5), (10_000, 20), (100_000, 5), (100_000, 20)] {
+        let path = Path {
+            reorder_ppm,
+            reorder_by: Duration::from_millis(late_millis),
+            bottleneck: Some(Bottleneck {
+                bits_per_second: 100_000_000,
+                queue_tenths: 10,
+            }),
+            ..lossy(20_000, 0)
+        };
+        for seed in 1..=3 {
+            let time = Duration::from_secs(3);
+            let outcome = cell::run(&path, &Config::default(), seed, time, 256 * MIB);
+            let rate = outcome.megabits_per_second;
+            let cell = format!("{reorder_ppm} ppm late by {late_millis} ms, seed {seed}");
+            assert!(rate > 85.0, "{cell}: {rate:.1} Mb/s");
+            assert_eq!(outcome.info.timeouts, 0, "{cell}");
+        }
+    }
+}
+
+#[test]
 fn a_bottleneck_is_filled() {
     for (bits_per_second, queue_tenths) in [(10_000_000, 10), (10_000_000, 40), (100_000_000, 10)] {
         let path = Path {

@@ -47,6 +47,27 @@ fn reordering_by_segments() -> Vec<(String, Path)> {
     rows
 }
 
+/// Returns the paths that reorder of `tcppath`, which lets Linux meet them.
+fn reordering_at_a_bottleneck() -> Vec<(String, Path)> {
+    [(10_000, 5), (10_000, 20), (100_000, 5), (100_000, 20)]
+        .map(|(reorder_ppm, millis)| {
+            let path = Path {
+                reorder_ppm,
+                reorder_by: micros(1_000 * millis),
+                bottleneck: Some(Bottleneck {
+                    bits_per_second: 100_000_000,
+                    queue_tenths: 10,
+                }),
+                ..Path::clean(micros(20_000))
+            };
+            (
+                format!("{} % late by {millis} ms", reorder_ppm / 10_000),
+                path,
+            )
+        })
+        .into()
+}
+
 fn sections() -> Vec<(&'static str, Vec<(String, Path)>)> {
     let named = |path: Path| (String::new(), path);
     let mut sections = Vec::new();
@@ -100,6 +121,10 @@ fn sections() -> Vec<(&'static str, Vec<(String, Path)>)> {
     }
     sections.push(("Reordering, no rate limit", rows));
     sections.push(("Reordering by segments, 10 Mb/s", reordering_by_segments()));
+    sections.push((
+        "Reordering at a bottleneck of 100 Mb/s",
+        reordering_at_a_bottleneck(),
+    ));
     for (title, bits_per_second) in [
         ("A bottleneck of 10 Mb/s", 10_000_000),
         ("A bottleneck of 1 Gb/s", 1_000_000_000),

@@ -285,9 +285,11 @@ impl Controller {
     }
 
     /// Notes that there was more to send and the peer had room, but the congestion window was full
-    /// with `pipe` bytes.
+    /// with `pipe` bytes. During a recovery its rate is the limit, which says nothing about the window.
     pub(super) fn on_limited(&mut self, pipe: u32, una: SeqNum, nxt: SeqNum) {
-        self.usage.note(true, pipe, una, nxt);
+        if self.prr.allowed().is_none() {
+            self.usage.note(true, pipe, una, nxt);
+        }
     }
 
     /// Notes an acknowledgment after which `una..nxt` is outstanding. Returns true if a round trip begins with

@@ -121,3 +121,18 @@ fn slow_start_of_a_slow_application_ends_at_twice_its_flight() {
     }
     assert_eq!(cc.cwnd(), 16 * MSS);
 }
+
+#[test]
+fn what_a_recovery_holds_back_is_no_use_of_the_window() {
+    let mut cc = controller(Algorithm::NEW_RENO);
+    cc.on_sent(10 * MSS, UNA, UNA + 10 * MSS);
+    cc.on_loss(&Loss::new(10 * MSS, MSS), &mut cx());
+    cc.begin_recovery(10 * MSS);
+    cc.on_limited(6 * MSS, UNA, UNA + 10 * MSS);
+    cc.undo(MSS, &mut cx());
+    assert_eq!(cc.cwnd(), 10 * MSS);
+    cc.on_ack(ack(20 * MSS, 50), &mut cx());
+    assert!(cc.cwnd() <= 20 * MSS, "{}", cc.cwnd());
+    cc.on_ack(ack(20 * MSS, 60), &mut cx());
+    assert!(cc.cwnd() <= 20 * MSS, "{}", cc.cwnd());
+}

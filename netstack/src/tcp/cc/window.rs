@@ -93,13 +93,15 @@ impl<A: Avoidance> CongestionControl for WindowBased<A> {
         self.round_started |= acked.round_start;
         let slow_start = window.cwnd < window.ssthresh;
         let ceiling = ceiling(acked, slow_start);
-        if window.cwnd >= ceiling || acked.bytes == 0 {
+        if window.cwnd >= ceiling {
             return;
         }
         let mut acked = *acked;
         if slow_start {
+            // A SACK gives a sample, too: with a gap open, acknowledgments that advance are late.
+            let growth = self.growth(window, &acked);
             let most = ceiling.min(window.ssthresh).min(MAX_CWND);
-            let grow = match self.growth(window, &acked) {
+            let grow = match growth {
                 Growth::Full => acked.bytes,
                 Growth::Divided(divisor) => acked.bytes / divisor,
                 Growth::Over => {
@@ -204,6 +206,37 @@ mod tests {
             assert_eq!(window.cwnd / MSS, cwnd, "{timeouts}");
             assert_eq!(window.ssthresh, 75 * MSS);
         }
+    }
+
+    #[test]
+    fn rfc9406_4_2_an_acknowledgment_that_does_not_advance_gives_a_sample() {
+        let mut algorithm = WindowBased::<Reno>::new(&Start::default());
+        let mut window = Window {
+            cwnd: 100 * MSS,
+            ssthresh: MAX_CWND,
+        };
+        let mut take = |bytes: u32, millis: u64, round_start: bool| {
+            let before = window.cwnd;
+            let acked = Acked {
+                bytes,
+                rtt: Some(Duration::from_millis(millis)),
+                round_start,
+                is_limited: true,
+                mss: MSS,
+                ..Acked::default()
+            };
+            algorithm.on_ack(&mut window, &acked);
+            window.cwnd - before
+        };
+        for i in 0..20 {
+            take(MSS, 20, i == 0);
+        }
+        assert_eq!(take(4 * MSS, 20, true), 4 * MSS);
+        for _ in 0..20 {
+            assert_eq!(take(0, 30, false), 0);
+        }
+        // The segment before the gap is late.
+        assert_eq!(take(4 * MSS, 50, false), MSS);
     }
 
     #[test]

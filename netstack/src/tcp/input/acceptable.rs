@@ -162,6 +162,10 @@ pub(super) fn update_ts_recent(tcb: &mut Tcb, seg: &Segment, now: Instant) {
 
 /// Returns true if `seg` fails PAWS, the protection against wrapped sequence numbers (RFC 7323 section
 /// 5): it has no timestamp although both sides agreed on them, or an old one.
+///
+/// A retransmission that fills a gap makes TS.Recent later than the timestamps of segments that were sent before it
+/// and are late. So while there is a gap, a segment may be as old as the last one before the gap: what
+/// belongs above it was sent later, and what remains of the sequence numbers of the last 4 GiB was sent earlier.
 fn fails_paws(tcb: &Tcb, seg: &Segment, now: Instant) -> bool {
     if !tcb.agreed.timestamps {
         return false;
@@ -169,7 +173,8 @@ fn fails_paws(tcb: &Tcb, seg: &Segment, now: Instant) -> bool {
     let Some(ts) = seg.options().timestamps else {
         return true;
     };
-    is_older(ts.val, tcb.ts_recent) && !is_stale(tcb, now)
+    let before_gap = tcb.assembler.as_ref().map(|board| board.ts_before());
+    is_older(ts.val, before_gap.unwrap_or(tcb.ts_recent)) && !is_stale(tcb, now)
 }
 
 /// Returns true if TS.Recent is too old to be compared with.

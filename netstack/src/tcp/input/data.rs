@@ -176,9 +176,10 @@ fn keep(
     }
     note_overlap(tcb, start, start + payload.len() as u32);
     let memory: Memory<'_> = buffers.charging(&tcb.account);
+    let ts_recent = tcb.ts_recent;
     let board = tcb
         .assembler
-        .get_or_insert_with(|| Box::new(Assembler::default()));
+        .get_or_insert_with(|| Box::new(Assembler::new(ts_recent)));
     let kept = board.insert(start, &payload, limits, memory);
     if board.is_empty() {
         tcb.assembler = None;

@@ -36,6 +36,8 @@ pub(crate) struct Assembler {
     ranges: Vec<Range>,
     /// Insertions so far.
     clock: u32,
+    /// The value of TS.Recent before the gap (RFC 7323).
+    ts_before: u32,
 }
 
 /// Limits of one assembler.
@@ -48,6 +50,19 @@ pub(crate) struct Limits {
 }
 
 impl Assembler {
+    /// Creates an empty queue; `ts_before` is TS.Recent.
+    pub(crate) fn new(ts_before: u32) -> Self {
+        Self {
+            ts_before,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the value that TS.Recent had before there was a gap.
+    pub(crate) fn ts_before(&self) -> u32 {
+        self.ts_before
+    }
+
     /// Returns true if nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()

@@ -308,7 +308,9 @@ impl Inflight {
             resent: true,
             ..sent
         };
-        self.busy().on_resent(seq, record);
+        // Its duplicate is reported with what is sent now, and a window later if that is late.
+        let reported_by = self.nxt + self.outstanding();
+        self.busy().on_resent(seq, record, reported_by);
     }
 
     /// Returns true if a retransmission must be sent even though the congestion window is full.

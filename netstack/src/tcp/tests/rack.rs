@@ -313,6 +313,71 @@ fn rfc5682_2_1_without_sack_the_second_acknowledgment_decides() {
     assert_eq!(rig.payloads()[0], (1_001, 1_000), "a duplicate: genuine");
 }
 
+#[test]
+fn rfc8985_6_2_a_recovery_that_is_undone_shows_reordering() {
+    let mut rig = ten(with_sack());
+    let is_seen = |rig: &Rig| {
+        let tcb = rig.tcp.tcb().expect("open");
+        tcb.flight.reordering().is_seen()
+    };
+    rig.recv_sack(1, &[(1_001, 4_001)]);
+    assert_eq!(rig.payloads()[0], (1, 1_000));
+    rig.recv(1, 4_001, ACK, b"");
+    assert!(!is_seen(&rig), "the original or its copy");
+    rig.recv_sack(4_001, &[(1, 1_001)]);
+    assert_eq!(rig.tcp.info().undone, 1);
+    assert!(is_seen(&rig));
+}
+
+#[test]
+fn rfc8985_6_2_a_duplicate_that_is_reported_in_the_next_recovery_widens_the_window() {
+    let mut rig = ten(with_sack());
+    rig.recv_sack(1, &[(1_001, 4_001)]);
+    assert_eq!(rig.payloads()[0], (1, 1_000));
+    rig.send(10_000);
+    rig.recv(1, 9_001, ACK, b"");
+    rig.out();
+    rig.recv(1, 10_001, ACK, b"");
+    let window = |rig: &Rig| {
+        let rtt = Some(millis(10));
+        let reordering = rig.tcp.tcb().expect("open").flight.reordering();
+        reordering.window(false, rtt, rtt)
+    };
+    let narrow = window(&rig);
+    // Another recovery begins, and then the duplicate of the first one is reported.
+    rig.recv_sack(10_001, &[(11_001, 14_001)]);
+    assert_eq!(rig.tcp.info().recoveries, 2);
+    rig.recv_sack(10_001, &[(1, 1_001), (11_001, 14_001)]);
+    assert_eq!(window(&rig), 2 * narrow);
+    assert_eq!(rig.tcp.info().undone, 0, "it says nothing of this recovery");
+    // Long after a retransmission, a duplicate is the network's.
+    let again = window(&rig);
+    for end in [15_001, 20_001, 30_001, 40_001, 50_001] {
+        rig.send(10_000);
+        rig.out();
+        let end = end.min(rig.tcp.tcb().expect("open").flight.nxt() - ours(0));
+        rig.recv(1, end, ACK, b"");
+    }
+    rig.send(10_000);
+    rig.out();
+    let una = rig.tcp.tcb().expect("open").flight.una() - ours(0);
+    rig.recv_sack(una, &[(1, 1_001), (una + 1_000, una + 2_000)]);
+    assert_eq!(window(&rig), again);
+}
+
+#[test]
+fn rfc6298_3_a_sack_gives_a_round_trip_sample_once_a_round_trip() {
+    let mut rig = ten(with_sack());
+    let before = rig.tcp.info().srtt;
+    rig.now = rig.now + millis(50);
+    rig.recv_sack(1, &[(1_001, 2_001)]);
+    let sampled = rig.tcp.info().srtt;
+    assert_eq!(sampled, before + millis(5));
+    rig.now = rig.now + millis(5);
+    rig.recv_sack(1, &[(1_001, 3_001)]);
+    assert_eq!(rig.tcp.info().srtt, sampled);
+}
+
 // Undoing (RFC 3708, RFC 4015)
 
 #[test]

@@ -69,6 +69,30 @@ fn an_old_timestamp_is_answered_and_dropped() {
 }
 
 #[test]
+fn above_a_gap_a_late_segment_may_be_older_than_the_retransmission_that_fills_it() {
+    let mut rig = Rig::established(TcpConfig {
+        sack: true,
+        ..stamped()
+    });
+    let mut take = |ts: u32, seq: u32, payload: &[u8]| {
+        rig.ts = Some(ts);
+        let drop = rig.recv(seq, 1, ACK, payload).drop;
+        rig.out();
+        drop
+    };
+    assert_eq!(take(600, 1, b"one"), None);
+    assert_eq!(take(602, 7, b"thr"), None);
+    assert_eq!(take(604, 13, b"fiv"), None);
+    // The segment at 4 was lost; that at 10 was sent before its retransmission, and is late.
+    assert_eq!(take(650, 4, b"two"), None);
+    assert_eq!(take(599, 16, b"six"), Some(DropReason::TcpPaws), "too old");
+    assert_eq!(take(603, 10, b"fou"), None);
+    // There is no gap any more.
+    assert_eq!(take(605, 16, b"six"), Some(DropReason::TcpPaws));
+    assert_eq!(rig.read_all(), b"onetwothrfoufiv");
+}
+
+#[test]
 fn after_24_days_a_timestamp_says_nothing() {
     let mut rig = Rig::established(stamped());
     rig.now = rig.now + Duration::from_secs(25 * 24 * 3_600);

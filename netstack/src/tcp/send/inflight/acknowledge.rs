@@ -78,7 +78,7 @@ impl Inflight {
     /// Takes an acceptable acknowledgment.
     pub(crate) fn on_ack(&mut self, input: &Ack<'_>, cx: &mut Context<'_>) -> Progress {
         let mut progress = Progress::default();
-        let mut news = News::new(input, cx.now());
+        let mut news = News::new(input, self.timed_end, cx.now());
         let old_una = self.una;
         let outstanding = self.outstanding() > 0;
         let dup_bytes = self.dup_bytes();
@@ -145,10 +145,16 @@ impl Inflight {
         if news.is_reordered {
             self.reorder.on_reordered();
         }
-        if progress.acked > 0 && self.una.at_or_after(self.timed_end) {
-            progress.rtt = news.oldest_acked.map(|at| news.now.saturating_since(at));
-            progress.rtt_due = progress.rtt.is_none();
-        }
+        let in_order = if progress.acked > 0 && self.una.at_or_after(self.timed_end) {
+            progress.rtt_due = news.oldest_acked.is_none();
+            news.oldest_acked
+        } else {
+            None
+        };
+        // While there is a gap, acknowledgments that advance are those of late segments: the others tell
+        // what the path is like.
+        let timed = in_order.or(news.timed_sacked);
+        progress.rtt = timed.map(|at| news.now.saturating_since(at));
         progress.newest_rtt = news.newest_clean.map(|at| news.now.saturating_since(at));
         let newest = news.newest.as_ref();
         progress.rate = self.rate.on_delivered(news.bytes, newest, news.now);

@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use super::Mode;
 use super::mtu_probe::MtuProbe;
 use super::news::News;
 use super::recovery::Frto;
+use super::{MAX_BEHIND, Mode};
 use crate::base::Instant;
 use crate::base::congestion::Lost;
 use crate::tcp::send::record::{Fate, Record, Records};
@@ -41,6 +41,10 @@ pub(super) struct Busy {
     lost_from: SeqNum,
     /// End of the highest that was sent again.
     pub(super) resent_to: SeqNum,
+    /// Start of what was sent again lately: duplicates of it can still be reported.
+    resent_from: SeqNum,
+    /// Once this is acknowledged, a duplicate of the last retransmission has been reported.
+    reported_by: SeqNum,
     /// Runs of bytes that were found to be lost, for the congestion control.
     pub(super) lost_runs: Vec<Lost>,
     /// Time at which the reordering window of all that was overtaken is over.
@@ -68,6 +72,8 @@ impl Busy {
             counted_edge: una,
             lost_from: una,
             resent_to,
+            resent_from: una,
+            reported_by: una,
             lost_runs: Vec::new(),
             reorder_at: Instant::FAR_FUTURE,
             mtu_probe: None,
@@ -86,6 +92,8 @@ impl Busy {
         self.counted_edge = self.counted_edge.max(ack);
         self.lost_from = self.lost_from.max(ack);
         self.resent_to = self.resent_to.max(ack);
+        self.resent_from = self.resent_from.max(ack.back(MAX_BEHIND));
+        self.reported_by = self.reported_by.max(ack);
         if self.records.get(0).is_some_and(|r| r.fate == Fate::Sacked) {
             // The peer dropped what it had SACKed (RFC 2018 section 8).
             self.forget_sacks(ack);
@@ -160,8 +168,20 @@ impl Busy {
         }
     }
 
-    /// Notes that `from..record.end` was sent again.
-    pub(super) fn on_resent(&mut self, from: SeqNum, record: Record) {
+    /// Returns true if what begins at `seq` was sent again, no longer than about two round trips ago.
+    pub(super) fn was_resent_lately(&self, seq: SeqNum) -> bool {
+        self.records.start_of(0).before(self.reported_by)
+            && seq.within(self.resent_from, self.resent_to)
+    }
+
+    /// Notes that `from..record.end` was sent again. A duplicate of it is reported before `reported_by` is
+    /// acknowledged.
+    pub(super) fn on_resent(&mut self, from: SeqNum, record: Record, reported_by: SeqNum) {
+        if self.records.start_of(0).at_or_after(self.reported_by) {
+            self.resent_from = from;
+        }
+        self.resent_from = self.resent_from.min(from);
+        self.reported_by = reported_by;
         let to = record.end;
         let mut index = self.records.index_of(from);
         while let Some(part) = self.records.get(index) {

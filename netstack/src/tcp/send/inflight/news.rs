@@ -12,12 +12,16 @@ pub(super) struct News {
     pub(super) now: Instant,
     echoed_millis: Option<u64>,
     min_rtt: Duration,
+    /// What ends after this gives a round-trip sample.
+    timed_end: SeqNum,
     /// Bytes that arrived.
     pub(super) bytes: u32,
     /// The latest transmission among them, without retransmissions that could be confused with their originals.
     pub(super) newest: Option<Record>,
     /// Send time of the first bytes that were acknowledged cumulatively and sent once.
     pub(super) oldest_acked: Option<Instant>,
+    /// Send time of the first of the bytes that were SACKed, sent once, and are due for a round-trip sample.
+    pub(super) timed_sacked: Option<Instant>,
     /// Send time of the last bytes that were sent once.
     pub(super) newest_clean: Option<Instant>,
     /// Start of the first piece that was sent once.
@@ -29,14 +33,16 @@ pub(super) struct News {
 }
 
 impl News {
-    pub(super) fn new(input: &Ack<'_>, now: Instant) -> Self {
+    pub(super) fn new(input: &Ack<'_>, timed_end: SeqNum, now: Instant) -> Self {
         Self {
             now,
+            timed_end,
             echoed_millis: input.echoed_millis,
             min_rtt: input.path.min_rtt.unwrap_or_default(),
             bytes: 0,
             newest: None,
             oldest_acked: None,
+            timed_sacked: None,
             newest_clean: None,
             first_original: None,
             head_resent_at: None,
@@ -66,6 +72,8 @@ impl News {
             let at = record.sent_at;
             if cumulative {
                 self.oldest_acked = Some(self.oldest_acked.map_or(at, |oldest| oldest.min(at)));
+            } else if to.after(self.timed_end) {
+                self.timed_sacked = Some(self.timed_sacked.map_or(at, |first| first.min(at)));
             }
             self.newest_clean = Some(self.newest_clean.map_or(at, |newest| newest.max(at)));
             self.first_original = Some(self.first_original.map_or(from, |first| first.min(from)));

@@ -180,7 +180,11 @@ impl Inflight {
     /// Undoes a spurious recovery or timeout.
     pub(crate) fn undo(&mut self, cx: &mut Context<'_>) {
         if self.undo.shows_reordering() {
-            self.reorder.on_spurious_retransmit();
+            // A segment that is always sent again before it arrives shows it in no other way.
+            self.reorder.on_reordered();
+            if !self.undo.is_reported() {
+                self.reorder.on_spurious_retransmit();
+            }
         }
         self.doubt_mtu_probe();
         if let Some(busy) = &mut self.busy {

@@ -1,5 +1,6 @@
 //! SACK blocks: what arrived out of order (RFC 2018), and what arrived twice (RFC 2883, RFC 3708).
 
+use super::busy::Busy;
 use super::news::News;
 use super::{Ack, Inflight, MAX_BEHIND, Mode, Progress};
 use crate::tcp::send::record::Fate;
@@ -46,16 +47,29 @@ impl Undo {
         };
     }
 
-    /// Returns true if reordering, not delay, made the recovery needless, and no report of a duplicate said
-    /// so already.
+    /// Returns true if a needless recovery was due to reordering, not to delay.
     pub(super) fn shows_reordering(&self) -> bool {
-        self.active && self.by_order && self.bytes > 0
+        self.active && self.by_order
+    }
+
+    /// Returns true if the peer has reported duplicates of everything that was sent again.
+    pub(super) fn is_reported(&self) -> bool {
+        self.bytes == 0
     }
 
     /// Notes that `len` bytes up to `end` were sent again.
     pub(super) fn on_resent(&mut self, end: SeqNum, len: u32) {
         self.to = self.to.max(end);
         self.bytes = self.bytes.saturating_add(len);
+    }
+
+    /// Takes the report that `left..right` arrived twice. Returns true if this recovery sent it again.
+    fn on_duplicate(&mut self, left: SeqNum, right: SeqNum) -> bool {
+        let is_known = left.within(self.from, self.to);
+        if is_known {
+            self.bytes = self.bytes.saturating_sub(right - left);
+        }
+        is_known
     }
 
     /// Returns true if everything that was sent again was needless.
@@ -101,14 +115,14 @@ impl Inflight {
         if self.probe.is_resent_up_to(right) {
             return true;
         }
-        // RFC 2883: only a duplicate of a retransmission says something about the path.
-        let undo = &mut self.undo;
-        if !left.within(undo.from, undo.to) || left.since(self.una) >= MAX_BEHIND {
-            return false;
+        // RFC 2883: only a duplicate of a retransmission says something about the path. One of an earlier recovery
+        // is reported when the next one has begun, if they follow each other.
+        let was_resent = |busy: &Box<Busy>| busy.was_resent_lately(left);
+        let is_ours = left.since(self.una) < MAX_BEHIND && self.undo.on_duplicate(left, right);
+        if is_ours || self.busy.as_ref().is_some_and(was_resent) {
+            self.reorder.on_dsack(self.una, self.nxt);
         }
-        self.reorder.on_dsack(self.una, self.nxt);
-        undo.bytes = undo.bytes.saturating_sub(right - left);
-        progress.all_duplicates = undo.is_needless();
+        progress.all_duplicates = is_ours && self.undo.is_needless();
         false
     }
 
