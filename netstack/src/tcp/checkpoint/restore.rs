@@ -246,7 +246,7 @@ impl TcpCheckpoint {
             unread.push_back(memory.hold(piece).map_err(|_| RestoreError::OutOfMemory)?);
         }
         tcb.ring.extend(unread);
-        let mut board = Assembler::new(tcb.ts_recent);
+        let mut board = Assembler::new(tcb.ts_recent, tcb.window.nxt);
         for (start, bytes) in &self.receiving.ranges {
             let mut at = *start;
             for piece in pieces(bytes) {

@@ -165,7 +165,8 @@ pub(super) fn update_ts_recent(tcb: &mut Tcb, seg: &Segment, now: Instant) {
 ///
 /// A retransmission that fills a gap makes TS.Recent later than the timestamps of segments that were sent before it
 /// and are late. So while there is a gap, a segment may be as old as the last one before the gap: what
-/// belongs above it was sent later, and what remains of the sequence numbers of the last 4 GiB was sent earlier.
+/// belongs above it was sent later, and what remains of the sequence numbers of the last 4 GiB was sent earlier, unless
+/// much has arrived since there is a gap.
 fn fails_paws(tcb: &Tcb, seg: &Segment, now: Instant) -> bool {
     if !tcb.agreed.timestamps {
         return false;
@@ -173,7 +174,8 @@ fn fails_paws(tcb: &Tcb, seg: &Segment, now: Instant) -> bool {
     let Some(ts) = seg.options().timestamps else {
         return true;
     };
-    let before_gap = tcb.assembler.as_ref().map(|board| board.ts_before());
+    let board = tcb.assembler.as_ref();
+    let before_gap = board.map(|board| board.ts_before());
     is_older(ts.val, before_gap.unwrap_or(tcb.ts_recent)) && !is_stale(tcb, now)
 }
 

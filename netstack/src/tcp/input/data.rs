@@ -176,10 +176,10 @@ fn keep(
     }
     note_overlap(tcb, start, start + payload.len() as u32);
     let memory: Memory<'_> = buffers.charging(&tcb.account);
-    let ts_recent = tcb.ts_recent;
+    let (ts_recent, nxt) = (tcb.ts_recent, tcb.window.nxt);
     let board = tcb
         .assembler
-        .get_or_insert_with(|| Box::new(Assembler::new(ts_recent)));
+        .get_or_insert_with(|| Box::new(Assembler::new(ts_recent, nxt)));
     let kept = board.insert(start, &payload, limits, memory);
     if board.is_empty() {
         tcb.assembler = None;
@@ -209,5 +209,7 @@ fn collect(tcb: &mut Tcb) {
     }
     if board.is_empty() {
         tcb.assembler = None;
+    } else {
+        board.on_advanced(tcb.window.nxt, tcb.ts_recent);
     }
 }

@@ -30,14 +30,19 @@ struct Range {
     data: VecDeque<Held>,
 }
 
+/// Bytes that may arrive while something waits, before the value of TS.Recent from before the gap is of no use: a segment of the
+/// sequence numbers before, 4 GiB ago, must be older than it, whatever the window.
+const TS_BEFORE_BYTES: u32 = 1 << 30;
+
 /// The out-of-order queue.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     ranges: Vec<Range>,
     /// Insertions so far.
     clock: u32,
-    /// The value of TS.Recent before the gap (RFC 7323).
+    /// The value of TS.Recent before the gap (RFC 7323), and RCV.NXT then.
     ts_before: u32,
+    opened_at: SeqNum,
 }
 
 /// Limits of one assembler.
@@ -50,17 +55,25 @@ pub(crate) struct Limits {
 }
 
 impl Assembler {
-    /// Creates an empty queue; `ts_before` is TS.Recent.
-    pub(crate) fn new(ts_before: u32) -> Self {
+    /// Creates an empty queue; `ts_before` is TS.Recent, and `nxt` RCV.NXT.
+    pub(crate) fn new(ts_before: u32, nxt: SeqNum) -> Self {
         Self {
             ts_before,
+            opened_at: nxt,
             ..Self::default()
         }
     }
 
-    /// Returns the value that TS.Recent had before there was a gap.
+    /// Returns the value that TS.Recent had before there was a gap, or a later one if much has arrived since.
     pub(crate) fn ts_before(&self) -> u32 {
         self.ts_before
+    }
+
+    /// Notes that RCV.NXT has come to `nxt` and there is still a gap. It advances by a window at most, which is 1 GiB.
+    pub(crate) fn on_advanced(&mut self, nxt: SeqNum, ts_recent: u32) {
+        if nxt.since(self.opened_at) >= TS_BEFORE_BYTES {
+            (self.ts_before, self.opened_at) = (ts_recent, nxt);
+        }
     }
 
     /// Returns true if nothing waits.
@@ -328,6 +341,21 @@ mod tests {
         ranges: 8,
         pinned: 1 << 20,
     };
+
+    #[test]
+    fn what_was_before_the_gap_is_forgotten_when_much_has_arrived() {
+        let base = SeqNum(u32::MAX - 10);
+        let mut board = Assembler::new(7, base);
+        for (arrived, ts_before) in [(0, 7), (1 << 29, 7), ((1 << 30) - 1, 7), (1 << 30, 9)] {
+            board.on_advanced(base + arrived, 9);
+            assert_eq!(board.ts_before(), ts_before, "{arrived}");
+        }
+        // From there on anew, however far that is from the beginning.
+        for (arrived, ts_before) in [(2_000_000_000, 9), (1 << 31, 11), (3_000_000_000, 11)] {
+            board.on_advanced(base + arrived, 11);
+            assert_eq!(board.ts_before(), ts_before, "{arrived}");
+        }
+    }
 
     #[test]
     fn any_order_gives_the_stream() {
