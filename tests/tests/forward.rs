@@ -329,3 +329,24 @@ fn transfers_go_on_when_other_processes_take_over() {
         });
     });
 }
+
+#[test]
+fn a_client_whose_server_has_not_answered_is_connected_by_the_next_process() {
+    let scratch = Scratch::new("forward-waiting");
+    let socket = scratch.path("control.sock").display().to_string();
+    in_namespace(|| {
+        // Nobody has that address yet.
+        let flags = ["--publish", "8080=10.77.0.9:8001"];
+        let daemon = forward(&[&flags[..], &["--control", &socket]].concat());
+        let mut stream = TcpStream::connect("127.0.0.1:8080").expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(b"early").expect("sent");
+        let daemon = taken_over(daemon, &socket, &flags);
+        ip("addr add 10.77.0.9/32 dev lo");
+        let (_server, _) = echoer("10.77.0.9:8001");
+        let mut echoed = [0; 5];
+        stream.read_exact(&mut echoed).expect("echoed");
+        assert_eq!(&echoed, b"early");
+        drop(daemon);
+    });
+}

@@ -193,8 +193,14 @@ fn quiet_and_half_closed_connections_go_on() {
             // The beginning of the next one.
             stream.write_all(&request[..20]).expect("asked");
         }
+        let before = daemon.counters().expect("counters");
         let daemon = upgrade(daemon, &socket);
         let mut daemon = upgrade(daemon, &socket);
+        let after = daemon.counters().expect("counters");
+        for name in ["packets_in", "bytes_out", "tcp_passive_opens"] {
+            let counts = (before.get(name), after.get(name));
+            assert!(0 < counts.0 && counts.0 <= counts.1, "{name}: {counts:?}");
+        }
         assert_eq!((kernel("EstabResets"), kernel("OutRsts")), (0, 0), "resets");
         for stream in &mut idle {
             stream::exchange(stream, b"after!", &mut [0; 6]).expect("an echo");

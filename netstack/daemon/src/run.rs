@@ -170,6 +170,14 @@ where
     ended
 }
 
+/// The daemon to take over with the name of the job, the recording that is wanted, the captures, and the way to the main thread.
+type Opening = (
+    Option<(PathBuf, &'static str)>,
+    Option<Wanted>,
+    Arc<Captures>,
+    Sender<Event>,
+);
+
 /// Starts the thread that opens everything, and gives up the rights of the calling one: each thread that it starts from then
 /// on has as few.
 fn confine<O: Send + 'static>(
@@ -179,12 +187,7 @@ fn confine<O: Send + 'static>(
         Needs,
         impl FnOnce(Listening) -> Result<O, Failure> + Send + 'static,
     ),
-    (take_over, record, captures, sender): (
-        Option<(PathBuf, &'static str)>,
-        Option<Wanted>,
-        Arc<Captures>,
-        Sender<Event>,
-    ),
+    (take_over, record, captures, sender): Opening,
 ) -> Result<(Setup<O>, Report), Failure> {
     let owner = identity::of(settings)?;
     let control = Place::find(settings, owner.as_ref());
@@ -341,7 +344,7 @@ fn desk(
     })
 }
 
-/// What came from the daemon that is taken over.
+/// The flows of the daemon that is taken over, and the way to let them begin.
 struct Restored {
     count: usize,
     begin: Option<Begin>,

@@ -50,7 +50,7 @@ pub(super) type Joins = Vec<JoinHandle<()>>;
 struct Threads {
     host: Arc<Host>,
     joins: Mutex<levels::Threads, Joins>,
-    /// What the stack whose place this one takes has left, until the program takes it.
+    /// The rest of the stack whose place this one takes, until the program takes it.
     restored: Mutex<levels::Threads, Option<TakenUp>>,
 }
 

@@ -122,6 +122,38 @@ fn quiet_flows_through_an_upstream_go_on() {
 }
 
 #[test]
+fn a_failed_take_over_leaves_the_flows_as_they_were() {
+    let scratch = Scratch::new("proxy-failed");
+    let socket = scratch.path("control.sock").display().to_string();
+    outside(|| {
+        let (server, moved) = echoer(SERVER[0]);
+        let world = World::new(&["--control", &socket]);
+        let transfer = world.begin(move || hashed_echo(server, 96 << 20));
+        let mut quiet = world.inside(move || connect(server).expect("a connection"));
+        for round in 1..=3 {
+            let begun = moved.load(Ordering::Relaxed);
+            eventually("something is transferred", || {
+                moved.load(Ordering::Relaxed) > begun + (8 << 20)
+            });
+            // It has everything, and then cannot add a route.
+            let failed = Command::new(program!())
+                .args(["proxy", "--exit-with-parent", "--tun", "t0"])
+                .args(["--addr", "10.77.0.2/24", "--addr6", "fd77::2/64"])
+                .args(["--set", "routes=[\"10.8.0.0/16 src 10.9.9.9\"]"])
+                .args(["--control", &socket, "--take-over", &socket])
+                .output()
+                .expect("it runs");
+            let says = String::from_utf8_lossy(&failed.stderr);
+            assert_eq!(failed.status.code(), Some(2), "{says}");
+            exchange(&mut quiet, format!("round {round}").as_bytes());
+        }
+        let ended = transfer.recv_timeout(2 * PATIENCE).expect("no panic");
+        let (sent, received, _) = ended.expect("echoed");
+        assert_eq!(sent, received, "hashes");
+    });
+}
+
+#[test]
 fn another_job_cannot_take_over() {
     let scratch = Scratch::new("proxy-not-taken-over");
     let socket = scratch.path("control.sock").display().to_string();

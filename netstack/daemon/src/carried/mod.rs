@@ -12,7 +12,7 @@ pub(crate) mod packed;
 pub(crate) mod relay;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -66,8 +66,8 @@ pub(crate) struct Carrier {
     runtime: Handle,
     /// Places of connections, which those that go on take, too.
     places: Option<Arc<Semaphore>>,
-    paused: watch::Sender<bool>,
-    shelf: Mutex<Shelf>,
+    /// A change of its `paused` is told.
+    shelf: watch::Sender<Shelf>,
 }
 
 #[derive(Debug)]
@@ -84,27 +84,26 @@ pub(crate) struct Live(Arc<Carrier>);
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.0.shelf().live -= 1;
+        self.0.shelf.send_if_modified(|shelf| {
+            shelf.live -= 1;
+            false
+        });
     }
 }
 
 impl Carrier {
     /// Creates the carrier of flows that run on `runtime`. They rest until [`Carrier::go_on`].
     pub(crate) fn new(runtime: &Handle, places: Option<Arc<Semaphore>>) -> Arc<Self> {
+        let shelf = Shelf {
+            paused: true,
+            parcels: Vec::new(),
+            live: 0,
+        };
         Arc::new(Self {
             runtime: runtime.clone(),
             places,
-            paused: watch::channel(true).0,
-            shelf: Mutex::new(Shelf {
-                paused: true,
-                parcels: Vec::new(),
-                live: 0,
-            }),
+            shelf: watch::channel(shelf).0,
         })
-    }
-
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the runtime of the flows.
@@ -114,35 +113,39 @@ impl Carrier {
 
     /// Lets a task begin.
     pub(crate) fn enter(self: &Arc<Self>) -> Live {
-        self.shelf().live += 1;
+        self.shelf.send_if_modified(|shelf| {
+            shelf.live += 1;
+            false
+        });
         Live(Arc::clone(self))
     }
 
     /// Waits until the flows are recalled.
     pub(crate) async fn recalled(&self) {
         // The sender is here.
-        let _ = self.paused.subscribe().wait_for(|paused| *paused).await;
+        let _ = self.shelf.subscribe().wait_for(|shelf| shelf.paused).await;
     }
 
     /// Waits until the flows may go on.
     pub(crate) async fn resumed(&self) {
-        let _ = self.paused.subscribe().wait_for(|paused| !*paused).await;
+        let _ = self.shelf.subscribe().wait_for(|shelf| !shelf.paused).await;
     }
 
     /// Puts a flow down. Returns it if the flows go on again.
     pub(crate) fn put_down(&self, parcel: Parcel) -> Option<Parcel> {
-        let mut shelf = self.shelf();
-        if shelf.paused {
-            shelf.parcels.push(parcel);
-            return None;
-        }
-        Some(parcel)
+        let mut parcel = Some(parcel);
+        self.shelf.send_if_modified(|shelf| {
+            if shelf.paused {
+                shelf.parcels.extend(parcel.take());
+            }
+            false
+        });
+        parcel
     }
 
     /// Recalls the flows.
     pub(crate) fn pause(&self) {
-        self.shelf().paused = true;
-        self.paused.send_replace(true);
+        self.shelf.send_modify(|shelf| shelf.paused = true);
     }
 
     /// Takes every flow that was put down since [`Carrier::pause`]. Blocks until no task touches anything.
@@ -151,23 +154,27 @@ impl Carrier {
     /// A task does not end what it does: the flows must go on.
     pub(crate) fn collect(&self) -> Result<Vec<Parcel>, String> {
         let end = now() + PUT_DOWN_TIME;
-        while self.shelf().live > 0 {
+        while self.shelf.borrow().live > 0 {
             if now() >= end {
                 return Err("its flows do not come to rest: try again".to_owned());
             }
             thread::sleep(STEP);
         }
-        Ok(std::mem::take(&mut self.shelf().parcels))
+        let mut parcels = Vec::new();
+        self.shelf.send_if_modified(|shelf| {
+            parcels.append(&mut shelf.parcels);
+            false
+        });
+        Ok(parcels)
     }
 
     /// Goes on with these flows, and with those that were put down. Returns those that their job begins anew.
     pub(crate) fn go_on(self: &Arc<Self>, parcels: Vec<Parcel>) -> Vec<Adopted> {
-        let late = {
-            let mut shelf = self.shelf();
+        let mut late = Vec::new();
+        self.shelf.send_modify(|shelf| {
             shelf.paused = false;
-            std::mem::take(&mut shelf.parcels)
-        };
-        self.paused.send_replace(false);
+            late.append(&mut shelf.parcels);
+        });
         let mut adopted = Vec::new();
         for parcel in parcels.into_iter().chain(late) {
             match parcel {

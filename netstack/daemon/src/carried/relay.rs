@@ -20,7 +20,7 @@ use super::{Carrier, Parcel};
 /// Most bytes that are read from the machine at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// What is on the way between the two ends of a flow.
+/// The bytes on the way between the two ends of a flow.
 #[derive(Debug, Default)]
 pub(crate) struct InHand {
     /// From the stack to the machine.

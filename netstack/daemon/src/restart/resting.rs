@@ -23,7 +23,7 @@ pub(crate) struct Handover {
     successor: Option<Option<PathBuf>>,
 }
 
-/// What has gone over to another process.
+/// The end of a daemon that another process has taken over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gone {
     pub(crate) connections: usize,

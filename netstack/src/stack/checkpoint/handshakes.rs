@@ -87,17 +87,18 @@ fn enter_one(host: &Host, kept: KeptHandshake) -> Option<()> {
     let place = listener.admit_syn()?;
     let (mut half, hop) = (kept.half, kept.hop);
     let now = host.clock.now();
-    let (list, longest) = match kept.is_asked {
+    let wait = match kept.is_asked {
+        // The program begins anew, so it has all of the time.
         true => {
             half.again();
-            (ASKED, DECISION_TIME)
+            (ASKED, now + DECISION_TIME)
         }
-        false => (
-            usize::from(half.retries()).min(ASKED - 1),
-            half.timeout(&listener.options.config),
-        ),
+        false => {
+            let longest = half.timeout(&listener.options.config);
+            let list = usize::from(half.retries()).min(ASKED - 1);
+            (list, kept.deadline.min(now + longest))
+        }
     };
-    let wait = (list, kept.deadline.min(now + longest));
     let entry = HalfOpenEntry { half, place };
     let connections = &host.tcp.connections;
     let entered = locked(|key| connections.readmit_half_open(&mut key.ctx(), flow, wait, entry));

@@ -105,7 +105,7 @@ pub(crate) struct TakenUp {
     pub(crate) pending: Pending,
 }
 
-/// What waits for the listeners and sockets of the program.
+/// Everything that waits for the listeners and sockets of the program.
 #[derive(Default)]
 pub(crate) struct Pending {
     /// Connections that nobody had accepted.

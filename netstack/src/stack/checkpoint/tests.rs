@@ -1,4 +1,5 @@
-//! What waits for the program: it gets its place within the limits, and nothing that cannot be is believed.
+//! Handshakes, connections and datagrams that wait for the program get their places within the limits, and nothing that cannot
+//! be is believed.
 
 use std::task::{Poll, Waker};
 
