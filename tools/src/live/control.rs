@@ -248,19 +248,25 @@ impl Nc {
         )
     }
 
-    /// Binds a socket for datagrams and connects it to `remote`, and waits until that is done.
+    /// Binds a socket for datagrams and connects it to `remote`, or to the first that sends to it, and waits until it is
+    /// bound. Returns its local end, too.
     ///
     /// # Errors
     /// The daemon does not answer, or cannot bind it.
-    pub fn datagrams(path: &Path, local: SocketAddr, remote: SocketAddr) -> Result<Self, String> {
+    pub fn datagrams(
+        path: &Path,
+        local: Option<SocketAddr>,
+        remote: Option<SocketAddr>,
+    ) -> Result<(Self, SocketAddr), String> {
+        let listens = remote.is_none();
         let mut nc = Self::begin(
             path,
-            json!({ "request": "nc", "udp": true, "remote": remote, "local": local }),
+            json!({ "request": "nc", "udp": true, "listen": listens, "remote": remote, "local": local }),
         )?;
         match eventually(PATIENCE, || nc.news()) {
-            Some(News::Connected { .. }) => Ok(nc),
-            Some(News::Failed(why)) => Err(format!("a UDP socket at {local}: {why}")),
-            _ => Err(format!("a UDP socket at {local} is not there in time")),
+            Some(News::Connected { local, .. }) => Ok((nc, local)),
+            Some(News::Failed(why)) => Err(format!("a UDP socket: {why}")),
+            _ => Err("a UDP socket is not there in time".to_owned()),
         }
     }
 

@@ -270,7 +270,7 @@ impl Live {
                 Some(nc)
             }
             Opening::Connects => Some(Nc::connect(control, Some(ours), peer)?),
-            Opening::Datagrams => Some(Nc::datagrams(control, ours, peer)?),
+            Opening::Datagrams => Some(Nc::datagrams(control, Some(ours), Some(peer))?.0),
         })
     }
 }

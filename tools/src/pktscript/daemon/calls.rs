@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::datagrams::Datagrams;
 use super::sockets::Kind;
 use super::{Daemon, UNREAD, info, zero};
 use crate::live::control::Nc;
@@ -17,6 +18,9 @@ impl Daemon {
         };
         let nonblocking = open.nonblocking;
         let again = match &open.kind {
+            Kind::Fresh { udp: true, .. } | Kind::Datagrams(_) => {
+                return Called::Returned(self.open_datagrams(id, None, Some(to)));
+            }
             Kind::Fresh { local, .. } => match Nc::connect(&control, *local, to) {
                 Ok(nc) => {
                     open.kind = Kind::Connecting(nc);
@@ -32,8 +36,57 @@ impl Daemon {
         self.begin(Op::Connect(id, to), nonblocking, again)
     }
 
+    /// Opens the socket for datagrams behind `id`, in the place of the one that it has: an `nc` is bound and connected
+    /// once.
+    fn open_datagrams(
+        &mut self,
+        id: SocketId,
+        local: Option<SocketAddr>,
+        remote: Option<SocketAddr>,
+    ) -> Returned {
+        let control = self.process.control().to_owned();
+        let Some(open) = self.sockets.get_mut(&id) else {
+            return Returned::Error("EBADF");
+        };
+        let kind = std::mem::replace(&mut open.kind, Kind::Failed(None));
+        let local = match kind {
+            Kind::Datagrams(before) => {
+                let bound = before.local;
+                if let failed @ Returned::Unsupported(_) = before.close() {
+                    return failed;
+                }
+                Some(bound)
+            }
+            _ => local,
+        };
+        match Nc::datagrams(&control, local, remote) {
+            Ok((nc, local)) => {
+                open.kind = Kind::Datagrams(Box::new(Datagrams::new(nc, local, remote)));
+                zero()
+            }
+            Err(why) => Returned::Unsupported(why),
+        }
+    }
+
+    fn bind(&mut self, id: SocketId, address: SocketAddr) -> Returned {
+        match self.sockets.get_mut(&id).map(|open| &mut open.kind) {
+            Some(Kind::Fresh { v6, udp: true, .. }) if *v6 == address.is_ipv6() => {
+                self.open_datagrams(id, Some(address), None)
+            }
+            Some(Kind::Fresh { v6, local, .. }) if *v6 == address.is_ipv6() => {
+                *local = Some(address);
+                zero()
+            }
+            Some(_) => Returned::Error("EINVAL"),
+            None => Returned::Error("EBADF"),
+        }
+    }
+
     fn listen(&mut self, id: SocketId) -> Returned {
         let local = match self.sockets.get(&id).map(|open| &open.kind) {
+            Some(Kind::Fresh { udp: true, .. } | Kind::Datagrams(_)) => {
+                return Returned::Error("EOPNOTSUPP");
+            }
             Some(Kind::Fresh {
                 local: Some(local), ..
             }) => *local,
@@ -72,6 +125,7 @@ impl Daemon {
         };
         match open.kind {
             Kind::Fresh { .. } | Kind::Failed(_) => zero(),
+            Kind::Datagrams(datagrams) => datagrams.close(),
             Kind::Stream(stream) if stream.unread() > 0 => Returned::Unsupported(UNREAD.to_owned()),
             Kind::Stream(stream) => {
                 self.closing.push(stream.close());
@@ -104,10 +158,27 @@ impl Daemon {
         }
     }
 
-    fn send(&mut self, id: SocketId, data: &[u8]) -> Returned {
+    fn send(&mut self, id: SocketId, data: &[u8], to: Option<SocketAddr>) -> Returned {
         self.await_end(id);
         let most = self.send_buffer;
+        if let Some(to) = to {
+            match self.sockets.get(&id).map(|open| &open.kind) {
+                Some(Kind::Fresh { udp: true, .. }) => {
+                    let opened = self.open_datagrams(id, None, Some(to));
+                    if let Returned::Unsupported(_) = opened {
+                        return opened;
+                    }
+                }
+                Some(Kind::Datagrams(_)) => {}
+                _ => {
+                    let what = "data with an address against the daemon";
+                    return Returned::Unsupported(what.to_owned());
+                }
+            }
+        }
         match self.sockets.get_mut(&id).map(|open| &mut open.kind) {
+            Some(Kind::Datagrams(datagrams)) => datagrams.send(data, to),
+            Some(Kind::Fresh { udp: true, .. }) => Returned::Error("EDESTADDRREQ"),
             Some(Kind::Stream(stream)) => stream.write(data, most),
             Some(Kind::Failed(error)) => error.take().unwrap_or(Returned::Error("EPIPE")),
             Some(Kind::Connecting(_)) => {
@@ -127,6 +198,7 @@ impl Daemon {
         let pending = match self.sockets.get_mut(&id).map(|open| &mut open.kind) {
             Some(Kind::Failed(error)) => error.take(),
             Some(Kind::Stream(stream)) => stream.take_error(),
+            Some(Kind::Datagrams(datagrams)) => datagrams.take_error(),
             Some(_) => None,
             None => return Returned::Error("EBADF"),
         };
@@ -164,33 +236,25 @@ impl Daemon {
     /// Makes a call that returns at once.
     pub(super) fn at_once(&mut self, op: &Op) -> Returned {
         match op {
-            Op::Socket { udp: true, .. } => {
-                Returned::Unsupported("a socket for datagrams against the daemon".to_owned())
-            }
             Op::Socket {
-                v6, nonblocking, ..
+                v6,
+                udp,
+                nonblocking,
             } => self.add(
                 Kind::Fresh {
                     v6: *v6,
+                    udp: *udp,
                     local: None,
                 },
                 *nonblocking,
             ),
-            Op::Bind(id, address) => match self.sockets.get_mut(id).map(|open| &mut open.kind) {
-                Some(Kind::Fresh { v6, local }) if *v6 == address.is_ipv6() => {
-                    *local = Some(*address);
-                    zero()
-                }
-                Some(_) => Returned::Error("EINVAL"),
-                None => Returned::Error("EBADF"),
-            },
+            Op::Bind(id, address) => self.bind(*id, *address),
             Op::Listen(id, _) => self.listen(*id),
             Op::Shutdown(id, how) => self.shut_down(*id, *how),
             Op::Close(id) => self.close(*id),
-            Op::Send { to: Some(_), .. } => {
-                Returned::Unsupported("data with an address against the daemon".to_owned())
-            }
-            Op::Send { socket, data, .. } => self.send(*socket, data),
+            Op::Send {
+                socket, data, to, ..
+            } => self.send(*socket, data, *to),
             Op::IsNonblocking(id) => match self.sockets.get(id) {
                 Some(open) => Returned::Value(open.nonblocking.into(), Vec::new()),
                 None => Returned::Error("EBADF"),
@@ -213,8 +277,7 @@ impl Daemon {
                 _ => Returned::Error("EINVAL"),
             },
             Op::Unsent(id) => self.unsent(*id),
-            Op::Poll { .. } => Returned::Unsupported("poll against the daemon".to_owned()),
-            Op::Accept { .. } | Op::Connect(..) | Op::Receive { .. } => {
+            Op::Accept { .. } | Op::Connect(..) | Op::Receive { .. } | Op::Poll { .. } => {
                 Returned::Unsupported("this call against the daemon".to_owned())
             }
         }

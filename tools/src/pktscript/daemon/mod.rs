@@ -1,13 +1,16 @@
 //! A `netstackd` in real time as the host of a script: a process in a network namespace of the script's own. The script's
 //! packets reach it through the kernel, which is a router between two TUN devices there.
 //!
-//! The daemon has no socket calls for others. Its control socket has `nc`, which carries one connection: that is enough to
-//! listen, accept, connect, read, write, end and close. All other calls are not supported, by name. `nc` reads at once, so
-//! data never stays unread in the daemon; a script in which some does is told about it.
+//! The daemon has no socket calls for others. Its control socket has `nc`, which carries one connection, or the datagrams of
+//! one peer: that is enough to listen, accept, connect, read, write, wait, end and close. All other calls are not
+//! supported, by name. `nc` reads at once, so data never stays unread in the daemon; a script in which some does is told
+//! about it.
 
 mod calls;
 mod config;
+mod datagrams;
 mod info;
+mod ready;
 mod sockets;
 mod streams;
 
@@ -46,6 +49,8 @@ pub struct Daemon {
     closing: Vec<Nc>,
     next_id: SocketId,
     blocked: Option<Op>,
+    /// The time at which the `poll` that blocks gives up, in microseconds; none: never.
+    poll_ends: Option<i64>,
     finished: Option<(i64, Returned)>,
     had_unread: bool,
     failure: Option<String>,
@@ -76,6 +81,7 @@ impl Daemon {
             closing: Vec::new(),
             next_id: 3,
             blocked: None,
+            poll_ends: None,
             finished: None,
             had_unread: false,
             failure: None,
@@ -172,10 +178,12 @@ impl Daemon {
                 ..
             } => match &mut self.sockets.get_mut(socket)?.kind {
                 Kind::Stream(stream) => stream.read(*len, *peek, *wait_all),
+                Kind::Datagrams(datagrams) => datagrams.receive(*len, *peek),
                 Kind::Failed(error) => Some(error.take().unwrap_or_else(zero)),
                 Kind::Connecting(_) => None,
                 _ => Some(Returned::Error("ENOTCONN")),
             },
+            Op::Poll { sockets, .. } => self.poll(sockets),
             _ => Some(Returned::Unsupported(
                 "this call against the daemon".to_owned(),
             )),
@@ -201,7 +209,10 @@ impl Daemon {
             }
         }
         if nonblocking {
-            return Called::Returned(Returned::Error(or_else));
+            return Called::Returned(match op {
+                Op::Poll { sockets, .. } => Returned::Ready(self.ready_now(&sockets)),
+                _ => Returned::Error(or_else),
+            });
         }
         self.blocked = Some(op);
         Called::Blocks
@@ -260,6 +271,13 @@ impl Host for Daemon {
                 let nonblocking = dont_wait || self.is_nonblocking(socket);
                 self.begin(op, nonblocking, "EAGAIN")
             }
+            Op::Poll { timeout_millis, .. } => {
+                self.poll_ends = u64::try_from(timeout_millis).ok().map(|millis| {
+                    let wait = i64::try_from(millis.saturating_mul(1_000)).unwrap_or(i64::MAX);
+                    self.time.now().saturating_add(wait.max(self.grace_micros))
+                });
+                self.begin(op, timeout_millis == 0, "EAGAIN")
+            }
             _ => Called::Returned(self.at_once(&op)),
         }
     }
@@ -280,6 +298,7 @@ impl Host for Daemon {
     fn local(&mut self, socket: SocketId) -> Option<SocketAddr> {
         match &self.sockets.get(&socket)?.kind {
             Kind::Stream(stream) => Some(stream.local),
+            Kind::Datagrams(datagrams) => Some(datagrams.local),
             _ => None,
         }
     }

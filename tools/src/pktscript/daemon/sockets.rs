@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::datagrams::Datagrams;
 use super::streams::{Stream, failed};
 use crate::live::control::{Nc, News};
 use crate::pktscript::host::Returned;
@@ -11,6 +12,7 @@ use crate::pktscript::host::Returned;
 pub(super) enum Kind {
     Fresh {
         v6: bool,
+        udp: bool,
         local: Option<SocketAddr>,
     },
     Listener {
@@ -21,6 +23,7 @@ pub(super) enum Kind {
     },
     Connecting(Nc),
     Stream(Box<Stream>),
+    Datagrams(Box<Datagrams>),
     /// With the error of its attempt to connect, until that is told.
     Failed(Option<Returned>),
 }
@@ -35,6 +38,7 @@ impl Kind {
     pub(super) fn look(&mut self) -> Option<SocketAddr> {
         match self {
             Self::Stream(stream) => stream.look(),
+            Self::Datagrams(datagrams) => datagrams.look(),
             Self::Listener {
                 local,
                 waiting,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::live::control::{Nc, News};
-use crate::pktscript::host::Returned;
+use crate::pktscript::host::{Events, Returned};
 
 /// A connection.
 pub(super) struct Stream {
@@ -78,6 +78,20 @@ impl Stream {
     /// Returns true if the peer has ended it.
     pub(super) fn is_over(&self) -> bool {
         self.has_ended || self.is_broken
+    }
+
+    /// Returns what it is ready for. `most`: the bytes that the daemon takes without waiting for the peer.
+    pub(super) fn events(&self, most: usize) -> Events {
+        let mut events = Events::empty();
+        events.set(Events::IN, self.is_over() || !self.unread.is_empty());
+        events.set(Events::OUT, self.is_broken || self.written < most);
+        events.set(Events::RDHUP, self.is_over());
+        events.set(Events::ERR, self.error.is_some());
+        events.set(
+            Events::HUP,
+            self.is_broken || self.has_ended && self.is_shut,
+        );
+        events
     }
 
     /// Returns the number of bytes that wait to be read.
