@@ -180,6 +180,9 @@ fn measure(tcb: &mut Tcb, progress: &Progress, echoed: Option<Duration>, now: In
         tcb.rtt.sample_least(rtt, now);
         tcb.flight.permit_probe();
     }
+    if let Some(rtt) = progress.rtt_sacked {
+        tcb.rtt.sample(rtt);
+    }
     let clean = || {
         let is_new = |age: &Duration| millis_at(now, *age) >= tcb.resent_at.as_millis();
         echoed.filter(is_new).filter(|_| progress.rtt_due)

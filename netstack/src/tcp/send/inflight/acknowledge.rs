@@ -46,6 +46,8 @@ pub(crate) struct Progress {
     pub(crate) lost: u32,
     /// A round-trip measurement.
     pub(crate) rtt: Option<Duration>,
+    /// A round-trip measurement of what is SACKed.
+    pub(crate) rtt_sacked: Option<Duration>,
     /// A round-trip measurement is due and there is none: an echoed timestamp may serve.
     pub(crate) rtt_due: bool,
     /// The round trip of the segment that was sent last of those that arrived and were sent once.
@@ -78,7 +80,7 @@ impl Inflight {
     /// Takes an acceptable acknowledgment.
     pub(crate) fn on_ack(&mut self, input: &Ack<'_>, cx: &mut Context<'_>) -> Progress {
         let mut progress = Progress::default();
-        let mut news = News::new(input, self.timed_end, cx.now());
+        let mut news = News::new(input, self.sacked_timed_end(), cx.now());
         let old_una = self.una;
         let outstanding = self.outstanding() > 0;
         let dup_bytes = self.dup_bytes();
@@ -136,6 +138,11 @@ impl Inflight {
         self.una = ack;
     }
 
+    /// Returns the sequence number above which a SACK gives a round-trip sample.
+    fn sacked_timed_end(&self) -> SeqNum {
+        self.busy.as_ref().map_or(self.una, |busy| busy.timed_end)
+    }
+
     /// Takes the samples that the news give.
     fn take_news(&mut self, news: &News, progress: &mut Progress) {
         if news.bytes == 0 {
@@ -145,16 +152,17 @@ impl Inflight {
         if news.is_reordered {
             self.reorder.on_reordered();
         }
-        let in_order = if progress.acked > 0 && self.una.at_or_after(self.timed_end) {
-            progress.rtt_due = news.oldest_acked.is_none();
-            news.oldest_acked
-        } else {
-            None
-        };
+        if progress.acked > 0 && self.una.at_or_after(self.timed_end) {
+            progress.rtt = news.oldest_acked.map(|at| news.now.saturating_since(at));
+            progress.rtt_due = progress.rtt.is_none();
+        }
         // While there is a gap, acknowledgments that advance are those of late segments: the others tell
         // what the path is like.
-        let timed = in_order.or(news.timed_sacked);
-        progress.rtt = timed.map(|at| news.now.saturating_since(at));
+        if let Some(at) = news.timed_sacked {
+            progress.rtt_sacked = Some(news.now.saturating_since(at));
+            let nxt = self.nxt;
+            self.busy().timed_end = nxt;
+        }
         progress.newest_rtt = news.newest_clean.map(|at| news.now.saturating_since(at));
         let newest = news.newest.as_ref();
         progress.rate = self.rate.on_delivered(news.bytes, newest, news.now);

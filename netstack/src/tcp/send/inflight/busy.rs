@@ -41,6 +41,8 @@ pub(super) struct Busy {
     lost_from: SeqNum,
     /// End of the highest that was sent again.
     pub(super) resent_to: SeqNum,
+    /// What is SACKed above this gives a round-trip sample: one for each round trip.
+    pub(super) timed_end: SeqNum,
     /// Start of what was sent again lately: duplicates of it can still be reported.
     resent_from: SeqNum,
     /// Once this is acknowledged, a duplicate of the last retransmission has been reported.
@@ -72,6 +74,7 @@ impl Busy {
             counted_edge: una,
             lost_from: una,
             resent_to,
+            timed_end: una,
             resent_from: una,
             reported_by: una,
             lost_runs: Vec::new(),
@@ -94,6 +97,7 @@ impl Busy {
         self.resent_to = self.resent_to.max(ack);
         self.resent_from = self.resent_from.max(ack.back(MAX_BEHIND));
         self.reported_by = self.reported_by.max(ack);
+        self.timed_end = self.timed_end.max(ack);
         if self.records.get(0).is_some_and(|r| r.fate == Fate::Sacked) {
             // The peer dropped what it had SACKed (RFC 2018 section 8).
             self.forget_sacks(ack);

@@ -1,6 +1,5 @@
 //! SACK blocks: what arrived out of order (RFC 2018), and what arrived twice (RFC 2883, RFC 3708).
 
-use super::busy::Busy;
 use super::news::News;
 use super::{Ack, Inflight, MAX_BEHIND, Mode, Progress};
 use crate::tcp::send::record::Fate;
@@ -117,9 +116,9 @@ impl Inflight {
         }
         // RFC 2883: only a duplicate of a retransmission says something about the path. One of an earlier recovery
         // is reported when the next one has begun, if they follow each other.
-        let was_resent = |busy: &Box<Busy>| busy.was_resent_lately(left);
         let is_ours = left.since(self.una) < MAX_BEHIND && self.undo.on_duplicate(left, right);
-        if is_ours || self.busy.as_ref().is_some_and(was_resent) {
+        let busy = self.busy.as_ref();
+        if is_ours || busy.is_some_and(|busy| busy.was_resent_lately(left)) {
             self.reorder.on_dsack(self.una, self.nxt);
         }
         progress.all_duplicates = is_ours && self.undo.is_needless();
