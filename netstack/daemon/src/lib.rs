@@ -23,6 +23,7 @@
 //! | [`forward`] | brings ports of the machine into the stack's network, and the stack's to the machine |
 //! | [`record`], [`replay`] | write down everything that a stack depends on, and repeat it |
 //! | [`exec`] | runs a command whose only network is the stack |
+//! | `current` | the stack that serves now, for all who ask for it |
 //! | `restart` | hands the device and all connections over to another process, or takes them |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
 //! | [`watch`] | the dashboard in the terminal |
@@ -68,6 +69,7 @@ pub mod config;
 pub mod confine;
 mod console;
 mod control;
+mod current;
 pub mod demo;
 mod descriptors;
 mod device;
@@ -84,6 +86,7 @@ mod limits;
 pub mod logs;
 mod metrics;
 pub mod namespace;
+mod numbered;
 mod output;
 mod pcap;
 mod pcapng;
