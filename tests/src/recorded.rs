@@ -1,6 +1,8 @@
-//! The blocks of a recording, as any reader of pcapng finds them.
+//! The blocks of a recording, as any reader of pcapng finds them, and its replay.
 
 use std::ops::Range;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use netstack::device::observe::Direction;
 
@@ -76,4 +78,31 @@ pub fn flip(file: &[u8], packet: &Packet, byte: usize) -> (Vec<u8>, Vec<u8>) {
     let end = packet.at + packet.bytes.len();
     let bytes = changed[packet.at..end].to_vec();
     (changed, bytes)
+}
+
+/// Replays a file with `program`.
+///
+/// # Panics
+/// Panics if the program cannot be started.
+pub fn replay(program: &Path, flags: &[&str], file: &Path) -> Output {
+    let mut command = Command::new(program);
+    command.arg("replay").args(flags).arg(file);
+    command.output().expect("the program runs")
+}
+
+/// Returns what a program printed.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Returns the replay's numbers, after every packet was as recorded.
+///
+/// # Panics
+/// Panics if the file is no recording, or if one was not.
+pub fn same(program: &Path, file: &Path) -> String {
+    let output = replay(program, &["--json"], file);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text} {output:?}");
+    assert!(text.contains(r#""difference":null"#), "{text}");
+    text
 }

@@ -10,18 +10,18 @@ use netstack::device::observe::Direction;
 use netstack::engine::future::Turns;
 use netstack::net::{Stack, TcpStream, UdpSocket};
 use netstackd::failure::Failure;
-use netstackd::record::{Beginning, DEFAULT_LIMIT, Recorder};
+use netstackd::record::{self, Beginning, DEFAULT_LIMIT, Out, Recorder};
 use netstackd::replay::{Replayed, What, replay};
 use netstackd::settings::{Parts, Settings};
 use netstackd::sources::Sources;
 use tests::recorded::{Packet, blocks_of, flip, packets_of};
 
-/// A file in memory.
-struct Sink(Sender<Vec<u8>>);
+/// Files in memory: what is written, and `None` where the next part begins.
+struct Sink(Sender<Option<Vec<u8>>>);
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let _ = self.0.send(bytes.to_vec());
+        let _ = self.0.send(Some(bytes.to_vec()));
         Ok(bytes.len())
     }
 
@@ -30,7 +30,14 @@ impl Write for Sink {
     }
 }
 
-fn settings() -> Settings {
+impl Out for Sink {
+    fn begin_part(&mut self) -> std::io::Result<()> {
+        let _ = self.0.send(None);
+        Ok(())
+    }
+}
+
+fn settings(memory_bytes: Option<usize>) -> Settings {
     let parts = Parts {
         tun: "t0".parse().ok(),
         addr: "10.77.0.2/24".parse().ok(),
@@ -38,23 +45,40 @@ fn settings() -> Settings {
         queues: "1".parse().ok(),
         ..Parts::default()
     };
-    Settings::from_parts(parts, netstack::Config::default(), Sources::default()).expect("settings")
+    // Less than a part holds.
+    let config = netstack::Config {
+        memory_bytes,
+        ..netstack::Config::default()
+    };
+    Settings::from_parts(parts, config, Sources::default()).expect("settings")
 }
 
-/// Does what one client does: an echo, a piece of chargen, the page, datagrams.
-async fn clients(stack: Stack, seed: u64) -> std::io::Result<()> {
+/// Does what one client does: an echo, a piece of chargen, the page, datagrams; `times` as much as usual of the first two.
+async fn clients(stack: Stack, seed: u64, times: usize) -> std::io::Result<()> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut echo = TcpStream::connect(&stack, "10.77.0.2:7").await?;
-    let sent = netstackd::probe::noise(seed, 40_000);
-    echo.write_all(&sent).await?;
-    echo.shutdown().await?;
+    let echo = TcpStream::connect(&stack, "10.77.0.2:7").await?;
+    let sent = netstackd::probe::noise(seed, 40_000 * times);
+    let (mut reader, mut writer) = tokio::io::split(echo);
+    let write = async {
+        writer.write_all(&sent).await?;
+        writer.shutdown().await
+    };
     let mut back = Vec::new();
-    echo.read_to_end(&mut back).await?;
-    assert_eq!(back, sent);
+    let (written, read) = futures::join!(write, reader.read_to_end(&mut back));
+    written.and(read)?;
+    assert!(
+        back == sent,
+        "{} bytes came back of {}",
+        back.len(),
+        sent.len()
+    );
     let mut chargen = TcpStream::connect(&stack, "[fd77::2]:19").await?;
-    let mut some = vec![0; 150_000];
+    let mut some = vec![0; 150_000 * times];
     chargen.read_exact(&mut some).await?;
     drop(chargen);
+    for (at, line) in some.chunks(74).enumerate().take(some.len() / 74) {
+        assert_eq!(line[0], b' ' + (at % 95) as u8, "line {at}");
+    }
     let mut page = TcpStream::connect(&stack, "10.77.0.2:80").await?;
     page.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
     let mut text = String::new();
@@ -93,8 +117,14 @@ fn run(recorder: &mut Recorder, peer: &mut Turns, mut is_over: impl FnMut() -> b
     panic!("the clients have not finished");
 }
 
-/// Records a session over a bad link.
+/// Records a session over a bad link to one file.
 fn session(seed: u64, limit: u64) -> (Vec<u8>, String) {
+    let (files, why) = recorded(seed, limit, None);
+    (files.concat(), why)
+}
+
+/// Records a session over a bad link.
+fn recorded(seed: u64, limit: u64, parts: Option<record::Parts>) -> (Vec<Vec<u8>>, String) {
     let bad = Impairment {
         loss_ppm: 20_000,
         duplicate_ppm: 10_000,
@@ -119,9 +149,11 @@ fn session(seed: u64, limit: u64) -> (Vec<u8>, String) {
         origin: Duration::from_secs(1_700_000_000),
         start: Instant::from_millis(3),
         limit,
+        parts,
     };
     let (sink, pieces) = channel();
-    let begun = Recorder::with_services(&settings(), Box::new(ours), &beginning, Sink(sink));
+    let settings = settings(parts.map(|_| 4 << 20));
+    let begun = Recorder::with_services(&settings, Box::new(ours), &beginning, Sink(sink));
     let (_stack, mut recorder) = begun.expect("a stack");
     let (peer, mut turns) = Stack::builder()
         .address([10, 77, 0, 1].into(), 24)
@@ -131,8 +163,9 @@ fn session(seed: u64, limit: u64) -> (Vec<u8>, String) {
         .expect("a peer");
     let (done, finished) = channel();
     let client = peer.clone();
+    let times = if parts.is_some() { 80 } else { 1 };
     peer.spawn_on(0, async move {
-        let result = clients(client, seed).await;
+        let result = clients(client, seed, times).await;
         let _ = done.send(result);
     });
     let mut result = None;
@@ -148,8 +181,15 @@ fn session(seed: u64, limit: u64) -> (Vec<u8>, String) {
     (collect(&pieces), why)
 }
 
-fn collect(pieces: &Receiver<Vec<u8>>) -> Vec<u8> {
-    pieces.try_iter().flatten().collect()
+fn collect(pieces: &Receiver<Option<Vec<u8>>>) -> Vec<Vec<u8>> {
+    let mut files = vec![Vec::new()];
+    for piece in pieces.try_iter() {
+        match (piece, files.last_mut()) {
+            (Some(piece), Some(file)) => file.extend(piece),
+            _ => files.push(Vec::new()),
+        }
+    }
+    files
 }
 
 fn replayed(file: &[u8]) -> Result<Replayed, Failure> {
@@ -298,4 +338,130 @@ fn a_hostile_file_is_refused_or_differs() {
     let capture = [&file[..blocks[1].end], &file[blocks[4].start..]].concat();
     let failure = replayed(&capture).expect_err("no header");
     assert!(failure.to_string().contains("is no recording"), "{failure}");
+}
+
+/// The parts of a ring.
+const PARTS: record::Parts = record::Parts {
+    first: 7,
+    seed: |number| Ok([number as u8; 32]),
+};
+
+/// Most bytes of a part.
+const PART_BYTES: u64 = 4 << 20;
+
+/// What the clients get is whole, wherever a part begins, and each part is replayed alone.
+#[test]
+fn parts_of_a_session_are_replayed_each_to_the_last_bit() {
+    for seed in 60..64 {
+        let (files, why) = recorded(seed, PART_BYTES, Some(PARTS));
+        assert!(files.len() > 3, "seed {seed}: {} parts: {why}", files.len());
+        let last = files.len() - 1;
+        for (number, file) in files.iter().enumerate() {
+            assert!(file.len() as u64 <= PART_BYTES, "seed {seed}: {number}");
+            let replayed = replayed(file).expect("a part");
+            if let Some(difference) = &replayed.difference {
+                panic!("seed {seed}, part {number}: {difference}");
+            }
+            let end = match number == last {
+                true => why.clone(),
+                false => "the next part begins".to_owned(),
+            };
+            assert_eq!(replayed.end, Some(end), "seed {seed}, part {number}");
+            let packets = packets_of(file);
+            let sum = replayed.packets_in + replayed.packets_out;
+            assert_eq!(sum, packets.len() as u64, "seed {seed}, part {number}");
+        }
+        // Most of it is in the parts: what is left out is sent while the stack comes to rest.
+        let bytes: usize = files.iter().map(Vec::len).sum();
+        assert!(bytes > 80 * 190_000, "seed {seed}: {bytes} bytes");
+    }
+}
+
+/// A part in the middle of a session, with the places of its blocks of state.
+fn middle_part() -> (Vec<u8>, Vec<std::ops::Range<usize>>) {
+    let (files, _) = recorded(65, PART_BYTES, Some(PARTS));
+    let file = files[files.len() / 2].clone();
+    let blocks = blocks_of(&file).into_iter();
+    let is_state = |block: &std::ops::Range<usize>| {
+        file[block.start..].starts_with(&0x804e_5352_u32.to_le_bytes())
+            && file[block.start + 8..].starts_with(&5_u32.to_le_bytes())
+    };
+    let state: Vec<_> = blocks.filter(is_state).collect();
+    assert_eq!(state.len(), 1, "less than a block holds");
+    (file, state)
+}
+
+#[test]
+fn a_part_that_is_cut_is_replayed_up_to_there() {
+    let (file, state) = middle_part();
+    let head = state[0].end;
+    let whole = same(&file);
+    for step in 1..12 {
+        let len = head + (file.len() - head) * step / 12;
+        let replayed = same(&file[..len]);
+        assert!(replayed.is_cut && replayed.turns < whole.turns, "{len}");
+    }
+    for len in (0..head).step_by(1 + head / 97) {
+        let failure = replayed(&file[..len]).expect_err("nothing to replay");
+        assert_eq!(failure.exit_code(), 10, "{len}: {failure}");
+    }
+}
+
+/// CRC-32 of IEEE 802.3, as the head of a checkpoint has it.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            (sum >> 1) ^ (0xedb8_8320 & (sum & 1).wrapping_neg())
+        })
+    })
+}
+
+/// A state that is damaged is a sentence; one whose checksum was made to fit leads to a verdict or a sentence.
+#[test]
+fn a_damaged_head_is_refused_and_a_hostile_one_cannot_do_harm() {
+    let (file, state) = middle_part();
+    // Behind the head of the block, its kind and its length.
+    let begin = state[0].start + 16;
+    let contents = begin + 16..state[0].end - 4;
+    let len = u32::from_le_bytes(file[begin - 4..begin].try_into().expect("four bytes"));
+    let contents = contents.start..begin + len as usize;
+    assert_eq!(
+        file[begin + 12..begin + 16],
+        crc32(&file[contents.clone()]).to_le_bytes()
+    );
+    let mut refused = 0;
+    for seed in 0..400_u64 {
+        let noise = netstackd::probe::noise(seed, 24);
+        let mut bad = file.clone();
+        for change in noise.chunks_exact(6).take(1 + usize::from(noise[23] % 4)) {
+            let at = u32::from_le_bytes([change[0], change[1], change[2], 0]) as usize;
+            // Half of the changes are in the first part, where the numbers of connections are.
+            let room = if change[3] % 2 == 0 {
+                contents.len()
+            } else {
+                contents.len().min(600)
+            };
+            bad[contents.start + at % room] = match change[3] / 2 % 4 {
+                0 => 0xff,
+                1 => 0,
+                2 => change[4] ^ 1,
+                _ => change[5],
+            };
+        }
+        if bad == file {
+            continue;
+        }
+        let failure = replayed(&bad).expect_err("the checksum is wrong");
+        assert_eq!(failure.exit_code(), 10, "{seed}: {failure}");
+        let sum = crc32(&bad[contents.clone()]).to_le_bytes();
+        bad[begin + 12..begin + 16].copy_from_slice(&sum);
+        if let Err(failure) = replayed(&bad) {
+            let text = failure.to_string();
+            assert_eq!(failure.exit_code(), 10, "{seed}: {text}");
+            assert!(!text.contains('\n') && text.len() < 2_000, "{seed}: {text}");
+            refused += 1;
+        }
+    }
+    println!("{refused} refused");
+    assert!(refused > 20, "{refused} refused");
 }

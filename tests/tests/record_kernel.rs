@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use netstack::device::observe::Direction;
 use netstackd::probe::{datagram, noise, stream};
 use tests::program;
-use tests::recorded::{Packet, flip, packets_of};
+use tests::recorded::{Packet, flip, packets_of, stdout};
 use tests::router::{behind_a_router, lose};
 use tests::transfer::hashed_echo;
 use tests::world::{
@@ -18,22 +18,11 @@ use tests::world::{
 const ADMIN: &str = "127.0.0.1:9100";
 
 fn replay(flags: &[&str], file: &Path) -> Output {
-    let mut command = Command::new(program!());
-    command.arg("replay").args(flags).arg(file);
-    command.output().expect("the program runs")
+    tests::recorded::replay(program!(), flags, file)
 }
 
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Returns the replay's numbers, after every packet was as recorded.
 fn same(file: &Path) -> String {
-    let output = replay(&["--json"], file);
-    let text = stdout(&output);
-    assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(text.contains(r#""difference":null"#), "{text}");
-    text
+    tests::recorded::same(program!(), file)
 }
 
 fn count(packets: &[Packet], direction: Direction) -> usize {
@@ -254,6 +243,26 @@ fn wrong_flags_and_files_are_sentences() {
                 "--queues with --record cannot be more",
             ),
             (&["--record-limit", "1M"], "add --record FILE"),
+            (&["--record-ring", "4"], "add --record FILE"),
+            (
+                &[
+                    "--record",
+                    "/tmp/x",
+                    "--record-limit",
+                    "1M",
+                    "--record-ring",
+                    "5",
+                ],
+                "--record-ring 5 divides 1048576 bytes",
+            ),
+            (
+                &["--record", "/nonexistent/x", "--record-ring", "2"],
+                "by the user that netstackd runs as",
+            ),
+            (
+                &["--record", "/tmp/x", "--dashboard", "10.77.0.2:8080"],
+                "a recording does not hold what the dashboard answers",
+            ),
         ] {
             let failure = try_serve(program!(), flags).expect_err(says);
             assert_eq!(failure.exit_code(), 2, "{failure}");

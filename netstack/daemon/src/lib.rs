@@ -23,6 +23,7 @@
 //! | [`forward`] | brings ports of the machine into the stack's network, and the stack's to the machine |
 //! | [`record`], [`replay`] | write down everything that a stack depends on, and repeat it |
 //! | [`exec`] | runs a command whose only network is the stack |
+//! | `current` | the stack that serves now, for all who ask for it |
 //! | `restart` | hands the device and all connections over to another process, or takes them |
 //! | `carried` | the flows of a job between the stack and the machine, which go over, too |
 //! | `control` | the control socket: what the daemon shows, and what it is asked to do |
@@ -70,6 +71,7 @@ pub mod config;
 pub mod confine;
 mod console;
 mod control;
+mod current;
 pub mod demo;
 mod descriptors;
 mod device;
@@ -86,6 +88,7 @@ mod limits;
 pub mod logs;
 mod metrics;
 pub mod namespace;
+mod numbered;
 mod output;
 mod pcap;
 mod pcapng;

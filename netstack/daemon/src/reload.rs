@@ -8,7 +8,7 @@ use netstack::net::{Route, Stack};
 use crate::config::show_parts;
 use crate::file::show_limits;
 use crate::logs::Logs;
-use crate::services::{Prepared, Running};
+use crate::services::{Opened, Running};
 use crate::settings::Settings;
 
 /// The keys that can change while the daemon runs.
@@ -85,7 +85,7 @@ impl Outcome {
 /// Brings a running stack from the settings `old` to `new`, as far as that can be done, and `old` to what is in force then.
 pub(crate) fn apply(
     old: &mut Settings,
-    (new, prepared): (Settings, Prepared),
+    (new, opened): (Settings, Opened),
     stack: &Stack,
     services: &mut Running,
     logs: &Logs,
@@ -119,7 +119,7 @@ pub(crate) fn apply(
     next.per_peer = new.per_peer;
     next.policy = new.policy;
     next.sources = new.sources;
-    if let Err(failure) = services.follow(stack, &next, prepared) {
+    if let Err(failure) = services.follow(stack, &next, opened) {
         failed.push(failure.to_string());
     }
     for address in missing(&old.further, &next.further) {

@@ -28,6 +28,7 @@ use crate::confine::{Confinement, Needs, Report, identity};
 use crate::control::capture::Captures;
 use crate::control::path::Name;
 use crate::control::{self, Place, Target};
+use crate::current::Current;
 use crate::failure::Failure;
 use crate::job::{self, Job, Listening, Work};
 use crate::logs::Logs;
@@ -75,7 +76,9 @@ pub fn run(args: StartArgs) -> Result<(), Failure> {
         if let Some(wanted) = &wanted {
             wanted.check(settings)?;
         }
-        job::services_only(settings)
+        let mut job = job::services_only(settings)?;
+        job.needs.written = wanted.as_ref().and_then(Wanted::directory);
+        Ok(job)
     })
 }
 
@@ -275,12 +278,14 @@ fn serve<P, J: Work>(
     let desk = hands_over.map(|name| desk((name, opened.descriptors), &job, frame.sender));
     let recorder = recording.as_ref().map(Recording::control);
     let ways = (desk, recorder.clone());
-    let target = Arc::new(Target::new(&stack, settings, captures, origin, ways));
+    let current = Current::new(&stack, services);
+    let target = Arc::new(Target::new(&current, settings, captures, origin, ways));
     if let Some(control) = opened.control {
         control::start(&target, control.listener)?;
     }
     web::start(&target, settings, opened.admin)?;
-    watch_stack(&stack, frame.sender.clone())?;
+    drop(stack);
+    watch_stack(current.clone(), frame.sender.clone())?;
     let name = match taking {
         Some((taking, naming)) => take_place(taking, naming, &mut restored)?,
         None => name,
@@ -288,16 +293,15 @@ fn serve<P, J: Work>(
     go(&job, restored.map(|restored| restored.flows));
     if let Some(ready) = ready {
         let stdout = frame.stdout.clone();
-        ready.go(clock, move |line| stdout.line(line))?;
+        ready.go(&current, clock, move |line| stdout.line(line))?;
     }
     frame.stdout.line(&ready_line(settings, offload));
     let daemon = Daemon {
         frame,
         settings,
-        services,
+        current,
         job: &job,
         is_reloading: false,
-        stack: &stack,
         target: &target,
         recorder,
         pulse: Pulse::new(),
@@ -417,13 +421,18 @@ fn take_place(
     }))
 }
 
-/// Reports the end of the stack.
-fn watch_stack(stack: &Stack, sender: Sender<Event>) -> Result<(), Failure> {
-    let stack = stack.clone();
+/// Reports the end of the stack, unless another one has taken its place.
+fn watch_stack(current: Current, sender: Sender<Event>) -> Result<(), Failure> {
     thread::Builder::new()
         .name("stack-end".to_owned())
         .spawn(move || {
-            let reason = block_on(stack.closed());
+            let reason = loop {
+                let (stack, number) = current.numbered();
+                let reason = block_on(stack.closed());
+                if current.numbered().1 == number {
+                    break reason;
+                }
+            };
             // The receiver is gone only when the program ends.
             let _ = sender.send(Event::Ended(reason));
         })

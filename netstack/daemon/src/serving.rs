@@ -7,12 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use netstack::base::counters::Counter;
-use netstack::net::{EndReason, ShutdownReport, Stack};
+use netstack::net::{EndReason, ShutdownReport};
 use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::cli::RunArgs;
 use crate::control::Target;
+use crate::current::Current;
 use crate::failure::Failure;
 use crate::file::reason;
 use crate::job::{Change, Work};
@@ -22,7 +23,7 @@ use crate::record::thread::Control;
 use crate::report::Source;
 use crate::restart::Ask;
 use crate::restart::resting::{Gone, Handover, Parts};
-use crate::services::{Prepared, Running};
+use crate::services::Opened;
 use crate::settings::Settings;
 use crate::supervisor::Supervisor;
 use crate::supervisor::watchdog::Pulse;
@@ -46,7 +47,7 @@ pub(crate) enum Event {
 }
 
 /// The settings that a reload leads to, with what was read beside them.
-pub(crate) type Next = (Settings, Prepared, Change);
+pub(crate) type Next = (Settings, Opened, Change);
 
 /// Time within which a second signal to stop is the same one: GNU timeout sends two.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
@@ -64,12 +65,12 @@ pub(crate) struct Frame<'a> {
 pub(crate) struct Daemon<'a> {
     pub(crate) frame: &'a Frame<'a>,
     pub(crate) settings: &'a mut Settings,
-    pub(crate) services: Running,
+    /// The stack that serves, and its services.
+    pub(crate) current: Current,
     pub(crate) job: &'a dyn Work,
     /// The configuration is being read, which takes as long as its disk does.
     pub(crate) is_reloading: bool,
     pub(crate) target: &'a Target,
-    pub(crate) stack: &'a Stack,
     /// The handle of the recording, if there is one.
     pub(crate) recorder: Option<Control>,
     pub(crate) pulse: Pulse,
@@ -105,12 +106,16 @@ impl Daemon<'_> {
                 Ok(Event::Reloaded(read)) => self.apply(*read),
                 Ok(Event::Asked(ask)) => {
                     let stops = self.stop_asked.is_some();
-                    let parts = Parts {
-                        stack: self.stack,
-                        services: &self.services,
-                        job: self.job,
-                    };
-                    let left = self.handover.on_ask(ask, parts, stops);
+                    let (handover, job) = (&mut self.handover, self.job);
+                    let stack = self.current.stack();
+                    let left = self.current.with_services(|services| {
+                        let parts = Parts {
+                            stack: &stack,
+                            services,
+                            job,
+                        };
+                        handover.on_ask(ask, parts, stops)
+                    });
                     if let Some(gone) = left {
                         self.say_gone(gone);
                         return Ok(());
@@ -132,8 +137,9 @@ impl Daemon<'_> {
 
     /// Does what is done now and then.
     fn look(&self, peak: &mut heap::Peak) {
-        let opened = self.stack.counters().count(Counter::TcpPassiveOpens);
-        if peak.has_passed(self.stack.connections(), opened) {
+        let stack = self.current.stack();
+        let opened = stack.counters().count(Counter::TcpPassiveOpens);
+        if peak.has_passed(stack.connections(), opened) {
             heap::trim();
         }
         self.frame.logs.tick();
@@ -150,7 +156,7 @@ impl Daemon<'_> {
         let sender = self.frame.sender.clone();
         // The receiver is gone only when the program ends.
         let answer = move |round| drop(sender.send(Event::Alive(round)));
-        self.pulse.ask(now, self.stack, answer);
+        self.pulse.ask(now, &self.current.stack(), answer);
     }
 
     /// Tells the supervisor that a round is complete.
@@ -184,9 +190,12 @@ impl Daemon<'_> {
     /// Answers a signal. Returns a failure if it ends the daemon at once.
     fn answer(&mut self, signal: i32) -> Option<Failure> {
         match signal {
-            SIGUSR1 => self.frame.stdout.line(&Source::new(self.stack).line()),
+            SIGUSR1 => {
+                let counters = Source::new(&self.current.stack());
+                self.frame.stdout.line(&counters.line());
+            }
             SIGUSR2 => {
-                for line in self.stack.mib().to_string().lines() {
+                for line in self.current.stack().mib().to_string().lines() {
                     self.frame.stdout.line(line);
                 }
                 self.frame.stdout.line("");
@@ -208,14 +217,12 @@ impl Daemon<'_> {
         }
         self.frame.supervisor.reloading();
         let (args, sender) = (self.frame.args.clone(), self.frame.sender.clone());
-        let (reader, stack) = (self.job.reader(), self.stack.clone());
-        let wall = self.services.wall().clone();
+        let reader = self.job.reader();
         thread::spawn(move || {
             let read = args.settings().and_then(|settings| {
                 let opened = services::open(&settings)?;
-                let prepared = services::prepare(&stack, &settings, opened, &wall)?;
                 let change = reader(&settings)?;
-                Ok((settings, prepared, change))
+                Ok((settings, opened, change))
             });
             // The receiver is gone only when the program ends.
             let _ = sender.send(Event::Reloaded(Box::new(read)));
@@ -226,14 +233,16 @@ impl Daemon<'_> {
     fn apply(&mut self, read: Result<Next, Failure>) {
         self.is_reloading = false;
         let line = match read {
-            Ok((new, prepared, change)) => {
-                let (stack, services) = (self.stack, &mut self.services);
+            Ok((new, opened, change)) => {
+                let current = &self.current;
                 if let Some(recorder) = &self.recorder {
-                    recorder.end(stack, "the configuration was read again");
+                    recorder.end(current, "the configuration was read again");
                 }
-                let new = (new, prepared);
-                let logs = self.frame.logs;
-                let mut outcome = reload::apply(self.settings, new, stack, services, logs);
+                let (stack, logs) = (current.stack(), self.frame.logs);
+                let settings = &mut *self.settings;
+                let mut outcome = current.with_services(|services| {
+                    reload::apply(settings, (new, opened), &stack, services, logs)
+                });
                 if let Some(key) = change() {
                     outcome.also(key);
                 }
@@ -254,33 +263,39 @@ impl Daemon<'_> {
             // It ends in any case, within the time of one line on the control socket.
             return None;
         }
-        self.handover.go_on(Parts {
-            stack: self.stack,
-            services: &self.services,
-            job: self.job,
+        let (handover, job) = (&mut self.handover, self.job);
+        let stack = self.current.stack();
+        self.current.with_services(|services| {
+            handover.go_on(Parts {
+                stack: &stack,
+                services,
+                job,
+            });
         });
         let now = monotonic_time();
         match self.stop_asked {
             Some(asked) if now.saturating_sub(asked) < SAME_SIGNAL => None,
             Some(_) => {
                 // The program ends in any case, so the result does not matter.
-                let _ = self.stack.abort();
+                let _ = self.current.stack().abort();
                 Some(Failure::Interrupted(
                     "a second signal ended it at once: open connections were reset".to_owned(),
                 ))
             }
             None => {
                 self.stop_asked = Some(now);
-                let (stack, sender) = (self.stack.clone(), self.frame.sender.clone());
+                let (current, sender) = (self.current.clone(), self.frame.sender.clone());
                 let grace = self.settings.grace;
-                self.frame.supervisor.stopping(stack.connections(), grace);
+                let connections = current.stack().connections();
+                self.frame.supervisor.stopping(connections, grace);
                 let recorder = self.recorder.clone();
                 thread::spawn(move || {
                     if let Some(recorder) = recorder {
-                        recorder.end(&stack, "the daemon was asked to stop");
+                        recorder.end(&current, "the daemon was asked to stop");
                     }
+                    let stopped = current.stack().drain(grace);
                     // The receiver is gone only after a second signal.
-                    let _ = sender.send(Event::Stopped(stack.drain(grace)));
+                    let _ = sender.send(Event::Stopped(stopped));
                 });
                 None
             }

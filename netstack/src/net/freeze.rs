@@ -20,6 +20,9 @@ const STEP: Duration = Duration::from_micros(500);
 /// Time that the workers have to finish what they have: after it they stop in the middle of that.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
+/// Turns that the workers have for that if the program turns them.
+const DRAIN_TURNS: usize = 1_000;
+
 /// Time that the workers have to look at what they are told.
 const REST_TIME: Duration = Duration::from_secs(10);
 
@@ -67,6 +70,55 @@ impl Stack {
     /// # Errors
     /// It rests already, it has ended, or its workers are not turned.
     pub fn freeze(&self) -> io::Result<Frozen> {
+        self.freeze_by(|time| {
+            let clock = Clock::start();
+            let end = clock.now() + time;
+            while !freeze::is_reached(&self.host) {
+                if clock.now() >= end {
+                    return Ok(false);
+                }
+                freeze::wake_late(&self.host);
+                std::thread::sleep(STEP);
+            }
+            Ok(true)
+        })
+    }
+
+    /// As [`freeze`](Self::freeze), for a program that turns the workers itself ([`Turns`](crate::engine::future::Turns)):
+    /// `turn` turns each of them once, and is called until they rest. Nothing waits.
+    ///
+    /// ```
+    /// use netstack::base::Instant;
+    /// use netstack::device::channel::{ChannelConfig, channel};
+    /// use netstack::net::Stack;
+    ///
+    /// let (device, _pipe) = channel(ChannelConfig::default());
+    /// let now = Instant::from_millis(1);
+    /// let (stack, mut workers) = Stack::builder()
+    ///     .address("10.77.0.2".parse()?, 24)
+    ///     .manual(vec![Box::new(device)], now)?;
+    /// let frozen = stack.freeze_turning(|| workers[0].turn(now).map(drop))?;
+    /// assert_eq!(frozen.checkpoint([]).connections(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze), and those of `turn`: the stack goes on.
+    pub fn freeze_turning(&self, mut turn: impl FnMut() -> io::Result<()>) -> io::Result<Frozen> {
+        self.freeze_by(|_| {
+            for _ in 0..DRAIN_TURNS {
+                turn()?;
+                if freeze::is_reached(&self.host) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    /// Puts the stack to rest. `wait` waits until all workers have come as far as the stack; it returns false if they have
+    /// not in about the time that it is given.
+    fn freeze_by(&self, mut wait: impl FnMut(Duration) -> io::Result<bool>) -> io::Result<Frozen> {
         let host = &self.host;
         host.ending.check()?;
         if worklist::current_mailbox().is_some() {
@@ -84,13 +136,13 @@ impl Stack {
         let frozen = Frozen {
             stack: Some(self.clone()),
         };
-        if !self.wait_for_workers(DRAIN_TIME) {
+        if !wait(DRAIN_TIME)? {
             tracing::warn!(
                 "the workers are still busy with what they read: they stop nevertheless"
             );
         }
         host.freeze.freeze();
-        if !self.wait_for_workers(REST_TIME) {
+        if !wait(REST_TIME)? {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "freeze: the workers are not turned; call it on a thread that turns none",
@@ -99,19 +151,6 @@ impl Stack {
         // The stack may have ended on the way.
         host.ending.check()?;
         Ok(frozen)
-    }
-
-    /// Waits until all workers have come as far as the stack; false if they have not in `time`.
-    fn wait_for_workers(&self, time: Duration) -> bool {
-        let clock = Clock::start();
-        let end = clock.now() + time;
-        while !freeze::is_reached(&self.host) {
-            if clock.now() >= end {
-                return false;
-            }
-            std::thread::sleep(STEP);
-        }
-        true
     }
 
     /// Returns the connections of the stack whose place this one takes, once. The stack rests until [`Begin::begin`], so that

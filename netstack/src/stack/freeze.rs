@@ -21,18 +21,22 @@ pub(crate) fn recall(host: &Host) {
     host.workers.count_panics();
 }
 
-/// Returns true if every worker has come as far as the stage of the stack. Wakes those that have not.
+/// Returns true if every worker has come as far as the stage of the stack.
 pub(crate) fn is_reached(host: &Host) -> bool {
-    let (mark, mut all) = (host.freeze.mark(), true);
+    let mark = host.freeze.mark();
+    (0..host.workers.count()).all(|index| host.workers[index].reached.has(mark))
+}
+
+/// Wakes the workers that have not come as far as the stage of the stack.
+pub(crate) fn wake_late(host: &Host) {
+    let mark = host.freeze.mark();
     for index in 0..host.workers.count() {
         let worker = &host.workers[index];
         if !worker.reached.has(mark) {
-            all = false;
             // It has nothing to do for this message, but looks at the stage.
             worker.mailbox.send(Message::Timer);
         }
     }
-    all
 }
 
 /// Lets the workers go on, and calls on connections with them.

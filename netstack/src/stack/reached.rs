@@ -119,7 +119,8 @@ impl Freeze {
     #[inline]
     pub(crate) fn check_call(&self) -> io::Result<()> {
         if self.is_recalled() {
-            return Err(io::Error::new(io::ErrorKind::Interrupted, Recalled));
+            // Not `Interrupted`: whoever reads a whole buffer calls again for that, at once and without end.
+            return Err(io::Error::other(Recalled));
         }
         Ok(())
     }
@@ -196,7 +197,9 @@ mod tests {
         assert!(freeze.check_call().is_ok());
         freeze.recall();
         let error = freeze.check_call().expect_err("recalled");
-        assert!(is_recalled(&error) && !is_recalled(&io::ErrorKind::Interrupted.into()));
+        assert!(is_recalled(&error) && !is_recalled(&io::ErrorKind::Other.into()));
+        // Calls that go on until a buffer is full end, too.
+        assert_ne!(error.kind(), io::ErrorKind::Interrupted);
         freeze.run();
         assert!(freeze.check_call().is_ok());
     }

@@ -148,6 +148,22 @@ impl Buffers {
         }
     }
 
+    /// Returns true if `slab` is one of these buffers. A device that serves one stack after the other asks: what it has kept
+    /// counts against the memory of the stack that it came from.
+    ///
+    /// ```
+    /// use packet::Buffers;
+    ///
+    /// let (mine, others) = (Buffers::new(4_096, 4, 4), Buffers::new(4_096, 4, 4));
+    /// let slab = mine.large().take().unwrap();
+    /// assert!(mine.owns(&slab) && !others.owns(&slab));
+    /// ```
+    pub fn owns(&self, slab: &SlabMut) -> bool {
+        [&self.large, &self.small, &self.exact, &self.reserve]
+            .iter()
+            .any(|pool| pool.owns(slab))
+    }
+
     /// Returns the state of the memory.
     pub fn memory_use(&self) -> MemoryUse {
         MemoryUse {

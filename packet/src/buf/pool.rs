@@ -109,6 +109,11 @@ impl Pool {
         Some(SlabMut::take(slab))
     }
 
+    /// Returns true if `slab` is counted among this pool's.
+    pub(super) fn owns(&self, slab: &SlabMut) -> bool {
+        slab.is_counted_by(&self.inner.alive)
+    }
+
     fn allocate(&self) -> Option<Arc<Slab>> {
         let cutter = &self.inner.cutter;
         let slab = self.make(

@@ -118,6 +118,12 @@ impl SlabMut {
         Self { slab: Some(slab) }
     }
 
+    /// Returns true if the slab is one of those that `alive` counts.
+    pub(super) fn is_counted_by(&self, alive: &Arc<Alive>) -> bool {
+        let slab = self.slab.as_ref();
+        slab.is_some_and(|slab| Arc::ptr_eq(&slab.alive, alive))
+    }
+
     /// Returns all bytes of the slab. They hold whatever an earlier user wrote.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         match self.slab.as_mut().and_then(Arc::get_mut) {

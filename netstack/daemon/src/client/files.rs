@@ -1,11 +1,10 @@
 //! Where a capture goes: one file or pipe, or files that follow each other, of which the newest are kept.
 
-use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::numbered::Numbered;
 use crate::pcapng::SNAPLEN_MAX;
 
 /// Types of the blocks that describe the others.
@@ -54,7 +53,7 @@ impl Out {
         match self {
             Self::Pipe(_) => "stdout".to_owned(),
             Self::File { path, .. } => path.display().to_string(),
-            Self::Files(files) => files.name(files.number).display().to_string(),
+            Self::Files(files) => files.numbered.path().display().to_string(),
         }
     }
 
@@ -71,18 +70,11 @@ impl Out {
     }
 }
 
-/// Files that follow each other, each of them whole. Their numbers grow from run to run, so that a capture that is begun
-/// again removes the oldest first.
+/// Files that follow each other, each of them whole.
 #[derive(Debug)]
 pub(super) struct Files {
-    directory: PathBuf,
-    /// The parts of a name before and behind the number.
-    stem: OsString,
-    suffix: OsString,
-    division: Division,
-    /// The numbers of the files that are there, in order.
-    kept: VecDeque<u64>,
-    number: u64,
+    numbered: Numbered,
+    file_bytes: u64,
     file: File,
     /// Bytes of the file so far.
     bytes: u64,
@@ -94,40 +86,15 @@ pub(super) struct Files {
 
 impl Files {
     fn open(path: &Path, division: Division) -> io::Result<Self> {
-        let named = path.file_name().zip(path.file_stem());
-        let (_, stem) = named.ok_or(io::ErrorKind::IsADirectory)?;
-        let mut suffix = OsString::new();
-        if let Some(extension) = path.extension() {
-            suffix.push(".");
-            suffix.push(extension);
-        }
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let mut kept = numbers(&directory, stem, &suffix)?;
-        let number = kept.back().map_or(1, |last| last.saturating_add(1));
-        make_room(&mut kept, division, |old| {
-            name(&directory, stem, &suffix, old)
-        })?;
-        kept.push_back(number);
-        let file = File::create(name(&directory, stem, &suffix, number))?;
+        let (numbered, file) = Numbered::begin(path, division.files)?;
         Ok(Self {
-            stem: stem.to_owned(),
-            directory,
-            suffix,
-            division,
-            kept,
-            number,
+            numbered,
+            file_bytes: division.file_bytes,
             file,
             bytes: 0,
             head: Vec::new(),
             cut: Vec::new(),
         })
-    }
-
-    fn name(&self, number: u64) -> PathBuf {
-        name(&self.directory, &self.stem, &self.suffix, number)
     }
 
     fn write(&mut self, piece: &[u8]) -> io::Result<()> {
@@ -143,7 +110,7 @@ impl Files {
                 self.head.extend(whole);
             }
             let is_first = self.bytes <= self.head.len() as u64;
-            if self.bytes + len as u64 > self.division.file_bytes && !is_first {
+            if self.bytes + len as u64 > self.file_bytes && !is_first {
                 self.file
                     .write_all(bytes.get(from..at).unwrap_or_default())?;
                 self.begin_next()?;
@@ -159,62 +126,11 @@ impl Files {
     }
 
     fn begin_next(&mut self) -> io::Result<()> {
-        let (directory, stem, suffix) = (&self.directory, &self.stem, &self.suffix);
-        make_room(&mut self.kept, self.division, |old| {
-            name(directory, stem, suffix, old)
-        })?;
-        self.number = self.number.saturating_add(1);
-        self.kept.push_back(self.number);
-        self.file = File::create(self.name(self.number))?;
+        self.file = self.numbered.next()?;
         self.file.write_all(&self.head)?;
         self.bytes = self.head.len() as u64;
         Ok(())
     }
-}
-
-/// Removes the oldest files until there is room for another one.
-fn make_room(
-    kept: &mut VecDeque<u64>,
-    division: Division,
-    name: impl Fn(u64) -> PathBuf,
-) -> io::Result<()> {
-    while division.files.is_some_and(|most| kept.len() >= most)
-        && let Some(oldest) = kept.pop_front()
-    {
-        match fs::remove_file(name(oldest)) {
-            // Somebody else has removed it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            removed => removed?,
-        }
-    }
-    Ok(())
-}
-
-fn name(directory: &Path, stem: &OsStr, suffix: &OsStr, number: u64) -> PathBuf {
-    let mut name = stem.to_owned();
-    name.push(format!("-{number:05}"));
-    name.push(suffix);
-    directory.join(name)
-}
-
-/// Returns the numbers of the files that are there, in order.
-fn numbers(directory: &Path, stem: &OsStr, suffix: &OsStr) -> io::Result<VecDeque<u64>> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let found = entry?.file_name();
-        let number = found
-            .as_encoded_bytes()
-            .strip_prefix(stem.as_encoded_bytes())
-            .and_then(|rest| rest.strip_suffix(suffix.as_encoded_bytes()))
-            .and_then(|rest| rest.strip_prefix(b"-"))
-            .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-        // Only a name that is made here.
-        numbers.extend(
-            number.filter(|&number| name(directory, stem, suffix, number).ends_with(&found)),
-        );
-    }
-    numbers.sort_unstable();
-    Ok(numbers.into())
 }
 
 /// Returns the type and the length of the block that begins here, once enough of it is there.
@@ -235,6 +151,8 @@ fn block(bytes: &[u8]) -> io::Result<Option<(u32, usize)>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A directory that goes with the test.

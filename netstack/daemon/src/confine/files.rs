@@ -38,22 +38,32 @@ const READ_FOR_NAMES: [&str; 8] = [
 #[derive(Debug)]
 pub(super) struct Rules(Result<RulesetCreated, RulesetError>);
 
+/// The directories that a thread may use.
+#[derive(Debug, Default)]
+pub(super) struct Directories<'a> {
+    /// Whatever is below can be read.
+    pub(super) served: Option<&'a Path>,
+    /// Names in it can be removed.
+    pub(super) control: Option<&'a Path>,
+    /// Files below can be made, written and removed.
+    pub(super) written: Option<&'a Path>,
+}
+
 impl Rules {
     /// Collects the rules: `files` can be read again, also when an editor has put another one in the place of one of
-    /// them, whatever is below `served` can be read, and names in the directory `control` can be removed.
+    /// them, and `directories` can be used.
     pub(super) fn new<'a>(
         files: impl Iterator<Item = &'a PathBuf>,
-        served: Option<&Path>,
-        control: Option<&Path>,
+        directories: &Directories<'_>,
         names: bool,
     ) -> Self {
         let mut read: Vec<PathBuf> = READ.map(PathBuf::from).to_vec();
         if names {
             read.extend(READ_FOR_NAMES.map(PathBuf::from));
         }
-        read.extend(served.map(Path::to_owned));
-        let directories: Vec<PathBuf> = files.flat_map(|file| directories_of(file)).collect();
-        Self(create(&read, &directories, control))
+        read.extend(directories.served.map(Path::to_owned));
+        let again: Vec<PathBuf> = files.flat_map(|file| directories_of(file)).collect();
+        Self(create(&read, &again, directories))
     }
 
     /// Puts the rules in force for the calling thread and those that it starts.
@@ -87,8 +97,8 @@ fn directories_of(file: &Path) -> Vec<PathBuf> {
 
 fn create(
     read: &[PathBuf],
-    directories: &[PathBuf],
-    control: Option<&Path>,
+    again: &[PathBuf],
+    directories: &Directories<'_>,
 ) -> Result<RulesetCreated, RulesetError> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -99,10 +109,20 @@ fn create(
             read,
             AccessFs::ReadFile | AccessFs::ReadDir,
         ))?
-        .add_rules(path_beneath_rules(directories, AccessFs::ReadFile))?;
-    // One that is not there cannot have a socket either.
-    if let Some(directory) = control.and_then(|path| PathFd::new(path).ok()) {
-        rules = rules.add_rule(PathBeneath::new(directory, AccessFs::RemoveFile))?;
+        .add_rules(path_beneath_rules(again, AccessFs::ReadFile))?;
+    let write = AccessFs::ReadDir
+        | AccessFs::MakeReg
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::RemoveFile;
+    for (directory, access) in [
+        (directories.control, AccessFs::RemoveFile.into()),
+        (directories.written, write),
+    ] {
+        // One that is not there has neither a socket nor files.
+        if let Some(directory) = directory.and_then(|path| PathFd::new(path).ok()) {
+            rules = rules.add_rule(PathBeneath::new(directory, access))?;
+        }
     }
     Ok(rules)
 }
@@ -118,8 +138,9 @@ mod tests {
     #[test]
     fn a_confined_thread_reads_what_it_may_and_nothing_else() {
         let root = std::env::temp_dir().join(format!("netstackd-files-{}", std::process::id()));
-        let [inside, outside, served] = ["inside", "outside", "served"].map(|name| root.join(name));
-        for directory in [&inside, &outside, &served] {
+        let [inside, outside, served, written] =
+            ["inside", "outside", "served", "written"].map(|name| root.join(name));
+        for directory in [&inside, &outside, &served, &written] {
             fs::create_dir_all(directory).expect("a directory");
             fs::write(directory.join("file"), "text").expect("a file");
         }
@@ -128,7 +149,12 @@ mod tests {
         let work = {
             let (inside, outside, served) = (inside.clone(), outside.clone(), served.clone());
             move || {
-                let rules = Rules::new([&config].into_iter(), Some(&served), Some(&inside), false);
+                let directories = Directories {
+                    served: Some(&served),
+                    control: Some(&inside),
+                    written: Some(&written),
+                };
+                let rules = Rules::new([&config].into_iter(), &directories, false);
                 rules
                     .enforce()
                     .expect("this test needs a kernel with landlock");
@@ -147,6 +173,13 @@ mod tests {
                     fs::remove_file(&config).is_ok(),
                     "as the control socket's name"
                 );
+                assert!(
+                    fs::read_dir(&written).is_ok() && File::create(written.join("new")).is_ok()
+                );
+                assert!(File::create(written.join("new")).is_ok(), "again");
+                assert!(fs::remove_file(written.join("file")).is_ok());
+                assert!(refused(File::open(written.join("new"))));
+                assert!(fs::create_dir(written.join("directory")).is_err());
                 // What was opened before stays usable.
                 use std::io::Write as _;
                 assert!((&open).write_all(b"text").is_ok());

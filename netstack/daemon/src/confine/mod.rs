@@ -70,6 +70,8 @@ pub(crate) struct Needs {
     pub(crate) sockets: bool,
     /// Files that are read again.
     pub(crate) files: Vec<PathBuf>,
+    /// A directory in which files are made and removed.
+    pub(crate) written: Option<PathBuf>,
     /// Capabilities, which are kept if the daemon has them.
     pub(crate) capabilities: CapabilitySet,
     /// Most descriptors at once.
@@ -81,6 +83,7 @@ impl Default for Needs {
         Self {
             sockets: false,
             files: Vec::new(),
+            written: None,
             capabilities: CapabilitySet::empty(),
             descriptors: 0,
         }
@@ -132,8 +135,12 @@ impl Confinement {
         // Opened while every directory can be passed.
         let rules = is_sandboxed.then(|| {
             let read = self.config.iter().chain(&self.needs.files);
-            let (served, control) = (self.served.as_deref(), self.control.as_deref());
-            files::Rules::new(read, served, control, self.needs.sockets)
+            let directories = files::Directories {
+                served: self.served.as_deref(),
+                control: self.control.as_deref(),
+                written: self.needs.written.as_deref(),
+            };
+            files::Rules::new(read, &directories, self.needs.sockets)
         });
         if let Some(identity) = &self.identity {
             privileges::become_user(identity, self.needs.capabilities)?;

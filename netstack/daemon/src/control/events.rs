@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use netstack::net::{ConnectionEvent, Stack};
+use netstack::net::ConnectionEvent;
 use netstack::tcp::{Event, WindowChange};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::Target;
 use super::channel::{Line, Lines, Replies};
 use super::protocol::{End, EventRow, EventsRequest, Reply, Request};
+use crate::current::Current;
 
 /// Most events that wait for one client.
 const QUEUE_EVENTS: usize = 4_096;
@@ -22,7 +23,7 @@ const QUEUE_EVENTS: usize = 4_096;
 /// The clients that want events. The stack builds none while there are none.
 #[derive(Debug)]
 pub(crate) struct Events {
-    stack: Stack,
+    current: Current,
     /// Unix time of the stack's time zero.
     origin: Duration,
     sinks: Arc<ArcSwap<Vec<Arc<Sink>>>>,
@@ -79,12 +80,20 @@ fn is_frequent(event: &Event) -> bool {
 }
 
 impl Events {
-    pub(super) fn new(stack: &Stack, origin: Duration) -> Self {
-        Self {
-            stack: stack.clone(),
+    /// Makes ready to subscribe to whichever stack serves.
+    pub(super) fn new(current: &Current, origin: Duration) -> Arc<Self> {
+        let events = Arc::new(Self {
+            current: current.clone(),
             origin,
             sinks: Arc::default(),
-        }
+        });
+        let weak = Arc::downgrade(&events);
+        current.on_replaced(move || {
+            if let Some(events) = weak.upgrade() {
+                events.settle();
+            }
+        });
+        events
     }
 
     /// Adds a client.
@@ -115,17 +124,18 @@ impl Events {
     /// threads; whoever acts last looks once more, so what is left is right.
     fn settle(&self) {
         loop {
+            let stack = self.current.stack();
             let has_clients = !self.sinks.load().is_empty();
             if has_clients {
                 let sinks = Arc::clone(&self.sinks);
                 // If there is a subscriber, it is this one.
-                let _ = self.stack.subscribe(move |event: &ConnectionEvent| {
+                let _ = stack.subscribe(move |event: &ConnectionEvent| {
                     for sink in sinks.load().iter() {
                         sink.offer(event);
                     }
                 });
             } else {
-                self.stack.unsubscribe();
+                stack.unsubscribe();
             }
             if has_clients != self.sinks.load().is_empty() {
                 return;

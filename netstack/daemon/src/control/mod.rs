@@ -39,6 +39,7 @@ use netstack::net::Stack;
 
 use crate::config::{self, KeyRow};
 use crate::confine::identity::Identity;
+use crate::current::Current;
 use crate::failure::Failure;
 use crate::record::thread::Control;
 use crate::restart::Desk;
@@ -50,7 +51,7 @@ use path::{Hidden, Tenure};
 /// The parts of the daemon that a request can reach.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(crate) stack: Stack,
+    current: Current,
     pub(crate) tun: String,
     pub(crate) captures: Arc<Captures>,
     pub(crate) events: Arc<Events>,
@@ -65,19 +66,19 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Makes what the requests to a stack reach. `origin` is the Unix time of the stack's time zero.
+    /// Makes what the requests to a daemon reach. `origin` is the Unix time of the stack's time zero.
     pub(crate) fn new(
-        stack: &Stack,
+        current: &Current,
         settings: &Settings,
         captures: Arc<Captures>,
         origin: Duration,
         (desk, recording): (Option<Desk>, Option<Control>),
     ) -> Self {
         Self {
-            stack: stack.clone(),
+            current: current.clone(),
             tun: settings.tun.to_string(),
             captures,
-            events: Arc::new(Events::new(stack, origin)),
+            events: Events::new(current, origin),
             config: ArcSwap::from_pointee(config::rows(settings)),
             desk,
             recording,
@@ -87,6 +88,17 @@ impl Target {
 }
 
 impl Target {
+    /// Returns the stack that serves now.
+    pub(crate) fn stack(&self) -> Stack {
+        self.current.stack()
+    }
+
+    /// Returns the counts of a recording in parts, by name.
+    pub(crate) fn recording_counts(&self) -> Vec<(&'static str, u64)> {
+        let recording = self.recording.as_ref();
+        recording.map(Control::counts).unwrap_or_default()
+    }
+
     /// Returns true if nothing may reach the stack but what its device brings.
     pub(crate) fn is_recording(&self) -> bool {
         self.recording() == Some(true)

@@ -89,7 +89,7 @@ async fn open(target: &Target, wanted: &NcRequest) -> io::Result<TcpStream> {
             let local = wanted
                 .local
                 .ok_or_else(|| wrong("no port to listen on is given"))?;
-            let listener = TcpListener::bind(&target.stack, local).await?;
+            let listener = TcpListener::bind(&target.stack(), local).await?;
             let (stream, _) = listener.accept().await?;
             return Ok(stream);
         }
@@ -97,8 +97,8 @@ async fn open(target: &Target, wanted: &NcRequest) -> io::Result<TcpStream> {
             .remote
             .ok_or_else(|| wrong("no address to connect to is given"))?;
         let socket = match remote {
-            SocketAddr::V4(_) => TcpSocket::new_v4(&target.stack),
-            SocketAddr::V6(_) => TcpSocket::new_v6(&target.stack),
+            SocketAddr::V4(_) => TcpSocket::new_v4(&target.stack()),
+            SocketAddr::V6(_) => TcpSocket::new_v6(&target.stack()),
         };
         if let Some(local) = wanted.local {
             socket.bind(local)?;
@@ -182,7 +182,7 @@ async fn bind(target: &Target, wanted: &NcRequest) -> io::Result<(UdpSocket, Opt
     if peer.is_none() && wanted.local.is_none() {
         return Err(wrong("neither a peer nor a port to listen on is given"));
     }
-    let socket = UdpSocket::bind(&target.stack, wanted.local.unwrap_or(any)).await?;
+    let socket = UdpSocket::bind(&target.stack(), wanted.local.unwrap_or(any)).await?;
     if let Some(peer) = peer {
         socket.connect(peer).await?;
     }

@@ -74,7 +74,7 @@ fn bind(target: &Target, wanted: &PingRequest) -> io::Result<EchoSocket> {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let socket = EchoSocket::bind(&target.stack, wanted.source.unwrap_or(any))?;
+    let socket = EchoSocket::bind(&target.stack(), wanted.source.unwrap_or(any))?;
     if let Some(ttl) = wanted.ttl {
         socket.set_ttl(ttl.into())?;
     }

@@ -76,7 +76,7 @@ impl Session {
     }
 
     fn hello(&self) -> Reply {
-        let addresses = self.target.stack.addresses();
+        let addresses = self.target.stack().addresses();
         Reply::Hello(Hello {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -160,7 +160,7 @@ impl Session {
                 .await
                 .map_err(io::Error::other)?;
             let begun = Instant::now();
-            let rows = filter.rows_of(&self.target.stack);
+            let rows = filter.rows_of(&self.target.stack());
             sleep(rest_after(begun)).await;
             rows
         };

@@ -36,6 +36,7 @@ pub(crate) fn activities(target: &Target) -> Vec<(&'static str, u64)> {
     if let Some(is_recording) = target.recording() {
         activities.push(("recording", is_recording.into()));
         activities.push(("recording_ended", (!is_recording).into()));
+        activities.extend(target.recording_counts());
     }
     activities
 }
@@ -63,7 +64,7 @@ pub(crate) fn workers(stack: &Stack) -> Vec<WorkerRow> {
 
 /// Reads all.
 pub(crate) fn read(target: &Target) -> Stats {
-    let stack = &target.stack;
+    let stack = &target.stack();
     let counters = stack.counters();
     let uptime = target.started.elapsed().as_millis();
     let gauges = gauges(stack).into_iter().chain(activities(target));

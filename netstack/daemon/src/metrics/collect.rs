@@ -46,7 +46,7 @@ fn counter(encoder: MetricEncoder<'_>, value: u64) -> Result<(), fmt::Error> {
 
 impl Collector for StackCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let stack = &self.target.stack;
+        let stack = &self.target.stack();
         let counters = stack.counters();
         for &one in Counter::ALL {
             let metric =
@@ -95,6 +95,11 @@ impl Collector for StackCollector {
                 "recording_ended" => {
                     "The recording has ended: its limit, its disk or a request of the program; the log says which"
                 }
+                "recording_parts" => "The parts of the recording that were begun after the first",
+                "recording_cut_off" => {
+                    "Connections that were cut off where a part of the recording began"
+                }
+                "recording_pause_micros" => "The longest pause where a part of the recording began",
                 _ => "The number of captures through the control socket now",
             };
             gauge(&mut encoder, name, help, value)?;

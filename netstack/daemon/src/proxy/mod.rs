@@ -126,6 +126,7 @@ fn needs(outbound: &OutboundArgs, plan: &Plan) -> Needs {
             .collect(),
         capabilities,
         descriptors: plan.descriptors(),
+        ..Needs::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The beginning of a daemon's recording.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,15 +10,19 @@ use netstack::engine::clock::Clock;
 use netstack::net::Stack;
 
 use super::thread::{self, Ready, Recording};
-use super::{Beginning, RecordArgs, Recorder};
+use super::{Beginning, Out, Parts, RecordArgs, Recorder};
 use crate::failure::Failure;
 use crate::file::reason;
+use crate::numbered::{Numbered, directory_of};
 use crate::settings::Settings;
 
 /// The recording that is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     path: PathBuf,
+    /// Most parts that are kept, if there are parts.
+    ring: Option<u16>,
+    /// Most bytes of a file.
     limit: u64,
 }
 
@@ -26,7 +30,8 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) struct Opened {
     wanted: Wanted,
-    file: io::Result<File>,
+    /// `None`: the files of a ring are made with the rights that the daemon has while it runs.
+    file: Option<io::Result<File>>,
     seed: [u8; 32],
 }
 
@@ -34,24 +39,36 @@ impl Wanted {
     /// Returns what the flags ask for, if they do.
     ///
     /// # Errors
-    /// A limit is given, but no file.
+    /// There is no file for them, or no room in it.
     pub(crate) fn of(args: RecordArgs) -> Result<Option<Self>, Failure> {
-        let limit = args.limit()?;
-        Ok(args.record.map(|path| Self { path, limit }))
+        let (ring, limit) = args.parts()?;
+        Ok(args.record.map(|path| Self { path, ring, limit }))
     }
 
-    /// Checks that everything that the services depend on will be in the recording.
+    /// Checks that everything that the stack depends on will be in the recording.
     ///
     /// # Errors
-    /// Files are served.
+    /// Files are served, or the dashboard on the stack.
     pub(crate) fn check(&self, settings: &Settings) -> Result<(), Failure> {
-        match &settings.http.root {
-            None => Ok(()),
-            Some(_) => Err(settings.sources.fault(
+        let fault = |key, text| Err(settings.sources.fault(key, text));
+        if settings.http.root.is_some() {
+            return fault(
                 "http-root",
                 "is set, and a recording holds no files: leave it out, or record without it",
-            )),
+            );
         }
+        if settings.dashboard.is_some() {
+            return fault(
+                "dashboard",
+                "is set, and a recording does not hold what the dashboard answers: leave it out, or show it with --admin",
+            );
+        }
+        Ok(())
+    }
+
+    /// Returns the directory in which files are made while the daemon runs.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        self.ring.map(|_| directory_of(&self.path))
     }
 
     /// Opens the file.
@@ -59,9 +76,12 @@ impl Wanted {
     /// # Errors
     /// The system has no random numbers.
     pub(crate) fn open(self) -> Result<Opened, Failure> {
-        let seed = entropy()?;
+        let seed = entropy().map_err(|error| {
+            let why = reason(&error);
+            Failure::Stack(format!("/dev/urandom cannot be read: {why}: mount /dev"))
+        })?;
         // A pipe opens only when it has a reader.
-        let file = File::create(&self.path);
+        let file = self.ring.is_none().then(|| File::create(&self.path));
         Ok(Opened {
             wanted: self,
             file,
@@ -81,13 +101,24 @@ impl Opened {
         devices: Vec<Box<dyn Device>>,
         (clock, origin): (Clock, Duration),
     ) -> Result<(Stack, Recording, Ready), Failure> {
-        let path = self.wanted.path.display();
-        let file = self.file.map_err(|error| {
+        let Wanted { path, ring, limit } = self.wanted;
+        let unwritable = |error: &io::Error| {
+            let by_whom = match ring {
+                None => "",
+                Some(_) => " by the user that netstackd runs as",
+            };
             Failure::Usage(format!(
-                "--record {path} cannot be written: {}: name a file in a directory that can be written to",
-                reason(&error)
+                "--record {} cannot be written: {}: name a file in a directory that can be written to{by_whom}",
+                path.display(),
+                reason(error)
             ))
-        })?;
+        };
+        let opened = match self.file {
+            Some(file) => file.map(|file| (None, file)),
+            None => Numbered::begin(&path, ring.map(usize::from))
+                .map(|(numbered, file)| (Some(numbered), file)),
+        };
+        let (numbered, file) = opened.map_err(|error| unwritable(&error))?;
         let [device] = <[Box<dyn Device>; 1]>::try_from(devices).map_err(|devices| {
             Failure::Usage(format!(
                 "--record needs a device with one queue, and this one has {}: pass one descriptor",
@@ -98,20 +129,51 @@ impl Opened {
             seed: self.seed,
             origin,
             start: clock.now(),
-            limit: self.wanted.limit,
+            limit,
+            parts: numbered.as_ref().map(|numbered| Parts {
+                first: numbered.number(),
+                seed: |_| entropy(),
+            }),
         };
+        let names = match &numbered {
+            None => thread::Names::One(path.clone()),
+            Some(numbered) => thread::Names::Parts(numbered.names().clone(), numbered.number()),
+        };
+        let file = RecordFile { file, numbered };
         let (stack, recorder) = Recorder::start(settings, device, &beginning, file)?;
-        let (recording, ready) = thread::prepare(recorder, &self.wanted.path);
+        let (recording, ready) = thread::prepare(recorder, names);
         Ok((stack, recording, ready))
     }
 }
 
+/// The file that is written now, and those of the parts.
+struct RecordFile {
+    file: File,
+    numbered: Option<Numbered>,
+}
+
+impl Write for RecordFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Out for RecordFile {
+    fn begin_part(&mut self) -> io::Result<()> {
+        if let Some(numbered) = &mut self.numbered {
+            self.file = numbered.next()?;
+        }
+        Ok(())
+    }
+}
+
 /// Returns 32 bytes that nobody can guess.
-fn entropy() -> Result<[u8; 32], Failure> {
+fn entropy() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
-    let filled = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed));
-    filled.map(|()| seed).map_err(|error| {
-        let why = reason(&error);
-        Failure::Stack(format!("/dev/urandom cannot be read: {why}: mount /dev"))
-    })
+    File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
 }

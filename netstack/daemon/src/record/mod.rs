@@ -9,6 +9,9 @@
 //! | file | |
 //! |---|---|
 //! | `begin` | the file, the device and the seed of a daemon that records |
+//! | `part` | the head of a file |
+//! | `ring` | parts that follow each other: another stack goes on with each |
+//! | `shared` | the device, which one stack after the other has |
 //! | `device` | notes what a turn reads and sends |
 //! | `tape` | puts the notes of turns behind each other |
 //! | `writer` | writes them on a thread of its own |
@@ -16,15 +19,16 @@
 
 pub(crate) mod begin;
 mod device;
+mod part;
+pub(crate) mod ring;
+mod shared;
 mod tape;
 pub(crate) mod thread;
 mod writer;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use clap::Args;
@@ -34,20 +38,23 @@ use netstack::engine::future::Turns;
 use netstack::engine::worker::Progress;
 use netstack::net::Stack;
 
-use self::device::Recorded;
-use self::tape::Tape;
+use self::part::{Base, First};
+use self::ring::{Begun, Ring};
+use self::tape::{Refusal, Tape};
+pub use self::writer::Out;
 use self::writer::Writer;
+use crate::current::Current;
 use crate::failure::Failure;
-use crate::recording::blocks::Blocks;
-use crate::recording::decisions::{Decision, End, Header};
-use crate::recording::{FORMAT, of_settings};
-use crate::services::{self, Running};
-use crate::session;
+use crate::recording::decisions::End;
+use crate::session::{self, Start};
 use crate::settings::Settings;
 use crate::values::parse_memory;
 
 /// Most bytes of a recording, unless a flag says otherwise.
 pub const DEFAULT_LIMIT: u64 = 1 << 30;
+
+/// Fewest bytes of a part.
+const MIN_PART_BYTES: u64 = 256 << 10;
 
 /// Flags of `run` about recording.
 #[derive(Clone, Debug, Default, Args)]
@@ -56,22 +63,50 @@ pub(crate) struct RecordArgs {
     /// holds what connections carry.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
-    /// Size at which the recording ends, in bytes, or with K, M or G; the daemon goes on [default: 1G].
+    /// Keeps the newest so many parts of the recording, in files that are named after FILE: run-00001.pcapng and so on for
+    /// run.pcapng. Each part can be replayed alone. Where one begins, all connections pause for a moment.
+    #[arg(long, value_name = "PARTS", value_parser = clap::value_parser!(u16).range(2..))]
+    record_ring: Option<u16>,
+    /// Size at which the recording ends, or most bytes of all parts together, in bytes, or with K, M or G; the daemon goes
+    /// on [default: 1G].
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     record_limit: Option<usize>,
 }
 
 impl RecordArgs {
-    /// Returns the most bytes of the file.
+    /// Returns how many parts are kept, if there are parts, and the most bytes of a file.
     ///
     /// # Errors
-    /// A limit is given, but no file.
-    pub(crate) fn limit(&self) -> Result<u64, Failure> {
-        match (&self.record, self.record_limit) {
-            (None, Some(_)) => Err(Failure::Usage(
-                "--record-limit is the size of a recording: add --record FILE".to_owned(),
-            )),
-            (_, limit) => Ok(limit.map_or(DEFAULT_LIMIT, |limit| limit as u64)),
+    /// They are given without a file, or a part would be too small.
+    pub(crate) fn parts(&self) -> Result<(Option<u16>, u64), Failure> {
+        let alone = |flag: &str, what: &str| {
+            Err(Failure::Usage(format!(
+                "{flag} is {what} of a recording: add --record FILE"
+            )))
+        };
+        let limit = self
+            .record_limit
+            .map_or(DEFAULT_LIMIT, |limit| limit as u64);
+        let bytes = limit / u64::from(self.record_ring.unwrap_or(1));
+        match self {
+            Self {
+                record: None,
+                record_limit: Some(_),
+                ..
+            } => alone("--record-limit", "the size"),
+            Self {
+                record: None,
+                record_ring: Some(_),
+                ..
+            } => alone("--record-ring", "the number of parts"),
+            Self {
+                record_ring: Some(parts),
+                ..
+            } if bytes < MIN_PART_BYTES => Err(Failure::Usage(format!(
+                "--record-ring {parts} divides {limit} bytes into parts of {bytes}, and each needs {MIN_PART_BYTES}: raise \
+                     --record-limit, or keep fewer parts"
+            ))),
+            _ => Ok((self.record_ring, bytes)),
         }
     }
 }
@@ -85,8 +120,19 @@ pub struct Beginning {
     pub origin: Duration,
     /// The time on the stack's clock.
     pub start: Instant,
-    /// Most bytes of the file.
+    /// Most bytes of the file, or of each part.
     pub limit: u64,
+    /// The parts of the recording, if it has parts: the next one begins when there is no room in one.
+    pub parts: Option<Parts>,
+}
+
+/// The parts of a recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    /// The number of the first one.
+    pub first: u64,
+    /// Draws the seed of the part of a number.
+    pub seed: fn(u64) -> io::Result<[u8; 32]>,
 }
 
 /// A stack whose one worker is turned and recorded.
@@ -97,15 +143,21 @@ pub struct Recorder {
     /// When the worker wanted to be turned.
     wanted: Option<Instant>,
     ended: Option<Ended>,
-    /// Dropped, they would close their ports.
-    services: Option<Running>,
+    base: Base,
+    /// The parts that follow, if there are any.
+    ring: Option<Ring>,
+    /// The services of the stack, and whoever uses it. Dropped, they would close their ports.
+    current: Option<Current>,
+    /// The numbers of the parts before.
+    before: Sums,
+    begun: Option<Begun>,
 }
 
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recorder")
             .field("turns", &self.turns)
-            .field("services", &self.services)
+            .field("current", &self.current)
             .field(
                 "ended",
                 &self.ended.as_ref().map(|ended| &ended.sums.reason),
@@ -114,11 +166,34 @@ impl std::fmt::Debug for Recorder {
     }
 }
 
+/// The numbers of parts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    parts: u64,
+    turns: u64,
+    packets_in: u64,
+    packets_out: u64,
+    bytes: u64,
+}
+
+impl Sums {
+    /// Adds a part of `bytes`.
+    fn add(&mut self, part: &End, bytes: u64) {
+        self.parts += 1;
+        self.turns += part.turns;
+        self.packets_in += part.packets_in;
+        self.packets_out += part.packets_out;
+        self.bytes += bytes;
+    }
+}
+
 /// A recording that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
+    /// The numbers of all its parts.
     pub(crate) sums: End,
     pub(crate) bytes: u64,
+    pub(crate) parts: u64,
     /// Sends one message, when all of it is written.
     pub(crate) written: Receiver<io::Result<()>>,
 }
@@ -133,17 +208,15 @@ impl Recorder {
         settings: &Settings,
         device: Box<dyn Device>,
         beginning: &Beginning,
-        out: impl Write + Send + 'static,
+        out: impl Out,
     ) -> Result<(Stack, Self), Failure> {
         let (stack, recorder) = Self::start(settings, device, beginning, out)?;
-        let wall = services::Wall::of_stack(&stack, beginning.origin);
-        let opened = services::open(settings)?;
-        let prepared = services::prepare(&stack, settings, opened, &wall)?;
-        let services = Some(services::start(&stack, settings, prepared, wall)?);
+        let served = session::serve(&stack, settings, beginning.origin)?;
+        let current = Some(Current::new(&stack, served.services));
         Ok((
             stack,
             Self {
-                services,
+                current,
                 ..recorder
             },
         ))
@@ -157,75 +230,93 @@ impl Recorder {
         settings: &Settings,
         device: Box<dyn Device>,
         beginning: &Beginning,
-        out: impl Write + Send + 'static,
+        out: impl Out,
     ) -> Result<(Stack, Self), Failure> {
-        let mut settings = settings.clone();
-        let memory = settings.stack.memory_bytes;
-        settings.stack.memory_bytes = Some(memory.unwrap_or_else(Stack::default_memory));
-        let header = header(&settings, &*device, beginning)?;
-        let begin = || Blocks::begin(settings.tun.as_str(), beginning.origin);
         let unusable = |error: &dyn std::fmt::Display| {
             Failure::Stack(format!(
                 "the recording cannot be begun: {error}: record again"
             ))
         };
-        let mut blocks = begin().map_err(|error| unusable(&error))?;
-        let written = blocks.decision(&Decision::Header(Box::new(header)));
-        written.map_err(|error| unusable(&error))?;
-        let first = blocks.take();
-        let mut of_packets = begin().map_err(|error| unusable(&error))?;
-        drop(of_packets.take());
-        let (notes, noted) = channel();
-        let is_recording = Arc::new(AtomicBool::new(true));
-        let device = Recorded {
-            device,
-            blocks: of_packets,
-            notes,
-            is_recording: Arc::clone(&is_recording),
+        let base = Base::new(settings, device, beginning)?;
+        let first = First {
+            seed: beginning.seed,
             now: beginning.start,
+            number: beginning.parts.map(|parts| parts.first),
+            state: &[],
         };
-        let (stack, turns) =
-            session::start(&settings, Box::new(device), beginning.seed, beginning.start)?;
+        let (device, head) = base.begin(&first).map_err(|error| unusable(&error))?;
+        let start = Start {
+            seed: first.seed,
+            now: first.now,
+            checkpoint: None,
+        };
+        let (stack, turns) = session::start(&base.settings, device, start)?;
         let writer = Writer::start(out).map_err(|error| unusable(&error))?;
-        let tape = Tape {
-            notes: noted,
-            blocks,
-            writer,
-            is_recording,
-            limit: beginning.limit,
-            bytes: first.len() as u64,
-            sums: End::default(),
-            mtu: None,
-            was_idle: false,
-            has_slept: false,
-            piece: first,
-        };
         let recorder = Self {
             turns,
-            tape: Some(tape),
+            tape: Some(head.tape(writer, base.limit)),
             wanted: None,
             ended: None,
-            services: None,
+            base,
+            ring: beginning.parts.map(|parts| Ring {
+                number: parts.first,
+                seed: parts.seed,
+            }),
+            current: None,
+            before: Sums::default(),
+            begun: None,
         };
         Ok((stack, recorder))
     }
 
-    /// Turns the worker, as [`Turns::turn`] does, and records the turn.
+    /// Says who uses the stack, and its services.
+    pub(crate) fn serves(&mut self, current: Current) {
+        self.current = Some(current);
+    }
+
+    /// Turns the worker, as [`Turns::turn`] does, and records the turn. Where the next part begins, another stack goes on:
+    /// turn it at once.
     ///
     /// # Errors
     /// The stack ended.
     pub fn turn(&mut self, now: Instant) -> io::Result<Progress> {
-        let turned = self.turns.turn(now);
-        let why = match (&turned, &mut self.tape) {
+        let mut turned = self.turns.turn(now);
+        let recorded = match (&turned, &mut self.tape) {
             (Ok(progress), Some(tape)) => tape.end_turn(progress, self.wanted),
-            (Err(error), Some(_)) => Some(error.to_string()),
-            (_, None) => None,
+            (Err(error), Some(_)) => Err(Refusal::Broken(error.to_string())),
+            (_, None) => return turned,
         };
-        if let Some(why) = why {
-            self.end(why);
-        }
         self.wanted = turned.as_ref().ok().and_then(|turned| turned.next_timer);
+        let is_full = matches!(recorded, Err(Refusal::Full));
+        match recorded {
+            Err(Refusal::Broken(why)) => self.end(why),
+            Err(Refusal::Full) if !self.has_room_in_parts() => self.end(self.no_room()),
+            _ if self.is_part_due(is_full) => {
+                self.next_part(now);
+                self.wanted = None;
+                if let Ok(progress) = &mut turned {
+                    progress.busy = true;
+                }
+            }
+            _ => {}
+        }
         turned
+    }
+
+    /// Returns true if a turn that has no room has some in the next part.
+    fn has_room_in_parts(&self) -> bool {
+        let has_turns = |tape: &Tape| tape.sums.turns > 0;
+        self.ring.is_some() && self.tape.as_ref().is_some_and(has_turns)
+    }
+
+    fn no_room(&self) -> String {
+        let limit = self.base.limit;
+        match self.ring {
+            None => format!("it has reached its limit of {limit} bytes: raise --record-limit"),
+            Some(_) => format!(
+                "a part of {limit} bytes has no room for one turn: raise --record-limit, or keep fewer parts"
+            ),
+        }
     }
 
     /// Sleeps, as [`Turns::park`] does.
@@ -245,14 +336,26 @@ impl Recorder {
     /// Ends the recording. The stack goes on.
     pub fn end(&mut self, why: String) {
         if let Some(tape) = self.tape.take() {
-            let bytes = tape.bytes;
+            let mut all = self.before;
+            all.add(&tape.sums, tape.bytes);
             let (writer, sums) = tape.end(why);
             self.ended = Some(Ended {
-                sums,
-                bytes,
+                sums: End {
+                    reason: sums.reason,
+                    turns: all.turns,
+                    packets_in: all.packets_in,
+                    packets_out: all.packets_out,
+                },
+                bytes: all.bytes,
+                parts: all.parts,
                 written: writer.finish(),
             });
         }
+    }
+
+    /// Returns the part that has begun since the last call.
+    pub(crate) fn take_begun(&mut self) -> Option<Begun> {
+        self.begun.take()
     }
 
     /// Returns the recording once, when it has ended.
@@ -273,21 +376,4 @@ impl Recorder {
         ended.written.recv().map_err(|_| gone())??;
         Ok(ended.sums.reason)
     }
-}
-
-fn header(
-    settings: &Settings,
-    device: &dyn Device,
-    beginning: &Beginning,
-) -> Result<Header, Failure> {
-    let nanos = u64::try_from(beginning.origin.as_nanos()).unwrap_or(u64::MAX);
-    Ok(Header {
-        format: FORMAT,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        config: of_settings(settings)?,
-        seed: beginning.seed,
-        origin_nanos: nanos,
-        start_nanos: beginning.start.as_nanos(),
-        link: device.caps().into(),
-    })
 }

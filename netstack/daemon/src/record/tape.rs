@@ -16,10 +16,28 @@ use crate::recording::decisions::{Decision, End, TurnRecord};
 /// Bytes that are written at once.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// The share of a part's room for turns after which the next part begins as soon as no service has anything in hand: three
+/// quarters.
+const DUE: (u64, u64) = (3, 4);
+
 /// Room that is kept for the end.
 const END_BYTES: u64 = 512;
 
-/// A recording that is being made.
+/// The reason why a turn is not part of the file.
+pub(super) enum Refusal {
+    /// There is no room for it.
+    Full,
+    /// Nothing more can be recorded.
+    Broken(String),
+}
+
+impl From<pcap_file::PcapError> for Refusal {
+    fn from(error: pcap_file::PcapError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+/// A recording that is being made, or a part of one.
 pub(super) struct Tape {
     pub(super) notes: Receiver<Noted>,
     pub(super) blocks: Blocks,
@@ -29,6 +47,8 @@ pub(super) struct Tape {
     pub(super) limit: u64,
     /// Bytes of the file so far.
     pub(super) bytes: u64,
+    /// Bytes of its head, which are there before any turn.
+    pub(super) head_bytes: u64,
     pub(super) sums: End,
     /// The MTU of the turn before.
     pub(super) mtu: Option<u16>,
@@ -41,13 +61,15 @@ pub(super) struct Tape {
 }
 
 impl Tape {
-    /// Takes the notes of a turn that the worker wanted at `wanted`. Returns the reason why the recording must end, if it
-    /// must.
+    /// Takes the notes of a turn that the worker wanted at `wanted`.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
     pub(super) fn end_turn(
         &mut self,
         progress: &Progress,
         wanted: Option<Instant>,
-    ) -> Option<String> {
+    ) -> Result<(), Refusal> {
         let mut turn = TurnRecord {
             number: self.sums.turns,
             has_slept: self.has_slept,
@@ -73,51 +95,50 @@ impl Tape {
                 }
                 Noted::Sent { sent, blocks } => {
                     sent_packets += sent.packets.len() as u64;
-                    if let Err(error) = self.blocks.decision(&Decision::Sent(sent)) {
-                        return Some(error.to_string());
-                    }
+                    self.blocks.decision(&Decision::Sent(sent))?;
                     packets.extend(self.blocks.take());
                     packets.extend(blocks);
                 }
-                Noted::Failed(error) => return Some(error.to_string()),
+                Noted::Failed(error) => return Err(error.into()),
             }
         }
         let is_idle = is_idle(&turn, wanted) && sent_packets == 0;
         let is_same_mtu = self.mtu.replace(turn.mtu) == Some(turn.mtu);
         // A second turn in a row that finds nothing changes nothing.
         if std::mem::replace(&mut self.was_idle, is_idle) && is_idle && is_same_mtu {
-            return None;
+            return Ok(());
         }
         let received = turn.packets.len() as u64;
-        let refused = self.add(turn, packets);
-        if refused.is_none() {
-            self.has_slept = false;
-            self.sums.turns += 1;
-            self.sums.packets_in += received;
-            self.sums.packets_out += sent_packets;
-        }
-        refused
+        self.add(turn, packets)?;
+        self.has_slept = false;
+        self.sums.turns += 1;
+        self.sums.packets_in += received;
+        self.sums.packets_out += sent_packets;
+        Ok(())
     }
 
-    fn add(&mut self, turn: TurnRecord, packets: Vec<u8>) -> Option<String> {
-        if let Err(error) = self.blocks.decision(&Decision::Turn(turn)) {
-            return Some(error.to_string());
-        }
+    fn add(&mut self, turn: TurnRecord, packets: Vec<u8>) -> Result<(), Refusal> {
+        self.blocks.decision(&Decision::Turn(turn))?;
         let block = self.blocks.take();
         let length = (block.len() + packets.len()) as u64;
         if self.bytes + length + END_BYTES > self.limit {
-            return Some(format!(
-                "it has reached its limit of {} bytes: raise --record-limit",
-                self.limit
-            ));
+            return Err(Refusal::Full);
         }
         self.bytes += length;
         self.piece.extend(block);
         self.piece.extend(packets);
-        if self.piece.len() >= PIECE_BYTES {
-            return self.write();
+        if self.piece.len() >= PIECE_BYTES
+            && let Some(why) = self.write()
+        {
+            return Err(Refusal::Broken(why));
         }
-        None
+        Ok(())
+    }
+
+    /// Returns true if the part has reached the size from which the next one may begin.
+    pub(super) fn is_due(&self) -> bool {
+        let room = self.limit.saturating_sub(self.head_bytes);
+        self.bytes.saturating_sub(self.head_bytes) >= room / DUE.1 * DUE.0
     }
 
     /// Writes what is there, before the worker sleeps. Returns the reason why the recording must end, if it must.
@@ -139,9 +160,14 @@ impl Tape {
         }
     }
 
-    /// Ends the recording. Nothing is noted from here on.
-    pub(super) fn end(mut self, why: String) -> (Writer, End) {
+    /// Lets the device note nothing from here on.
+    pub(super) fn stop_noting(&self) {
         self.is_recording.store(false, Ordering::Relaxed);
+    }
+
+    /// Ends the file. Nothing is noted from here on.
+    pub(super) fn end(mut self, why: String) -> (Writer, End) {
+        self.stop_noting();
         self.sums.reason = why;
         if self
             .blocks

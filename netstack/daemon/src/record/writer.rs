@@ -9,6 +9,22 @@ use std::thread;
 /// Most bytes that wait for the disk.
 const QUEUE_BYTES: usize = 64 << 20;
 
+/// The file of a recording, or the files of its parts.
+pub trait Out: Write + Send + 'static {
+    /// Begins the file of the next part: what is written from here on goes there.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn begin_part(&mut self) -> io::Result<()>;
+}
+
+/// What the thread is told to do.
+#[derive(Debug)]
+enum Order {
+    Write(Vec<u8>),
+    BeginPart,
+}
+
 /// The reason why nothing more can be written.
 #[derive(Debug)]
 pub(super) enum Refused {
@@ -21,10 +37,12 @@ pub(super) enum Refused {
 /// A file that is written.
 #[derive(Debug)]
 pub(super) struct Writer {
-    queue: Option<Sender<Vec<u8>>>,
+    queue: Option<Sender<Order>>,
     waiting: Arc<AtomicUsize>,
     /// Sends one message, at the end: the error, or that all is written.
     ended: Receiver<io::Result<()>>,
+    /// Writing has failed.
+    failed: Option<io::ErrorKind>,
 }
 
 impl Writer {
@@ -32,20 +50,23 @@ impl Writer {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub(super) fn start(mut out: impl Write + Send + 'static) -> io::Result<Self> {
-        let (queue, pieces) = channel::<Vec<u8>>();
+    pub(super) fn start(mut out: impl Out) -> io::Result<Self> {
+        let (queue, orders) = channel();
         let (end, ended) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let written = Arc::clone(&waiting);
         thread::Builder::new()
             .name("recording".to_owned())
             .spawn(move || {
-                let write = |piece: Vec<u8>| {
-                    let result = out.write_all(&piece);
-                    written.fetch_sub(piece.len(), Ordering::Relaxed);
-                    result
+                let follow = |order| match order {
+                    Order::Write(piece) => {
+                        let result = out.write_all(&piece);
+                        written.fetch_sub(piece.len(), Ordering::Relaxed);
+                        result
+                    }
+                    Order::BeginPart => out.flush().and_then(|()| out.begin_part()),
                 };
-                let result = pieces.into_iter().try_for_each(write);
+                let result = orders.into_iter().try_for_each(follow);
                 // Whoever wants to know may be gone.
                 let _ = end.send(result.and_then(|()| out.flush()));
             })?;
@@ -53,24 +74,37 @@ impl Writer {
             queue: Some(queue),
             waiting,
             ended,
+            failed: None,
         })
     }
 
     /// Queues `piece` to be written. Never waits.
     pub(super) fn write(&mut self, piece: Vec<u8>) -> Result<(), Refused> {
         if let Ok(Err(error)) = self.ended.try_recv() {
-            self.queue = None;
+            (self.queue, self.failed) = (None, Some(error.kind()));
             return Err(Refused::Failed(error));
+        }
+        if let Some(kind) = self.failed {
+            return Err(Refused::Failed(kind.into()));
         }
         if self.waiting.load(Ordering::Relaxed) + piece.len() > QUEUE_BYTES {
             return Err(Refused::Slow);
         }
         self.waiting.fetch_add(piece.len(), Ordering::Relaxed);
+        self.order(Order::Write(piece));
+        Ok(())
+    }
+
+    /// Lets what is queued from here on be written to the file of the next part. Never waits.
+    pub(super) fn begin_part(&self) {
+        self.order(Order::BeginPart);
+    }
+
+    fn order(&self, order: Order) {
         // Its thread has failed, and says so next time.
         if let Some(queue) = &self.queue {
-            let _ = queue.send(piece);
+            let _ = queue.send(order);
         }
-        Ok(())
     }
 
     /// Ends the file. The result comes when all of it is written.
@@ -94,6 +128,12 @@ mod tests {
         }
 
         fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Out for Stuck {
+        fn begin_part(&mut self) -> io::Result<()> {
             Ok(())
         }
     }

@@ -11,6 +11,8 @@ use super::packets::{Received, decode_offload, encode_offload};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Decision {
     Header(Box<Header>),
+    /// A piece of the state at the beginning. Behind the header, until it is complete.
+    State(Vec<u8>),
     Turn(TurnRecord),
     Sent(SentRecord),
     End(End),
@@ -32,6 +34,27 @@ pub(crate) struct Header {
     /// The time on the stack's clock at which its worker was made, in nanoseconds.
     pub(crate) start_nanos: u64,
     pub(crate) link: Link,
+    /// The place of this part in its ring; `None`: the recording is one file.
+    #[serde(default)]
+    pub(crate) part: Option<PartOf>,
+}
+
+/// The place of a part in a ring of them, and the state of the stack where it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PartOf {
+    /// Its number. That of the next part is one more.
+    pub(crate) number: u64,
+    /// Bytes of the checkpoint that the stack is restored from; 0: the stack begins with nothing.
+    pub(crate) state_bytes: u64,
+}
+
+/// Bytes of a checkpoint in one block.
+const STATE_PIECE_BYTES: usize = 1 << 20;
+
+/// Returns a checkpoint as blocks.
+pub(crate) fn state_blocks(state: &[u8]) -> impl Iterator<Item = Decision> {
+    let pieces = state.chunks(STATE_PIECE_BYTES);
+    pieces.map(|piece| Decision::State(piece.to_vec()))
 }
 
 /// The capabilities of the device.
@@ -115,6 +138,7 @@ const HEADER: u32 = 1;
 const TURN: u32 = 2;
 const SENT: u32 = 3;
 const END: u32 = 4;
+const STATE: u32 = 5;
 
 /// Stands for no timer.
 const NO_TIMER: u64 = u64::MAX;
@@ -131,6 +155,10 @@ impl Decision {
             Self::Turn(turn) => (TURN, turn.encode()),
             Self::Sent(sent) => (SENT, sent.encode()),
             Self::End(end) => (END, json(serde_json::to_vec(end))),
+            Self::State(piece) => {
+                let length = (piece.len() as u32).to_le_bytes();
+                (STATE, [&length[..], piece].concat())
+            }
         };
         let mut body = kind.to_le_bytes().to_vec();
         body.extend(content);
@@ -162,6 +190,11 @@ impl Decision {
             END => serde_json::from_slice(content)
                 .map(Self::End)
                 .map_err(|_| "the end is not understood"),
+            STATE => fields
+                .u32()
+                .and_then(|length| fields.0.get(..length as usize))
+                .map(|piece| Self::State(piece.to_vec()))
+                .ok_or("a piece of the state is not understood"),
             _ => Err("a block is of a kind that does not exist"),
         }
     }
@@ -296,6 +329,7 @@ mod tests {
             Decision::Turn(turn),
             Decision::Sent(sent),
             Decision::End(end),
+            Decision::State(vec![7; 5]),
         ] {
             let body = decision.encode();
             assert!(body.len().is_multiple_of(4));

@@ -10,7 +10,7 @@ use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPa
 use pcap_file::pcapng::blocks::{ENHANCED_PACKET_BLOCK, SECTION_HEADER_BLOCK};
 
 use super::decisions::{Decision, Header};
-use super::{BLOCK, FORMAT};
+use super::{BLOCK, FORMAT, MAX_STATE_BYTES};
 
 /// Says that the numbers of a section are little-endian.
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
@@ -48,6 +48,8 @@ pub(crate) enum ReadError {
     Damaged { at: u64, what: String },
     #[error("is damaged: {0}")]
     Disorder(String),
+    #[error("begins with a state that cannot be restored: {0}")]
+    State(String),
 }
 
 /// The rest of a recording.
@@ -95,6 +97,35 @@ impl<R: Read> Reader<R> {
         let header = reader.read_header()?;
         reader.origin = Duration::from_nanos(header.origin_nanos);
         Ok((reader, header))
+    }
+
+    /// Reads the checkpoint that follows the header, if the header names one.
+    ///
+    /// # Errors
+    /// It is not all there.
+    pub(crate) fn read_state(&mut self, header: &Header) -> Result<Option<Vec<u8>>, ReadError> {
+        let bytes = header.part.map_or(0, |part| part.state_bytes);
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let disorder = |what: &str| ReadError::Disorder(what.to_owned());
+        if bytes > MAX_STATE_BYTES {
+            return Err(disorder("no part begins with a state of that many bytes"));
+        }
+        let mut state = Vec::new();
+        while (state.len() as u64) < bytes {
+            match self.next()? {
+                Some(Part::Decision(Decision::State(piece))) if !piece.is_empty() => {
+                    state.extend(piece);
+                }
+                Some(_) => return Err(disorder("a piece of the state is missing")),
+                None => return Err(ReadError::Foreign("it ends before its state does")),
+            }
+        }
+        match state.len() as u64 == bytes {
+            true => Ok(Some(state)),
+            false => Err(disorder("the state is longer than the header says")),
+        }
     }
 
     fn read_header(&mut self) -> Result<Header, ReadError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use netstack::base::Instant;
 use netstack::device::observe::Direction;
 use netstack::engine::future::Turns;
-use netstack::net::{ConnectionEvent, Stack};
+use netstack::net::{Checkpoint, ConnectionEvent, Stack};
 use packet::frame::TxOffload;
 
 use super::difference::{Difference, What};
@@ -20,8 +20,8 @@ use crate::recording::effects::{Effects, Kept};
 use crate::recording::packets::Received;
 use crate::recording::reader::{Part, ReadError, Reader, RecordedPacket};
 use crate::recording::settings_of;
-use crate::services::{self, Running, Wall};
-use crate::session;
+use crate::services::Running;
+use crate::session::{self, Start};
 
 /// Most packets that a turn reads: far more than any stack takes in at once.
 const MOST_PACKETS: usize = 1_024;
@@ -94,7 +94,13 @@ impl<R: Read> Replayer<R> {
     /// # Errors
     /// It holds none, or one that no stack can be made from. `name` is its file's.
     pub(super) fn open(source: R, name: &str, wants_events: bool) -> Result<Self, Failure> {
-        let (reader, header) = Reader::open(source).map_err(|error| unreadable(name, &error))?;
+        let (mut reader, header) =
+            Reader::open(source).map_err(|error| unreadable(name, &error))?;
+        let state = reader.read_state(&header);
+        let checkpoint = state
+            .map_err(|error| unreadable(name, &error))?
+            .map(|state| restorable(name, &header, &state))
+            .transpose()?;
         let settings = settings_of(&header.config)?;
         let memory = settings.stack.memory_bytes;
         if memory.is_none_or(|memory| memory > MOST_MEMORY) {
@@ -109,12 +115,19 @@ impl<R: Read> Replayer<R> {
             outputs: output,
             kept: Kept::default(),
         };
-        let start = Instant::from_nanos(header.start_nanos);
-        let (stack, turns) = session::start(&settings, Box::new(player), header.seed, start)?;
-        let wall = Wall::of_stack(&stack, Duration::from_nanos(header.origin_nanos));
-        let opened = services::open(&settings)?;
-        let prepared = services::prepare(&stack, &settings, opened, &wall)?;
-        let services = services::start(&stack, &settings, prepared, wall)?;
+        let start = Start {
+            seed: header.seed,
+            now: Instant::from_nanos(header.start_nanos),
+            checkpoint,
+        };
+        let (now, has_state) = (start.now, start.checkpoint.is_some());
+        let made = session::start(&settings, Box::new(player), start);
+        let (stack, turns) = made.map_err(|failure| match has_state {
+            true => not_restored(name, &failure),
+            false => failure,
+        })?;
+        let origin = Duration::from_nanos(header.origin_nanos);
+        let served = session::serve(&stack, &settings, origin)?;
         let (happened, events) = channel();
         if wants_events {
             let happened = Arc::new(happened);
@@ -125,20 +138,23 @@ impl<R: Read> Replayer<R> {
             let subscribed = stack.subscribe(subscriber);
             subscribed.map_err(|error| Failure::Stack(error.to_string()))?;
         }
+        if let Some(begin) = served.begin {
+            begin.begin();
+        }
         Ok(Self {
             reader,
             ahead: None,
             turns,
             _stack: stack,
-            _services: services,
+            _services: served.services,
             inputs,
             outputs,
             events,
             effects: Vec::new(),
             offloads: VecDeque::new(),
             sums: Sums {
-                now: start,
-                start,
+                now,
+                start: now,
                 ..Sums::default()
             },
             header,
@@ -347,6 +363,20 @@ enum Expected {
     Packet(RecordedPacket),
     Nothing,
     Cut,
+}
+
+/// Reads the checkpoint with which a part begins.
+fn restorable(name: &str, header: &Header, state: &[u8]) -> Result<Checkpoint, Failure> {
+    let checkpoint = Checkpoint::from_bytes(state);
+    let checkpoint = checkpoint.map_err(|error| not_restored(name, &error))?;
+    match checkpoint.now().as_nanos() == header.start_nanos {
+        true => Ok(checkpoint),
+        false => Err(not_restored(name, &"it is of another time")),
+    }
+}
+
+fn not_restored(name: &str, why: &dyn std::fmt::Display) -> Failure {
+    unreadable(name, &ReadError::State(why.to_string()))
 }
 
 fn disorder(what: &str) -> ReadError {

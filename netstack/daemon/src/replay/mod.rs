@@ -15,7 +15,7 @@ mod watcher;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ Examples:
   netstackd replay bug.pcapng
   netstackd replay --trace --until 100 bug.pcapng | less
   netstackd replay -w again.pcapng bug.pcapng
+  netstackd replay bug-*.pcapng
 
 Exit codes:
   0  every packet and timer is as recorded, up to the end or to where the file was cut
@@ -46,9 +47,10 @@ Exit codes:
 /// Flags of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// File that run --record made; - is stdin.
-    file: PathBuf,
-    /// Ends after so many turns of the worker.
+    /// Files that run --record made, replayed one after the other; - is stdin.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Ends each file after so many turns of the worker.
     #[arg(long, value_name = "TURNS")]
     until: Option<u64>,
     /// Prints every packet and every event of a connection.
@@ -57,7 +59,7 @@ pub struct ReplayArgs {
     /// Prints for programs: one JSON object on each line.
     #[arg(long)]
     json: bool,
-    /// Writes the packets of the replay to this file, in pcapng, with a comment where they differ.
+    /// Writes the packets of the replay of one file to this file, in pcapng, with a comment where they differ.
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
@@ -138,10 +140,35 @@ fn play<R: Read>(
 /// # Errors
 /// The file is no recording, is damaged, or what is asked for cannot be written.
 pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Failure> {
-    let name = args.file.display().to_string();
-    let source: Box<dyn Read> = match args.file.to_str() {
+    if args.files.len() > 1 && args.write.is_some() {
+        return Err(Failure::Usage(
+            "--write takes the packets of one replay: name one file".to_owned(),
+        ));
+    }
+    let mut code = ExitCode::SUCCESS;
+    let mut part_before = None;
+    for path in &args.files {
+        let (has_difference, part) = run_one(args, path)?;
+        if has_difference {
+            code = ExitCode::from(1);
+        }
+        if let (Some(before), Some(part)) = (part_before, part)
+            && part != before + 1
+        {
+            let path = path.display();
+            eprintln!("netstackd: {path} is part {part}, and the file before it was part {before}");
+        }
+        part_before = part;
+    }
+    Ok(code)
+}
+
+/// Replays a file. Returns whether there was a difference, and the number of the part that it is.
+fn run_one(args: &ReplayArgs, path: &Path) -> Result<(bool, Option<u64>), Failure> {
+    let name = path.display().to_string();
+    let source: Box<dyn Read> = match path.to_str() {
         Some("-") => Box::new(io::stdin()),
-        _ => Box::new(File::open(&args.file).map_err(|error| {
+        _ => Box::new(File::open(path).map_err(|error| {
             Failure::Recording(format!(
                 "{name} cannot be read: {}: name a file that run --record made",
                 reason(&error)
@@ -155,14 +182,12 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let replayed = play(&mut replayer, &name, until, &mut watcher)?;
     watcher.finish()?;
     let took = now().saturating_sub(begun);
-    report(args, &replayed, took);
-    Ok(match replayed.difference {
-        None => ExitCode::SUCCESS,
-        Some(_) => ExitCode::from(1),
-    })
+    report(args, &name, &replayed, took);
+    let part = replayer.header.part.map(|part| part.number);
+    Ok((replayed.difference.is_some(), part))
 }
 
-fn report(args: &ReplayArgs, replayed: &Replayed, took: Duration) {
+fn report(args: &ReplayArgs, name: &str, replayed: &Replayed, took: Duration) {
     if let Some(version) = &replayed.other_version {
         eprintln!(
             "netstackd: the recording is of version {version}, this is {}: what differs may differ on purpose",
@@ -174,6 +199,7 @@ fn report(args: &ReplayArgs, replayed: &Replayed, took: Duration) {
     }
     let text = match args.json {
         true => json!({
+            "file": name,
             "turns": replayed.turns,
             "packets_in": replayed.packets_in,
             "packets_out": replayed.packets_out,
@@ -185,6 +211,7 @@ fn report(args: &ReplayArgs, replayed: &Replayed, took: Duration) {
             "difference": replayed.difference.as_ref().map(Difference::json),
         })
         .to_string(),
+        false if args.files.len() > 1 => format!("{name}: {}", text_of(replayed, took)),
         false => text_of(replayed, took),
     };
     crate::console::print_line(&text);

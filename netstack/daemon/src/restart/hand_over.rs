@@ -42,7 +42,7 @@ pub(crate) async fn serve(
                 let message = "another process is taking over: wait until it has, or has failed";
                 return refuse(replies, message).await;
             };
-            hand_over(desk, target.stack.mtu(), lines, replies).await
+            hand_over(desk, target.stack().mtu(), lines, replies).await
         }
         Err(message) => refuse(replies, &message).await,
     }

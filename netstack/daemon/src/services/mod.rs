@@ -12,6 +12,7 @@ mod iperf3;
 mod peers;
 mod recallable;
 pub(crate) mod resume;
+mod unfinished;
 mod wall;
 
 use std::future::Future;
@@ -31,6 +32,7 @@ use packet::Payload;
 use resume::{Kept, Shelf, State};
 
 use self::peers::Peers;
+use self::unfinished::Unfinished;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::values::Service;
@@ -47,6 +49,7 @@ pub(crate) struct Running {
     pattern: chargen::Pattern,
     shelf: Shelf,
     recalled: Receiver<Kept>,
+    unfinished: Unfinished,
     wall: Wall,
     started: Vec<(Service, IpAddr, Parts)>,
 }
@@ -113,13 +116,15 @@ pub(crate) fn start(
     let pattern =
         pattern.map_err(|error| Failure::Stack(format!("cannot start the services: {error}")))?;
     let (sender, recalled) = channel();
+    let unfinished = Unfinished::default();
     let mut running = Running {
         site: Arc::new(ArcSwap::from_pointee(site)),
-        iperf3: iperf3::Server::new(stack),
+        iperf3: iperf3::Server::new(stack, &unfinished),
         peers: std::array::from_fn(|_| Peers::new()),
         pattern,
         shelf: Shelf(sender),
         recalled,
+        unfinished,
         wall,
         started: Vec::new(),
     };
@@ -132,13 +137,14 @@ impl Running {
     /// there go on as they began.
     ///
     /// # Errors
-    /// As [`start`]; those before it are started.
+    /// As [`prepare`] and [`start`]; those before it are started.
     pub(crate) fn follow(
         &mut self,
         stack: &Stack,
         settings: &Settings,
-        Prepared(site): Prepared,
+        opened: Opened,
     ) -> Result<(), Failure> {
+        let Prepared(site) = prepare(stack, settings, opened, &self.wall)?;
         self.site.store(Arc::new(site));
         self.start_missing(stack, settings)
     }
@@ -179,9 +185,9 @@ impl Running {
         Ok(())
     }
 
-    /// Returns the clock of the services.
-    pub(crate) fn wall(&self) -> &Wall {
-        &self.wall
+    /// Returns the number of connections that would end if they were recalled now: their services cannot hand them over.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished.count()
     }
 
     /// Takes the connections that were recalled since the last call.
@@ -239,7 +245,10 @@ impl Running {
             State::Chargen { position } => {
                 chargen::tcp(stream, self.pattern.clone(), position as usize, shelf).boxed()
             }
-            State::Http { read } => http::tcp(stream, read, self.site.load_full(), shelf).boxed(),
+            State::Http { read } => {
+                let counted = (shelf, self.unfinished.clone());
+                http::tcp(stream, read, self.site.load_full(), counted).boxed()
+            }
         }
     }
 
@@ -278,8 +287,9 @@ impl Running {
             }
             Service::Http => {
                 let site = Arc::clone(&self.site);
+                let counted = (shelf, self.unfinished.clone());
                 let handler =
-                    move |stream| http::tcp(stream, Vec::new(), site.load_full(), shelf.clone());
+                    move |stream| http::tcp(stream, Vec::new(), site.load_full(), counted.clone());
                 parts.listeners.push(tcp(stack, address, peers, handler)?);
             }
             Service::Iperf3 => {

@@ -11,34 +11,53 @@ use bytes::Bytes;
 use netstack::net::{TcpStream, is_recalled};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::unfinished::{Counted, Reason};
+
 /// The notes about a stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Marks {
     recalled: AtomicBool,
     /// The library has something in hand that is lost without it.
     is_busy: AtomicBool,
     /// Answers that are not complete yet.
     answers: AtomicU32,
+    counted: Arc<Counted>,
 }
 
 /// An answer that is not complete while this exists.
 #[derive(Debug)]
-pub(super) struct Answering(Arc<Marks>);
+pub(super) struct Answering {
+    marks: Arc<Marks>,
+    _reason: Reason,
+}
 
 impl Answering {
     pub(super) fn begin(marks: &Arc<Marks>) -> Self {
         marks.answers.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(marks))
+        Self {
+            marks: Arc::clone(marks),
+            _reason: marks.counted.begin(),
+        }
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.answers.fetch_sub(1, Ordering::Relaxed);
+        self.marks.answers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Marks {
+    /// Begins notes about a stream, the connection `counted`.
+    pub(super) fn new(counted: &Arc<Counted>) -> Arc<Self> {
+        Arc::new(Self {
+            recalled: AtomicBool::default(),
+            is_busy: AtomicBool::default(),
+            answers: AtomicU32::default(),
+            counted: Arc::clone(counted),
+        })
+    }
+
     /// Returns true if the stream was recalled since the last call.
     pub(super) fn take_recalled(&self) -> bool {
         self.recalled.swap(false, Ordering::Relaxed)
@@ -62,6 +81,8 @@ pub(super) struct Recallable {
     /// Bytes that come before those of the stream.
     before: Bytes,
     marks: Arc<Marks>,
+    /// The library waits to write what it has in hand.
+    writing: Option<Reason>,
 }
 
 impl Recallable {
@@ -70,6 +91,7 @@ impl Recallable {
             stream,
             before: before.into(),
             marks: Arc::clone(marks),
+            writing: None,
         }
     }
 
@@ -79,7 +101,12 @@ impl Recallable {
     }
 
     /// Lets a call that ended because of a recall wait. What it was to write is in the library's hand.
-    fn hold<T>(&self, polled: Poll<io::Result<T>>, writes: bool) -> Poll<io::Result<T>> {
+    fn hold<T>(&mut self, polled: Poll<io::Result<T>>, writes: bool) -> Poll<io::Result<T>> {
+        if writes && polled.is_ready() {
+            self.writing = None;
+        } else if writes && self.writing.is_none() {
+            self.writing = Some(self.marks.counted.begin());
+        }
         match polled {
             Poll::Ready(Err(error)) if is_recalled(&error) => {
                 self.marks.recalled.store(true, Ordering::Relaxed);

@@ -71,7 +71,7 @@ impl Watch {
         self.ticks.tick().await;
         let Ends { local, peer } = self.ends;
         let target = &self.web.target;
-        let info = target.stack.tcp_info_of(local, peer);
+        let info = target.stack().tcp_info_of(local, peer);
         self.has_ended = info.is_none();
         let events = std::iter::from_fn(|| self.events.try_recv().ok());
         let message = Message {
@@ -100,7 +100,7 @@ pub(super) async fn stream(
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], text).into_response();
     };
     let Ends { local, peer } = ends;
-    if web.target.stack.tcp_info_of(local, peer).is_none() {
+    if web.target.stack().tcp_info_of(local, peer).is_none() {
         let text = "there is no such connection: it has ended\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     }

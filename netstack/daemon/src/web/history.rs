@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::unix_time;
+use crate::control::Target;
 
 /// Time between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
@@ -112,12 +113,12 @@ pub(super) struct History {
 
 impl History {
     /// Takes samples for as long as the program runs.
-    pub(super) async fn keep(&self, stack: &Stack) {
+    pub(super) async fn keep(&self, target: &Target) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for seq in 1.. {
             ticks.tick().await;
-            self.push(Sample::take(stack, seq));
+            self.push(Sample::take(&target.stack(), seq));
         }
     }
 

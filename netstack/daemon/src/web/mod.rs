@@ -69,7 +69,7 @@ pub(crate) fn start(
     let stack = settings
         .dashboard
         .map(|address| {
-            let listener = StackListener::bind_now(&target.stack, address);
+            let listener = StackListener::bind_now(&target.stack(), address);
             listener.map_err(|error| refused("dashboard", address, &error))
         })
         .transpose()?;
@@ -105,7 +105,7 @@ fn run(runtime: &Runtime, web: &Arc<Web>, admin: Option<Admin>, stack: Option<St
         if let Some(listener) = stack {
             tokio::spawn(server::serve(listener, app));
         }
-        web.history.keep(&web.target.stack).await;
+        web.history.keep(&web.target).await;
     });
 }
 

@@ -92,7 +92,7 @@ async fn metrics(State(web): Shared) -> Response {
 }
 
 async fn overview(State(web): Shared, Query(After { after }): Query<After>) -> Json<Value> {
-    let stack = &web.target.stack;
+    let stack = &web.target.stack();
     let addresses = stack.addresses();
     let uptime = web.target.started.elapsed().as_millis();
     let gauges = stats::gauges(stack).into_iter();
@@ -127,7 +127,7 @@ async fn all_stats(State(web): Shared) -> Response {
 }
 
 async fn flows(State(web): Shared, Query(wanted): Query<Wanted>) -> Response {
-    match web.lister.page(&web.target.stack, &wanted).await {
+    match web.lister.page(&web.target.stack(), &wanted).await {
         Ok(page) => Json(page).into_response(),
         Err(sentence) => (StatusCode::BAD_REQUEST, sentence).into_response(),
     }
@@ -135,7 +135,7 @@ async fn flows(State(web): Shared, Query(wanted): Query<Wanted>) -> Response {
 
 async fn drops(State(web): Shared, Query(After { after }): Query<After>) -> Json<Value> {
     let samples = web.history.after(after);
-    let counters = web.target.stack.counters();
+    let counters = web.target.stack().counters();
     let counted = DropReason::ALL.iter().enumerate();
     let counted: Vec<(usize, DropReason)> = counted
         .map(|(place, &reason)| (place, reason))

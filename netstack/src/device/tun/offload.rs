@@ -227,7 +227,9 @@ impl TunQueue for OffloadTun {
         counters: &Counters,
     ) -> io::Result<Read> {
         let needed = self.slab_bytes();
-        let spare = self.spare.take().filter(|slab| slab.len() >= needed);
+        let spare = self.spare.take();
+        // One of another stack, which the device served before, is that one's memory.
+        let spare = spare.filter(|slab| slab.len() >= needed && buffers.owns(slab));
         let mut slab = match spare.or_else(|| self.take_slab(buffers)) {
             Some(slab) => slab,
             None => return self.discard_one(counters),

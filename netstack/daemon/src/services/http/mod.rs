@@ -26,8 +26,8 @@ mod root;
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ pub(super) use self::root::Root;
 use super::Wall;
 use super::recallable::{Answering, Marks, Recallable};
 use super::resume::{Shelf, State};
+use super::unfinished::Unfinished;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -126,16 +127,25 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves requests on one connection until either side closes it, or it has had its share. `read` are the first bytes of the
 /// first request.
-pub(super) async fn tcp(stream: TcpStream, read: Vec<u8>, site: Arc<Site>, shelf: Shelf) {
+pub(super) async fn tcp(
+    stream: TcpStream,
+    read: Vec<u8>,
+    site: Arc<Site>,
+    (shelf, unfinished): (Shelf, Unfinished),
+) {
     // What hyper writes is complete. It fails only if the connection is at its end already.
     let _ = stream.set_nodelay(true);
-    let marks = Arc::new(Marks::default());
+    let counted = unfinished.connection();
+    let marks = Marks::new(&counted);
     let io = TokioIo::new(Recallable::new(stream, read, &marks));
     let served = AtomicU32::new(0);
+    // From a request with a body on.
+    let busy = OnceLock::new();
     let service = service_fn(|request: Request<Incoming>| {
         if !request.body().is_end_stream() {
             // Where it ends is hyper's secret.
             marks.set_busy();
+            busy.get_or_init(|| counted.begin());
         }
         let number = served.fetch_add(1, Ordering::Relaxed) + 1;
         let (site, answering) = (&site, Answering::begin(&marks));

@@ -38,6 +38,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::params::Protocol;
 use self::stream::Role;
 use self::wire::{COOKIE_BYTES, Cookie};
+use super::unfinished::Unfinished;
 
 /// Most streams of a test in one direction, as iperf3 has it.
 const STREAMS_MAX: usize = 128;
@@ -50,6 +51,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Server {
     time: Time,
+    /// A test cannot be handed over.
+    unfinished: Unfinished,
     #[allow(clippy::disallowed_types)]
     current: Mutex<Option<Current>>,
 }
@@ -91,11 +94,12 @@ enum Claim {
 }
 
 impl Server {
-    pub(super) fn new(stack: &Stack) -> Arc<Self> {
+    pub(super) fn new(stack: &Stack, unfinished: &Unfinished) -> Arc<Self> {
         #[allow(clippy::disallowed_types)]
         let current = Mutex::new(None);
         Arc::new(Self {
             time: stack.time(),
+            unfinished: unfinished.clone(),
             current,
         })
     }
@@ -203,6 +207,7 @@ pub(super) async fn tcp(mut stream: TcpStream, server: Arc<Server>) {
     let Ok(peer) = stream.peer_addr() else {
         return;
     };
+    let _reason = server.unfinished.connection().begin();
     let mut cookie = [0; COOKIE_BYTES];
     let read = server
         .time
