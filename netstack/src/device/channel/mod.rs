@@ -370,7 +370,7 @@ impl Device for ChannelDevice {
     }
 }
 
-/// What a batch has sent.
+/// The packets and bytes that a batch has sent.
 #[derive(Default)]
 struct Sent {
     packets: u64,

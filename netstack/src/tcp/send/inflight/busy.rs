@@ -41,7 +41,7 @@ pub(super) struct Busy {
     lost_from: SeqNum,
     /// End of the highest that was sent again.
     pub(super) resent_to: SeqNum,
-    /// What is SACKed above this gives a round-trip sample: one for each round trip.
+    /// Bytes that are SACKed above this give a round-trip sample: one for each round trip.
     pub(super) timed_end: SeqNum,
     /// Start of what was sent again lately: duplicates of it can still be reported.
     resent_from: SeqNum,

@@ -12,7 +12,7 @@ pub(super) struct News {
     pub(super) now: Instant,
     echoed_millis: Option<u64>,
     min_rtt: Duration,
-    /// What is SACKed and ends after this gives a round-trip sample.
+    /// Bytes that are SACKed and end after this give a round-trip sample.
     timed_end: SeqNum,
     /// Bytes that arrived.
     pub(super) bytes: u32,
