@@ -19,7 +19,7 @@ const PORT: u16 = 5_300;
 const PEERS: usize = 5;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// How a socket is bound, and whether it is connected.
+/// The binding of a socket, and whether it is connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Kind {
     is_exact: bool,

@@ -15,7 +15,7 @@ const ALL_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const HOST_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
 const OURS_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
 
-/// The calls that were made on a socket. All of them share their addresses.
+/// The state of a socket. All of them share their addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
     Wildcard,

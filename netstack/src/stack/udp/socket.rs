@@ -256,7 +256,8 @@ impl BoundSocket {
     /// Returns true if a datagram to several hosts that came to its address is for it: it is open, and has not become the
     /// socket of one local address because it was connected.
     pub(in crate::stack) fn takes_copies(&self) -> bool {
-        !self.is_closed() && !(self.was_connected() && self.bound.ip().is_unspecified())
+        let has_local_address = self.was_connected() && self.bound.ip().is_unspecified();
+        !self.is_closed() && !has_local_address
     }
 
     /// Returns true if it receives datagrams of the family of `group`.
