@@ -1,15 +1,20 @@
-//! One batch of packets ends a connection and opens a new one with the same addresses and ports: the
-//! stack accepts the new one, although the old one leaves the tables only at the end of the turn.
+//! What happens within one turn of a worker. One batch of packets ends a connection and opens a new one with the same
+//! addresses and ports: the stack accepts the new one, although the old one leaves the tables only at the end of the turn.
+//! And a packet that comes after a change of addresses finds it, although the turn had begun before.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use netstack::base::{Config, Counters, Instant};
-use netstack::device::Device as _;
+use netstack::base::{Config, Counters, Instant, LinkCaps};
+use netstack::device::{Device, Unpark};
 use netstack::device::memory::{self, LinkConfig};
 use netstack::engine::sim::Simulation;
+use netstack::ip::Prefix;
 use netstack::net::{Stack, TcpListener};
 use netstack::stack::Host;
-use packet::frame::TxPacket;
+use packet::frame::{RxPacket, TxPacket};
 use packet::ip::{IpPacket, Ipv4};
 use packet::tcp::{TcpFlags, TcpHeader, TcpView};
 use packet::{Buffers, RxChecksum};
@@ -79,5 +84,76 @@ fn a_port_reused_in_the_turn_that_freed_it() {
         "{answers:?}"
     );
     assert_eq!(answers[0].ack, 90_001);
+    drop(listener);
+}
+
+/// A link on which something happens while the stack reads from it for the first time.
+struct Meanwhile<F> {
+    link: memory::LinkDevice,
+    happens: Option<F>,
+}
+
+impl<F: FnOnce() + Send + 'static> Device for Meanwhile<F> {
+    fn caps(&self) -> LinkCaps {
+        self.link.caps()
+    }
+
+    fn recv_batch(
+        &mut self,
+        out: &mut Vec<RxPacket>,
+        max: usize,
+        buffers: &Buffers,
+        now: Instant,
+        counters: &Counters,
+    ) -> io::Result<usize> {
+        if let Some(happens) = self.happens.take() {
+            happens();
+        }
+        self.link.recv_batch(out, max, buffers, now, counters)
+    }
+
+    fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
+        self.link.send_batch(batch, counters)
+    }
+
+    fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.link.park(timeout)
+    }
+
+    fn unparker(&self) -> Arc<dyn Unpark> {
+        self.link.unparker()
+    }
+}
+
+/// A packet that was sent once the call had returned finds the address, however late in the worker's turn that was.
+#[test]
+fn an_address_that_was_added_before_a_packet_was_read() {
+    let (mut client, link) = memory::pair(&LinkConfig::default());
+    let now = Instant::from_millis(1);
+    let first: Prefix = "10.77.0.1/24".parse().expect("an address");
+    let added: Prefix = "10.77.0.2/24".parse().expect("an address");
+    let stack = Arc::new(OnceLock::<Stack>::new());
+    let adds = Arc::clone(&stack);
+    let device = Meanwhile {
+        link,
+        happens: Some(move || {
+            let stack = adds.get().expect("it runs");
+            stack.add_address(added).expect("room for it");
+        }),
+    };
+    let builder = Stack::builder().address(first.address(), 24);
+    let (made, mut turns) = builder.manual(vec![Box::new(device)], now).expect("a stack");
+    let listener = TcpListener::bind_now(&made, "0.0.0.0:7").expect("bind");
+    stack.set(made).expect("once");
+
+    let (buffers, counters) = (Buffers::new(2_048, 64, 64), Counters::new());
+    let mut syn = vec![from_client(100, 0, TcpFlags::SYN)];
+    client.send_batch(&mut syn, &counters).expect("sent");
+    turns[0].turn(now).expect("a turn");
+    let mut answers = Vec::new();
+    client
+        .recv_batch(&mut answers, 16, &buffers, now, &counters)
+        .expect("received");
+    assert_eq!(answers.len(), 1, "{:?}", stack.get().map(Stack::counters));
     drop(listener);
 }

@@ -52,13 +52,15 @@ impl<D: Device + ?Sized> Worker<D> {
         if let Some(began) = self.busy_since.take() {
             self.state.counters.add_busy(now - began);
         }
-        self.state.renew(&self.host, key);
         // The device first, then what other workers handed over: whatever they handed over before this
         // read is older than what it got, since a flow moves to the queue of the worker that owns it.
         let mut busy = mark.stage() == Stage::Running && self.read_device(key, now)?;
+        // After it: what was sent when a call had returned finds the address or group that the call added.
+        self.state.renew(&self.host, key);
         self.follow_mtu(key, now);
         self.note_backlog();
         busy |= self.take_messages(key, now);
+        self.state.renew(&self.host, key);
         self.receive(key, now);
         // What was armed in this turn is not due in it.
         if self.next_timer.is_some_and(|due| due <= now) {
@@ -67,6 +69,8 @@ impl<D: Device + ?Sized> Worker<D> {
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         budget::rounds::tend(&mut turn, busy);
         busy |= self.run_tasks(key);
+        // Tasks add addresses, too, and send from them.
+        self.state.renew(&self.host, key);
         busy |= self.drive(key, now)?;
         self.send(key)?;
         busy |= self.loop_back(now);
@@ -246,6 +250,7 @@ impl<D: Device + ?Sized> Worker<D> {
             let Some(packet) = self.mailbox.pop_arrival() else {
                 break;
             };
+            turn.worker.renew(turn.host, turn.key);
             self.onlookers
                 .take_in(&mut turn, packet, Origin::HandedOver);
         }
