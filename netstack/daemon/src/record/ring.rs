@@ -26,7 +26,7 @@ const NEXT: &str = "the next part begins";
 /// The largest share of a part that its state may take: three quarters. With more, hardly a turn has room behind it.
 const STATE_SHARE: (u64, u64) = (3, 4);
 
-/// What the parts of a ring need beside the first one.
+/// The number of a part, and the seeds of those that follow.
 pub(super) struct Ring {
     /// The number of the part that is written.
     pub(super) number: u64,

@@ -18,7 +18,7 @@ pub trait Out: Write + Send + 'static {
     fn begin_part(&mut self) -> io::Result<()>;
 }
 
-/// What the thread is told to do.
+/// An order to the thread.
 #[derive(Debug)]
 enum Order {
     Write(Vec<u8>),
