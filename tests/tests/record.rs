@@ -349,7 +349,7 @@ const PARTS: record::Parts = record::Parts {
 /// Most bytes of a part.
 const PART_BYTES: u64 = 4 << 20;
 
-/// What the clients get is whole, wherever a part begins, and each part is replayed alone.
+/// Clients get all their bytes, wherever a part begins, and each part is replayed alone.
 #[test]
 fn parts_of_a_session_are_replayed_each_to_the_last_bit() {
     for seed in 60..64 {
