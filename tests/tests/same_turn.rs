@@ -8,10 +8,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use netstack::base::{Config, Counters, Instant, LinkCaps};
-use netstack::device::{Device, Unpark};
 use netstack::device::memory::{self, LinkConfig};
+use netstack::device::{Device, Unpark};
 use netstack::engine::sim::Simulation;
-use netstack::ip::Prefix;
+use netstack::ip::prefix::Prefix;
 use netstack::net::{Stack, TcpListener};
 use netstack::stack::Host;
 use packet::frame::{RxPacket, TxPacket};
@@ -130,7 +130,7 @@ impl<F: FnOnce() + Send + 'static> Device for Meanwhile<F> {
 fn an_address_that_was_added_before_a_packet_was_read() {
     let (mut client, link) = memory::pair(&LinkConfig::default());
     let now = Instant::from_millis(1);
-    let first: Prefix = "10.77.0.1/24".parse().expect("an address");
+    let first: Prefix = "10.77.0.9/24".parse().expect("an address");
     let added: Prefix = "10.77.0.2/24".parse().expect("an address");
     let stack = Arc::new(OnceLock::<Stack>::new());
     let adds = Arc::clone(&stack);
@@ -142,7 +142,9 @@ fn an_address_that_was_added_before_a_packet_was_read() {
         }),
     };
     let builder = Stack::builder().address(first.address(), 24);
-    let (made, mut turns) = builder.manual(vec![Box::new(device)], now).expect("a stack");
+    let (made, mut turns) = builder
+        .manual(vec![Box::new(device)], now)
+        .expect("a stack");
     let listener = TcpListener::bind_now(&made, "0.0.0.0:7").expect("bind");
     stack.set(made).expect("once");
 
