@@ -365,19 +365,6 @@ fn rfc8985_6_2_a_duplicate_that_is_reported_in_the_next_recovery_widens_the_wind
     assert_eq!(window(&rig), again);
 }
 
-#[test]
-fn rfc6298_3_a_sack_gives_a_round_trip_sample_once_a_round_trip() {
-    let mut rig = ten(with_sack());
-    let before = rig.tcp.info().srtt;
-    rig.now = rig.now + millis(50);
-    rig.recv_sack(1, &[(1_001, 2_001)]);
-    let sampled = rig.tcp.info().srtt;
-    assert_eq!(sampled, before + millis(5));
-    rig.now = rig.now + millis(5);
-    rig.recv_sack(1, &[(1_001, 3_001)]);
-    assert_eq!(rig.tcp.info().srtt, sampled);
-}
-
 // Undoing (RFC 3708, RFC 4015)
 
 #[test]

@@ -274,6 +274,19 @@ fn reordering_that_was_taken_for_loss_widens_the_window() {
 }
 
 #[test]
+fn rfc6298_3_a_sack_gives_a_round_trip_sample_once_a_round_trip() {
+    let mut rig = ten(Rig::established(with_sack()));
+    let before = rig.tcp.info().srtt;
+    rig.now = rig.now + Duration::from_millis(50);
+    rig.recv_sack(1, &[(1_001, 2_001)]);
+    let sampled = rig.tcp.info().srtt;
+    assert_eq!(sampled, before + Duration::from_millis(5));
+    rig.now = rig.now + Duration::from_millis(5);
+    rig.recv_sack(1, &[(1_001, 3_001)]);
+    assert_eq!(rig.tcp.info().srtt, sampled);
+}
+
+#[test]
 fn the_window_after_idle_is_the_initial_one() {
     let mut rig = Rig::established(plain());
     rig.max_payload = 1_000;
