@@ -47,7 +47,10 @@ fn the_kernel_peers_give_every_metric() {
 
 #[test]
 fn the_other_programs_answer() {
-    let value = run(&["--beside=light,smoltcp", "--only=tcp-in,tcp-rtt,udp-rtt,udp-bulk"]);
+    let value = run(&[
+        "--beside=light,smoltcp",
+        "--only=tcp-in,tcp-rtt,udp-rtt,udp-bulk",
+    ]);
     let rows = value["rows"].as_array().expect("rows");
     // In both families. smoltcp takes a burst of datagrams for one.
     for (program, expected) in [("light", 2 * 8), ("smoltcp", 2 * 7)] {
