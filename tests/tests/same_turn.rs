@@ -1,4 +1,4 @@
-//! What happens within one turn of a worker. One batch of packets ends a connection and opens a new one with the same
+//! Events within one turn of a worker. One batch of packets ends a connection and opens a new one with the same
 //! addresses and ports: the stack accepts the new one, although the old one leaves the tables only at the end of the turn.
 //! And a packet that comes after a change of addresses finds it, although the turn had begun before.
 

@@ -129,7 +129,7 @@ struct Relay {
     orders: Receiver<Order>,
     wake: Arc<OwnedFd>,
     refused: u64,
-    /// What is written together.
+    /// Packets that are written together.
     due: Vec<Frame>,
 }
 
