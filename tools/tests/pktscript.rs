@@ -160,10 +160,9 @@ fn buffers_of_an_open_connection_are_set_and_read() {
     for option in ["SO_SNDBUF", "SO_RCVBUF"] {
         let text = format!(
             "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n\
-             +0 setsockopt(3, SOL_SOCKET, {option}, [100000], 4) = 0\n\
              +0 bind(3, ..., ...) = 0\n\
              +0 listen(3, 1) = 0\n\
-             +0 < S 0:0(0) win 65535 <mss 1460>\n\
+             +0 < S 0:0(0) win 65535 <mss 1460,nop,wscale 7>\n\
              +0 > S. 0:0(0) ack 1 <...>\n\
              +0 < . 1:1(0) ack 1 win 65535\n\
              +0 accept(3, ..., ...) = 4\n\
