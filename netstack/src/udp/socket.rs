@@ -9,44 +9,16 @@
 use core::net::SocketAddr;
 use std::collections::VecDeque;
 
-use packet::buf::{Account, Held, Memory, SMALL_SLAB_BYTES};
+use packet::buf::{Account, Held};
 use packet::{Buffers, Payload};
 
+use super::datagram::{
+    Datagram, KEEP_SLAB_BYTES, SEGMENTS_MAX, SegmentedDelivery, Segments, copied_out,
+};
 use super::destination::check_destination;
 use super::error::{SendError, SocketError};
 use crate::base::DropReason;
 use crate::ip::peer::{PeerNet, draw_crowding};
-
-/// Payloads of at least this length keep the slab that they were received in; shorter ones are copied.
-pub const KEEP_SLAB_BYTES: usize = 16 << 10;
-
-/// A received datagram.
-#[derive(Clone, Debug)]
-pub struct Datagram {
-    /// The sender.
-    pub from: SocketAddr,
-    /// The destination, whose address may be a broadcast or multicast address.
-    pub to: SocketAddr,
-    /// The payload.
-    pub payload: Payload,
-}
-
-/// Received datagrams of one sender whose payloads lie behind each other in one piece of memory, because the device handed
-/// them over together; often it is one.
-#[derive(Clone, Debug)]
-pub struct Segments {
-    /// The sender.
-    pub from: SocketAddr,
-    /// The destination of all of them.
-    pub to: SocketAddr,
-    /// The payloads.
-    pub payload: Payload,
-    /// Bytes of payload of each datagram but the last one, which may have fewer. Of one datagram: all of its bytes.
-    pub segment: u16,
-}
-
-/// Most datagrams of [`Segments`]: one call can send as many.
-pub const SEGMENTS_MAX: usize = 128;
 
 /// A datagram in the queue.
 #[derive(Debug)]
@@ -56,17 +28,6 @@ struct Queued {
     payload: Held,
     /// Memory counted for it, in bytes.
     cost: usize,
-}
-
-/// The outcome of [`Socket::deliver_segmented`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SegmentedDelivery {
-    /// Datagrams queued.
-    pub delivered: u32,
-    /// Datagrams discarded, each under `reason`.
-    pub dropped: u32,
-    /// The reason why they were discarded.
-    pub reason: DropReason,
 }
 
 /// The part of its life that a socket is in.
@@ -515,27 +476,6 @@ impl Socket {
     /// A [`SendError`] if the datagram cannot be sent.
     pub fn destination(&self, to: Option<SocketAddr>, len: usize) -> Result<SocketAddr, SendError> {
         check_destination(self.local, to.or(self.remote), len)
-    }
-}
-
-/// Copies a short payload from the large slab that it was received in, or all that does not fill its slab while
-/// memory is short. Holds a long payload as it is. Returns `None` if there is no memory for the copy.
-fn copied_out(payload: Payload, memory: Memory<'_>) -> Option<Held> {
-    let len = payload.len();
-    if len == 0 {
-        return memory.hold(Payload::default()).ok();
-    }
-    let fits = len >= KEEP_SLAB_BYTES || payload.pinned_bytes() <= len.max(SMALL_SLAB_BYTES);
-    if memory.is_at_ease() && fits && !payload.is_lent() {
-        return memory.hold(payload).ok();
-    }
-    if memory.is_at_ease() && len > SMALL_SLAB_BYTES {
-        // A large slab would be as much memory as before.
-        return memory.copy_exact(&payload);
-    }
-    match memory.copy(&payload) {
-        Some(copy) => Some(copy),
-        None => memory.hold(payload).ok(),
     }
 }
 

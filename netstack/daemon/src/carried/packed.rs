@@ -1,6 +1,6 @@
 //! Flows on their way to another process: plain data and descriptors.
 //!
-//! What is on the way between the ends of a flow is the note of its connection in the checkpoint. The sockets of the machine
+//! The bytes on the way between the ends of a flow are the note of its connection in the checkpoint. The sockets of the machine
 //! go over as descriptors, in an order that the notes refer to. Everything else is the [`Luggage`].
 
 use std::io;

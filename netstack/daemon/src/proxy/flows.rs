@@ -73,7 +73,7 @@ pub(super) async fn accepted(gateway: &Gateway, client: TcpStream) {
 /// Connects to where a connection to `to` goes.
 ///
 /// # Errors
-/// What its client is told; `None`: nothing.
+/// The answer to its client; `None`: there is none.
 async fn reach(gateway: &Gateway, to: SocketAddr) -> Result<Connected, Option<Refusal>> {
     let Route { action, target } = gateway.route(Protocol::Tcp, to).await;
     let connected = match action {

@@ -27,7 +27,7 @@ const END_BYTES: u64 = 512;
 pub(super) enum Refusal {
     /// There is no room for it.
     Full,
-    /// Nothing more can be recorded.
+    /// The recording can take nothing more.
     Broken(String),
 }
 
