@@ -1,7 +1,10 @@
 //! Transfers over an echo service, and the service itself for stacks in memory.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use netstackd::probe::{Moved, noise, now, stream};
 use sha2::{Digest as _, Sha256};
@@ -13,6 +16,34 @@ pub async fn echo(mut stream: netstack::net::TcpStream) {
             return;
         }
     }
+}
+
+/// Echoes what each client of the kernel's sends, in a thread for each. Returns the address that
+/// it listens at, and how many bytes came so far.
+///
+/// # Panics
+///
+/// If it cannot listen at `address`.
+pub fn echo_counted(address: impl ToSocketAddrs) -> (SocketAddr, Arc<AtomicU64>) {
+    let listener = TcpListener::bind(address).expect("an address to listen at");
+    let local = listener.local_addr().expect("it is bound");
+    let received = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&received);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let counted = Arc::clone(&counted);
+            thread::spawn(move || {
+                let (mut stream, mut buffer) = (stream.expect("a client"), vec![0; 128 << 10]);
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    counted.fetch_add(count as u64, Ordering::Relaxed);
+                    if stream.write_all(&buffer[..count]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (local, received)
 }
 
 /// A SHA-256 hash.

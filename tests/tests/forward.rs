@@ -3,13 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use nix::libc::ECONNREFUSED;
-use tests::transfer::hashed_echo;
+use tests::transfer::{echo_counted, hashed_echo};
 use tests::world::{Running, Scratch, eventually, in_namespace, ip};
 use tests::{jobs, program};
 
@@ -259,36 +258,13 @@ fn taken_over(mut old: Running, socket: &str, flags: &[&str]) -> Running {
     new
 }
 
-/// Echoes what each client sends.
-fn echoer(address: &str) -> (SocketAddr, Arc<AtomicU64>) {
-    let listener = TcpListener::bind(address).expect("a port");
-    let local = listener.local_addr().expect("bound");
-    let moved = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&moved);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let counted = Arc::clone(&counted);
-            thread::spawn(move || {
-                let (mut stream, mut buffer) = (stream.expect("a client"), vec![0; 128 << 10]);
-                while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                    counted.fetch_add(count as u64, Ordering::Relaxed);
-                    if stream.write_all(&buffer[..count]).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    (local, moved)
-}
-
 #[test]
 fn transfers_go_on_when_other_processes_take_over() {
     let scratch = Scratch::new("forward-taken-over");
     let socket = scratch.path("control.sock").display().to_string();
     in_namespace(|| {
-        let (inside, moved_in) = echoer("0.0.0.0:8001");
-        let (outside, moved_out) = echoer("127.0.0.1:8002");
+        let (inside, moved_in) = echo_counted("0.0.0.0:8001");
+        let (outside, moved_out) = echo_counted("127.0.0.1:8002");
         let datagrams = echo("0.0.0.0:0");
         let publish = format!("8080=10.77.0.1:{}", inside.port());
         let expose = format!("10.77.0.2:80={outside}");
@@ -343,7 +319,7 @@ fn a_client_whose_server_has_not_answered_is_connected_by_the_next_process() {
         stream.write_all(b"early").expect("sent");
         let daemon = taken_over(daemon, &socket, &flags);
         ip("addr add 10.77.0.9/32 dev lo");
-        let (_server, _) = echoer("10.77.0.9:8001");
+        let (_server, _) = echo_counted("10.77.0.9:8001");
         let mut echoed = [0; 5];
         stream.read_exact(&mut echoed).expect("echoed");
         assert_eq!(&echoed, b"early");

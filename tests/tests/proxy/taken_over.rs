@@ -1,15 +1,14 @@
 //! A proxy whose place another process takes: its flows go on.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use tests::jobs::{self, SERVER};
-use tests::transfer::hashed_echo;
+use tests::transfer::{echo_counted, hashed_echo};
 use tests::world::{Scratch, eventually};
 use tests::{program, upstream};
 
@@ -35,29 +34,6 @@ impl World {
     }
 }
 
-/// Echoes what each client sends; returns how many bytes came.
-fn echoer(address: &str) -> (SocketAddr, Arc<AtomicU64>) {
-    let listener = TcpListener::bind((address, 0)).expect("a port");
-    let local = listener.local_addr().expect("bound");
-    let moved = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&moved);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let counted = Arc::clone(&counted);
-            thread::spawn(move || {
-                let (mut stream, mut buffer) = (stream.expect("a client"), vec![0; 128 << 10]);
-                while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                    counted.fetch_add(count as u64, Ordering::Relaxed);
-                    if stream.write_all(&buffer[..count]).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    (local, moved)
-}
-
 /// Exchanges a few bytes.
 fn exchange(stream: &mut TcpStream, text: &[u8]) {
     stream.write_all(text).expect("sent");
@@ -71,7 +47,7 @@ fn a_transfer_goes_on_when_other_processes_take_over() {
     let scratch = Scratch::new("proxy-taken-over");
     let socket = scratch.path("control.sock").display().to_string();
     outside(|| {
-        let (server, moved) = echoer(SERVER[0]);
+        let (server, moved) = echo_counted((SERVER[0], 0));
         let mut world = World::new(&["--control", &socket]);
         let transfer = world.begin(move || hashed_echo(server, 256 << 20));
         for _ in 0..2 {
@@ -93,7 +69,7 @@ fn quiet_flows_through_an_upstream_go_on() {
     let scratch = Scratch::new("proxy-taken-over-quiet");
     let socket = scratch.path("control.sock").display().to_string();
     outside(|| {
-        let (server, _) = echoer(SERVER[0]);
+        let (server, _) = echo_counted((SERVER[0], 0));
         let half = reverser(SERVER[1]);
         let (proxy, through) = upstream::socks5(SERVER[0].parse().expect("an address"));
         let proxy = upstream_flags("socks5", proxy);
@@ -126,7 +102,7 @@ fn a_failed_take_over_leaves_the_flows_as_they_were() {
     let scratch = Scratch::new("proxy-failed");
     let socket = scratch.path("control.sock").display().to_string();
     outside(|| {
-        let (server, moved) = echoer(SERVER[0]);
+        let (server, moved) = echo_counted((SERVER[0], 0));
         let world = World::new(&["--control", &socket]);
         let transfer = world.begin(move || hashed_echo(server, 96 << 20));
         let mut quiet = world.inside(move || connect(server).expect("a connection"));
@@ -158,7 +134,7 @@ fn another_job_cannot_take_over() {
     let scratch = Scratch::new("proxy-not-taken-over");
     let socket = scratch.path("control.sock").display().to_string();
     outside(|| {
-        let (server, _) = echoer(SERVER[0]);
+        let (server, _) = echo_counted((SERVER[0], 0));
         let world = World::new(&["--control", &socket]);
         let mut stream = world.inside(move || connect(server).expect("a connection"));
         let refused = Command::new(program!())
