@@ -8,10 +8,10 @@ so that what else the machine does concerns all of them. It prints medians over 
     benches/impair/link.py target/release/impair
     benches/impair/link.py before/impair target/release/impair --rounds 7 --seconds 5
 
-Datagrams have 64 bytes of payload, each a packet of its own, sent as fast as sendmmsg takes them, in calls of 64 and of one. The
-times are from the sender's stamp, taken before its call, to the kernel's stamp where the packet is put into the receiver's
-queue. The error of the delay is what a link with a delay takes longer than one without, less the delay and, at a rate, the
-time that a datagram takes to be sent.
+Datagrams have 64 bytes of payload, each a packet of its own, sent as fast as sendmmsg takes them. Times are from the sender's
+stamp, taken before its call, to the kernel's stamp where the packet is put into the receiver's queue. The error of the delay
+is what a link with a delay takes longer than one without, less the delay and, at a rate, the time that a datagram takes to
+be sent.
 """
 
 import argparse
@@ -59,16 +59,15 @@ def messages(count):
     return array, (buffers, vectors)
 
 
-def flood(address, seconds, batch):
+def flood(address, seconds):
     """Sends as fast as it can, and prints the number of datagrams a second."""
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sender.connect((address, PORT))
     call, descriptor = ctypes.CDLL(None).sendmmsg, sender.fileno()
-    array, _kept = messages(batch)
+    array, _kept = messages(BATCH)
     sent, begin = 0, time.monotonic()
     while time.monotonic() < begin + seconds:
-        for _ in range(1 + 64 // batch):
-            sent += max(call(descriptor, array, batch, 0), 0)
+        sent += max(call(descriptor, array, BATCH, 0), 0)
     print(sent / (time.monotonic() - begin))
 
 
@@ -181,25 +180,26 @@ def main():
     parser.add_argument("programs", nargs="+")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--only", choices=["rate", "delay"], help="measures nothing else")
     options = parser.parse_args()
     rates, times = {}, {}
     for _ in range(options.rounds):
         for program in options.programs:
-            for batch in (BATCH, 1):
-                [sent], [arrived], busy = measured(program, "none", options.seconds, ("flood", batch), "count")
-                row = (sent, arrived, busy / (arrived * options.seconds))
-                rates.setdefault((program, batch), []).append(row)
-            for rules in LINKS:
+            if options.only != "delay":
+                [sent], [arrived], busy = measured(program, "none", options.seconds, ("flood",), "count")
+                rates.setdefault(program, []).append((sent, arrived, busy / (arrived * options.seconds)))
+            for rules in LINKS if options.only != "rate" else ():
                 for rate in (1_000, 50_000):
                     _, row, _ = measured(program, rules, options.seconds, ("pace", rate), "stamps")
                     times.setdefault((program, rate, rules), []).append(row)
     print("load", os.getloadavg())
-    for (program, batch), found in rates.items():
+    for program, found in rates.items():
         sent, arrived, busy = rows(found)
-        print(f"{program}: {batch} a call: {sent:,.0f}/s sent, {arrived:,.0f}/s arrived"
+        print(f"{program}: {sent:,.0f}/s sent, {arrived:,.0f}/s arrived"
               f" ({min(found, key=lambda row: row[1])[1]:,.0f} to {max(found, key=lambda row: row[1])[1]:,.0f}),"
               f" {busy:,.0f} ns of the program each")
-    print("times in us: median, 90 %, 99 %, 99.9 %, longest")
+    if times:
+        print("times in us: median, 90 %, 99 %, 99.9 %, longest")
     for (program, rate, rules), found in times.items():
         way, plain = rows(found), rows(times[program, rate, "none"])
         text = " ".join(f"{time:9.1f}" for time in way)
