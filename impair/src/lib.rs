@@ -19,6 +19,7 @@
 //! | `join` | datagrams that become a super-packet again |
 //! | [`wire`] | the wire itself |
 //! | `queue`, `codel` | the queue in front of a rate, and its drop policies |
+//! | `under_way` | what is behind the queue, in the order of arrival |
 //! | `chance` | random loss, in bursts or not |
 //! | `too_big` | what becomes of packets that are longer than the MTU |
 //!
@@ -41,6 +42,7 @@ mod join;
 mod queue;
 pub mod settings;
 mod too_big;
+mod under_way;
 mod values;
 pub mod wire;
 

@@ -1,7 +1,5 @@
 //! One direction of a link.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use rand::SeedableRng as _;
@@ -13,6 +11,7 @@ use crate::frame::Frame;
 use crate::queue::Queue;
 use crate::settings::Impairment;
 use crate::too_big::{Fate, judge};
+use crate::under_way::{Place, UnderWay};
 
 /// Segments of one super-packet that leave within this time of each other stay together, and leave with the last of them.
 pub const QUANTUM: Duration = Duration::from_micros(50);
@@ -59,44 +58,15 @@ pub struct Stats {
     pub in_flight: u64,
 }
 
-#[derive(Debug)]
-struct InFlight {
-    at: Duration,
-    /// First sent, first delivered.
-    order: u64,
-    frame: Frame,
-}
-
-impl PartialEq for InFlight {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for InFlight {}
-
-impl PartialOrd for InFlight {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for InFlight {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 /// One direction of a link. Times are since an origin that the caller chooses, and never go back.
 #[derive(Debug)]
 pub struct Wire {
     settings: Impairment,
     chances: Chances,
     queue: Queue,
-    in_flight: BinaryHeap<Reverse<InFlight>>,
+    in_flight: UnderWay,
     in_flight_bytes: u64,
     in_flight_packets: u64,
-    order: u64,
     /// Arrival of the latest packet that was not reordered.
     latest: Duration,
     stats: Stats,
@@ -117,10 +87,9 @@ impl Wire {
             settings,
             chances: Chances::new(ChaCha8Rng::seed_from_u64(seed)),
             queue: Queue::default(),
-            in_flight: BinaryHeap::new(),
+            in_flight: UnderWay::default(),
             in_flight_bytes: 0,
             in_flight_packets: 0,
-            order: 0,
             latest: Duration::ZERO,
             stats: Stats::default(),
         }
@@ -180,22 +149,21 @@ impl Wire {
 
     /// Delivers an answer of the link itself at `now`, in front of what is under way.
     pub fn answer(&mut self, frame: Frame, now: Duration) {
-        self.schedule(now, frame);
+        self.schedule(Place::Apart, now, frame);
     }
 
     /// Returns when the wire has something to do next: call [`Wire::pop`] then. `None`: only after the next packet.
     pub fn next(&self) -> Option<Duration> {
-        let arrival = self.in_flight.peek().map(|Reverse(next)| next.at);
-        [self.queue.next(), arrival].into_iter().flatten().min()
+        [self.queue.next(), self.in_flight.next()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Returns the next packet that has arrived by `now`.
     pub fn pop(&mut self, now: Duration) -> Option<Frame> {
         self.advance(now);
-        if self.in_flight.peek()?.0.at > now {
-            return None;
-        }
-        let Reverse(InFlight { frame, .. }) = self.in_flight.pop()?;
+        let frame = self.in_flight.pop(now)?;
         let segments = frame.segments() as u64;
         self.in_flight_bytes -= frame.bytes().len() as u64 + OVERHEAD_BYTES;
         self.in_flight_packets -= segments;
@@ -244,7 +212,7 @@ impl Wire {
         if self.is_uniform() {
             let at = (left + self.settings.delay).max(self.latest);
             self.latest = at;
-            self.schedule(at, frame);
+            self.schedule(Place::InLine, at, frame);
             return;
         }
         let count = frame.segments();
@@ -302,29 +270,29 @@ impl Wire {
             let bits = segment.bytes().len() * 8;
             segment.flip_bit(self.chances.below(bits));
         }
-        let at = if is_late {
+        let (place, at) = if is_late {
             self.stats.reordered += 1;
-            at + reorder_by
+            (Place::Apart, at + reorder_by)
         } else {
             self.latest = at.max(self.latest);
-            self.latest
+            (Place::InLine, self.latest)
         };
         if is_doubled {
             self.stats.duplicated += 1;
-            self.schedule(at, segment.clone());
+            self.schedule(place, at, segment.clone());
         }
-        self.schedule(at, segment);
+        self.schedule(place, at, segment);
         true
     }
 
     /// Schedules the segments of a run, which ends in front of segment number `end`.
     fn finish_run(&mut self, frame: &Frame, run: Option<Run>, end: usize) {
         if let Some(run) = run {
-            self.schedule(run.at, frame.run(run.start..end));
+            self.schedule(Place::InLine, run.at, frame.run(run.start..end));
         }
     }
 
-    fn schedule(&mut self, at: Duration, frame: Frame) {
+    fn schedule(&mut self, place: Place, at: Duration, frame: Frame) {
         let bytes = frame.bytes().len() as u64 + OVERHEAD_BYTES;
         if self.in_flight_bytes + bytes > IN_FLIGHT_BYTES_MAX {
             self.stats.overflowed += frame.segments() as u64;
@@ -332,11 +300,6 @@ impl Wire {
         }
         self.in_flight_bytes += bytes;
         self.in_flight_packets += frame.segments() as u64;
-        self.order += 1;
-        self.in_flight.push(Reverse(InFlight {
-            at,
-            order: self.order,
-            frame,
-        }));
+        self.in_flight.push(place, at, frame);
     }
 }

@@ -13,9 +13,12 @@ use rustix::io::Errno;
 
 use super::now;
 use super::port::{Port, Read};
+use super::spares::Spares;
 
-/// Packets that are read before what is due is written.
-const BATCH: usize = 32;
+/// Packets that are read before what is due is written: as many as [`Frame::join`] makes one.
+const BATCH: usize = 64;
+/// Bytes after which no more is read before what is due is written. Copying more takes long enough to make others late.
+const BATCH_BYTES: usize = 128 << 10;
 /// A sleep ends so much earlier, since it takes a processor about as long to wake: the rest is waited for awake.
 const WAKE_TIME: Duration = Duration::from_micros(60);
 /// Longest single sleep.
@@ -67,6 +70,7 @@ impl Direction {
             wake: Arc::clone(&wake),
             refused: 0,
             due: Vec::with_capacity(2 * BATCH),
+            spares: Spares::default(),
         };
         thread::Builder::new()
             .name(name.to_owned())
@@ -131,6 +135,7 @@ struct Relay {
     refused: u64,
     /// Packets that are written together.
     due: Vec<Frame>,
+    spares: Spares,
 }
 
 impl Relay {
@@ -149,15 +154,20 @@ impl Relay {
 
     /// Reads a batch. Returns true if there may be more.
     fn take(&mut self) -> io::Result<bool> {
+        let mut bytes = 0;
         for _ in 0..BATCH {
-            match self.from.read()? {
+            match self.from.read(&mut self.spares)? {
                 Read::Frame(frame) => {
+                    bytes += frame.bytes().len();
                     if let Some(answer) = self.wire.push(frame, now()) {
                         self.refused += u64::from(!self.from.write(answer)?);
                     }
                 }
                 Read::Nothing => {}
                 Read::Empty => return Ok(false),
+            }
+            if bytes >= BATCH_BYTES {
+                break;
             }
         }
         Ok(true)
@@ -166,13 +176,16 @@ impl Relay {
     /// Writes what is due.
     fn give(&mut self) -> io::Result<()> {
         let at = now();
-        while self.due.len() < 2 * BATCH {
+        let mut bytes = 0;
+        // More than was read, so that a backlog shrinks.
+        while self.due.len() < 2 * BATCH && bytes < 2 * BATCH_BYTES {
             let Some(frame) = self.wire.pop(at) else {
                 break;
             };
+            bytes += frame.bytes().len();
             self.due.push(frame);
         }
-        self.refused += self.to.write_all(&mut self.due)?;
+        self.refused += self.to.write_all(&mut self.due, &mut self.spares)?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`endpoint`] | where a device lies and which addresses it has; opening it |
 //! | [`port`] | packets and super-packets in and out of a device |
+//! | [`spares`] | buffers that are used again |
 //! | [`direction`] | the thread that takes packets from one device to the other |
 //! | [`control`] | commands, and what they answer |
 //! | [`inputs`] | where commands come from: standard input, a Unix socket, signals |
@@ -16,6 +17,7 @@ pub mod direction;
 pub mod endpoint;
 pub mod inputs;
 pub mod port;
+pub mod spares;
 
 use std::time::Duration;
 

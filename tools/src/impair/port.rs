@@ -8,6 +8,8 @@ use packet::frame::SegmentKind;
 use rustix::io::Errno;
 use tun_rs::SyncDevice;
 
+use super::spares::Spares;
+
 /// Length of the header, in bytes.
 const HEADER_BYTES: usize = 10;
 /// Largest packet behind a header, and one byte that tells whether it was cut.
@@ -78,11 +80,11 @@ impl Port {
         self.fd.as_fd()
     }
 
-    /// Reads the next packet without waiting.
+    /// Reads the next packet without waiting, into a spare buffer.
     ///
     /// # Errors
     /// The device is gone.
-    pub fn read(&mut self) -> io::Result<Read> {
+    pub fn read(&mut self, spares: &mut Spares) -> io::Result<Read> {
         let len = match rustix::io::read(&self.fd, &mut self.buffer[..]) {
             Ok(len) => len,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(Read::Empty),
@@ -91,20 +93,25 @@ impl Port {
             Err(_) => return Ok(Read::Empty),
         };
         let read = self.buffer.get(..len).unwrap_or_default();
+        if len == self.buffer.len() {
+            // It was cut.
+            return Ok(Read::Nothing);
+        }
         let frame = if self.has_header {
-            with_header(read)
+            with_header(read, spares)
         } else {
-            Some(Frame::bare(read.to_vec()))
+            Some(Frame::bare(spares.filled(read)))
         };
-        let frame = frame.filter(|frame| !frame.bytes().is_empty() && len < self.buffer.len());
+        let frame = frame.filter(|frame| !frame.bytes().is_empty());
         Ok(frame.map_or(Read::Nothing, Read::Frame))
     }
 
-    /// Hands packets to the kernel, datagrams of a burst in one call. Returns the number of packets that it did not take.
+    /// Hands packets to the kernel, datagrams of a burst in one call, and keeps their buffers. Returns the number of packets
+    /// that it did not take.
     ///
     /// # Errors
     /// The device is gone.
-    pub fn write_all(&mut self, frames: &mut Vec<Frame>) -> io::Result<u64> {
+    pub fn write_all(&mut self, frames: &mut Vec<Frame>, spares: &mut Spares) -> io::Result<u64> {
         let mut refused = 0;
         let mut rest = &mut frames[..];
         loop {
@@ -125,7 +132,9 @@ impl Port {
             }
             rest = others;
         }
-        frames.clear();
+        for frame in frames.drain(..) {
+            spares.keep(frame.into_bytes());
+        }
         Ok(refused)
     }
 
@@ -172,7 +181,7 @@ fn is_gone(errno: Errno) -> bool {
 }
 
 /// Splits what was read into the header and the packet; the fields are in the machine's byte order.
-fn with_header(read: &[u8]) -> Option<Frame> {
+fn with_header(read: &[u8], spares: &mut Spares) -> Option<Frame> {
     let (header, packet) = read.split_first_chunk::<HEADER_BYTES>()?;
     let field = |at: usize| -> Option<u16> {
         let bytes = header.get(at..at + 2)?;
@@ -187,7 +196,7 @@ fn with_header(read: &[u8]) -> Option<Frame> {
         _ => Checksum::Complete,
     };
     let gso_size = if header[1] == 0 { 0 } else { field(4)? };
-    Some(Frame::new(packet.to_vec(), checksum, gso_size))
+    Some(Frame::new(spares.filled(packet), checksum, gso_size))
 }
 
 fn header_of(frame: &Frame) -> [u8; HEADER_BYTES] {
@@ -250,10 +259,10 @@ mod tests {
             }
             let header = read.clone();
             read.extend(&packet);
-            let frame = with_header(&read).expect("a packet");
+            let frame = with_header(&read, &mut Spares::default()).expect("a packet");
             assert_eq!(frame.segments(), if size > 0 { 3 } else { 1 });
             assert_eq!(header_of(&frame)[..], header);
         }
-        assert!(with_header(&[0; 9]).is_none());
+        assert!(with_header(&[0; 9], &mut Spares::default()).is_none());
     }
 }
