@@ -74,6 +74,9 @@ enum Command {
         /// A list of known differences, instead of tools/src/fuzz/differential/known.toml
         #[arg(long, value_name = "FILE")]
         known: Option<PathBuf>,
+        /// Prints each known difference that was met, with the answers of both sides, and the names of those that were not
+        #[arg(long)]
+        each: bool,
     },
 }
 
@@ -82,8 +85,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    if let Some(Command::Differential { seeds, known }) = &args.command {
-        return Ok(compare(seeds.clone(), known.as_deref())?);
+    if let Some(Command::Differential { seeds, known, each }) = &args.command {
+        return Ok(compare(seeds.clone(), known.as_deref(), *each)?);
     }
     let all = targets();
     if args.list {
@@ -125,10 +128,18 @@ fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Compares this stack with the kernel.
-fn compare(seeds: Range<u64>, known: Option<&Path>) -> Result<ExitCode, String> {
+fn compare(seeds: Range<u64>, known: Option<&Path>, each: bool) -> Result<ExitCode, String> {
     let known = known.map(read).transpose()?;
     let known = known.as_deref().map(String::from_utf8_lossy);
     let summary = differential::run(seeds, known.as_deref())?;
+    if each {
+        for met in &summary.met {
+            println!("{met}");
+        }
+        for name in &summary.unmet {
+            println!("not met: {name}");
+        }
+    }
     for text in summary.failures.values() {
         println!("{text}");
     }
