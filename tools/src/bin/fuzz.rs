@@ -6,7 +6,7 @@ use std::fs;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -14,6 +14,7 @@ use netstack::base::Rng;
 use netstack::engine::clock::Clock;
 use tools::fuzz::dictionary::words;
 use tools::fuzz::differential;
+use tools::fuzz::guided::Guided;
 use tools::fuzz::mutation::{minimised, mutated};
 use tools::fuzz::{Target, targets};
 use tools::output::exit_code;
@@ -49,6 +50,12 @@ struct Args {
     /// Runs the targets under cargo-fuzz on the nightly compiler, one after the other
     #[arg(long, conflicts_with_all = ["input", "list"])]
     libfuzzer: bool,
+    /// Directory for the inputs that cargo-fuzz keeps, because they reach new code
+    #[arg(long, value_name = "DIR", default_value = "tools/fuzz/grown")]
+    grown: PathBuf,
+    /// Sanitizer that cargo-fuzz builds in, `none` for none
+    #[arg(long, value_name = "NAME", default_value = "address")]
+    sanitizer: String,
     /// Directory for inputs that fail
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -74,6 +81,9 @@ enum Command {
         /// A list of known differences, instead of tools/src/fuzz/differential/known.toml
         #[arg(long, value_name = "FILE")]
         known: Option<PathBuf>,
+        /// Prints each known difference that was met, with the answers of both sides, and the names of those that were not
+        #[arg(long)]
+        each: bool,
     },
 }
 
@@ -82,8 +92,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    if let Some(Command::Differential { seeds, known }) = &args.command {
-        return Ok(compare(seeds.clone(), known.as_deref())?);
+    if let Some(Command::Differential { seeds, known, each }) = &args.command {
+        return Ok(compare(seeds.clone(), known.as_deref(), *each)?);
     }
     let all = targets();
     if args.list {
@@ -125,10 +135,18 @@ fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Compares this stack with the kernel.
-fn compare(seeds: Range<u64>, known: Option<&Path>) -> Result<ExitCode, String> {
+fn compare(seeds: Range<u64>, known: Option<&Path>, each: bool) -> Result<ExitCode, String> {
     let known = known.map(read).transpose()?;
     let known = known.as_deref().map(String::from_utf8_lossy);
     let summary = differential::run(seeds, known.as_deref())?;
+    if each {
+        for met in &summary.met {
+            println!("{met}");
+        }
+        for name in &summary.unmet {
+            println!("not met: {name}");
+        }
+    }
     for text in summary.failures.values() {
         println!("{text}");
     }
@@ -173,46 +191,41 @@ fn corpus(directory: &Path) -> Result<Vec<Vec<u8>>, String> {
     paths.iter().map(|path| read(path)).collect()
 }
 
-/// Returns the file of a target's dictionary.
-fn dictionary_path(args: &Args, target: &Target) -> PathBuf {
-    let name = format!("{}.dict", target.dictionary);
-    args.dictionaries.join(name)
-}
-
 fn dictionary(args: &Args, target: &Target) -> Result<Vec<Vec<u8>>, String> {
-    let path = dictionary_path(args, target);
+    let name = format!("{}.dict", target.dictionary);
+    let path = args.dictionaries.join(name);
     let text = read(&path)?;
     words(&String::from_utf8_lossy(&text)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Runs the targets under cargo-fuzz, each for its part of the time.
 fn guided(args: &Args, chosen: &[Target]) -> Result<ExitCode, String> {
-    let seconds = (args.seconds / chosen.len() as u64).max(1);
+    let time = Duration::from_secs((args.seconds / chosen.len() as u64).max(1));
+    let cargo = std::env::var_os("FUZZ_CARGO").unwrap_or_else(|| "cargo".into());
+    let guided = Guided {
+        cargo: &cargo,
+        corpus: &args.corpus,
+        dictionaries: &args.dictionaries,
+        grown: &args.grown,
+        out: &args.out,
+        sanitizer: &args.sanitizer,
+        seed: args.seed,
+    };
+    keep_panics();
     let mut failed = 0;
     for target in chosen {
-        let cargo = std::env::var_os("FUZZ_CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = process::Command::new(cargo);
-        command.args([
-            "+nightly",
-            "fuzz",
-            "run",
-            "--fuzz-dir",
-            "tools/fuzz",
-            target.name,
-        ]);
-        command.arg(args.corpus.join(target.name));
-        command.arg("--");
-        let path = dictionary_path(args, target);
-        command.arg(format!("-dict={}", path.display()));
-        command.arg(format!("-max_total_time={seconds}"));
-        command.arg(format!("-max_len={}", target.longest.max(4_096)));
-        command.arg(format!("-seed={}", args.seed));
-        command.arg(format!("-artifact_prefix={}/", args.out.display()));
-        let status = command.status().map_err(|error| {
-            format!("cargo cannot be run: {error}: install it, a nightly compiler and cargo-fuzz")
-        })?;
-        println!("{}: {status}", target.name);
-        failed += u32::from(!status.success());
+        let inputs = guided.run(target, time)?;
+        println!("{}: {} inputs failed", target.name, inputs.len());
+        failed += u32::from(!inputs.is_empty());
+        for path in inputs {
+            let data = read(&path)?;
+            // One that takes too long, or too much memory, stays as it is.
+            let is_crash = path.to_string_lossy().contains("/crash-");
+            match is_crash.then(|| failure(target, &data)).flatten() {
+                Some(what) => drop(report(target, &data, &what, &args.out)?),
+                None => println!("{} does not fail here", path.display()),
+            }
+        }
     }
     println!("{} targets, {failed} failed", chosen.len());
     Ok(if failed == 0 {

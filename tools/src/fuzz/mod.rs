@@ -7,6 +7,7 @@ pub mod between;
 pub mod captures;
 pub mod dictionary;
 pub mod differential;
+pub mod guided;
 mod input;
 pub mod mutation;
 mod optional;

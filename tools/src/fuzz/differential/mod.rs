@@ -10,6 +10,7 @@
 mod draw;
 mod known;
 mod normal;
+mod pattern;
 mod peer;
 mod side;
 mod step;
@@ -29,7 +30,7 @@ use crate::pktscript::kernel::Kernel;
 use crate::pktscript::ours::Ours;
 use crate::pktscript::settings::Settings;
 use draw::Case;
-use known::KnownList;
+use known::{Difference, KnownList};
 use side::Side;
 use step::Place;
 
@@ -73,10 +74,48 @@ pub struct Summary {
     pub answers: u64,
     /// Known differences that were met, by name: how often, and why they are right.
     pub known: BTreeMap<String, (u64, String)>,
+    /// Each time that a known difference was met, in the order of the outcomes.
+    pub met: Vec<Met>,
+    /// The names of the known differences that were not met.
+    pub unmet: Vec<String>,
     /// Cases that the machine held up each time.
     pub held_up: u64,
     /// The reports of the cases that failed, by seed.
     pub failures: BTreeMap<u64, String>,
+}
+
+/// A known difference that was met.
+#[derive(Clone, Debug)]
+pub struct Met {
+    /// The seed of the case.
+    pub seed: u64,
+    /// The name of the entry.
+    pub name: String,
+    /// The kind of the case.
+    pub case: String,
+    /// The step, and what the kernel and this stack answered.
+    pub step: String,
+    /// The answer of the kernel.
+    pub kernel: String,
+    /// The answer of this stack.
+    pub ours: String,
+    why: String,
+}
+
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed, name, case, ..
+        } = self;
+        writeln!(f, "seed {seed}: {name}: {case}: after \"{}\"", self.step)?;
+        writeln!(f, "  kernel  {}", said(&self.kernel))?;
+        write!(f, "  ours    {}", said(&self.ours))
+    }
+}
+
+/// Returns an answer, or a word for none.
+fn said(answer: &str) -> &str {
+    if answer.is_empty() { "nothing" } else { answer }
 }
 
 impl fmt::Display for Summary {
@@ -107,8 +146,10 @@ impl Summary {
         self.steps += outcome.steps;
         self.answers += outcome.answers;
         self.held_up += u64::from(outcome.is_held_up);
-        for (name, why) in outcome.known {
-            self.known.entry(name).or_insert((0, why)).0 += 1;
+        for met in outcome.known {
+            let entry = self.known.entry(met.name.clone());
+            entry.or_insert_with(|| (0, met.why.clone())).0 += 1;
+            self.met.push(met);
         }
         if let Some(text) = outcome.failure {
             self.failures.insert(seed, text);
@@ -124,6 +165,7 @@ impl Summary {
 /// There can be no namespace or device, a host fails, or the list cannot be read.
 pub fn run(seeds: Range<u64>, known: Option<&str>) -> Result<Summary, String> {
     let known = known.unwrap_or(known::LIST);
+    let names = KnownList::new(known)?;
     let (sender, outcomes) = channel();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -150,6 +192,9 @@ pub fn run(seeds: Range<u64>, known: Option<&str>) -> Result<Summary, String> {
                 is_over.store(true, Ordering::Relaxed);
             }
         }
+        let names = names.names().map(str::to_owned);
+        let is_met = |name: &String| summary.known.contains_key(name);
+        summary.unmet = names.filter(|name| !is_met(name)).collect();
         Ok(summary)
     })
 }
@@ -187,8 +232,7 @@ fn family(
 struct Outcome {
     steps: u64,
     answers: u64,
-    /// Name and reason of each known difference that was met.
-    known: Vec<(String, String)>,
+    known: Vec<Met>,
     is_held_up: bool,
     failure: Option<String>,
 }
@@ -291,6 +335,7 @@ impl Pair {
         let mut ours = Side::new("ours", &mut ours, false, place)?;
         let mut outcome = Outcome::default();
         let mut differs = None;
+        let mut before = Vec::new();
         for step in &case.steps {
             let text = ours.describe(step);
             let theirs = kernel.perform(step)?;
@@ -300,11 +345,28 @@ impl Pair {
             let (theirs, own) = (self.known.plain(&theirs), self.known.plain(&own));
             if theirs == own {
                 outcome.answers += answers;
+                before.push(text);
                 continue;
             }
-            match self.known.find(&case.name, &text, &theirs, &own) {
+            let found = Difference {
+                case: &case.name,
+                before: &before,
+                step: &text,
+                kernel: &theirs,
+                ours: &own,
+            };
+            match self.known.find(found) {
                 Some(entry) => {
-                    outcome.known.push((entry.name.clone(), entry.why.clone()));
+                    before.push(text.clone());
+                    outcome.known.push(Met {
+                        seed,
+                        name: entry.name.clone(),
+                        case: case.name.clone(),
+                        step: text,
+                        kernel: theirs,
+                        ours: own,
+                        why: entry.why.clone(),
+                    });
                     if entry.ends {
                         break;
                     }
@@ -338,8 +400,7 @@ fn report(
 ) -> String {
     let mut text = format!("seed {seed}: {}: after \"{step}\"\n", case.name);
     for (name, answer) in answers {
-        let answer = if answer.is_empty() { "nothing" } else { answer };
-        let _ = writeln!(text, "  {name:<7} {answer}");
+        let _ = writeln!(text, "  {name:<7} {}", said(answer));
     }
     for (name, trace) in traces {
         let _ = writeln!(text, "  packets and calls, {name}:");
