@@ -91,15 +91,15 @@ fn cargo(name: &str, script: &str) -> String {
 #[test]
 fn what_cargo_fuzz_finds_is_named_and_a_run_that_cannot_be_is_no_success() {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("found");
+    // It is made.
     let _ = std::fs::remove_dir_all(&out);
-    std::fs::create_dir_all(&out).expect("a directory");
     let out = out.display().to_string();
     let finds = cargo("finds", &format!("echo harmless > {out}/crash-1; exit 77"));
     let run = |cargo: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fuzz"));
         command.env("FUZZ_CARGO", cargo);
         command.args(["--libfuzzer", "udp", "--seconds", "1", "--out", &out]);
-        command.args(["--grown", &format!("{out}/grown")]);
+        command.args(["--grown", &format!("{out}-grown")]);
         let output = command.output().expect("fuzz");
         let text = [output.stdout, output.stderr].concat();
         (
@@ -114,6 +114,20 @@ fn what_cargo_fuzz_finds_is_named_and_a_run_that_cannot_be_is_no_success() {
     let (code, text) = run(&cargo("fails", "exit 101"));
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("cargo-fuzz could not run 'udp'"), "{text}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_told_before_anything_runs() {
+    for mode in [&["--seconds", "1"][..], &["--libfuzzer"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fuzz"));
+        command.env("FUZZ_CARGO", cargo("never", "echo ran"));
+        command.args(["udp", "--out", "/dev/null/finds"]).args(mode);
+        let output = command.output().expect("fuzz");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("/dev/null/finds: "), "{text}");
+        assert!(output.stdout.is_empty(), "it ran");
+    }
 }
 
 #[test]

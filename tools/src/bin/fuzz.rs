@@ -103,11 +103,8 @@ fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(&all, &args.targets)?;
-    if args.libfuzzer {
-        return Ok(guided(args, &chosen)?);
-    }
-    keep_panics();
     if let Some(path) = &args.input {
+        keep_panics();
         let data = read(path)?;
         let failed = chosen.iter().filter_map(|target| failure(target, &data));
         let failed: Vec<_> = failed.collect();
@@ -121,6 +118,13 @@ fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             ExitCode::FAILURE
         });
     }
+    // Now, not when something was found after hours.
+    let made = fs::create_dir_all(&args.out);
+    made.map_err(|error| format!("{}: {error}", args.out.display()))?;
+    if args.libfuzzer {
+        return Ok(guided(args, &chosen)?);
+    }
+    keep_panics();
     let mut runs = Vec::new();
     for target in chosen {
         runs.push(Run {
