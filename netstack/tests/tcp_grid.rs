@@ -89,6 +89,17 @@ fn reordering_by_a_quarter_of_the_round_trip_costs_little() {
 }
 
 #[test]
+fn the_receive_buffer_has_room_for_what_waits_behind_gaps() {
+    let path = Path {
+        reorder_ppm: 100_000,
+        reorder_by: Duration::from_millis(20),
+        ..lossy(20_000, 0)
+    };
+    let rate = run(&path, 32 * MIB).megabits_per_second;
+    assert!(rate > 280.0, "{rate:.1} Mb/s");
+}
+
+#[test]
 fn reordering_costs_little_of_a_bottleneck() {
     for (reorder_ppm, late_millis) in [(10_000, 5), (10_000, 20), (100_000, 5), (100_000, 20)] {
         let path = Path {

@@ -2,7 +2,7 @@
 //!
 //! The same seeds give the same numbers on every machine. Run it with
 //! `cargo run --release -p netstack --example tcpgrid`. A first argument selects the sections whose title contains
-//! it, a second one the algorithms, separated by commas.
+//! it, a second one the algorithms, separated by commas, and a third one the number of seeds of each cell.
 
 mod cell;
 mod share;
@@ -13,6 +13,7 @@ use cell::{Bottleneck, Path};
 use netstack::base::Config;
 use netstack::tcp::Algorithm;
 
+/// Seeds of each cell, unless an argument says otherwise.
 const SEEDS: u64 = 3;
 
 fn micros(n: u64) -> Duration {
@@ -166,10 +167,10 @@ struct Mean {
     longest_pause: Duration,
 }
 
-fn measure(path: &Path, algorithm: Algorithm) -> Mean {
+fn measure(path: &Path, algorithm: Algorithm, seeds: u64) -> Mean {
     let mut config = Config::default();
     config.tcp.congestion = algorithm;
-    let outcomes: Vec<_> = (1..=SEEDS)
+    let outcomes: Vec<_> = (1..=seeds)
         .map(|seed| cell::run(path, &config, seed, time(path), 32 << 20))
         .collect();
     let mean = |f: &dyn Fn(&cell::Outcome) -> f64| {
@@ -188,7 +189,7 @@ fn measure(path: &Path, algorithm: Algorithm) -> Mean {
     }
 }
 
-fn print_row(name: &str, path: &Path, algorithms: &[Algorithm]) {
+fn print_row(name: &str, path: &Path, algorithms: &[Algorithm], seeds: u64) {
     let config = Config::default();
     let window = config.tcp.send_buffer.min(config.tcp.recv_buffer_max) as f64;
     let bound = path.bound(window);
@@ -196,7 +197,7 @@ fn print_row(name: &str, path: &Path, algorithms: &[Algorithm]) {
     let burst = if path.burst_ppm > 0 { ", bursts" } else { "" };
     print!("| {:?} | {loss}{burst} | {name} | {bound:.1} |", path.rtt);
     for &algorithm in algorithms {
-        let mean = measure(path, algorithm);
+        let mean = measure(path, algorithm, seeds);
         print!(
             " {:.1} | {:.2} | {:.0}, {:.0}, {:.0}, {:.1?} |",
             mean.megabits_per_second,
@@ -259,6 +260,9 @@ fn main() {
             .collect(),
         None => Algorithm::ALL.to_vec(),
     };
+    let seeds = arguments
+        .next()
+        .map_or(SEEDS, |seeds| seeds.parse().expect("the number of seeds"));
     for (title, rows) in sections() {
         if !title.contains(&only) {
             continue;
@@ -271,7 +275,7 @@ fn main() {
         print!("\n|--:|--:|---|--:|");
         println!("{}", "--:|--:|--:|".repeat(algorithms.len()));
         for (name, path) in rows {
-            print_row(&name, &path, &algorithms);
+            print_row(&name, &path, &algorithms, seeds);
         }
     }
     if "Two flows".contains(&only) {

@@ -22,10 +22,8 @@ const LEAST_REST: Duration = Duration::from_millis(100);
 /// The state of one congestion avoidance stage: the time between two losses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cubic {
-    /// Window before the last reduction, in segments; zero: no loss yet.
+    /// The plateau, in segments: the window before the last reduction, or less by fast convergence. Zero: no loss yet.
     w_max: f32,
-    /// The value of `w_max` before that.
-    w_last_max: f32,
     /// Seconds from the start of the epoch to `w_max`.
     k: f32,
     /// Estimate of Reno's window, in segments.
@@ -44,7 +42,6 @@ impl Default for Cubic {
     fn default() -> Self {
         Self {
             w_max: 0.0,
-            w_last_max: 0.0,
             k: 0.0,
             w_est: 0.0,
             prior: 0.0,
@@ -106,13 +103,13 @@ impl Avoidance for Cubic {
         // The part of the window that was in use.
         let used = window.cwnd.min(flight.max(window.cwnd / 2));
         let now = (f64::from(used) / f64::from(mss.max(1))) as f32;
-        // Fast convergence (section 4.7).
-        self.w_max = if now < self.w_last_max {
+        // Fast convergence (section 4.7): the comparison is with the plateau as it was lowered, so that a window that
+        // shrinks a little with each loss does not give way each time.
+        self.w_max = if now < self.w_max {
             now * (1.0 + BETA as f32) / 2.0
         } else {
             now
         };
-        self.w_last_max = now;
         self.prior = now;
         self.epoch = Instant::FAR_FUTURE;
         (f64::from(used) * BETA) as u32
@@ -129,7 +126,7 @@ impl Avoidance for Cubic {
         let nanos = self.epoch.as_nanos();
         Saved([
             self.w_max.to_bits(),
-            self.w_last_max.to_bits(),
+            0,
             self.k.to_bits(),
             self.w_est.to_bits(),
             self.prior.to_bits(),
@@ -143,10 +140,9 @@ impl Avoidance for Cubic {
 impl Cubic {
     /// Returns the state that [`Avoidance::save`] saved.
     fn restored(&Saved(words): &Saved) -> Self {
-        let [w_max, w_last_max, k, w_est, prior, last, high, low] = words;
+        let [w_max, _, k, w_est, prior, last, high, low] = words;
         Self {
             w_max: f32::from_bits(w_max),
-            w_last_max: f32::from_bits(w_last_max),
             k: f32::from_bits(k),
             w_est: f32::from_bits(w_est),
             prior: f32::from_bits(prior),
@@ -217,6 +213,24 @@ mod tests {
         assert!((950 * MSS..=1_050 * MSS).contains(&at_k), "{at_k}");
         assert!(growths[5] > growths[80], "concave before the plateau");
         assert!(growths[150] > growths[95], "convex after it");
+    }
+
+    #[test]
+    fn rfc9438_4_7_a_window_below_the_plateau_lowers_it_once() {
+        let mut cubic = Cubic::default();
+        let mut reduce = |segments: u32| {
+            let window = Window {
+                cwnd: segments * MSS,
+                ssthresh: 0,
+            };
+            cubic.reduce(&window, window.cwnd, MSS);
+            cubic.w_max
+        };
+        assert_eq!(reduce(100), 100.0);
+        assert!((reduce(90) - 90.0 * 0.85).abs() < 0.01, "another flow came");
+        // Less than at the last loss, but more than the plateau: that flow has what it wanted.
+        assert_eq!(reduce(89), 89.0);
+        assert!((reduce(88) - 88.0 * 0.85).abs() < 0.01);
     }
 
     #[test]

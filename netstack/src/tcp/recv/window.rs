@@ -9,7 +9,9 @@
 //! by less than one unit (RFC 7323 section 2.4); everything below the edge is accepted.
 //!
 //! The buffer grows with the reader: to twice the bytes that the application took in the last round
-//! trip, so that a sender that doubles its rate finds room (dynamic right-sizing).
+//! trip, so that a sender that doubles its rate finds room (dynamic right-sizing). If that is more than the buffer,
+//! the rate grows, and room for two more such steps is made: the measurement is a round trip old, and while a lost segment is
+//! sent again, another round trip's worth waits behind the gap. A sender that finds no room takes the window for the path's limit.
 
 use core::time::Duration;
 
@@ -202,7 +204,10 @@ impl RecvWindow {
         if now.saturating_since(self.round_start) < round {
             return;
         }
-        let wanted = self.taken.saturating_mul(2).min(self.capacity_max);
+        let twice = self.taken.saturating_mul(2);
+        let growth = twice.saturating_sub(self.capacity);
+        let wanted = twice.saturating_add(growth.saturating_mul(2));
+        let wanted = wanted.min(self.capacity_max);
         self.capacity = self.capacity.max(wanted.min(self.share));
         self.taken = 0;
         self.round_start = now;
@@ -256,11 +261,14 @@ mod tests {
         let rtt = Some(Duration::from_millis(10));
         w.on_read(6_000, rtt, Instant::from_millis(5));
         assert_eq!(w.capacity(), 8_000);
-        w.on_read(6_000, rtt, Instant::from_millis(10));
-        assert_eq!(w.capacity(), 24_000);
-        w.on_read(1_000, rtt, Instant::from_millis(20));
-        assert_eq!(w.capacity(), 24_000, "never shrinks");
-        w.on_read(1 << 30, rtt, Instant::from_millis(30));
+        w.on_read(0, rtt, Instant::from_millis(10));
+        assert_eq!(w.capacity(), 8_000 + 3 * 4_000, "the rate grows");
+        w.on_read(10_000, rtt, Instant::from_millis(20));
+        assert_eq!(w.capacity(), 20_000, "as much as half of the buffer");
+        w.on_read(1_000, rtt, Instant::from_millis(25));
+        w.on_read(1_000, rtt, Instant::from_millis(30));
+        assert_eq!(w.capacity(), 20_000, "never shrinks");
+        w.on_read(1 << 30, rtt, Instant::from_millis(40));
         assert_eq!(w.capacity(), 64_000);
     }
 
