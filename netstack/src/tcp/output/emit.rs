@@ -97,9 +97,15 @@ impl Tcb {
     /// Builds a segment without payload.
     pub(super) fn emit_bare(&mut self, seq: SeqNum, flags: TcpFlags, now: Instant) -> SegmentOut {
         let mut options = self.options_out(now);
-        options.acc_ecn = self.ecn.option_out(options.sack.len());
-        if options.acc_ecn.is_some() {
-            self.ecn.on_option_sent();
+        if let Some(counters) = self.ecn.option_out(options.sack.len()) {
+            let without = options.encoded_len();
+            options.acc_ecn = Some(counters);
+            if options.encoded_len() > without {
+                self.ecn.on_option_sent();
+            } else {
+                // A user timeout takes the room: the next ACK tells the counters.
+                options.acc_ecn = None;
+            }
         }
         self.flags.remove(Flags::USER_TIMEOUT_DUE);
         let mss = u32::from(self.agreed.mss);

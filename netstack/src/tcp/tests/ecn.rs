@@ -7,7 +7,7 @@ use crate::base::TcpConfig;
 use crate::tcp::segment::SegmentParts;
 use crate::tcp::{Algorithm, EcnMode, Event, SegmentOut, Tcp, WindowChange};
 use core::time::Duration;
-use packet::tcp::{TcpFlags, TcpOptions};
+use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
 
 const CE: u8 = 3;
 const ECE: TcpFlags = TcpFlags::ECE;
@@ -316,6 +316,39 @@ fn rfc9768_3_2_3_3_two_sack_blocks_have_precedence_over_the_option() {
         assert!(ack.options.encoded_len() <= 40);
     }
     assert_eq!(options, [(1, true), (2, true), (3, false), (4, false)]);
+}
+
+#[test]
+fn rfc9768_3_2_3_3_counters_that_find_no_room_are_told_by_the_next_ack() {
+    let mut rig = Rig::syn_sent(TcpConfig {
+        timestamps: true,
+        user_timeout: Some(Duration::from_secs(300)),
+        user_timeout_option: true,
+        ..cfg()
+    });
+    rig.now = rig.now + Duration::from_millis(10);
+    let mut syn_ack = SegmentParts {
+        ack: super::rig::ours(1),
+        flags: SYN | ACK | CWR,
+        ..syn()
+    };
+    let ecr = rig.our_ts();
+    syn_ack.options.timestamps = Some(Timestamps { val: 500, ecr });
+    rig.ts = Some(500);
+    rig.give(syn_ack);
+    rig.out();
+    assert_eq!(rig.tcp.info().ecn, EcnMode::Accurate);
+    marked(&mut rig, 2_001, TcpFlags::empty(), &[7; 1_000], CE);
+    assert!(rig.out()[0].options.acc_ecn.is_some());
+    // Timestamps, two SACK blocks and a user timeout leave four bytes.
+    rig.tcp.set_user_timeout(Some(Duration::from_secs(150)));
+    marked(&mut rig, 4_001, TcpFlags::empty(), &[7; 1_000], CE);
+    let options = rig.out().remove(0).options;
+    assert_eq!((options.sack.len(), options.encoded_len()), (2, 36));
+    assert!(options.user_timeout.is_some() && options.acc_ecn.is_none());
+    rig.recv(1, 1, ACK, &[7; 2_000]);
+    let option = rig.out().remove(0).options.acc_ecn;
+    assert_eq!(option.and_then(|option| option.ce()), Some(2_000));
 }
 
 #[test]
