@@ -17,7 +17,7 @@ use tests::world::{TUN, in_namespace, ip};
 const PORT: u16 = 5_300;
 /// Peers that send: each connected socket has one of its own, and the last one is nobody's.
 const PEERS: usize = 5;
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// The binding of a socket, and whether it is connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -303,8 +303,14 @@ impl Clients {
     }
 }
 
-/// Opens the sockets of a combination, sends every datagram, and checks which socket each of them came to.
-fn check<S: Sockets>(sockets: &S, clients: &Clients, members: &[Member], shares: bool) {
+/// Opens the sockets of a combination and sends every datagram. Returns the place of the socket that each of them came to,
+/// if each was received or refused before the time was over.
+fn exchange<S: Sockets>(
+    sockets: &S,
+    clients: &Clients,
+    members: &[Member],
+    shares: bool,
+) -> Option<Vec<Option<usize>>> {
     let before = sockets.refused();
     let wildcard = match clients.of.peers {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -328,7 +334,7 @@ fn check<S: Sockets>(sockets: &S, clients: &Clients, members: &[Member], shares:
     }
     let mut taken = vec![None; datagrams.len()];
     let deadline = now() + LIMIT;
-    loop {
+    while now() < deadline {
         for (place, socket) in opened.iter().enumerate() {
             while let Some(number) = sockets.receive(socket) {
                 let before = taken[usize::from(number)].replace(place);
@@ -337,11 +343,21 @@ fn check<S: Sockets>(sockets: &S, clients: &Clients, members: &[Member], shares:
         }
         let received = taken.iter().flatten().count();
         if received as u64 + sockets.refused() - before == datagrams.len() as u64 {
-            break;
+            return Some(taken);
         }
-        assert!(now() < deadline, "{members:?}: {taken:?}");
         thread::sleep(Duration::from_millis(1));
     }
+    eprintln!("{members:?}: {taken:?}: not each was received or refused");
+    None
+}
+
+/// Sends every datagram to the sockets of a combination, and checks which socket each of them came to.
+fn check<S: Sockets>(sockets: &S, clients: &Clients, members: &[Member], shares: bool) {
+    // Now and then a datagram to Linux's own sockets is neither received nor counted as refused; why was not found.
+    const TRIES: usize = 3;
+    let taken = (0..TRIES).find_map(|_| exchange(sockets, clients, members, shares));
+    let taken = taken.unwrap_or_else(|| panic!("{members:?}: lost in each of {TRIES} tries"));
+    let datagrams = clients.datagrams();
     for (sent, taken) in datagrams.iter().zip(taken) {
         let takers = takers(members, *sent);
         let is_right = taken.map_or(takers.is_empty(), |place| takers.contains(&place));
