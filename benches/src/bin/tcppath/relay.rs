@@ -1,4 +1,8 @@
 //! The emulated path: a thread that carries packets between kernels and stacks.
+//!
+//! Where a queue is full, a place in it goes to the sender that answers an acknowledgment first. So that this is not always the
+//! same one, the ends take turns at being first, and acknowledgments arrive late by up to the time that the
+//! bottleneck takes for a packet.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,6 +20,8 @@ use tun_tap::Iface;
 const NAP: Duration = Duration::from_micros(50);
 /// Packets that are taken from one end before the others get their turn.
 const BATCH: usize = 64;
+/// Largest packet, in bits.
+const PACKET_BITS: u64 = 1_500 * 8;
 
 /// A path.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +118,8 @@ struct Relay {
     busy_until: Duration,
     transit: BinaryHeap<Reverse<Transit>>,
     number: u64,
+    /// When the last acknowledgment arrives at each end: they keep their order.
+    latest: [Duration; 4],
 }
 
 impl Relay {
@@ -122,7 +130,19 @@ impl Relay {
             busy_until: Duration::ZERO,
             transit: BinaryHeap::new(),
             number: 0,
+            latest: [Duration::ZERO; 4],
         }
+    }
+
+    /// Returns the arrival at an end of an acknowledgment that is due at `due`.
+    fn arrival(&mut self, to: usize, due: Duration) -> Duration {
+        let most = Duration::from_nanos(PACKET_BITS * 1_000_000_000 / self.path.bits_per_second);
+        let due = due + most * self.rng.below(1_000) / 1_000;
+        let Some(latest) = self.latest.get_mut(to) else {
+            return due;
+        };
+        *latest = due.max(*latest);
+        *latest
     }
 
     /// Takes a packet at `now`. Data, from an odd host to an even one, meets the bottleneck.
@@ -152,6 +172,8 @@ impl Relay {
             if self.rng.chance(self.path.reorder_ppm) {
                 due += self.path.reorder_by;
             }
+        } else {
+            due = self.arrival(to, due);
         }
         self.number += 1;
         self.transit.push(Reverse(Transit {
@@ -173,6 +195,7 @@ pub(crate) fn run(mut ends: [End; 4], paths: &Receiver<PathSpec>) {
     let clock = Stopwatch::start();
     let mut relay = Relay::new(PathSpec::default());
     let mut buffer = vec![0; 65_536];
+    let mut first = 0;
     loop {
         match paths.try_recv() {
             Ok(path) => relay = Relay::new(path),
@@ -180,7 +203,9 @@ pub(crate) fn run(mut ends: [End; 4], paths: &Receiver<PathSpec>) {
             Err(TryRecvError::Disconnected) => return,
         }
         let mut busy = false;
-        for end in &mut ends {
+        first = (first + 1) % ends.len();
+        let (later, sooner) = ends.split_at_mut(first);
+        for end in sooner.iter_mut().chain(later) {
             for _ in 0..BATCH {
                 let Some(packet) = end.recv(&mut buffer) else {
                     break;
