@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::Target;
 
@@ -50,7 +50,10 @@ impl Guided<'_> {
             format!("cargo cannot be run: {error}: install it, a nightly compiler and cargo-fuzz")
         })?;
         let found = failures(self.out);
-        let found: Vec<_> = found.difference(&before).cloned().collect();
+        let found: Vec<_> = found
+            .difference(&before)
+            .map(|(path, _)| path.clone())
+            .collect();
         if found.is_empty() && !status.success() {
             let name = target.name;
             return Err(format!(
@@ -79,13 +82,17 @@ impl Guided<'_> {
     }
 }
 
-/// Returns the inputs that failed and are in a directory.
-fn failures(directory: &Path) -> BTreeSet<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten();
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let is_failure = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+/// Returns the inputs that failed and are in a directory, each with the time at which it was written: one that fails
+/// again is written again, under the same name.
+fn failures(directory: &Path) -> BTreeSet<(PathBuf, Option<SystemTime>)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let failures = entries.filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
         FAILURES.iter().any(|first| name.starts_with(first))
-    };
-    paths.filter(is_failure).collect()
+    });
+    let written = |entry: &fs::DirEntry| entry.metadata().and_then(|file| file.modified()).ok();
+    failures
+        .map(|entry| (entry.path(), written(&entry)))
+        .collect()
 }
