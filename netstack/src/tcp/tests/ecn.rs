@@ -23,13 +23,23 @@ fn cfg() -> TcpConfig {
 
 /// ESTABLISHED by an active open; the SYN-ACK had these flags beside its own, and the handshake's ACK is returned.
 fn open(answer: TcpFlags) -> (Rig, SegmentOut) {
-    let mut rig = Rig::syn_sent(cfg());
+    open_with(cfg(), answer)
+}
+
+fn open_with(cfg: TcpConfig, answer: TcpFlags) -> (Rig, SegmentOut) {
+    let timestamps = cfg.timestamps;
+    let mut rig = Rig::syn_sent(cfg);
     rig.now = rig.now + Duration::from_millis(10);
-    let syn_ack = SegmentParts {
+    let mut syn_ack = SegmentParts {
         ack: super::rig::ours(1),
         flags: SYN | ACK | answer,
         ..syn()
     };
+    if timestamps {
+        let ecr = rig.our_ts();
+        syn_ack.options.timestamps = Some(Timestamps { val: 500, ecr });
+        rig.ts = Some(500);
+    }
     rig.give(syn_ack);
     let mut out = rig.out();
     assert_eq!(out.len(), 1);
@@ -320,23 +330,13 @@ fn rfc9768_3_2_3_3_two_sack_blocks_have_precedence_over_the_option() {
 
 #[test]
 fn rfc9768_3_2_3_3_counters_that_find_no_room_are_told_by_the_next_ack() {
-    let mut rig = Rig::syn_sent(TcpConfig {
+    let cfg = TcpConfig {
         timestamps: true,
         user_timeout: Some(Duration::from_secs(300)),
         user_timeout_option: true,
         ..cfg()
-    });
-    rig.now = rig.now + Duration::from_millis(10);
-    let mut syn_ack = SegmentParts {
-        ack: super::rig::ours(1),
-        flags: SYN | ACK | CWR,
-        ..syn()
     };
-    let ecr = rig.our_ts();
-    syn_ack.options.timestamps = Some(Timestamps { val: 500, ecr });
-    rig.ts = Some(500);
-    rig.give(syn_ack);
-    rig.out();
+    let (mut rig, _) = open_with(cfg, CWR);
     assert_eq!(rig.tcp.info().ecn, EcnMode::Accurate);
     marked(&mut rig, 2_001, TcpFlags::empty(), &[7; 1_000], CE);
     assert!(rig.out()[0].options.acc_ecn.is_some());
