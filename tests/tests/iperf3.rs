@@ -1,6 +1,6 @@
 //! The service iperf3, with the client that people have.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -210,13 +210,18 @@ fn one_test_runs_at_a_time_and_its_end_makes_room() {
         drop(control);
         let free = || run(V4.into(), &["-n", "1000"]).status.success();
         eventually("room for a test", free);
+        // A client that has ended leaves the place free: this one gets it.
         let killed = Command::new("iperf3")
             .args(["-c", &V4.to_string(), "-t", "60", "-P", "3"])
-            .stdout(Stdio::null())
+            .args(["-i", "0.1", "--forceflush"])
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
-        let killed = Running(killed.expect("it starts"));
-        eventually("a test that runs", || !free());
+        let mut killed = Running(killed.expect("it starts"));
+        let output = BufReader::new(killed.0.stdout.take().expect("piped"));
+        let mut lines = output.lines().map_while(io::Result::ok);
+        assert!(lines.any(|line| line.contains("bits/sec")), "it runs");
+        assert!(!free(), "a test that runs");
         drop(killed);
         eventually("room for a test", free);
     });

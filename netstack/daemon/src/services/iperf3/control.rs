@@ -34,7 +34,7 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// The streams of a test, in the client's order, and what they had when the uncounted beginning was over.
 type Streams = Vec<(Arc<Counts>, Snapshot)>;
 
-/// Holds a test.
+/// Holds a test. Its place is free again before the client hears how it ended.
 pub(super) async fn run(
     stream: TcpStream,
     peer: SocketAddr,
@@ -48,15 +48,13 @@ pub(super) async fn run(
     let _ = stream.set_keepalive_interval(KEEPALIVE);
     let _ = stream.set_keepalive_count(3);
     let mut control = Control::new(stream, time);
-    match test(&mut control, peer, time, &reservation, arrived).await {
+    match test(&mut control, peer, time, reservation, arrived).await {
         Ok(()) => tracing::debug!(target: "netstackd::services", %peer, "iperf3: a test has ended"),
         Err(End::Gone) => {
             tracing::info!(target: "netstackd::services", %peer, "iperf3: the client has gone");
         }
         Err(End::Fault(fault)) => {
             tracing::info!(target: "netstackd::services", %peer, ?fault, "iperf3: a test failed");
-            // The next client does not wait for this one to read why.
-            drop(reservation);
             control.fail(fault).await;
         }
     }
@@ -66,7 +64,7 @@ async fn test(
     control: &mut Control<'_>,
     peer: SocketAddr,
     time: &Time,
-    reservation: &Reservation,
+    reservation: Reservation,
     arrived: mpsc::Receiver<Arrival>,
 ) -> Result<(), End> {
     control.send(State::ParamExchange).await?;
@@ -99,6 +97,8 @@ async fn test(
         before,
     };
     control.write_json(&outcome.json()).await?;
+    // A client that has ended leaves the place free for the next one.
+    drop(reservation);
     control.send(State::DisplayResults).await?;
     // It says that it is done, or closes the connection.
     let done = time.timeout(PATIENCE, control.state()).await?;
