@@ -133,7 +133,13 @@ pub struct TcpOptions {
     pub user_timeout: Option<UserTimeout>,
     /// Accurate ECN (kinds 172 and 174). Written only if it fits beside the other options.
     pub acc_ecn: Option<AccEcn>,
+    /// Length of the authentication option (kind 29, RFC 5925), in bytes; 0 means none. It is written last, its
+    /// identifiers and code as zeros, and SACK blocks, Accurate ECN and Fast Open get the room that it leaves.
+    pub authentication_len: u8,
 }
+
+/// Length of an authentication option without its code, in bytes.
+const AUTHENTICATION_HEAD: u8 = 4;
 
 /// Returns `true` if `len` is the length of a SACK option with one to four blocks, and `behind`, the
 /// bytes after the length field, hold all of it.
@@ -230,6 +236,9 @@ impl TcpOptions {
                 self.user_timeout = Some(UserTimeout { minutes, value });
             }
             TcpOption::AccEcn(counters) => self.acc_ecn = Some(counters),
+            TcpOption::Authentication { code, .. } => {
+                self.authentication_len = AUTHENTICATION_HEAD + code.len() as u8;
+            }
             TcpOption::FastOpen(cookie) if self.sack.is_empty() => {
                 self.set_fast_open(FastOpen::new(cookie));
             }
@@ -263,11 +272,7 @@ impl TcpOptions {
         let len = self
             .fast_open()
             .map_or(0, |option| option.wire_len().next_multiple_of(4));
-        if used + len <= super::MAX_OPTIONS_LEN {
-            len
-        } else {
-            0
-        }
+        if used + len <= self.room() { len } else { 0 }
     }
 
     /// Returns the length of the options on the wire, in bytes: 0 to 40, a multiple of 4.
@@ -275,7 +280,26 @@ impl TcpOptions {
     pub fn encoded_len(&self) -> usize {
         let fixed = self.fixed_len();
         let fixed = fixed + self.sack_len(fixed);
-        fixed + self.acc_ecn_len(fixed)
+        fixed + self.acc_ecn_len(fixed) + self.authentication_room()
+    }
+
+    /// Returns the length of the authentication option, with the no-operations in front of it. It is not written if it
+    /// does not fit beside what must be.
+    #[inline]
+    fn authentication_room(&self) -> usize {
+        if self.authentication_len == 0 {
+            return 0;
+        }
+        let len = usize::from(self.authentication_len).next_multiple_of(4);
+        let fits = self.authentication_len >= AUTHENTICATION_HEAD
+            && self.always_len() + len <= super::MAX_OPTIONS_LEN;
+        if fits { len } else { 0 }
+    }
+
+    /// Returns the room of all other options, in bytes.
+    #[inline]
+    fn room(&self) -> usize {
+        super::MAX_OPTIONS_LEN - self.authentication_room()
     }
 
     /// Returns the length of the Accurate ECN option beside `used` bytes, with the no-operations in front of it.
@@ -285,16 +309,23 @@ impl TcpOptions {
             return 0;
         };
         let len = counters.len().next_multiple_of(4);
-        if used + len <= super::MAX_OPTIONS_LEN {
-            len
+        if used + len <= self.room() { len } else { 0 }
+    }
+
+    /// Returns the length of all options but SACK blocks, Accurate ECN and authentication, in bytes.
+    #[inline]
+    fn fixed_len(&self) -> usize {
+        let used = self.always_len();
+        if self.sack.fast_open == 0 {
+            used
         } else {
-            0
+            used + self.fast_open_len(used)
         }
     }
 
-    /// Returns the length of all options but SACK blocks and Accurate ECN, in bytes.
+    /// Returns the length of the options that are written whatever the others are, in bytes.
     #[inline]
-    fn fixed_len(&self) -> usize {
+    fn always_len(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
         let scale = if self.window_scale.is_some() { 4 } else { 0 };
         // SACK permitted replaces the two no-operations in front of the timestamps.
@@ -304,12 +335,7 @@ impl TcpOptions {
             (false, false) => 0,
         };
         let timeout = if self.user_timeout.is_some() { 4 } else { 0 };
-        let used = mss + scale + stamps + timeout;
-        if self.sack.fast_open == 0 {
-            used
-        } else {
-            used + self.fast_open_len(used)
-        }
+        mss + scale + stamps + timeout
     }
 
     /// Returns the length of the SACK option with the no-operations in front of it, in bytes.
@@ -323,7 +349,7 @@ impl TcpOptions {
 
     #[inline]
     fn sack_fitting(&self, fixed: usize) -> usize {
-        let room = super::MAX_OPTIONS_LEN - fixed;
+        let room = self.room().saturating_sub(fixed);
         self.sack.len().min(room.saturating_sub(4) / 8)
     }
 
@@ -395,6 +421,21 @@ impl TcpOptions {
             let mut option = [kind::NOP; super::MAX_OPTIONS_LEN];
             if let Some(unpadded) = option.get_mut(len.saturating_sub(counters.len())..len) {
                 write_option(TcpOption::AccEcn(counters), unpadded);
+            }
+            put(option.get(..len).unwrap_or(&[]));
+        }
+        let len = self.authentication_room();
+        if len > 0 {
+            let mut option = [kind::NOP; super::MAX_OPTIONS_LEN];
+            let start = len - usize::from(self.authentication_len);
+            if let Some(unpadded) = option.get_mut(start..len) {
+                unpadded.fill(0);
+                for (byte, value) in unpadded
+                    .iter_mut()
+                    .zip([kind::AUTHENTICATION, self.authentication_len])
+                {
+                    *byte = value;
+                }
             }
             put(option.get(..len).unwrap_or(&[]));
         }

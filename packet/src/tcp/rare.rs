@@ -145,6 +145,37 @@ mod tests {
     }
 
     #[test]
+    fn an_authentication_option_is_last_and_others_get_the_room_that_it_leaves() {
+        let mut options = TcpOptions {
+            timestamps: Some(Timestamps::default()),
+            acc_ecn: Some(AccEcn::new(false, 1, 2, 3, 3)),
+            authentication_len: 16,
+            ..TcpOptions::default()
+        };
+        assert_eq!(round_trip(options), options);
+        for left in [1, 3, 5] {
+            options.sack.push(left, left + 1);
+        }
+        let mut bytes = vec![0; options.encoded_len()];
+        options.write(&mut bytes);
+        assert_eq!(bytes.len(), 40);
+        assert_eq!(bytes[24..], [&[29, 16][..], &[0; 14]].concat());
+        let read = TcpOptions::parse(&bytes).expect("valid");
+        assert_eq!((read.sack.len(), read.acc_ecn), (1, None));
+        assert_eq!(read.authentication_len, 16);
+        // One that cannot be, or does not fit beside what must be, is not written.
+        for (mss, len) in [(None, 3), (Some(1_460), 28)] {
+            let options = TcpOptions {
+                mss,
+                timestamps: Some(Timestamps::default()),
+                authentication_len: len,
+                ..TcpOptions::default()
+            };
+            assert_eq!(round_trip(options).authentication_len, 0);
+        }
+    }
+
+    #[test]
     fn counters_are_read_from_any_length() {
         let read = |data: &[u8]| AccEcn::parse(false, data);
         assert_eq!(read(&[]).ect0(), None);

@@ -101,6 +101,11 @@ impl<'a> TcpOptionIter<'a> {
         }
     }
 
+    /// Returns the bytes behind the options that were read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Returns the next option, or `None` at the end.
     ///
     /// # Errors

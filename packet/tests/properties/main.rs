@@ -358,6 +358,9 @@ proptest! {
                     expected.user_timeout = Some(UserTimeout { minutes, value });
                 }
                 Ok(Some(TcpOption::AccEcn(counters))) => expected.acc_ecn = Some(counters),
+                Ok(Some(TcpOption::Authentication { code, .. })) => {
+                    expected.authentication_len = 4 + code.len() as u8;
+                }
                 // It has the place of the SACK blocks.
                 Ok(Some(TcpOption::FastOpen(cookie))) if expected.sack.is_empty() => {
                     expected.set_fast_open(FastOpen::new(cookie));

@@ -35,9 +35,10 @@ prop_compose! {
 
 prop_compose! {
     pub(crate) fn options()(mss: Option<u16>, window_scale: Option<u8>, sack_permitted: bool,
-                 stamps: Option<(u32, u32)>, sack in sack_blocks()) -> TcpOptions {
+                 stamps: Option<(u32, u32)>, sack in sack_blocks(),
+                 authentication_len in prop::sample::select(vec![0u8, 4, 10, 16, 20, 40])) -> TcpOptions {
         let timestamps = stamps.map(|(val, ecr)| Timestamps { val, ecr });
-        TcpOptions { mss, window_scale, sack_permitted, timestamps, sack, ..TcpOptions::default() }
+        TcpOptions { mss, window_scale, sack_permitted, timestamps, sack, authentication_len, ..TcpOptions::default() }
     }
 }
 
@@ -103,6 +104,12 @@ pub(crate) fn cut((data, first, second): &(Vec<u8>, usize, usize)) -> [&[u8]; 3]
 pub(crate) fn as_written(mut options: TcpOptions) -> TcpOptions {
     let mut without = options;
     without.sack = SackBlocks::new();
+    without.authentication_len = 0;
+    let len = usize::from(options.authentication_len).next_multiple_of(4);
+    if without.encoded_len() + len > 40 {
+        options.authentication_len = 0;
+    }
+    without.authentication_len = options.authentication_len;
     let room = 40 - without.encoded_len();
     let count = options.sack.len().min(room.saturating_sub(4) / 8);
     let mut sack = SackBlocks::new();

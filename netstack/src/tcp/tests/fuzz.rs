@@ -76,6 +76,7 @@ fn garbage(rng: &mut Rng, rig: &Rig, rcv_nxt: SeqNum, snd_una: SeqNum) -> Segmen
                 minutes: rng.chance(500_000),
                 value: rng.u32() as u16 & 0x7fff,
             }),
+            authentication_len: 0,
         },
         ecn: rng.below(4) as u8,
         gso_size: if rng.chance(300_000) {
