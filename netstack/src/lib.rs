@@ -32,7 +32,7 @@
 //! | module | |
 //! |---|---|
 //! | [`base`] | time, randomness, limits, counters |
-//! | [`ip`], [`icmp`], [`demux`], [`udp`], [`tcp`] | the protocols as pure state machines: time, randomness and packets are arguments |
+//! | [`ip`], [`icmp`], [`demux`], [`udp`], [`tcp`], [`ao`] | the protocols as pure state machines: time, randomness and packets are arguments |
 //! | [`stack`] | the same behind ordered locks; the only module that locks |
 //! | [`device`] | TUN, packet channel, in-memory link, capture |
 //! | [`engine`] | a worker's turn, its timers and tasks; threads or virtual time |
@@ -52,6 +52,7 @@
 //!
 //! * `tun` (on by default): TUN devices of Linux. Without it the library has the packet channel, the in-memory link and
 //!   the drivers, and no code for a particular operating system.
+//! * `tcp-ao`: the algorithms of the TCP Authentication Option (RFC 5925).
 //! * `axum`: `axum::serve` serves on [`TcpListener`].
 //! * `hyper`: `net::HyperConnector` connects hyper-util's client.
 //! * `futures-io`: the traits of futures-io for streams and their halves.
@@ -59,6 +60,7 @@
 //!   lock that is taken.
 //! * `invariants`: checks every connection after each call and the stack after each turn. For tests.
 
+pub mod ao;
 pub mod base;
 pub mod demux;
 pub mod device;

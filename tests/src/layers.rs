@@ -37,24 +37,28 @@ const MODULES: &[(&str, &[&str])] = &[
     ("demux", &["base", "ip", "icmp"]),
     ("udp", &["base", "ip", "icmp", "demux"]),
     ("tcp", &["base"]),
-    ("stack", &["base", "ip", "icmp", "demux", "udp", "tcp"]),
+    ("ao", &["base", "ip"]),
+    (
+        "stack",
+        &["base", "ip", "icmp", "demux", "udp", "tcp", "ao"],
+    ),
     ("device", &["base"]),
     (
         "engine",
         &[
-            "base", "ip", "icmp", "demux", "udp", "tcp", "stack", "device",
+            "base", "ip", "icmp", "demux", "udp", "tcp", "ao", "stack", "device",
         ],
     ),
     (
         "net",
         &[
-            "base", "ip", "icmp", "demux", "udp", "tcp", "stack", "device", "engine",
+            "base", "ip", "icmp", "demux", "udp", "tcp", "ao", "stack", "device", "engine",
         ],
     ),
 ];
 
 /// The pure modules: no lock, no I/O, no thread.
-const PURE: &[&str] = &["base", "ip", "icmp", "demux", "udp", "tcp"];
+const PURE: &[&str] = &["base", "ip", "icmp", "demux", "udp", "tcp", "ao"];
 
 /// Crates and modules that a pure module must not name at the start of a path.
 const IMPURE: &[&str] = &[

@@ -115,7 +115,8 @@ impl Wire {
     }
 }
 
-fn read(packet: &[u8], at: Duration) -> Option<Sent> {
+/// Reads a segment that the stack sent; `None` if the packet is something else.
+pub fn read(packet: &[u8], at: Duration) -> Option<Sent> {
     let ip = IpPacket::<Ipv4>::parse(packet).ok()?;
     let (src, dst) = (ip.src().into(), ip.dst().into());
     let tcp = TcpView::parse(src, dst, ip.payload(), RxChecksum::Unknown).ok()?;
@@ -174,6 +175,7 @@ impl Peer {
         if let Some(ts) = &mut options.timestamps {
             (ts.val, ts.ecr) = (self.ts, self.echo);
         }
+        options.authentication_len = self.options.authentication_len;
         let header = TcpHeader {
             seq: self.seq,
             ack: if flags.contains(ACK) { self.ack } else { 0 },

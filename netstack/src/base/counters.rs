@@ -113,6 +113,16 @@ counters! {
         TcpFiltered => "tcp_filtered",
         /// Segment, as a rule the SYN again, of a handshake that the program has not decided about.
         TcpUndecided => "tcp_undecided",
+        /// Segment without the authentication option that it must have, or with two (TCP-AO, RFC 5925 section 7.5).
+        TcpAoMissing => "tcp_ao_missing",
+        /// Segment with an authentication option that names none of our keys (RFC 5925 section 7.5).
+        TcpAoUnknownKey => "tcp_ao_unknown_key",
+        /// Segment whose authentication code is wrong (RFC 5925 section 7.5).
+        TcpAoBad => "tcp_ao_bad",
+        /// SYN of a peer for which a listener has no key, and which it must have (RFC 5925 section 7.3).
+        TcpAoRefused => "tcp_ao_refused",
+        /// Segment of ours that no key was left to sign with (RFC 5925 section 7.4).
+        TcpAoUnsigned => "tcp_ao_unsigned",
         /// Segment outside the receive window, or otherwise not acceptable (RFC 9293 3.10.7.4).
         TcpNotAcceptable => "tcp_not_acceptable",
         /// Failed PAWS (RFC 7323).
@@ -234,6 +244,10 @@ counters! {
         TcpRetransmits => "tcp_retransmits",
         /// Retransmission timeouts.
         TcpTimeouts => "tcp_timeouts",
+        /// Segments whose authentication code was right (TCP-AO, RFC 5925).
+        TcpAoAccepted => "tcp_ao_accepted",
+        /// ICMP errors ignored because they concern an authenticated connection (RFC 5925 section 7.8).
+        TcpAoIcmpIgnored => "tcp_ao_icmp_ignored",
         /// RST segments sent.
         TcpResetsOut => "tcp_resets_out",
         /// RST segments accepted.

@@ -27,6 +27,7 @@ mod split;
 mod stack;
 mod start;
 mod syn_listener;
+mod tcp_ao;
 mod tcp_listener;
 mod tcp_options;
 mod tcp_socket;
@@ -45,6 +46,7 @@ mod udp_socket;
 #[cfg(feature = "hyper")]
 pub use adapters::hyper::HyperConnector;
 
+pub use crate::ao::{AoAlgorithm, AoInfo, AoKey, AoKeyError};
 pub use crate::demux::Destinations;
 pub use crate::engine::future::{Driver, Sleep, Timer, Turns};
 pub use crate::engine::worker::Progress;
@@ -77,6 +79,7 @@ pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf
 pub use stack::Stack;
 pub use start::{StackBuilder, StartError};
 pub use syn_listener::{Syn, SynListener};
+pub use tcp_ao::AoKeys;
 pub use tcp_listener::{Serving, TcpListener};
 pub use tcp_socket::TcpSocket;
 pub use tcp_stream::TcpStream;

@@ -27,6 +27,8 @@ lockorder::lock_order! {
     level Ports;
     /// A shard of the connection table, the table of listeners, or the table of UDP sockets.
     level Tables;
+    /// The keys of a socket whose connections are authenticated.
+    level AuthenticationKeys;
     /// The secrets of SYN cookies.
     level SynCookies;
     /// The keys of Fast Open cookies, and the cookies of peers.
@@ -53,6 +55,7 @@ lockorder::lock_order! {
     Groups => Addressing;
     StackLocks => Ports => Tables;
     StackLocks => SocketOptions;
+    Connection => AuthenticationKeys;
     StackLocks => SynCookies;
     StackLocks => FastOpen;
     StackLocks => PathMtu;

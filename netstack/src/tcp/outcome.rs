@@ -137,6 +137,13 @@ pub enum State {
     Closed,
 }
 
+impl State {
+    /// Returns true if both sides know each other's sequence numbers (RFC 9293 section 3.3.2).
+    pub fn is_synchronised(self) -> bool {
+        !matches!(self, Self::SynSent | Self::SynReceived | Self::Closed)
+    }
+}
+
 /// Counts of retransmissions, from the beginning of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Losses {

@@ -10,6 +10,9 @@ const UNIT_MILLIS: u64 = 10;
 
 /// The replies of one connection or handshake. Each counts its own, so that the limit reveals nothing about others
 /// (CVE-2016-5696).
+///
+/// It is packed, so that a handshake that is half open has room for one byte more.
+#[repr(Rust, packed)]
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct ReplyLimit {

@@ -20,6 +20,8 @@ pub(super) struct Settings {
     pub(super) tells_user_timeout: bool,
     /// Data of a SYN was taken, by us or by the peer (RFC 7413). It is here because there is room for it.
     pub(super) syn_data: bool,
+    /// Length of the authentication option, in bytes; 0 means none.
+    pub(super) authentication_len: u8,
     /// Idle time before keepalive probes, in milliseconds; zero: none.
     keepalive_millis: u32,
     keepalive_interval_millis: u32,
@@ -53,6 +55,7 @@ impl Settings {
             follows_user_timeout: cfg.user_timeout_option,
             tells_user_timeout: cfg.user_timeout_option,
             syn_data: false,
+            authentication_len: 0,
             keepalive_millis: millis_of(cfg.keepalive_idle),
             keepalive_interval_millis: millis_of(Some(cfg.keepalive_interval)),
             user_timeout_millis: millis_of(cfg.user_timeout),
@@ -162,6 +165,7 @@ impl KeptSettings {
             follows_user_timeout: self.follows_user_timeout,
             tells_user_timeout: self.tells_user_timeout,
             syn_data: self.syn_data,
+            authentication_len: 0,
             keepalive_millis: self.keepalive_millis,
             keepalive_interval_millis: self.keepalive_interval_millis.max(1),
             user_timeout_millis: self.user_timeout_millis,

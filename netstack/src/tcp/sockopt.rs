@@ -50,6 +50,14 @@ impl Tcp {
         }
     }
 
+    /// Leaves room for an authentication option of `len` bytes in each segment (TCP-AO, RFC 5925). For the owner of a
+    /// connection that signs its segments, before the first one leaves.
+    pub fn set_authentication_len(&mut self, len: u8) {
+        if let Some(settings) = self.settings_mut() {
+            settings.authentication_len = len;
+        }
+    }
+
     /// Lowers the size of the segments that are sent to `mss` bytes, TCP options included. A SYN-ACK that is sent after
     /// this announces no more, either.
     pub fn set_max_mss(&mut self, mss: u16) {

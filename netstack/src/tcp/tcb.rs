@@ -290,7 +290,8 @@ impl Tcb {
 
     /// Returns the payload size of a full segment with the usual options (effective send MSS).
     pub(super) fn payload_mss(&self) -> u32 {
-        let options = if self.agreed.timestamps { 12 } else { 0 };
+        let timestamps = if self.agreed.timestamps { 12 } else { 0 };
+        let options = timestamps + u32::from(self.settings.authentication_len);
         u32::from(self.agreed.mss).saturating_sub(options).max(1)
     }
 

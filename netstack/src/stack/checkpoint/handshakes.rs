@@ -10,6 +10,7 @@ use lockorder::LockCtx;
 use super::super::foreign::{locked, wake_all};
 use super::super::host::Host;
 use super::super::levels::StackLocks;
+use super::super::tcp::authentication::is_required;
 use super::super::tcp::connection::Listener;
 use super::super::tcp::deferred::{ASKED, Asked, DECISION_TIME, Hop};
 use super::super::tcp::listen;
@@ -37,6 +38,10 @@ pub(super) fn export(host: &Host, ctx: &mut LockCtx<'_, StackLocks>) -> Vec<Kept
     let mut all = Vec::new();
     let connections = &host.tcp.connections;
     connections.for_each_half_open(ctx, |flow, deadline, entry| {
+        if entry.half.key_id().is_some() {
+            // Its key is the program's, and stay there.
+            return;
+        }
         let listener = Arc::clone(entry.place.listener());
         all.push((*flow, deadline, entry.half, listener));
     });
@@ -82,6 +87,10 @@ fn enter_one(host: &Host, kept: KeptHandshake) -> Option<()> {
     let flow = four_tuple(kept.flow)?;
     let listener = listen::listener_at(host, flow.local())?;
     if listener.options.defers != kept.is_asked {
+        return None;
+    }
+    // It was not authenticated when it began.
+    if locked(|key| is_required(&mut key.ctx(), &listener, flow.remote())) {
         return None;
     }
     let place = listener.admit_syn()?;

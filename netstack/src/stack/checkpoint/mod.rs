@@ -14,6 +14,7 @@
 //! | not kept | what becomes of it |
 //! |---|---|
 //! | connections that the stack itself was opening, and those that a SYN with data opened, before the end of their handshakes | they are opened again, or reset |
+//! | authenticated connections and handshakes (TCP-AO): no secret leaves the process | the program opens them again |
 //! | fragments of incomplete datagrams | the datagram is lost, as any may be: its other fragments are a few milliseconds away |
 //! | members of multicast groups | the program joins again |
 //! | limits of rates | they begin anew |
@@ -164,6 +165,9 @@ impl Checkpoint {
         let keep = |connection: Arc<Connection>| {
             let handed = handed.remove(&Arc::as_ptr(&connection));
             let (mut tcp, ttl, traffic_class) = connection.with_state(|state| {
+                if state.authenticator.is_some() {
+                    return None;
+                }
                 Some((state.tcp.checkpoint()?, state.ttl, state.traffic_class))
             })?;
             let holder = match handed {
@@ -288,7 +292,7 @@ fn take_up_connection(
         ..host.tcp_options()
     };
     let owner = usize::from(kept.worker) % host.workers.count();
-    let connection = Connection::new(flow, owner as u16, tcp, &options);
+    let connection = Connection::new(flow, owner as u16, tcp, &options, None);
     let entered = locked(|key| {
         let connections = &host.tcp.connections;
         connections.readmit(&mut key.ctx(), Arc::clone(&connection))

@@ -17,8 +17,10 @@ use lockorder::Mutex;
 use super::super::foreign::locked;
 use super::super::levels;
 use super::super::waiters::{Waiter, WakerSlot};
+use super::authenticator::Authenticator;
 use super::options::Options;
 use super::{accept, listener};
+use crate::ao::OPTION_LEN;
 use crate::base::Instant;
 use crate::demux::{FlowKey, HasFlow};
 use crate::tcp::{BLOCK_BYTES, Readiness, Tcp};
@@ -96,13 +98,25 @@ pub(crate) struct ConnectionState {
     /// The application waits to write, and nothing that the peer sends will wake it: there was no memory for
     /// a first byte.
     pub(crate) starved: bool,
+    /// Signs and verifies the segments, if the connection is authenticated.
+    pub(crate) authenticator: Option<Box<Authenticator>>,
 }
 
 /// The value of [`Connection::timer`] for no timer.
 const NO_TIMER: u32 = u32::MAX;
 
 impl Connection {
-    pub(crate) fn new(flow: FlowKey, owner: u16, tcp: Tcp, options: &Options) -> Arc<Self> {
+    /// Creates a connection, which is authenticated if it has an authenticator.
+    pub(crate) fn new(
+        flow: FlowKey,
+        owner: u16,
+        mut tcp: Tcp,
+        options: &Options,
+        authenticator: Option<Box<Authenticator>>,
+    ) -> Arc<Self> {
+        if authenticator.is_some() {
+            tcp.set_authentication_len(OPTION_LEN);
+        }
         Arc::new(Self {
             flow,
             owner,
@@ -120,6 +134,7 @@ impl Connection {
                 ttl: options.ttl,
                 traffic_class: options.traffic_class,
                 starved: false,
+                authenticator,
             }),
         })
     }

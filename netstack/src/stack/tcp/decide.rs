@@ -13,7 +13,7 @@ use super::super::turn::Turn;
 use super::connection::{Connection, Listener};
 use super::deferred::{ASKED, Asked, DECISION_TIME, Decision, Hop};
 use super::filter::SynInfo;
-use super::outbound::send_with;
+use super::outbound::send_handshake;
 use super::shard::HalfOpenEntry;
 use crate::base::OffloadCaps;
 use crate::base::counters::{Counter, DropReason};
@@ -129,9 +129,11 @@ pub(crate) fn on_decision(turn: &mut Turn<'_>, asked: Asked, decision: Decision)
             let shard = connections.shard_of(flow);
             turn.worker.alarms.note(shard, deadline);
             turn.worker.tally.tcp(TcpObject::PassiveOpens, 1);
-            send_with(turn, flow, half.syn_ack(config, now), options);
+            send_handshake(turn, flow, &half, half.syn_ack(config, now), options);
         }
-        Decision::Refuse => send_with(turn, flow, half.reset(config, now), options),
+        Decision::Refuse => {
+            send_handshake(turn, flow, &half, half.reset(config, now), options);
+        }
         Decision::Unreachable(reason) => send_unreachable(turn, &asked, &half, reason),
     }
 }

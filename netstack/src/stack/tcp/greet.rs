@@ -88,7 +88,7 @@ fn open(
     let (cx, buffers, cfg) = (log.context(now), &host.buffers, &listener.options.config);
     let (tcp, outcome) = Tcp::accept_early(half, grant, cfg, syn.clone(), cx, buffers);
     let owner = turn.worker.index as u16;
-    let connection = Connection::new(flow, owner, tcp, &listener.options);
+    let connection = Connection::new(flow, owner, tcp, &listener.options, None);
     let connections = &host.tcp.connections;
     let inserted = connections.insert(&mut turn.key.ctx(), Arc::clone(&connection));
     if inserted.is_err() {

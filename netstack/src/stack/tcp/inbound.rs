@@ -16,6 +16,8 @@ use super::super::events::EventLog;
 use super::super::ip::outbound::check_route;
 use super::super::mailbox::HandOverError;
 use super::super::turn::Turn;
+use super::arrived::Arrived;
+use super::authentication::discard;
 use super::connection::{Connection, Listener};
 use super::deferred::Hop;
 use super::greet::learn;
@@ -46,13 +48,14 @@ pub(in crate::stack) struct TcpArrival {
 /// Takes in one segment.
 pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: TcpArrival) {
     let TcpArrival { src, dst, hop, .. } = arrival;
+    let range = arrival.range;
     if !arrival.handed_over {
         let tally = &mut turn.worker.tally;
         tally.tcp(TcpObject::InSegs, 1);
         tally.ip(IpVersion::of_addr(dst), IpObject::InDelivers, 1);
     }
     // It stays where it is: a segment is long, and there are many.
-    let mut parsed = Segment::parse(src, dst, &packet, arrival.range, hop.traffic_class & 3);
+    let mut parsed = Segment::parse(src, dst, &packet, range.clone(), hop.traffic_class & 3);
     let (ports, segment) = match &mut parsed {
         Ok((ports, segment)) => (*ports, segment),
         Err(error) => {
@@ -79,10 +82,12 @@ pub(in crate::stack) fn receive(turn: &mut Turn<'_>, packet: RxPacket, arrival: 
         }
         return;
     }
-    if dispatch(turn, flow, found, segment, hop).is_err() {
+    let wire = packet.data.get(range).unwrap_or(&[]);
+    let arrived = Arrived { hop, wire };
+    if dispatch(turn, flow, found, segment, arrived).is_err() {
         // Another worker changed the occupant of the four-tuple meanwhile.
         let found = connections.find(&mut turn.key.ctx(), &flow);
-        if dispatch(turn, flow, found, segment, hop).is_err() {
+        if dispatch(turn, flow, found, segment, arrived).is_err() {
             turn.drop_packet(DropReason::TcpNotAcceptable);
         }
     }
@@ -106,16 +111,16 @@ fn dispatch(
     flow: FlowKey,
     found: Found<Arc<Connection>>,
     segment: &mut Segment,
-    hop: Hop,
+    arrived: Arrived<'_>,
 ) -> Result<(), Elsewhere> {
     match found {
         Found::Open(connection) => {
-            to_connection(turn, &connection, segment, hop);
+            to_connection(turn, &connection, segment, arrived);
             Ok(())
         }
-        Found::HalfOpen => syn_queue::on_segment(turn, flow, segment),
-        Found::TimeWait => time_wait::on_segment(turn, flow, segment, hop),
-        Found::Vacant => to_port(turn, flow, segment, hop),
+        Found::HalfOpen => syn_queue::on_segment(turn, flow, segment, arrived),
+        Found::TimeWait => time_wait::on_segment(turn, flow, segment, arrived),
+        Found::Vacant => to_port(turn, flow, segment, arrived),
     }
 }
 
@@ -130,9 +135,9 @@ fn to_connection(
     turn: &mut Turn<'_>,
     connection: &Arc<Connection>,
     segment: &mut Segment,
-    hop: Hop,
+    arrived: Arrived<'_>,
 ) {
-    let Err(ForThePort { reuse }) = offer(turn, connection, segment, true) else {
+    let Err(ForThePort { reuse }) = offer(turn, connection, segment, arrived, true) else {
         return;
     };
     let flow = connection.flow;
@@ -141,7 +146,7 @@ fn to_connection(
         if reuse.is_none() {
             remove(turn, connection);
             reject(turn, &flow, segment);
-        } else if offer(turn, connection, segment, false).is_err() {
+        } else if offer(turn, connection, segment, arrived, false).is_err() {
             turn.drop_packet(DropReason::TcpNoListener);
         }
         return;
@@ -149,10 +154,17 @@ fn to_connection(
     remove(turn, connection);
     match reuse {
         Some(reuse) => {
-            syn_queue::on_syn(turn, &listener, flow, segment, hop, Some(reuse.isn_after));
+            syn_queue::on_syn(
+                turn,
+                &listener,
+                flow,
+                segment,
+                arrived,
+                Some(reuse.isn_after),
+            );
         }
         None => {
-            if to_listener(turn, &listener, flow, segment, hop).is_err() {
+            if to_listener(turn, &listener, flow, segment, arrived).is_err() {
                 reject(turn, &flow, segment);
             }
         }
@@ -164,12 +176,18 @@ fn offer(
     turn: &mut Turn<'_>,
     connection: &Arc<Connection>,
     segment: &mut Segment,
+    arrived: Arrived<'_>,
     may_reuse: bool,
 ) -> Result<(), ForThePort> {
     let is_reset = segment.has(TcpFlags::RST);
     let (now, host) = (turn.now, turn.host);
     let worker = &mut *turn.worker;
-    let (outcome, news) = connection.state.with(&mut turn.key.ctx(), |state, _| {
+    let offered = connection.state.with(&mut turn.key.ctx(), |state, ctx| {
+        if let Some(authenticator) = &mut state.authenticator
+            && let Err(fault) = authenticator.verify(ctx, arrived.wire)
+        {
+            return Ok(Err(fault));
+        }
         let reuse = state.tcp.time_wait_reuse(segment).filter(|_| may_reuse);
         if reuse.is_some() || state.tcp.is_gone() {
             return Err(ForThePort { reuse });
@@ -185,8 +203,18 @@ fn offer(
             .tcp
             .on_segment(segment, log.context(now), &host.buffers);
         state.collect_wakers(outcome.readiness, &mut worker.work.wakers);
-        Ok((outcome, news))
+        Ok(Ok((outcome, news, state.authenticator.is_some())))
     })?;
+    let (outcome, news, is_authenticated) = match offered {
+        Ok(offered) => offered,
+        Err(fault) => {
+            discard(turn, fault);
+            return Ok(());
+        }
+    };
+    if is_authenticated {
+        turn.count(Counter::TcpAoAccepted, 1);
+    }
     // A handshake that a connection waits for is one of its own: an active open.
     if outcome.readiness.contains(Readiness::ESTABLISHED) {
         turn.count(Counter::TcpActiveOpens, 1);
@@ -211,14 +239,14 @@ fn to_port(
     turn: &mut Turn<'_>,
     flow: FlowKey,
     segment: &mut Segment,
-    hop: Hop,
+    arrived: Arrived<'_>,
 ) -> Result<(), Elsewhere> {
     if !check_route(turn, flow.remote().ip()) {
         // Neither a handshake nor a reset would get there.
         return Ok(());
     }
     match lookup(turn, &flow) {
-        Some(listener) => to_listener(turn, &listener, flow, segment, hop),
+        Some(listener) => to_listener(turn, &listener, flow, segment, arrived),
         None => {
             reject(turn, &flow, segment);
             Ok(())
@@ -233,7 +261,7 @@ fn to_listener(
     listener: &Arc<Listener>,
     flow: FlowKey,
     segment: &mut Segment,
-    hop: Hop,
+    arrived: Arrived<'_>,
 ) -> Result<(), Elsewhere> {
     if segment.has(TcpFlags::RST) {
         turn.drop_packet(DropReason::TcpNoListener);
@@ -249,7 +277,7 @@ fn to_listener(
     } else if segment.has(TcpFlags::SYN) && turn.host.buffers.level() == Level::Limit {
         turn.drop_packet(DropReason::MemoryNoConnection);
     } else if segment.has(TcpFlags::SYN) {
-        syn_queue::on_syn(turn, listener, flow, segment, hop, None);
+        syn_queue::on_syn(turn, listener, flow, segment, arrived, None);
     } else {
         turn.drop_packet(DropReason::TcpNoListener);
     }
@@ -287,13 +315,21 @@ pub(in crate::stack) fn on_icmp_error(turn: &mut Turn<'_>, error: &TransportErro
     let mut log = EventLog::new(subscription, &flow, &mut work.events);
     let wakers = &mut work.wakers;
     let believed = connection.state.with(&mut turn.key.ctx(), |state, _| {
+        if let Some(authenticator) = &state.authenticator
+            && state.tcp.state().is_synchronised()
+            && authenticator.ignores(error.kind)
+        {
+            return None;
+        }
         let readiness = state.tcp.on_icmp_error(icmp, seq, log.context(now));
         if let Ok(readiness) = readiness {
             state.collect_wakers(readiness, wakers);
         }
-        readiness.is_ok()
+        Some(readiness.is_ok())
     });
-    if !believed {
+    if believed != Some(true) {
+        let ignored = believed.is_none();
+        turn.count(Counter::TcpAoIcmpIgnored, u64::from(ignored));
         return false;
     }
     if let ErrorKind::PacketTooBig { mtu } = error.kind {

@@ -19,11 +19,16 @@
 //! | `list` | what is in the table, for people and tools |
 //! | `entry` | how those calls enter a connection |
 //! | `connection` | one connection: its state and its lock |
+//! | `arrived` | how a segment arrived |
+//! | `authentication`, `authenticator` | connections whose segments are signed (TCP-AO, RFC 5925) |
 //! | `accept`, `listener` | backlog places, the accept queue, one listening port |
 //! | `table`, `shard`, `listeners` | the tables of connections and of listeners |
 
 pub(in crate::stack) mod accept;
 pub(crate) mod alarms;
+mod arrived;
+pub(in crate::stack) mod authentication;
+pub(crate) mod authenticator;
 pub mod connection;
 pub(crate) mod control;
 pub(in crate::stack) mod cookie;

@@ -12,11 +12,13 @@ use super::super::foreign::locked;
 use super::super::host::Host;
 use super::super::ip::outbound::{LOOPBACK, path_to};
 use super::super::levels::StackLocks;
+use super::authenticator::Authenticator;
 use super::connection::Connection;
 use super::control::abort;
 use super::displace::make_room_to_connect;
 use super::options::Options;
 use super::table::InsertError;
+use crate::ao::KeySet;
 use crate::base::Instant;
 use crate::base::counters::Counter;
 use crate::demux::FlowKey;
@@ -148,17 +150,22 @@ fn try_connect(
     let mut events = Vec::new();
     let mut log = EventLog::new(&host.subscription, &flow, &mut events);
     let cfg = &options.config;
+    let authenticator = authenticate(key, &flow, open.isn.0, options)?;
     let (tcp, taken) = match data {
         None => (Tcp::connect(cfg, open, log.context(now)), 0),
         Some(data) => {
             let fast_open = &host.tcp.fast_open;
             let mss = open.path_mss.min(cfg.max_mss);
             let (local, ctx) = (flow.local().ip(), &mut key.ctx());
-            let connect = fast_open.connect(ctx, local, remote, mss, now);
+            let mut connect = fast_open.connect(ctx, local, remote, mss, now);
+            if authenticator.is_some() {
+                // A listener with keys gives no cookies.
+                connect.option = None;
+            }
             Tcp::connect_early(cfg, open, connect, data, &host.buffers, log.context(now))
         }
     };
-    let connection = Connection::new(flow, owner, tcp, options);
+    let connection = Connection::new(flow, owner, tcp, options, authenticator);
     let connections = &host.tcp.connections;
     let inserted = connections.insert(&mut key.ctx(), Arc::clone(&connection));
     Ok(inserted.map(|()| {
@@ -168,6 +175,30 @@ fn try_connect(
         host.workers.drive(&connection);
         (connection, taken)
     }))
+}
+
+/// Begins the authentication of a connection, if there is a key for its peer.
+fn authenticate(
+    key: &mut Key<StackLocks>,
+    flow: &FlowKey,
+    iss: u32,
+    options: &Options,
+) -> io::Result<Option<Box<Authenticator>>> {
+    let Some(keys) = &options.keys else {
+        return Ok(None);
+    };
+    let ctx = &mut key.ctx();
+    let authenticator = Authenticator::begin(keys, ctx, flow, iss);
+    if authenticator.is_none() && keys.read(ctx, KeySet::refuses_others) {
+        let remote = flow.remote();
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "connect: no key for {remote}: add one to the keys of this socket, or let them accept other peers"
+            ),
+        ));
+    }
+    Ok(authenticator)
 }
 
 /// Picks an ephemeral port for a connection (RFC 6056).

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::authenticator::Keys;
 use super::filter::Filter;
 use crate::base::TcpConfig;
 use crate::ip::selection::source::SourcePreference;
@@ -23,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) defers: bool,
     /// A listener takes the SYNs that this lets through.
     pub(crate) filter: Filter,
+    /// The keys with which connections are authenticated.
+    pub(crate) keys: Option<Keys>,
 }
 
 impl Options {
@@ -36,6 +39,7 @@ impl Options {
             reset_on_close: false,
             defers: false,
             filter: Filter::default(),
+            keys: None,
         }
     }
 

@@ -5,24 +5,26 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use packet::IpProto;
 use packet::tcp::{TcpFlags, TcpHeader};
+use packet::{IpProto, TxPacket};
 
 use super::super::events::EventLog;
 use super::super::host::Host;
 use super::super::ip::outbound::{Way, batch, tx_params};
 use super::super::turn::{Turn, WorkerState};
+use super::authenticator::Authenticator;
 use super::connection::{Connection, ConnectionState};
 use super::open::{headers_len, mss_for};
 use super::options::Options;
 use super::removal::{remove, retire};
+use crate::ao::OPTION_LEN;
 use crate::base::Instant;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::TcpObject;
 use crate::demux::FlowKey;
 use crate::ip::pmtu::{IPV6_MIN_MTU, Path};
 use crate::ip::send::{TxParams, tcp_packet};
-use crate::tcp::{Losses, PathLimits, PathNews, SegmentOut, TimeWait};
+use crate::tcp::{HalfOpen, Losses, PathLimits, PathNews, Reset, SegmentOut, TimeWait};
 
 /// Segments that one connection may produce before others get their turn.
 const SEGMENTS_PER_DRIVE: usize = 64;
@@ -46,7 +48,7 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
     let flow_label = flow_label(host, &connection.flow, remote);
     let worker = &mut *turn.worker;
     let now = turn.now;
-    let driven = connection.state.with(&mut turn.key.ctx(), |state, _| {
+    let driven = connection.state.with(&mut turn.key.ctx(), |state, ctx| {
         let mut to = FlowParams::new(&connection.flow, params, way);
         to.params.ttl = state.ttl;
         to.params.flow_label = flow_label;
@@ -68,6 +70,11 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
             }
             return Driven::unchanged(state);
         }
+        // Each segment of its own has a code of its own.
+        let max_payload = match state.authenticator {
+            None => max_payload,
+            Some(_) => 0,
+        };
         let news = state.tcp.take_path_news(now);
         for _ in 0..SEGMENTS_PER_DRIVE {
             let events = &mut worker.work.events;
@@ -77,13 +84,23 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
                 break;
             };
             to.params.traffic_class = traffic_class & !3 | segment.ecn;
-            push(worker, &to, segment);
+            match &mut state.authenticator {
+                None => push(worker, &to, segment),
+                Some(authenticator) => {
+                    let sign = |packet: &mut TxPacket| authenticator.sign(ctx, packet);
+                    push_signed(worker, &to, segment, sign);
+                }
+            }
         }
         count_losses(worker, before, state.tcp.losses());
         worker.holders.note(connection, state, now);
         let events = &mut worker.work.events;
         let mut log = EventLog::new(&host.subscription, &connection.flow, events);
-        let retired = state.tcp.retire(log.context(now));
+        let retired = match state.authenticator {
+            None => state.tcp.retire(log.context(now)),
+            // The entry of a TIME-WAIT has no room for its keys.
+            Some(_) => None,
+        };
         state.removed |= retired.is_some();
         let gone = state.tcp.is_gone();
         if (retired.is_some() || gone)
@@ -204,6 +221,57 @@ pub(in crate::stack) fn send_alone(turn: &mut Turn<'_>, flow: &FlowKey, segment:
     push(turn.worker, &FlowParams::new(flow, params, way), segment);
 }
 
+/// Sends the reset that a segment for a connection brought about.
+pub(super) fn send_reset(turn: &mut Turn<'_>, connection: &Connection, rst: Reset) {
+    let (remote, ttl) = (connection.flow.remote().ip(), turn.host.config.ttl);
+    let (mut params, way) = tx_params(turn, remote, ttl, 0);
+    params.flow_label = flow_label(turn.host, &connection.flow, remote);
+    let to = FlowParams::new(&connection.flow, params, way);
+    let worker = &mut *turn.worker;
+    connection.state.with(&mut turn.key.ctx(), |state, ctx| {
+        match &mut state.authenticator {
+            None => push(worker, &to, rst.into()),
+            Some(authenticator) => {
+                let sign = |packet: &mut TxPacket| authenticator.sign(ctx, packet);
+                push_signed(worker, &to, rst.into(), sign);
+            }
+        }
+    });
+}
+
+/// Sends a segment of a handshake that is half open, with the options of its listener.
+pub(super) fn send_handshake(
+    turn: &mut Turn<'_>,
+    flow: &FlowKey,
+    half: &HalfOpen,
+    segment: SegmentOut,
+    options: &Options,
+) {
+    let (Some(_), Some(keys)) = (half.key_id(), &options.keys) else {
+        send_with(turn, flow, segment, options);
+        return;
+    };
+    let to = handshake_params(turn, flow, &segment, options);
+    let ctx = &mut turn.key.ctx();
+    let session = Authenticator::resume(keys, ctx, flow, half);
+    push_signed(turn.worker, &to, segment, |packet| {
+        session.is_some_and(|mut session| session.sign(ctx, packet))
+    });
+}
+
+fn handshake_params(
+    turn: &mut Turn<'_>,
+    flow: &FlowKey,
+    segment: &SegmentOut,
+    options: &Options,
+) -> FlowParams {
+    let remote = flow.remote().ip();
+    let (mut params, way) = tx_params(turn, remote, options.ttl, options.traffic_class);
+    params.flow_label = flow_label(turn.host, flow, remote);
+    params.traffic_class = params.traffic_class & !3 | segment.ecn;
+    FlowParams::new(flow, params, way)
+}
+
 /// Sends a segment of a handshake, with the options of its listener.
 pub(in crate::stack) fn send_with(
     turn: &mut Turn<'_>,
@@ -211,11 +279,8 @@ pub(in crate::stack) fn send_with(
     segment: SegmentOut,
     options: &Options,
 ) {
-    let remote = flow.remote().ip();
-    let (mut params, way) = tx_params(turn, remote, options.ttl, options.traffic_class);
-    params.flow_label = flow_label(turn.host, flow, remote);
-    params.traffic_class = params.traffic_class & !3 | segment.ecn;
-    push(turn.worker, &FlowParams::new(flow, params, way), segment);
+    let to = handshake_params(turn, flow, &segment, options);
+    push(turn.worker, &to, segment);
 }
 
 /// The addresses and parameters of a flow's packets.
@@ -247,6 +312,30 @@ impl FlowParams {
 /// Builds one segment into the transmit batch.
 #[inline]
 fn push(worker: &mut WorkerState, to: &FlowParams, segment: SegmentOut) {
+    push_if(worker, to, segment, |_| Ok(()));
+}
+
+/// Builds one segment with room for a code, and puts it into the transmit batch if `sign` can sign it.
+fn push_signed(
+    worker: &mut WorkerState,
+    to: &FlowParams,
+    mut segment: SegmentOut,
+    sign: impl FnOnce(&mut TxPacket) -> bool,
+) {
+    segment.options.authentication_len = OPTION_LEN;
+    push_if(worker, to, segment, |packet| {
+        sign(packet).then_some(()).ok_or(DropReason::TcpAoUnsigned)
+    });
+}
+
+/// Builds one segment into the transmit batch, unless `finish` refuses the packet.
+#[inline(always)]
+fn push_if(
+    worker: &mut WorkerState,
+    to: &FlowParams,
+    segment: SegmentOut,
+    finish: impl FnOnce(&mut TxPacket) -> Result<(), DropReason>,
+) {
     let &FlowParams { local, remote, .. } = to;
     let header = header_of(local, remote, &segment);
     let segments = match (segment.payload.len_bytes(), usize::from(segment.mss)) {
@@ -254,9 +343,7 @@ fn push(worker: &mut WorkerState, to: &FlowParams, segment: SegmentOut) {
         (len, mss) if len > mss && mss > 0 => len.div_ceil(mss) as u64,
         _ => 1,
     };
-    if header.flags.contains(TcpFlags::RST) {
-        worker.counters.add(Counter::TcpResetsOut, 1);
-    }
+    let is_reset = header.flags.contains(TcpFlags::RST);
     let identification = &mut worker.identification;
     let packet = tcp_packet(
         local,
@@ -268,7 +355,14 @@ fn push(worker: &mut WorkerState, to: &FlowParams, segment: SegmentOut) {
         || identification.next(local.ip(), remote.ip(), IpProto::TCP.0),
     );
     match packet {
-        Ok(packet) => {
+        Ok(mut packet) => {
+            if let Err(reason) = finish(&mut packet) {
+                worker.counters.drop_packet(reason);
+                return;
+            }
+            if is_reset {
+                worker.counters.add(Counter::TcpResetsOut, 1);
+            }
             worker.tally.tcp(TcpObject::OutSegs, segments);
             worker.tally.sent(&packet, remote.ip());
             batch(&mut worker.work, to.way).push(packet);

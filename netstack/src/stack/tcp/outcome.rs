@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::turn::Turn;
 use super::connection::Connection;
-use super::outbound::send_alone;
+use super::outbound::send_reset;
 use crate::base::counters::Counter;
 use crate::tcp::SegmentOutcome;
 
@@ -21,7 +21,7 @@ pub(super) fn finish(
         None => {}
     }
     if let Some(rst) = outcome.rst {
-        send_alone(turn, &connection.flow, rst.into());
+        send_reset(turn, connection, rst);
     }
     turn.drive_later(connection);
 }

@@ -12,18 +12,22 @@ use packet::buf::Level;
 
 use super::super::events::EventLog;
 use super::super::turn::Turn;
+use super::arrived::Arrived;
+use super::authentication::{discard, is_required, verify_syn};
+use super::authenticator::Authenticator;
 use super::connection::{Connection, Listener};
 use super::decide;
-use super::deferred::{ASKED, Hop};
+use super::deferred::ASKED;
 use super::displace;
 use super::greet::{Greeting, greet};
 use super::hand_out::hand_out;
 use super::listener::SynPlace;
 use super::open::{open_parameters, path_mss};
-use super::outbound::send_with;
+use super::outbound::{send_handshake, send_with};
 use super::outcome::finish;
 use super::shard::{Ended, HalfOpenEntry};
 use super::table::InsertError;
+use crate::ao::Fault;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::TcpObject;
 use crate::base::{Instant, TcpConfig};
@@ -42,7 +46,7 @@ pub(super) fn on_syn(
     listener: &Arc<Listener>,
     flow: FlowKey,
     syn: &Segment,
-    hop: Hop,
+    arrived: Arrived<'_>,
     isn_after: Option<SeqNum>,
 ) {
     let host = turn.host;
@@ -59,8 +63,15 @@ pub(super) fn on_syn(
         return;
     }
     let options = &listener.options;
+    let key_id = match verify_syn(turn, listener, &flow, arrived.wire) {
+        Ok(key_id) => key_id,
+        Err(fault) => {
+            discard(turn, fault);
+            return;
+        }
+    };
     if options.filter.is_some() {
-        let info = decide::info(&flow, syn.options(), hop);
+        let info = decide::info(&flow, syn.options(), arrived.hop);
         if !turn.key.lend(|| options.filter.takes(&info)) {
             turn.drop_packet(DropReason::TcpFiltered);
             return;
@@ -79,8 +90,8 @@ pub(super) fn on_syn(
             .or_else(|| displace_for(turn, listener, &flow)),
     };
     let cfg = &options.config;
-    if place.is_none() && options.defers {
-        // A cookie would answer before the program decided.
+    if place.is_none() && (options.defers || key_id.is_some()) {
+        // A cookie would answer before the program decided, or forget the key.
         turn.drop_packet(DropReason::TcpBacklogFull);
         return;
     }
@@ -92,13 +103,14 @@ pub(super) fn on_syn(
         send_with(turn, &flow, syn_ack, options);
         return;
     };
-    let half = HalfOpen::new(cfg, open, syn, turn.now);
+    let half = HalfOpen::new(cfg, open, syn, turn.now).with_key_id(key_id);
     let half = match host.buffers.level() {
         Level::Ease => half,
         Level::Pressure | Level::Limit => half.with_little_window(),
     };
     // A SYN that succeeds a TIME-WAIT has the usual handshake.
-    let cookie = match isn_after {
+    // So has one that is authenticated: early data would not be.
+    let cookie = match isn_after.map(drop).or(key_id.map(drop)) {
         None => match greet(turn, listener, flow, &half, syn) {
             Greeting::Handshake(cookie) => cookie,
             Greeting::Opened => return,
@@ -107,7 +119,7 @@ pub(super) fn on_syn(
     };
     let entry = HalfOpenEntry { half, place };
     if options.defers {
-        decide::ask(turn, listener, flow, entry, hop);
+        decide::ask(turn, listener, flow, entry, arrived.hop);
         return;
     }
     let deadline = turn.now + half.timeout(cfg);
@@ -118,7 +130,7 @@ pub(super) fn on_syn(
             turn.worker.tally.tcp(TcpObject::PassiveOpens, 1);
             let mut syn_ack = half.syn_ack(cfg, turn.now);
             syn_ack.options.set_fast_open(cookie);
-            send_with(turn, &flow, syn_ack, options);
+            send_handshake(turn, &flow, &half, syn_ack, options);
         }
         // Another worker took the same SYN first: a duplicate.
         Err(_) => turn.drop_packet(DropReason::TcpNotAcceptable),
@@ -153,14 +165,28 @@ pub(super) fn on_segment(
     turn: &mut Turn<'_>,
     flow: FlowKey,
     segment: &Segment,
+    arrived: Arrived<'_>,
 ) -> Result<(), Elsewhere> {
     let now = turn.now;
     let connections = &turn.host.tcp.connections;
+    let authentic = authenticate(turn, &flow, arrived.wire)?;
+    let (judged_iss, authenticator) = match authentic {
+        Ok(authentic) => authentic,
+        Err(fault) => {
+            discard(turn, fault);
+            return Ok(());
+        }
+    };
     let judged = connections.with_half_open(&mut turn.key.ctx(), &flow, |queue, id| {
         if queue.list_of(id) == Some(ASKED) {
             return Some(Judged::Undecided);
         }
-        let (_, HalfOpenEntry { half, place }) = queue.get_mut(id)?;
+        let (_, entry) = queue.get_mut(id)?;
+        let HalfOpenEntry { half, place, .. } = entry;
+        if half.iss() != judged_iss {
+            // It is another one by now.
+            return None;
+        }
         let listener = place.listener();
         let cfg = &listener.options.config;
         Some(match half.on_segment(cfg, segment, now) {
@@ -190,12 +216,13 @@ pub(super) fn on_segment(
             if let Some((answer, half, listener)) = answer {
                 let options = &listener.options;
                 if let Some(reply) = reply(&options.config, &half, answer, segment, now) {
-                    send_with(turn, &flow, reply, options);
+                    send_handshake(turn, &flow, &half, reply, options);
                 }
             }
         }
         Some(Judged::Complete(half, listener)) => {
-            return complete(turn, &listener, flow, &half, segment, Origin::Queue);
+            let origin = Origin::Queue(authenticator);
+            return complete(turn, &listener, flow, &half, segment, origin);
         }
     }
     Ok(())
@@ -257,6 +284,10 @@ pub(super) fn on_ack(
     if !cookies.may_return(turn.now) {
         return Err(NoCookie::Invalid);
     }
+    if is_required(&mut turn.key.ctx(), listener, flow.remote()) {
+        // None was sent to that peer.
+        return Err(NoCookie::Invalid);
+    }
     let options = &listener.options;
     let open = open_parameters(host, turn.key, &flow, turn.now);
     let cfg = &options.config;
@@ -280,10 +311,39 @@ pub(super) fn on_ack(
 }
 
 /// The memory of a handshake.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    Queue,
+    /// The queue; it may be authenticated.
+    Queue(Option<Box<Authenticator>>),
     Cookie,
+}
+
+/// The initial sequence number of a half-open connection, and its session, if it is authenticated.
+type Authentic = (SeqNum, Option<Box<Authenticator>>);
+
+/// Verifies a segment for a half-open connection, with nothing locked while it computes.
+fn authenticate(
+    turn: &mut Turn<'_>,
+    flow: &FlowKey,
+    wire: &[u8],
+) -> Result<Result<Authentic, Fault>, Elsewhere> {
+    let connections = &turn.host.tcp.connections;
+    let found = connections.with_half_open(&mut turn.key.ctx(), flow, |queue, id| {
+        let (_, entry) = queue.get_mut(id)?;
+        let key_id = entry.half.key_id();
+        let listener = key_id.map(|_| Arc::clone(entry.place.listener()));
+        Some((entry.half, listener))
+    });
+    let (half, listener) = found.flatten().ok_or(Elsewhere)?;
+    let keys = listener.as_ref().map(|listener| &listener.options.keys);
+    let Some(Some(keys)) = keys else {
+        return Ok(Ok((half.iss(), None)));
+    };
+    let ctx = &mut turn.key.ctx();
+    let Some(mut session) = Authenticator::resume(keys, ctx, flow, &half) else {
+        return Ok(Err(Fault::UnknownKey));
+    };
+    let verified = session.verify(ctx, wire);
+    Ok(verified.map(|()| (half.iss(), Some(session))))
 }
 
 /// Makes the connection of a handshake that `segment` completes, and hands it out. If there is no room
@@ -332,15 +392,21 @@ fn complete(
         &host.buffers,
     );
     let owner = turn.worker.index as u16;
-    let connection = Connection::new(flow, owner, tcp, &listener.options);
+    let (is_queued, authenticator) = match origin {
+        Origin::Queue(authenticator) => (true, authenticator),
+        Origin::Cookie => (false, None),
+    };
+    let is_authenticated = authenticator.is_some();
+    let connection = Connection::new(flow, owner, tcp, &listener.options, authenticator);
     let (connections, ctx) = (&host.tcp.connections, &mut turn.key.ctx());
-    let entered = match origin {
-        Origin::Queue => connections.promote(ctx, half.iss(), Arc::clone(&connection)),
-        Origin::Cookie => connections.insert(ctx, Arc::clone(&connection)),
+    let entered = match is_queued {
+        true => connections.promote(ctx, half.iss(), Arc::clone(&connection)),
+        false => connections.insert(ctx, Arc::clone(&connection)),
     };
     match entered {
         Ok(()) => {
             turn.count(Counter::TcpPassiveOpens, 1);
+            turn.count(Counter::TcpAoAccepted, u64::from(is_authenticated));
             hand_out(turn, listener, &connection, place);
             finish(turn, &connection, outcome, false);
             Ok(())

@@ -21,6 +21,7 @@ fn connection(port: u16) -> Arc<Connection> {
         0,
         tcp,
         &Options::with_backlog(1),
+        None,
     )
 }
 

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 
 use super::super::turn::Turn;
-use super::deferred::Hop;
+use super::arrived::Arrived;
 use super::outbound::send_alone;
 use super::syn_queue;
 use crate::base::counters::Counter;
@@ -28,7 +28,7 @@ pub(super) fn on_segment(
     turn: &mut Turn<'_>,
     flow: FlowKey,
     segment: &Segment,
-    hop: Hop,
+    arrived: Arrived<'_>,
 ) -> Result<(), syn_queue::Elsewhere> {
     let local: SocketAddr = flow.local();
     let host = turn.host;
@@ -69,7 +69,7 @@ pub(super) fn on_segment(
         }
         (Some(Taken::Reuse(reuse)), Some(listener)) => {
             let isn_after = Some(reuse.isn_after);
-            syn_queue::on_syn(turn, &listener, flow, segment, hop, isn_after);
+            syn_queue::on_syn(turn, &listener, flow, segment, arrived, isn_after);
             Ok(())
         }
         // It ended meanwhile.

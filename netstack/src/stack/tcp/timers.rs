@@ -6,7 +6,7 @@ use super::super::events::EventLog;
 use super::super::turn::Turn;
 use super::connection::Connection;
 use super::decide;
-use super::outbound::{count_losses, send_with};
+use super::outbound::{count_losses, send_handshake};
 use crate::base::counters::Counter;
 
 /// Entries of one shard that are handled before another shard gets its turn.
@@ -61,7 +61,7 @@ pub fn on_alarms(turn: &mut Turn<'_>, shards: usize) -> bool {
         for again in resend.drain(..) {
             let options = &again.listener.options;
             let syn_ack = again.half.syn_ack(&options.config, now);
-            send_with(turn, &again.flow, syn_ack, options);
+            send_handshake(turn, &again.flow, &again.half, syn_ack, options);
         }
         turn.worker.resend = resend;
     }

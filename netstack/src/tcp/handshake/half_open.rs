@@ -39,6 +39,8 @@ bitflags::bitflags! {
         const SCALE = 1 << 1;
         const SACK = 1 << 2;
         const TIMESTAMPS = 1 << 3;
+        /// `key_id` is valid.
+        const AUTHENTICATED = 1 << 4;
         /// The SYN-ACK was sent more than once: its round trip is ambiguous.
         const AMBIGUOUS = 1 << 5;
         /// Rebuilt from a SYN cookie: the time of the SYN-ACK is not known.
@@ -84,6 +86,9 @@ pub struct HalfOpen {
     retries: u8,
     reply_limit: ReplyLimit,
     ecn: negotiate::Answer,
+    /// Number of the key that verified the SYN. No checkpoint has handshakes with one.
+    #[cfg_attr(feature = "checkpoint", serde(skip))]
+    key_id: u8,
 }
 
 /// The decision about a segment that arrived for a [`HalfOpen`].
@@ -139,6 +144,7 @@ impl HalfOpen {
             retries: 0,
             reply_limit: ReplyLimit::default(),
             ecn: negotiate::Answer::default(),
+            key_id: 0,
         }
     }
 
@@ -192,7 +198,8 @@ impl HalfOpen {
 
     /// Returns it after a checkpoint; `None` if no SYN leaves this.
     pub fn restored(&self) -> Option<Self> {
-        let is_one = self.peer_scale <= MAX_SCALE && !self.marks.contains(Marks::COOKIE);
+        let others = Marks::COOKIE | Marks::AUTHENTICATED;
+        let is_one = self.peer_scale <= MAX_SCALE && !self.marks.intersects(others);
         (is_one && self.mss > 0).then_some(*self)
     }
 
@@ -354,6 +361,21 @@ impl HalfOpen {
             mss: self.mss,
             ..SegmentOut::default()
         }
+    }
+
+    /// Notes the number of the key that verified the SYN, if the connection is authenticated (TCP-AO, RFC 5925).
+    #[must_use]
+    pub fn with_key_id(mut self, key_id: Option<u8>) -> Self {
+        self.marks.set(Marks::AUTHENTICATED, key_id.is_some());
+        self.key_id = key_id.unwrap_or(0);
+        self
+    }
+
+    /// Returns the number of the key that verified the SYN, if the connection is authenticated.
+    pub fn key_id(&self) -> Option<u8> {
+        self.marks
+            .contains(Marks::AUTHENTICATED)
+            .then_some(self.key_id)
     }
 
     /// Builds an ACK of the peer's SYN.

@@ -4,16 +4,17 @@
 //! Every segment carries the newest acknowledgment, so each one satisfies a delayed ACK.
 
 use packet::frame::Chunks;
-use packet::tcp::{SackBlocks, TcpFlags, TcpOptions, Timestamps};
+use packet::tcp::{MAX_OPTIONS_LEN, SackBlocks, TcpFlags, TcpOptions, Timestamps};
 
 use crate::base::Instant;
 use crate::tcp::segment::SegmentOut;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
 
-/// SACK blocks that fit into a header with timestamps, and without (RFC 2018 section 3).
-const BLOCKS_WITH_TIMESTAMPS: usize = 3;
-const BLOCKS_ALONE: usize = 4;
+/// Returns how many SACK blocks fit beside so many bytes of other options (RFC 2018 section 3).
+fn blocks_beside(used: usize) -> usize {
+    MAX_OPTIONS_LEN.saturating_sub(used + 4) / 8
+}
 
 impl Tcb {
     /// Returns the options of a segment that leaves now.
@@ -24,11 +25,9 @@ impl Tcb {
         });
         let mut sack = SackBlocks::default();
         if self.agreed.sack && (!self.duplicates.is_empty() || self.assembler.is_some()) {
-            let mut room = if timestamps.is_some() {
-                BLOCKS_WITH_TIMESTAMPS
-            } else {
-                BLOCKS_ALONE
-            };
+            let stamps = if timestamps.is_some() { 12 } else { 0 };
+            let authentication = usize::from(self.settings.authentication_len);
+            let mut room = blocks_beside(stamps + authentication);
             if let Some((left, right)) = self.duplicates.first() {
                 sack.push(left.0, right.0);
                 room -= 1;
@@ -46,6 +45,7 @@ impl Tcb {
             timestamps,
             sack,
             user_timeout: self.settings.user_timeout_option().filter(|_| tells),
+            authentication_len: self.settings.authentication_len,
             ..TcpOptions::default()
         }
     }

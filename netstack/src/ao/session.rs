@@ -1,0 +1,399 @@
+//! The parameters of one authenticated connection (RFC 5925 section 4).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use packet::tcp::TcpFlags;
+
+use super::algorithm::{CODE_LEN, TrafficKey};
+use super::extension::Extension;
+use super::key::{AoKey, AoKeyError, KeySet};
+use super::wire::{Covered, Found, context, find, header_len};
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// This end.
+    pub local: SocketAddr,
+    /// The peer.
+    pub remote: SocketAddr,
+}
+
+/// The reason to discard a segment without an answer (RFC 5925 section 7.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// There is a key for the peer, and the segment has no option.
+    Missing,
+    /// The segment has two options, or one beside that of MD5.
+    Contradiction,
+    /// No key for the peer has this number.
+    UnknownKey,
+    /// The code is of the wrong length, or not the right one.
+    Code,
+    /// There is no key for the peer, and the socket refuses others.
+    Refused,
+}
+
+/// The keys in use by a connection, and what became of its segments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AoInfo {
+    /// SendID of the key that signs what is sent (Current_key).
+    pub current_key: u8,
+    /// RecvID of the key that the peer is asked to sign with (Rnext_key).
+    pub rnext_key: u8,
+    /// KeyID and RNextKeyID of the last segment that was accepted.
+    pub last_received: Option<(u8, u8)>,
+    /// Segments whose code was right.
+    pub accepted: u64,
+    /// Segments whose code was wrong.
+    pub bad: u64,
+    /// Segments without the option, or with two.
+    pub missing: u64,
+    /// Segments with the number of no key.
+    pub unknown_key: u64,
+}
+
+/// Traffic keys of one master key: they follow from both initial sequence numbers.
+#[derive(Debug)]
+struct TrafficKeys {
+    of: Arc<AoKey>,
+    send: TrafficKey,
+    recv: TrafficKey,
+}
+
+/// The authentication of one connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Our initial sequence number.
+    iss: u32,
+    /// The peer's, once a segment told it whose code was right.
+    irs: Option<u32>,
+    current: Arc<AoKey>,
+    rnext: Arc<AoKey>,
+    sent: Extension,
+    received: Extension,
+    /// Those of each key that was used.
+    traffic: Vec<TrafficKeys>,
+    info: AoInfo,
+}
+
+/// A segment's fields that the option needs.
+#[derive(Clone, Copy)]
+struct Fields {
+    seq: u32,
+    /// It is a SYN without ACK: its sender knows one initial sequence number only.
+    opens: bool,
+    has_syn: bool,
+}
+
+impl Fields {
+    fn of(header: &[u8]) -> Option<Self> {
+        let seq = header.get(4..8)?.try_into().ok()?;
+        let flags = TcpFlags::from_bits_retain((*header.get(13)?).into());
+        let has_syn = flags.contains(TcpFlags::SYN);
+        Some(Self {
+            seq: u32::from_be_bytes(seq),
+            opens: has_syn && !flags.contains(TcpFlags::ACK),
+            has_syn,
+        })
+    }
+}
+
+/// Splits a segment into header and payload.
+fn split(segment: &[u8]) -> Option<(&[u8], &[u8])> {
+    segment.split_at_checked(header_len(segment)?)
+}
+
+/// Verifies the SYN of a peer to a socket with `keys` (RFC 5925 section 7.5). Returns the RecvID of its key, or `None`
+/// if the connection is not authenticated.
+fn verify_syn(keys: &KeySet, ends: &Ends, syn: &[u8]) -> Result<Option<u8>, Fault> {
+    let remote = ends.remote;
+    if keys.of(remote).next().is_none() {
+        return if keys.refuses_others() {
+            Err(Fault::Refused)
+        } else {
+            Ok(None)
+        };
+    }
+    let (header, payload) = split(syn).ok_or(Fault::Missing)?;
+    let fields = Fields::of(header).ok_or(Fault::Missing)?;
+    let option = find(header).map_err(|_| Fault::Contradiction)?;
+    let option = option.ok_or(Fault::Missing)?;
+    let key = keys.receiving(remote, option.key_id);
+    let key = key.ok_or(Fault::UnknownKey)?;
+    let traffic = key.traffic_key(&context(remote, ends.local, fields.seq, 0));
+    check(header, payload, &option, ends, (key, &traffic), 0)?;
+    Ok(Some(key.recv_id()))
+}
+
+/// Checks the code of a segment from the peer.
+fn check(
+    header: &[u8],
+    payload: &[u8],
+    option: &Found,
+    ends: &Ends,
+    (key, traffic): (&AoKey, &TrafficKey),
+    extension: u32,
+) -> Result<(), Fault> {
+    // Before anything is computed.
+    if option.code().len() != CODE_LEN {
+        return Err(Fault::Code);
+    }
+    let covered = Covered {
+        extension,
+        src: ends.remote.ip(),
+        dst: ends.local.ip(),
+        header,
+        option,
+        with_options: key.covers_options(),
+    };
+    let code = covered.code(traffic, [payload].into_iter(), payload.len());
+    let received = header.get(option.code()).unwrap_or(&[]);
+    code.is(received).then_some(()).ok_or(Fault::Code)
+}
+
+impl KeySet {
+    /// Verifies the SYN of a peer (RFC 5925 section 7.5, step 1). Returns the RecvID of its key, for
+    /// [`resume`](Self::resume), or `None` if the connection is not authenticated.
+    ///
+    /// # Errors
+    /// The reason to discard it.
+    pub fn verify_syn(&self, ends: &Ends, syn: &[u8]) -> Result<Option<u8>, Fault> {
+        verify_syn(self, ends, syn)
+    }
+
+    /// Returns true if connections with that peer are authenticated.
+    pub fn is_for(&self, peer: SocketAddr) -> bool {
+        self.of(peer).next().is_some()
+    }
+
+    /// Begins the session of an active open: the first key for the peer signs the SYN. `None`: there is no key.
+    pub fn begin(&self, remote: SocketAddr, iss: u32) -> Option<Session> {
+        let key = self.of(remote).next()?;
+        Some(Session::new(iss, None, key))
+    }
+
+    /// Continues the handshake of a peer with the key that verified its SYN, in both directions; `None` if the key was
+    /// removed meanwhile. Which key the peer is ready for, its next segment says again.
+    pub fn resume(&self, remote: SocketAddr, recv_id: u8, iss: u32, irs: u32) -> Option<Session> {
+        let key = self.receiving(remote, recv_id)?;
+        Some(Session::new(iss, Some(irs), key))
+    }
+}
+
+impl Session {
+    fn new(iss: u32, irs: Option<u32>, key: &Arc<AoKey>) -> Self {
+        Self {
+            iss,
+            irs,
+            current: Arc::clone(key),
+            rnext: Arc::clone(key),
+            sent: Extension::new(iss),
+            received: Extension::new(irs.unwrap_or(0)),
+            traffic: Vec::new(),
+            info: AoInfo::default(),
+        }
+    }
+
+    /// Verifies a segment from the peer, from its first byte to its last (RFC 5925 section 7.5, step 2).
+    ///
+    /// # Errors
+    /// The reason to discard it. Nothing changed but the counts.
+    pub fn verify(&mut self, keys: &KeySet, ends: &Ends, segment: &[u8]) -> Result<(), Fault> {
+        let verified = self.accept(keys, ends, segment);
+        let count = match verified {
+            Ok(()) => &mut self.info.accepted,
+            Err(Fault::Missing | Fault::Contradiction | Fault::Refused) => &mut self.info.missing,
+            Err(Fault::UnknownKey) => &mut self.info.unknown_key,
+            Err(Fault::Code) => &mut self.info.bad,
+        };
+        *count += 1;
+        verified
+    }
+
+    fn accept(&mut self, keys: &KeySet, ends: &Ends, segment: &[u8]) -> Result<(), Fault> {
+        self.forget_removed(keys);
+        let (header, payload) = split(segment).ok_or(Fault::Missing)?;
+        let fields = Fields::of(header).ok_or(Fault::Missing)?;
+        let option = find(header).map_err(|_| Fault::Contradiction)?;
+        let option = option.ok_or(Fault::Missing)?;
+        let key = keys.receiving(ends.remote, option.key_id);
+        let key = Arc::clone(key.ok_or(Fault::UnknownKey)?);
+        if option.code().len() != CODE_LEN {
+            return Err(Fault::Code);
+        }
+        let mut whole = None;
+        if fields.opens {
+            // It may belong to another connection of the same ends: what follows decides about that.
+            let traffic = key.traffic_key(&context(ends.remote, ends.local, fields.seq, 0));
+            check(header, payload, &option, ends, (&key, &traffic), 0)?;
+        } else if let Some(irs) = self.irs {
+            let number = self.received.whole(fields.seq);
+            let extension = (number >> 32) as u32;
+            let traffic = &self.traffic(&key, irs, ends).recv;
+            check(header, payload, &option, ends, (&key, traffic), extension)?;
+            whole = Some(number);
+        } else if fields.has_syn {
+            let traffic = key.traffic_key(&context(ends.remote, ends.local, fields.seq, self.iss));
+            check(header, payload, &option, ends, (&key, &traffic), 0)?;
+        } else {
+            // Whoever sends it does not know the connection.
+            return Err(Fault::Code);
+        }
+        self.note_accepted(keys, ends, &option, fields, whole);
+        Ok(())
+    }
+
+    /// Notes what a segment says whose code is right.
+    fn note_accepted(
+        &mut self,
+        keys: &KeySet,
+        ends: &Ends,
+        option: &Found,
+        fields: Fields,
+        whole: Option<u64>,
+    ) {
+        if fields.has_syn && self.irs.is_none() {
+            self.irs = Some(fields.seq);
+            self.received = Extension::new(fields.seq);
+        }
+        if let Some(whole) = whole {
+            self.received.note(whole);
+        }
+        self.info.last_received = Some((option.key_id, option.next_key_id));
+        if option.next_key_id != self.current.send_id()
+            && let Some(key) = keys.sending(ends.remote, option.next_key_id)
+        {
+            self.current = Arc::clone(key);
+        }
+    }
+
+    /// Signs a segment (RFC 5925 section 7.4, step 2): fills identifiers and code into the option of its header, for which
+    /// [`TcpOptions::authentication_len`](packet::tcp::TcpOptions::authentication_len) left room. `payload` has
+    /// `payload_len` bytes in pieces. Returns false if it cannot be signed: there is no key for the peer any more, or the
+    /// peer's initial sequence number is not known.
+    #[must_use]
+    pub fn sign<'p>(
+        &mut self,
+        keys: &KeySet,
+        ends: &Ends,
+        header: &mut [u8],
+        payload: impl Iterator<Item = &'p [u8]>,
+        payload_len: usize,
+    ) -> bool {
+        self.forget_removed(keys);
+        if !self.has_keys(keys, ends) {
+            return false;
+        }
+        let (Some(fields), Ok(Some(option))) = (Fields::of(header), find(header)) else {
+            return false;
+        };
+        if option.code().len() != CODE_LEN {
+            return false;
+        }
+        let ids = [self.current.send_id(), self.rnext.recv_id()];
+        let at = option.at.start + 2..option.at.start + 4;
+        let place = header.get_mut(at).unwrap_or(&mut []);
+        for (byte, id) in place.iter_mut().zip(ids) {
+            *byte = id;
+        }
+        let key = Arc::clone(&self.current);
+        let whole = self.sent.whole(fields.seq);
+        let covered = Covered {
+            extension: (whole >> 32) as u32,
+            src: ends.local.ip(),
+            dst: ends.remote.ip(),
+            header,
+            option: &option,
+            with_options: key.covers_options(),
+        };
+        let code = if fields.opens {
+            let traffic = key.traffic_key(&context(ends.local, ends.remote, self.iss, 0));
+            covered.code(&traffic, payload, payload_len)
+        } else if let Some(irs) = self.irs {
+            let traffic = &self.traffic(&key, irs, ends).send;
+            covered.code(traffic, payload, payload_len)
+        } else {
+            return false;
+        };
+        let place = header.get_mut(option.code()).unwrap_or(&mut []);
+        for (byte, from) in place.iter_mut().zip(code.bytes()) {
+            *byte = *from;
+        }
+        self.sent.note(whole);
+        true
+    }
+
+    /// Signs from now on with the key that has the number `send_id` (RFC 5925 section 7.1).
+    ///
+    /// # Errors
+    /// [`AoKeyError::NotFound`] if no key for the peer has it.
+    pub fn set_current(
+        &mut self,
+        keys: &KeySet,
+        peer: SocketAddr,
+        id: u8,
+    ) -> Result<(), AoKeyError> {
+        let key = keys.sending(peer, id);
+        let which = "send";
+        self.current = Arc::clone(key.ok_or(AoKeyError::NotFound { peer, which, id })?);
+        Ok(())
+    }
+
+    /// Asks the peer from now on to sign with the key that has the number `recv_id` here (RFC 5925 section 7.1).
+    ///
+    /// # Errors
+    /// [`AoKeyError::NotFound`] if no key for the peer has it.
+    pub fn set_rnext(&mut self, keys: &KeySet, peer: SocketAddr, id: u8) -> Result<(), AoKeyError> {
+        let key = keys.receiving(peer, id);
+        let which = "receive";
+        self.rnext = Arc::clone(key.ok_or(AoKeyError::NotFound { peer, which, id })?);
+        Ok(())
+    }
+
+    /// Returns the keys in use, and the counts.
+    pub fn info(&self) -> AoInfo {
+        AoInfo {
+            current_key: self.current.send_id(),
+            rnext_key: self.rnext.recv_id(),
+            ..self.info
+        }
+    }
+
+    /// Returns the traffic keys of a master key, derived when they are first used.
+    fn traffic(&mut self, key: &Arc<AoKey>, irs: u32, ends: &Ends) -> &TrafficKeys {
+        let at = self
+            .traffic
+            .iter()
+            .position(|keys| Arc::ptr_eq(&keys.of, key));
+        let at = at.unwrap_or_else(|| {
+            let Ends { local, remote } = *ends;
+            self.traffic.push(TrafficKeys {
+                of: Arc::clone(key),
+                send: key.traffic_key(&context(local, remote, self.iss, irs)),
+                recv: key.traffic_key(&context(remote, local, irs, self.iss)),
+            });
+            self.traffic.len() - 1
+        });
+        &self.traffic[at]
+    }
+
+    /// Drops the traffic keys of master keys that left the set.
+    fn forget_removed(&mut self, keys: &KeySet) {
+        self.traffic.retain(|traffic| keys.holds(&traffic.of));
+    }
+
+    /// Replaces a key that left the set by another one for the peer; false if there is none.
+    fn has_keys(&mut self, keys: &KeySet, ends: &Ends) -> bool {
+        let Some(first) = keys.of(ends.remote).next() else {
+            return false;
+        };
+        if !keys.holds(&self.rnext) {
+            self.rnext = Arc::clone(first);
+        }
+        if !keys.holds(&self.current) {
+            self.current = Arc::clone(&self.rnext);
+        }
+        true
+    }
+}
