@@ -168,7 +168,7 @@ struct Mean {
 }
 
 fn measure(path: &Path, algorithm: Algorithm, seeds: u64) -> Mean {
-    let mut config = Config::default();
+    let mut config = config();
     config.tcp.congestion = algorithm;
     let outcomes: Vec<_> = (1..=seeds)
         .map(|seed| cell::run(path, &config, seed, time(path), 32 << 20))
@@ -189,8 +189,15 @@ fn measure(path: &Path, algorithm: Algorithm, seeds: u64) -> Mean {
     }
 }
 
+/// Returns the limits of both stacks. A transfer is over before it would need a larger window than this.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.tcp.recv_buffer_max = 4 << 20;
+    config
+}
+
 fn print_row(name: &str, path: &Path, algorithms: &[Algorithm], seeds: u64) {
-    let config = Config::default();
+    let config = config();
     let window = config.tcp.send_buffer.min(config.tcp.recv_buffer_max) as f64;
     let bound = path.bound(window);
     let loss = f64::from(path.loss_ppm) / 1e4;

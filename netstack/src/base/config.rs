@@ -225,7 +225,7 @@ impl Default for TcpConfig {
     fn default() -> Self {
         Self {
             recv_buffer_initial: 256 << 10,
-            recv_buffer_max: 4 << 20,
+            recv_buffer_max: 16 << 20,
             send_buffer_initial: 2 << 20,
             send_buffer: 16 << 20,
             rto_min: Duration::from_millis(200),

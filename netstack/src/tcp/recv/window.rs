@@ -21,6 +21,9 @@ use crate::tcp::seq::SeqNum;
 /// Shortest round trip over which reading is measured; below it clock noise dominates.
 const MIN_ROUND: Duration = Duration::from_millis(1);
 
+/// Largest buffer that is measured over [`MIN_ROUND`]: several round trips' worth, which no sender needs.
+const MOST_OF_MIN_ROUND: u32 = 4 << 20;
+
 /// Round trip assumed when none could be measured.
 const DEFAULT_ROUND: Duration = Duration::from_millis(100);
 
@@ -200,14 +203,20 @@ impl RecvWindow {
     pub(crate) fn on_read(&mut self, count: usize, srtt: Option<Duration>, now: Instant) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.taken = self.taken.saturating_add(count);
-        let round = srtt.unwrap_or(DEFAULT_ROUND).max(MIN_ROUND);
+        let round_trip = srtt.unwrap_or(DEFAULT_ROUND);
+        let round = round_trip.max(MIN_ROUND);
         if now.saturating_since(self.round_start) < round {
             return;
         }
         let twice = self.taken.saturating_mul(2);
         let growth = twice.saturating_sub(self.capacity);
         let wanted = twice.saturating_add(growth.saturating_mul(2));
-        let wanted = wanted.min(self.capacity_max);
+        let most = if round_trip < MIN_ROUND {
+            self.capacity_max.min(MOST_OF_MIN_ROUND)
+        } else {
+            self.capacity_max
+        };
+        let wanted = wanted.min(most);
         self.capacity = self.capacity.max(wanted.min(self.share));
         self.taken = 0;
         self.round_start = now;
@@ -270,6 +279,19 @@ mod tests {
         assert_eq!(w.capacity(), 20_000, "never shrinks");
         w.on_read(1 << 30, rtt, Instant::from_millis(40));
         assert_eq!(w.capacity(), 64_000);
+    }
+
+    #[test]
+    fn the_buffer_of_a_short_path_holds_no_more_than_a_round_may_measure() {
+        let grown = |rtt| {
+            let mut w = RecvWindow::new(SeqNum(0), 8_000, 8_000, 16 << 20, 9, Instant::ZERO);
+            for at in 1..10 {
+                w.on_read(10 << 20, Some(rtt), Instant::from_millis(at));
+            }
+            w.capacity()
+        };
+        assert_eq!(grown(Duration::from_micros(100)), 4 << 20);
+        assert_eq!(grown(Duration::from_millis(1)), 16 << 20);
     }
 
     #[test]

@@ -225,7 +225,7 @@ fn options_are_accepted_only_if_offered() {
             ecr: 500
         })
     );
-    assert_eq!(options.window_scale, Some(7));
+    assert_eq!(options.window_scale, Some(9));
     assert!(options.sack_permitted);
     assert_eq!(syn_options(None).mss, Some(1_000));
 }
