@@ -9,12 +9,13 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use netstack::ao::{Ends, KeySet, OPTION_LEN, Session};
 use netstack::base::Config;
+use netstack::device::channel::{ChannelConfig, channel};
 use netstack::device::memory::{Impairment, LinkConfig};
 use netstack::net::{AoAlgorithm, AoKey, AoKeys, Stack, TcpListener, TcpSocket, TcpStream};
 use netstack::{Counter, DropReason};
-use packet::tcp::{TcpFlags, TcpOptions, Timestamps};
+use packet::tcp::{FastOpen, TcpFlags, TcpOptions, Timestamps};
 use tests::forge::{icmp, packet_to, parts, seal, sealed};
-use tests::pair::{bounded, server, stacks_over};
+use tests::pair::{CLIENT, bounded, server, stacks_over};
 use tests::raw_peer::{ACK, FIN, OURS, Peer, RST, SYN, Sent, Wire, ours, read};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -371,6 +372,125 @@ fn rfc5925_7_3_peers_without_a_key_connect_unless_that_is_refused() {
     let refused = socket.connect(at(8, 1)).now_or_never().expect("at once");
     let why = refused.expect_err("refused").to_string();
     assert!(why.contains("no key for 10.0.0.8:1"), "{why}");
+}
+
+#[test]
+fn rfc5925_7_5_a_handshake_that_began_without_a_key_is_not_completed_without_one() {
+    let mut wire = Wire::new(Config::default());
+    let keys = AoKeys::new();
+    let listener = listener(&wire, &keys);
+    let mut plain = Peer::new(at(9, 5_000), ours(PORT), TcpOptions::default());
+    plain.syn(&mut wire).expect("a SYN-ACK");
+    keys.add(key(1, 2)).expect("the first");
+    wire.send(plain.packet(ACK, b""));
+    assert!(accept(&listener).is_none());
+    assert_eq!(dropped(&wire, DropReason::TcpAoMissing), 1);
+    // Nothing is left of it: the peer begins anew, with the key.
+    let mut router = Router::new(at(9, 5_000), ours(PORT), [key(2, 1)]);
+    router.open(&mut wire);
+    assert!(accept(&listener).expect("a connection").ao_info().is_some());
+}
+
+#[test]
+fn a_flood_without_keys_shuts_no_authenticated_peer_out_and_cookies_let_none_in() {
+    let config = Config {
+        max_half_open: 16,
+        ..Config::default()
+    };
+    let mut wire = Wire::new(config);
+    let nine = |key: AoKey| key.for_peers("10.0.0.9/32".parse().expect("a prefix"));
+    let keys = keys_of([nine(key(1, 2))]);
+    let listener = listener(&wire, &keys);
+    let mut victim = Peer::new(at(77, 4_000), ours(PORT), TcpOptions::default());
+    for n in 0..200_u16 {
+        let from = SocketAddr::new([10, 3, (n >> 4) as u8, n as u8].into(), 4_000);
+        let mut flooding = Peer::new(from, ours(PORT), TcpOptions::default());
+        wire.send(flooding.packet(SYN, b""));
+    }
+    let cookies = wire.stack().counters().count(Counter::TcpSynCookiesSent);
+    assert!(cookies > 100, "the queue is full");
+    // This one has a cookie, and gets a key before it uses it.
+    victim.syn(&mut wire).expect("a SYN-ACK");
+    assert_eq!(
+        wire.stack().counters().count(Counter::TcpSynCookiesSent),
+        cookies + 1
+    );
+    let mut router = Router::new(at(9, 6_000), ours(PORT), [key(2, 1)]);
+    router.open(&mut wire);
+    assert!(accept(&listener).expect("a connection").ao_info().is_some());
+    let victims = "10.0.0.77/32".parse().expect("a prefix");
+    keys.add(key(3, 4).for_peers(victims)).expect("apart");
+    wire.send(victim.packet(ACK, b""));
+    assert!(accept(&listener).is_none());
+}
+
+#[test]
+fn an_authenticated_syn_opens_nothing_early() {
+    let mut wire = Wire::new(Config::default());
+    let socket = TcpSocket::new_v4(wire.stack());
+    socket.set_fast_open(16).expect("Fast Open");
+    let keys = keys_of([key(1, 2).for_peers("10.0.0.9/32".parse().expect("a prefix"))]);
+    socket.set_ao_keys(Some(&keys));
+    socket.bind(ours(PORT)).expect("bind");
+    let listener = socket.listen(16).expect("listen");
+    // A request for a cookie, of one without a key and of one with a key.
+    let request = || {
+        let mut options = TcpOptions {
+            mss: Some(1_400),
+            ..TcpOptions::default()
+        };
+        options.set_fast_open(FastOpen::new(&[]));
+        options
+    };
+    let mut plain = Peer::new(at(8, 5_000), ours(PORT), request());
+    let syn_ack = plain.syn(&mut wire).expect("a SYN-ACK");
+    assert!(syn_ack.header.options.fast_open().is_some());
+    let mut router = Router::new(at(9, 5_000), ours(PORT), [key(2, 1)]);
+    router.peer.options = TcpOptions {
+        authentication_len: OPTION_LEN,
+        ..request()
+    };
+    let sent = router.send(&mut wire, SYN, b"");
+    assert_eq!(sent[0].header.options.fast_open(), None);
+    assert!(accept(&listener).is_none());
+    let socket = TcpSocket::new_v4(wire.stack());
+    socket.set_ao_keys(Some(&keys));
+    assert_eq!(socket.fast_open_room(at(9, 1)).expect("an address"), 0);
+}
+
+#[test]
+fn no_authenticated_connection_or_handshake_is_part_of_a_checkpoint() {
+    let (client, server_stack) = stacks_over(&LinkConfig::default());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let keys = [keys_of([key(1, 2)]), keys_of([key(2, 1)])];
+    let (signed, plain) = runtime.block_on(bounded(async {
+        let signed = connected((&client, &server_stack), [&keys[0], &keys[1]]).await;
+        let listener = TcpListener::bind(&server_stack, server(80))
+            .await
+            .expect("bind");
+        let plain = TcpStream::connect(&client, server(80))
+            .await
+            .expect("connected");
+        let (accepted, _) = listener.accept().await.expect("accepted");
+        (signed, (plain, accepted))
+    }));
+    let frozen = client.freeze().expect("at rest");
+    let checkpoint = frozen.checkpoint([&signed.0, &plain.0].map(|stream| (stream, vec![7])));
+    let (device, _pipe) = channel(ChannelConfig::default());
+    let next = Stack::builder()
+        .address(CLIENT.parse().expect("an address"), 24)
+        .restore(checkpoint)
+        .start(vec![Box::new(device)])
+        .expect("a stack");
+    let (streams, _begin) = next.take_restored().expect("another one's place");
+    let peers: Vec<_> = streams
+        .iter()
+        .map(|kept| kept.stream.peer_addr().expect("open"))
+        .collect();
+    assert_eq!(peers, [server(80)]);
 }
 
 #[test]

@@ -1,5 +1,19 @@
 //! Sequence number extensions: the upper half of 64-bit sequence numbers, which no segment carries (RFC 5925 section 6.2).
 
+/// The upper half of the first round's numbers, so that there are numbers before it.
+const FIRST_ROUND: u64 = 1 << 32;
+
+/// A whole sequence number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Whole(u64);
+
+impl Whole {
+    /// Returns the extension. That of a number before the first round is the highest one.
+    pub(super) fn extension(self) -> u32 {
+        (self.0.wrapping_sub(FIRST_ROUND) >> 32) as u32
+    }
+}
+
 /// The extension of one direction, by the highest sequence number that was seen.
 ///
 /// The RFC prints one way to find the extension and leaves others open. Here a sequence number is the one of all 64-bit
@@ -14,22 +28,24 @@ impl Extension {
     /// Begins with the initial sequence number, whose extension is zero.
     pub(super) fn new(isn: u32) -> Self {
         Self {
-            highest: isn.into(),
+            highest: FIRST_ROUND | u64::from(isn),
         }
     }
 
     /// Returns the whole sequence number of a segment.
-    pub(super) fn whole(&self, seq: u32) -> u64 {
+    pub(super) fn whole(&self, seq: u32) -> Whole {
         let ahead = seq.wrapping_sub(self.highest as u32).cast_signed();
-        self.highest
-            .checked_add_signed(ahead.into())
-            // It is from before the first one: that has no extension, either.
-            .unwrap_or(seq.into())
+        Whole(self.highest.wrapping_add_signed(ahead.into()))
+    }
+
+    /// Returns true if no segment before had a higher number.
+    pub(super) fn is_newest(&self, whole: Whole) -> bool {
+        whole.0 >= self.highest
     }
 
     /// Notes the whole sequence number of a segment that was sent, or whose code was right.
-    pub(super) fn note(&mut self, whole: u64) {
-        self.highest = self.highest.max(whole);
+    pub(super) fn note(&mut self, whole: Whole) {
+        self.highest = self.highest.max(whole.0);
     }
 }
 
@@ -70,7 +86,7 @@ mod tests {
         let mut seen = |seq| {
             let whole = extension.whole(seq);
             extension.note(whole);
-            whole >> 32
+            whole.extension()
         };
         assert_eq!(seen(0xffff_fff1), 0);
         assert_eq!(seen(0x10), 1);
@@ -79,8 +95,10 @@ mod tests {
         for (seq, sne) in [(0x6000_0000, 1), (0xc000_0000, 1), (0x10, 2)] {
             assert_eq!(seen(seq), sne);
         }
-        assert_eq!(Extension::new(5).whole(4), 4);
-        assert_eq!(Extension::new(0).whole(u32::MAX), u64::from(u32::MAX));
+        // A number before the first one changes nothing.
+        let mut extension = Extension::new(5);
+        extension.note(extension.whole(0xffff_fff0));
+        assert_eq!(extension.whole(6).extension(), 0);
     }
 
     #[test]
@@ -93,7 +111,7 @@ mod tests {
             // Up to the largest window behind.
             let seq = at.saturating_sub(rng.below(1 << 30).into()).max(1_000);
             let whole = extension.whole(seq as u32);
-            assert_eq!(whole, seq);
+            assert_eq!(u64::from(whole.extension()), seq >> 32);
             extension.note(whole);
         }
         assert!(at >> 32 > 3, "it rolled over several times");
@@ -112,7 +130,7 @@ mod tests {
         let ours = order.map(|seq| {
             let whole = extension.whole(seq);
             extension.note(whole);
-            whole >> 32
+            whole.extension()
         });
         assert_eq!(ours, [0, 1, 0, 1]);
     }

@@ -13,7 +13,7 @@ const MAX_SECRET_LEN: usize = 80;
 const MAX_KEYS: usize = 1_024;
 
 /// A master key and its parameters: a master key tuple (MKT) of RFC 5925.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct AoKey {
     send_id: u8,
     recv_id: u8,
@@ -24,8 +24,8 @@ pub struct AoKey {
     secret: Secret,
 }
 
-/// The bytes of a master key. They are overwritten when they are dropped.
-#[derive(Clone, PartialEq, Eq)]
+/// The bytes of a master key. They are overwritten when they are dropped; what is derived from them is not.
+#[derive(Clone)]
 struct Secret(Vec<u8>);
 
 impl Drop for Secret {
@@ -52,6 +52,7 @@ impl fmt::Debug for AoKey {
 
 /// The reason why a key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AoKeyError {
     /// The secret has no bytes, or too many.
     #[error(
@@ -116,14 +117,15 @@ impl AoKey {
         })
     }
 
-    /// Limits the key to peers of a prefix.
+    /// Limits the key to peers of a prefix. One of IPv4-mapped addresses is one of IPv4.
     #[must_use]
     pub fn for_peers(mut self, peers: Prefix) -> Self {
-        self.peers = Some(peers.network());
+        self.peers = Some(canonical(peers).network());
         self
     }
 
-    /// Limits the key to one port of the peer.
+    /// Limits the key to one port of the peer: that of a server. A client has another port for each connection, so a key
+    /// with a port protects no listener from it.
     #[must_use]
     pub fn for_port(mut self, port: u16) -> Self {
         self.port = Some(port);
@@ -190,6 +192,15 @@ impl AoKey {
     }
 }
 
+/// Returns a prefix of IPv4-mapped addresses as one of IPv4.
+fn canonical(peers: Prefix) -> Prefix {
+    let (address, len) = (peers.address().to_canonical(), peers.len());
+    let is_mapped = address.is_ipv4() && peers.address().is_ipv6();
+    let v4 = len.checked_sub(96).filter(|_| is_mapped);
+    v4.and_then(|len| Prefix::new(address, len).ok())
+        .unwrap_or(peers)
+}
+
 fn contains(peers: Prefix, address: IpAddr) -> bool {
     peers.address().is_ipv4() == address.is_ipv4() && peers.contains(address)
 }
@@ -199,6 +210,8 @@ fn contains(peers: Prefix, address: IpAddr) -> bool {
 pub struct KeySet {
     keys: Vec<Arc<AoKey>>,
     refuses_others: bool,
+    /// Changes so far.
+    generation: u64,
 }
 
 impl KeySet {
@@ -208,6 +221,10 @@ impl KeySet {
     /// [`AoKeyError::SameId`] if a key for some of the same peers has one of its identifiers;
     /// [`AoKeyError::TooMany`] if there are 1,024 keys.
     pub fn add(&mut self, key: AoKey) -> Result<(), AoKeyError> {
+        self.push(Arc::new(key))
+    }
+
+    fn push(&mut self, key: Arc<AoKey>) -> Result<(), AoKeyError> {
         for other in self.keys.iter().filter(|other| other.overlaps(&key)) {
             let same = [
                 ("send", key.send_id, other.send_id),
@@ -220,20 +237,46 @@ impl KeySet {
         if self.keys.len() >= MAX_KEYS {
             return Err(AoKeyError::TooMany);
         }
-        self.keys.push(Arc::new(key));
+        self.keys.push(key);
+        self.generation += 1;
         Ok(())
     }
 
-    /// Removes the keys for which `is_meant` returns true, and returns how many they were.
-    pub fn remove(&mut self, mut is_meant: impl FnMut(&AoKey) -> bool) -> usize {
+    /// Removes these keys, and returns how many of them there were.
+    pub fn remove(&mut self, keys: &[Arc<AoKey>]) -> usize {
         let before = self.keys.len();
+        let is_meant = |key: &Arc<AoKey>| keys.iter().any(|meant| Arc::ptr_eq(meant, key));
         self.keys.retain(|key| !is_meant(key));
+        self.generation += 1;
         before - self.keys.len()
     }
 
+    /// Replaces some keys by others, at once.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add). Then nothing has changed.
+    pub fn replace(
+        &mut self,
+        keys: &[Arc<AoKey>],
+        by: impl IntoIterator<Item = AoKey>,
+    ) -> Result<usize, AoKeyError> {
+        let mut changed = self.clone();
+        let removed = changed.remove(keys);
+        for key in by {
+            changed.add(key)?;
+        }
+        *self = changed;
+        Ok(removed)
+    }
+
     /// Returns all keys, in the order in which they were added.
-    pub fn iter(&self) -> impl Iterator<Item = &AoKey> {
-        self.keys.iter().map(Arc::as_ref)
+    pub fn keys(&self) -> &[Arc<AoKey>] {
+        &self.keys
+    }
+
+    /// Returns a number that changes whenever the keys do.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Decides about connections with peers for which there is no key: refused, or not authenticated.
@@ -294,7 +337,7 @@ mod tests {
         // Every number can be used (section 3.1).
         keys.add(key(0, 255)).expect("apart");
         keys.add(lan().for_port(179)).expect_err("that port, too");
-        assert_eq!(keys.iter().count(), 4);
+        assert_eq!(keys.keys().len(), 4);
 
         let peer = |text: &str| text.parse::<SocketAddr>().expect("an address");
         let found = |at: &str, id| keys.receiving(peer(at), id).map(|key| key.peers());
@@ -304,8 +347,18 @@ mod tests {
             (found("10.79.0.1:1", 2), found("10.79.0.1:1", 255)),
             (None, Some(None))
         );
-        assert_eq!(keys.remove(|key| key.send_id() == 1), 3);
-        assert_eq!(keys.remove(|key| key.send_id() == 1), 0);
+        let ones: Vec<_> = keys
+            .keys()
+            .iter()
+            .filter(|key| key.send_id() == 1)
+            .cloned()
+            .collect();
+        // One that does not fit changes nothing.
+        let refused = keys.replace(&ones, [key(5, 5), key(6, 255)]);
+        assert_eq!(refused, same("receive", 255).map(|()| 0));
+        assert_eq!(keys.keys().len(), 4);
+        assert_eq!(keys.replace(&ones, [key(1, 2)]), Ok(3));
+        assert_eq!((keys.remove(&ones), keys.keys().len()), (0, 2));
     }
 
     #[test]
@@ -316,10 +369,13 @@ mod tests {
         );
         assert!(!bgp.overlaps(&key(1, 1).for_port(180)) && bgp.overlaps(&key(1, 1)));
         assert!(!format!("{bgp:?}").contains("secret"));
+        let mapped = key(1, 1).for_peers(prefix("::ffff:10.0.0.9/120"));
+        assert_eq!(mapped.peers(), Some(prefix("10.0.0.0/24")));
+        assert!(mapped.matches(([10, 0, 0, 7], 1).into()));
         for len in [0, 81] {
             let secret = vec![7; len];
             let made = AoKey::new(AoAlgorithm::AesCmac, 1, 1, &secret);
-            assert_eq!(made, Err(AoKeyError::SecretLen(len)));
+            assert_eq!(made.map(drop), Err(AoKeyError::SecretLen(len)));
         }
     }
 }

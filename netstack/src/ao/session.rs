@@ -36,12 +36,13 @@ pub enum Fault {
 
 /// The keys in use by a connection, and what became of its segments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct AoInfo {
     /// SendID of the key that signs what is sent (Current_key).
     pub current_key: u8,
     /// RecvID of the key that the peer is asked to sign with (Rnext_key).
     pub rnext_key: u8,
-    /// KeyID and RNextKeyID of the last segment that was accepted.
+    /// KeyID and RNextKeyID of the newest segment that was accepted.
     pub last_received: Option<(u8, u8)>,
     /// Segments whose code was right.
     pub accepted: u64,
@@ -61,6 +62,17 @@ struct TrafficKeys {
     recv: TrafficKey,
 }
 
+impl TrafficKeys {
+    fn derive(key: &Arc<AoKey>, ends: &Ends, (iss, irs): (u32, u32)) -> Self {
+        let Ends { local, remote } = *ends;
+        Self {
+            of: Arc::clone(key),
+            send: key.traffic_key(&context(local, remote, iss, irs)),
+            recv: key.traffic_key(&context(remote, local, irs, iss)),
+        }
+    }
+}
+
 /// The authentication of one connection.
 #[derive(Debug)]
 pub struct Session {
@@ -74,6 +86,8 @@ pub struct Session {
     received: Extension,
     /// Those of each key that was used.
     traffic: Vec<TrafficKeys>,
+    /// The change of the set that `traffic` follows.
+    generation: Option<u64>,
     info: AoInfo,
 }
 
@@ -191,6 +205,7 @@ impl Session {
             sent: Extension::new(iss),
             received: Extension::new(irs.unwrap_or(0)),
             traffic: Vec::new(),
+            generation: None,
             info: AoInfo::default(),
         }
     }
@@ -212,53 +227,57 @@ impl Session {
     }
 
     fn accept(&mut self, keys: &KeySet, ends: &Ends, segment: &[u8]) -> Result<(), Fault> {
-        self.forget_removed(keys);
+        self.follow(keys);
         let (header, payload) = split(segment).ok_or(Fault::Missing)?;
         let fields = Fields::of(header).ok_or(Fault::Missing)?;
         let option = find(header).map_err(|_| Fault::Contradiction)?;
         let option = option.ok_or(Fault::Missing)?;
         let key = keys.receiving(ends.remote, option.key_id);
-        let key = Arc::clone(key.ok_or(Fault::UnknownKey)?);
-        if option.code().len() != CODE_LEN {
-            return Err(Fault::Code);
-        }
-        let mut whole = None;
-        if fields.opens {
-            // It may belong to another connection of the same ends: what follows decides about that.
-            let traffic = key.traffic_key(&context(ends.remote, ends.local, fields.seq, 0));
-            check(header, payload, &option, ends, (&key, &traffic), 0)?;
-        } else if let Some(irs) = self.irs {
-            let number = self.received.whole(fields.seq);
-            let extension = (number >> 32) as u32;
-            let traffic = &self.traffic(&key, irs, ends).recv;
-            check(header, payload, &option, ends, (&key, traffic), extension)?;
-            whole = Some(number);
-        } else if fields.has_syn {
-            let traffic = key.traffic_key(&context(ends.remote, ends.local, fields.seq, self.iss));
-            check(header, payload, &option, ends, (&key, &traffic), 0)?;
-        } else {
+        let key = key.ok_or(Fault::UnknownKey)?;
+        let verify = |traffic: &TrafficKey, extension| {
+            check(header, payload, &option, ends, (key, traffic), extension)
+        };
+        let derive =
+            |dst_isn| key.traffic_key(&context(ends.remote, ends.local, fields.seq, dst_isn));
+        match self.irs {
+            _ if fields.opens => {
+                verify(&derive(0), 0)?;
+                if self.irs.is_some() {
+                    // Whoever recorded it can repeat it at any time: it says nothing about this connection.
+                    return Ok(());
+                }
+            }
+            None if fields.has_syn => verify(&derive(self.iss), 0)?,
             // Whoever sends it does not know the connection.
-            return Err(Fault::Code);
+            None => return Err(Fault::Code),
+            Some(irs) => {
+                let whole = self.received.whole(fields.seq);
+                let extension = whole.extension();
+                match self.known(key) {
+                    Some(traffic) => verify(&traffic.recv, extension)?,
+                    None => {
+                        let traffic = TrafficKeys::derive(key, ends, (self.iss, irs));
+                        verify(&traffic.recv, extension)?;
+                        self.traffic.push(traffic);
+                    }
+                }
+                let is_newest = self.received.is_newest(whole);
+                self.received.note(whole);
+                if !is_newest {
+                    // What it asks for was overtaken.
+                    return Ok(());
+                }
+            }
         }
-        self.note_accepted(keys, ends, &option, fields, whole);
+        self.note_accepted(keys, ends, &option, fields);
         Ok(())
     }
 
-    /// Notes what a segment says whose code is right.
-    fn note_accepted(
-        &mut self,
-        keys: &KeySet,
-        ends: &Ends,
-        option: &Found,
-        fields: Fields,
-        whole: Option<u64>,
-    ) {
-        if fields.has_syn && self.irs.is_none() {
+    /// Notes what the newest segment says whose code is right.
+    fn note_accepted(&mut self, keys: &KeySet, ends: &Ends, option: &Found, fields: Fields) {
+        if self.irs.is_none() {
             self.irs = Some(fields.seq);
             self.received = Extension::new(fields.seq);
-        }
-        if let Some(whole) = whole {
-            self.received.note(whole);
         }
         self.info.last_received = Some((option.key_id, option.next_key_id));
         if option.next_key_id != self.current.send_id()
@@ -281,7 +300,7 @@ impl Session {
         payload: impl Iterator<Item = &'p [u8]>,
         payload_len: usize,
     ) -> bool {
-        self.forget_removed(keys);
+        self.follow(keys);
         if !self.has_keys(keys, ends) {
             return false;
         }
@@ -300,7 +319,7 @@ impl Session {
         let key = Arc::clone(&self.current);
         let whole = self.sent.whole(fields.seq);
         let covered = Covered {
-            extension: (whole >> 32) as u32,
+            extension: whole.extension(),
             src: ends.local.ip(),
             dst: ends.remote.ip(),
             header,
@@ -311,8 +330,14 @@ impl Session {
             let traffic = key.traffic_key(&context(ends.local, ends.remote, self.iss, 0));
             covered.code(&traffic, payload, payload_len)
         } else if let Some(irs) = self.irs {
-            let traffic = &self.traffic(&key, irs, ends).send;
-            covered.code(traffic, payload, payload_len)
+            if self.known(&key).is_none() {
+                let traffic = TrafficKeys::derive(&key, ends, (self.iss, irs));
+                self.traffic.push(traffic);
+            }
+            match self.known(&key) {
+                Some(traffic) => covered.code(&traffic.send, payload, payload_len),
+                None => return false,
+            }
         } else {
             return false;
         };
@@ -360,27 +385,17 @@ impl Session {
         }
     }
 
-    /// Returns the traffic keys of a master key, derived when they are first used.
-    fn traffic(&mut self, key: &Arc<AoKey>, irs: u32, ends: &Ends) -> &TrafficKeys {
-        let at = self
-            .traffic
-            .iter()
-            .position(|keys| Arc::ptr_eq(&keys.of, key));
-        let at = at.unwrap_or_else(|| {
-            let Ends { local, remote } = *ends;
-            self.traffic.push(TrafficKeys {
-                of: Arc::clone(key),
-                send: key.traffic_key(&context(local, remote, self.iss, irs)),
-                recv: key.traffic_key(&context(remote, local, irs, self.iss)),
-            });
-            self.traffic.len() - 1
-        });
-        &self.traffic[at]
+    /// Returns the traffic keys of a master key that was used before.
+    fn known(&self, key: &Arc<AoKey>) -> Option<&TrafficKeys> {
+        self.traffic.iter().find(|keys| Arc::ptr_eq(&keys.of, key))
     }
 
-    /// Drops the traffic keys of master keys that left the set.
-    fn forget_removed(&mut self, keys: &KeySet) {
-        self.traffic.retain(|traffic| keys.holds(&traffic.of));
+    /// Drops what was derived of master keys that left the set, if it changed.
+    fn follow(&mut self, keys: &KeySet) {
+        if self.generation != Some(keys.generation()) {
+            self.generation = Some(keys.generation());
+            self.traffic.retain(|traffic| keys.holds(&traffic.of));
+        }
     }
 
     /// Replaces a key that left the set by another one for the peer; false if there is none.

@@ -156,8 +156,11 @@ fn rfc5925_6_1_keys_change_when_the_peer_is_ready_and_nothing_is_lost() {
     let asks = passive.send(TcpFlags::ACK, b"e").expect("signed");
     assert_eq!(active.take(&asks), Ok(()));
     assert_eq!(active.session.info().current_key, 11);
-    // A segment that was signed before is late, and taken all the same.
+    // A segment that was signed before is late, and taken all the same; what it asks for was overtaken.
+    let newer = active.send(TcpFlags::ACK, b"f").expect("signed");
+    assert_eq!(passive.take(&newer), Ok(()));
     assert_eq!(passive.take(&old), Ok(()));
+    assert_eq!(passive.session.info().last_received, Some((11, 12)));
     let unknown = active.session.set_current(&active.keys, peer, 99);
     let which = "send";
     assert_eq!(
@@ -171,18 +174,42 @@ fn rfc5925_6_1_keys_change_when_the_peer_is_ready_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_recorded_syn_changes_nothing_of_the_connection_that_it_opened() {
+    let (mut active, mut passive) = pair();
+    let syn = signed(&mut active, TcpFlags::SYN, ISS, b"").expect("signed");
+    passive.keys.add(key(12, 11, b"two")).expect("apart");
+    active.keys.add(key(11, 12, b"two")).expect("apart");
+    let peer = active.peer();
+    active
+        .session
+        .set_rnext(&active.keys, peer, 12)
+        .expect("there");
+    let segment = active.send(TcpFlags::ACK, b"a").expect("signed");
+    assert_eq!(passive.take(&segment), Ok(()));
+    let before = passive.session.info();
+    assert_eq!(before.current_key, 12);
+    // It is authentic, and asks for the first key.
+    assert_eq!(passive.take(&syn), Ok(()));
+    let after = passive.session.info();
+    assert_eq!(after.current_key, 12);
+    assert_eq!(after.last_received, before.last_received);
+}
+
+#[test]
 fn a_key_that_was_removed_signs_and_verifies_nothing_more() {
     let (mut active, mut passive) = pair();
     let old = active.send(TcpFlags::ACK, b"a").expect("signed");
     passive.keys.add(key(12, 11, b"two")).expect("apart");
     active.keys.add(key(11, 12, b"two")).expect("apart");
-    assert_eq!(passive.keys.remove(|key| key.send_id() == 2), 1);
+    let meant = passive.keys.keys()[..1].to_vec();
+    assert_eq!(passive.keys.remove(&meant), 1);
     assert_eq!(passive.take(&old), Err(Fault::UnknownKey));
     // What is left signs.
     let segment = passive.send(TcpFlags::ACK, b"b").expect("signed");
     assert_eq!(active.take(&segment), Ok(()));
     assert_eq!(active.session.info().current_key, 11, "it was asked for");
-    passive.keys.remove(|_| true);
+    let all = passive.keys.keys().to_vec();
+    passive.keys.remove(&all);
     assert_eq!(passive.send(TcpFlags::ACK, b"c"), None);
     // The number is in use again, for another secret.
     passive.keys.add(key(2, 1, b"three")).expect("free");

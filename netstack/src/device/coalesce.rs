@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use packet::checksum::{self, RxChecksum};
 use packet::ip::Outline;
-use packet::tcp::TcpFlags;
+use packet::tcp::{TcpFlags, TcpOption, TcpOptionIter};
 use packet::{Buffers, IpProto, Payload};
 
 use crate::base::{Counters, DropReason};
@@ -22,6 +22,8 @@ const IPV6_LEN: usize = 40;
 const MAX_BYTES: usize = 65_535;
 /// Longest headers of a segment, in bytes: IPv6, and TCP with options.
 const MAX_HEADER_BYTES: usize = IPV6_LEN + 60;
+/// Length of timestamps and their padding, in bytes: no code of use fits beside it into fewer.
+const TIMESTAMPS_LEN: usize = 12;
 /// Offset of the flags in a TCP header.
 const FLAGS_AT: usize = 13;
 
@@ -71,6 +73,9 @@ impl Shape {
             return None;
         }
         let payload_len = packet.len().checked_sub(header_len)?;
+        if is_signed(tcp.get(TCP_LEN..header_len - tcp_at)?) {
+            return None;
+        }
         Some(Self {
             tcp_at,
             header_len,
@@ -81,6 +86,15 @@ impl Shape {
         })
         .filter(|shape| shape.payload_len > 0)
     }
+}
+
+/// Returns true if options have a code that covers this segment alone (TCP-AO, RFC 5925): one that continues it with a
+/// copy of the options is forged, and both would be lost.
+fn is_signed(options: &[u8]) -> bool {
+    if options.len() <= TIMESTAMPS_LEN {
+        return false;
+    }
+    TcpOptionIter::new(options).any(|option| matches!(option, TcpOption::Authentication { .. }))
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u16> {

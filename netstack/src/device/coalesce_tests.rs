@@ -277,3 +277,22 @@ fn without_memory_to_merge_in_segments_come_one_by_one_and_those_without_any_are
     assert_eq!(seqs.len(), 2, "the reserve has two slabs");
     assert_eq!(counters.dropped(DropReason::NoReceiveBuffer), 1);
 }
+
+#[test]
+fn segments_with_an_authentication_code_are_not_merged() {
+    let signed = |seq| {
+        packet(false, seq, 100, TcpFlags::ACK, |bytes| {
+            let tcp = IPV4_LEN;
+            // 16 bytes of options: the payload is 4 bytes shorter.
+            bytes[tcp + 12] = 0x90;
+            bytes[tcp + 20..tcp + 24].copy_from_slice(&[29, 16, 1, 1]);
+            bytes[tcp + 24..tcp + 36].fill(0xaa);
+        })
+    };
+    let mut train = begin(signed(1));
+    assert!(
+        train.push(signed(97)).is_err(),
+        "with the same code as the first"
+    );
+    assert_eq!(finish(train).gso_size, 0);
+}

@@ -202,7 +202,8 @@ impl Syn {
         result.map(|connection| TcpStream::new(Arc::clone(&self.host), connection))
     }
 
-    /// Refuses the connection with a reset, as a closed port does.
+    /// Refuses the connection with a reset, as a closed port does. An authenticated peer (TCP-AO) could not verify one, and
+    /// gets no answer.
     pub fn refuse(self) {
         // By dropping it.
     }

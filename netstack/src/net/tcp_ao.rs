@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use super::tcp_options::invalid;
 use super::tcp_socket::TcpSocket;
@@ -72,7 +73,8 @@ impl AoKeys {
     }
 
     /// Removes the keys for which `is_meant` returns true, and returns how many they were. They verify and sign nothing
-    /// more: a connection whose peer still uses one of them times out. `is_meant` must not call the stack.
+    /// more: a connection whose peer still uses one of them times out. A peer whose last key is removed may connect without
+    /// one, unless others are [refused](Self::refuse_others).
     ///
     #[cfg_attr(feature = "tcp-ao", doc = "```")]
     #[cfg_attr(not(feature = "tcp-ao"), doc = "```ignore")]
@@ -86,20 +88,38 @@ impl AoKeys {
     /// # Ok::<(), netstack::net::AoKeyError>(())
     /// ```
     pub fn remove(&self, is_meant: impl Fn(&AoKey) -> bool) -> usize {
-        // The program's code runs with nothing locked.
-        let meant: Vec<AoKey> = self.list().into_iter().filter(is_meant).collect();
+        let meant = self.meant(is_meant);
+        locked(|lock| self.0.write(&mut lock.ctx(), |keys| keys.remove(&meant)))
+    }
+
+    /// Replaces the keys for which `is_meant` returns true by others, at once, and returns how many they were: no connection
+    /// finds neither.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add). Then nothing has changed.
+    pub fn replace(
+        &self,
+        is_meant: impl Fn(&AoKey) -> bool,
+        by: impl IntoIterator<Item = AoKey>,
+    ) -> Result<usize, AoKeyError> {
+        let meant = self.meant(is_meant);
+        let by: Vec<AoKey> = by.into_iter().collect();
         locked(|lock| {
-            let is_one = |key: &AoKey| meant.contains(key);
-            self.0.write(&mut lock.ctx(), |keys| keys.remove(is_one))
+            self.0
+                .write(&mut lock.ctx(), |keys| keys.replace(&meant, by))
         })
     }
 
+    /// Returns the keys for which `is_meant` returns true. The program's code runs with nothing locked.
+    fn meant(&self, is_meant: impl Fn(&AoKey) -> bool) -> Vec<Arc<AoKey>> {
+        let mut keys = self.list();
+        keys.retain(|key| is_meant(key));
+        keys
+    }
+
     /// Returns the keys, in the order in which they were added.
-    pub fn list(&self) -> Vec<AoKey> {
-        locked(|lock| {
-            self.0
-                .read(&mut lock.ctx(), |keys| keys.iter().cloned().collect())
-        })
+    pub fn list(&self) -> Vec<Arc<AoKey>> {
+        locked(|lock| self.0.read(&mut lock.ctx(), |keys| keys.keys().to_vec()))
     }
 
     /// Refuses connections with peers for which there is no key, or allows them again, not authenticated (RFC 5925
@@ -116,8 +136,10 @@ impl TcpSocket {
     /// Sets the keys with which the connections of this socket are authenticated; `None` means none. They can be set until
     /// it connects or listens, and changed at any time: see [`AoKeys`].
     ///
-    /// Such a connection uses no TCP Fast Open and no segmentation offload, and is not part of a checkpoint. It ends only by
-    /// segments of its peer: turn on keepalive for a peer that may forget its keys (RFC 5925 section 7.7).
+    /// Such a connection uses no TCP Fast Open and no segmentation offload, is not part of a checkpoint, and counts for the
+    /// stack's limit of connections until its TIME-WAIT is over. It ends only by segments of its peer: turn on keepalive for
+    /// a peer that may forget its keys (RFC 5925 section 7.7). A peer that recorded a segment of it can have a segment of the
+    /// same packet batch discarded with a forged one where the kernel merges segments; it is sent again.
     pub fn set_ao_keys(&self, keys: Option<&AoKeys>) {
         let keys = keys.map(|keys| keys.0.clone());
         self.with(|draft| draft.options.keys = keys);
@@ -131,8 +153,8 @@ impl TcpStream {
             .with_state(|state| state.authenticator.as_deref().map(Authenticator::info))
     }
 
-    /// Signs with the key whose send identifier is `send_id` from now on (Current_key of RFC 5925 section 4), until the
-    /// peer asks for another one.
+    /// Signs with the key whose send identifier is `send_id` from now on (Current_key of RFC 5925 section 4), until a segment
+    /// of the peer asks for another one. Each segment asks for one: to change keys for good, change what the peer asks for.
     ///
     /// # Errors
     /// `InvalidInput` if the connection is not authenticated, or no key for its peer has that identifier.
@@ -153,8 +175,8 @@ impl TcpStream {
     /// Asks the peer to sign with the key whose receive identifier is `recv_id` from now on (Rnext_key of RFC 5925
     /// section 4). The next segment tells it.
     ///
-    /// To change keys without loss, add the new key on both sides, ask for it on both sides, and remove the old one when
-    /// [`ao_info`](Self::ao_info) says that the new one was received.
+    /// To change keys without loss, add the new key on both sides, ask for it on both sides, and remove the old one on both
+    /// sides when [`ao_info`](Self::ao_info) of both says that the new one was received.
     ///
     #[cfg_attr(feature = "tcp-ao", doc = "```")]
     #[cfg_attr(not(feature = "tcp-ao"), doc = "```ignore")]
@@ -183,7 +205,9 @@ impl TcpStream {
     }
 
     /// Heeds hard ICMP errors about an authenticated connection, or ignores them, as at the beginning: anybody can send them
-    /// (RFC 5925 section 7.8). Returns false if the connection is not authenticated.
+    /// (RFC 5925 section 7.8). "Fragmentation needed" of IPv4 is one of them: where it is ignored, only the search for the
+    /// path MTU ([`TcpConfig::mtu_probing`](crate::TcpConfig::mtu_probing)) finds a path that carries less than the link.
+    /// Returns false if the connection is not authenticated.
     pub fn set_ao_heeds_icmp(&self, heeds: bool) -> bool {
         self.handle().with_state(|state| {
             let authenticator = state.authenticator.as_mut();

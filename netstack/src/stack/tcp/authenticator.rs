@@ -128,6 +128,10 @@ impl Authenticator {
     where
         L: LockBefore<levels::AuthenticationKeys>,
     {
+        if packet.offload.segment.is_some() {
+            // The device would cut it: each part would need a code of its own.
+            return false;
+        }
         let (session, ends) = (&mut self.session, &self.ends);
         let ip_len = if ends.local.is_ipv4() { 20 } else { 40 };
         let header = packet.head.as_mut_slice().get_mut(ip_len..);

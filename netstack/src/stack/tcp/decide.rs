@@ -131,6 +131,8 @@ pub(crate) fn on_decision(turn: &mut Turn<'_>, asked: Asked, decision: Decision)
             turn.worker.tally.tcp(TcpObject::PassiveOpens, 1);
             send_handshake(turn, flow, &half, half.syn_ack(config, now), options);
         }
+        // A peer with keys could not verify it: it does not know our sequence number.
+        Decision::Refuse if half.key_id().is_some() => {}
         Decision::Refuse => {
             send_handshake(turn, flow, &half, half.reset(config, now), options);
         }

@@ -27,7 +27,7 @@ use crate::base::counters::Counter;
 use crate::base::{Counters, Instant, Rng};
 use crate::demux::FlowKey;
 use crate::ip::peer::{PeerNet, crowding};
-use crate::tcp::Readiness;
+use crate::tcp::{Readiness, State};
 
 /// Idle time after which a connection makes room in a full table although its peer has no more than others.
 const LONG_IDLE: Duration = Duration::from_secs(60);
@@ -157,8 +157,8 @@ fn choose(
     Some((connection, counter))
 }
 
-/// Returns the connection that the application has closed, or else the one that has been idle longest, of those
-/// that have been idle for `least`.
+/// Returns a connection in TIME-WAIT (an authenticated one: others leave the table then), or else one that the application
+/// has closed, or else the one that has been idle longest, of those that have been idle for `least`.
 fn longest_idle(
     key: &mut Key<StackLocks>,
     sample: Vec<Arc<Connection>>,
@@ -166,11 +166,12 @@ fn longest_idle(
     least: Duration,
 ) -> Option<Arc<Connection>> {
     let mut idle = |connection: &Arc<Connection>| {
-        let active = connection
-            .state
-            .with(&mut key.ctx(), |state, _| state.tcp.last_active())?;
-        let time = now.saturating_since(active);
-        (time >= least).then_some((connection.is_orphan(), time))
+        let (active, is_over) = connection.state.with(&mut key.ctx(), |state, _| {
+            let is_over = state.tcp.state() == State::TimeWait;
+            (state.tcp.last_active(), is_over)
+        });
+        let time = now.saturating_since(active?);
+        (time >= least || is_over).then_some((is_over, connection.is_orphan(), time))
     };
     sample
         .into_iter()

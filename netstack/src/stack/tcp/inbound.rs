@@ -22,7 +22,7 @@ use super::connection::{Connection, Listener};
 use super::deferred::Hop;
 use super::greet::learn;
 use super::open::mss_for;
-use super::outbound::send_alone;
+use super::outbound::{send_alone, send_reset};
 use super::outcome::finish;
 use super::removal::remove;
 use super::shard::Found;
@@ -145,7 +145,7 @@ fn to_connection(
         // A SYN ends no TIME-WAIT if there is nothing that it could open.
         if reuse.is_none() {
             remove(turn, connection);
-            reject(turn, &flow, segment);
+            reject_for(turn, connection, segment);
         } else if offer(turn, connection, segment, arrived, false).is_err() {
             turn.drop_packet(DropReason::TcpNoListener);
         }
@@ -165,7 +165,7 @@ fn to_connection(
         }
         None => {
             if to_listener(turn, &listener, flow, segment, arrived).is_err() {
-                reject(turn, &flow, segment);
+                reject_for(turn, connection, segment);
             }
         }
     }
@@ -282,6 +282,14 @@ fn to_listener(
         turn.drop_packet(DropReason::TcpNoListener);
     }
     Ok(())
+}
+
+/// Discards a segment for a connection that has just ended, and answers it as that would.
+fn reject_for(turn: &mut Turn<'_>, connection: &Connection, segment: &Segment) {
+    turn.drop_packet(DropReason::TcpNoListener);
+    if let Some(rst) = reset_for(segment) {
+        send_reset(turn, connection, rst);
+    }
 }
 
 /// Discards a segment for which there is no connection, and answers it (RFC 9293 section 3.10.7.1).

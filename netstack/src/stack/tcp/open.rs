@@ -59,13 +59,19 @@ pub(crate) fn fast_open_room(
     let addressing = host.ip.addressing.get();
     let local = addressing.choose_local(local, remote, options.source_preference)?;
     let flow = FlowKey::new(local, remote);
-    let connect = locked(|key| {
+    let room = locked(|key| {
         let now = host.clock.now();
         let mss = path_mss(host, key, &flow, now).min(options.config.max_mss);
+        let ctx = &mut key.ctx();
+        if let Some(keys) = &options.keys
+            && keys.read(ctx, |keys| keys.is_for(remote))
+        {
+            return 0;
+        }
         let fast_open = &host.tcp.fast_open;
-        fast_open.connect(&mut key.ctx(), local.ip(), remote, mss, now)
+        fast_open.connect(ctx, local.ip(), remote, mss, now).room
     });
-    Ok(connect.room.into())
+    Ok(room.into())
 }
 
 fn start(

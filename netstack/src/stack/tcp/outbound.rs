@@ -247,13 +247,14 @@ pub(super) fn send_handshake(
     segment: SegmentOut,
     options: &Options,
 ) {
-    let (Some(_), Some(keys)) = (half.key_id(), &options.keys) else {
+    if half.key_id().is_none() {
         send_with(turn, flow, segment, options);
         return;
-    };
+    }
     let to = handshake_params(turn, flow, &segment, options);
     let ctx = &mut turn.key.ctx();
-    let session = Authenticator::resume(keys, ctx, flow, half);
+    let keys = options.keys.as_ref();
+    let session = keys.and_then(|keys| Authenticator::resume(keys, ctx, flow, half));
     push_signed(turn.worker, &to, segment, |packet| {
         session.is_some_and(|mut session| session.sign(ctx, packet))
     });

@@ -29,6 +29,9 @@ const _: () = assert!(
     "the last list is that of undecided SYNs"
 );
 
+/// Half-open connections that are looked at for one that is not authenticated.
+const STRANGER_SAMPLES: usize = 32;
+
 /// The entry of a half-open connection.
 #[derive(Debug)]
 pub(crate) struct HalfOpenEntry<C: 'static> {
@@ -170,6 +173,23 @@ impl<C: Clone + HasFlow> Shard<C> {
         let sample = sample_crowding(newcomer.peer(), draw, |first, _| first);
         rate.note(&sample);
         queue.remove(sample.entry()?)
+    }
+
+    /// Removes a half-open connection to `listener` that is not authenticated, if a sample shows one.
+    pub(crate) fn displace_stranger(
+        &mut self,
+        listener: &Arc<Listener<C>>,
+        rng: &mut Rng,
+    ) -> Option<Ended<C>> {
+        let queue = &mut self.half_open;
+        for _ in 0..STRANGER_SAMPLES {
+            let (id, _) = queue.sample(rng.u64())?;
+            let (_, entry) = queue.get_mut(id)?;
+            if entry.half.key_id().is_none() && Arc::ptr_eq(entry.place.listener(), listener) {
+                return queue.remove(id);
+            }
+        }
+        None
     }
 
     /// Puts a TIME-WAIT in the place of the connection for which `is_this` holds; false if it is not in

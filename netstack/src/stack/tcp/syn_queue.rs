@@ -87,7 +87,7 @@ pub(super) fn on_syn(
         }
         None => listener
             .admit_syn()
-            .or_else(|| displace_for(turn, listener, &flow)),
+            .or_else(|| displace_for(turn, listener, &flow, key_id.is_some())),
     };
     let cfg = &options.config;
     if place.is_none() && (options.defers || key_id.is_some()) {
@@ -138,21 +138,28 @@ pub(super) fn on_syn(
 }
 
 /// Ends a handshake of the peer that crowds the others out of the listener's queue, if there is one, and returns its
-/// place.
+/// place. For a newcomer that is authenticated, any handshake of one that is not makes room.
 fn displace_for(
     turn: &mut Turn<'_>,
     listener: &Arc<Listener>,
     newcomer: &FlowKey,
+    is_authenticated: bool,
 ) -> Option<SynPlace<Arc<Connection>>> {
     let worker = &mut *turn.worker;
-    // A listener that defers cannot answer with a cookie: a place is all that a newcomer can get.
-    if !listener.options.defers && !worker.sample_rate.is_due(worker.rng.u64()) {
+    // A listener that defers cannot answer with a cookie, nor can one that authenticates the newcomer: a place is all
+    // that it can get.
+    if !listener.options.defers && !is_authenticated && !worker.sample_rate.is_due(worker.rng.u64())
+    {
         return None;
     }
     let connections = &turn.host.tcp.connections;
     let ctx = &mut turn.key.ctx();
-    let sampling = (&mut worker.rng, &mut worker.sample_rate);
-    let displaced = connections.displace_half_open(ctx, listener, newcomer, sampling);
+    let displaced = if is_authenticated {
+        connections.displace_stranger(ctx, listener, newcomer, &mut worker.rng)
+    } else {
+        let sampling = (&mut worker.rng, &mut worker.sample_rate);
+        connections.displace_half_open(ctx, listener, newcomer, sampling)
+    };
     let (flow, entry) = displaced?;
     turn.count(Counter::TcpHandshakesDisplaced, 1);
     decide::fail(turn, &flow, &entry);
@@ -187,6 +194,10 @@ pub(super) fn on_segment(
             // It is another one by now.
             return None;
         }
+        if half.is_succeeded_by(segment) {
+            let listener = Arc::clone(place.listener());
+            return Some(Judged::Succeeded(queue.remove(id), listener));
+        }
         let listener = place.listener();
         let cfg = &listener.options.config;
         Some(match half.on_segment(cfg, segment, now) {
@@ -202,6 +213,12 @@ pub(super) fn on_segment(
     match judged.flatten() {
         None => return Err(Elsewhere),
         Some(Judged::Undecided) => decide::on_segment(turn, &flow, segment),
+        Some(Judged::Succeeded(removed, listener)) => {
+            if let Some((flow, entry)) = removed {
+                decide::fail(turn, &flow, &entry);
+            }
+            on_syn(turn, &listener, flow, segment, arrived, None);
+        }
         Some(Judged::Reset(removed)) => {
             if let Some((flow, entry)) = removed {
                 decide::fail(turn, &flow, &entry);
@@ -232,6 +249,8 @@ pub(super) fn on_segment(
 enum Judged {
     /// The program has not decided about the SYN yet.
     Undecided,
+    /// The peer has begun another handshake. The entry is dropped when nothing is locked.
+    Succeeded(Option<Ended<Arc<Connection>>>, Arc<Listener>),
     /// The connection is gone. Its entry is dropped when nothing is locked.
     Reset(Option<Ended<Arc<Connection>>>),
     /// It stays half open. The segment is discarded for a reason, or answered, or both.
@@ -329,21 +348,43 @@ fn authenticate(
     let connections = &turn.host.tcp.connections;
     let found = connections.with_half_open(&mut turn.key.ctx(), flow, |queue, id| {
         let (_, entry) = queue.get_mut(id)?;
-        let key_id = entry.half.key_id();
-        let listener = key_id.map(|_| Arc::clone(entry.place.listener()));
-        Some((entry.half, listener))
+        let listener = entry.place.listener();
+        let has_keys = listener.options.keys.is_some();
+        Some((entry.half, has_keys.then(|| Arc::clone(listener))))
     });
     let (half, listener) = found.flatten().ok_or(Elsewhere)?;
     let keys = listener.as_ref().map(|listener| &listener.options.keys);
-    let Some(Some(keys)) = keys else {
+    let (Some(listener), Some(Some(keys))) = (&listener, keys) else {
         return Ok(Ok((half.iss(), None)));
     };
+    if half.key_id().is_none() {
+        let is_late = is_required(&mut turn.key.ctx(), listener, flow.remote());
+        if is_late {
+            // It began before there was a key for the peer.
+            give_up(turn, flow, &half);
+            return Ok(Err(Fault::Missing));
+        }
+        return Ok(Ok((half.iss(), None)));
+    }
     let ctx = &mut turn.key.ctx();
     let Some(mut session) = Authenticator::resume(keys, ctx, flow, &half) else {
         return Ok(Err(Fault::UnknownKey));
     };
     let verified = session.verify(ctx, wire);
     Ok(verified.map(|()| (half.iss(), Some(session))))
+}
+
+/// Ends a handshake that may not be completed.
+fn give_up(turn: &mut Turn<'_>, flow: &FlowKey, half: &HalfOpen) {
+    let connections = &turn.host.tcp.connections;
+    let removed = connections.with_half_open(&mut turn.key.ctx(), flow, |queue, id| {
+        let (_, entry) = queue.get_mut(id)?;
+        let is_it = entry.half.iss() == half.iss();
+        is_it.then(|| queue.remove(id))?
+    });
+    if let Some((flow, entry)) = removed.flatten() {
+        decide::fail(turn, &flow, &entry);
+    }
 }
 
 /// Makes the connection of a handshake that `segment` completes, and hands it out. If there is no room

@@ -257,6 +257,31 @@ impl ConnectionTable {
         })
     }
 
+    /// Removes a half-open connection to `listener` that is not authenticated, if a sample shows one. `flow` is that of the
+    /// newcomer.
+    pub(crate) fn displace_stranger<L>(
+        &self,
+        ctx: &mut LockCtx<'_, L>,
+        listener: &Arc<Listener>,
+        flow: &FlowKey,
+        rng: &mut Rng,
+    ) -> Option<Ended<Arc<Connection>>>
+    where
+        L: LockBefore<levels::Tables>,
+    {
+        // In a flood any shard has some; that of the newcomer is looked at first.
+        let first = self.hashed(flow);
+        let displaced = self
+            .shard(&first)
+            .with_write(ctx, |shard, _| shard.displace_stranger(listener, rng));
+        displaced.or_else(|| {
+            self.shards.iter().find_map(|shard| {
+                let shard = &shard.shard;
+                shard.with_write(ctx, |shard, _| shard.displace_stranger(listener, rng))
+            })
+        })
+    }
+
     /// Removes exactly this connection, not a successor with the same four-tuple.
     pub(crate) fn remove<L>(&self, ctx: &mut LockCtx<'_, L>, connection: &Arc<Connection>) -> bool
     where

@@ -378,6 +378,26 @@ impl HalfOpen {
             .then_some(self.key_id)
     }
 
+    /// Returns true if an authentic SYN of the peer succeeds this handshake. A peer that began anew cannot verify a challenge
+    /// ACK, which knows the old numbers only, so it never resets the handshake. The timestamp tells that the SYN is no
+    /// repeated one.
+    pub fn is_succeeded_by(&self, syn: &Segment) -> bool {
+        let is_newer = || {
+            let ts = syn.options().timestamps;
+            let ts = ts.filter(|_| self.marks.contains(Marks::TIMESTAMPS));
+            ts.is_some_and(|ts| {
+                ts.val != self.peer_ts && !acceptable::is_older(ts.val, self.peer_ts)
+            })
+        };
+        self.key_id().is_some()
+            && syn.has(TcpFlags::SYN)
+            && !syn
+                .flags()
+                .intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::FIN)
+            && syn.seq() != self.irs
+            && is_newer()
+    }
+
     /// Builds an ACK of the peer's SYN.
     pub fn ack(&self, cfg: &TcpConfig, now: Instant) -> SegmentOut {
         self.bare(TcpFlags::ACK, cfg, now)

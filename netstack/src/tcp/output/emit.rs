@@ -40,7 +40,9 @@ impl Tcb {
                 });
             }
         }
-        let tells = self.flags.contains(Flags::USER_TIMEOUT_DUE);
+        // Where it takes the room of the only block, the next segment tells it.
+        let has_room = sack.is_empty() || self.settings.authentication_len == 0;
+        let tells = self.flags.contains(Flags::USER_TIMEOUT_DUE) && has_room;
         TcpOptions {
             timestamps,
             sack,
@@ -107,7 +109,9 @@ impl Tcb {
                 options.acc_ecn = None;
             }
         }
-        self.flags.remove(Flags::USER_TIMEOUT_DUE);
+        if options.user_timeout.is_some() || options.sack.is_empty() {
+            self.flags.remove(Flags::USER_TIMEOUT_DUE);
+        }
         let mss = u32::from(self.agreed.mss);
         self.emit(seq, flags, options, mss, false, false)
     }

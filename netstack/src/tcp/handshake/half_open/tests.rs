@@ -76,7 +76,7 @@ fn the_syn_ack_offers_what_both_want() {
     let options = out.options;
     assert_eq!(
         (options.mss, options.window_scale),
-        (Some(CFG_MSS), Some(7))
+        (Some(CFG_MSS), Some(9))
     );
     assert!(options.sack_permitted);
     let ts = options.timestamps.map(|ts| (ts.val, ts.ecr));
@@ -192,4 +192,31 @@ fn a_round_trip_is_measured_only_if_it_is_unambiguous() {
     assert!(lost.on_timeout(6));
     let established = done(lost);
     assert!(established.lossy && established.rtt.is_none());
+}
+
+#[test]
+fn an_authentic_syn_succeeds_a_handshake_if_it_is_newer() {
+    let again = |seq: u32, ts: Option<u32>, flags: TcpFlags| segment(seq, 0, flags, ts);
+    let signed = half(all_options()).with_key_id(Some(3));
+    assert_eq!(signed.key_id(), Some(3));
+    assert!(signed.is_succeeded_by(&again(50_000, Some(501), TcpFlags::SYN)));
+    // The same one, one that was recorded, and what opens nothing.
+    for (seq, ts, flags) in [
+        (0, Some(501), TcpFlags::SYN),
+        (50_000, Some(499), TcpFlags::SYN),
+        (50_000, Some(500), TcpFlags::SYN),
+        (50_000, None, TcpFlags::SYN),
+        (50_000, Some(501), TcpFlags::SYN | TcpFlags::ACK),
+        (50_000, Some(501), TcpFlags::ACK),
+    ] {
+        assert!(
+            !signed.is_succeeded_by(&again(seq, ts, flags)),
+            "{seq} {ts:?} {flags:?}"
+        );
+    }
+    // Anybody can send another one.
+    let newer = again(50_000, Some(501), TcpFlags::SYN);
+    assert!(!half(all_options()).is_succeeded_by(&newer));
+    // No checkpoint has one.
+    assert!(signed.restored().is_none() && half(all_options()).restored().is_some());
 }
