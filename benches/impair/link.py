@@ -7,6 +7,7 @@ so that what else the machine does concerns all of them. It prints medians over 
     cargo build --release --bin impair
     benches/impair/link.py target/release/impair
     benches/impair/link.py before/impair target/release/impair --rounds 7 --seconds 5
+    benches/impair/link.py target/release/impair "chrt -r 1 target/release/impair" --only delay
 
 Datagrams have 64 bytes of payload, each a packet of its own, sent as fast as sendmmsg takes them. Times are from the sender's
 stamp, taken before its call, to the kernel's stamp where the packet is put into the receiver's queue. The error of the delay
@@ -17,6 +18,7 @@ be sent.
 import argparse
 import ctypes
 import os
+import shlex
 import socket
 import statistics
 import struct
@@ -133,7 +135,7 @@ class Link:
         for name in self.names:
             subprocess.run(["ip", "netns", "add", name], check=True)
         ends = [f"t0@{name}=10.9.0.{number}/24" for number, name in enumerate(self.names, 1)]
-        self.program = subprocess.Popen([program, *ends, "--both", rules, "--seconds", "300"], text=True,
+        self.program = subprocess.Popen([*shlex.split(program), *ends, "--both", rules, "--seconds", "300"], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if not self.program.stdout.readline().startswith("ready"):
             sys.exit(f"{program} did not start")

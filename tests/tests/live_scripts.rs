@@ -97,6 +97,72 @@ fn the_same_scripts_pass_against_a_daemon() {
     all_pass(Against::Daemon);
 }
 
+#[test]
+fn socket_options_work_against_a_daemon() {
+    for name in [
+        "rfc9293/3.6.1-linger-zero",
+        "rfc9293/3.6.1-linger-zero-v6",
+        "rfc9293/3.7.4-nodelay",
+        "rfc9293/3.7.4-nodelay-v6",
+        "rfc9293/3.8.4-keepalive",
+        "rfc9293/3.8.4-keepalive-v6",
+        "rfc9293/3.8.4-dead-peer",
+        "rfc9293/3.9.2-tos",
+        "rfc9293/3.9.2-tos-v6",
+        "rfc9293/3.9.2-ttl",
+        "rfc9293/3.9.2-ttl-v6",
+        "rfc9293/3.9.2-ttl-of-syn",
+        "rfc9293/3.9.2-ttl-of-syn-v6",
+    ] {
+        passes(name, &script(name), Against::Daemon);
+    }
+}
+
+#[test]
+fn options_of_a_listener_are_those_of_its_connections() {
+    let text = OPEN.replace(
+        "+0 bind",
+        "+0 setsockopt(3, SOL_IP, IP_TTL, [9], 4) = 0\n+0 bind",
+    );
+    let text = text.replace("> S.", "> [ttl 9] S.");
+    let text = format!(
+        "{text}\
++0 write(4, ..., 1000) = 1000
++0 > [ttl 9] P. 1:1001(1000) ack 1
+"
+    );
+    for against in [Against::Ours, Against::Daemon] {
+        passes("listener", &text, against);
+    }
+}
+
+#[test]
+fn options_of_datagrams_are_kept_when_they_are_connected() {
+    let text = "\
+0 socket(..., SOCK_DGRAM, IPPROTO_UDP) = 3
++0 bind(3, ..., ...) = 0
++0 setsockopt(3, SOL_IP, IP_TTL, [9], 4) = 0
++0 connect(3, ..., ...) = 0
++0 write(3, ..., 10) = 10
++0 > [ttl 9] udp (10)
++0 setsockopt(3, SOL_IP, IP_TTL, [7], 4) = 0
++0 write(3, ..., 10) = 10
++0 > [ttl 7] udp (10)
+";
+    for against in [Against::Ours, Against::Daemon] {
+        passes("datagrams", text, against);
+    }
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_in_the_daemons_words() {
+    let text = format!("{OPEN}+0 setsockopt(4, SOL_IP, IP_TTL, [0], 4) = 0\n");
+    let report = run("range", &text, Against::Daemon);
+    assert_eq!(report.verdict, "unsupported", "{}", report.text(true));
+    let reason = report.reason.expect("a reason");
+    assert!(reason.contains("set_ttl"), "{reason}");
+}
+
 /// A connection that is accepted as socket 4, and does not block.
 const OPEN: &str = "\
 0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
@@ -155,8 +221,8 @@ fn poll_works_in_real_time() {
 fn what_a_daemon_cannot_do_is_named() {
     for (line, name) in [
         (
-            "+0 setsockopt(4, SOL_TCP, TCP_NODELAY, [1], 4) = 0",
-            "TCP_NODELAY against the daemon",
+            "+0 setsockopt(4, SOL_SOCKET, SO_SNDBUF, [4000], 4) = 0",
+            "SO_SNDBUF against the daemon",
         ),
         (
             "+0 shutdown(4, SHUT_RD) = 0",

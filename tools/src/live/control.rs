@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::eventually;
 
@@ -199,16 +199,31 @@ pub enum News {
     Data(Vec<u8>),
     /// The peer has closed its half.
     Eof,
+    /// The options of [`Nc::set_options`] are in force.
+    OptionsSet,
     /// The socket is closed.
     Ended,
     /// It has failed, with the daemon's sentence.
     Failed(String),
 }
 
+/// Options of a socket, by the keys of docs/CONTROL.md. What is left out stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct SocketOptions(Map<String, Value>);
+
+impl SocketOptions {
+    /// Adds an option, or changes its value.
+    pub fn set(&mut self, key: &str, value: Value) {
+        self.0.insert(key.to_owned(), value);
+    }
+}
+
 /// A socket of the daemon's stack, which its request `nc` carries. The daemon reads what arrives at once.
 #[derive(Debug)]
 pub struct Nc {
     client: Client,
+    /// What came while an answer was awaited.
+    early: VecDeque<News>,
     is_over: bool,
 }
 
@@ -218,6 +233,7 @@ impl Nc {
         client.send(request, true)?;
         Ok(Self {
             client,
+            early: VecDeque::new(),
             is_over: false,
         })
     }
@@ -226,10 +242,10 @@ impl Nc {
     ///
     /// # Errors
     /// The daemon does not answer.
-    pub fn listen(path: &Path, local: SocketAddr) -> Result<Self, String> {
+    pub fn listen(path: &Path, local: SocketAddr, options: &SocketOptions) -> Result<Self, String> {
         Self::begin(
             path,
-            json!({ "request": "nc", "listen": true, "local": local }),
+            json!({ "request": "nc", "listen": true, "local": local, "options": options.0 }),
         )
     }
 
@@ -241,10 +257,11 @@ impl Nc {
         path: &Path,
         local: Option<SocketAddr>,
         remote: SocketAddr,
+        options: &SocketOptions,
     ) -> Result<Self, String> {
         Self::begin(
             path,
-            json!({ "request": "nc", "remote": remote, "local": local }),
+            json!({ "request": "nc", "remote": remote, "local": local, "options": options.0 }),
         )
     }
 
@@ -257,11 +274,14 @@ impl Nc {
         path: &Path,
         local: Option<SocketAddr>,
         remote: Option<SocketAddr>,
+        options: &SocketOptions,
     ) -> Result<(Self, SocketAddr), String> {
         let listens = remote.is_none();
         let mut nc = Self::begin(
             path,
-            json!({ "request": "nc", "udp": true, "listen": listens, "remote": remote, "local": local }),
+            json!({
+                "request": "nc", "udp": true, "listen": listens, "remote": remote, "local": local, "options": options.0,
+            }),
         )?;
         match eventually(PATIENCE, || nc.news()) {
             Some(News::Connected { local, .. }) => Ok((nc, local)),
@@ -272,6 +292,10 @@ impl Nc {
 
     /// Returns what has happened, one thing after the other. After the end nothing more happens.
     pub fn news(&mut self) -> Option<News> {
+        self.early.pop_front().or_else(|| self.next())
+    }
+
+    fn next(&mut self) -> Option<News> {
         if self.is_over {
             return None;
         }
@@ -293,6 +317,7 @@ impl Nc {
                 News::Data(STANDARD.decode(text).unwrap_or_default())
             }
             Some("eof") => News::Eof,
+            Some("options") => News::OptionsSet,
             Some("end") => News::Ended,
             _ => {
                 let why = reply["message"].as_str();
@@ -323,6 +348,31 @@ impl Nc {
     pub fn send_data(&mut self, bytes: &[u8]) -> Result<(), String> {
         let request = json!({ "request": "data", "data": STANDARD.encode(bytes) });
         self.client.send(request, false)
+    }
+
+    /// Sets options, and waits until they are in force.
+    ///
+    /// # Errors
+    /// The daemon refuses them, which ends the socket, or does not answer.
+    pub fn set_options(&mut self, options: &SocketOptions) -> Result<(), String> {
+        let mut request = Value::Object(options.0.clone());
+        request["request"] = "options".into();
+        self.client.send(request, false)?;
+        let answer = eventually(PATIENCE, || {
+            while let Some(news) = self.next() {
+                match news {
+                    News::OptionsSet => return Some(Ok(())),
+                    News::Failed(ref why) => {
+                        let why = why.clone();
+                        self.early.push_back(news);
+                        return Some(Err(why));
+                    }
+                    _ => self.early.push_back(news),
+                }
+            }
+            self.is_over.then(|| Err("the socket is closed".to_owned()))
+        });
+        answer.unwrap_or_else(|| Err("the options of a socket are not set in time".to_owned()))
     }
 
     /// Ends the bytes to the peer.

@@ -16,7 +16,7 @@ use super::places::{NETWORKS, Place};
 use super::{Host, Opening, Part, Reading};
 use crate::capture::checksum;
 use crate::capture::packet::{Packet, Transport};
-use crate::live::control::{Nc, News, Sockets};
+use crate::live::control::{Nc, News, SocketOptions, Sockets};
 use crate::live::namespace::{enter, enter_new, path_of};
 use crate::live::router::{Router, forwarding};
 use crate::live::{Daemon, LOOK, clock};
@@ -85,6 +85,7 @@ impl Carried {
                 News::Data(bytes) => self.received.push_back(bytes),
                 News::Eof | News::Ended => self.reading = Reading::Ended,
                 News::Failed(_) => self.reading = Reading::Failed,
+                News::OptionsSet => {}
             }
         }
         // Both fail only if the daemon is gone, which the next news says.
@@ -257,10 +258,11 @@ impl Live {
         ours: SocketAddr,
         peer: SocketAddr,
     ) -> Result<Option<Nc>, String> {
+        let options = SocketOptions::default();
         Ok(match opening {
             Opening::Nothing => None,
             Opening::Listens => {
-                let mut nc = Nc::listen(control, ours)?;
+                let mut nc = Nc::listen(control, ours, &options)?;
                 if let Err(why) = Sockets::open(control)?.await_listener(ours) {
                     return Err(match nc.news() {
                         Some(News::Failed(sentence)) => format!("listen at {ours}: {sentence}"),
@@ -269,8 +271,8 @@ impl Live {
                 }
                 Some(nc)
             }
-            Opening::Connects => Some(Nc::connect(control, Some(ours), peer)?),
-            Opening::Datagrams => Some(Nc::datagrams(control, Some(ours), Some(peer))?.0),
+            Opening::Connects => Some(Nc::connect(control, Some(ours), peer, &options)?),
+            Opening::Datagrams => Some(Nc::datagrams(control, Some(ours), Some(peer), &options)?.0),
         })
     }
 }

@@ -13,6 +13,7 @@ use super::connection::{Connection, ControlArgs, Requests, strange};
 use super::ping::parse_seconds;
 use super::unwritable;
 use crate::control::protocol::{NcRequest, Reply, Request};
+use crate::control::socket_options::SocketOptions;
 use crate::failure::Failure;
 
 /// Bytes of stdin that are sent at once: the longest datagram over IPv4 and IPv6 alike.
@@ -151,6 +152,7 @@ fn request_of(args: &NcArgs, first: Option<IpAddr>) -> Result<NcRequest, String>
         timeout_millis: args
             .timeout
             .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        options: SocketOptions::default(),
     })
 }
 

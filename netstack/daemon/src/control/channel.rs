@@ -108,6 +108,7 @@ fn parse_request(line: &[u8]) -> Result<Request, String> {
         request,
         Request::Data { .. }
             | Request::Eof {}
+            | Request::Options(_)
             | Request::Stop {}
             | Request::Descriptors {}
             | Request::Ready {}

@@ -26,6 +26,7 @@ pub(crate) mod protocol;
 pub(crate) mod rows;
 mod server;
 pub(crate) mod session;
+pub(crate) mod socket_options;
 pub(crate) mod stats;
 
 use std::os::unix::net::UnixListener;

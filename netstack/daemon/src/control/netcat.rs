@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use netstack::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use netstack::net::{TcpSocket, TcpStream, UdpSocket, blocking};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::Target;
@@ -24,8 +24,14 @@ const DATAGRAM_BYTES: usize = 65_535;
 /// Most lines that a client may send before it is connected.
 const EARLY_LINES: usize = 16;
 
+/// Connections that wait to be accepted, of which an `nc` takes the first.
+const BACKLOG: u32 = 1_024;
+
 /// Longest wait for a connection.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
+
+/// The answer to a request that is for no `nc`.
+const NOT_DONE: &str = "nc is not done: send data, options, eof or stop";
 
 /// Carries bytes until both sides have ended.
 ///
@@ -89,17 +95,17 @@ async fn open(target: &Target, wanted: &NcRequest) -> io::Result<TcpStream> {
             let local = wanted
                 .local
                 .ok_or_else(|| wrong("no port to listen on is given"))?;
-            let listener = TcpListener::bind(&target.stack(), local).await?;
-            let (stream, _) = listener.accept().await?;
+            let socket = socket_for(target, local);
+            wanted.options.set_socket(&socket)?;
+            socket.bind(local)?;
+            let (stream, _) = socket.listen(BACKLOG)?.accept().await?;
             return Ok(stream);
         }
         let remote = wanted
             .remote
             .ok_or_else(|| wrong("no address to connect to is given"))?;
-        let socket = match remote {
-            SocketAddr::V4(_) => TcpSocket::new_v4(&target.stack()),
-            SocketAddr::V6(_) => TcpSocket::new_v6(&target.stack()),
-        };
+        let socket = socket_for(target, remote);
+        wanted.options.set_socket(&socket)?;
         if let Some(local) = wanted.local {
             socket.bind(local)?;
         }
@@ -111,6 +117,13 @@ async fn open(target: &Target, wanted: &NcRequest) -> io::Result<TcpStream> {
             "connection timed out",
         ))
     })
+}
+
+fn socket_for(target: &Target, address: SocketAddr) -> TcpSocket {
+    match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(&target.stack()),
+        SocketAddr::V6(_) => TcpSocket::new_v6(&target.stack()),
+    }
 }
 
 /// Carries the bytes of a connection, those of the lines that came `early` first. A half that ends leaves the other one open.
@@ -125,43 +138,11 @@ async fn carry(
         remote: Some(stream.peer_addr()?),
     };
     replies.send(&connected).await?;
-    let (mut incoming, mut outgoing) = stream.into_split();
-    let send = async {
-        let mut early = early.into_iter();
-        loop {
-            let line = match early.next() {
-                Some(line) => Some(line),
-                None => lines.next().await?,
-            };
-            match line {
-                Some(Line::Request(Request::Data { data })) => {
-                    let bytes = STANDARD
-                        .decode(data)
-                        .map_err(|_| wrong("data is not base64"))?;
-                    outgoing.write_all(&bytes).await?;
-                }
-                Some(Line::Request(Request::Eof {})) => outgoing.shutdown().await?,
-                Some(Line::Request(Request::Stop {})) => return Ok(()),
-                Some(Line::Request(_)) => {
-                    return Err(wrong("nc is not done: send data, eof or stop"));
-                }
-                Some(Line::Wrong(why)) => return Err(wrong(&why)),
-                None => return Err(io::ErrorKind::UnexpectedEof.into()),
-            }
-        }
-    };
-    let receive = async {
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            let len = incoming.read(&mut piece).await?;
-            if len == 0 {
-                return replies.send_patiently(&Reply::Eof {}).await;
-            }
-            let data = STANDARD.encode(piece.get(..len).unwrap_or_default());
-            replies.send_patiently(&Reply::Data { data }).await?;
-        }
-    };
-    let (mut send, mut receive) = (std::pin::pin!(send), std::pin::pin!(receive));
+    // Nothing here blocks: this kind can be read, written and set through shared references.
+    let stream = blocking::TcpStream::from(stream);
+    let replies = Mutex::new(replies);
+    let mut send = std::pin::pin!(obey(&stream, early, lines, &replies));
+    let mut receive = std::pin::pin!(tell(&stream, &replies));
     let stopped: io::Result<()> = tokio::select! {
         stopped = &mut send => stopped,
         // The peer has ended its half: the client says when it has ended its own.
@@ -171,6 +152,76 @@ async fn carry(
         },
     };
     stopped.map(|()| End::default())
+}
+
+/// Does what the client's lines say, until it stops.
+async fn obey(
+    stream: &blocking::TcpStream,
+    early: Vec<Line>,
+    lines: &mut Lines,
+    replies: &Mutex<&mut Replies>,
+) -> io::Result<()> {
+    let mut early = early.into_iter();
+    loop {
+        let line = match early.next() {
+            Some(line) => Some(line),
+            None => lines.next().await?,
+        };
+        match line {
+            Some(Line::Request(Request::Data { data })) => {
+                let bytes = STANDARD
+                    .decode(data)
+                    .map_err(|_| wrong("data is not base64"))?;
+                write_all(stream.get_ref(), &bytes).await?;
+            }
+            Some(Line::Request(Request::Eof {})) => stream.shutdown_write()?,
+            Some(Line::Request(Request::Options(options))) => {
+                options.set_stream(stream.get_ref())?;
+                let mut replies = replies.lock().await;
+                replies.send_patiently(&Reply::Options {}).await?;
+            }
+            Some(Line::Request(Request::Stop {})) => return Ok(()),
+            Some(Line::Request(_)) => return Err(wrong(NOT_DONE)),
+            Some(Line::Wrong(why)) => return Err(wrong(&why)),
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// Tells the client what the peer sends, until it has ended its half.
+async fn tell(stream: &blocking::TcpStream, replies: &Mutex<&mut Replies>) -> io::Result<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let len = read(stream.get_ref(), &mut piece).await?;
+        let mut replies = replies.lock().await;
+        if len == 0 {
+            return replies.send_patiently(&Reply::Eof {}).await;
+        }
+        let data = STANDARD.encode(piece.get(..len).unwrap_or_default());
+        replies.send_patiently(&Reply::Data { data }).await?;
+    }
+}
+
+async fn read(stream: &TcpStream, out: &mut [u8]) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read(out) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
+async fn write_all(stream: &TcpStream, mut rest: &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(rest) {
+            Ok(len) => rest = rest.get(len..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 async fn bind(target: &Target, wanted: &NcRequest) -> io::Result<(UdpSocket, Option<SocketAddr>)> {
@@ -183,6 +234,7 @@ async fn bind(target: &Target, wanted: &NcRequest) -> io::Result<(UdpSocket, Opt
         return Err(wrong("neither a peer nor a port to listen on is given"));
     }
     let socket = UdpSocket::bind(&target.stack(), wanted.local.unwrap_or(any)).await?;
+    wanted.options.set_datagrams(&socket)?;
     if let Some(peer) = peer {
         socket.connect(peer).await?;
     }
@@ -224,7 +276,11 @@ async fn carry_datagrams(
                 }
                 Some(Line::Request(Request::Eof {})) => {}
                 Some(Line::Request(Request::Stop {})) => return Ok(End::default()),
-                Some(Line::Request(_)) => return Err(wrong("nc is not done: send data, eof or stop")),
+                Some(Line::Request(Request::Options(options))) => {
+                    options.set_datagrams(socket)?;
+                    replies.send_patiently(&Reply::Options {}).await?;
+                }
+                Some(Line::Request(_)) => return Err(wrong(NOT_DONE)),
                 Some(Line::Wrong(why)) => return Err(wrong(&why)),
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             },

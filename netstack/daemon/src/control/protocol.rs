@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::packet_filter::PacketFilter;
 use super::rows::{SocketFilter, SocketRow};
+use super::socket_options::SocketOptions;
 
 /// The version of the protocol. A request names the version that it was written for.
 pub(crate) const PROTOCOL: u64 = 1;
@@ -37,6 +38,8 @@ pub(crate) enum Request {
     Data { data: String },
     /// The end of the bytes for it.
     Eof {},
+    /// Sets options of the socket of an `nc`.
+    Options(SocketOptions),
     /// Ends `events`, `ping`, `nc` or `capture`.
     Stop {},
     /// Takes the place of the daemon.
@@ -117,6 +120,9 @@ pub(crate) struct NcRequest {
     pub(crate) local: Option<SocketAddr>,
     /// Gives up a connection that is not open after this time.
     pub(crate) timeout_millis: Option<u64>,
+    /// Options of its socket, from the first packet on.
+    #[serde(default)]
+    pub(crate) options: SocketOptions,
 }
 
 /// The packets to capture.
@@ -154,6 +160,8 @@ pub(crate) enum Reply {
     Data { data: String },
     /// The peer of a connection sends no more.
     Eof {},
+    /// The options of a socket are set.
+    Options {},
     /// An answer to a ping.
     Pong(Pong),
     /// The request is done.

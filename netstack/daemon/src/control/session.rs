@@ -117,6 +117,7 @@ impl Session {
             // Its connection ended before this line came.
             Request::Data { .. }
             | Request::Eof {}
+            | Request::Options(_)
             | Request::Stop {}
             | Request::Descriptors {}
             | Request::Ready {}

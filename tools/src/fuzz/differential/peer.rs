@@ -99,6 +99,10 @@ impl Peer {
             return;
         }
         let options = header.options.as_deref().unwrap_or_default();
+        if header.flags & SYN != 0 {
+            // A SYN-ACK without the option, as it answers a SYN without it, takes back what the SYN before it offered.
+            flow.scale = 0;
+        }
         for option in options {
             match option {
                 TcpOpt::Timestamps { val, .. } => flow.stamp = *val,
@@ -347,5 +351,51 @@ fn apply(bytes: &mut Vec<u8>, edit: &Edit, transport: usize) {
         Edit::UdpLength(by) => add(bytes, transport + 4, *by),
         Edit::Cut(at) => bytes.truncate(*at),
         Edit::Pad(len) => bytes.extend(vec![0xaa; *len]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::packets::Path;
+    use crate::pktscript::wire::read::read;
+
+    const HOST: u16 = 10_000;
+    const PEER: u16 = 443;
+
+    #[test]
+    fn the_window_is_scaled_as_the_last_syn_says() {
+        let (host, peer) = ([192, 168, 0, 1].into(), [198, 19, 0, 1].into());
+        let to_peer = Path {
+            from: host,
+            to: peer,
+        };
+        let path = Path {
+            from: peer,
+            to: host,
+        };
+        let scaled = &[3, 3, 7, 1][..];
+        for (last, edge) in [(scaled, 1_u32 << 7), (&[], 1)] {
+            let mut knows = Peer::new(Place {
+                path,
+                open: HOST - 1,
+            });
+            // A SYN that offers to scale, a SYN-ACK, an acknowledgment.
+            for (flags, options) in [(0x02, scaled), (0x12, last), (0x10, &[])] {
+                let header = Tcp {
+                    from: HOST,
+                    to: PEER,
+                    seq: 0,
+                    ack: 5,
+                    flags,
+                    window: 1,
+                    options,
+                };
+                let bytes = to_peer.tcp(&header, b"");
+                knows.hears(&bytes, &read(&bytes).expect("a packet"));
+            }
+            let flow = knows.flow(HOST, PEER).expect("a flow");
+            assert_eq!(flow.edge, 5 + edge);
+        }
     }
 }

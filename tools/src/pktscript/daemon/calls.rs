@@ -21,7 +21,7 @@ impl Daemon {
             Kind::Fresh { udp: true, .. } | Kind::Datagrams(_) => {
                 return Called::Returned(self.open_datagrams(id, None, Some(to)));
             }
-            Kind::Fresh { local, .. } => match Nc::connect(&control, *local, to) {
+            Kind::Fresh { local, .. } => match Nc::connect(&control, *local, to, &open.options) {
                 Ok(nc) => {
                     open.kind = Kind::Connecting(nc);
                     "EINPROGRESS"
@@ -59,7 +59,7 @@ impl Daemon {
             }
             _ => local,
         };
-        match Nc::datagrams(&control, local, remote) {
+        match Nc::datagrams(&control, local, remote, &open.options) {
             Ok((nc, local)) => {
                 open.kind = Kind::Datagrams(Box::new(Datagrams::new(nc, local, remote)));
                 zero()
@@ -83,6 +83,7 @@ impl Daemon {
     }
 
     fn listen(&mut self, id: SocketId) -> Returned {
+        let options = self.sockets.get(&id).map(|open| open.options.clone());
         let local = match self.sockets.get(&id).map(|open| &open.kind) {
             Some(Kind::Fresh { udp: true, .. } | Kind::Datagrams(_)) => {
                 return Returned::Error("EOPNOTSUPP");
@@ -104,7 +105,7 @@ impl Daemon {
         if self.sockets.values().any(|open| is_other(&open.kind)) {
             return Returned::Error("EADDRINUSE");
         }
-        let begun = self.begin_to_listen(local);
+        let begun = self.begin_to_listen(local, &options.unwrap_or_default());
         match (begun, self.sockets.get_mut(&id)) {
             (Ok(waiting), Some(open)) => {
                 open.kind = Kind::Listener {
@@ -266,11 +267,7 @@ impl Daemon {
                 }
                 None => Returned::Error("EBADF"),
             },
-            // An address is free once its listener is closed, whatever this says.
-            Op::SetOption(_, "SOL_SOCKET", name, _) if name == "SO_REUSEADDR" => zero(),
-            Op::SetOption(_, _, name, _) => {
-                Returned::Unsupported(format!("{name} against the daemon"))
-            }
+            Op::SetOption(id, level, name, value) => self.set_option(*id, level, name, *value),
             Op::GetOption(id, _, name) => self.option(*id, name),
             Op::Unread(id) => match self.sockets.get(id).map(|open| &open.kind) {
                 Some(Kind::Stream(stream)) => Returned::Value(stream.unread() as i64, Vec::new()),

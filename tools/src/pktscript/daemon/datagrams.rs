@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::streams::failed;
-use super::zero;
-use crate::live::control::{Nc, News};
+use super::{options, zero};
+use crate::live::control::{Nc, News, SocketOptions};
 use crate::pktscript::host::Returned;
 
 /// A socket for datagrams. The daemon connects it to the first that sends to it.
@@ -37,7 +37,7 @@ impl Datagrams {
             match news {
                 News::Data(bytes) => self.unread.push_back(bytes),
                 News::Connected { remote, .. } => self.remote = remote.or(self.remote),
-                News::Eof => {}
+                News::Eof | News::OptionsSet => {}
                 News::Ended => self.is_over = true,
                 News::Failed(why) => {
                     self.is_over = true;
@@ -88,6 +88,14 @@ impl Datagrams {
             _ => "a datagram to another than the one who sent first, against the daemon",
         };
         Returned::Unsupported(what.to_owned())
+    }
+
+    /// Sets options.
+    pub(super) fn set_options(&mut self, options: &SocketOptions) -> Returned {
+        if self.is_over {
+            return Returned::Error("EINVAL");
+        }
+        options::set(&mut self.nc, options)
     }
 
     /// Returns the pending error and forgets it.

@@ -2,14 +2,15 @@
 //! packets reach it through the kernel, which is a router between two TUN devices there.
 //!
 //! The daemon has no socket calls for others. Its control socket has `nc`, which carries one connection, or the datagrams of
-//! one peer: that is enough to listen, accept, connect, read, write, wait, end and close. All other calls are not
-//! supported, by name. `nc` reads at once, so data never stays unread in the daemon; a script in which some does is told
+//! one peer: that is enough to listen, accept, connect, read, write, set some options, wait, end and close. All other calls
+//! are not supported, by name. `nc` reads at once, so data never stays unread in the daemon; a script in which some does is told
 //! about it.
 
 mod calls;
 mod config;
 mod datagrams;
 mod info;
+mod options;
 mod ready;
 mod sockets;
 mod streams;
@@ -24,7 +25,7 @@ use super::kernel::DEVICE;
 use super::real_time::RealTime;
 use super::settings::Settings;
 use crate::live;
-use crate::live::control::{Nc, News, Sockets};
+use crate::live::control::{Nc, News, SocketOptions, Sockets};
 use crate::live::namespace::enter_new;
 use crate::live::router::Router;
 use sockets::{Kind, Open};
@@ -110,7 +111,10 @@ impl Daemon {
 
     /// Listens for the next connection: an `nc` takes only one.
     fn listen_again(&mut self, local: SocketAddr) {
-        let begun = self.begin_to_listen(local);
+        let is_this = |open: &&Open| matches!(&open.kind, Kind::Listener { local: of_this, .. } if *of_this == local);
+        let options = self.sockets.values().find(is_this);
+        let options = options.map(|open| open.options.clone()).unwrap_or_default();
+        let begun = self.begin_to_listen(local, &options);
         for open in self.sockets.values_mut() {
             if let Kind::Listener {
                 local: of_this,
@@ -128,9 +132,13 @@ impl Daemon {
         }
     }
 
-    fn begin_to_listen(&mut self, local: SocketAddr) -> Result<Nc, Returned> {
+    fn begin_to_listen(
+        &mut self,
+        local: SocketAddr,
+        options: &SocketOptions,
+    ) -> Result<Nc, Returned> {
         let unsupported = |why: String| Returned::Unsupported(why);
-        let mut nc = Nc::listen(self.process.control(), local).map_err(unsupported)?;
+        let mut nc = Nc::listen(self.process.control(), local, options).map_err(unsupported)?;
         if let Err(why) = self.list.await_listener(local) {
             return Err(match nc.news() {
                 Some(News::Failed(sentence)) => failed(&sentence),
@@ -143,7 +151,7 @@ impl Daemon {
     fn add(&mut self, kind: Kind, nonblocking: bool) -> Returned {
         let id = self.next_id;
         self.next_id += 1;
-        self.sockets.insert(id, Open { kind, nonblocking });
+        self.sockets.insert(id, Open::new(kind, nonblocking));
         Returned::Value(id.into(), Vec::new())
     }
 

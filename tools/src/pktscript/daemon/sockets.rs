@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::datagrams::Datagrams;
+use super::options::Keepalive;
 use super::streams::{Stream, failed};
-use crate::live::control::{Nc, News};
+use crate::live::control::{Nc, News, SocketOptions};
 use crate::pktscript::host::Returned;
 
 /// A socket of the script.
@@ -31,6 +32,20 @@ pub(super) enum Kind {
 pub(super) struct Open {
     pub(super) kind: Kind,
     pub(super) nonblocking: bool,
+    /// What was set before the daemon had a socket.
+    pub(super) options: SocketOptions,
+    pub(super) keepalive: Keepalive,
+}
+
+impl Open {
+    pub(super) fn new(kind: Kind, nonblocking: bool) -> Self {
+        Self {
+            kind,
+            nonblocking,
+            options: SocketOptions::default(),
+            keepalive: Keepalive::default(),
+        }
+    }
 }
 
 impl Kind {

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::live::control::{Nc, News};
+use super::options;
+use crate::live::control::{Nc, News, SocketOptions};
 use crate::pktscript::host::{Events, Returned};
 
 /// A connection.
@@ -70,7 +71,7 @@ impl Stream {
                     self.is_broken = true;
                     self.error = Some(why);
                 }
-                News::Connected { .. } => {}
+                News::Connected { .. } | News::OptionsSet => {}
             }
         }
     }
@@ -135,6 +136,14 @@ impl Stream {
             taken if taken == data.len() => Returned::Value(count(taken), Vec::new()),
             _ => Returned::Unsupported("a daemon that takes no data".to_owned()),
         }
+    }
+
+    /// Sets options.
+    pub(super) fn set_options(&mut self, options: &SocketOptions) -> Returned {
+        if self.is_broken {
+            return Returned::Error("EINVAL");
+        }
+        options::set(&mut self.nc, options)
     }
 
     /// Ends the bytes to the peer.
