@@ -174,44 +174,23 @@ pub(super) fn on_segment(
     segment: &Segment,
     arrived: Arrived<'_>,
 ) -> Result<(), Elsewhere> {
-    let now = turn.now;
-    let connections = &turn.host.tcp.connections;
-    let authentic = authenticate(turn, &flow, arrived.wire)?;
-    let (judged_iss, authenticator) = match authentic {
-        Ok(authentic) => authentic,
-        Err(fault) => {
-            discard(turn, fault);
-            return Ok(());
-        }
-    };
-    let judged = connections.with_half_open(&mut turn.key.ctx(), &flow, |queue, id| {
-        if queue.list_of(id) == Some(ASKED) {
-            return Some(Judged::Undecided);
-        }
-        let (_, entry) = queue.get_mut(id)?;
-        let HalfOpenEntry { half, place, .. } = entry;
-        if half.iss() != judged_iss {
-            // It is another one by now.
-            return None;
-        }
-        if half.is_succeeded_by(segment) {
-            let listener = Arc::clone(place.listener());
-            return Some(Judged::Succeeded(queue.remove(id), listener));
-        }
-        let listener = place.listener();
-        let cfg = &listener.options.config;
-        Some(match half.on_segment(cfg, segment, now) {
-            Step::Reset => Judged::Reset(queue.remove(id)),
-            Step::Stay(drop, answer) => {
-                let answers = !matches!(answer, Answer::None);
-                let answer = answers.then(|| (answer, *half, Arc::clone(listener)));
-                Judged::Stay(drop, answer)
+    let mut authenticator = None;
+    let mut judged = judge(turn, &flow, segment, None);
+    if let Some(Judged::Unverified) = judged {
+        // With nothing locked while it computes.
+        match authenticate(turn, &flow, arrived.wire)? {
+            Ok((iss, verified)) => {
+                authenticator = verified;
+                judged = judge(turn, &flow, segment, Some(iss));
             }
-            Step::Complete => Judged::Complete(*half, Arc::clone(listener)),
-        })
-    });
-    match judged.flatten() {
-        None => return Err(Elsewhere),
+            Err(fault) => {
+                discard(turn, fault);
+                return Ok(());
+            }
+        }
+    }
+    match judged {
+        None | Some(Judged::Unverified) => return Err(Elsewhere),
         Some(Judged::Undecided) => decide::on_segment(turn, &flow, segment),
         Some(Judged::Succeeded(removed, listener)) => {
             if let Some((flow, entry)) = removed {
@@ -232,7 +211,7 @@ pub(super) fn on_segment(
             }
             if let Some((answer, half, listener)) = answer {
                 let options = &listener.options;
-                if let Some(reply) = reply(&options.config, &half, answer, segment, now) {
+                if let Some(reply) = reply(&options.config, &half, answer, segment, turn.now) {
                     send_handshake(turn, &flow, &half, reply, options);
                 }
             }
@@ -245,8 +224,51 @@ pub(super) fn on_segment(
     Ok(())
 }
 
+/// Lets a half-open connection judge a segment; `None` if there is none. `verified`: the initial sequence number of the one
+/// that the segment was verified for.
+fn judge(
+    turn: &mut Turn<'_>,
+    flow: &FlowKey,
+    segment: &Segment,
+    verified: Option<SeqNum>,
+) -> Option<Judged> {
+    let now = turn.now;
+    let connections = &turn.host.tcp.connections;
+    let judged = connections.with_half_open(&mut turn.key.ctx(), flow, |queue, id| {
+        let is_asked = queue.list_of(id) == Some(ASKED);
+        let (_, HalfOpenEntry { half, place }) = queue.get_mut(id)?;
+        let listener = place.listener();
+        match verified {
+            // It is another one by now.
+            Some(iss) if iss != half.iss() => return None,
+            None if listener.options.keys.is_some() => return Some(Judged::Unverified),
+            _ => {}
+        }
+        if is_asked {
+            return Some(Judged::Undecided);
+        }
+        if half.is_succeeded_by(segment) {
+            let listener = Arc::clone(listener);
+            return Some(Judged::Succeeded(queue.remove(id), listener));
+        }
+        let cfg = &listener.options.config;
+        Some(match half.on_segment(cfg, segment, now) {
+            Step::Reset => Judged::Reset(queue.remove(id)),
+            Step::Stay(drop, answer) => {
+                let answers = !matches!(answer, Answer::None);
+                let answer = answers.then(|| (answer, *half, Arc::clone(listener)));
+                Judged::Stay(drop, answer)
+            }
+            Step::Complete => Judged::Complete(*half, Arc::clone(listener)),
+        })
+    });
+    judged.flatten()
+}
+
 /// The effect of a segment on a half-open connection.
 enum Judged {
+    /// Its listener has keys, and the segment was not verified.
+    Unverified,
     /// The program has not decided about the SYN yet.
     Undecided,
     /// The peer has begun another handshake. The entry is dropped when nothing is locked.
@@ -339,7 +361,7 @@ enum Origin {
 /// The initial sequence number of a half-open connection, and its session, if it is authenticated.
 type Authentic = (SeqNum, Option<Box<Authenticator>>);
 
-/// Verifies a segment for a half-open connection, with nothing locked while it computes.
+/// Verifies a segment for a half-open connection of a listener that has keys.
 fn authenticate(
     turn: &mut Turn<'_>,
     flow: &FlowKey,
