@@ -158,7 +158,8 @@ impl Tcb {
         if count == 0 || !self.phase.may_receive() {
             return;
         }
-        self.window.on_read(count, self.rtt.srtt(), now);
+        let rtts = [self.rtt.srtt(), self.rtt.least()];
+        self.window.on_read(count, rtts, now);
         if self
             .window
             .update_due(self.ring.len(), u32::from(self.agreed.mss))

@@ -21,8 +21,9 @@ use crate::tcp::seq::SeqNum;
 /// Shortest round trip over which reading is measured; below it clock noise dominates.
 const MIN_ROUND: Duration = Duration::from_millis(1);
 
-/// Largest buffer that is measured over [`MIN_ROUND`]: several round trips' worth, which no sender needs.
-const MOST_OF_MIN_ROUND: u32 = 4 << 20;
+/// Largest buffer of a path whose round trip can be shorter than [`MIN_ROUND`]. What is measured there is several round
+/// trips' worth, or data that waits in queues of the host: more of it costs speed, since it leaves the caches.
+const MOST_OF_SHORT_PATH: u32 = 4 << 20;
 
 /// Round trip assumed when none could be measured.
 const DEFAULT_ROUND: Duration = Duration::from_millis(100);
@@ -199,22 +200,23 @@ impl RecvWindow {
         assert!(self.offered() <= largest, "more than the field can say");
     }
 
-    /// Notes that the application took `count` bytes; the buffer may grow.
-    pub(crate) fn on_read(&mut self, count: usize, srtt: Option<Duration>, now: Instant) {
+    /// Notes that the application took `count` bytes; the buffer may grow. `rtts`: the smoothed round-trip time, and the
+    /// least one.
+    pub(crate) fn on_read(&mut self, count: usize, rtts: [Option<Duration>; 2], now: Instant) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.taken = self.taken.saturating_add(count);
-        let round_trip = srtt.unwrap_or(DEFAULT_ROUND);
-        let round = round_trip.max(MIN_ROUND);
+        let [srtt, least] = rtts;
+        let round = srtt.unwrap_or(DEFAULT_ROUND).max(MIN_ROUND);
         if now.saturating_since(self.round_start) < round {
             return;
         }
         let twice = self.taken.saturating_mul(2);
         let growth = twice.saturating_sub(self.capacity);
         let wanted = twice.saturating_add(growth.saturating_mul(2));
-        let most = if round_trip < MIN_ROUND {
-            self.capacity_max.min(MOST_OF_MIN_ROUND)
-        } else {
-            self.capacity_max
+        let is_short = least.is_some_and(|least| least < MIN_ROUND);
+        let most = match is_short {
+            true => self.capacity_max.min(MOST_OF_SHORT_PATH),
+            false => self.capacity_max,
         };
         let wanted = wanted.min(most);
         self.capacity = self.capacity.max(wanted.min(self.share));
@@ -267,7 +269,7 @@ mod tests {
     #[test]
     fn the_buffer_follows_the_reader() {
         let mut w = window();
-        let rtt = Some(Duration::from_millis(10));
+        let rtt = [Some(Duration::from_millis(10)); 2];
         w.on_read(6_000, rtt, Instant::from_millis(5));
         assert_eq!(w.capacity(), 8_000);
         w.on_read(0, rtt, Instant::from_millis(10));
@@ -282,16 +284,20 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_of_a_short_path_holds_no_more_than_a_round_may_measure() {
-        let grown = |rtt| {
+    fn the_buffer_of_a_short_path_grows_less_however_long_its_queues_are() {
+        let grown = |srtt, least| {
             let mut w = RecvWindow::new(SeqNum(0), 8_000, 8_000, 16 << 20, 9, Instant::ZERO);
-            for at in 1..10 {
-                w.on_read(10 << 20, Some(rtt), Instant::from_millis(at));
+            let rtts = [srtt, least].map(|micros| Some(Duration::from_micros(micros)));
+            for at in 1..20 {
+                w.on_read(10 << 20, rtts, Instant::from_millis(at));
             }
             w.capacity()
         };
-        assert_eq!(grown(Duration::from_micros(100)), 4 << 20);
-        assert_eq!(grown(Duration::from_millis(1)), 16 << 20);
+        assert_eq!((grown(100, 50), grown(5_000, 50)), (4 << 20, 4 << 20));
+        assert_eq!(
+            (grown(1_000, 1_000), grown(5_000, 2_000)),
+            (16 << 20, 16 << 20)
+        );
     }
 
     #[test]
@@ -301,11 +307,11 @@ mod tests {
         assert_eq!(w.announce(0, MSS), 8_000, "what was offered stays offered");
         w.nxt += 6_000;
         assert_eq!(w.announce(0, MSS), 3_000);
-        w.on_read(50_000, None, Instant::from_millis(200));
+        w.on_read(50_000, [None; 2], Instant::from_millis(200));
         assert_eq!(w.capacity(), 3_000);
         w.set_capacity(1 << 30);
         assert_eq!(w.announce(0, MSS), u16::MAX, "the field can say no more");
-        w.on_read(1 << 30, None, Instant::from_millis(400));
+        w.on_read(1 << 30, [None; 2], Instant::from_millis(400));
         assert_eq!(w.capacity(), u32::from(u16::MAX));
     }
 
@@ -320,7 +326,7 @@ mod tests {
             2_500,
             "what was offered stays offered"
         );
-        w.on_read(50_000, None, Instant::from_millis(200));
+        w.on_read(50_000, [None; 2], Instant::from_millis(200));
         assert_eq!(w.capacity(), 8_000, "it does not grow");
         w.limit_to(usize::MAX);
         assert_eq!(w.announce(0, MSS), 8_000);
