@@ -222,7 +222,7 @@ impl SocketOptions {
 #[derive(Debug)]
 pub struct Nc {
     client: Client,
-    /// What came while an answer was awaited.
+    /// Messages that came while an answer was awaited.
     early: VecDeque<News>,
     is_over: bool,
 }

@@ -32,7 +32,7 @@ pub(super) enum Kind {
 pub(super) struct Open {
     pub(super) kind: Kind,
     pub(super) nonblocking: bool,
-    /// What was set before the daemon had a socket.
+    /// The options that were set before the daemon had a socket.
     pub(super) options: SocketOptions,
     pub(super) keepalive: Keepalive,
 }
