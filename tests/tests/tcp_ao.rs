@@ -521,6 +521,23 @@ fn a_key_that_is_removed_ends_its_connections_by_time_and_says_so() {
 }
 
 #[test]
+fn rfc5925_6_1_an_idle_connection_tells_which_key_it_wants() {
+    let mut wire = Wire::new(Config::default());
+    let keys = keys_of([key(1, 2)]);
+    let listener = listener(&wire, &keys);
+    let mut router = Router::new(at(9, 6_000), ours(PORT), [key(2, 1), key(12, 11)]);
+    router.open(&mut wire);
+    let stream = accept(&listener).expect("a connection");
+    // It rests by now.
+    wire.pass(Duration::from_secs(5));
+    keys.add(key(11, 12)).expect("apart");
+    stream.set_ao_rnext_key(12).expect("there");
+    let packets = wire.packets();
+    assert_eq!(router.take(&wire, &packets).len(), 1);
+    assert_eq!(router.session.info().current_key, 12);
+}
+
+#[test]
 fn signed_acknowledgments_have_the_sack_block_that_fits() {
     let mut wire = Wire::new(Config::default());
     let listener = listener(&wire, &keys_of([key(1, 2)]));

@@ -173,7 +173,7 @@ impl TcpStream {
     }
 
     /// Asks the peer to sign with the key whose receive identifier is `recv_id` from now on (Rnext_key of RFC 5925
-    /// section 4). The next segment tells it.
+    /// section 4). An acknowledgment tells it at once.
     ///
     /// To change keys without loss, add the new key on both sides, ask for it on both sides, and remove the old one on both
     /// sides when [`ao_info`](Self::ao_info) of both says that the new one was received.
@@ -197,10 +197,15 @@ impl TcpStream {
             connection
                 .state
                 .with(ctx, |state, ctx| match &mut state.authenticator {
-                    Some(authenticator) => authenticator.set_rnext(ctx, recv_id),
+                    Some(authenticator) => {
+                        authenticator.set_rnext(ctx, recv_id)?;
+                        state.tcp.owe_ack();
+                        Ok(())
+                    }
                     None => Err(AoKeyError::NotAuthenticated),
                 })
         });
+        self.handle().drive();
         changed.map_err(|why| invalid(format!("set_ao_rnext_key: {why}")))
     }
 

@@ -58,6 +58,17 @@ impl Tcp {
         }
     }
 
+    /// Makes an ACK due: its owner has something to tell the peer in the header.
+    pub fn owe_ack(&mut self) {
+        self.checked(|tcp| {
+            if let Some(tcb) = tcp.tcb_mut()
+                && tcb.phase.may_transmit()
+            {
+                tcb.ack.set_due();
+            }
+        });
+    }
+
     /// Lowers the size of the segments that are sent to `mss` bytes, TCP options included. A SYN-ACK that is sent after
     /// this announces no more, either.
     pub fn set_max_mss(&mut self, mss: u16) {

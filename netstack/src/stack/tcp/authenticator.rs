@@ -212,3 +212,50 @@ fn complete_checksum(ends: &Ends, header: &mut [u8], payload: &packet::Chunks) {
         }
     }
 }
+
+#[cfg(all(test, feature = "tcp-ao"))]
+mod tests {
+    use super::*;
+    use crate::ao::{AoAlgorithm, AoKey};
+
+    #[test]
+    fn rfc5925_7_8_the_hard_errors_of_each_family_are_ignored() {
+        let about = |remote: &str, kind| {
+            let local = match remote.contains(':') {
+                true => "fd00::1",
+                false => "10.0.0.1",
+            };
+            let address = |text: &str| text.parse().expect("an address");
+            let flow = FlowKey::of(address(local), 1, address(remote), 179);
+            let mut keys = KeySet::default();
+            let key = AoKey::new(AoAlgorithm::HmacSha1, 1, 1, b"secret").expect("a key");
+            keys.add(key).expect("the first");
+            let session = keys.begin(flow.remote(), 7).expect("a key");
+            let mut authenticator = Authenticator::new(&Keys::default(), &flow, session);
+            let ignored = authenticator.ignores(kind);
+            authenticator.heeds_icmp = true;
+            assert!(!authenticator.ignores(kind));
+            ignored
+        };
+        let too_big = ErrorKind::PacketTooBig { mtu: 1_280 };
+        // Type 3, codes 2 to 4; type 1, codes 1 and 4.
+        for kind in [
+            ErrorKind::ProtocolUnreachable,
+            ErrorKind::PortUnreachable,
+            too_big,
+        ] {
+            assert!(about("10.0.0.2", kind), "{kind:?}");
+        }
+        for kind in [ErrorKind::AdminProhibited, ErrorKind::PortUnreachable] {
+            assert!(about("fd00::2", kind), "{kind:?}");
+        }
+        for (remote, kind) in [
+            ("10.0.0.2", ErrorKind::HostUnreachable),
+            ("10.0.0.2", ErrorKind::AdminProhibited),
+            ("fd00::2", too_big),
+            ("fd00::2", ErrorKind::NetUnreachable),
+        ] {
+            assert!(!about(remote, kind), "{remote} {kind:?}");
+        }
+    }
+}
