@@ -98,7 +98,7 @@ fn a_syn_makes_no_connection_and_the_third_segment_does() {
     );
     assert!(wire.stack().tcp_info().is_empty());
     let options = syn_ack.header.options;
-    assert_eq!((options.mss, options.window_scale), (Some(1_460), Some(7)));
+    assert_eq!((options.mss, options.window_scale), (Some(1_460), Some(9)));
     assert!(options.sack_permitted);
     assert!(wire.send(peer.packet(ACK, b"")).is_empty());
     assert_eq!(
