@@ -349,6 +349,22 @@ fn rfc5925_7_2_time_wait_is_authenticated_too() {
 }
 
 #[test]
+fn a_peer_that_begins_anew_is_not_kept_out_by_its_handshake_before() {
+    let mut wire = Wire::new(Config::default());
+    let listener = listener(&wire, &keys_of([key(1, 2)]));
+    let mut lost = Router::new(at(9, 6_000), ours(PORT), [key(2, 1)]);
+    lost.send(&mut wire, SYN, b"");
+    // The same ports, another number, a later timestamp.
+    let mut again = Router::new(at(9, 6_000), ours(PORT), [key(2, 1)]);
+    again.peer.seq = 1_000_000;
+    again.peer.ts += 1_000;
+    again.session = again.keys.begin(ours(PORT), again.peer.seq).expect("a key");
+    again.open(&mut wire);
+    assert!(accept(&listener).is_some());
+    assert_eq!(wire.stack().half_open(), 0);
+}
+
+#[test]
 fn rfc5925_7_3_peers_without_a_key_connect_unless_that_is_refused() {
     let mut wire = Wire::new(Config::default());
     let lan = |key: AoKey| key.for_peers("10.0.0.9/32".parse().expect("a prefix"));

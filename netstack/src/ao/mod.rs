@@ -16,7 +16,7 @@
 //! | `extension` | sequence number extensions (section 6.2) |
 //! | `session` | the parameters of a connection (sections 4, 6.1, 7.4 and 7.5) |
 //!
-//! Nothing here knows locks, devices or time. Algorithms exist with the feature `tcp-ao` only: without it no key can be made.
+//! The module uses no locks, devices or time. Algorithms exist with the feature `tcp-ao` only: without it no key can be made.
 
 mod algorithm;
 mod extension;

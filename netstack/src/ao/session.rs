@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use packet::tcp::TcpFlags;
+use packet::tcp::{TcpFlags, TcpUnverified, WireHeader};
 
 use super::algorithm::{CODE_LEN, TrafficKey};
 use super::extension::Extension;
 use super::key::{AoKey, AoKeyError, KeySet};
-use super::wire::{Covered, Found, context, find, header_len};
+use super::wire::{Covered, Found, context, find};
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,69 +101,61 @@ struct Fields {
 }
 
 impl Fields {
-    fn of(header: &[u8]) -> Option<Self> {
-        let seq = header.get(4..8)?.try_into().ok()?;
-        let flags = TcpFlags::from_bits_retain((*header.get(13)?).into());
-        let has_syn = flags.contains(TcpFlags::SYN);
-        Some(Self {
-            seq: u32::from_be_bytes(seq),
-            opens: has_syn && !flags.contains(TcpFlags::ACK),
+    fn of(wire: &WireHeader) -> Self {
+        let has_syn = wire.control().contains(TcpFlags::SYN);
+        Self {
+            seq: wire.seq.get(),
+            opens: has_syn && !wire.control().contains(TcpFlags::ACK),
             has_syn,
+        }
+    }
+}
+
+/// A segment from the peer, in its parts.
+struct Parts<'a> {
+    fields: Fields,
+    header: &'a [u8],
+    payload: &'a [u8],
+    option: Found,
+}
+
+impl<'a> Parts<'a> {
+    fn of(segment: &'a [u8]) -> Result<Self, Fault> {
+        let wire = TcpUnverified::parse(segment).map_err(|_| Fault::Missing)?;
+        let len = usize::from(wire.wire().data_offset >> 4) * 4;
+        let (header, payload) = segment.split_at_checked(len).ok_or(Fault::Missing)?;
+        let option = find(header).map_err(|_| Fault::Contradiction)?;
+        Ok(Self {
+            fields: Fields::of(wire.wire()),
+            header,
+            payload,
+            option: option.ok_or(Fault::Missing)?,
         })
     }
-}
 
-/// Splits a segment into header and payload.
-fn split(segment: &[u8]) -> Option<(&[u8], &[u8])> {
-    segment.split_at_checked(header_len(segment)?)
-}
-
-/// Verifies the SYN of a peer to a socket with `keys` (RFC 5925 section 7.5). Returns the RecvID of its key, or `None`
-/// if the connection is not authenticated.
-fn verify_syn(keys: &KeySet, ends: &Ends, syn: &[u8]) -> Result<Option<u8>, Fault> {
-    let remote = ends.remote;
-    if keys.of(remote).next().is_none() {
-        return if keys.refuses_others() {
-            Err(Fault::Refused)
-        } else {
-            Ok(None)
+    /// Checks the code.
+    fn check(
+        &self,
+        ends: &Ends,
+        (key, traffic): (&AoKey, &TrafficKey),
+        extension: u32,
+    ) -> Result<(), Fault> {
+        // Before anything is computed.
+        if self.option.code().len() != CODE_LEN {
+            return Err(Fault::Code);
+        }
+        let covered = Covered {
+            extension,
+            src: ends.remote.ip(),
+            dst: ends.local.ip(),
+            header: self.header,
+            option: &self.option,
+            with_options: key.covers_options(),
         };
+        let code = covered.code(traffic, [self.payload].into_iter(), self.payload.len());
+        let received = self.header.get(self.option.code()).unwrap_or(&[]);
+        code.is(received).then_some(()).ok_or(Fault::Code)
     }
-    let (header, payload) = split(syn).ok_or(Fault::Missing)?;
-    let fields = Fields::of(header).ok_or(Fault::Missing)?;
-    let option = find(header).map_err(|_| Fault::Contradiction)?;
-    let option = option.ok_or(Fault::Missing)?;
-    let key = keys.receiving(remote, option.key_id);
-    let key = key.ok_or(Fault::UnknownKey)?;
-    let traffic = key.traffic_key(&context(remote, ends.local, fields.seq, 0));
-    check(header, payload, &option, ends, (key, &traffic), 0)?;
-    Ok(Some(key.recv_id()))
-}
-
-/// Checks the code of a segment from the peer.
-fn check(
-    header: &[u8],
-    payload: &[u8],
-    option: &Found,
-    ends: &Ends,
-    (key, traffic): (&AoKey, &TrafficKey),
-    extension: u32,
-) -> Result<(), Fault> {
-    // Before anything is computed.
-    if option.code().len() != CODE_LEN {
-        return Err(Fault::Code);
-    }
-    let covered = Covered {
-        extension,
-        src: ends.remote.ip(),
-        dst: ends.local.ip(),
-        header,
-        option,
-        with_options: key.covers_options(),
-    };
-    let code = covered.code(traffic, [payload].into_iter(), payload.len());
-    let received = header.get(option.code()).unwrap_or(&[]);
-    code.is(received).then_some(()).ok_or(Fault::Code)
 }
 
 impl KeySet {
@@ -173,7 +165,19 @@ impl KeySet {
     /// # Errors
     /// The reason to discard it.
     pub fn verify_syn(&self, ends: &Ends, syn: &[u8]) -> Result<Option<u8>, Fault> {
-        verify_syn(self, ends, syn)
+        let remote = ends.remote;
+        if !self.is_for(remote) {
+            return match self.refuses_others() {
+                true => Err(Fault::Refused),
+                false => Ok(None),
+            };
+        }
+        let syn = Parts::of(syn)?;
+        let key = self.receiving(remote, syn.option.key_id);
+        let key = key.ok_or(Fault::UnknownKey)?;
+        let traffic = key.traffic_key(&context(remote, ends.local, syn.fields.seq, 0));
+        syn.check(ends, (key, &traffic), 0)?;
+        Ok(Some(key.recv_id()))
     }
 
     /// Returns true if connections with that peer are authenticated.
@@ -228,15 +232,11 @@ impl Session {
 
     fn accept(&mut self, keys: &KeySet, ends: &Ends, segment: &[u8]) -> Result<(), Fault> {
         self.follow(keys);
-        let (header, payload) = split(segment).ok_or(Fault::Missing)?;
-        let fields = Fields::of(header).ok_or(Fault::Missing)?;
-        let option = find(header).map_err(|_| Fault::Contradiction)?;
-        let option = option.ok_or(Fault::Missing)?;
-        let key = keys.receiving(ends.remote, option.key_id);
+        let parts = Parts::of(segment)?;
+        let fields = parts.fields;
+        let key = keys.receiving(ends.remote, parts.option.key_id);
         let key = key.ok_or(Fault::UnknownKey)?;
-        let verify = |traffic: &TrafficKey, extension| {
-            check(header, payload, &option, ends, (key, traffic), extension)
-        };
+        let verify = |traffic: &TrafficKey, extension| parts.check(ends, (key, traffic), extension);
         let derive =
             |dst_isn| key.traffic_key(&context(ends.remote, ends.local, fields.seq, dst_isn));
         match self.irs {
@@ -269,7 +269,7 @@ impl Session {
                 }
             }
         }
-        self.note_accepted(keys, ends, &option, fields);
+        self.note_accepted(keys, ends, &parts.option, fields);
         Ok(())
     }
 
@@ -304,9 +304,10 @@ impl Session {
         if !self.has_keys(keys, ends) {
             return false;
         }
-        let (Some(fields), Ok(Some(option))) = (Fields::of(header), find(header)) else {
+        let (Ok(wire), Ok(Some(option))) = (TcpUnverified::parse(header), find(header)) else {
             return false;
         };
+        let fields = Fields::of(wire.wire());
         if option.code().len() != CODE_LEN {
             return false;
         }

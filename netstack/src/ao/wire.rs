@@ -35,12 +35,6 @@ impl Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Contradiction;
 
-/// Returns the length of a segment's header, if the segment has all of it.
-pub(super) fn header_len(segment: &[u8]) -> Option<usize> {
-    let len = usize::from(segment.get(12)? >> 4) * 4;
-    ((MIN_HEADER_LEN..=MAX_HEADER_LEN).contains(&len) && len <= segment.len()).then_some(len)
-}
-
 /// Finds the option in a header that was parsed before.
 pub(super) fn find(header: &[u8]) -> Result<Option<Found>, Contradiction> {
     let Some(options) = header.get(MIN_HEADER_LEN..) else {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::tcp_options::invalid;
 use super::tcp_socket::TcpSocket;
 use super::tcp_stream::TcpStream;
-use crate::ao::{AoInfo, AoKey, AoKeyError};
+use crate::ao::{AoInfo, AoKey, AoKeyError, KeySet, Session};
 use crate::stack::foreign::locked;
 use crate::stack::tcp::authenticator::{Authenticator, Keys};
 
@@ -138,8 +139,8 @@ impl TcpSocket {
     ///
     /// Such a connection uses no TCP Fast Open and no segmentation offload, is not part of a checkpoint, and counts for the
     /// stack's limit of connections until its TIME-WAIT is over. It ends only by segments of its peer: turn on keepalive for
-    /// a peer that may forget its keys (RFC 5925 section 7.7). A peer that recorded a segment of it can have a segment of the
-    /// same packet batch discarded with a forged one where the kernel merges segments; it is sent again.
+    /// a peer that may forget its keys (RFC 5925 section 7.7). Where the kernel merges received segments, somebody who sees
+    /// the packets can have one discarded together with a forged one; it is sent again.
     pub fn set_ao_keys(&self, keys: Option<&AoKeys>) {
         let keys = keys.map(|keys| keys.0.clone());
         self.with(|draft| draft.options.keys = keys);
@@ -159,17 +160,9 @@ impl TcpStream {
     /// # Errors
     /// `InvalidInput` if the connection is not authenticated, or no key for its peer has that identifier.
     pub fn set_ao_current_key(&self, send_id: u8) -> io::Result<()> {
-        let connection = &self.handle().connection;
-        let changed = locked(|lock| {
-            let ctx = &mut lock.ctx();
-            connection
-                .state
-                .with(ctx, |state, ctx| match &mut state.authenticator {
-                    Some(authenticator) => authenticator.set_current(ctx, send_id),
-                    None => Err(AoKeyError::NotAuthenticated),
-                })
-        });
-        changed.map_err(|why| invalid(format!("set_ao_current_key: {why}")))
+        self.change_ao("set_ao_current_key", |session, keys, peer| {
+            session.set_current(keys, peer, send_id)
+        })
     }
 
     /// Asks the peer to sign with the key whose receive identifier is `recv_id` from now on (Rnext_key of RFC 5925
@@ -191,22 +184,29 @@ impl TcpStream {
     /// # Errors
     /// As [`set_ao_current_key`](Self::set_ao_current_key).
     pub fn set_ao_rnext_key(&self, recv_id: u8) -> io::Result<()> {
-        let connection = &self.handle().connection;
-        let changed = locked(|lock| {
-            let ctx = &mut lock.ctx();
-            connection
-                .state
-                .with(ctx, |state, ctx| match &mut state.authenticator {
-                    Some(authenticator) => {
-                        authenticator.set_rnext(ctx, recv_id)?;
-                        state.tcp.owe_ack();
-                        Ok(())
-                    }
-                    None => Err(AoKeyError::NotAuthenticated),
-                })
-        });
+        self.change_ao("set_ao_rnext_key", |session, keys, peer| {
+            session.set_rnext(keys, peer, recv_id)
+        })?;
+        self.handle().with_state(|state| state.tcp.owe_ack());
         self.handle().drive();
-        changed.map_err(|why| invalid(format!("set_ao_rnext_key: {why}")))
+        Ok(())
+    }
+
+    /// Changes the session of an authenticated connection.
+    fn change_ao(
+        &self,
+        what: &str,
+        change: impl FnOnce(&mut Session, &KeySet, SocketAddr) -> Result<(), AoKeyError>,
+    ) -> io::Result<()> {
+        let state = &self.handle().connection.state;
+        let changed = locked(|lock| {
+            state.with(&mut lock.ctx(), |state, ctx| {
+                let authenticator = state.authenticator.as_mut();
+                let authenticator = authenticator.ok_or(AoKeyError::NotAuthenticated)?;
+                authenticator.change(ctx, change)
+            })
+        });
+        changed.map_err(|why| invalid(format!("{what}: {why}")))
     }
 
     /// Heeds hard ICMP errors about an authenticated connection, or ignores them, as at the beginning: anybody can send them

@@ -4,6 +4,7 @@
 //! of its key, and its session is made anew for each of its segments: what a SYN leaves behind stays small. A connection in
 //! TIME-WAIT stays what it is, since the entries of others have no room for a session.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lockorder::{LockBefore, LockCtx, RwLock};
@@ -11,7 +12,7 @@ use packet::checksum;
 use packet::{IpProto, TxPacket};
 
 use super::super::levels;
-use crate::ao::{AoInfo, AoKeyError, Ends, Fault, KeySet, Session};
+use crate::ao::{AoInfo, Ends, Fault, KeySet, Session};
 use crate::demux::FlowKey;
 use crate::icmp::ErrorKind;
 use crate::tcp::HalfOpen;
@@ -147,32 +148,17 @@ impl Authenticator {
         is_signed
     }
 
-    /// Signs with another key from now on.
-    pub(crate) fn set_current<L>(
+    /// Runs `f` on the session, with the keys as they are and the peer's address.
+    pub(crate) fn change<L, R>(
         &mut self,
         ctx: &mut LockCtx<'_, L>,
-        send_id: u8,
-    ) -> Result<(), AoKeyError>
+        f: impl FnOnce(&mut Session, &KeySet, SocketAddr) -> R,
+    ) -> R
     where
         L: LockBefore<levels::AuthenticationKeys>,
     {
         let (session, peer) = (&mut self.session, self.ends.remote);
-        self.keys
-            .read(ctx, |keys| session.set_current(keys, peer, send_id))
-    }
-
-    /// Asks the peer to sign with another key from now on.
-    pub(crate) fn set_rnext<L>(
-        &mut self,
-        ctx: &mut LockCtx<'_, L>,
-        recv_id: u8,
-    ) -> Result<(), AoKeyError>
-    where
-        L: LockBefore<levels::AuthenticationKeys>,
-    {
-        let (session, peer) = (&mut self.session, self.ends.remote);
-        self.keys
-            .read(ctx, |keys| session.set_rnext(keys, peer, recv_id))
+        self.keys.read(ctx, |keys| f(session, keys, peer))
     }
 
     pub(crate) fn info(&self) -> AoInfo {

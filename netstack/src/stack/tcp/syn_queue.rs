@@ -13,7 +13,7 @@ use packet::buf::Level;
 use super::super::events::EventLog;
 use super::super::turn::Turn;
 use super::arrived::Arrived;
-use super::authentication::{discard, is_required, verify_syn};
+use super::authentication::{authenticate, discard, is_required, verify_syn};
 use super::authenticator::Authenticator;
 use super::connection::{Connection, Listener};
 use super::decide;
@@ -27,7 +27,6 @@ use super::outbound::{send_handshake, send_with};
 use super::outcome::finish;
 use super::shard::{Ended, HalfOpenEntry};
 use super::table::InsertError;
-use crate::ao::Fault;
 use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::TcpObject;
 use crate::base::{Instant, TcpConfig};
@@ -178,7 +177,7 @@ pub(super) fn on_segment(
     let mut judged = judge(turn, &flow, segment, None);
     if let Some(Judged::Unverified) = judged {
         // With nothing locked while it computes.
-        match authenticate(turn, &flow, arrived.wire)? {
+        match authenticate(turn, &flow, arrived.wire).ok_or(Elsewhere)? {
             Ok((iss, verified)) => {
                 authenticator = verified;
                 judged = judge(turn, &flow, segment, Some(iss));
@@ -356,57 +355,6 @@ enum Origin {
     /// The queue; it may be authenticated.
     Queue(Option<Box<Authenticator>>),
     Cookie,
-}
-
-/// The initial sequence number of a half-open connection, and its session, if it is authenticated.
-type Authentic = (SeqNum, Option<Box<Authenticator>>);
-
-/// Verifies a segment for a half-open connection of a listener that has keys.
-fn authenticate(
-    turn: &mut Turn<'_>,
-    flow: &FlowKey,
-    wire: &[u8],
-) -> Result<Result<Authentic, Fault>, Elsewhere> {
-    let connections = &turn.host.tcp.connections;
-    let found = connections.with_half_open(&mut turn.key.ctx(), flow, |queue, id| {
-        let (_, entry) = queue.get_mut(id)?;
-        let listener = entry.place.listener();
-        let has_keys = listener.options.keys.is_some();
-        Some((entry.half, has_keys.then(|| Arc::clone(listener))))
-    });
-    let (half, listener) = found.flatten().ok_or(Elsewhere)?;
-    let keys = listener.as_ref().map(|listener| &listener.options.keys);
-    let (Some(listener), Some(Some(keys))) = (&listener, keys) else {
-        return Ok(Ok((half.iss(), None)));
-    };
-    if half.key_id().is_none() {
-        let is_late = is_required(&mut turn.key.ctx(), listener, flow.remote());
-        if is_late {
-            // It began before there was a key for the peer.
-            give_up(turn, flow, &half);
-            return Ok(Err(Fault::Missing));
-        }
-        return Ok(Ok((half.iss(), None)));
-    }
-    let ctx = &mut turn.key.ctx();
-    let Some(mut session) = Authenticator::resume(keys, ctx, flow, &half) else {
-        return Ok(Err(Fault::UnknownKey));
-    };
-    let verified = session.verify(ctx, wire);
-    Ok(verified.map(|()| (half.iss(), Some(session))))
-}
-
-/// Ends a handshake that may not be completed.
-fn give_up(turn: &mut Turn<'_>, flow: &FlowKey, half: &HalfOpen) {
-    let connections = &turn.host.tcp.connections;
-    let removed = connections.with_half_open(&mut turn.key.ctx(), flow, |queue, id| {
-        let (_, entry) = queue.get_mut(id)?;
-        let is_it = entry.half.iss() == half.iss();
-        is_it.then(|| queue.remove(id))?
-    });
-    if let Some((flow, entry)) = removed.flatten() {
-        decide::fail(turn, &flow, &entry);
-    }
 }
 
 /// Makes the connection of a handshake that `segment` completes, and hands it out. If there is no room
