@@ -3,26 +3,26 @@
 //! No kernel takes part: this one is built without the option. What other implementations sign is in RFC 9235, and the unit
 //! tests of `netstack::ao` verify each of its segments.
 
+mod router;
+mod two_stacks;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use netstack::ao::{Ends, KeySet, OPTION_LEN, Session};
+use netstack::ao::{Ends, KeySet, OPTION_LEN};
 use netstack::base::Config;
-use netstack::device::channel::{ChannelConfig, channel};
-use netstack::device::memory::{Impairment, LinkConfig};
-use netstack::net::{AoAlgorithm, AoKey, AoKeys, Stack, TcpListener, TcpSocket, TcpStream};
+use netstack::net::{AoAlgorithm, AoKey, AoKeys, TcpListener, TcpSocket, TcpStream};
 use netstack::{Counter, DropReason};
-use packet::tcp::{FastOpen, TcpFlags, TcpOptions, Timestamps};
+use packet::tcp::{FastOpen, TcpOptions, Timestamps};
 use tests::forge::{icmp, packet_to, parts, seal, sealed};
-use tests::pair::{CLIENT, bounded, server, stacks_over};
-use tests::raw_peer::{ACK, FIN, OURS, Peer, RST, SYN, Sent, Wire, ours, read};
+use tests::raw_peer::{ACK, FIN, OURS, Peer, RST, SYN, Wire, ours, read};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use router::Router;
 
 const SECRET: &[u8] = b"a secret of two routers";
 const PORT: u16 = 179;
-/// Length of the IPv4 header of every packet here.
-const IP_LEN: usize = 20;
 
 fn key(send_id: u8, recv_id: u8) -> AoKey {
     AoKey::new(AoAlgorithm::HmacSha1, send_id, recv_id, SECRET).expect("a key")
@@ -44,90 +44,6 @@ fn options() -> TcpOptions {
         timestamps: Some(Timestamps { val: 5_000, ecr: 0 }),
         authentication_len: OPTION_LEN,
         ..TcpOptions::default()
-    }
-}
-
-/// A peer that signs what it sends and verifies what it hears.
-struct Router {
-    peer: Peer,
-    keys: KeySet,
-    session: Session,
-    ends: Ends,
-}
-
-impl Router {
-    /// Creates a peer whose keys are `keys`, the first of which signs.
-    fn new(from: SocketAddr, to: SocketAddr, keys: impl IntoIterator<Item = AoKey>) -> Self {
-        let peer = Peer::new(from, to, options());
-        let mut set = KeySet::default();
-        for key in keys {
-            set.add(key).expect("a key of its own");
-        }
-        let session = set.begin(to, peer.seq).expect("a key");
-        Self {
-            peer,
-            keys: set,
-            session,
-            ends: Ends {
-                local: from,
-                remote: to,
-            },
-        }
-    }
-
-    /// Signs a packet.
-    fn sign(&mut self, mut packet: Vec<u8>) -> Vec<u8> {
-        let segment = &mut packet[IP_LEN..];
-        let header_len = usize::from(segment[12] >> 4) * 4;
-        let (header, payload) = segment.split_at_mut(header_len);
-        let len = payload.len();
-        let pieces = [&*payload].into_iter();
-        assert!(
-            self.session
-                .sign(&self.keys, &self.ends, header, pieces, len)
-        );
-        seal(&mut packet);
-        packet
-    }
-
-    fn packet(&mut self, flags: TcpFlags, payload: &[u8]) -> Vec<u8> {
-        let packet = self.peer.packet(flags, payload);
-        self.sign(packet)
-    }
-
-    /// Sends a signed segment, and takes in what is sent to this peer, each segment of which must be authentic.
-    fn send(&mut self, wire: &mut Wire, flags: TcpFlags, payload: &[u8]) -> Vec<Sent> {
-        let packet = self.packet(flags, payload);
-        self.offer(wire, packet)
-    }
-
-    fn offer(&mut self, wire: &mut Wire, packet: Vec<u8>) -> Vec<Sent> {
-        wire.queue(packet);
-        let packets = wire.packets();
-        self.take(wire, &packets)
-    }
-
-    fn take(&mut self, wire: &Wire, packets: &[Vec<u8>]) -> Vec<Sent> {
-        let mut sent = Vec::new();
-        for packet in packets {
-            let Some(segment) = read(packet, wire.now).filter(|sent| sent.to == self.peer.from)
-            else {
-                continue;
-            };
-            let (_, _, bytes) = parts(packet).expect("a segment");
-            let verified = self.session.verify(&self.keys, &self.ends, bytes);
-            assert_eq!(verified, Ok(()), "{segment:?}");
-            self.peer.hear(&segment);
-            sent.push(segment);
-        }
-        sent
-    }
-
-    fn open(&mut self, wire: &mut Wire) {
-        let sent = self.send(wire, SYN, b"");
-        assert_eq!(sent.len(), 1);
-        assert_eq!(sent[0].header.flags, SYN | ACK);
-        assert_eq!(self.send(wire, ACK, b"").len(), 0);
     }
 }
 
@@ -365,6 +281,33 @@ fn a_peer_that_begins_anew_is_not_kept_out_by_its_handshake_before() {
 }
 
 #[test]
+fn a_time_wait_that_keeps_its_keys_makes_room_in_a_full_table() {
+    let config = Config {
+        max_connections: 2,
+        ..Config::default()
+    };
+    let mut wire = Wire::new(config);
+    let listener = listener(&wire, &keys_of([key(1, 2)]));
+    let mut closing = Router::new(at(9, 6_000), ours(PORT), [key(2, 1)]);
+    closing.open(&mut wire);
+    drop(accept(&listener).expect("a connection"));
+    let packets = wire.packets();
+    closing.take(&wire, &packets);
+    closing.send(&mut wire, FIN | ACK, b"");
+    let mut staying = Router::new(at(8, 6_000), ours(PORT), [key(2, 1)]);
+    staying.open(&mut wire);
+    let mut stays = accept(&listener).expect("a connection");
+    assert_eq!(wire.stack().connections(), 2);
+    // The answer to whether there is room is kept for a moment.
+    wire.pass(Duration::from_millis(50));
+    let mut newcomer = Router::new(at(7, 6_000), ours(PORT), [key(2, 1)]);
+    newcomer.open(&mut wire);
+    assert!(accept(&listener).is_some());
+    staying.send(&mut wire, ACK, b"still here");
+    assert_eq!(read_now(&mut stays).as_deref(), Some(&b"still here"[..]));
+}
+
+#[test]
 fn rfc5925_7_3_peers_without_a_key_connect_unless_that_is_refused() {
     let mut wire = Wire::new(Config::default());
     let lan = |key: AoKey| key.for_peers("10.0.0.9/32".parse().expect("a prefix"));
@@ -475,41 +418,6 @@ fn an_authenticated_syn_opens_nothing_early() {
 }
 
 #[test]
-fn no_authenticated_connection_or_handshake_is_part_of_a_checkpoint() {
-    let (client, server_stack) = stacks_over(&LinkConfig::default());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let keys = [keys_of([key(1, 2)]), keys_of([key(2, 1)])];
-    let (signed, plain) = runtime.block_on(bounded(async {
-        let signed = connected((&client, &server_stack), [&keys[0], &keys[1]]).await;
-        let listener = TcpListener::bind(&server_stack, server(80))
-            .await
-            .expect("bind");
-        let plain = TcpStream::connect(&client, server(80))
-            .await
-            .expect("connected");
-        let (accepted, _) = listener.accept().await.expect("accepted");
-        (signed, (plain, accepted))
-    }));
-    let frozen = client.freeze().expect("at rest");
-    let checkpoint = frozen.checkpoint([&signed.0, &plain.0].map(|stream| (stream, vec![7])));
-    let (device, _pipe) = channel(ChannelConfig::default());
-    let next = Stack::builder()
-        .address(CLIENT.parse().expect("an address"), 24)
-        .restore(checkpoint)
-        .start(vec![Box::new(device)])
-        .expect("a stack");
-    let (streams, _begin) = next.take_restored().expect("another one's place");
-    let peers: Vec<_> = streams
-        .iter()
-        .map(|kept| kept.stream.peer_addr().expect("open"))
-        .collect();
-    assert_eq!(peers, [server(80)]);
-}
-
-#[test]
 fn a_key_that_is_removed_ends_its_connections_by_time_and_says_so() {
     let mut wire = Wire::new(Config::default());
     let keys = keys_of([key(1, 2)]);
@@ -575,92 +483,5 @@ fn signed_acknowledgments_have_the_sack_block_that_fits() {
         );
         assert_eq!(ack.header.options.authentication_len, OPTION_LEN);
         assert!(ack.header.options.timestamps.is_some());
-    }
-}
-
-/// Opens a connection between two stacks whose keys are these.
-async fn connected(
-    (client, server_stack): (&Stack, &Stack),
-    keys: [&AoKeys; 2],
-) -> (TcpStream, TcpStream) {
-    let socket = TcpSocket::new_v4(server_stack);
-    socket.set_ao_keys(Some(keys[1]));
-    socket.bind(server(PORT)).expect("bind");
-    let listener = socket.listen(16).expect("listen");
-    let socket = TcpSocket::new_v4(client);
-    socket.set_ao_keys(Some(keys[0]));
-    let stream = socket.connect(server(PORT)).await.expect("connected");
-    let (accepted, _) = listener.accept().await.expect("accepted");
-    (stream, accepted)
-}
-
-/// Moves `bytes` to the other end and back.
-async fn echoed(client: &mut TcpStream, server: &mut TcpStream, bytes: &[u8]) {
-    let there = async {
-        let mut got = vec![0; bytes.len()];
-        server.read_exact(&mut got).await.expect("read");
-        assert!(got == bytes, "what arrived");
-        server.write_all(&got).await.expect("written");
-    };
-    let (mut read, mut write) = client.split();
-    let sending = async { write.write_all(bytes).await.expect("written") };
-    let back = async {
-        let mut got = vec![0; bytes.len()];
-        read.read_exact(&mut got).await.expect("read");
-        assert!(got == bytes, "what came back");
-    };
-    futures::join!(there, sending, back);
-}
-
-#[test]
-fn two_stacks_move_data_under_loss_and_change_their_keys_meanwhile() {
-    for algorithm in [AoAlgorithm::HmacSha1, AoAlgorithm::AesCmac] {
-        let loss = Impairment {
-            loss_ppm: 10_000,
-            ..Impairment::default()
-        };
-        let link = LinkConfig {
-            tso: true,
-            tx_checksum: algorithm == AoAlgorithm::HmacSha1,
-            a_to_b: loss.clone(),
-            b_to_a: loss,
-            seed: 5_925,
-            ..LinkConfig::default()
-        };
-        let (client, server) = stacks_over(&link);
-        let key = |send, recv, secret| AoKey::new(algorithm, send, recv, secret).expect("a key");
-        let ours = keys_of([key(1, 2, b"old")]);
-        let theirs = keys_of([key(2, 1, b"old")]);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(bounded(async {
-            let (mut a, mut b) = connected((&client, &server), [&ours, &theirs]).await;
-            let bytes: Vec<u8> = (0..600_000_u32).map(|at| (at % 251) as u8).collect();
-            echoed(&mut a, &mut b, &bytes).await;
-            ours.add(key(11, 12, b"new")).expect("apart");
-            theirs.add(key(12, 11, b"new")).expect("apart");
-            a.set_ao_rnext_key(12).expect("there");
-            b.set_ao_rnext_key(11).expect("there");
-            echoed(&mut a, &mut b, &bytes).await;
-            let infos = [&a, &b].map(|stream| stream.ao_info().expect("authenticated"));
-            assert_eq!(infos.map(|info| info.current_key), [11, 12]);
-            let last = infos.map(|info| info.last_received);
-            assert_eq!(last, [Some((12, 11)), Some((11, 12))]);
-            assert_eq!(
-                infos.map(|info| info.bad + info.missing + info.unknown_key),
-                [0, 0]
-            );
-            ours.remove(|key| key.send_id() == 1);
-            theirs.remove(|key| key.send_id() == 2);
-            echoed(&mut a, &mut b, &bytes).await;
-        }));
-        for stack in [client, server] {
-            let counters = stack.counters();
-            assert_eq!(counters.dropped(DropReason::TcpAoBad), 0);
-            assert_eq!(counters.dropped(DropReason::TransmitFailed), 0);
-            assert!(counters.count(Counter::TcpAoAccepted) > 1_000);
-        }
     }
 }
