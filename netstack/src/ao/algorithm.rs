@@ -8,6 +8,10 @@ use cmac::{Cmac, Mac};
 use hmac::Hmac;
 #[cfg(feature = "tcp-ao")]
 use sha1::Sha1;
+#[cfg(feature = "tcp-ao")]
+use subtle::ConstantTimeEq as _;
+#[cfg(feature = "tcp-ao")]
+use zeroize::Zeroizing;
 
 /// Length of a code, in bytes (RFC 5926 section 3.2).
 pub(super) const CODE_LEN: usize = 12;
@@ -29,6 +33,14 @@ pub enum AoAlgorithm {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum AoAlgorithm {}
+
+/// The bytes of a master key, which are overwritten when they are dropped.
+#[cfg(feature = "tcp-ao")]
+pub(super) type Secret = Zeroizing<Vec<u8>>;
+
+/// The bytes of a master key. There are none without the feature `tcp-ao`.
+#[cfg(not(feature = "tcp-ao"))]
+pub(super) type Secret = Vec<u8>;
 
 /// A traffic key, ready to compute codes (RFC 5925 section 3.2).
 #[derive(Clone)]
@@ -79,16 +91,18 @@ impl AoAlgorithm {
         TrafficKey(match self {
             Self::HmacSha1 => {
                 let derived = derive(hmac_sha1(secret), context, 160).finalize();
-                State::HmacSha1(hmac_sha1(&derived.into_bytes()))
+                let key = Zeroizing::<[u8; 20]>::new(derived.into_bytes().into());
+                State::HmacSha1(hmac_sha1(&*key))
             }
             Self::AesCmac => {
-                let secret: [u8; 16] = secret.try_into().unwrap_or_else(|_| {
+                let secret = Zeroizing::<[u8; 16]>::new(secret.try_into().unwrap_or_else(|_| {
                     let mut extractor = aes_cmac(&[0; 16]);
                     extractor.update(secret);
                     extractor.finalize().into_bytes().into()
-                });
+                }));
                 let derived = derive(aes_cmac(&secret), context, 128).finalize();
-                State::AesCmac(Box::new(aes_cmac(&derived.into_bytes().into())))
+                let key = Zeroizing::<[u8; 16]>::new(derived.into_bytes().into());
+                State::AesCmac(Box::new(aes_cmac(&key)))
             }
         })
     }
@@ -129,18 +143,32 @@ fn code_of<M: Mac>(mut mac: M, feed: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Code
 }
 
 /// The code of a segment. Codes can be compared in constant time only.
+#[cfg(feature = "tcp-ao")]
 pub(super) struct Code([u8; CODE_LEN]);
 
+/// The code of a segment. There are none without the feature `tcp-ao`.
+#[cfg(not(feature = "tcp-ao"))]
+pub(super) struct Code(AoAlgorithm);
+
+#[cfg(feature = "tcp-ao")]
 impl Code {
     /// Returns true if a segment has this code.
     pub(super) fn is(&self, received: &[u8]) -> bool {
-        // No early end: the time says nothing about where they differ.
-        let pairs = self.0.iter().zip(received);
-        let differ = pairs.fold(0, |differ, (a, b)| differ | (a ^ b));
-        received.len() == CODE_LEN && std::hint::black_box(differ) == 0
+        self.0.ct_eq(received).into()
     }
 
     pub(super) fn bytes(&self) -> &[u8; CODE_LEN] {
         &self.0
+    }
+}
+
+#[cfg(not(feature = "tcp-ao"))]
+impl Code {
+    pub(super) fn is(&self, _received: &[u8]) -> bool {
+        match self.0 {}
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; CODE_LEN] {
+        match self.0 {}
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::algorithm::{AoAlgorithm, TrafficKey};
+use super::algorithm::{AoAlgorithm, Secret, TrafficKey};
 use crate::ip::prefix::Prefix;
 
 /// Longest master key, in bytes, as on Linux.
@@ -22,18 +22,6 @@ pub struct AoKey {
     port: Option<u16>,
     covers_options: bool,
     secret: Secret,
-}
-
-/// The bytes of a master key. They are overwritten when they are dropped; what is derived from them is not.
-#[derive(Clone)]
-struct Secret(Vec<u8>);
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.fill(0);
-        // The writes are not left out because nobody reads them.
-        std::hint::black_box(&self.0);
-    }
 }
 
 impl fmt::Debug for AoKey {
@@ -113,7 +101,7 @@ impl AoKey {
             peers: None,
             port: None,
             covers_options: true,
-            secret: Secret(secret.to_vec()),
+            secret: Secret::from(secret.to_vec()),
         })
     }
 
@@ -170,7 +158,7 @@ impl AoKey {
     }
 
     pub(super) fn traffic_key(&self, context: &[u8]) -> TrafficKey {
-        self.algorithm.traffic_key(&self.secret.0, context)
+        self.algorithm.traffic_key(&self.secret, context)
     }
 
     fn matches(&self, peer: SocketAddr) -> bool {
