@@ -12,6 +12,7 @@
 //! trip, so that a sender that doubles its rate finds room (dynamic right-sizing). If that is more than the buffer,
 //! the rate grows, and room for two more such steps is made: the measurement is a round trip old, and while a lost segment is
 //! sent again, another round trip's worth waits behind the gap. A sender that finds no room takes the window for the path's limit.
+//! On a path of less than a millisecond it grows no further than such a path needs: see [`RecvWindow::most_of_short_path`].
 
 use core::time::Duration;
 
@@ -21,9 +22,9 @@ use crate::tcp::seq::SeqNum;
 /// Shortest round trip over which reading is measured; below it clock noise dominates.
 const MIN_ROUND: Duration = Duration::from_millis(1);
 
-/// Largest buffer of a path whose round trip can be shorter than [`MIN_ROUND`]. What is measured there is several round
-/// trips' worth, or data that waits in queues of the host: more of it costs speed, since it leaves the caches.
-const MOST_OF_SHORT_PATH: u32 = 4 << 20;
+/// Bounds of the buffer of a path whose round trip can be shorter than [`MIN_ROUND`], in bytes: see
+/// [`RecvWindow::most_of_short_path`].
+const SHORT_PATH_BOUNDS: (u64, u64) = (1 << 20, 4 << 20);
 
 /// Round trip assumed when none could be measured.
 const DEFAULT_ROUND: Duration = Duration::from_millis(100);
@@ -207,21 +208,34 @@ impl RecvWindow {
         self.taken = self.taken.saturating_add(count);
         let [srtt, least] = rtts;
         let round = srtt.unwrap_or(DEFAULT_ROUND).max(MIN_ROUND);
-        if now.saturating_since(self.round_start) < round {
+        let elapsed = now.saturating_since(self.round_start);
+        if elapsed < round {
             return;
         }
         let twice = self.taken.saturating_mul(2);
         let growth = twice.saturating_sub(self.capacity);
         let wanted = twice.saturating_add(growth.saturating_mul(2));
-        let is_short = least.is_some_and(|least| least < MIN_ROUND);
-        let most = match is_short {
-            true => self.capacity_max.min(MOST_OF_SHORT_PATH),
-            false => self.capacity_max,
+        let most = match least.filter(|&least| least < MIN_ROUND) {
+            Some(least) => self.most_of_short_path(elapsed, least),
+            None => u32::MAX,
         };
-        let wanted = wanted.min(most);
+        let wanted = wanted.min(most).min(self.capacity_max);
         self.capacity = self.capacity.max(wanted.min(self.share));
         self.taken = 0;
         self.round_start = now;
+    }
+
+    /// Returns how far the buffer of a path may grow whose `least` round trip is shorter than [`MIN_ROUND`]: four times the
+    /// bandwidth-delay product, as reading in the last `elapsed` time shows it, within [`SHORT_PATH_BOUNDS`].
+    ///
+    /// What is read there in the time that is measured is many round trips' worth, and a larger window only
+    /// fills the queues of the hosts. Their memory leaves the caches then, which costs speed.
+    fn most_of_short_path(&self, elapsed: Duration, least: Duration) -> u32 {
+        let nanos = elapsed.as_nanos().max(1);
+        let path = u128::from(self.taken) * least.as_nanos() / nanos;
+        let (fewest, most) = SHORT_PATH_BOUNDS;
+        let wanted = u64::try_from(4 * path).unwrap_or(most);
+        u32::try_from(wanted.clamp(fewest, most)).unwrap_or(u32::MAX)
     }
 }
 
@@ -285,6 +299,7 @@ mod tests {
 
     #[test]
     fn the_buffer_of_a_short_path_grows_less_however_long_its_queues_are() {
+        // Ten MiB are read each millisecond.
         let grown = |srtt, least| {
             let mut w = RecvWindow::new(SeqNum(0), 8_000, 8_000, 16 << 20, 9, Instant::ZERO);
             let rtts = [srtt, least].map(|micros| Some(Duration::from_micros(micros)));
@@ -293,11 +308,25 @@ mod tests {
             }
             w.capacity()
         };
-        assert_eq!((grown(100, 50), grown(5_000, 50)), (4 << 20, 4 << 20));
+        assert_eq!((grown(20, 20), grown(5_000, 20)), (1 << 20, 1 << 20));
+        assert_eq!((grown(50, 50), grown(5_000, 50)), (2 << 20, 2 << 20));
+        assert_eq!((grown(900, 900), grown(5_000, 900)), (4 << 20, 4 << 20));
         assert_eq!(
             (grown(1_000, 1_000), grown(5_000, 2_000)),
             (16 << 20, 16 << 20)
         );
+    }
+
+    #[test]
+    fn the_buffer_is_no_limit_of_a_short_path_with_a_high_rate() {
+        let least = Duration::from_micros(500);
+        let mut w = RecvWindow::new(SeqNum(0), 65_536, 65_536, 16 << 20, 9, Instant::ZERO);
+        for at in 1..20 {
+            // A window's worth each round trip, until the window holds what 5 GB/s need.
+            let read = 2 * w.capacity().min(2_500_000);
+            w.on_read(read as usize, [Some(least); 2], Instant::from_millis(at));
+        }
+        assert!(w.capacity() >= 2_500_000, "{}", w.capacity());
     }
 
     #[test]
