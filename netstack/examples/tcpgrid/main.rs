@@ -15,6 +15,8 @@ use netstack::tcp::Algorithm;
 
 /// Seeds of each cell, unless an argument says otherwise.
 const SEEDS: u64 = 3;
+/// Seeds of two flows that share a path; the median counts.
+const SHARED_SEEDS: u64 = 5;
 
 fn micros(n: u64) -> Duration {
     Duration::from_micros(n)
@@ -218,11 +220,11 @@ fn print_row(name: &str, path: &Path, algorithms: &[Algorithm], seeds: u64) {
     println!();
 }
 
-/// Prints how two flows share a bottleneck.
+/// Prints how two flows share a bottleneck: the ratio of their goodput in the second of two minutes.
 fn print_fairness() {
     println!("\n### Two flows over one bottleneck, one BDP of queue unless said\n");
-    println!("| rate | RTT | queue | flows | Mb/s | ratio |");
-    println!("|--:|--:|--:|---|--:|--:|");
+    println!("| rate | RTT | queue | flows | ratio | ratios |");
+    println!("|--:|--:|--:|---|--:|---|");
     let pairs = [
         [Algorithm::CUBIC, Algorithm::CUBIC],
         [Algorithm::NEW_RENO, Algorithm::CUBIC],
@@ -243,14 +245,20 @@ fn print_fairness() {
                 }),
                 ..Path::clean(micros(millis * 1_000))
             };
-            let [one, other] = share::share(&path, pair, 1, Duration::from_secs(120));
+            let mut ratios: Vec<f64> = (1..=SHARED_SEEDS)
+                .map(|seed| share::share(&path, pair, seed, Duration::from_secs(120)))
+                .map(|[one, other]| one / other)
+                .collect();
+            ratios.sort_by(f64::total_cmp);
+            let all: Vec<_> = ratios.iter().map(|r| format!("{r:.2}")).collect();
             println!(
-                "| {} Mb/s | {millis}ms | {:.1} | {}, {} | {one:.1}, {other:.1} | {:.2} |",
+                "| {} Mb/s | {millis}ms | {:.1} | {}, {} | {:.2} | {} |",
                 bits_per_second / 1_000_000,
                 queue_tenths as f64 / 10.0,
                 pair[0],
                 pair[1],
-                one / other,
+                ratios[ratios.len() / 2],
+                all.join(", "),
             );
         }
     }

@@ -1,4 +1,8 @@
 //! Two streams that share a path, on virtual time.
+//!
+//! Acknowledgments are late by a random part of [`JITTER_PACKETS`] packets' time at the bottleneck. Without it, the same packet of
+//! each round meets the full queue, and the phases of the senders share it (Floyd and Jacobson, "Traffic phase effects in
+//! packet-switched gateways", 1991).
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -13,6 +17,10 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::cell::{Path, count_received, peer};
 
+/// An acknowledgment stands for two packets, and two senders take turns.
+const JITTER_PACKETS: u32 = 4;
+const PACKET_BITS: u64 = 1_500 * 8;
+
 /// Lets two connections with these algorithms share `path` for `time`; returns the goodput of each in its second
 /// half, in Mb/s.
 pub(crate) fn share(
@@ -22,7 +30,12 @@ pub(crate) fn share(
     time: Duration,
 ) -> [f64; 2] {
     const PORT: u16 = 4_000;
-    let (a, b) = memory::pair(&path.link(seed));
+    let mut link = path.link(seed);
+    if let Some(bottleneck) = path.bottleneck {
+        let nanos = PACKET_BITS * 1_000_000_000 / bottleneck.bits_per_second;
+        link.b_to_a.jitter = Duration::from_nanos(nanos) * JITTER_PACKETS;
+    }
+    let (a, b) = memory::pair(&link);
     let mut sim = Simulation::new(Instant::from_millis(1_000));
     let config = Config::default();
     let a = peer(&mut sim, a, 1, &config);

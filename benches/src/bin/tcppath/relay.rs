@@ -1,8 +1,9 @@
 //! The emulated path: a thread that carries packets between kernels and stacks.
 //!
-//! Where a queue is full, a place in it goes to the sender that answers an acknowledgment first. So that this is not always the
-//! same one, the ends take turns at being first, and acknowledgments arrive late by up to the time that the
-//! bottleneck takes for a packet.
+//! Where a queue is full, the instant at which a packet comes decides if it has a place: with regular acknowledgments a constant
+//! difference of a part of a packet between two senders lets one of them lose always (Floyd and Jacobson, "Traffic phase
+//! effects in packet-switched gateways", 1991). So the ends take turns at being first, and acknowledgments arrive late by
+//! a random part of the time that the bottleneck takes for some packets.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -33,6 +34,8 @@ pub(crate) struct PathSpec {
     pub(crate) loss_ppm: u32,
     pub(crate) reorder_ppm: u32,
     pub(crate) reorder_by: Duration,
+    /// Acknowledgments are late by up to the time of so many packets at the bottleneck.
+    pub(crate) jitter_packets: u32,
     pub(crate) seed: u64,
 }
 
@@ -45,6 +48,7 @@ impl Default for PathSpec {
             loss_ppm: 0,
             reorder_ppm: 0,
             reorder_by: Duration::ZERO,
+            jitter_packets: 1,
             seed: 1,
         }
     }
@@ -136,8 +140,8 @@ impl Relay {
 
     /// Returns the arrival at an end of an acknowledgment that is due at `due`.
     fn arrival(&mut self, to: usize, due: Duration) -> Duration {
-        let most = Duration::from_nanos(PACKET_BITS * 1_000_000_000 / self.path.bits_per_second);
-        let due = due + most * self.rng.below(1_000) / 1_000;
+        let packet = Duration::from_nanos(PACKET_BITS * 1_000_000_000 / self.path.bits_per_second);
+        let due = due + packet * self.path.jitter_packets * self.rng.below(1_000) / 1_000;
         let Some(latest) = self.latest.get_mut(to) else {
             return due;
         };
@@ -226,5 +230,46 @@ pub(crate) fn run(mut ends: [End; 4], paths: &Receiver<PathSpec>) {
         if !busy {
             std::thread::sleep(NAP);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgments_are_late_at_random_and_keep_their_order() {
+        let path = PathSpec {
+            bits_per_second: 10_000_000,
+            jitter_packets: 4,
+            ..PathSpec::default()
+        };
+        let mut relay = Relay::new(path);
+        let mut packet = vec![0; 40];
+        packet[16..20].copy_from_slice(&address(0).octets());
+        let mut sent_at = Vec::new();
+        for number in 0..1_000 {
+            sent_at.push(Duration::from_millis(2) * number);
+            relay.take(packet.clone(), Duration::from_millis(2) * number);
+        }
+        let mut late = Vec::new();
+        while let Some(Reverse(transit)) = relay.transit.pop() {
+            let sent_at = sent_at.get(late.len()).expect("each one arrives once");
+            assert_eq!(transit.number, late.len() as u64 + 1, "out of order");
+            late.push(transit.due - *sent_at - path.rtt / 2);
+        }
+        let four_packets = Duration::from_micros(4_800);
+        assert!(late.iter().all(|late| *late <= four_packets));
+        let above = |part: u32| {
+            late.iter()
+                .filter(|l| **l > four_packets * part / 4)
+                .count()
+        };
+        assert!(
+            above(3) > 200 && above(1) < 900,
+            "{} {}",
+            above(3),
+            above(1)
+        );
     }
 }
