@@ -3,6 +3,8 @@
 
 #[path = "../examples/tcpgrid/cell.rs"]
 mod cell;
+#[path = "../examples/tcpgrid/share.rs"]
+mod share;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -139,6 +141,32 @@ fn a_bottleneck_is_filled() {
             "{bits_per_second} b/s, queue {queue_tenths}: {share:.2}"
         );
         assert_eq!(outcome.info.timeouts, 0);
+    }
+}
+
+/// Returns the median over five seeds of the goodput of a flow by that of a flow of CUBIC, with a long queue.
+fn share_beside_cubic(algorithm: Algorithm) -> f64 {
+    let path = Path {
+        bottleneck: Some(Bottleneck {
+            bits_per_second: 10_000_000,
+            queue_tenths: 40,
+        }),
+        ..lossy(20_000, 0)
+    };
+    let algorithms = [algorithm, Algorithm::CUBIC];
+    let mut ratios: Vec<f64> = (1..=5)
+        .map(|seed| share::share(&path, algorithms, seed, Duration::from_secs(60)))
+        .map(|[one, cubic]| one / cubic)
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios[2]
+}
+
+#[test]
+fn flows_share_a_bottleneck_evenly_if_their_phases_do_not_decide() {
+    for algorithm in [Algorithm::CUBIC, Algorithm::NEW_RENO] {
+        let ratio = share_beside_cubic(algorithm);
+        assert!((0.8..1.25).contains(&ratio), "{algorithm}: {ratio:.2}");
     }
 }
 
