@@ -159,7 +159,10 @@ impl Tcb {
             return;
         }
         let rtts = [self.rtt.srtt(), self.rtt.least()];
-        self.window.on_read(count, rtts, now);
+        let nxt = self.window.nxt;
+        let end = self.assembler.as_ref().and_then(|board| board.end());
+        let waiting = end.map_or(0, |end| end.since(nxt));
+        self.window.on_read(count, waiting, rtts, now);
         if self
             .window
             .update_due(self.ring.len(), u32::from(self.agreed.mss))

@@ -8,10 +8,11 @@
 //! The field on the wire is in units of 2^scale, so the announced window can fall short of the edge
 //! by less than one unit (RFC 7323 section 2.4); everything below the edge is accepted.
 //!
-//! The buffer grows with the reader: to twice the bytes that the application took in the last round
-//! trip, so that a sender that doubles its rate finds room (dynamic right-sizing). If that is more than the buffer,
-//! the rate grows, and room for two more such steps is made: the measurement is a round trip old, and while a lost segment is
-//! sent again, another round trip's worth waits behind the gap. A sender that finds no room takes the window for the path's limit.
+//! The buffer grows with the reader: to twice the bytes that the application took in a round
+//! trip, so that a sender that doubles its rate finds room (dynamic right-sizing). If that is more than ever before,
+//! the rate grows, and there is room for two more such steps: the measurement is a round trip old, and while a lost segment is
+//! sent again, another round trip's worth waits behind the gap. What waits there now is added. A sender that finds no room takes
+//! the window for the path's limit.
 //! On a path of less than a millisecond it grows no further than such a path needs: see [`RecvWindow::most_of_short_path`].
 
 use core::time::Duration;
@@ -50,6 +51,7 @@ impl RestingWindow {
             share: u32::MAX,
             scale: self.scale,
             taken: 0,
+            most_taken: 0,
             round_start: now,
         }
     }
@@ -73,6 +75,9 @@ pub(crate) struct RecvWindow {
     scale: u8,
     /// Bytes that the application took since `round_start`.
     taken: u32,
+    /// Maximum of the bytes that the application took in a round trip.
+    #[cfg_attr(feature = "checkpoint", serde(skip))]
+    most_taken: u32,
     round_start: Instant,
 }
 
@@ -94,6 +99,7 @@ impl RecvWindow {
             share: u32::MAX,
             scale,
             taken: 0,
+            most_taken: 0,
             round_start: now,
         }
     }
@@ -201,9 +207,15 @@ impl RecvWindow {
         assert!(self.offered() <= largest, "more than the field can say");
     }
 
-    /// Notes that the application took `count` bytes; the buffer may grow. `rtts`: the smoothed round-trip time, and the
-    /// least one.
-    pub(crate) fn on_read(&mut self, count: usize, rtts: [Option<Duration>; 2], now: Instant) {
+    /// Notes that the application took `count` bytes; the buffer may grow. `waiting`: bytes from RCV.NXT to the end of what
+    /// waits behind gaps. `rtts`: the smoothed round-trip time, and the least one.
+    pub(crate) fn on_read(
+        &mut self,
+        count: usize,
+        waiting: u32,
+        rtts: [Option<Duration>; 2],
+        now: Instant,
+    ) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.taken = self.taken.saturating_add(count);
         let [srtt, least] = rtts;
@@ -212,15 +224,13 @@ impl RecvWindow {
         if elapsed < round {
             return;
         }
-        let twice = self.taken.saturating_mul(2);
-        let growth = twice.saturating_sub(self.capacity);
-        let wanted = twice.saturating_add(growth.saturating_mul(2));
         let most = match least.filter(|&least| least < MIN_ROUND) {
             Some(least) => self.most_of_short_path(elapsed, least),
             None => u32::MAX,
         };
-        let wanted = wanted.min(most).min(self.capacity_max);
+        let wanted = self.wanted(waiting).min(most).min(self.capacity_max);
         self.capacity = self.capacity.max(wanted.min(self.share));
+        self.most_taken = self.most_taken.max(self.taken);
         self.taken = 0;
         self.round_start = now;
     }
@@ -236,6 +246,20 @@ impl RecvWindow {
         let (fewest, most) = SHORT_PATH_BOUNDS;
         let wanted = u64::try_from(4 * path).unwrap_or(most);
         u32::try_from(wanted.clamp(fewest, most)).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the buffer that suits what was taken in the round trip that ends: two to six times as much, and if it was
+    /// more than ever, room for `waiting` bytes.
+    fn wanted(&self, waiting: u32) -> u32 {
+        let twice = self.taken.saturating_mul(2);
+        if self.taken <= self.most_taken {
+            return twice;
+        }
+        // As part of what it was: the next round trips grow by it, too, but by no more than a doubling.
+        let growth = u64::from((self.taken - self.most_taken).min(self.most_taken));
+        let steps = u64::from(twice).saturating_mul(2 * growth) / u64::from(self.most_taken.max(1));
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+        twice.saturating_add(steps).saturating_add(waiting)
     }
 }
 
@@ -284,17 +308,32 @@ mod tests {
     fn the_buffer_follows_the_reader() {
         let mut w = window();
         let rtt = [Some(Duration::from_millis(10)); 2];
-        w.on_read(6_000, rtt, Instant::from_millis(5));
+        w.on_read(5_000, 0, rtt, Instant::from_millis(5));
         assert_eq!(w.capacity(), 8_000);
-        w.on_read(0, rtt, Instant::from_millis(10));
-        assert_eq!(w.capacity(), 8_000 + 3 * 4_000, "the rate grows");
-        w.on_read(10_000, rtt, Instant::from_millis(20));
-        assert_eq!(w.capacity(), 20_000, "as much as half of the buffer");
-        w.on_read(1_000, rtt, Instant::from_millis(25));
-        w.on_read(1_000, rtt, Instant::from_millis(30));
-        assert_eq!(w.capacity(), 20_000, "never shrinks");
-        w.on_read(1 << 30, rtt, Instant::from_millis(40));
+        w.on_read(0, 0, rtt, Instant::from_millis(10));
+        assert_eq!(w.capacity(), 10_000, "nothing to compare with");
+        w.on_read(6_000, 0, rtt, Instant::from_millis(20));
+        assert_eq!(w.capacity(), 12_000 + 2 * 12_000 / 5, "a fifth more");
+        w.on_read(6_000, 9_000, rtt, Instant::from_millis(30));
+        assert_eq!(w.capacity(), 16_800, "the rate does not grow");
+        w.on_read(1_000, 0, rtt, Instant::from_millis(40));
+        assert_eq!(w.capacity(), 16_800, "never shrinks");
+        w.on_read(1 << 30, 0, rtt, Instant::from_millis(50));
         assert_eq!(w.capacity(), 64_000);
+    }
+
+    #[test]
+    fn the_buffer_has_room_for_a_sender_that_doubles_its_rate_and_for_a_gap() {
+        let rtt = [Some(Duration::from_millis(10)); 2];
+        let grown = |waiting| {
+            let mut w = RecvWindow::new(SeqNum(0), 8_000, 8_000, 1 << 20, 7, Instant::ZERO);
+            w.on_read(5_000, 0, rtt, Instant::from_millis(10));
+            w.on_read(10_000, waiting, rtt, Instant::from_millis(20));
+            w.capacity()
+        };
+        // What leaves when this is known, and a round trip later.
+        assert_eq!(grown(0), 6 * 10_000);
+        assert_eq!(grown(7_000), 6 * 10_000 + 7_000);
     }
 
     #[test]
@@ -304,7 +343,7 @@ mod tests {
             let mut w = RecvWindow::new(SeqNum(0), 8_000, 8_000, 16 << 20, 9, Instant::ZERO);
             let rtts = [srtt, least].map(|micros| Some(Duration::from_micros(micros)));
             for at in 1..20 {
-                w.on_read(10 << 20, rtts, Instant::from_millis(at));
+                w.on_read(10 << 20, 0, rtts, Instant::from_millis(at));
             }
             w.capacity()
         };
@@ -324,7 +363,7 @@ mod tests {
         for at in 1..20 {
             // A window's worth each round trip, until the window holds what 5 GB/s need.
             let read = 2 * w.capacity().min(2_500_000);
-            w.on_read(read as usize, [Some(least); 2], Instant::from_millis(at));
+            w.on_read(read as usize, 0, [Some(least); 2], Instant::from_millis(at));
         }
         assert!(w.capacity() >= 2_500_000, "{}", w.capacity());
     }
@@ -336,11 +375,11 @@ mod tests {
         assert_eq!(w.announce(0, MSS), 8_000, "what was offered stays offered");
         w.nxt += 6_000;
         assert_eq!(w.announce(0, MSS), 3_000);
-        w.on_read(50_000, [None; 2], Instant::from_millis(200));
+        w.on_read(50_000, 0, [None; 2], Instant::from_millis(200));
         assert_eq!(w.capacity(), 3_000);
         w.set_capacity(1 << 30);
         assert_eq!(w.announce(0, MSS), u16::MAX, "the field can say no more");
-        w.on_read(1 << 30, [None; 2], Instant::from_millis(400));
+        w.on_read(1 << 30, 0, [None; 2], Instant::from_millis(400));
         assert_eq!(w.capacity(), u32::from(u16::MAX));
     }
 
@@ -355,7 +394,7 @@ mod tests {
             2_500,
             "what was offered stays offered"
         );
-        w.on_read(50_000, [None; 2], Instant::from_millis(200));
+        w.on_read(50_000, 0, [None; 2], Instant::from_millis(200));
         assert_eq!(w.capacity(), 8_000, "it does not grow");
         w.limit_to(usize::MAX);
         assert_eq!(w.announce(0, MSS), 8_000);
