@@ -235,7 +235,7 @@ impl RecvWindow {
         self.round_start = now;
     }
 
-    /// Returns how far the buffer of a path may grow whose `least` round trip is shorter than [`MIN_ROUND`]: four times the
+    /// Returns how far the buffer of a path may grow whose `least` round trip is shorter than [`MIN_ROUND`]: eight times the
     /// bandwidth-delay product, as reading in the last `elapsed` time shows it, within [`SHORT_PATH_BOUNDS`].
     ///
     /// What is read there in the time that is measured is many round trips' worth, and a larger window only
@@ -244,21 +244,23 @@ impl RecvWindow {
         let nanos = elapsed.as_nanos().max(1);
         let path = u128::from(self.taken) * least.as_nanos() / nanos;
         let (fewest, most) = SHORT_PATH_BOUNDS;
-        let wanted = u64::try_from(4 * path).unwrap_or(most);
+        let wanted = u64::try_from(8 * path).unwrap_or(most);
         u32::try_from(wanted.clamp(fewest, most)).unwrap_or(u32::MAX)
     }
 
-    /// Returns the buffer that suits what was taken in the round trip that ends: two to six times as much, and if it was
-    /// more than ever, room for `waiting` bytes.
+    /// Returns the buffer that suits what was taken in the round trip that ends: twice as much, and up to six times if the
+    /// rate grows. It grows if more was taken than ever before, or than half of the buffer. The first also makes room for
+    /// `waiting` bytes.
     fn wanted(&self, waiting: u32) -> u32 {
         let twice = self.taken.saturating_mul(2);
+        let beyond = twice.saturating_sub(self.capacity).saturating_mul(2);
         if self.taken <= self.most_taken {
-            return twice;
+            return twice.saturating_add(beyond);
         }
         // As part of what it was: the next round trips grow by it, too, but by no more than a doubling.
         let growth = u64::from((self.taken - self.most_taken).min(self.most_taken));
         let steps = u64::from(twice).saturating_mul(2 * growth) / u64::from(self.most_taken.max(1));
-        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX).max(beyond);
         twice.saturating_add(steps).saturating_add(waiting)
     }
 }
@@ -311,7 +313,7 @@ mod tests {
         w.on_read(5_000, 0, rtt, Instant::from_millis(5));
         assert_eq!(w.capacity(), 8_000);
         w.on_read(0, 0, rtt, Instant::from_millis(10));
-        assert_eq!(w.capacity(), 10_000, "nothing to compare with");
+        assert_eq!(w.capacity(), 10_000 + 2 * 2_000, "more than half of it");
         w.on_read(6_000, 0, rtt, Instant::from_millis(20));
         assert_eq!(w.capacity(), 12_000 + 2 * 12_000 / 5, "a fifth more");
         w.on_read(6_000, 9_000, rtt, Instant::from_millis(30));
@@ -347,8 +349,8 @@ mod tests {
             }
             w.capacity()
         };
-        assert_eq!((grown(20, 20), grown(5_000, 20)), (1 << 20, 1 << 20));
-        assert_eq!((grown(50, 50), grown(5_000, 50)), (2 << 20, 2 << 20));
+        assert_eq!((grown(10, 10), grown(5_000, 10)), (1 << 20, 1 << 20));
+        assert_eq!((grown(25, 25), grown(5_000, 25)), (2 << 20, 2 << 20));
         assert_eq!((grown(900, 900), grown(5_000, 900)), (4 << 20, 4 << 20));
         assert_eq!(
             (grown(1_000, 1_000), grown(5_000, 2_000)),
