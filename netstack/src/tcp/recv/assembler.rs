@@ -267,14 +267,13 @@ impl Assembler {
         self.ranges.len()
     }
 
-    /// Calls `visit` with up to `max` ranges, the most recently changed first (RFC 2018 section 4), as
-    /// they were before the last `later` insertions: ranges that grew since then come only if there are
-    /// no others.
+    /// Calls `visit` with up to `max` ranges for the ACK of the segment after which there were `later` insertions. The first range
+    /// is the one that this segment changed, although later ones may have changed it again, and those that
+    /// were changed before follow, the most recently changed first (RFC 2018 section 4).
     pub(crate) fn recent(&self, max: usize, later: u32, mut visit: impl FnMut(SeqNum, SeqNum)) {
-        let mut from = (later, 0);
-        if self.next_by_age(from).is_none() {
-            from = (0, 0);
-        }
+        let ages = self.ranges.iter().map(|range| self.age(range));
+        let first = ages.filter(|age| *age <= later).max();
+        let mut from = (first.unwrap_or(0), 0);
         for _ in 0..max {
             let Some((age, i)) = self.next_by_age(from) else {
                 return;
@@ -286,11 +285,16 @@ impl Assembler {
         }
     }
 
-    /// Returns the first range at or after `from`, in the order of age, then of place. Age counts back
-    /// from now, so that the counter may wrap.
+    /// Returns the number of insertions since the last one that changed a range. It counts back from now, so that the counter
+    /// may wrap.
+    fn age(&self, range: &Range) -> u32 {
+        self.clock.wrapping_sub(range.touched)
+    }
+
+    /// Returns the first range at or after `from`, in the order of age, then of place.
     fn next_by_age(&self, from: (u32, usize)) -> Option<(u32, usize)> {
         let ages = self.ranges.iter().enumerate();
-        ages.map(|(i, r)| (self.clock.wrapping_sub(r.touched), i))
+        ages.map(|(i, range)| (self.age(range), i))
             .filter(|key| *key >= from)
             .min()
     }
@@ -467,6 +471,14 @@ mod tests {
         assert_eq!(seen, [(200, 210), (100, 110)], "before the last two");
         seen.clear();
         board.recent(1, 9, |l, r| seen.push((l.0, r.0)));
-        assert_eq!(seen, [(300, 320)], "there is always one");
+        assert_eq!(seen, [(100, 110)], "there is always one");
+        for at in [320u32, 330] {
+            board.insert(SeqNum(at), &data, LIMITS, buffers.charging(&account));
+        }
+        for later in 0..=2 {
+            seen.clear();
+            board.recent(2, later, |l, r| seen.push((l.0, r.0)));
+            assert_eq!(seen, [(300, 340), (400, 410)], "all three are in one range");
+        }
     }
 }

@@ -87,6 +87,21 @@ fn segments_of_one_run_out_of_order_are_acknowledged_one_by_one() {
 }
 
 #[test]
+fn rfc2018_4_the_first_block_of_each_has_its_segment_whatever_else_waits() {
+    let mut rig = Rig::established(with_sack());
+    rig.recv(5_001, 1, ACK, &[7; 100]);
+    rig.recv(6_001, 1, ACK, &[7; 100]);
+    assert_eq!(rig.out().len(), 2);
+    for i in 1..=8 {
+        rig.recv(1 + 100 * i, 1, ACK, &[7; 100]);
+    }
+    let out = rig.out();
+    assert_eq!(out.len(), 8);
+    let expected = [(101, 901), (6_001, 6_101), (5_001, 5_101)];
+    assert!(out.iter().all(|seg| blocks(seg) == expected));
+}
+
+#[test]
 fn a_gap_that_closes_in_the_same_turn_leaves_no_duplicates() {
     for cfg in [plain(), with_sack()] {
         let mut rig = Rig::established(cfg);
