@@ -10,6 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::host::{Meddling, PAIRS, TUN_PATH, Tun, config, in_namespace, kinds, meddle};
+use crate::prepared::open as open_when_free;
 use crate::wire::{self, Seen};
 
 /// Returns the error of [`open`], after a check of its message.
@@ -43,7 +44,7 @@ fn a_device_in_use_is_busy_whatever_its_kind() {
                     "{first:?} {second:?}: {error}"
                 );
                 drop(held);
-                open(&second).expect("free again");
+                open_when_free(&second).expect("free again");
             });
         }
     }

@@ -20,7 +20,7 @@ use crate::wire::{self, Seen};
 
 /// Opens a device that this program may have had open a moment ago: a program that another test starts keeps a copy of
 /// the descriptor until it is executed.
-fn open(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+pub(crate) fn open(config: &TunConfig) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     for _ in 0..100 {
         match device::open(config) {
             Err(DeviceError::Busy { .. }) => std::thread::sleep(Duration::from_millis(10)),
