@@ -155,7 +155,11 @@ fn recorded(seed: u64, limit: u64, parts: Option<record::Parts>) -> (Vec<Vec<u8>
     let settings = settings(parts.map(|_| 4 << 20));
     let begun = Recorder::with_services(&settings, Box::new(ours), &beginning, Sink(sink));
     let (_stack, mut recorder) = begun.expect("a stack");
+    // What chargen may send while the stack comes to rest, before a part begins, is not in the parts.
+    let mut config = netstack::Config::default();
+    config.tcp.recv_buffer_max = 256 << 10;
     let (peer, mut turns) = Stack::builder()
+        .config(config)
         .address([10, 77, 0, 1].into(), 24)
         .address("fd77::1".parse().expect("an address"), 64)
         .seed([!seed as u8; 32])
