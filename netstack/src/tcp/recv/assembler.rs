@@ -268,8 +268,10 @@ impl Assembler {
     }
 
     /// Calls `visit` with up to `max` ranges for the ACK of the segment after which there were `later` insertions. The first range
-    /// is the one that this segment changed, although later ones may have changed it again, and those that
-    /// were changed before follow, the most recently changed first (RFC 2018 section 4).
+    /// is the one that this segment changed, although later segments may have changed it again, and those that
+    /// were changed before follow, the most recently changed first (RFC 2018 section 4). Only the last change of a range is
+    /// known: where segments of one turn changed several ranges alternately, the first ACKs name one of these ranges, and
+    /// the last ACKs all of them.
     pub(crate) fn recent(&self, max: usize, later: u32, mut visit: impl FnMut(SeqNum, SeqNum)) {
         let ages = self.ranges.iter().map(|range| self.age(range));
         let first = ages.filter(|age| *age <= later).max();
