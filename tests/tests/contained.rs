@@ -390,14 +390,15 @@ async fn nothing_is_left_of_a_stack_that_its_own_services_hold() {
     for _ in 0..20 {
         cycle(&sentinel).await;
     }
+    // The allocator keeps a few megabytes for each thread that runs at a time, so that memory grows at first beside the other
+    // tests of this program. What is left of stacks is left each time.
     let mut more = usize::MAX;
-    for attempt in 1..=3 {
+    for attempt in 1..=30 {
         let before = resident_kilobytes();
         for _ in 0..60 {
             cycle(&sentinel).await;
         }
-        // The other tests of this program take memory, too. What is left of stacks is left each time.
-        more = more.min(resident_kilobytes().saturating_sub(before));
+        more = resident_kilobytes().saturating_sub(before);
         println!("60 stacks, attempt {attempt}: {more} kB more");
         if more < 10_000 {
             break;
