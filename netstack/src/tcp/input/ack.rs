@@ -235,9 +235,13 @@ fn judge(
     } else {
         tcb.flight.undo(cx);
     }
-    if was_loss && let Some(late) = echoed {
-        tcb.rtt
-            .on_spurious_timeout(progress.newest_rtt.unwrap_or(late));
+    let late = match evidence {
+        // Acknowledgments were lost, and the echo is from before them: its age is no round trip.
+        Spurious::Duplicates => None,
+        _ => echoed,
+    };
+    if was_loss && let Some(late) = progress.newest_rtt.or(late) {
+        tcb.rtt.on_spurious_timeout(late);
     }
     tcb.flags.remove(Flags::UNDECIDED);
     tcb.clear_suspicion(cx);
