@@ -238,7 +238,7 @@ impl RecvWindow {
     /// Returns how far the buffer of a path may grow whose `least` round trip is shorter than [`MIN_ROUND`]: eight times the
     /// bandwidth-delay product, as reading in the last `elapsed` time shows it, within [`SHORT_PATH_BOUNDS`].
     ///
-    /// What is read there in the time that is measured is many round trips' worth, and a larger window only
+    /// The time that is measured is many round trips there, and a window for all that is read in it only
     /// fills the queues of the hosts. Their memory leaves the caches then, which costs speed.
     fn most_of_short_path(&self, elapsed: Duration, least: Duration) -> u32 {
         let nanos = elapsed.as_nanos().max(1);
