@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,17 +14,20 @@ use tests::program;
 use tests::recorded::{same, stdout};
 use tests::router::{behind_a_router, lose};
 use tests::transfer::hashed_echo;
-use tests::world::{Scratch, V4, V6, eventually, in_namespace, port, serve};
+use tests::world::{Scratch, SetOnDrop, V4, V6, eventually, in_namespace, port, serve};
 
 /// The port of the service whose connections cannot be handed over.
 const IPERF3: u16 = 5201;
 
-/// Asks for the page on one connection until `stop`; returns how many answers came.
-fn pages(target: SocketAddr, stop: &AtomicBool) -> usize {
+/// Asks for the page on one connection, the last time after `stop`, and says when the first has come; returns how many
+/// came.
+fn pages(target: SocketAddr, first: &mpsc::Sender<()>, stop: &AtomicBool) -> usize {
     let stream = stream::connect(target).expect("connected");
     let mut reader = BufReader::new(&stream);
     let mut count = 0;
-    while !stop.load(Ordering::Relaxed) {
+    let mut is_last = false;
+    while !is_last {
+        is_last = stop.load(Ordering::Relaxed);
         (&stream)
             .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             .expect("asked");
@@ -40,6 +44,9 @@ fn pages(target: SocketAddr, stop: &AtomicBool) -> usize {
         reader.read_exact(&mut page).expect("the page");
         assert!(page.ends_with(b"</html>\n"));
         count += 1;
+        if count == 1 {
+            first.send(()).expect("somebody waits");
+        }
         thread::sleep(Duration::from_millis(5));
     }
     count
@@ -94,7 +101,12 @@ fn a_ring_keeps_the_newest_parts_and_no_client_notices() {
         let pages = behind_a_router(|| {
             let stop = AtomicBool::new(false);
             thread::scope(|scope| {
-                let pages = scope.spawn(|| pages(SocketAddr::new(V4.into(), port::HTTP), &stop));
+                let (first, has_come) = mpsc::channel();
+                let target = SocketAddr::new(V4.into(), port::HTTP);
+                let (stop, stopping) = (&stop, SetOnDrop(&stop));
+                let pages = scope.spawn(move || pages(target, &first, stop));
+                // On a lossy path its handshake may take longer than all that follows.
+                has_come.recv().expect("a page");
                 for address in [V4.into(), V6.into()] {
                     let target = SocketAddr::new(address, port::ECHO);
                     let (sent, received, _) = hashed_echo(target, 4_000_000).expect("an echo");
@@ -102,7 +114,7 @@ fn a_ring_keeps_the_newest_parts_and_no_client_notices() {
                 }
                 let chargen = SocketAddr::new(V4.into(), port::CHARGEN);
                 stream::download_bytes(chargen, 4_000_000).expect("the pattern");
-                stop.store(true, Ordering::Relaxed);
+                drop(stopping);
                 pages.join().expect("pages")
             })
         });
@@ -148,7 +160,7 @@ fn a_ring_keeps_the_newest_parts_and_no_client_notices() {
         (begun, pages)
     });
     println!("{begun} parts, {pages} pages");
-    assert!(begun > 5 && pages > 5, "{begun} parts, {pages} pages");
+    assert!(begun > 5 && pages > 1, "{begun} parts, {pages} pages");
     let parts = parts_in(&scratch.path(""));
     assert_eq!(parts.len(), 3, "{parts:?}");
     for (part, number) in parts.iter().zip(begun - 1..) {
