@@ -34,12 +34,20 @@ struct Range {
 /// sequence numbers before, 4 GiB ago, must be older than it, whatever the window.
 const TS_BEFORE_BYTES: u32 = 1 << 30;
 
+/// Insertions whose sequence numbers are kept. One that more of the same turn follow is reported as the oldest of these.
+const KEPT: u32 = 64;
+
+/// Most ranges that fit into a SACK option (RFC 2018 section 3).
+const MAX_BLOCKS: usize = 4;
+
 /// The out-of-order queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Assembler {
     ranges: Vec<Range>,
     /// Insertions so far.
     clock: u32,
+    /// Where the last insertions began; the one at which `clock` became `n` is at `n % KEPT`.
+    began: [SeqNum; KEPT as usize],
     /// The value of TS.Recent before the gap (RFC 7323), and RCV.NXT then.
     ts_before: u32,
     opened_at: SeqNum,
@@ -58,9 +66,11 @@ impl Assembler {
     /// Creates an empty queue; `ts_before` is TS.Recent, and `nxt` RCV.NXT.
     pub(crate) fn new(ts_before: u32, nxt: SeqNum) -> Self {
         Self {
+            ranges: Vec::new(),
+            clock: 0,
+            began: [nxt; KEPT as usize],
             ts_before,
             opened_at: nxt,
-            ..Self::default()
         }
     }
 
@@ -111,6 +121,7 @@ impl Assembler {
         memory: Memory<'_>,
     ) -> usize {
         self.clock = self.clock.wrapping_add(1);
+        self.began[(self.clock % KEPT) as usize] = seq;
         let end = seq + data.len() as u32;
         let mut kept = 0;
         let mut at = seq;
@@ -267,21 +278,35 @@ impl Assembler {
         self.ranges.len()
     }
 
-    /// Calls `visit` with up to `max` ranges for the ACK of the segment after which there were `later` insertions. The first range
-    /// is the one that this segment changed, although later segments may have changed it again, and those that
-    /// were changed before follow, the most recently changed first (RFC 2018 section 4). Only the last change of a range is
-    /// known: where segments of one turn changed several ranges alternately, the first ACKs name one of these ranges, and
-    /// the last ACKs all of them.
+    /// Calls `visit` with up to `max` ranges for the ACK of the segment after which there were `later` insertions. The first is
+    /// the one that contains this segment; those of the segments before follow, the most recent first
+    /// (RFC 2018 section 4).
     pub(crate) fn recent(&self, max: usize, later: u32, mut visit: impl FnMut(SeqNum, SeqNum)) {
-        let ages = self.ranges.iter().map(|range| self.age(range));
-        let first = ages.filter(|age| *age <= later).max();
-        let mut from = (first.unwrap_or(0), 0);
-        for _ in 0..max {
-            let Some((age, i)) = self.next_by_age(from) else {
-                return;
-            };
-            if let Some(range) = self.ranges.get(i) {
+        let most = max.min(MAX_BLOCKS).min(self.ranges.len());
+        let mut visited = [usize::MAX; MAX_BLOCKS];
+        let mut count = 0;
+        let mut report = |i: usize, range: &Range| {
+            if count < most && !visited.contains(&i) {
+                visited[count] = i;
+                count += 1;
                 visit(range.start, range.end);
+            }
+            count == most
+        };
+        let kept = self.clock.min(KEPT);
+        for back in later.min(kept.saturating_sub(1))..kept {
+            let at = self.began[(self.clock.wrapping_sub(back) % KEPT) as usize];
+            let i = self.ranges.partition_point(|r| r.end.at_or_before(at));
+            let range = self.ranges.get(i).filter(|r| r.start.at_or_before(at));
+            if range.is_some_and(|range| report(i, range)) {
+                return;
+            }
+        }
+        // What is left changed longer ago, or after the segment that is answered.
+        let mut from = (0, 0);
+        while let Some((age, i)) = self.next_by_age(from) {
+            if self.ranges.get(i).is_some_and(|range| report(i, range)) {
+                return;
             }
             from = (age, i + 1);
         }
@@ -372,7 +397,7 @@ mod tests {
             let mut stream = vec![0u8; 4_000];
             rng.fill(&mut stream);
             let account = Account::default();
-            let mut board = Assembler::default();
+            let mut board = Assembler::new(0, SeqNum(0));
             let mut have = vec![false; stream.len()];
             let mut nxt = 0usize;
             let mut out = Vec::new();
@@ -428,7 +453,7 @@ mod tests {
     fn every_second_byte_is_bounded() {
         let buffers = Buffers::new(65_536, 8, 64);
         let account = Account::default();
-        let mut board = Assembler::default();
+        let mut board = Assembler::new(0, SeqNum(0));
         let byte = buffers.copy(b"x").expect("slab");
         let kept: usize = (0..10_000u32)
             .map(|i| board.insert(SeqNum(1 + 2 * i), &byte, LIMITS, buffers.charging(&account)))
@@ -441,7 +466,7 @@ mod tests {
     fn memory_is_bounded_even_within_one_range() {
         let buffers = Buffers::new(65_536, 64, 4_096);
         let account = Account::default();
-        let mut board = Assembler::default();
+        let mut board = Assembler::new(0, SeqNum(0));
         let limits = Limits {
             ranges: 8,
             pinned: 100_000,
@@ -459,7 +484,7 @@ mod tests {
     fn the_newest_range_is_reported_first() {
         let buffers = Buffers::new(65_536, 8, 64);
         let account = Account::default();
-        let mut board = Assembler::default();
+        let mut board = Assembler::new(0, SeqNum(0));
         let data = buffers.copy(b"0123456789").expect("slab");
         for at in [100u32, 300, 200, 400] {
             board.insert(SeqNum(at), &data, LIMITS, buffers.charging(&account));
@@ -470,7 +495,11 @@ mod tests {
         assert_eq!(seen, [(300, 320), (400, 410), (200, 210)]);
         seen.clear();
         board.recent(3, 2, |l, r| seen.push((l.0, r.0)));
-        assert_eq!(seen, [(200, 210), (100, 110)], "before the last two");
+        assert_eq!(
+            seen,
+            [(200, 210), (300, 320), (100, 110)],
+            "the last but two"
+        );
         seen.clear();
         board.recent(1, 9, |l, r| seen.push((l.0, r.0)));
         assert_eq!(seen, [(100, 110)], "there is always one");
@@ -481,6 +510,53 @@ mod tests {
             seen.clear();
             board.recent(2, later, |l, r| seen.push((l.0, r.0)));
             assert_eq!(seen, [(300, 340), (400, 410)], "all three are in one range");
+        }
+    }
+
+    #[test]
+    fn a_range_is_reported_first_for_each_of_its_segments() {
+        let buffers = Buffers::new(65_536, 8, 64);
+        let account = Account::default();
+        let mut board = Assembler::new(0, SeqNum(0));
+        let data = buffers.copy(b"0123456789").expect("slab");
+        let first = |board: &Assembler, later| {
+            let mut seen = Vec::new();
+            board.recent(2, later, |l, r| seen.push((l.0, r.0)));
+            seen
+        };
+        for turn in 0..3 * KEPT {
+            let [a, b] = [SeqNum(100 + 10 * turn), SeqNum(100_000 + 10 * turn)];
+            for seq in [a, b] {
+                board.insert(seq, &data, LIMITS, buffers.charging(&account));
+            }
+            let ranges = [(100, a.0 + 10), (100_000, b.0 + 10)];
+            for later in 0..(2 * turn + 2).min(KEPT) {
+                let is_second = later % 2 == 0;
+                let expected = if is_second {
+                    [ranges[1], ranges[0]]
+                } else {
+                    ranges
+                };
+                assert_eq!(first(&board, later), expected, "{turn}: {later}");
+            }
+        }
+        assert_eq!(first(&board, u32::MAX), first(&board, KEPT - 1));
+    }
+
+    #[test]
+    fn no_more_is_visited_than_there_is_or_is_asked_for() {
+        let buffers = Buffers::new(65_536, 8, 64);
+        let account = Account::default();
+        let mut board = Assembler::new(0, SeqNum(0));
+        let data = buffers.copy(b"0123456789").expect("slab");
+        board.recent(4, 3, |_, _| panic!("nothing waits"));
+        for n in 1..=100 {
+            board.insert(SeqNum(20 * n), &data, LIMITS, buffers.charging(&account));
+            for max in 0..=4 {
+                let mut count = 0;
+                board.recent(max, n, |_, _| count += 1);
+                assert_eq!(count, max.min(board.ranges()));
+            }
         }
     }
 }

@@ -102,6 +102,22 @@ fn rfc2018_4_the_first_block_of_each_has_its_segment_whatever_else_waits() {
 }
 
 #[test]
+fn rfc2018_4_ranges_that_grow_in_turns_are_each_named_by_their_own_segments() {
+    let mut rig = Rig::established(with_sack());
+    for i in 0..4 {
+        rig.recv(101 + 100 * i, 1, ACK, &[7; 100]);
+        rig.recv(5_001 + 100 * i, 1, ACK, &[7; 100]);
+    }
+    let out = rig.out();
+    assert_eq!(out.len(), 8);
+    let [a, b] = [(101, 501), (5_001, 5_401)];
+    for pair in out.chunks(2) {
+        assert_eq!(blocks(&pair[0])[0], a);
+        assert_eq!(blocks(&pair[1]), [b, a]);
+    }
+}
+
+#[test]
 fn a_gap_that_closes_in_the_same_turn_leaves_no_duplicates() {
     for cfg in [plain(), with_sack()] {
         let mut rig = Rig::established(cfg);

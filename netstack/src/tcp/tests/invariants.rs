@@ -3,6 +3,7 @@
 use super::rig::{ACK, Rig, plain};
 use crate::base::Instant;
 use crate::tcp::phase::Phase;
+use crate::tcp::recv::assembler::Assembler;
 use crate::tcp::tcb::{Flags, Tcb};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -39,7 +40,7 @@ fn each_kind_of_damage_is_found() {
         ("a timer for no ACK", |tcb| tcb.ack.on_sent()),
         ("more than the window", |tcb| tcb.window.nxt += 70_000),
         ("an empty out-of-order queue", |tcb| {
-            tcb.assembler = Some(Box::default());
+            tcb.assembler = Some(Box::new(Assembler::new(0, tcb.window.nxt)));
         }),
         ("a phase without its FIN", |tcb| {
             tcb.phase = Phase::FinWait1;
