@@ -1,25 +1,61 @@
 //! Two stacks with virtual time, over a link that loses, reorders, duplicates and corrupts packets: for
 //! every seed a stream arrives intact in both directions, and no connection is left afterwards.
 //!
-//! `NETSTACK_SEED=n` runs one seed, `NETSTACK_SEEDS=n` that many from 0.
+//! `NETSTACK_SEED=n` runs one seed, `NETSTACK_SEEDS=n` that many from 0. `NETSTACK_PCAP=DIRECTORY` writes what each side sent
+//! and received into a file there.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use netstack::base::{Config, Instant, Rng};
 use netstack::device::Device as _;
 use netstack::device::memory::{self, Impairment, LinkConfig};
+use netstack::device::observe::{Observer, SeenPacket, observe};
 use netstack::engine::sim::Simulation;
 use netstack::net::{Stack, TcpListener, TcpStream};
 use netstack::stack::Host;
 use packet::buf::Audit;
+use pcap_file::DataLink;
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PORT: u16 = 4_000;
 /// No run needs this much virtual time, even with every tenth packet lost.
 const LIMIT: Duration = Duration::from_secs(3_600);
+
+/// Writes the packets of one side with their virtual times.
+struct Trace(Mutex<PcapWriter<File>>);
+
+impl Trace {
+    fn create(path: &Path) -> Self {
+        let header = PcapHeader {
+            datalink: DataLink::RAW,
+            ..PcapHeader::default()
+        };
+        let file = File::create(path).expect("a file");
+        Self(Mutex::new(
+            PcapWriter::with_header(file, header).expect("a header"),
+        ))
+    }
+}
+
+impl Observer for Trace {
+    fn is_watching(&self) -> bool {
+        true
+    }
+
+    fn on_packet(&self, packet: SeenPacket<'_>) {
+        let bytes = packet.copy(usize::MAX);
+        let at = packet.at.saturating_since(Instant::ZERO);
+        let packet = PcapPacket::new(at, bytes.len() as u32, &bytes);
+        let mut writer = self.0.lock().expect("no panic");
+        writer.write_packet(&packet).expect("written");
+    }
+}
 
 struct Peer {
     stack: Stack,
@@ -88,7 +124,13 @@ fn stacks(seed: u64) -> (Simulation, Peer, Peer) {
         }
         let caps = device.caps();
         let shared = Host::new(config, &[(address, prefix)], caps, 1, stack_seed).expect("stack");
-        let place = sim.add(&shared, 0, device);
+        let place = match std::env::var_os("NETSTACK_PCAP") {
+            Some(directory) => {
+                let path = Path::new(&directory).join(format!("{seed}-{host}.pcap"));
+                sim.add(&shared, 0, observe(device, Arc::new(Trace::create(&path))))
+            }
+            None => sim.add(&shared, 0, device),
+        };
         Peer {
             stack: Stack::from_host(Arc::clone(&shared)),
             place,
