@@ -47,7 +47,8 @@ const _: () = assert!(REST_AFTER.as_millis() >= PAUSE.as_millis());
 /// Marks that a connection may have while it rests. All others stand for work.
 const KEPT: Flags = Flags::SENT
     .union(Flags::UNREAD_DROPPED)
-    .union(Flags::INTERACTIVE);
+    .union(Flags::INTERACTIVE)
+    .union(Flags::RTT_OUTDATED);
 
 /// Holds the state that a connection keeps while it rests.
 #[derive(Clone, Debug)]

@@ -49,9 +49,9 @@ impl RttEstimator {
         }
     }
 
-    /// Takes the round trip of a segment whose timeout was spurious: the timer becomes more conservative at
-    /// once (RFC 4015 section 3.2 step 9).
-    pub(super) fn on_spurious_timeout(&mut self, rtt: Duration) {
+    /// Takes the first measurement of what was sent after a timeout that was spurious. The path may have become longer for good,
+    /// so that the estimate begins anew, but it becomes no shorter than it was (RFC 4015 section 3.1 step 11).
+    pub(super) fn sample_after_spurious_timeout(&mut self, rtt: Duration) {
         let rtt = u64::try_from(rtt.as_nanos())
             .unwrap_or(u64::MAX)
             .clamp(1, LONGEST_NANOS);
@@ -182,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn rfc4015_3_2_a_spurious_timeout_makes_the_timer_conservative() {
+    fn rfc4015_3_1_after_a_spurious_timeout_the_estimate_begins_anew() {
         let mut rtt = RttEstimator::default();
         rtt.sample(Duration::from_millis(10));
-        rtt.on_spurious_timeout(Duration::from_millis(300));
+        rtt.sample_after_spurious_timeout(Duration::from_millis(300));
         assert_eq!(rtt.srtt(), Some(Duration::from_millis(300)));
         assert_eq!(rtt.rttvar(), Duration::from_millis(150));
-        rtt.on_spurious_timeout(Duration::from_millis(20));
+        rtt.sample_after_spurious_timeout(Duration::from_millis(20));
         assert_eq!(rtt.srtt(), Some(Duration::from_millis(300)));
     }
 }

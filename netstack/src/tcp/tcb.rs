@@ -43,7 +43,7 @@ use crate::base::{Instant, TcpConfig};
 bitflags::bitflags! {
     /// Pending work, and marks of past events.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub(super) struct Flags: u16 {
+    pub(super) struct Flags: u32 {
         /// The application closed its half: a FIN follows the queued bytes.
         const FIN_QUEUED = 1;
         /// A reset must be sent.
@@ -76,6 +76,8 @@ bitflags::bitflags! {
         const USER_TIMEOUT_DUE = 1 << 14;
         /// It went from ESTABLISHED or CLOSE-WAIT to CLOSED.
         const CUT_OFF = 1 << 15;
+        /// A timeout was spurious, and no segment was timed since that was sent after it.
+        const RTT_OUTDATED = 1 << 16;
     }
 }
 

@@ -249,7 +249,7 @@ impl<C: Clone + HasFlow> Shard<C> {
         let HalfOpenEntry { half, place } = entry;
         let listener = place.listener();
         let cfg = &listener.options.config;
-        if !half.on_timeout(place.retries(cfg.syn_retries)) {
+        if !half.on_timeout(place.retries(cfg.syn_retries), now) {
             return false;
         }
         let list = usize::from(half.retries()).min(ASKED - 1);

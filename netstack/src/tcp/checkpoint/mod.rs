@@ -66,7 +66,7 @@ pub enum RestoreError {
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub struct TcpCheckpoint {
     phase: Phase,
-    flags: u16,
+    flags: u32,
     settings: KeptSettings,
     agreed: Agreed,
     sending: Sending,

@@ -234,7 +234,7 @@ impl FastOpened {
             return (Stage::FastOpened(self), Readiness::empty());
         }
         let cfg = Arc::clone(&self.block.cfg);
-        if !self.half.on_timeout(cfg.syn_retries) {
+        if !self.half.on_timeout(cfg.syn_retries, cx.now()) {
             let error = self.block.timeout_error();
             let readiness = self.block.fail(error, cx);
             return (self.into_stage(), readiness);

@@ -254,12 +254,13 @@ impl HalfOpen {
             .min(cfg.rto_max)
     }
 
-    /// Handles the retransmission timer: true if the SYN-ACK must be sent again, false if it was sent
+    /// Handles the retransmission timer at `now`: true if the SYN-ACK must be sent again, false if it was sent
     /// again `limit` times and the handshake is given up.
-    pub fn on_timeout(&mut self, limit: u8) -> bool {
+    pub fn on_timeout(&mut self, limit: u8, now: Instant) -> bool {
         let goes_on = self.retries < limit;
         if goes_on {
             self.retries += 1;
+            self.sent_micros = micros(now);
         }
         goes_on
     }
@@ -283,6 +284,7 @@ impl HalfOpen {
         if seg.has(TcpFlags::SYN) && seg.seq() == self.irs && !seg.has(TcpFlags::RST) {
             if !seg.has(TcpFlags::ACK) {
                 self.marks.insert(Marks::AMBIGUOUS);
+                self.sent_micros = micros(now);
                 if !self.ecn.again(cfg, seg) {
                     let reason = DropReason::TcpNotAcceptable;
                     return Step::Stay(Some(reason), self.limited(Answer::Reset, now));
@@ -411,7 +413,8 @@ impl HalfOpen {
             ts_offset: self.ts_offset,
             path_mss,
             ecn: self.agree(seg, self.iss + 1),
-            elapsed: self.round_trip(cx.now()),
+            since_syn: self.since_sent(cx.now()),
+            sent_once: self.is_sent_once(),
             may_use_echo: !has(Marks::COOKIE),
             lossy: self.retries > 0,
         };
@@ -423,9 +426,16 @@ impl HalfOpen {
 
     /// Returns the time since the SYN-ACK, if it was sent once.
     pub(super) fn round_trip(&self, now: Instant) -> Option<Duration> {
-        let timed = self.retries == 0 && !self.marks.intersects(Marks::AMBIGUOUS | Marks::COOKIE);
-        let elapsed = u64::from(micros(now).wrapping_sub(self.sent_micros));
-        timed.then(|| Duration::from_micros(elapsed))
+        self.is_sent_once().then(|| self.since_sent(now))
+    }
+
+    fn is_sent_once(&self) -> bool {
+        self.retries == 0 && !self.marks.intersects(Marks::AMBIGUOUS | Marks::COOKIE)
+    }
+
+    /// Returns the time since the last SYN-ACK.
+    fn since_sent(&self, now: Instant) -> Duration {
+        Duration::from_micros(u64::from(micros(now).wrapping_sub(self.sent_micros)))
     }
 
     /// Returns the use of ECN after `seg`, which acknowledges our SYN.

@@ -108,8 +108,10 @@ struct Shake {
     ts_offset: u32,
     path_mss: u16,
     ecn: Ecn,
-    /// Time since our SYN was sent, if it was sent once.
-    elapsed: Option<Duration>,
+    /// Time since our SYN was sent, for the last time if it was sent again.
+    since_syn: Duration,
+    /// Our SYN was sent once.
+    sent_once: bool,
     /// An echoed timestamp is the time of our SYN.
     may_use_echo: bool,
     /// Our SYN had to be sent again.
@@ -135,14 +137,16 @@ impl Shake {
             agreed.send_scale
         };
         let ts_now = ts_at(cx.now(), self.ts_offset);
-        // A SYN that was sent again can be timed only by the echoed timestamp.
+        // A SYN that was sent again can be timed only by the echoed timestamp. The echo of an earlier one proves nothing: its
+        // answer may have been lost, and this one answers the last.
         let echoed = seg
             .options()
             .timestamps
             .filter(|_| agreed.timestamps && self.may_use_echo)
-            .map(|ts| ts_now.wrapping_sub(ts.ecr))
-            .filter(|millis| *millis <= MAX_ECHOED_MILLIS)
-            .map(|millis| Duration::from_millis(u64::from(millis)));
+            .map(|ts| u64::from(ts_now.wrapping_sub(ts.ecr)))
+            .filter(|millis| u128::from(*millis) <= self.since_syn.as_millis() + 1)
+            .map(Duration::from_millis);
+        let elapsed = self.sent_once.then_some(self.since_syn);
         Established {
             // More than the SYN, if it carried data.
             una: seg.ack(),
@@ -152,7 +156,7 @@ impl Shake {
             peer_seq: seg.seq(),
             ts_offset: self.ts_offset,
             ts_recent: peer.timestamps.map_or(0, |ts| ts.val),
-            rtt: self.elapsed.or(echoed),
+            rtt: elapsed.or(echoed),
             ecn: self.ecn,
             lossy: self.lossy,
             settings,
@@ -172,6 +176,7 @@ pub(super) struct Opening {
     ts_offset: u32,
     mss: u16,
     path_mss: u16,
+    /// Time of the last SYN.
     sent_at: Instant,
     timer: Instant,
     retries: u8,
@@ -231,6 +236,7 @@ impl Opening {
             .saturating_mul(1 << self.retries.min(16))
             .min(self.cfg.rto_max);
         self.timer = now + rto;
+        self.sent_at = now;
         self.syn_due = true;
         Ok(())
     }
@@ -278,7 +284,8 @@ impl Opening {
             ts_offset: self.ts_offset,
             path_mss: self.path_mss,
             ecn: negotiate::agree(negotiate::offer(&self.cfg, 0), seg, seg.ack()),
-            elapsed: (self.retries == 0).then(|| cx.now().saturating_since(self.sent_at)),
+            since_syn: cx.now().saturating_since(self.sent_at),
+            sent_once: self.retries == 0,
             may_use_echo: true,
             lossy: self.retries > 0,
         };

@@ -210,7 +210,7 @@ impl SynReceived {
         if self.timer > cx.now() {
             return (Stage::SynReceived(self), Readiness::empty());
         }
-        if !self.half.on_timeout(self.cfg.syn_retries) {
+        if !self.half.on_timeout(self.cfg.syn_retries, cx.now()) {
             let error = self
                 .soft_error
                 .map_or(TcpError::TimedOut, TcpError::Unreachable);

@@ -121,7 +121,7 @@ fn take_news(
         path: tcb.path_view(),
     };
     let progress = tcb.flight.on_ack(&input, cx);
-    measure(tcb, &progress, echoed, now);
+    measure(tcb, &progress, echoed, was_loss, now);
     judge(tcb, &progress, echoed, was_loss, cx);
     tcb.search_on_ack(&progress, cx);
     tcb.control_congestion(&progress, flight, cx);
@@ -174,21 +174,31 @@ fn millis_at(now: Instant, age: Duration) -> u64 {
 
 /// Takes a round-trip sample from the send time of what is acknowledged, or else from the echoed timestamp.
 /// An echo from before the last recovery or timeout tells when the original was sent, but perhaps not which
-/// copy caused this acknowledgment: if an earlier one was lost, the sample would contain our timeout.
-fn measure(tcb: &mut Tcb, progress: &Progress, echoed: Option<Duration>, now: Instant) {
+/// copy caused this acknowledgment: if an earlier one was lost, the sample would contain our timeout. For the same reason what was
+/// sent before a timeout is not timed by what arrives after it.
+fn measure(
+    tcb: &mut Tcb,
+    progress: &Progress,
+    echoed: Option<Duration>,
+    was_loss: bool,
+    now: Instant,
+) {
     if let Some(rtt) = progress.newest_rtt {
         tcb.rtt.sample_least(rtt, now);
         tcb.flight.permit_probe();
     }
-    if let Some(rtt) = progress.rtt_sacked {
-        tcb.rtt.sample(rtt);
+    let only_later = was_loss || tcb.flags.contains(Flags::RTT_OUTDATED);
+    let since_timeout = now.saturating_since(tcb.episode_at);
+    let counts = |rtt: &Duration| !only_later || *rtt <= since_timeout;
+    if let Some(rtt) = progress.rtt_sacked.filter(counts) {
+        tcb.take_rtt(rtt);
     }
     let clean = || {
         let is_new = |age: &Duration| millis_at(now, *age) >= tcb.resent_at.as_millis();
         echoed.filter(is_new).filter(|_| progress.rtt_due)
     };
-    if let Some(rtt) = progress.rtt.or_else(clean) {
-        tcb.rtt.sample(rtt);
+    if let Some(rtt) = progress.rtt.or_else(clean).filter(counts) {
+        tcb.take_rtt(rtt);
         tcb.backoff.reset();
         tcb.flight.permit_probe();
         tcb.flight.on_timed();
@@ -235,13 +245,9 @@ fn judge(
     } else {
         tcb.flight.undo(cx);
     }
-    let late = match evidence {
-        // Acknowledgments were lost, and the echo is from before them: its age is no round trip.
-        Spurious::Duplicates => None,
-        _ => echoed,
-    };
-    if was_loss && let Some(late) = progress.newest_rtt.or(late) {
-        tcb.rtt.on_spurious_timeout(late);
+    // Reports of duplicates tell of lost acknowledgments, and nothing of the path's length (RFC 4015 section 3.1 step 7).
+    if was_loss && evidence != Spurious::Duplicates {
+        tcb.flags.insert(Flags::RTT_OUTDATED);
     }
     tcb.flags.remove(Flags::UNDECIDED);
     tcb.clear_suspicion(cx);
@@ -359,6 +365,16 @@ impl Tcb {
             };
             self.cc.on_marks(&loss, cx);
             self.ecn.on_reduced(self.flight.nxt());
+        }
+    }
+
+    /// Takes a measurement of the round-trip time.
+    fn take_rtt(&mut self, rtt: Duration) {
+        if self.flags.contains(Flags::RTT_OUTDATED) {
+            self.flags.remove(Flags::RTT_OUTDATED);
+            self.rtt.sample_after_spurious_timeout(rtt);
+        } else {
+            self.rtt.sample(rtt);
         }
     }
 

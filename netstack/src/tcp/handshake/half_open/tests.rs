@@ -164,12 +164,12 @@ fn the_syn_ack_is_sent_again_ever_later_and_then_given_up() {
     let cfg = TcpConfig::default();
     let mut half = half(all_options());
     let mut waits = vec![half.timeout(&cfg).as_secs()];
-    while half.on_timeout(cfg.syn_retries) {
+    while half.on_timeout(cfg.syn_retries, Instant::ZERO) {
         waits.push(half.timeout(&cfg).as_secs());
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64]);
     assert_eq!(half.retries(), cfg.syn_retries);
-    assert!(!half.on_timeout(cfg.syn_retries));
+    assert!(!half.on_timeout(cfg.syn_retries, Instant::ZERO));
 }
 
 #[test]
@@ -189,9 +189,32 @@ fn a_round_trip_is_measured_only_if_it_is_unambiguous() {
     let _ = repeated.on_segment(&cfg, &syn, now);
     assert_eq!(done(repeated).rtt, None);
     let mut lost = first;
-    assert!(lost.on_timeout(6));
+    assert!(lost.on_timeout(6, now));
     let established = done(lost);
     assert!(established.lossy && established.rtt.is_none());
+    // The echo of the last SYN-ACK is its time. That of the first one may be as old as the loss of its answer.
+    let mut lost = half(all_options());
+    assert!(lost.on_timeout(6, Instant::from_millis(1_010)));
+    for (ecr, rtt) in [(1_010, Some(25)), (10, None), (1_036, None)] {
+        let timestamps = Some(Timestamps {
+            val: 501,
+            ecr: ecr + 7,
+        });
+        let ack = SegmentParts {
+            seq: IRS + 1,
+            ack: ISS + 1,
+            flags: TcpFlags::ACK,
+            options: TcpOptions {
+                timestamps,
+                ..TcpOptions::default()
+            },
+            ..SegmentParts::default()
+        };
+        let ack = ack.into();
+        let mut cx = Instant::from_millis(1_035).into();
+        let established = lost.establish(CFG_MSS, &cfg, settings, &ack, &mut cx);
+        assert_eq!(established.rtt, rtt.map(Duration::from_millis), "{ecr}");
+    }
 }
 
 #[test]
