@@ -197,7 +197,7 @@ fn measure(
         let is_new = |age: &Duration| millis_at(now, *age) >= tcb.resent_at.as_millis();
         echoed.filter(is_new).filter(|_| progress.rtt_due)
     };
-    if let Some(rtt) = progress.rtt.or_else(clean).filter(counts) {
+    if let Some(rtt) = progress.rtt.filter(counts).or_else(clean) {
         tcb.take_rtt(rtt);
         tcb.backoff.reset();
         tcb.flight.permit_probe();

@@ -41,14 +41,18 @@ fn karn_keeps_the_backoff_until_a_clean_sample() {
 fn an_echoed_timestamp_is_a_clean_sample() {
     let mut cfg = plain();
     cfg.timestamps = true;
-    let mut rig = Rig::established(cfg);
-    rig.send(100);
-    rig.pass(250);
-    assert_eq!(rig.tcp.info().rto, Duration::from_millis(420));
-    // `recv` echoes the current time: as if the retransmission had come back at once.
-    rig.recv(1, 101, ACK, b"");
-    let info = rig.tcp.info();
-    assert_eq!(info.rto, Duration::from_millis(200) + info.srtt);
+    // The second time an original is acknowledged with the retransmission.
+    for len in [100, 1_100] {
+        let mut rig = Rig::established(cfg.clone());
+        rig.send(len);
+        rig.pass(250);
+        assert_eq!(rig.tcp.info().rto, Duration::from_millis(420));
+        // `recv` echoes the current time: as if the retransmission had come back at once.
+        rig.recv(1, 1 + len as u32, ACK, b"");
+        let info = rig.tcp.info();
+        assert_eq!(info.rto, Duration::from_millis(200) + info.srtt);
+        assert!(info.srtt < Duration::from_millis(10));
+    }
 }
 
 #[test]

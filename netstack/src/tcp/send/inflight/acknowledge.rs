@@ -48,7 +48,7 @@ pub(crate) struct Progress {
     pub(crate) rtt: Option<Duration>,
     /// A round-trip measurement of what is SACKed.
     pub(crate) rtt_sacked: Option<Duration>,
-    /// A round-trip measurement is due and there is none: an echoed timestamp may serve.
+    /// A round-trip measurement is due: an echoed timestamp may serve, if there is no other.
     pub(crate) rtt_due: bool,
     /// The round trip of the segment that was sent last of those that arrived and were sent once.
     pub(crate) newest_rtt: Option<Duration>,
@@ -154,7 +154,7 @@ impl Inflight {
         }
         if progress.acked > 0 && self.una.at_or_after(self.timed_end) {
             progress.rtt = news.oldest_acked.map(|at| news.now.saturating_since(at));
-            progress.rtt_due = progress.rtt.is_none();
+            progress.rtt_due = true;
         }
         // While there is a gap, acknowledgments that advance are those of late segments: the others tell
         // what the path is like.
