@@ -47,6 +47,43 @@ fn tcp_header() -> TcpHeader {
 }
 
 #[test]
+fn timestamps_are_written_alike_alone_and_beside_others() {
+    let stamped = |options: TcpOptions| {
+        let header = TcpHeader {
+            options: TcpOptions {
+                timestamps: Some(Timestamps {
+                    val: 0x0102_0304,
+                    ecr: 0x0506_0708,
+                }),
+                ..options
+            },
+            ..tcp_header()
+        };
+        let mut out = [0; 60];
+        let len = header.write(&mut out);
+        assert_eq!(len, header.len());
+        out[20..len].to_vec()
+    };
+    let alone = stamped(TcpOptions::default());
+    assert_eq!(alone, [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8]);
+    let others = [
+        tcp_header().options,
+        TcpOptions {
+            window_scale: Some(3),
+            ..TcpOptions::default()
+        },
+        TcpOptions {
+            authentication_len: 16,
+            ..TcpOptions::default()
+        },
+    ];
+    for options in others {
+        let beside = stamped(options);
+        assert!(beside.len() > alone.len() && beside.starts_with(&alone));
+    }
+}
+
+#[test]
 fn tcp_round_trip() {
     for (src, dst) in PAIRS {
         for len in [0usize, 1, 2, 3, 7, 64, 1461] {

@@ -150,6 +150,9 @@ fn is_sack_len(len: u8, behind: &[u8]) -> bool {
 /// The start of the options that nearly every segment carries: two no-operations, then timestamps.
 const ALIGNED_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
+/// Length of these options, in bytes.
+const ALIGNED_TIMESTAMPS_LEN: usize = 12;
+
 impl TcpOptions {
     /// Parses the options of a header. If an option appears twice, the last one counts.
     ///
@@ -278,9 +281,26 @@ impl TcpOptions {
     /// Returns the length of the options on the wire, in bytes: 0 to 40, a multiple of 4.
     #[inline]
     pub fn encoded_len(&self) -> usize {
+        if self.only_timestamps().is_some() {
+            return ALIGNED_TIMESTAMPS_LEN;
+        }
         let fixed = self.fixed_len();
         let fixed = fixed + self.sack_len(fixed);
         fixed + self.acc_ecn_len(fixed) + self.authentication_room()
+    }
+
+    /// Returns the timestamps, if there is nothing else: so it is in almost every segment.
+    #[inline]
+    fn only_timestamps(&self) -> Option<Timestamps> {
+        let is_plain = self.mss.is_none()
+            && self.window_scale.is_none()
+            && !self.sack_permitted
+            && self.sack.len == 0
+            && self.sack.fast_open == 0
+            && self.user_timeout.is_none()
+            && self.acc_ecn.is_none()
+            && self.authentication_len == 0;
+        self.timestamps.filter(|_| is_plain)
     }
 
     /// Returns the length of the authentication option, with the no-operations in front of it. It is not written if it
@@ -356,6 +376,15 @@ impl TcpOptions {
     /// Writes the options to `out`, which is [`encoded_len`](Self::encoded_len) bytes long. Every
     /// group of options begins at a multiple of 4 bytes, with no-operations in front where needed.
     pub(super) fn write(&self, out: &mut [u8]) {
+        if let Some(timestamps) = self.only_timestamps()
+            && let Ok(out) = <&mut [u8; ALIGNED_TIMESTAMPS_LEN]>::try_from(&mut *out)
+        {
+            let [[a, b, c, d], [e, f, g, h]] =
+                [timestamps.val, timestamps.ecr].map(u32::to_be_bytes);
+            let [i, j, k, l] = ALIGNED_TIMESTAMPS;
+            *out = [i, j, k, l, a, b, c, d, e, f, g, h];
+            return;
+        }
         let mut out = out;
         let mut put = |bytes: &[u8]| {
             let taken = core::mem::take(&mut out);
