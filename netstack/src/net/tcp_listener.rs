@@ -217,15 +217,12 @@ impl TcpListener {
         // The listener is in the host's tables: a strong reference back would be a cycle.
         let host: Weak<Host> = Arc::downgrade(&self.host);
         let service = Service::new(Arc::new(move |connection| {
-            let handled = host.upgrade().map(|host| {
-                let (stream, peer) = with_peer(host, connection);
-                handler(stream, peer)
-            });
-            Box::pin(async move {
-                if let Some(handled) = handled {
-                    handled.await;
-                }
-            }) as TaskFuture
+            let Some(host) = host.upgrade() else {
+                return Box::pin(core::future::ready(())) as TaskFuture;
+            };
+            let (stream, peer) = with_peer(host, connection);
+            // Without a block around it, which would hold the future a second time.
+            Box::pin(handler(stream, peer))
         }));
         self.serves = true;
         listen::serve(&self.host, &self.listener, service)?;

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures::future::{AbortHandle, BoxFuture, FutureExt as _, abortable};
+use futures::future::{AbortHandle, BoxFuture, FutureExt as _, abortable, ready};
 use netstack::base::Rng;
 use netstack::net::{Prefix, RestoredStream, Serving, Stack, TcpListener, TcpStream, UdpSocket};
 use packet::Payload;
@@ -342,18 +342,14 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     listener.serve(move |stream, peer| {
-        let served = match peers.enter(peer.ip()) {
-            Some(place) => Some((handler(stream), place)),
+        match peers.enter(peer.ip()) {
+            // Combined, and not awaited in a block: that would hold the future a second time, in each connection.
+            Some(place) => handler(stream).map(move |()| drop(place)).left_future(),
             None => {
                 tracing::info!(target: "netstackd::services", %peer, "has too many connections");
                 // Dropping it is a reset then. It fails only if the connection is at its end already.
                 let _ = stream.set_zero_linger();
-                None
-            }
-        };
-        async move {
-            if let Some((served, _place)) = served {
-                served.await;
+                ready(()).right_future()
             }
         }
     })
