@@ -120,6 +120,29 @@ fn reordering_costs_little_of_a_bottleneck() {
             let cell = format!("{reorder_ppm} ppm late by {late_millis} ms, seed {seed}");
             assert!(rate > 85.0, "{cell}: {rate:.1} Mb/s");
             assert_eq!(outcome.info.timeouts, 0, "{cell}");
+            let resent = outcome.info.retransmits;
+            assert!(resent < 100, "{cell}: {resent} segments sent again");
+        }
+    }
+}
+
+#[test]
+fn slow_start_overflows_no_queue_of_one_bandwidth_delay_product() {
+    for algorithm in [Algorithm::CUBIC, Algorithm::NEW_RENO] {
+        let mut config = Config::default();
+        config.tcp.congestion = algorithm;
+        for (bits_per_second, rtt) in [(10, 20), (100, 20), (1_000, 20), (20, 100), (100, 100)] {
+            let path = Path {
+                bottleneck: Some(Bottleneck {
+                    bits_per_second: bits_per_second * 1_000_000,
+                    queue_tenths: 10,
+                }),
+                ..lossy(rtt * 1_000, 0)
+            };
+            let outcome = cell::run(&path, &config, 1, Duration::from_secs(2), 1 << 30);
+            let resent = outcome.info.retransmits;
+            let cell = format!("{algorithm:?} {bits_per_second} Mb/s {rtt} ms");
+            assert!(resent < 20, "{cell}: {resent} segments sent again");
         }
     }
 }

@@ -7,13 +7,13 @@
 use core::time::Duration;
 
 /// Least growth of the round trip that counts.
-const MIN_RTT_THRESH: Duration = Duration::from_millis(4);
+pub(super) const MIN_RTT_THRESH: Duration = Duration::from_millis(4);
 /// Growth of the round trip that always counts.
 const MAX_RTT_THRESH: Duration = Duration::from_millis(16);
 /// Growth of the round trip that counts, as a part of it.
 const MIN_RTT_DIVISOR: u32 = 8;
 /// Samples in a round that are worth a judgement.
-const N_RTT_SAMPLE: u8 = 8;
+pub(super) const N_RTT_SAMPLE: u8 = 8;
 /// Rounds of CSS before congestion avoidance.
 const CSS_ROUNDS: u8 = 5;
 /// Divisor of growth during CSS.
@@ -21,6 +21,13 @@ const CSS_GROWTH_DIVISOR: u32 = 4;
 
 /// No sample.
 const INFINITY: u32 = u32::MAX;
+
+/// Returns by how much a round trip must be longer than `rtt` to count as longer, both in microseconds (`RttThresh`).
+pub(super) fn threshold(rtt: u32) -> u32 {
+    // Milliseconds.
+    let [least, most] = [MIN_RTT_THRESH, MAX_RTT_THRESH].map(|time| time.as_micros() as u32);
+    (rtt / MIN_RTT_DIVISOR).clamp(least, most)
+}
 
 /// The way in which slow start goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +38,8 @@ pub(super) enum Growth {
     Divided(u32),
     /// Not any more: congestion avoidance begins.
     Over,
+    /// Up to this window, in bytes.
+    UpTo(u32),
 }
 
 /// The state of the first slow start. Times are in microseconds.
@@ -97,9 +106,8 @@ impl HyStart {
         if self.last_min == INFINITY {
             return;
         }
-        let (least, most) = (MIN_RTT_THRESH.as_micros(), MAX_RTT_THRESH.as_micros());
-        let thresh = u128::from(self.last_min / MIN_RTT_DIVISOR).clamp(least, most);
-        if u128::from(self.present_min) >= u128::from(self.last_min) + thresh {
+        let thresh = u64::from(threshold(self.last_min));
+        if u64::from(self.present_min) >= u64::from(self.last_min) + thresh {
             self.baseline = self.present_min;
             self.rounds = 1;
         }

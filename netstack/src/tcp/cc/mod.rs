@@ -13,6 +13,7 @@
 mod algorithms;
 mod bbr;
 mod cubic;
+mod filled;
 mod hystart;
 mod kept;
 mod pacing;

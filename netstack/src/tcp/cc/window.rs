@@ -11,6 +11,7 @@
 use core::time::Duration;
 
 use super::MAX_CWND;
+use super::filled::Filled;
 use super::hystart::{Growth, HyStart};
 use crate::base::congestion::{Acked, CongestionControl, Idle, Loss, Saved, Start, Window};
 
@@ -45,6 +46,7 @@ pub(super) struct WindowBased<A> {
     avoidance: A,
     /// The end of the first slow start.
     hystart: HyStart,
+    filled: Filled,
     /// A round trip began, and `hystart` has not learnt of it yet.
     round_started: bool,
     /// State before the last reduction, until the connection was idle.
@@ -56,18 +58,22 @@ impl<A: Avoidance> WindowBased<A> {
         Self {
             avoidance: A::new(start.saved.as_ref()),
             hystart: HyStart::default(),
+            filled: Filled::default(),
             round_started: false,
             before: None,
         }
     }
 
-    /// Returns how slow start grows: by HyStart++ before the threshold is known (RFC 9406 section 4.3).
+    /// Returns how slow start grows: by HyStart++ before the threshold is known (RFC 9406 section 4.3), and until the path is
+    /// full.
     fn growth(&mut self, window: &Window, acked: &Acked) -> Growth {
         if window.ssthresh < MAX_CWND {
             return Growth::Full;
         }
         let round_start = core::mem::take(&mut self.round_started);
-        self.hystart.on_ack(acked.rtt, round_start)
+        let growth = self.hystart.on_ack(acked.rtt, round_start);
+        let end = self.filled.on_ack(acked);
+        end.map_or(growth, Growth::UpTo)
     }
 
     fn reduce(&mut self, window: &mut Window, loss: &Loss) {
@@ -106,6 +112,12 @@ impl<A: Avoidance> CongestionControl for WindowBased<A> {
                 Growth::Divided(divisor) => acked.bytes / divisor,
                 Growth::Over => {
                     window.ssthresh = window.cwnd;
+                    0
+                }
+                Growth::UpTo(bytes) => {
+                    // What is above it only waits in the queue.
+                    window.ssthresh = bytes.max(4 * acked.mss);
+                    window.cwnd = window.cwnd.min(window.ssthresh);
                     0
                 }
             };
