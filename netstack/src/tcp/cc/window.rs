@@ -171,6 +171,7 @@ impl<A: Avoidance> CongestionControl for WindowBased<A> {
     /// each timeout that passes (RFC 2861). The threshold remembers it.
     fn on_idle(&mut self, window: &mut Window, idle: &Idle) {
         self.before = None;
+        self.filled = Filled::default();
         self.avoidance.restart(false);
         let halvings = if !idle.is_paced {
             idle.time.as_nanos() / idle.rto.as_nanos().max(1)
