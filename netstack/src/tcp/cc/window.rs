@@ -47,6 +47,8 @@ pub(super) struct WindowBased<A> {
     /// The end of the first slow start.
     hystart: HyStart,
     filled: Filled,
+    /// The slow start threshold is from `filled`.
+    is_filled: bool,
     /// A round trip began, and `hystart` has not learnt of it yet.
     round_started: bool,
     /// State before the last reduction, until the connection was idle.
@@ -59,25 +61,30 @@ impl<A: Avoidance> WindowBased<A> {
             avoidance: A::new(start.saved.as_ref()),
             hystart: HyStart::default(),
             filled: Filled::default(),
+            is_filled: false,
             round_started: false,
             before: None,
         }
     }
 
-    /// Returns how slow start grows: by HyStart++ before the threshold is known (RFC 9406 section 4.3), and until the path is
-    /// full.
+    /// Returns how slow start grows: by HyStart++ before a loss (RFC 9406 section 4.3), and until the path is full.
     fn growth(&mut self, window: &Window, acked: &Acked) -> Growth {
-        if window.ssthresh < MAX_CWND {
+        if window.ssthresh < MAX_CWND && !self.is_filled {
             return Growth::Full;
         }
         let round_start = core::mem::take(&mut self.round_started);
         let growth = self.hystart.on_ack(acked.rtt, round_start);
+        if self.is_filled {
+            return growth;
+        }
         let end = self.filled.on_ack(acked);
+        self.is_filled = end.is_some();
         end.map_or(growth, Growth::UpTo)
     }
 
     fn reduce(&mut self, window: &mut Window, loss: &Loss) {
         self.before = Some((self.avoidance, *window));
+        self.is_filled = false;
         let ssthresh = self.avoidance.reduce(window, loss.flight, loss.mss);
         window.ssthresh = ssthresh.max(2 * loss.mss);
     }
@@ -172,6 +179,7 @@ impl<A: Avoidance> CongestionControl for WindowBased<A> {
     fn on_idle(&mut self, window: &mut Window, idle: &Idle) {
         self.before = None;
         self.filled = Filled::default();
+        self.is_filled = false;
         self.avoidance.restart(false);
         let halvings = if !idle.is_paced {
             idle.time.as_nanos() / idle.rto.as_nanos().max(1)
