@@ -16,7 +16,7 @@ use crate::base::congestion::Acked;
 /// Segments that tell a rate.
 const LEAST_SEGMENTS: u32 = 16;
 
-/// What arrived since segments wait. Times are in microseconds, modulo 2^32; zero: not known.
+/// The bytes that arrived since segments wait. Times are in microseconds, modulo 2^32; zero: not known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Filled {
     since: u32,
