@@ -81,7 +81,9 @@ mod tests {
     #[test]
     fn only_the_clock_of_the_stack_moves_it() {
         let (device, _peer) = pair(&LinkConfig::default());
-        let host = Host::new(Config::default(), &[], device.caps(), 1, [7; 32]).expect("a stack");
+        let address = ([10, 77, 0, 1].into(), 24);
+        let host = Host::new(Config::default(), &[address], device.caps(), 1, [7; 32]);
+        let host = host.expect("a stack");
         let start = StackInstant::from_millis(5_000);
         let mut sim = Simulation::new(start);
         sim.add(&host, 0, device);
