@@ -5,6 +5,9 @@
 //! `NETSTACK_SEED=n` runs one seed, `NETSTACK_SEEDS=n` that many from 0. `NETSTACK_PCAP=DIRECTORY` writes what each side sent
 //! and received into a file there.
 
+// The program's own locks, outside of the stacks.
+#![allow(clippy::disallowed_types)]
+
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
