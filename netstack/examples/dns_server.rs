@@ -27,19 +27,17 @@ type Zone = HashMap<Name, IpAddr>;
 /// Answers a query; nothing for what is not one.
 fn answer(zone: &Zone, query: &[u8]) -> Option<Vec<u8>> {
     let query = Message::from_vec(query).ok()?;
-    if query.message_type() != MessageType::Query {
+    let asked = query.metadata;
+    if asked.message_type != MessageType::Query {
         return None;
     }
-    let mut answer = Message::new();
-    answer
-        .set_id(query.id())
-        .set_message_type(MessageType::Response)
-        .set_recursion_desired(query.recursion_desired())
-        .set_authoritative(true)
-        .add_queries(query.queries().to_vec());
-    for question in query.queries() {
+    let mut answer = Message::response(asked.id, asked.op_code);
+    answer.metadata.recursion_desired = asked.recursion_desired;
+    answer.metadata.authoritative = true;
+    answer.add_queries(query.queries.clone());
+    for question in query.queries {
         let Some(address) = zone.get(&question.name().to_lowercase()) else {
-            answer.set_response_code(ResponseCode::NXDomain);
+            answer.metadata.response_code = ResponseCode::NXDomain;
             continue;
         };
         let (kind, data) = match *address {

@@ -8,13 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncWrite};
-use hickory_client::client::{Client, ClientHandle};
-use hickory_proto::op::{Message, MessageType, ResponseCode};
+use hickory_net::client::{Client, ClientHandle};
+use hickory_net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, TokioHandle, TokioTime};
+use hickory_net::tcp::TcpClientStream;
+use hickory_net::udp::UdpClientStream;
+use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use hickory_proto::runtime::{RuntimeProvider, TokioHandle, TokioTime};
-use hickory_proto::tcp::{DnsTcpStream, TcpClientStream};
-use hickory_proto::udp::{DnsUdpSocket, UdpClientStream};
 use netstack::net::{Stack, TcpListener, TcpStream, UdpSocket};
 use tests::pair::{bounded, server, stacks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -115,13 +115,9 @@ impl RuntimeProvider for Provider {
 /// Answers a query for any name with one address.
 fn answer(query: &[u8]) -> Vec<u8> {
     let query = Message::from_vec(query).expect("a query");
-    let mut answer = Message::new();
-    answer
-        .set_id(query.id())
-        .set_message_type(MessageType::Response)
-        .set_response_code(ResponseCode::NoError)
-        .add_queries(query.queries().to_vec());
-    for question in query.queries() {
+    let mut answer = Message::response(query.metadata.id, query.metadata.op_code);
+    answer.add_queries(query.queries.clone());
+    for question in query.queries {
         let address = RData::A(A::new(192, 0, 2, 7));
         answer.add_answer(Record::from_rdata(question.name().clone(), 60, address));
     }
@@ -133,10 +129,10 @@ async fn ask<C: ClientHandle>(mut client: C) {
     let answer = bounded(client.query(name, DNSClass::IN, RecordType::A))
         .await
         .expect("answer");
-    let [record] = answer.answers() else {
+    let [record] = &answer.answers[..] else {
         panic!("one record: {answer:?}");
     };
-    assert_eq!(record.data(), &RData::A(A::new(192, 0, 2, 7)));
+    assert_eq!(record.data, RData::A(A::new(192, 0, 2, 7)));
 }
 
 #[tokio::test]
@@ -151,7 +147,7 @@ async fn hickory_asks_over_udp() {
         }
     });
     let stream = UdpClientStream::builder(server(53), Provider(client)).build();
-    let (client, background) = Client::connect(stream).await.expect("client");
+    let (client, background) = Client::<Provider>::from_sender(stream);
     tokio::spawn(background);
     ask(client).await;
     serving.abort();
@@ -174,7 +170,8 @@ async fn hickory_asks_over_tcp() {
     // The provider is dropped once it has connected, and a stack ends with its last handle.
     let provider = Provider(client.clone());
     let (stream, sender) = TcpClientStream::new(server(53), None, None, provider);
-    let (asking, background) = Client::new(stream, sender, None).await.expect("client");
+    let stream = stream.await.expect("connect");
+    let (asking, background) = Client::<Provider>::new(stream, sender);
     tokio::spawn(background);
     ask(asking).await;
     drop(client);

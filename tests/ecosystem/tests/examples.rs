@@ -15,7 +15,7 @@ use fast_socks5::client::{Config, Socks5Stream};
 use fast_socks5::server::Socks5ServerProtocol;
 use fast_socks5::util::target_addr::TargetAddr;
 use fast_socks5::{ReplyError, Socks5Command};
-use hickory_proto::op::{Message, Query, ResponseCode};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use netstack::device::channel::{ChannelConfig, PacketPipe, channel};
 use netstack::net::Stack;
@@ -288,26 +288,24 @@ fn a_port_forwarder_keeps_the_clients_address() {
 
 /// Returns the query for a name.
 fn query(name: &str, kind: RecordType) -> Vec<u8> {
-    let mut message = Message::new();
+    let mut message = Message::new(77, MessageType::Query, OpCode::Query);
     let name = Name::from_utf8(name).expect("a name");
-    message
-        .set_id(77)
-        .set_recursion_desired(true)
-        .add_query(Query::query(name, kind));
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name, kind));
     message.to_vec().expect("a query")
 }
 
 /// Returns the code and the addresses of an answer.
 fn read(answer: &[u8]) -> (ResponseCode, Vec<IpAddr>) {
     let answer = Message::from_vec(answer).expect("an answer");
-    assert_eq!(answer.id(), 77);
+    assert_eq!(answer.metadata.id, 77);
     let address = |data: &RData| match data {
         RData::A(v4) => IpAddr::V4(v4.0),
         RData::AAAA(v6) => IpAddr::V6(v6.0),
         other => panic!("{other:?}"),
     };
-    let records = answer.answers().iter().map(|record| address(record.data()));
-    (answer.response_code(), records.collect())
+    let records = answer.answers.iter().map(|record| address(&record.data));
+    (answer.metadata.response_code, records.collect())
 }
 
 #[test]

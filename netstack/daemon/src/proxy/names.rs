@@ -134,20 +134,17 @@ impl Names {
     /// Answers a query; nothing for what is not one.
     pub(crate) async fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let query = Message::from_vec(query).ok()?;
-        if query.message_type() != MessageType::Query {
+        let asked = query.metadata;
+        if asked.message_type != MessageType::Query {
             return None;
         }
-        let mut answer = Message::new();
-        answer
-            .set_id(query.id())
-            .set_message_type(MessageType::Response)
-            .set_op_code(query.op_code())
-            .set_recursion_desired(query.recursion_desired())
-            .set_recursion_available(true)
-            .add_queries(query.queries().iter().take(1).cloned());
-        let question = query.queries().first();
-        let Some(question) = question.filter(|_| query.op_code() == OpCode::Query) else {
-            answer.set_response_code(ResponseCode::NotImp);
+        let mut answer = Message::response(asked.id, asked.op_code);
+        answer.metadata.recursion_desired = asked.recursion_desired;
+        answer.metadata.recursion_available = true;
+        let question = query.queries.into_iter().next();
+        answer.add_queries(question.clone());
+        let Some(question) = question.filter(|_| asked.op_code == OpCode::Query) else {
+            answer.metadata.response_code = ResponseCode::NotImp;
             return answer.to_vec().ok();
         };
         // Other records of a name are not known here: an empty answer makes clients ask for an address.
@@ -178,17 +175,17 @@ mod tests {
     use super::*;
 
     fn query(name: &str, kind: RecordType) -> Vec<u8> {
-        let mut message = Message::new();
+        let mut message = Message::new(7, MessageType::Query, OpCode::Query);
         let name = Name::from_ascii(name).expect(name);
-        message.set_id(7).add_query(Query::query(name, kind));
+        message.add_query(Query::query(name, kind));
         message.to_vec().expect("a message")
     }
 
     fn ask(names: &Names, name: &str) -> IpAddr {
         let answer = block_on(names.answer(&query(name, RecordType::A))).expect("an answer");
         let answer = Message::from_vec(&answer).expect("a message");
-        assert_eq!(answer.id(), 7);
-        answer.answers()[0].data().ip_addr().expect("an address")
+        assert_eq!(answer.metadata.id, 7);
+        answer.answers[0].data.ip_addr().expect("an address")
     }
 
     #[test]
@@ -221,8 +218,8 @@ mod tests {
         for kind in [RecordType::AAAA, RecordType::MX, RecordType::HTTPS] {
             let answer = block_on(names.answer(&query("one.test.", kind))).expect("an answer");
             let answer = Message::from_vec(&answer).expect("a message");
-            assert_eq!(answer.response_code(), ResponseCode::NoError);
-            assert!(answer.answers().is_empty(), "{kind}");
+            assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+            assert!(answer.answers.is_empty(), "{kind}");
         }
         for bytes in [&b""[..], &[0; 5], &[0xff; 600]] {
             assert_eq!(block_on(names.answer(bytes)), None);
