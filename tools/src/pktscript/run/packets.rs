@@ -354,12 +354,16 @@ fn join(seen: &mut Seen, segment: &mut Tcp, more: &Seen, next: &Tcp) {
     segment.window = next.window;
     segment.options.clone_from(&next.options);
     if let (
-        SeenBody::Tcp { payload, .. },
+        SeenBody::Tcp {
+            header, payload, ..
+        },
         SeenBody::Tcp {
             payload: behind, ..
         },
     ) = (&mut seen.body, &more.body)
     {
+        header.len = segment.len;
+        header.flags |= next.flags & (PSH | FIN);
         payload.extend_from_slice(behind);
     }
 }
@@ -374,7 +378,7 @@ fn split(seen: &mut Seen, segment: &mut Tcp, expected: &Tcp) -> Seen {
     {
         *payload = payload.split_off(usize::from(len).min(payload.len()));
         header.seq = header.seq.wrapping_add(len.into());
-        header.len -= len;
+        header.len = header.len.saturating_sub(len);
     }
     if let SeenBody::Tcp { payload, .. } = &mut seen.body {
         payload.truncate(len.into());

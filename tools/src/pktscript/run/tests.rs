@@ -218,6 +218,14 @@ fn segments_are_joined_unless_the_script_forbids_it() {
 }
 
 #[test]
+fn joined_segments_are_cut_where_the_script_cuts_them() {
+    let rest = "+.1 write(4, ..., 3000) = 3000\n+0 > . 1:1501(1500) ack 1\n+0 > P. 1501:3001(1500) ack 1";
+    let verdict = verdict(&open(rest));
+    assert_eq!(verdict.outcome, Outcome::Passed);
+    assert_eq!(verdict.notes.len(), 2, "{:?}", verdict.notes);
+}
+
+#[test]
 fn data_that_is_mixed_up_is_found() {
     // The script's peer sends the pattern of the stream; a read that got other bytes would fail.
     let rest = "+.1 < P. 11:21(10) ack 1 win 65535\n+0 > . 1:1(0) ack 1\n+.1 < P. 1:11(10) ack 1 win 65535\n+0 > . 1:1(0) ack 21\n+0 read(4, ..., 7) = 7\n+0 read(4, ..., 99) = 13";
