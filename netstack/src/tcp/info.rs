@@ -7,6 +7,7 @@ use super::handshake::{SynReceived, SynSent};
 use super::outcome::{AgreedOptions, Losses, RecoveryStage, TcpInfo};
 use super::send::inflight::Mode;
 use super::seq::SeqNum;
+use super::stats::{LossStats, Stats};
 use super::tcb::{Flags, Tcb};
 use super::{Stage, Tcp};
 use crate::base::Instant;
@@ -24,12 +25,12 @@ impl Tcp {
                 let retries = u32::from(half.retries());
                 (retries, retries)
             }
-            Stage::Open(tcb) => (tcb.stats.retransmits, tcb.stats.timeouts),
+            Stage::Open(tcb) => counts(&tcb.stats),
             Stage::FastOpened(state) => {
                 let retries = u32::from(state.retries());
                 (retries, retries)
             }
-            Stage::Resting(resting) => (resting.stats.retransmits, resting.stats.timeouts),
+            Stage::Resting(resting) => counts(&resting.stats),
             Stage::Closed { .. } => (0, 0),
         };
         Losses {
@@ -78,9 +79,23 @@ impl Tcp {
             bytes_in: 0,
             bytes_out: 0,
             retransmits: 0,
+            bytes_resent: 0,
+            resent_in_flight: 0,
             timeouts: 0,
+            timeout_series: 0,
+            timeout_time: Duration::ZERO,
+            timeouts_in_row: 0,
+            keepalive_probes: 0,
             recoveries: 0,
             undone: 0,
+            segments_in: 0,
+            segments_out: 0,
+            data_segments_in: 0,
+            data_segments_out: 0,
+            delivered: 0,
+            duplicates_reported: 0,
+            reorderings: 0,
+            out_of_order_segments: 0,
             busy: Duration::ZERO,
             recv_window_limited: Duration::ZERO,
             send_buffer_limited: Duration::ZERO,
@@ -105,13 +120,12 @@ impl Tcp {
             }
             Stage::SynSent(SynSent { opening }) => {
                 info.mss = opening.mss();
-                info.retransmits = u32::from(opening.retries());
-                info.timeouts = info.retransmits;
+                fill_handshake(&mut info, opening.retries());
             }
             Stage::SynReceived(SynReceived { half, .. }) => {
                 info.mss = half.mss();
-                info.retransmits = u32::from(half.retries());
-                info.timeouts = info.retransmits;
+                info.segments_in = 1;
+                fill_handshake(&mut info, half.retries());
             }
             Stage::Open(tcb) => fill(&mut info, tcb, now),
             Stage::FastOpened(state) => {
@@ -129,6 +143,38 @@ impl Tcp {
     pub(super) fn recv_edge(&self) -> Option<(super::SeqNum, super::SeqNum)> {
         self.tcb().map(|tcb| (tcb.window.edge(), tcb.window.nxt))
     }
+}
+
+/// Fills in what is known of a handshake whose SYN was sent again so often.
+fn fill_handshake(info: &mut TcpInfo, retries: u8) {
+    info.retransmits = u32::from(retries);
+    info.timeouts = info.retransmits;
+    info.timeout_series = u32::from(retries > 0);
+    info.timeouts_in_row = retries;
+    info.segments_out = 1 + info.retransmits;
+    info.in_flight = 1;
+    info.resent_in_flight = u32::from(retries > 0);
+}
+
+/// Returns the retransmissions and timeouts.
+fn counts(stats: &Stats) -> (u32, u32) {
+    stats
+        .losses()
+        .map_or((0, 0), |losses| (losses.retransmits, losses.timeouts))
+}
+
+/// Fills in what losses counted.
+fn fill_losses(info: &mut TcpInfo, losses: &LossStats, now: Instant) {
+    info.retransmits = losses.retransmits;
+    info.bytes_resent = losses.bytes_resent;
+    info.timeouts = losses.timeouts;
+    info.timeout_series = losses.timeout_series;
+    info.timeout_time = Duration::from_millis(losses.timeout_millis(now).into());
+    info.recoveries = losses.recoveries;
+    info.undone = losses.undone;
+    info.duplicates_reported = losses.duplicates_reported;
+    info.reorderings = losses.reordered;
+    info.out_of_order_segments = losses.out_of_order;
 }
 
 /// Fills in what the control block of a connection knows.
@@ -163,10 +209,17 @@ fn fill(info: &mut TcpInfo, tcb: &Tcb, now: Instant) {
     info.recv_buffer = tcb.window.capacity();
     info.bytes_in = tcb.stats.bytes_in;
     info.bytes_out = tcb.stats.bytes_out;
-    info.retransmits = tcb.stats.retransmits;
-    info.timeouts = tcb.stats.timeouts;
-    info.recoveries = tcb.stats.recoveries;
-    info.undone = tcb.stats.undone;
+    if let Some(losses) = tcb.stats.losses() {
+        fill_losses(info, losses, now);
+    }
+    info.resent_in_flight = tcb.flight.resent();
+    info.timeouts_in_row = tcb.retries;
+    info.keepalive_probes = tcb.keepalives;
+    info.segments_in = tcb.segments.received;
+    info.segments_out = tcb.segments.sent;
+    info.data_segments_in = tcb.segments.received_with_data;
+    info.data_segments_out = tcb.segments.sent_with_data;
+    info.delivered = tcb.segments.delivered;
     let times = tcb.send_times.totals(now);
     info.busy = times.busy;
     info.recv_window_limited = times.recv_window_limited;

@@ -113,6 +113,7 @@ mod seq;
 mod settings;
 mod socket;
 mod sockopt;
+mod stats;
 mod stream;
 mod tcb;
 mod time_wait;

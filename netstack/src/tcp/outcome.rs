@@ -234,12 +234,41 @@ pub struct TcpInfo {
     pub bytes_out: u64,
     /// Segments retransmitted (wire segments, as cut at the MSS).
     pub retransmits: u32,
+    /// Payload bytes of them.
+    pub bytes_resent: u64,
+    /// Bytes sent again that are in flight.
+    pub resent_in_flight: u32,
     /// Retransmission timeouts.
     pub timeouts: u32,
+    /// Series of timeouts: those without an acknowledgment between them are one.
+    pub timeout_series: u32,
+    /// Time between the first timeout of a series and the acknowledgment that ended it, of all series.
+    pub timeout_time: Duration,
+    /// Timeouts, or probes of a closed window, since the peer last acknowledged something.
+    pub timeouts_in_row: u8,
+    /// Keepalive probes that were not answered.
+    pub keepalive_probes: u8,
     /// Fast recoveries.
     pub recoveries: u32,
     /// Spurious recoveries and timeouts, which were undone.
     pub undone: u32,
+    /// Segments received, modulo 2^32, the first SYN included. All counts of segments are of those on the wire.
+    pub segments_in: u32,
+    /// Segments sent, modulo 2^32, the first SYN included.
+    pub segments_out: u32,
+    /// Segments received that had payload, modulo 2^32.
+    pub data_segments_in: u32,
+    /// Segments sent that had payload, modulo 2^32.
+    pub data_segments_out: u32,
+    /// Segments that the peer has, as far as its acknowledgments tell, modulo 2^32, the first SYN included. What one acknowledgment
+    /// tells is counted in full segments, the last of them perhaps shorter.
+    pub delivered: u32,
+    /// Acknowledgments that reported the arrival of a duplicate (RFC 2883).
+    pub duplicates_reported: u32,
+    /// Acknowledgments that showed reordering: something sent once arrived after something sent later.
+    pub reorderings: u32,
+    /// Segments received ahead of a gap.
+    pub out_of_order_segments: u32,
     /// Time for which there was something to send, or to be acknowledged.
     pub busy: Duration,
     /// Time of that for which the peer's window was the limit.

@@ -33,7 +33,8 @@ use super::send_times::RestingTimes;
 use super::seq::SeqNum;
 use super::settings::{Agreed, Settings};
 use super::sockopt::seed;
-use super::tcb::{Flags, Stats, Tcb};
+use super::stats::{SegmentStats, Stats};
+use super::tcb::{Flags, Tcb};
 use super::timers::Timers;
 use super::{Stage, Tcp};
 use crate::base::congestion::Start;
@@ -75,6 +76,7 @@ pub(super) struct Resting {
     /// The keepalive timer.
     pub(super) life: Instant,
     pub(super) stats: Stats,
+    segments: SegmentStats,
     send_times: RestingTimes,
     hinted_ssthresh: u32,
 }
@@ -118,6 +120,7 @@ impl Resting {
             timers,
             deliver_to: _,
             stats,
+            segments,
             send_times,
             // Empty: an idle connection keeps no memory from others.
             account: _,
@@ -151,6 +154,7 @@ impl Resting {
             ts_recent_at_secs,
             life: timers.life,
             stats,
+            segments,
             // Nothing waits to be sent: the time does not matter.
             send_times: send_times.rest(last_sent),
             hinted_ssthresh,
@@ -219,6 +223,7 @@ impl Resting {
             episode_at: Instant::ZERO,
             resent_at: Instant::ZERO,
             stats: self.stats,
+            segments: self.segments,
             send_times: self.send_times.wake(),
         }
     }

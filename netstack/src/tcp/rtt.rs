@@ -6,28 +6,48 @@
 
 use core::time::Duration;
 
+use super::tcb::secs;
 use crate::base::Instant;
 
-/// An hour is beyond every timeout; the bound keeps the sums far from overflow.
-const LONGEST_NANOS: u64 = 3_600_000_000_000;
+/// Nanoseconds of a tick, the unit of the estimate: an eighth of a microsecond, so that the mean of a loopback's round trips is
+/// not lost in rounding.
+const TICK_NANOS: u64 = 125;
 
-/// The estimate, in nanoseconds.
+/// Longest round trip, in ticks: 400 s are beyond every timeout, and the sums stay within 32 bits.
+const LONGEST_TICKS: u32 = 3_200_000_000;
+
+/// The estimate.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct RttEstimator {
-    srtt_nanos: u64,
-    rttvar_nanos: u64,
+    srtt_ticks: u32,
+    rttvar_ticks: u32,
     least: MinRtt,
+}
+
+/// Returns a round trip in ticks, at least one.
+fn ticks(rtt: Duration) -> u32 {
+    let ticks = rtt.as_nanos() / u128::from(TICK_NANOS);
+    u32::try_from(ticks)
+        .unwrap_or(u32::MAX)
+        .clamp(1, LONGEST_TICKS)
+}
+
+/// Returns the mean of `weight` parts of `old` and one of `new`, rounded to the nearest tick.
+fn smoothed(old: u32, weight: u32, new: u32) -> u32 {
+    let parts = u64::from(weight) + 1;
+    let sum = u64::from(weight) * u64::from(old) + u64::from(new);
+    ((sum + parts / 2) / parts) as u32
 }
 
 impl RttEstimator {
     /// Returns the estimate after a checkpoint, within its bounds.
     pub(super) fn restored(self, now: Instant) -> Self {
         Self {
-            srtt_nanos: self.srtt_nanos.min(LONGEST_NANOS),
-            rttvar_nanos: self.rttvar_nanos.min(LONGEST_NANOS),
+            srtt_ticks: self.srtt_ticks.min(LONGEST_TICKS),
+            rttvar_ticks: self.rttvar_ticks.min(LONGEST_TICKS),
             least: MinRtt {
-                since: self.least.since.min(now),
+                since_secs: self.least.since_secs.min(secs(now)),
                 ..self.least
             },
         }
@@ -35,28 +55,24 @@ impl RttEstimator {
 
     /// Takes one measurement.
     pub(super) fn sample(&mut self, rtt: Duration) {
-        let rtt = u64::try_from(rtt.as_nanos())
-            .unwrap_or(u64::MAX)
-            .clamp(1, LONGEST_NANOS);
-        if self.srtt_nanos == 0 {
-            self.srtt_nanos = rtt;
-            self.rttvar_nanos = rtt / 2;
+        let rtt = ticks(rtt);
+        if self.srtt_ticks == 0 {
+            self.srtt_ticks = rtt;
+            self.rttvar_ticks = rtt / 2;
         } else {
             // The deviation is from the old mean, so it comes first.
-            let deviation = self.srtt_nanos.abs_diff(rtt);
-            self.rttvar_nanos = (3 * self.rttvar_nanos + deviation) / 4;
-            self.srtt_nanos = ((7 * self.srtt_nanos + rtt) / 8).max(1);
+            let deviation = self.srtt_ticks.abs_diff(rtt);
+            self.rttvar_ticks = smoothed(self.rttvar_ticks, 3, deviation);
+            self.srtt_ticks = smoothed(self.srtt_ticks, 7, rtt).max(1);
         }
     }
 
     /// Takes the first measurement of what was sent after a timeout that was spurious. The path may have become longer for good,
     /// so that the estimate begins anew, but it becomes no shorter than it was (RFC 4015 section 3.1 step 11).
     pub(super) fn sample_after_spurious_timeout(&mut self, rtt: Duration) {
-        let rtt = u64::try_from(rtt.as_nanos())
-            .unwrap_or(u64::MAX)
-            .clamp(1, LONGEST_NANOS);
-        self.srtt_nanos = self.srtt_nanos.max(rtt);
-        self.rttvar_nanos = self.rttvar_nanos.max(rtt / 2);
+        let rtt = ticks(rtt);
+        self.srtt_ticks = self.srtt_ticks.max(rtt);
+        self.rttvar_ticks = self.rttvar_ticks.max(rtt / 2);
     }
 
     /// Takes a measurement at `now` for the least round-trip time: of any segment that was sent once.
@@ -71,28 +87,28 @@ impl RttEstimator {
 
     /// Returns the smoothed round-trip time, once there was a sample.
     pub(super) fn srtt(&self) -> Option<Duration> {
-        (self.srtt_nanos != 0).then(|| Duration::from_nanos(self.srtt_nanos))
+        (self.srtt_ticks != 0).then(|| Duration::from_nanos(self.srtt_nanos()))
     }
 
     /// Returns the smoothed round-trip time in nanoseconds; zero before the first sample.
     pub(super) fn srtt_nanos(&self) -> u64 {
-        self.srtt_nanos
+        u64::from(self.srtt_ticks) * TICK_NANOS
     }
 
     /// Returns the mean deviation in nanoseconds.
     pub(super) fn rttvar_nanos(&self) -> u64 {
-        self.rttvar_nanos
+        u64::from(self.rttvar_ticks) * TICK_NANOS
     }
 
     /// Returns the mean deviation.
     pub(super) fn rttvar(&self) -> Duration {
-        Duration::from_nanos(self.rttvar_nanos)
+        Duration::from_nanos(self.rttvar_nanos())
     }
 }
 
-/// Half of the time over which the least round trip is remembered. A longer path is known for what it is
+/// Half of the time over which the least round trip is remembered, in seconds. A longer path is known for what it is
 /// after it, at the latest after twice as long.
-const HALF_WINDOW: Duration = Duration::from_secs(150);
+const HALF_WINDOW_SECS: u32 = 150;
 
 /// A minimum over the present and the last half of a window of time (RFC 8985 section 6.2 step 1).
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +117,7 @@ struct MinRtt {
     /// Microseconds; `u32::MAX`: no sample.
     present: u32,
     last: u32,
-    since: Instant,
+    since_secs: u32,
 }
 
 impl Default for MinRtt {
@@ -109,22 +125,22 @@ impl Default for MinRtt {
         Self {
             present: u32::MAX,
             last: u32::MAX,
-            since: Instant::ZERO,
+            since_secs: 0,
         }
     }
 }
 
 impl MinRtt {
     fn sample(&mut self, rtt: Duration, now: Instant) {
-        let age = now.saturating_since(self.since);
-        if age >= HALF_WINDOW {
-            self.last = if age < 2 * HALF_WINDOW {
+        let age = secs(now).saturating_sub(self.since_secs);
+        if age >= HALF_WINDOW_SECS {
+            self.last = if age < 2 * HALF_WINDOW_SECS {
                 self.present
             } else {
                 u32::MAX
             };
             self.present = u32::MAX;
-            self.since = now;
+            self.since_secs = secs(now);
         }
         let micros = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX - 1);
         self.present = self.present.min(micros);

@@ -160,6 +160,15 @@ impl Segment {
         self.payload.len() as u32
     }
 
+    /// Returns how many segments of the wire it consists of.
+    #[inline]
+    pub(super) fn wire_segments(&self) -> u32 {
+        match self.gso_size {
+            0 => 1,
+            size => self.payload_len().div_ceil(u32::from(size)).max(1),
+        }
+    }
+
     /// Returns the length in sequence space: payload, SYN and FIN (SEG.LEN of RFC 9293 section 3.4).
     #[inline]
     pub(super) fn seq_len(&self) -> u32 {

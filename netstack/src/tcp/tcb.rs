@@ -36,6 +36,7 @@ use super::send_times::SendTimes;
 use super::seq::SeqNum;
 use super::settings::{Agreed, Settings};
 use super::sockopt::seed;
+use super::stats::{SegmentStats, Stats};
 use super::timers::Timers;
 use crate::base::congestion::Start;
 use crate::base::{Instant, TcpConfig};
@@ -79,18 +80,6 @@ bitflags::bitflags! {
         /// A timeout was spurious, and no segment was timed since that was sent after it.
         const RTT_OUTDATED = 1 << 16;
     }
-}
-
-/// Counters for `TcpInfo`.
-#[derive(Clone, Copy, Debug, Default)]
-#[cfg_attr(feature = "checkpoint", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct Stats {
-    pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
-    pub(super) retransmits: u32,
-    pub(super) timeouts: u32,
-    pub(super) recoveries: u32,
-    pub(super) undone: u32,
 }
 
 /// The state of one synchronised connection.
@@ -146,6 +135,7 @@ pub(super) struct Tcb {
     /// Acknowledgment that is due when the user timeout expires.
     pub(super) deliver_to: SeqNum,
     pub(super) stats: Stats,
+    pub(super) segments: SegmentStats,
     pub(super) send_times: SendTimes,
     /// The memory that it keeps others from using.
     pub(super) account: Account,
@@ -265,6 +255,7 @@ impl Tcb {
             timers: Timers::default(),
             deliver_to: una,
             stats: Stats::default(),
+            segments: SegmentStats::default(),
             send_times: SendTimes::default(),
             account: Account::default(),
             awake_since: Instant::FAR_FUTURE,

@@ -125,7 +125,7 @@ impl Tcb {
 
     fn on_retransmit_timer(&mut self, cx: &mut Context<'_>) -> Readiness {
         self.retries = self.retries.saturating_add(1);
-        self.stats.timeouts += 1;
+        self.stats.on_timeout(cx.now());
         if self.retries > self.max_retries() {
             let error = self.timeout_error();
             return self.fail(error, cx);

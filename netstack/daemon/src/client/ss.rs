@@ -230,8 +230,14 @@ fn info_of(tcp: &TcpRow) -> String {
     }
     let _ = write!(
         text,
-        " bytes_acked:{} bytes_received:{}",
-        tcp.bytes_acked, tcp.bytes_received
+        " bytes_acked:{} bytes_received:{} segs_out:{} segs_in:{} data_segs_out:{} data_segs_in:{} delivered:{}",
+        tcp.bytes_acked,
+        tcp.bytes_received,
+        tcp.segments_out,
+        tcp.segments_in,
+        tcp.data_segments_out,
+        tcp.data_segments_in,
+        tcp.delivered
     );
     for (name, rate) in [
         ("pacing_rate", tcp.pacing_bytes_per_second),
@@ -246,16 +252,29 @@ fn info_of(tcp: &TcpRow) -> String {
         ("unacked", segments(tcp.in_flight_bytes)),
         ("notsent", tcp.unsent_bytes),
         ("retrans", tcp.retransmits),
+        ("retrans_in_flight", segments(tcp.resent_in_flight_bytes)),
+        ("backoff", tcp.timeouts_in_row.into()),
+        ("probes", tcp.keepalive_probes.into()),
         ("timeouts", tcp.timeouts),
+        ("timeout_series", tcp.timeout_series),
         ("recoveries", tcp.recoveries),
         ("spurious", tcp.spurious),
         ("lost", segments(tcp.lost_bytes)),
         ("sacked", segments(tcp.sacked_bytes)),
+        ("dsack_dups", tcp.duplicates_reported),
+        ("reord_seen", tcp.reorderings),
+        ("rcv_ooopack", tcp.out_of_order_segments),
         ("rcv_ooo", tcp.out_of_order_bytes),
     ] {
         if value > 0 {
             let _ = write!(text, " {name}:{value}");
         }
+    }
+    if tcp.bytes_resent > 0 {
+        let _ = write!(text, " bytes_retrans:{}", tcp.bytes_resent);
+    }
+    if tcp.timeout_micros > 0 {
+        let _ = write!(text, " timeout_time:{}ms", tcp.timeout_micros / 1_000);
     }
     let _ = write!(
         text,

@@ -150,6 +150,39 @@ pub(crate) struct TcpRow {
     pub(crate) timeouts: u32,
     pub(crate) recoveries: u32,
     pub(crate) spurious: u32,
+    #[serde(default)]
+    pub(crate) bytes_resent: u64,
+    /// Bytes in flight that were sent again.
+    #[serde(default)]
+    pub(crate) resent_in_flight_bytes: u32,
+    #[serde(default)]
+    pub(crate) timeout_series: u32,
+    #[serde(default)]
+    pub(crate) timeout_micros: u64,
+    #[serde(default)]
+    pub(crate) timeouts_in_row: u8,
+    #[serde(default)]
+    pub(crate) keepalive_probes: u8,
+    /// Segments of the wire, modulo 2^32, as the three below.
+    #[serde(default)]
+    pub(crate) segments_in: u32,
+    #[serde(default)]
+    pub(crate) segments_out: u32,
+    #[serde(default)]
+    pub(crate) data_segments_in: u32,
+    #[serde(default)]
+    pub(crate) data_segments_out: u32,
+    /// Segments that the peer has.
+    #[serde(default)]
+    pub(crate) delivered: u32,
+    /// Acknowledgments that reported a duplicate.
+    #[serde(default)]
+    pub(crate) duplicates_reported: u32,
+    /// Acknowledgments that showed reordering.
+    #[serde(default)]
+    pub(crate) reorderings: u32,
+    #[serde(default)]
+    pub(crate) out_of_order_segments: u32,
     pub(crate) pacing_bytes_per_second: Option<u64>,
     pub(crate) delivery_bytes_per_second: Option<u64>,
     /// Time with data to send or to have acknowledged, what the two below held back included.
@@ -191,6 +224,20 @@ impl From<&TcpInfo> for TcpRow {
             timeouts: info.timeouts,
             recoveries: info.recoveries,
             spurious: info.undone,
+            bytes_resent: info.bytes_resent,
+            resent_in_flight_bytes: info.resent_in_flight,
+            timeout_series: info.timeout_series,
+            timeout_micros: micros(info.timeout_time),
+            timeouts_in_row: info.timeouts_in_row,
+            keepalive_probes: info.keepalive_probes,
+            segments_in: info.segments_in,
+            segments_out: info.segments_out,
+            data_segments_in: info.data_segments_in,
+            data_segments_out: info.data_segments_out,
+            delivered: info.delivered,
+            duplicates_reported: info.duplicates_reported,
+            reorderings: info.reorderings,
+            out_of_order_segments: info.out_of_order_segments,
             pacing_bytes_per_second: info.pacing_rate,
             delivery_bytes_per_second: info.delivery_rate,
             busy_micros: micros(info.busy),

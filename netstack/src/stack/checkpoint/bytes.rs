@@ -10,7 +10,7 @@ const HEADER_BYTES: usize = 16;
 
 impl Checkpoint {
     /// The format of [`Checkpoint::to_bytes`], which changes with every field of every part. A test holds the bytes of one.
-    pub const FORMAT: u32 = 3;
+    pub const FORMAT: u32 = 4;
 
     /// Returns the checkpoint as bytes.
     ///

@@ -36,7 +36,8 @@ use super::send::window::SendWindow;
 use super::send_times::RestingTimes;
 use super::seq::SeqNum;
 use super::settings::{Agreed, KeptSettings};
-use super::tcb::{Flags, Stats, Tcb};
+use super::stats::{SegmentStats, Stats};
+use super::tcb::{Flags, Tcb};
 use crate::base::Instant;
 
 /// Marks that go along. All others stand for work that is found again.
@@ -88,6 +89,7 @@ pub struct TcpCheckpoint {
     user: Instant,
     deliver_to: SeqNum,
     stats: Stats,
+    segments: SegmentStats,
     send_times: RestingTimes,
     hinted_ssthresh: u32,
     proven_mss: u16,
@@ -183,6 +185,7 @@ impl Tcb {
             timers,
             deliver_to,
             stats,
+            segments,
             send_times,
             account: _,
             awake_since: _,
@@ -230,7 +233,8 @@ impl Tcb {
             life: timers.life,
             user: timers.user,
             deliver_to: *deliver_to,
-            stats: *stats,
+            stats: stats.clone(),
+            segments: *segments,
             send_times: send_times.rest(self.last_active()),
             hinted_ssthresh: *hinted_ssthresh,
             proven_mss: *proven_mss,

@@ -72,6 +72,7 @@ impl Tcp {
         let settings = Settings::new(cfg);
         let done = half.open_early(grant.path_mss, cfg, settings, &syn);
         let mut tcb = Tcb::new(done, cx.now());
+        tcb.segments.delivered = 0;
         let outcome = tcb.on_syn_payload(&mut syn, cx, buffers);
         tcb.settings.syn_data = tcb.stats.bytes_in > 0;
         let opened = FastOpened {
@@ -198,6 +199,8 @@ impl FastOpened {
         } = self;
         drop(place);
         let tcb: &mut Tcb = &mut block;
+        // That of our SYN.
+        tcb.segments.delivered += 1;
         cx.emit(|| Event::StateChanged {
             from: State::SynReceived,
             to: tcb.phase.state(),

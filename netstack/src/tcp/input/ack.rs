@@ -121,11 +121,33 @@ fn take_news(
         path: tcb.path_view(),
     };
     let progress = tcb.flight.on_ack(&input, cx);
+    count_news(tcb, &progress);
     measure(tcb, &progress, echoed, was_loss, now);
     judge(tcb, &progress, echoed, was_loss, cx);
     tcb.search_on_ack(&progress, cx);
     tcb.control_congestion(&progress, flight, cx);
     progress
+}
+
+/// Counts what an acknowledgment tells.
+fn count_news(tcb: &mut Tcb, progress: &Progress) {
+    let mss = tcb.payload_mss();
+    // A FIN has a segment of its own only if it is alone.
+    let fin = u32::from(tcb.fin_sent() && tcb.flight.una() == tcb.flight.nxt());
+    let len = match progress.delivered {
+        len @ ..=1 => len,
+        len => len - fin,
+    };
+    tcb.segments.on_delivered(len, mss);
+    if progress.is_duplicate_reported || progress.is_reordered {
+        let losses = tcb.stats.losses_mut();
+        let count = |counter: &mut u32, is: bool| *counter = counter.wrapping_add(u32::from(is));
+        count(
+            &mut losses.duplicates_reported,
+            progress.is_duplicate_reported,
+        );
+        count(&mut losses.reordered, progress.is_reordered);
+    }
 }
 
 /// Frees the acknowledged bytes, forgets soft errors, restarts the retransmission timer (RFC 6298 section 5.3), and takes
@@ -139,6 +161,7 @@ fn on_una_advanced(tcb: &mut Tcb, cx: &mut Context<'_>) -> Readiness {
     tcb.small_end = tcb.small_end.max(tcb.flight.una());
     tcb.ecn.forget_old(tcb.flight.una());
     tcb.stats.bytes_out += (before - tcb.queue.len()) as u64;
+    tcb.stats.on_progress(cx.now());
     tcb.timers.retransmit = if tcb.flight.outstanding() > 0 {
         cx.now() + tcb.rto()
     } else {
@@ -252,7 +275,8 @@ fn judge(
     tcb.flags.remove(Flags::UNDECIDED);
     tcb.clear_suspicion(cx);
     tcb.cc.undo(tcb.payload_mss(), cx);
-    tcb.stats.undone = tcb.stats.undone.wrapping_add(1);
+    let losses = tcb.stats.losses_mut();
+    losses.undone = losses.undone.wrapping_add(1);
 }
 
 impl Tcb {
@@ -275,7 +299,8 @@ impl Tcb {
             self.cc.on_loss(&loss, cx);
             let outstanding = self.flight.outstanding() - self.flight.sacked();
             self.cc.begin_recovery(outstanding + progress.delivered);
-            self.stats.recoveries += 1;
+            let losses = self.stats.losses_mut();
+            losses.recoveries = losses.recoveries.wrapping_add(1);
             self.ecn.on_reduced(self.flight.nxt());
             self.begin_episode(cx.now());
         } else if progress.probe_repaired {

@@ -64,6 +64,8 @@ pub(super) fn process(
         } else {
             1
         };
+        let losses = tcb.stats.losses_mut();
+        losses.out_of_order = losses.out_of_order.wrapping_add(segments);
         note_out_of_order(tcb, segments);
         return (Readiness::empty(), keep(tcb, start, payload, buffers));
     }

@@ -23,6 +23,8 @@ impl Tcb {
         cx: &mut Context<'_>,
         buffers: &Buffers,
     ) -> SegmentOutcome {
+        let has_data = !seg.payload().is_empty();
+        self.segments.on_received(seg.wire_segments(), has_data);
         if self.phase == Phase::Closed {
             return SegmentOutcome {
                 rst: reset_for(seg),
@@ -65,11 +67,8 @@ impl Tcb {
 
     /// Counts the congestion mark of an acceptable segment, on each of the wire segments that it consists of.
     fn count_marks(&mut self, seg: &Segment) {
-        let packets = match seg.gso_size() {
-            0 => 1,
-            size => seg.payload_len().div_ceil(u32::from(size)).max(1),
-        };
-        if self.ecn.on_segment(seg, packets, self.ack.is_owed()) {
+        let segments = seg.wire_segments();
+        if self.ecn.on_segment(seg, segments, self.ack.is_owed()) {
             self.ack.set_due();
         }
     }

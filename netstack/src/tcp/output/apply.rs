@@ -56,7 +56,7 @@ impl Tcb {
             Pick::MtuProbe { len, .. } => len,
             _ => size.segment,
         };
-        let mut segment = self.emit(seq, flags, options, segment_size, len > 0, fresh);
+        let mut segment = self.emit(seq, flags, options, segment_size, len, fresh);
         self.queue.gather(seq, len, &mut segment.payload);
         segment
     }
@@ -102,10 +102,11 @@ impl Tcb {
     fn apply_again(&mut self, span: Span, why: Why, size: Size, cx: &mut Context<'_>) -> Span {
         let now = cx.now();
         let Span { seq, len, fin } = span;
-        self.stats.retransmits = self
-            .stats
+        let losses = self.stats.losses_mut();
+        losses.retransmits = losses
             .retransmits
             .wrapping_add(len.div_ceil(size.segment).max(1));
+        losses.bytes_resent = losses.bytes_resent.saturating_add(u64::from(len));
         let sequence_len = len + u32::from(fin);
         match why {
             Why::Lost => self.flight.on_resent(seq, sequence_len, now),

@@ -52,7 +52,7 @@ impl Tcb {
         }
     }
 
-    /// Builds a segment, for the caller to add its payload, if it `has_payload`; the owed ACK, if any, is sent with it.
+    /// Builds a segment, for the caller to add its payload of `len` bytes; the owed ACK, if any, is sent with it.
     /// `fresh`: the payload leaves for the first time.
     #[inline]
     pub(super) fn emit(
@@ -61,10 +61,11 @@ impl Tcb {
         flags: TcpFlags,
         options: TcpOptions,
         mss: u32,
-        has_payload: bool,
+        len: u32,
         fresh: bool,
     ) -> SegmentOut {
-        let is_alone = !has_payload && flags.is_empty();
+        let is_alone = len == 0 && flags.is_empty();
+        self.segments.on_sent(len, mss);
         let unread = if self.flags.contains(Flags::RST_QUEUED) {
             // The peer's data is not taken any more: its window does not open.
             self.window.capacity() as usize
@@ -113,6 +114,6 @@ impl Tcb {
             self.flags.remove(Flags::USER_TIMEOUT_DUE);
         }
         let mss = u32::from(self.agreed.mss);
-        self.emit(seq, flags, options, mss, false, false)
+        self.emit(seq, flags, options, mss, 0, false)
     }
 }

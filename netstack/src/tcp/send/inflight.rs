@@ -163,6 +163,15 @@ impl Inflight {
         self.busy.as_ref().map_or(0, |busy| busy.lost)
     }
 
+    /// Returns the number of bytes in flight that were sent again.
+    pub(crate) fn resent(&self) -> u32 {
+        match &self.busy {
+            None if self.solo.resent => self.outstanding(),
+            None => 0,
+            Some(busy) => busy.resent(),
+        }
+    }
+
     /// Returns the number of bytes of the first run in flight that left together.
     pub(crate) fn head_len(&self) -> u32 {
         let first = self.busy.as_ref().and_then(|busy| busy.records.get(0));

@@ -20,6 +20,7 @@
 //! | congestion marks, in both languages | `ecn` |
 //! | the edges of windows, signs of life | `edges` |
 //! | the events that a subscriber gets | `events` |
+//! | what `TcpInfo` counts | `info` |
 //! | the checks of the invariants themselves | `invariants` |
 //! | segments that no sane peer sends | `fuzz` |
 //! | a peer that lies about what it received, under each congestion control | `lies` |
@@ -50,6 +51,7 @@ mod flow;
 mod fuzz;
 mod goodput;
 mod icmp;
+mod info;
 mod invariants;
 mod lies;
 mod lifetime;

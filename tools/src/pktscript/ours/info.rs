@@ -26,6 +26,8 @@ pub(super) fn names(info: &TcpInfo) -> Names {
     let mss = i64::from(info.mss.max(1));
     let segments = |bytes: u32| (i64::from(bytes) + mss - 1) / mss;
     let micros = |time: std::time::Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    let (timeouts, in_flight) = (i64::from(info.timeouts_in_row), info.in_flight > 0);
+    let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let recovery = match info.recovery {
         RecoveryStage::None if info.sacked > 0 => 1,
         RecoveryStage::None => 0,
@@ -54,19 +56,33 @@ pub(super) fn names(info: &TcpInfo) -> Names {
         ("tcpi_unacked", segments(info.in_flight)),
         ("tcpi_sacked", segments(info.sacked)),
         ("tcpi_lost", segments(info.lost)),
+        ("tcpi_retrans", segments(info.resent_in_flight)),
+        ("tcpi_retransmits", if in_flight { timeouts } else { 0 }),
+        ("tcpi_backoff", timeouts),
+        (
+            "tcpi_probes",
+            if in_flight { 0 } else { timeouts } + i64::from(info.keepalive_probes),
+        ),
         ("tcpi_total_retrans", i64::from(info.retransmits)),
+        ("tcpi_bytes_retrans", whole(info.bytes_resent)),
+        ("tcpi_segs_in", i64::from(info.segments_in)),
+        ("tcpi_segs_out", i64::from(info.segments_out)),
+        ("tcpi_data_segs_in", i64::from(info.data_segments_in)),
+        ("tcpi_data_segs_out", i64::from(info.data_segments_out)),
+        ("tcpi_delivered", i64::from(info.delivered)),
+        ("tcpi_dsack_dups", i64::from(info.duplicates_reported)),
+        ("tcpi_reord_seen", i64::from(info.reorderings)),
+        ("tcpi_rcv_ooopack", i64::from(info.out_of_order_segments)),
+        ("tcpi_total_rto", i64::from(info.timeouts)),
+        ("tcpi_total_rto_recoveries", i64::from(info.timeout_series)),
+        ("tcpi_total_rto_time", micros(info.timeout_time) / 1_000),
+        ("tcpi_delivery_rate", whole(info.delivery_rate.unwrap_or(0))),
         ("tcpi_rtt", micros(info.srtt)),
         ("tcpi_rttvar", micros(info.rttvar)),
         ("tcpi_min_rtt", micros(info.min_rtt)),
         ("tcpi_rto", micros(info.rto)),
-        (
-            "tcpi_bytes_acked",
-            i64::try_from(info.bytes_out).unwrap_or(i64::MAX),
-        ),
-        (
-            "tcpi_bytes_received",
-            i64::try_from(info.bytes_in).unwrap_or(i64::MAX),
-        ),
+        ("tcpi_bytes_acked", whole(info.bytes_out)),
+        ("tcpi_bytes_received", whole(info.bytes_in)),
         ("tcpi_busy_time", micros(info.busy)),
         ("tcpi_rwnd_limited", micros(info.recv_window_limited)),
         ("tcpi_sndbuf_limited", micros(info.send_buffer_limited)),

@@ -62,6 +62,10 @@ pub(crate) struct Progress {
     pub(crate) spurious_timeout: bool,
     /// Each retransmission of the last recovery was needless (RFC 3708).
     pub(crate) all_duplicates: bool,
+    /// The peer reported that something arrived twice (RFC 2883).
+    pub(crate) is_duplicate_reported: bool,
+    /// Something that was sent once arrived after what was sent later.
+    pub(crate) is_reordered: bool,
     /// A tail loss probe repaired a loss, which counts as a sign of congestion (RFC 8985 section 7.4.2).
     pub(crate) probe_repaired: bool,
     /// A sample of the delivery rate.
@@ -89,6 +93,7 @@ impl Inflight {
         progress.acked = self.una - old_una;
         let sacked = self.sack && self.on_sack(input, &mut news);
         progress.delivered = news.bytes;
+        progress.is_reordered = news.is_reordered;
         progress.head_resent_at = news.head_resent_at;
         self.take_news(&news, &mut progress);
         self.judge_mtu_probe();

@@ -135,6 +135,16 @@ impl Busy {
         self.sacked >= len && records.any(|run| run >= len)
     }
 
+    /// Returns the number of bytes in flight that were sent again.
+    pub(super) fn resent(&self) -> u32 {
+        let lens = (0..self.records.len()).filter_map(|index| {
+            let record = self.records.get(index)?;
+            let counts = record.resent && record.fate == Fate::InFlight;
+            counts.then(|| record.end - self.records.start_of(index))
+        });
+        lens.sum()
+    }
+
     /// Returns true if something is lost beside a path MTU probe.
     pub(super) fn has_lost_data(&self) -> bool {
         self.lost > 0

@@ -111,6 +111,7 @@ impl Inflight {
         let Some((left, right)) = duplicate_of(input) else {
             return false;
         };
+        progress.is_duplicate_reported = true;
         if self.probe.is_resent_up_to(right) {
             return true;
         }
