@@ -20,6 +20,10 @@ pub(in crate::device) fn len_of(batch: &[TxPacket]) -> usize {
     let Some((first, others)) = batch.split_first() else {
         return 0;
     };
+    // Segments of TCP, mostly: their headers need no look.
+    if first.offload.segment.is_some() {
+        return 1;
+    }
     if !others.first().is_some_and(|next| continues(first, next)) || !can_begin(first) {
         return 1;
     }

@@ -219,7 +219,8 @@ fn segments_are_joined_unless_the_script_forbids_it() {
 
 #[test]
 fn joined_segments_are_cut_where_the_script_cuts_them() {
-    let rest = "+.1 write(4, ..., 3000) = 3000\n+0 > . 1:1501(1500) ack 1\n+0 > P. 1501:3001(1500) ack 1";
+    let rest =
+        "+.1 write(4, ..., 3000) = 3000\n+0 > . 1:1501(1500) ack 1\n+0 > P. 1501:3001(1500) ack 1";
     let verdict = verdict(&open(rest));
     assert_eq!(verdict.outcome, Outcome::Passed);
     assert_eq!(verdict.notes.len(), 2, "{:?}", verdict.notes);
