@@ -1,4 +1,4 @@
-//! What a connection counts, for [`TcpInfo`](super::TcpInfo).
+//! The counts of a connection, for [`TcpInfo`](super::TcpInfo).
 //!
 //! Most connections lose nothing. What losses count lies apart, and takes memory from the first one on.
 

@@ -1,4 +1,4 @@
-//! What a connection counts of itself.
+//! Tests of the counts that a connection keeps of itself.
 
 use core::time::Duration;
 
