@@ -40,13 +40,15 @@ pub(super) fn row(
 #[derive(Clone, Copy)]
 enum As {
     Is,
+    /// Microseconds as milliseconds.
+    Millis,
     /// Bytes as segments, begun ones counted.
     Segments,
     /// Bytes as whole segments. Without a limit it is as Linux has it.
     WholeSegments,
 }
 
-const FIELDS: [(&str, &str, As); 33] = [
+const FIELDS: [(&str, &str, As); 34] = [
     ("tcpi_snd_mss", "mss", As::Is),
     ("tcpi_snd_cwnd", "cwnd_bytes", As::WholeSegments),
     ("tcpi_snd_ssthresh", "ssthresh_bytes", As::WholeSegments),
@@ -67,6 +69,7 @@ const FIELDS: [(&str, &str, As); 33] = [
     ("tcpi_rcv_ooopack", "out_of_order_segments", As::Is),
     ("tcpi_total_rto", "timeouts", As::Is),
     ("tcpi_total_rto_recoveries", "timeout_series", As::Is),
+    ("tcpi_total_rto_time", "timeout_micros", As::Millis),
     ("tcpi_delivery_rate", "delivery_bytes_per_second", As::Is),
     ("tcpi_rtt", "srtt_micros", As::Is),
     ("tcpi_rttvar", "rttvar_micros", As::Is),
@@ -96,6 +99,7 @@ pub(super) fn names(row: &Value) -> Names {
         };
         let value = match unit {
             As::Is => value,
+            As::Millis => value / 1_000,
             As::Segments => (value + mss - 1) / mss,
             As::WholeSegments if value >= i64::from(u32::MAX / 2) => 0x7fff_ffff,
             As::WholeSegments => value / mss,
