@@ -106,6 +106,20 @@ pub(super) fn names(row: &Value) -> Names {
         };
         names.insert(name.to_owned(), value);
     }
+    let number = |key: &str| tcp[key].as_i64();
+    if let (Some(in_flight), Some(timeouts), Some(keepalives)) = (
+        number("in_flight_bytes"),
+        number("timeouts_in_row"),
+        number("keepalive_probes"),
+    ) {
+        // With nothing in flight they are probes of a closed window.
+        let (retransmits, probes) = match in_flight {
+            0 => (0, timeouts + keepalives),
+            _ => (timeouts, 0),
+        };
+        names.insert("tcpi_retransmits".to_owned(), retransmits);
+        names.insert("tcpi_probes".to_owned(), probes);
+    }
     names
 }
 
