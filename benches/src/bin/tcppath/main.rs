@@ -16,9 +16,11 @@
 mod relay;
 mod runs;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 
 use relay::PathSpec;
@@ -39,6 +41,13 @@ struct Options {
     /// Only these algorithms.
     #[arg(long, value_delimiter = ',', default_value = "cubic,bbr")]
     algorithms: Vec<Algorithm>,
+    /// Runs this many seeds of a cell at once, each over a path of its own. Paths that are slow leave the processor idle:
+    /// compare with 1 before you believe a fast one.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    at_once: u64,
+    /// Neither end offers SACK.
+    #[arg(long)]
+    no_sack: bool,
     /// Share a bottleneck between the stack and Linux instead.
     #[arg(long)]
     fairness: bool,
@@ -93,7 +102,42 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn compare(world: &World, options: &Options) -> Result<()> {
+/// Runs `run` with each seed from 1 on, in as many worlds at once as there are; returns the results in order of the seeds.
+fn each_seed<T: Send>(
+    worlds: &[World],
+    seeds: u64,
+    run: impl Fn(&World, u64) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let next = AtomicU64::new(1);
+    let in_one = |world| {
+        let mut results = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed > seeds {
+                return Ok(results);
+            }
+            results.push((seed, run(world, seed)?));
+        }
+    };
+    let mut all = thread::scope(|scope| -> Result<Vec<(u64, T)>> {
+        let threads: Vec<_> = worlds
+            .iter()
+            .map(|world| scope.spawn(|| in_one(world)))
+            .collect();
+        let mut all = Vec::new();
+        for thread in threads {
+            let results: Result<Vec<_>> = thread
+                .join()
+                .map_err(|_| anyhow!("a run panicked, as said above"))?;
+            all.extend(results?);
+        }
+        Ok(all)
+    })?;
+    all.sort_by_key(|(seed, _)| *seed);
+    Ok(all.into_iter().map(|(_, result)| result).collect())
+}
+
+fn compare(worlds: &[World], options: &Options) -> Result<()> {
     let time = Duration::from_secs_f64(options.seconds);
     println!("| path | algorithm | Linux, Mb/s | we send | ratio | we receive | ratio |");
     println!("|---|---|--:|--:|--:|--:|--:|");
@@ -103,9 +147,9 @@ fn compare(world: &World, options: &Options) -> Result<()> {
         }
         for &algorithm in &options.algorithms {
             let goodput = |from, to| -> Result<f64> {
-                let runs = (1..=options.seeds)
-                    .map(|seed| world.stream(&path, seed, from, to, algorithm, time))
-                    .collect::<Result<Vec<_>>>()?;
+                let runs = each_seed(worlds, options.seeds, |world, seed| {
+                    world.stream(&path, seed, from, to, algorithm, time)
+                })?;
                 Ok(median(runs))
             };
             let linux = goodput(Host::Linux, Host::Linux)?;
@@ -129,7 +173,7 @@ fn compare(world: &World, options: &Options) -> Result<()> {
 /// senders take turns. With less, it is their phases that share the bottleneck.
 const SHARED_JITTER_PACKETS: u32 = 4;
 
-fn compare_shares(world: &World, options: &Options) -> Result<()> {
+fn compare_shares(worlds: &[World], options: &Options) -> Result<()> {
     let time = Duration::from_secs_f64(options.seconds);
     println!("| path | ours, Linux's | ours, Mb/s | Linux's, Mb/s | ratio | ratios |");
     println!("|---|---|--:|--:|--:|---|");
@@ -151,9 +195,11 @@ fn compare_shares(world: &World, options: &Options) -> Result<()> {
         }
         for &algorithm in &options.algorithms {
             let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-            for seed in 1..=options.seeds {
-                let algorithms = [algorithm, Algorithm::Cubic];
-                let [a, b] = world.share(&path, seed, algorithms, time)?;
+            let algorithms = [algorithm, Algorithm::Cubic];
+            let shares = each_seed(worlds, options.seeds, |world, seed| {
+                world.share(&path, seed, algorithms, time)
+            })?;
+            for [a, b] in shares {
                 ours.push(a);
                 theirs.push(b);
                 ratios.push(a / b);
@@ -173,10 +219,12 @@ fn compare_shares(world: &World, options: &Options) -> Result<()> {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let world = World::new()?;
+    let worlds = (0..options.at_once.min(options.seeds.max(1)))
+        .map(|_| World::new(!options.no_sack))
+        .collect::<Result<Vec<_>>>()?;
     if options.fairness {
-        compare_shares(&world, &options)
+        compare_shares(&worlds, &options)
     } else {
-        compare(&world, &options)
+        compare(&worlds, &options)
     }
 }

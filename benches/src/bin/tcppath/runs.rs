@@ -73,17 +73,20 @@ pub(crate) struct World {
     next_port: AtomicU16,
 }
 
-fn linux_end(name: &'static str, end: usize) -> Result<(Namespace, End)> {
+fn linux_end(name: &'static str, end: usize, sack: bool) -> Result<(Namespace, End)> {
     let namespace = Namespace::new(name)?;
     let tun = namespace.run(|| Iface::without_packet_info("p0", Mode::Tun))?;
     let tun = tun.context("open a TUN device")?;
     tun.set_non_blocking().context("set a TUN non-blocking")?;
     namespace.up("p0", &[(IpAddr::V4(relay::address(end)), 24)])?;
     namespace.run(|| std::fs::write("/proc/sys/net/ipv4/tcp_no_metrics_save", "1"))??;
+    if !sack {
+        namespace.run(|| std::fs::write("/proc/sys/net/ipv4/tcp_sack", "0"))??;
+    }
     Ok((namespace, End::Linux(tun)))
 }
 
-fn stack_end(end: usize) -> Result<(Stack, End)> {
+fn stack_end(end: usize, sack: bool) -> Result<(Stack, End)> {
     let (device, pipe): (_, PacketPipe) = channel(ChannelConfig {
         mtu: 1_500,
         to_stack: 4_096,
@@ -93,6 +96,7 @@ fn stack_end(end: usize) -> Result<(Stack, End)> {
     // As the kernels do with `tcp_no_metrics_save`: no run learns from the ones before.
     let mut config = Config::default();
     config.tcp.path_metrics = false;
+    config.tcp.sack = sack;
     let stack = Stack::builder()
         .config(config)
         .address(IpAddr::V4(relay::address(end)), 24)
@@ -101,12 +105,12 @@ fn stack_end(end: usize) -> Result<(Stack, End)> {
 }
 
 impl World {
-    /// Creates the hosts and starts the relay.
-    pub(crate) fn new() -> Result<Self> {
-        let (sender, linux_sender) = linux_end("sender", 0)?;
-        let (receiver, linux_receiver) = linux_end("receiver", 1)?;
-        let (stack_sender, sender_end) = stack_end(2)?;
-        let (stack_receiver, receiver_end) = stack_end(3)?;
+    /// Creates the hosts and starts the relay. All hosts offer SACK if `sack` says so.
+    pub(crate) fn new(sack: bool) -> Result<Self> {
+        let (sender, linux_sender) = linux_end("sender", 0, sack)?;
+        let (receiver, linux_receiver) = linux_end("receiver", 1, sack)?;
+        let (stack_sender, sender_end) = stack_end(2, sack)?;
+        let (stack_receiver, receiver_end) = stack_end(3, sack)?;
         let (paths, commands) = paths_channel();
         let ends = [linux_sender, linux_receiver, sender_end, receiver_end];
         thread::spawn(move || relay::run(ends, &commands));
