@@ -111,14 +111,14 @@ pub(super) fn first<A: ToSocketAddrs, R>(
     addresses: &A,
     mut attempt: impl FnMut(SocketAddr) -> io::Result<R>,
 ) -> io::Result<R> {
-    let mut result = Err(no_address());
+    let mut last_error = None;
     for address in addresses.to_socket_addrs()? {
-        result = attempt(address);
-        if result.is_ok() {
-            break;
+        match attempt(address) {
+            Ok(result) => return Ok(result),
+            Err(error) => last_error = Some(error),
         }
     }
-    result
+    Err(last_error.unwrap_or_else(no_address))
 }
 
 /// Returns the error of a call without an address.

@@ -78,14 +78,14 @@ impl TcpStream {
     /// more connection. The kind says which, as with tokio.
     pub async fn connect(stack: &Stack, remote: impl ToSocketAddrs) -> io::Result<Self> {
         let options = stack.host.tcp_options();
-        let mut result = Err(no_address());
+        let mut last_error = None;
         for remote in remote.to_socket_addrs()? {
-            result = Self::open(&stack.host, None, remote, &options).await;
-            if result.is_ok() {
-                break;
+            match Self::open(&stack.host, None, remote, &options).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last_error = Some(error),
             }
         }
-        result
+        Err(last_error.unwrap_or_else(no_address))
     }
 
     /// Connects to `remote` from `local`; with port 0 the stack chooses the port.
