@@ -17,7 +17,8 @@
 //! | keepalive, user timeout, FIN-WAIT-2 | `lifetime` |
 //! | timestamps of the peer, TIME-WAIT and its reuse | `timestamps` |
 //! | many segments in one turn | `batch` |
-//! | congestion marks, in both languages | `ecn` |
+//! | congestion marks, in both languages, segment by segment | `ecn` |
+//! | streams over links that mark | `ecn_streams` |
 //! | the edges of windows, signs of life | `edges` |
 //! | the events that a subscriber gets | `events` |
 //! | what `TcpInfo` counts | `info` |
@@ -43,6 +44,7 @@ mod chaos;
 mod checkpoint;
 mod closing;
 mod ecn;
+mod ecn_streams;
 mod edges;
 mod ends;
 mod events;
