@@ -68,10 +68,9 @@ impl Chunks {
         match &mut self.pieces {
             Pieces::One(only) if only.is_empty() => *only = piece,
             Pieces::One(only) => {
-                let mut all: [Payload; MAX_CHUNKS] = Default::default();
-                for (slot, piece) in all.iter_mut().zip([core::mem::take(only), piece]) {
-                    *slot = piece;
-                }
+                let first = core::mem::take(only);
+                let none = Payload::default;
+                let all = [first, piece, none(), none(), none(), none()];
                 self.pieces = Pieces::Many { all, count: 2 };
             }
             Pieces::Many { all, count } => match all.get_mut(usize::from(*count)) {

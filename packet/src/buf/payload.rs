@@ -56,10 +56,11 @@ impl Clone for Payload {
 }
 
 impl Drop for Payload {
+    // Most places of a list of pieces are empty, and dropped with it.
+    #[inline]
     fn drop(&mut self) {
-        if let Repr::Slab(slab) = std::mem::take(&mut self.repr) {
-            slab.entry.give_back_shared();
-            release(slab);
+        if matches!(self.repr, Repr::Slab(_)) {
+            self.give_back();
         }
     }
 }
@@ -183,12 +184,21 @@ impl Payload {
         self
     }
 
+    fn give_back(&mut self) {
+        if let Repr::Slab(slab) = std::mem::take(&mut self.repr) {
+            slab.entry.give_back_shared();
+            release(slab);
+        }
+    }
+
     /// Returns the length in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
     /// Returns `true` if the slice has no bytes.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }

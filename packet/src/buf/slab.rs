@@ -84,6 +84,9 @@ pub(super) fn release(mut slab: Arc<Slab>) {
     // There are no weak references to a slab, so a holder that is the only one stays the only one. When
     // the last two holders release it at the same moment, each may still count the other. The slab
     // is then freed instead of reused, and its drop lowers the pool's count.
+    if Arc::strong_count(&slab) > 1 {
+        return;
+    }
     if let Some(last) = Arc::get_mut(&mut slab) {
         last.discharge();
         free_list::put_back(slab);
