@@ -222,7 +222,9 @@ impl Controller {
         }
         let Window { cwnd, ssthresh } = self.window;
         let is_small = cwnd <= self.initial / 2;
-        if !self.paces_windows || is_small || srtt_nanos == 0 || self.prr.allowed().is_some() {
+        // Within a tick of the timers a whole window may leave at once.
+        let is_short = srtt_nanos <= pacing::TICK.as_nanos() as u64;
+        if !self.paces_windows || is_small || is_short || self.prr.allowed().is_some() {
             return None;
         }
         let percent = if cwnd < ssthresh / 2 { 400 } else { 120 };

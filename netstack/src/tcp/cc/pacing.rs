@@ -18,7 +18,7 @@ use core::time::Duration;
 use crate::base::Instant;
 
 /// Time whose worth leaves together, and a tick of the timers.
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 /// Lateness that costs no rate on any path: a tick, and the time to wake up.
 const LEAST_CREDIT: Duration = Duration::from_micros(1_500);
 /// Lateness that costs no rate on a path whose round trip is four times as long: a busy machine lets threads wait.

@@ -49,6 +49,24 @@ fn an_initial_window_leaves_at_once_and_a_later_one_is_spread() {
     assert!(rates.iter().all(|bytes| *bytes <= 4_000), "{rates:?}");
 }
 
+/// Timers could not divide such a round trip.
+#[test]
+fn a_window_leaves_at_once_where_the_round_trip_is_no_longer_than_a_tick_of_the_timers() {
+    for (micros, is_spread) in [(900, false), (1_200, true)] {
+        let mut rig = Rig::established(paced(Algorithm::CUBIC));
+        for i in 0..60 {
+            rig.send(1_000);
+            rig.out();
+            rig.now = rig.now + Duration::from_micros(micros);
+            rig.recv(1, 1 + 1_000 * (i + 1), ACK, b"");
+        }
+        assert_eq!(rig.tcp.info().pacing_rate.is_some(), is_spread, "{micros}");
+        rig.send(40_000);
+        let at_once: usize = rig.payloads().iter().map(|s| s.len).sum();
+        assert_eq!(at_once, 10_000, "the window");
+    }
+}
+
 #[test]
 fn draft_bbr_5_6_2_bbr_paces_from_the_first_flight() {
     let mut rig = Rig::established(TcpConfig {
