@@ -172,17 +172,42 @@ impl Tcp {
         cx: impl Into<Context<'a>>,
         max_payload: usize,
     ) -> Option<SegmentOut> {
+        let mut out = SegmentOut::default();
+        self.poll_transmit_into(cx, max_payload, &mut out)
+            .then_some(out)
+    }
+
+    /// Builds the next segment to send now in `out`, as [`poll_transmit`](Self::poll_transmit) returns it. Returns false
+    /// if there is none. A segment is long, and each move of it costs time.
+    pub fn poll_transmit_into<'a>(
+        &mut self,
+        cx: impl Into<Context<'a>>,
+        max_payload: usize,
+        out: &mut SegmentOut,
+    ) -> bool {
         let cx = &mut cx.into();
-        self.checked(|tcp| match &mut tcp.stage {
-            Stage::SynSent(state) => state.poll_transmit(cx.now()),
-            Stage::SynReceived(state) => state.poll_transmit(cx.now()),
-            Stage::Open(tcb) => {
-                tcb.awake_since = tcb.awake_since.min(cx.now());
-                tcb.poll_transmit(max_payload, cx)
+        if !out.payload.is_empty() {
+            out.payload.clear();
+        }
+        self.checked(|tcp| {
+            let built = match &mut tcp.stage {
+                Stage::Open(tcb) => {
+                    tcb.awake_since = tcb.awake_since.min(cx.now());
+                    return tcb.poll_transmit(max_payload, cx, out);
+                }
+                Stage::FastOpened(state) => return state.poll_transmit(max_payload, cx, out),
+                Stage::SynSent(state) => state.poll_transmit(cx.now()),
+                Stage::SynReceived(state) => state.poll_transmit(cx.now()),
+                Stage::Resting(_) => None,
+                Stage::Closed { reset, .. } => reset.take().map(|reset| *reset),
+            };
+            match built {
+                Some(segment) => {
+                    *out = segment;
+                    true
+                }
+                None => false,
             }
-            Stage::FastOpened(state) => state.poll_transmit(max_payload, cx),
-            Stage::Resting(_) => None,
-            Stage::Closed { reset, .. } => reset.take().map(|reset| *reset),
         })
     }
 

@@ -121,13 +121,42 @@ pub fn tcp_packet(
     params: &TxParams,
     ident: impl FnOnce() -> u32,
 ) -> Result<TxPacket, SendError> {
-    let len = payload.len_bytes();
     let header = TcpHeader {
         src_port: src.port(),
         dst_port: dst.port(),
         ..*header
     };
-    let header_len = ip_header_len(dst.ip()) + header.len();
+    let mut packet = TxPacket {
+        payload,
+        ..TxPacket::default()
+    };
+    write_tcp(
+        &mut packet,
+        [src.ip(), dst.ip()],
+        &header,
+        mss,
+        params,
+        ident,
+    )?;
+    Ok(packet)
+}
+
+/// Writes the headers of a TCP segment to `packet`, which has its payload and no headers, as [`tcp_packet`] does. The
+/// ports are those of `header`.
+///
+/// # Errors
+/// As [`tcp_packet`]; the headers are incomplete then.
+#[inline]
+pub fn write_tcp(
+    packet: &mut TxPacket,
+    [src_ip, dst_ip]: [IpAddr; 2],
+    header: &TcpHeader,
+    mss: u16,
+    params: &TxParams,
+    ident: impl FnOnce() -> u32,
+) -> Result<(), SendError> {
+    let len = packet.payload.len_bytes();
+    let header_len = ip_header_len(dst_ip) + header.len();
     let cut = len > usize::from(mss);
     let can_cut = params.offload.tso && params.offload.tx_checksum && mss > 0;
     let each = if cut { usize::from(mss) } else { len };
@@ -137,20 +166,18 @@ pub fn tcp_packet(
             mtu: params.path.mtu,
         });
     }
-    let (src_ip, dst_ip) = (src.ip(), dst.ip());
-    let mut head = Head::new();
     prepend_tcp(
-        &mut head,
-        &header,
+        &mut packet.head,
+        header,
         src_ip,
         dst_ip,
-        payload.slices(),
+        packet.payload.slices(),
         len,
         params.checksum(),
     )?;
     let ident = params.ident(dst_ip, ident);
     prepend_ip(
-        &mut head,
+        &mut packet.head,
         &params.fields(src_ip, dst_ip, IpProto::TCP, ident),
         len,
     )?;
@@ -159,22 +186,19 @@ pub fn tcp_packet(
     } else {
         SegmentKind::Tcp6
     };
-    Ok(TxPacket {
-        head,
-        payload,
-        offload: TxOffload {
-            checksum: params
-                .offload
-                .tx_checksum
-                .then_some(ChecksumOffload::tcp(ip_header_len(dst_ip) as u16)),
-            segment: cut.then_some(SegmentOffload {
-                kind,
-                size: mss,
-                // At most 40 + 60.
-                header_len: header_len as u16,
-            }),
-        },
-    })
+    packet.offload = TxOffload {
+        checksum: params
+            .offload
+            .tx_checksum
+            .then_some(ChecksumOffload::tcp(ip_header_len(dst_ip) as u16)),
+        segment: cut.then_some(SegmentOffload {
+            kind,
+            size: mss,
+            // At most 40 + 60.
+            header_len: header_len as u16,
+        }),
+    };
+    Ok(())
 }
 
 /// Builds a UDP datagram: one packet, or several fragments if it exceeds the path MTU. `ident` is called

@@ -23,7 +23,7 @@ use crate::base::counters::{Counter, DropReason};
 use crate::base::mib::objects::TcpObject;
 use crate::demux::FlowKey;
 use crate::ip::pmtu::{IPV6_MIN_MTU, Path};
-use crate::ip::send::{TxParams, tcp_packet};
+use crate::ip::send::{TxParams, write_tcp};
 use crate::tcp::{HalfOpen, Losses, PathLimits, PathNews, Reset, SegmentOut, TimeWait};
 
 /// Segments that one connection may produce before others get their turn.
@@ -76,19 +76,21 @@ pub fn drive(turn: &mut Turn<'_>, connection: &Arc<Connection>) -> Option<Instan
             Some(_) => 0,
         };
         let news = state.tcp.take_path_news(now);
+        let mut segment = SegmentOut::default();
         for _ in 0..SEGMENTS_PER_DRIVE {
             let events = &mut worker.work.events;
             let mut log = EventLog::new(&host.subscription, &connection.flow, events);
-            let Some(segment) = state.tcp.poll_transmit(log.context(now), max_payload) else {
+            let cx = log.context(now);
+            if !state.tcp.poll_transmit_into(cx, max_payload, &mut segment) {
                 more = false;
                 break;
-            };
+            }
             to.params.traffic_class = traffic_class & !3 | segment.ecn;
             match &mut state.authenticator {
-                None => push(worker, &to, segment),
+                None => push(worker, &to, &mut segment),
                 Some(authenticator) => {
                     let sign = |packet: &mut TxPacket| authenticator.sign(ctx, packet);
-                    push_signed(worker, &to, segment, sign);
+                    push_signed(worker, &to, &mut segment, sign);
                 }
             }
         }
@@ -212,13 +214,14 @@ fn flow_label(host: &Host, flow: &FlowKey, remote: IpAddr) -> u32 {
 }
 
 /// Sends a segment that is not part of a connection's stream: a reset.
-pub(in crate::stack) fn send_alone(turn: &mut Turn<'_>, flow: &FlowKey, segment: SegmentOut) {
+pub(in crate::stack) fn send_alone(turn: &mut Turn<'_>, flow: &FlowKey, mut segment: SegmentOut) {
     let ttl = turn.host.config.ttl;
     let remote = flow.remote().ip();
     let (mut params, way) = tx_params(turn, remote, ttl, 0);
     params.flow_label = flow_label(turn.host, flow, remote);
     params.traffic_class = segment.ecn;
-    push(turn.worker, &FlowParams::new(flow, params, way), segment);
+    let to = FlowParams::new(flow, params, way);
+    push(turn.worker, &to, &mut segment);
 }
 
 /// Sends the reset that a segment for a connection brought about.
@@ -230,10 +233,10 @@ pub(super) fn send_reset(turn: &mut Turn<'_>, connection: &Connection, rst: Rese
     let worker = &mut *turn.worker;
     connection.state.with(&mut turn.key.ctx(), |state, ctx| {
         match &mut state.authenticator {
-            None => push(worker, &to, rst.into()),
+            None => push(worker, &to, &mut rst.into()),
             Some(authenticator) => {
                 let sign = |packet: &mut TxPacket| authenticator.sign(ctx, packet);
-                push_signed(worker, &to, rst.into(), sign);
+                push_signed(worker, &to, &mut rst.into(), sign);
             }
         }
     });
@@ -244,7 +247,7 @@ pub(super) fn send_handshake(
     turn: &mut Turn<'_>,
     flow: &FlowKey,
     half: &HalfOpen,
-    segment: SegmentOut,
+    mut segment: SegmentOut,
     options: &Options,
 ) {
     if half.key_id().is_none() {
@@ -255,7 +258,7 @@ pub(super) fn send_handshake(
     let ctx = &mut turn.key.ctx();
     let keys = options.keys.as_ref();
     let session = keys.and_then(|keys| Authenticator::resume(keys, ctx, flow, half));
-    push_signed(turn.worker, &to, segment, |packet| {
+    push_signed(turn.worker, &to, &mut segment, |packet| {
         session.is_some_and(|mut session| session.sign(ctx, packet))
     });
 }
@@ -277,11 +280,11 @@ fn handshake_params(
 pub(in crate::stack) fn send_with(
     turn: &mut Turn<'_>,
     flow: &FlowKey,
-    segment: SegmentOut,
+    mut segment: SegmentOut,
     options: &Options,
 ) {
     let to = handshake_params(turn, flow, &segment, options);
-    push(turn.worker, &to, segment);
+    push(turn.worker, &to, &mut segment);
 }
 
 /// The addresses and parameters of a flow's packets.
@@ -312,7 +315,7 @@ impl FlowParams {
 
 /// Builds one segment into the transmit batch.
 #[inline]
-fn push(worker: &mut WorkerState, to: &FlowParams, segment: SegmentOut) {
+fn push(worker: &mut WorkerState, to: &FlowParams, segment: &mut SegmentOut) {
     push_if(worker, to, segment, |_| Ok(()));
 }
 
@@ -320,7 +323,7 @@ fn push(worker: &mut WorkerState, to: &FlowParams, segment: SegmentOut) {
 fn push_signed(
     worker: &mut WorkerState,
     to: &FlowParams,
-    mut segment: SegmentOut,
+    segment: &mut SegmentOut,
     sign: impl FnOnce(&mut TxPacket) -> bool,
 ) {
     segment.options.authentication_len = OPTION_LEN;
@@ -329,16 +332,16 @@ fn push_signed(
     });
 }
 
-/// Builds one segment into the transmit batch, unless `finish` refuses the packet.
+/// Builds one segment into the transmit batch, unless `finish` refuses the packet. Takes its payload.
 #[inline(always)]
 fn push_if(
     worker: &mut WorkerState,
     to: &FlowParams,
-    segment: SegmentOut,
+    segment: &mut SegmentOut,
     finish: impl FnOnce(&mut TxPacket) -> Result<(), DropReason>,
 ) {
     let &FlowParams { local, remote, .. } = to;
-    let header = header_of(local, remote, &segment);
+    let header = header_of(local, remote, segment);
     let segments = match (segment.payload.len_bytes(), usize::from(segment.mss)) {
         // More than one only where the device cuts.
         (len, mss) if len > mss && mss > 0 => len.div_ceil(mss) as u64,
@@ -346,29 +349,27 @@ fn push_if(
     };
     let is_reset = header.flags.contains(TcpFlags::RST);
     let identification = &mut worker.identification;
-    let packet = tcp_packet(
-        local,
-        remote,
-        &header,
-        segment.payload,
-        segment.mss,
-        &to.params,
-        || identification.next(local.ip(), remote.ip(), IpProto::TCP.0),
-    );
-    match packet {
-        Ok(mut packet) => {
-            if let Err(reason) = finish(&mut packet) {
-                worker.counters.drop_packet(reason);
-                return;
-            }
+    let ident = || identification.next(local.ip(), remote.ip(), IpProto::TCP.0);
+    // Built where it stays: a packet is long, and each move of it costs time.
+    let out = batch(&mut worker.work, to.way);
+    let packet = out.push_mut(TxPacket::default());
+    packet.payload = core::mem::take(&mut segment.payload);
+    let ends = [local.ip(), remote.ip()];
+    let built = write_tcp(packet, ends, &header, segment.mss, &to.params, ident)
+        .map_err(|_| DropReason::TransmitFailed)
+        .and_then(|()| finish(packet));
+    match built {
+        Ok(()) => {
             if is_reset {
                 worker.counters.add(Counter::TcpResetsOut, 1);
             }
             worker.tally.tcp(TcpObject::OutSegs, segments);
-            worker.tally.sent(&packet, remote.ip());
-            batch(&mut worker.work, to.way).push(packet);
+            worker.tally.sent(packet, remote.ip());
         }
-        Err(_) => worker.counters.drop_packet(DropReason::TransmitFailed),
+        Err(reason) => {
+            out.pop();
+            worker.counters.drop_packet(reason);
+        }
     }
 }
 

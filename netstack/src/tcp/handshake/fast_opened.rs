@@ -262,7 +262,8 @@ impl FastOpened {
         &mut self,
         max_payload: usize,
         cx: &mut Context<'_>,
-    ) -> Option<SegmentOut> {
+        out: &mut SegmentOut,
+    ) -> bool {
         let tcb: &mut Tcb = &mut self.block;
         tcb.awake_since = tcb.awake_since.min(cx.now());
         if !core::mem::take(&mut self.syn_due) || tcb.phase == Phase::Closed {
@@ -271,7 +272,7 @@ impl FastOpened {
             if core::mem::take(&mut self.ack_due) {
                 tcb.ack.set_due();
             }
-            return tcb.poll_transmit(max_payload, cx);
+            return tcb.poll_transmit(max_payload, cx, out);
         }
         let mut syn_ack = self.half.syn_ack(&tcb.cfg, cx.now());
         syn_ack.options.set_fast_open(self.cookie.take());
@@ -281,7 +282,8 @@ impl FastOpened {
         tcb.last_ack_sent = tcb.window.nxt;
         tcb.ack.on_sent();
         tcb.timers.delayed_ack = Instant::FAR_FUTURE;
-        Some(syn_ack)
+        *out = syn_ack;
+        true
     }
 
     /// Returns true if [`poll_transmit`](Self::poll_transmit) may have a segment.

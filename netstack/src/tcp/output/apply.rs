@@ -2,6 +2,7 @@
 
 use packet::tcp::{TcpFlags, TcpOptions};
 
+use super::emit::Content;
 use super::pick::{Pick, Size, Why};
 use crate::base::Instant;
 use crate::tcp::context::Context;
@@ -19,7 +20,7 @@ struct Span {
 }
 
 impl Tcb {
-    /// Sends a pick: returns the segment, and notes what follows from it.
+    /// Sends a pick: builds the segment in `out`, and notes what follows from it.
     #[inline]
     pub(super) fn apply(
         &mut self,
@@ -27,7 +28,8 @@ impl Tcb {
         options: TcpOptions,
         size: Size,
         cx: &mut Context<'_>,
-    ) -> SegmentOut {
+        out: &mut SegmentOut,
+    ) {
         let now = cx.now();
         let alone = self.flight.outstanding() == 0;
         self.flags.remove(Flags::PROBE_DUE);
@@ -52,13 +54,19 @@ impl Tcb {
         flags.set(TcpFlags::FIN, fin);
         flags.set(TcpFlags::PSH, last);
         let fresh = len > 0 && matches!(pick, Pick::Fresh { .. } | Pick::MtuProbe { .. });
-        let segment_size = match pick {
+        let mss = match pick {
             Pick::MtuProbe { len, .. } => len,
             _ => size.segment,
         };
-        let mut segment = self.emit(seq, flags, options, segment_size, len, fresh);
-        self.queue.gather(seq, len, &mut segment.payload);
-        segment
+        let content = Content {
+            seq,
+            flags,
+            len,
+            mss,
+            fresh,
+        };
+        self.emit(content, options, out);
+        self.queue.gather(seq, len, &mut out.payload);
     }
 
     /// Notes that the next `len` bytes leave for the first time.

@@ -3,7 +3,6 @@
 //!
 //! Every segment carries the newest acknowledgment, so each one satisfies a delayed ACK.
 
-use packet::frame::Chunks;
 use packet::tcp::{MAX_OPTIONS_LEN, SackBlocks, TcpFlags, TcpOptions, Timestamps};
 
 use crate::base::Instant;
@@ -14,6 +13,20 @@ use crate::tcp::tcb::{Flags, Tcb};
 /// Returns how many SACK blocks fit beside so many bytes of other options (RFC 2018 section 3).
 fn blocks_beside(used: usize) -> usize {
     MAX_OPTIONS_LEN.saturating_sub(used + 4) / 8
+}
+
+/// The place of a segment in the stream, and what it says beside the state that all segments show.
+#[derive(Clone, Copy)]
+pub(super) struct Content {
+    pub(super) seq: SeqNum,
+    /// Flags beside ACK and those of ECN.
+    pub(super) flags: TcpFlags,
+    /// Bytes of payload.
+    pub(super) len: u32,
+    /// Payload bytes of each wire segment.
+    pub(super) mss: u32,
+    /// The payload leaves for the first time.
+    pub(super) fresh: bool,
 }
 
 impl Tcb {
@@ -52,18 +65,16 @@ impl Tcb {
         }
     }
 
-    /// Builds a segment, for the caller to add its payload of `len` bytes; the owed ACK, if any, is sent with it.
-    /// `fresh`: the payload leaves for the first time.
+    /// Builds a segment in `out`, for the caller to add its payload; the owed ACK, if any, is sent with it.
     #[inline]
-    pub(super) fn emit(
-        &mut self,
-        seq: SeqNum,
-        flags: TcpFlags,
-        options: TcpOptions,
-        mss: u32,
-        len: u32,
-        fresh: bool,
-    ) -> SegmentOut {
+    pub(super) fn emit(&mut self, content: Content, options: TcpOptions, out: &mut SegmentOut) {
+        let Content {
+            seq,
+            flags,
+            len,
+            mss,
+            fresh,
+        } = content;
         let is_alone = len == 0 && flags.is_empty();
         self.segments.on_sent(len, mss);
         let unread = if self.flags.contains(Flags::RST_QUEUED) {
@@ -81,24 +92,27 @@ impl Tcb {
             self.ack.set_due();
         }
         self.timers.delayed_ack = Instant::FAR_FUTURE;
-        SegmentOut {
-            seq,
-            ack: self.window.nxt,
-            flags: flags | TcpFlags::ACK | self.ecn.flags_out(is_alone, fresh),
-            window,
-            options,
-            payload: Chunks::new(),
-            mss: u16::try_from(mss).unwrap_or(u16::MAX),
-            ecn: if fresh && self.cc.answers_marks() {
-                self.ecn.codepoint()
-            } else {
-                0
-            },
-        }
+        out.seq = seq;
+        out.ack = self.window.nxt;
+        out.flags = flags | TcpFlags::ACK | self.ecn.flags_out(is_alone, fresh);
+        out.window = window;
+        out.options = options;
+        out.mss = u16::try_from(mss).unwrap_or(u16::MAX);
+        out.ecn = if fresh && self.cc.answers_marks() {
+            self.ecn.codepoint()
+        } else {
+            0
+        };
     }
 
-    /// Builds a segment without payload.
-    pub(super) fn emit_bare(&mut self, seq: SeqNum, flags: TcpFlags, now: Instant) -> SegmentOut {
+    /// Builds a segment without payload in `out`.
+    pub(super) fn emit_bare(
+        &mut self,
+        seq: SeqNum,
+        flags: TcpFlags,
+        now: Instant,
+        out: &mut SegmentOut,
+    ) {
         let mut options = self.options_out(now);
         if let Some(counters) = self.ecn.option_out(options.sack.len()) {
             let without = options.encoded_len();
@@ -114,6 +128,13 @@ impl Tcb {
             self.flags.remove(Flags::USER_TIMEOUT_DUE);
         }
         let mss = u32::from(self.agreed.mss);
-        self.emit(seq, flags, options, mss, 0, false)
+        let content = Content {
+            seq,
+            flags,
+            len: 0,
+            mss,
+            fresh: false,
+        };
+        self.emit(content, options, out);
     }
 }

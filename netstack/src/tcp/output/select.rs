@@ -23,12 +23,13 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Flags, Tcb};
 
 impl Tcb {
-    /// Returns the next segment to send now; call it until `None`.
+    /// Builds the next segment to send now in `out`, which has no payload. Returns false if there is none.
     pub(in crate::tcp) fn poll_transmit(
         &mut self,
         max_payload: usize,
         cx: &mut Context<'_>,
-    ) -> Option<SegmentOut> {
+        out: &mut SegmentOut,
+    ) -> bool {
         let now = cx.now();
         if self.is_rst_next() {
             self.reset_after_sending(cx);
@@ -36,10 +37,11 @@ impl Tcb {
         if self.flags.contains(Flags::RST_DUE) {
             self.flags.remove(Flags::RST_DUE);
             let seq = self.bare_seq();
-            return Some(self.emit_bare(seq, TcpFlags::RST, now));
+            self.emit_bare(seq, TcpFlags::RST, now, out);
+            return true;
         }
         if self.phase == Phase::Closed {
-            return None;
+            return false;
         }
         // Duplicate ACKs count only without payload. A D-SACK in a super-segment's header would be
         // repeated in that of every wire segment.
@@ -50,13 +52,13 @@ impl Tcb {
             || self.ecn.wants_bare();
         if self.ack.is_due() && alone {
             let seq = self.bare_seq();
-            return Some(self.emit_bare(seq, TcpFlags::empty(), now));
+            self.emit_bare(seq, TcpFlags::empty(), now, out);
+            return true;
         }
         if self.phase.may_transmit() {
             self.arm_user_timer(now);
-            let payload = self.poll_payload(max_payload, cx);
-            if payload.is_some() {
-                return payload;
+            if self.poll_payload(max_payload, cx, out) {
+                return true;
             }
         }
         if self.flags.contains(Flags::KEEPALIVE_DUE) {
@@ -64,28 +66,32 @@ impl Tcb {
             let count = self.keepalives;
             cx.emit(|| Event::KeepaliveProbe { count });
             let seq = self.flight.nxt().back(1);
-            return Some(self.emit_bare(seq, TcpFlags::empty(), now));
+            self.emit_bare(seq, TcpFlags::empty(), now, out);
+            return true;
         }
         if self.ack.is_due() {
             let seq = self.bare_seq();
-            return Some(self.emit_bare(seq, TcpFlags::empty(), now));
+            self.emit_bare(seq, TcpFlags::empty(), now, out);
+            return true;
         }
         self.turn_flight = self.flight.outstanding();
         self.note_send_times(now);
         #[cfg(any(test, feature = "invariants"))]
         self.check_nothing_to_send();
-        None
+        false
     }
 
-    /// Returns the next segment with payload or FIN, if one may leave now.
+    /// Builds the next segment with payload or FIN. Returns false if none may leave now.
     #[inline]
-    fn poll_payload(&mut self, max_payload: usize, cx: &mut Context<'_>) -> Option<SegmentOut> {
+    fn poll_payload(
+        &mut self,
+        max_payload: usize,
+        cx: &mut Context<'_>,
+        out: &mut SegmentOut,
+    ) -> bool {
         self.timers.pace = Instant::FAR_FUTURE;
-        if self.may_send_payload() {
-            let sent = self.select_and_apply(max_payload, cx);
-            if sent.is_some() {
-                return sent;
-            }
+        if self.may_send_payload() && self.select_and_apply(max_payload, cx, out) {
+            return true;
         }
         let idle = !self.has_unsent() && self.flight.lost() == 0;
         if idle && self.flight.pipe() < self.cc.cwnd() {
@@ -99,11 +105,16 @@ impl Tcb {
             // No ACK is on its way that could open the window: start the persist timer.
             self.timers.retransmit = cx.now() + self.rto();
         }
-        None
+        false
     }
 
-    /// Selects a segment, and builds it unless it waits for its departure.
-    fn select_and_apply(&mut self, max_payload: usize, cx: &mut Context<'_>) -> Option<SegmentOut> {
+    /// Selects a segment, and builds it unless it waits for its departure. Returns true if it was built.
+    fn select_and_apply(
+        &mut self,
+        max_payload: usize,
+        cx: &mut Context<'_>,
+        out: &mut SegmentOut,
+    ) -> bool {
         let now = cx.now();
         let options = self.options_out(now);
         let header = u32::try_from(options.encoded_len()).unwrap_or(40);
@@ -123,14 +134,17 @@ impl Tcb {
             rate,
         };
         self.restart_after_idle(cx);
-        let pick = self.select(size, now)?;
+        let Some(pick) = self.select(size, now) else {
+            return false;
+        };
         if pick.is_paced()
             && let Some(at) = self.cc.paced_until(rate, self.rtt.srtt(), now)
         {
             self.timers.pace = at;
-            return None;
+            return false;
         }
-        Some(self.apply(pick, options, size, cx))
+        self.apply(pick, options, size, cx, out);
+        true
     }
 
     /// Returns true if there may be payload or a FIN to send, for the first time or again.
@@ -251,7 +265,7 @@ impl Tcb {
     }
 
     /// Picks as much of `start..end` as fits, to send it again.
-    fn select_again(&self, start: SeqNum, end: SeqNum, room: u32, size: Size) -> Option<Pick> {
+    fn select_again(&mut self, start: SeqNum, end: SeqNum, room: u32, size: Size) -> Option<Pick> {
         let want = (end - start).min(size.most);
         let mut allowed = if room >= want {
             want
@@ -344,7 +358,7 @@ impl Tcb {
 
     /// Picks what the persist timer sends: a zero window probe, or a small segment into a silly
     /// window.
-    fn select_probe(&self, size: Size) -> Pick {
+    fn select_probe(&mut self, size: Size) -> Pick {
         let offered = self.peer.wnd;
         let unsent = self.unsent();
         if offered == 0 {

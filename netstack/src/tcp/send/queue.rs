@@ -43,8 +43,10 @@ struct Chunk {
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     chunks: VecDeque<Chunk>,
-    start: SeqNum,
+    /// The sequence number after the last byte.
     end: SeqNum,
+    /// Index of the slice that was found last: most segments begin in it, or in the next one.
+    found: u32,
 }
 
 impl SendQueue {
@@ -52,14 +54,19 @@ impl SendQueue {
     pub(crate) fn new(start: SeqNum) -> Self {
         Self {
             chunks: VecDeque::new(),
-            start,
             end: start,
+            found: 0,
         }
     }
 
     /// Returns the number of bytes queued.
     pub(crate) fn len(&self) -> usize {
-        (self.end - self.start) as usize
+        (self.end - self.start()) as usize
+    }
+
+    /// Returns the sequence number of the first byte.
+    fn start(&self) -> SeqNum {
+        self.chunks.front().map_or(self.end, |chunk| chunk.seq)
     }
 
     /// Returns the sequence number after the last byte queued, which is that of the FIN.
@@ -161,21 +168,18 @@ impl SendQueue {
     /// Drops the bytes below `una`.
     pub(crate) fn advance(&mut self, una: SeqNum) {
         let una = una.min(self.end);
-        if !una.after(self.start) {
-            return;
-        }
-        self.start = una;
         while let Some(front) = self.chunks.front_mut() {
-            let cut = una.since(front.seq);
-            if cut == 0 {
+            if !una.after(front.seq) {
                 break;
             }
+            let cut = una.since(front.seq);
             if (cut as usize) < front.data.len() {
                 front.data.advance(cut as usize);
                 front.seq = una;
                 break;
             }
             self.chunks.pop_front();
+            self.found = self.found.saturating_sub(1);
         }
         if self.chunks.is_empty() && self.chunks.capacity() > IDLE_SLOTS {
             self.chunks = VecDeque::new();
@@ -185,7 +189,6 @@ impl SendQueue {
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
         self.chunks = VecDeque::new();
-        self.start = self.end;
     }
 
     /// Checks that the slices are one contiguous run.
@@ -194,7 +197,7 @@ impl SendQueue {
         if !walk_is_due(self.chunks.len()) {
             return;
         }
-        let mut at = self.start;
+        let mut at = self.start();
         for chunk in &self.chunks {
             assert!(chunk.seq == at && !chunk.data.is_empty(), "a gap");
             at += chunk.data.len() as u32;
@@ -203,40 +206,34 @@ impl SendQueue {
     }
 
     /// Returns the index of the slice with the byte at `seq`; that of the last slice if that is the end.
-    fn index_of(&self, seq: SeqNum) -> usize {
-        // Most queues have slices of about one length: that says where to look first.
-        let before = u64::from(seq.since(self.start)) * self.chunks.len() as u64;
-        let guess = (before / (self.len() as u64).max(1)) as usize;
-        let guess = guess.min(self.chunks.len().saturating_sub(1));
-        let has = |index| {
-            let chunk: Option<&Chunk> = self.chunks.get(index);
-            chunk.is_some_and(|chunk| {
-                let behind = seq.since(chunk.seq) as usize;
-                chunk.seq.at_or_before(seq) && behind < chunk.data.len()
-            })
+    fn index_of(&mut self, seq: SeqNum) -> usize {
+        let has = |index: u32| {
+            let chunk: Option<&Chunk> = self.chunks.get(index as usize);
+            chunk.is_some_and(|chunk| seq - chunk.seq < chunk.data.len() as u32)
         };
-        if has(guess) {
-            return guess;
+        if !has(self.found) {
+            self.found = match has(self.found + 1) {
+                true => self.found + 1,
+                false => self.search(seq),
+            };
         }
-        if has(guess + 1) {
-            return guess + 1;
-        }
-        self.chunks
-            .partition_point(|chunk| chunk.seq.at_or_before(seq))
-            .saturating_sub(1)
+        self.found as usize
+    }
+
+    fn search(&self, seq: SeqNum) -> u32 {
+        let behind = self
+            .chunks
+            .partition_point(|chunk| chunk.seq.at_or_before(seq));
+        behind.saturating_sub(1) as u32
     }
 
     /// Returns how many of the `want` bytes from `seq` on fit into the slices of one segment.
-    pub(crate) fn span(&self, seq: SeqNum, want: u32) -> u32 {
+    pub(crate) fn span(&mut self, seq: SeqNum, want: u32) -> u32 {
         let want = want.min(self.end.since(seq));
+        let first = self.index_of(seq);
         let mut total = 0u32;
         let mut skip = 0;
-        for (i, chunk) in self
-            .chunks
-            .range(self.index_of(seq)..)
-            .take(MAX_CHUNKS)
-            .enumerate()
-        {
+        for (i, chunk) in self.chunks.range(first..).take(MAX_CHUNKS).enumerate() {
             if i == 0 {
                 skip = seq.since(chunk.seq);
             }
@@ -250,13 +247,14 @@ impl SendQueue {
 
     /// Appends the `len` bytes from `seq` on to `out`, sharing the memory. `len` is at most what
     /// [`span`](Self::span) returned.
-    pub(crate) fn gather(&self, seq: SeqNum, len: u32, out: &mut Chunks) {
+    pub(crate) fn gather(&mut self, seq: SeqNum, len: u32, out: &mut Chunks) {
         let mut at = seq;
         let mut left = len as usize;
         if left == 0 {
             return;
         }
-        for chunk in self.chunks.range(self.index_of(seq)..) {
+        let first = self.index_of(seq);
+        for chunk in self.chunks.range(first..) {
             let skip = at.since(chunk.seq) as usize;
             let count = chunk.data.len().saturating_sub(skip).min(left);
             if out.push(chunk.data.slice(skip..skip + count)).is_err() {
@@ -279,7 +277,7 @@ mod tests {
     use super::*;
     use crate::base::Rng;
 
-    fn gathered(queue: &SendQueue, seq: SeqNum, len: u32) -> Vec<u8> {
+    fn gathered(queue: &mut SendQueue, seq: SeqNum, len: u32) -> Vec<u8> {
         let mut chunks = Chunks::new();
         queue.gather(seq, len, &mut chunks);
         chunks.iter().flat_map(|c| c.iter().copied()).collect()
@@ -299,7 +297,10 @@ mod tests {
         assert_eq!(buffers.small().in_use(), 1);
         assert_eq!(queue.len(), 200);
         queue.advance(SeqNum(u32::MAX - 10) + 195);
-        assert_eq!(gathered(&queue, SeqNum(u32::MAX - 10) + 195, 5), b"56789");
+        assert_eq!(
+            gathered(&mut queue, SeqNum(u32::MAX - 10) + 195, 5),
+            b"56789"
+        );
         queue.advance(queue.end());
         assert_eq!((queue.len(), buffers.small().in_use()), (0, 0));
         assert_eq!(
@@ -328,6 +329,30 @@ mod tests {
         );
     }
 
+    /// A retransmission looks far in front of what was found last, and acknowledgments move all of it.
+    #[test]
+    fn a_place_is_found_wherever_the_last_one_was() {
+        let buffers = Buffers::new(16_384, 64, 64);
+        let account = Account::default();
+        let base = SeqNum(u32::MAX - 2_500);
+        let mut queue = SendQueue::new(base);
+        for byte in 0..10 {
+            let slice = Payload::from(Bytes::from(vec![byte; 1_000]));
+            let appended = queue.append(slice, buffers.charging(&account));
+            assert!(appended.is_ok());
+        }
+        for at in [9_000, 0, 999, 1_000, 5_500, 8_999, 2_000, 9_999] {
+            assert_eq!(gathered(&mut queue, base + at, 1), [(at / 1_000) as u8]);
+        }
+        queue.advance(base + 4_500);
+        for at in [9_999, 4_500, 5_000, 4_999] {
+            assert_eq!(gathered(&mut queue, base + at, 1), [(at / 1_000) as u8]);
+        }
+        assert_eq!(queue.span(base + 4_500, 10_000), 5_500);
+        queue.clear();
+        assert_eq!((queue.len(), queue.span(queue.end(), 10)), (0, 0));
+    }
+
     #[test]
     fn any_range_reads_back() {
         for seed in 0..100 {
@@ -351,7 +376,7 @@ mod tests {
                 let span = queue.span(base + from, want);
                 assert!(span <= want && (want == 0 || span > 0), "seed {seed}");
                 assert_eq!(
-                    gathered(&queue, base + from, span),
+                    gathered(&mut queue, base + from, span),
                     &model[from as usize..(from + span) as usize],
                     "seed {seed}"
                 );
