@@ -9,7 +9,7 @@
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hashbrown::HashTable;
 
@@ -35,8 +35,15 @@ fn mapped(address: IpAddr) -> [u8; 16] {
     }
 }
 
+#[inline]
 fn socket_addr(mapped: [u8; 16], port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::from(mapped)).to_canonical(), port)
+    // As one number, as above.
+    let number = u128::from_be_bytes(mapped);
+    let address = match number >> 32 {
+        0xffff => IpAddr::V4(Ipv4Addr::from_bits(number as u32)),
+        _ => IpAddr::V6(Ipv6Addr::from_bits(number)),
+    };
+    SocketAddr::new(address, port)
 }
 
 impl FlowKey {
