@@ -68,7 +68,7 @@ impl<D: Device + ?Sized> Worker<D> {
         }
         let mut turn = Self::context(&self.host, key, &mut self.state, now);
         budget::rounds::tend(&mut turn, busy);
-        busy |= self.run_tasks(key);
+        busy |= self.run_tasks(key, now);
         // Tasks add addresses, too, and send from them.
         self.state.renew(&self.host, key);
         busy |= self.drive(key, now)?;
@@ -290,7 +290,7 @@ impl<D: Device + ?Sized> Worker<D> {
     /// Wakes the tasks, starts the services and delivers the events that this turn's packets and timers
     /// concern, then polls the tasks that can go on: code of the program, with nothing locked. True if a task
     /// was polled.
-    fn run_tasks(&mut self, key: &mut Key<StackLocks>) -> bool {
+    fn run_tasks(&mut self, key: &mut Key<StackLocks>, now: Instant) -> bool {
         let work = &mut self.state.work;
         let called = !work.wakers.is_empty() || !work.serve.is_empty() || !work.events.is_empty();
         let tasks_wait = !work.tasks.ready.is_empty() || !work.spawn.is_empty();
@@ -299,6 +299,7 @@ impl<D: Device + ?Sized> Worker<D> {
         }
         let (subscription, tasks) = (&self.host.subscription, &mut self.tasks);
         let id = work.tasks.mailbox;
+        work.tasks.now = Some(now);
         let mut ready = Vec::new();
         let polled = key.lend(|| {
             worklist::scope(&mut work.tasks, || {

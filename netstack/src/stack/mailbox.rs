@@ -22,6 +22,7 @@ use super::tcp::connection::Connection;
 use super::tcp::deferred::{Asked, Decision};
 use super::udp::socket::OutDatagram;
 use super::worklist;
+use crate::base::Instant;
 
 /// Longest queue of packets for another worker.
 const ARRIVALS: usize = 4_096;
@@ -143,6 +144,11 @@ impl Mailbox {
         if self.is_closed() {
             self.discard_messages();
         }
+    }
+
+    /// Returns the time of the worker's turn, if this thread is the worker's and runs a task.
+    pub(crate) fn turn_time(&self) -> Option<Instant> {
+        worklist::with(self.id, |list| list.now).flatten()
     }
 
     /// Queues a task's poll: locally if the worker runs on this thread.
@@ -315,6 +321,22 @@ mod tests {
         mailbox.send(Message::Task(3));
         assert_eq!(mailbox.len(), 2);
         assert_eq!(woken.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn only_a_task_on_its_own_worker_has_the_time_of_the_turn() {
+        let (mailbox, other) = (Mailbox::new(), Mailbox::new());
+        let now = Instant::from_millis(7);
+        let mut list = TaskWork {
+            mailbox: mailbox.id(),
+            now: Some(now),
+            ..TaskWork::default()
+        };
+        assert_eq!(mailbox.turn_time(), None);
+        worklist::scope(&mut list, || {
+            assert_eq!((mailbox.turn_time(), other.turn_time()), (Some(now), None));
+        });
+        assert_eq!(mailbox.turn_time(), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::events::ConnectionEvent;
 use super::task::TaskFuture;
 use super::tcp::connection::{Connection, Service};
 use super::udp::socket::Outgoing;
+use crate::base::Instant;
 
 /// The lists of one worker.
 #[derive(Default)]
@@ -69,6 +70,8 @@ impl Worklist {
 pub struct TaskWork {
     /// The identity of the mailbox that this worker reads; see [`super::mailbox::Mailbox::id`].
     pub mailbox: u64,
+    /// The time of the worker's turn.
+    pub now: Option<Instant>,
     /// Connections that may have something to send or a timer to set.
     pub connections: Vec<Arc<Connection>>,
     /// Tasks that can go on.

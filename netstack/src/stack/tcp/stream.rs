@@ -13,7 +13,7 @@ use packet::Payload;
 use super::super::host::Host;
 use super::super::waiters::{Ticket, Wait, Waiter, WakerSlot};
 use super::connection::{Connection, ConnectionState};
-use super::entry::enter;
+use super::entry::{enter, time_of_call};
 use crate::tcp::{State, TcpError, Unreachable};
 
 /// Returns the I/O error that an application sees for a connection's end.
@@ -60,7 +60,7 @@ pub(crate) fn poll_recv(
     cx: Wait<'_>,
 ) -> Poll<io::Result<Option<Payload>>> {
     host.freeze.check_call()?;
-    let now = host.clock.now();
+    let now = time_of_call(host, connection);
     let mut drive = false;
     let poll = poll_state(connection, cx, Side::Reader, |state, waiter| {
         if let Some(chunk) = state.tcp.recv_pop(now) {
@@ -144,7 +144,7 @@ pub(crate) fn try_read(
     connection: &Arc<Connection>,
     out: &mut [u8],
 ) -> io::Result<usize> {
-    let now = host.clock.now();
+    let now = time_of_call(host, connection);
     let (result, drive) = connection.with_state(|state| {
         if state.tcp.recv_len() > 0 {
             let count = state.tcp.recv_peek(out);
