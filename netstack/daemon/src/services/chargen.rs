@@ -15,8 +15,8 @@ const LINE_CHARS: usize = 72;
 const PRINTABLE: usize = 95;
 /// The pattern repeats after this many bytes.
 const PERIOD_BYTES: usize = PRINTABLE * (LINE_CHARS + 2);
-/// Bytes sent at once: as many as one offloaded segment can carry.
-const PIECE_BYTES: usize = 64 << 10;
+/// Bytes sent at once: as many as two offloaded segments can carry.
+const PIECE_BYTES: usize = 128 << 10;
 /// Most characters of a datagram.
 const MAX_DATAGRAM_CHARS: u32 = 512;
 
