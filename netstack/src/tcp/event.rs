@@ -173,6 +173,8 @@ pub enum MssChange {
     Spurious,
     /// A larger segment arrived, which was a probe (RFC 4821 section 7.6.1).
     Probe,
+    /// The size from before a black hole was suspected is tried again, where no probe can be sent.
+    Retry,
 }
 
 /// The cause of a change of the congestion window.

@@ -25,6 +25,11 @@ pub(super) enum Probing {
 }
 
 impl Tcb {
+    /// Returns true if the peer has SACK, and the congestion window room for probes: one that is due leaves soon.
+    pub(in crate::tcp) fn can_probe_mtu(&self) -> bool {
+        self.agreed.sack && self.cc.cwnd() >= LEAST_WINDOW_SEGMENTS * self.payload_mss()
+    }
+
     /// Picks a path MTU probe, if one is due and nothing speaks against it.
     pub(super) fn select_mtu_probe(&mut self, room: u32, size: Size, now: Instant) -> Probing {
         let is_quiet = self.agreed.sack

@@ -13,6 +13,9 @@ use crate::tcp::tcb::Tcb;
 /// Timeouts in a row of a full-sized segment that make a path suspicious.
 const SUSPICIOUS_TIMEOUTS: u8 = 2;
 
+/// The same if a segment of that size has arrived before: then a path that loses much is likelier than one that has changed.
+const PROVEN_TIMEOUTS: u8 = 4;
+
 /// Longest first timeout after which a third one, seven times as late, comes within three seconds.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(400);
 
@@ -31,6 +34,9 @@ impl Tcb {
         if self.cfg.mtu_probing == MtuProbing::Off || self.peer.wnd == 0 {
             return;
         }
+        if self.end_retry(cx) {
+            return;
+        }
         let mss = self.agreed.mss;
         let options = u32::from(mss).saturating_sub(self.payload_mss());
         let head = (self.flight.head_len() + options).min(mss.into()) as u16;
@@ -43,6 +49,11 @@ impl Tcb {
         let payload = u32::from(head) - options;
         let is_unlucky = self.flight.has_sacked_run(payload);
         let is_slow = self.first_timeout() > MEDIUM_TIMEOUT && self.proven_mss < head;
+        let enough = if self.proven_mss < head {
+            SUSPICIOUS_TIMEOUTS
+        } else {
+            PROVEN_TIMEOUTS
+        };
         let retries = self.retries;
         let search = self.search.get_or_insert_with(|| PathSearch::new(mss));
         search.timeouts = if is_unlucky {
@@ -52,7 +63,7 @@ impl Tcb {
         };
         let is_suspicious = search.before.is_some() || is_slow;
         if is_unlucky
-            || (!is_suspicious && search.timeouts < SUSPICIOUS_TIMEOUTS)
+            || (!is_suspicious && search.timeouts < enough)
             || (smaller < base / 2 && retries < TIMEOUTS_BEFORE_TINY)
         {
             return;
@@ -104,8 +115,12 @@ impl Tcb {
             && progress.acked > 0
         {
             search.timeouts = 0;
-            // Smaller segments arrive where larger ones did not.
-            search.has_news |= search.before.take().is_some();
+            // Smaller segments arrive where larger ones did not. If those did before, loss may be the cause: nobody is told.
+            if let Some((before, _)) = search.before.take() {
+                search.has_news |= self.proven_mss < before;
+                search.retry_at = cx.now() + search.retry_after;
+            }
+            self.retry_on_ack(is_full, cx);
         }
         if let Some(fate) = progress.mtu_probe {
             self.on_probe_fate(fate, cx);

@@ -14,13 +14,15 @@
 //! **Up.** From there probes find the largest size that arrives ([`Tcb::mtu_probe_size`], `send::inflight::mtu_probe`): first
 //! the largest that is not known to be lost, since the silence may have been an outage, then halves of the range. A lost one
 //! costs no window, so the next one waits for as long as a window of losses by congestion would. When the range is small,
-//! the search ends; after [`CEILING_AGE`] it begins anew above the present size.
+//! the search ends; after [`CEILING_AGE`] it begins anew above the present size. Where no probe can leave, the size before
+//! the suspicion is tried in another way (`retry`).
 //!
 //! Sizes count the payload and the options of TCP, as an MSS does. The bounds that others found, and the size for which
 //! the family does not search any further, come from the stack ([`PathLimits`]).
 
 mod black_hole;
 mod probes;
+mod retry;
 
 use core::time::Duration;
 
@@ -30,6 +32,7 @@ use super::seq::SeqNum;
 use super::tcb::Tcb;
 use super::{Stage, Tcp};
 use crate::base::{Instant, MtuProbing, TcpConfig};
+use retry::Retry;
 
 /// Time for which a size that did not arrive is not tried again (RFC 4821 section 7.3: never less than 5 minutes, 10
 /// recommended).
@@ -90,6 +93,11 @@ pub(in crate::tcp) struct PathSearch {
     timeouts: u8,
     /// Size, and own limit, before the present suspicion, if there is one.
     before: Option<(u16, u16)>,
+    /// When the size before a suspicion is tried without a probe, and how long after the next suspicion.
+    retry_at: Instant,
+    retry_after: Duration,
+    /// That size is being tried.
+    retry: Option<Retry>,
     /// There is something to tell other connections.
     has_news: bool,
     /// The connection always probes, and has sent nothing yet.
@@ -112,6 +120,9 @@ impl PathSearch {
             inconclusive: 0,
             timeouts: 0,
             before: None,
+            retry_at: Instant::FAR_FUTURE,
+            retry_after: retry::FIRST_PAUSE,
+            retry: None,
             has_news: false,
             begins_small: false,
             limit: u16::MAX,
@@ -176,7 +187,7 @@ impl Tcb {
             if base < self.agreed.max_mss.min(limits.link_mss) {
                 search.limit = base;
             }
-        } else if search.has_news {
+        } else if search.has_news || search.retry.is_some() {
             // This connection knows better until others know what it found.
             return mss;
         }

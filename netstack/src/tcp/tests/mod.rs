@@ -8,6 +8,7 @@
 //! | the retransmission timer | `timeouts` |
 //! | ICMP errors | `icmp` |
 //! | paths that drop large segments silently | `black_hole` |
+//! | paths that lose so much that they look like black holes | `unlucky` |
 //! | probes of the path MTU, segment by segment | `mtu_probe` |
 //! | the memory of queues | `memory` |
 //! | loss recovery, segment by segment, and the congestion window | `recovery` |
@@ -71,3 +72,4 @@ mod send_times;
 mod timeouts;
 mod timestamps;
 mod transfer;
+mod unlucky;
