@@ -149,6 +149,12 @@ impl PathSearch {
         (ceiling < self.limits.link_mss).then_some(ceiling)
     }
 
+    /// Returns the largest segment that is worth a try, of at most `max_mss`.
+    fn highest(&mut self, max_mss: u16, now: Instant) -> u16 {
+        let most = max_mss.min(self.limits.link_mss);
+        self.ceiling(now).map_or(most, |ceiling| ceiling.min(most))
+    }
+
     /// Notes that segments of more than `mss` bytes do not arrive.
     fn lower_ceiling(&mut self, mss: u16, now: Instant) {
         self.ceiling = self.ceiling.min(mss);

@@ -29,9 +29,7 @@ impl Tcb {
         let search = self.search.as_mut()?;
         let mss = self.agreed.mss;
         let most = self.agreed.max_mss.min(search.limits.link_mss);
-        let high = search
-            .ceiling(now)
-            .map_or(most, |ceiling| ceiling.min(most));
+        let high = search.highest(self.agreed.max_mss, now);
         if high < mss.saturating_add(CONVERGED_BYTES) || now < search.next_at {
             return None;
         }

@@ -35,8 +35,12 @@ impl Tcb {
         let Some(search) = &mut self.search else {
             return;
         };
-        if let Some(retry) = search.retry {
-            if is_full && self.flight.una().at_or_after(retry.until) {
+        let una = self.flight.una();
+        if let Some(retry) = &mut search.retry {
+            let is_past = una.at_or_after(retry.until);
+            // Where short writes go on, it would compare as if it were ahead one day.
+            retry.until = retry.until.max(una);
+            if is_full && is_past {
                 search.retry = None;
                 search.retry_at = Instant::FAR_FUTURE;
                 search.retry_after = FIRST_PAUSE;
@@ -51,23 +55,21 @@ impl Tcb {
     /// Makes segments as long as before the suspicion, if a probe could not.
     #[cold]
     fn begin_retry(&mut self, cx: &mut Context<'_>) {
-        let is_possible = self.flight.mode() == Mode::Open && !self.flight.has_mtu_probe();
-        if !is_possible || self.can_probe_mtu() {
-            return;
-        }
+        let is_possible = self.flight.mode() == Mode::Open
+            && !self.flight.has_mtu_probe()
+            && !self.can_probe_mtu();
         let until = self.flight.nxt() + self.payload_mss();
-        let (mss, now) = (self.agreed.mss, cx.now());
+        let mss = self.agreed.mss;
         let Some(search) = &mut self.search else {
             return;
         };
-        let most = self.agreed.max_mss.min(search.limits.link_mss);
-        let high = search
-            .ceiling(now)
-            .map_or(most, |ceiling| ceiling.min(most));
         let size = search.likely;
-        if size <= mss || size > high {
+        if size <= mss || size > search.highest(self.agreed.max_mss, cx.now()) {
             // A probe or a router has said more meanwhile.
             search.retry_at = Instant::FAR_FUTURE;
+            return;
+        }
+        if !is_possible {
             return;
         }
         search.retry = Some(Retry {
