@@ -186,6 +186,10 @@ impl Tcb {
         let Some(search) = &mut self.search else {
             return limits.mss;
         };
+        if search.limits != *limits {
+            // News of the path, a router's perhaps: they count, and a try would be another guess.
+            search.retry = None;
+        }
         search.limits = *limits;
         let begins_small = core::mem::take(&mut search.begins_small);
         if begins_small && limits.ceiling.is_none() {

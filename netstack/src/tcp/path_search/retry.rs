@@ -89,6 +89,8 @@ impl Tcb {
             return false;
         };
         let (mss, limit) = retry.smaller;
+        // A router may have said less meanwhile.
+        let mss = mss.min(self.agreed.mss);
         search.limit = limit;
         search.retry_after = (search.retry_after * 2).min(CEILING_AGE);
         search.retry_at = cx.now() + search.retry_after;
