@@ -33,11 +33,16 @@ async fn carry(pipe: PacketPipe, socket: UdpSocket) -> std::io::Result<()> {
         Ok(())
     };
     let into = async {
-        let mut buffer = [0; 2048];
+        let mut packets = Vec::new();
         loop {
-            let len = socket.recv(&mut buffer).await?;
+            // Received into memory of the stack, which does not copy it again.
+            let mut packet = to_stack.packet_buffer();
+            let len = socket.recv(&mut packet).await?;
+            packet.truncate(len);
+            packets.push(packet);
             // A packet that does not fit is lost, as in any network.
-            let _ = to_stack.try_send(buffer[..len].to_vec());
+            let _ = to_stack.try_send_buffers(&mut packets);
+            packets.clear();
         }
     };
     tokio::select! { done = out => done, done = into => done }

@@ -390,6 +390,9 @@ fn packets() {
     );
     assert!(sender.send_many(&mut packets).now_or_never().is_none());
     assert_eq!(packets.len(), 3, "all are still the program's");
+    let mut buffers = vec![sender.packet_buffer(), sender.packet_buffer()];
+    assert!(sender.send_buffers(&mut buffers).now_or_never().is_none());
+    assert_eq!(buffers.len(), 2, "all are still the program's");
     let before = stack.counters().count(netstack::Counter::PacketsIn);
     while turns[0].turn(Instant::from_millis(3)).expect("a turn").busy {}
     let taken = stack.counters().count(netstack::Counter::PacketsIn) - before;

@@ -7,7 +7,8 @@
 //! * **Consume.** The device vouches for the checksum of a train of several, and each byte of its payload was
 //!   sent in this order.
 
-use bytes::Bytes;
+use std::ops::Deref;
+
 use packet::checksum::{self, RxChecksum};
 use packet::ip::Outline;
 use packet::tcp::{TcpFlags, TcpOption, TcpOptionIter};
@@ -128,9 +129,9 @@ fn is_intact(packet: &[u8], shape: &Shape) -> bool {
 
 /// Segments that continue each other, in the order in which they came. Kept from one train to the next, for its
 /// allocation.
-#[derive(Debug, Default)]
-pub(super) struct Train {
-    segments: Vec<Bytes>,
+#[derive(Debug)]
+pub(super) struct Train<P> {
+    segments: Vec<P>,
     /// The shape of the first one, if others may be merged with it.
     shape: Option<Shape>,
     /// Length of the merged packet, in bytes.
@@ -148,9 +149,21 @@ pub(super) struct Merged {
     pub(super) gso_size: u16,
 }
 
-impl Train {
+impl<P> Default for Train<P> {
+    fn default() -> Self {
+        Self {
+            segments: Vec::new(),
+            shape: None,
+            len: 0,
+            next_seq: 0,
+            is_complete: false,
+        }
+    }
+}
+
+impl<P: Deref<Target = [u8]>> Train<P> {
     /// Appends a packet if it continues the train; gives it back otherwise. Any packet begins an empty one.
-    pub(super) fn push(&mut self, packet: Bytes) -> Result<(), Bytes> {
+    pub(super) fn push(&mut self, packet: P) -> Result<(), P> {
         let Some(first) = self.segments.first() else {
             self.begin(packet);
             return Ok(());
@@ -183,7 +196,7 @@ impl Train {
         Ok(())
     }
 
-    fn begin(&mut self, first: Bytes) {
+    fn begin(&mut self, first: P) {
         let shape = Shape::of(&first);
         self.len = first.len();
         self.is_complete = shape.is_none_or(|shape| shape.push);
@@ -193,11 +206,12 @@ impl Train {
     }
 
     /// Empties the train. Passes its segments to `each` as one packet, or, if they are one or there is no memory
-    /// to merge them in, one by one. Packets that no memory holds are counted.
+    /// to merge them in, one by one, as `keep` keeps them. Packets that no memory holds are counted.
     pub(super) fn finish(
         &mut self,
         buffers: &Buffers,
         counters: &Counters,
+        keep: impl Fn(P) -> Option<Payload>,
         mut each: impl FnMut(Merged),
     ) {
         if let Some(merged) = self.merge(buffers) {
@@ -206,7 +220,7 @@ impl Train {
             return;
         }
         for segment in self.segments.drain(..) {
-            match buffers.copy_received(&segment) {
+            match keep(segment) {
                 Some(data) => each(Merged {
                     data,
                     checksum: RxChecksum::Unknown,

@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use packet::RxChecksum;
 use packet::ip::{IpPacket, Ipv4, Ipv6};
 use packet::tcp::TcpView;
@@ -60,22 +61,23 @@ fn plain(ipv6: bool, seq: u32, payload_len: usize) -> Bytes {
     packet(ipv6, seq, payload_len, TcpFlags::ACK, |_| ())
 }
 
-fn begin(first: Bytes) -> Train {
+fn begin(first: Bytes) -> Train<Bytes> {
     let mut train = Train::default();
     assert!(train.push(first).is_ok(), "an empty train takes any packet");
     train
 }
 
 /// Ends a train; returns its packets.
-fn all(mut train: Train, buffers: &Buffers) -> Vec<Merged> {
+fn all(mut train: Train<Bytes>, buffers: &Buffers) -> Vec<Merged> {
     let mut all = Vec::new();
-    train.finish(buffers, &Counters::new(), |merged| all.push(merged));
+    let keep = |packet: Bytes| buffers.copy_received(&packet);
+    train.finish(buffers, &Counters::new(), keep, |merged| all.push(merged));
     assert!(train.segments.is_empty());
     all
 }
 
 /// Ends a train that is one packet.
-fn finish(train: Train) -> Merged {
+fn finish(train: Train<Bytes>) -> Merged {
     let mut all = all(train, &Buffers::new(9_000, 64, 64));
     assert_eq!(all.len(), 1);
     all.remove(0)
@@ -270,7 +272,8 @@ fn without_memory_to_merge_in_segments_come_one_by_one_and_those_without_any_are
     let few = Buffers::with_limit(2_000, 2 * 2_128, 2);
     let counters = Counters::new();
     let mut seqs = Vec::new();
-    train.finish(&few, &counters, |merged| {
+    let keep = |packet: Bytes| few.copy_received(&packet);
+    train.finish(&few, &counters, keep, |merged| {
         assert_eq!(merged.checksum, RxChecksum::Unknown);
         seqs.push(merged.data);
     });

@@ -4,13 +4,14 @@
 //! identification, sequence number, flags, checksums. Payload is copied once, and summed on the way.
 //! Sections: RFC 9293 section 3.7, RFC 3168 section 6.1.2 (CWR on the first packet only), RFC 6864.
 
-use bytes::BytesMut;
 use packet::checksum::{self, Checksum};
 use packet::frame::{SegmentKind, TxPacket};
 use packet::ip::Outline;
 use packet::tcp::TcpFlags;
 use packet::{IpProto, Payload};
 
+use super::channel::buffer::Lender;
+use super::channel::out_memory::OutMemory;
 use super::channel::run::Run;
 
 /// Length of a TCP header without options, in bytes.
@@ -20,55 +21,110 @@ const SEQ_AT: usize = 4;
 const FLAGS_AT: usize = 13;
 const CHECKSUM_AT: usize = 16;
 
+/// Most bytes of packets in one piece of memory: what one call of UDP with segmentation offload can carry, and one slab.
+const RUN_BYTES_MAX: usize = 65_535;
+
 /// The packet does not say how to cut it, or contradicts itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NotCuttable;
 
-/// Cuts a super-segment into packets, in one piece of `memory`.
-pub(super) fn cut(packet: &TxPacket, memory: &mut BytesMut) -> Result<Run, NotCuttable> {
-    let segment = packet.offload.segment.as_ref().ok_or(NotCuttable)?;
-    let ipv6 = match segment.kind {
-        SegmentKind::Tcp4 => false,
-        SegmentKind::Tcp6 => true,
-        SegmentKind::Udp => return Err(NotCuttable),
-    };
-    let head = packet.head.as_slice();
-    let size = usize::from(segment.size);
-    let tcp_at = packet.offload.checksum.ok_or(NotCuttable)?.start.into();
-    let is_whole = usize::from(segment.header_len) == head.len() && head.len() >= tcp_at + TCP_LEN;
-    if size == 0 || !is_whole || tcp_at < if ipv6 { 40 } else { 20 } {
-        return Err(NotCuttable);
-    }
-    let outline = Outline::read(head).ok_or(NotCuttable)?;
-    let pseudo = checksum::pseudo_header(outline.src, outline.dst, IpProto::TCP, 0);
-    let template = Template {
-        head,
-        tcp_at,
-        ipv6,
-        pseudo,
-    };
+/// A super-segment that is being cut into packets.
+pub(super) struct Cut<'a> {
+    template: Template<'a>,
+    source: Source<'a>,
+    /// Bytes of payload in each packet but the last.
+    size: usize,
+    /// Bytes of payload in all.
+    total: usize,
+    /// Packets in all, and those that were written.
+    count: usize,
+    next: usize,
+}
 
-    let total = packet.payload.len_bytes();
-    let count = total.div_ceil(size).max(1);
-    // A packet that could not be cut may have left a part.
-    memory.clear();
-    memory.reserve(total + count * head.len());
-    let mut source = Source::new(packet.payload.as_slice());
-    for index in 0..count {
-        let len = size.min(total - index * size);
-        let start = memory.len();
-        memory.resize(start + head.len() + len, 0);
-        let (header, payload) = memory[start..].split_at_mut(head.len());
-        let sum = source.copy_and_sum(payload);
-        let place = Place {
-            index,
-            offset: index * size,
-            is_last: index + 1 == count,
+impl<'a> Cut<'a> {
+    /// Begins to cut a super-segment.
+    pub(super) fn new(packet: &'a TxPacket) -> Result<Self, NotCuttable> {
+        let segment = packet.offload.segment.as_ref().ok_or(NotCuttable)?;
+        let ipv6 = match segment.kind {
+            SegmentKind::Tcp4 => false,
+            SegmentKind::Tcp6 => true,
+            SegmentKind::Udp => return Err(NotCuttable),
         };
-        template.write(place, len, sum, header).ok_or(NotCuttable)?;
+        let head = packet.head.as_slice();
+        let size = usize::from(segment.size);
+        let tcp_at = packet.offload.checksum.ok_or(NotCuttable)?.start.into();
+        let is_whole =
+            usize::from(segment.header_len) == head.len() && head.len() >= tcp_at + TCP_LEN;
+        if size == 0 || !is_whole || tcp_at < if ipv6 { 40 } else { 20 } {
+            return Err(NotCuttable);
+        }
+        let outline = Outline::read(head).ok_or(NotCuttable)?;
+        let pseudo = checksum::pseudo_header(outline.src, outline.dst, IpProto::TCP, 0);
+        let total = packet.payload.len_bytes();
+        Ok(Self {
+            template: Template {
+                head,
+                tcp_at,
+                ipv6,
+                pseudo,
+            },
+            source: Source::new(packet.payload.as_slice()),
+            size,
+            total,
+            count: total.div_ceil(size).max(1),
+            next: 0,
+        })
     }
-    let packet_len = head.len() + size.min(total);
-    Ok(Run::new(memory.split().freeze(), packet_len))
+
+    /// Returns the length of each packet but the last, in bytes.
+    pub(super) fn packet_len(&self) -> usize {
+        self.template.head.len() + self.size.min(self.total)
+    }
+
+    /// Returns the number of packets that are left.
+    pub(super) fn left(&self) -> usize {
+        self.count - self.next
+    }
+
+    /// Cuts the next packets, as many as fit one piece of memory of [`RUN_BYTES_MAX`]. Returns `None` if none is left.
+    pub(super) fn next_run(
+        &mut self,
+        memory: &mut OutMemory,
+        lender: &Lender,
+    ) -> Option<Result<Run, NotCuttable>> {
+        let packet_len = self.packet_len();
+        let packets = self.left().min((RUN_BYTES_MAX / packet_len).max(1));
+        if packets == 0 {
+            return None;
+        }
+        let payload = (packets * self.size).min(self.total - self.next * self.size);
+        let len = packets * self.template.head.len() + payload;
+        let written = memory.fill(len, lender, |out| self.write(packets, out));
+        Some(written.map(|bytes| Run::new(bytes, packet_len)))
+    }
+
+    /// Writes the next packets, one behind the other.
+    fn write(&mut self, packets: usize, mut out: &mut [u8]) -> Result<(), NotCuttable> {
+        for _ in 0..packets {
+            let offset = self.next * self.size;
+            let len = self.size.min(self.total - offset);
+            let (packet, behind) = out
+                .split_at_mut_checked(self.template.head.len() + len)
+                .ok_or(NotCuttable)?;
+            let (header, payload) = packet.split_at_mut(self.template.head.len());
+            let sum = self.source.copy_and_sum(payload);
+            let place = Place {
+                index: self.next,
+                offset,
+                is_last: self.next + 1 == self.count,
+            };
+            let written = self.template.write(place, len, sum, header);
+            written.ok_or(NotCuttable)?;
+            self.next += 1;
+            out = behind;
+        }
+        Ok(())
+    }
 }
 
 /// The place of a packet in its super-segment.
@@ -249,9 +305,10 @@ pub(super) mod tests {
     }
 
     fn pieces(packet: &TxPacket) -> Vec<Bytes> {
-        cut(packet, &mut BytesMut::new())
-            .expect("cuttable")
-            .collect()
+        let mut cut = Cut::new(packet).expect("cuttable");
+        let (mut memory, lender) = (OutMemory::new(), Lender::default());
+        let runs = std::iter::from_fn(|| cut.next_run(&mut memory, &lender));
+        runs.flat_map(|run| run.expect("cuttable")).collect()
     }
 
     /// Returns sequence number, flags and payload of a packet, after all its checksums were verified.
@@ -307,12 +364,31 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_long_super_segment_comes_in_runs_that_one_call_can_carry() {
+        let packet = super_segment(false, &[60_000, 5_000], 1_000, TcpFlags::ACK);
+        let buffers = packet::Buffers::new(65_600, 4, 4);
+        let mut memory = OutMemory::new();
+        for lender in [Lender::default(), Lender::of(&buffers)] {
+            let mut cut = Cut::new(&packet).expect("cuttable");
+            let first = cut.next_run(&mut memory, &lender).expect("a run");
+            let rest = cut.next_run(&mut memory, &lender).expect("another");
+            let (first, rest) = (first.expect("cuttable"), rest.expect("cuttable"));
+            assert_eq!((first.packets(), rest.packets()), (62, 3));
+            assert!(first.bytes().len() <= RUN_BYTES_MAX);
+            assert!(cut.next_run(&mut memory, &lender).is_none());
+            let payload: Vec<u8> = first.chain(rest).flat_map(|one| verified(&one).2).collect();
+            assert!(payload == packet.payload.to_vec());
+        }
+        assert_eq!(buffers.large().in_use(), 0, "the packets are gone");
+    }
+
+    #[test]
     fn a_request_that_contradicts_the_packet_is_refused() {
         let good = super_segment(false, &[3_000], 1_000, TcpFlags::ACK);
         let change = |change: fn(&mut TxPacket)| {
             let mut packet = good.clone();
             change(&mut packet);
-            cut(&packet, &mut BytesMut::new()).map(drop)
+            Cut::new(&packet).map(drop)
         };
         fn segment(packet: &mut TxPacket) -> &mut SegmentOffload {
             packet.offload.segment.as_mut().expect("a segment")

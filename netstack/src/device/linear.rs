@@ -18,6 +18,37 @@ pub(super) fn write(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), InvalidO
     join(packet, out)
 }
 
+/// Writes the packet, with a complete checksum, into `out`, which is as long. The payload is summed as it is copied.
+pub(super) fn write_to(packet: &TxPacket, out: &mut [u8]) -> Result<(), InvalidOffload> {
+    if packet.offload.segment.is_some() || out.len() != packet.len() {
+        return Err(InvalidOffload);
+    }
+    let head = packet.head.as_slice();
+    let checksum = packet.offload.checksum.as_ref();
+    let start = checksum.map_or(head.len(), |checksum| checksum.start.into());
+    let covered = head.get(start..).ok_or(InvalidOffload)?;
+    let mut sum = Checksum::new();
+    sum.add_bytes(covered);
+    let (to, mut behind) = out.split_at_mut_checked(head.len()).ok_or(InvalidOffload)?;
+    to.copy_from_slice(head);
+    for piece in packet.payload.slices() {
+        let (to, rest) = behind
+            .split_at_mut_checked(piece.len())
+            .ok_or(InvalidOffload)?;
+        match checksum {
+            Some(_) => _ = sum.copy_and_add(piece, to),
+            None => to.copy_from_slice(piece),
+        }
+        behind = rest;
+    }
+    if let Some(checksum) = checksum {
+        let at = start + usize::from(checksum.offset);
+        let field = out.get_mut(at..at + 2).ok_or(InvalidOffload)?;
+        field.copy_from_slice(&field_of(checksum, sum));
+    }
+    Ok(())
+}
+
 /// Like [`write()`], but accepts a super-segment and leaves it whole, larger than the MTU.
 fn join(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), InvalidOffload> {
     out.clear();
@@ -157,32 +188,43 @@ mod tests {
         packet
     }
 
+    /// Writes a packet in both ways, which must agree.
+    fn written(packet: &TxPacket) -> Result<Vec<u8>, InvalidOffload> {
+        let mut out = vec![9; 100];
+        let grown = write(packet, &mut out).map(|()| out);
+        let mut room = vec![9; packet.len()];
+        let filled = write_to(packet, &mut room).map(|()| room);
+        assert_eq!(grown, filled);
+        grown
+    }
+
     #[test]
     fn the_checksum_is_finished_in_place() {
         const BYTES: &[u8] = b"....abcdefghi\x12\x34klm";
-        let mut out = vec![9; 100];
         let offload = ChecksumOffload {
             start: 4,
             offset: 9,
         };
-        write(&packet(BYTES, Some(offload)), &mut out).expect("fits");
+        let out = written(&packet(BYTES, Some(offload))).expect("fits");
         // What was in the field has become part of the sum.
         let mut expected = BYTES.to_vec();
         let sum = checksum::of(&expected[4..]);
         expected[13..15].copy_from_slice(&sum.to_be_bytes());
         assert_eq!(out, expected);
-        write(&packet(BYTES, None), &mut out).expect("as it is");
-        assert_eq!(out, BYTES);
+        assert_eq!(written(&packet(BYTES, None)).expect("as it is"), BYTES);
+        assert!(
+            write_to(&packet(BYTES, None), &mut [0; 3]).is_err(),
+            "too short"
+        );
     }
 
     #[test]
     fn udp_never_says_that_it_has_no_checksum() {
         // The words before the field sum up to all ones.
         const BYTES: &[u8] = &[0xff, 0xff, 0, 0, 0, 0, 0, 0];
-        let mut out = Vec::new();
         for (start, offset, expected) in [(0, 6, [0xff, 0xff]), (0, 4, [0, 0])] {
             let offload = ChecksumOffload { start, offset };
-            write(&packet(BYTES, Some(offload)), &mut out).expect("fits");
+            let out = written(&packet(BYTES, Some(offload))).expect("fits");
             let at = usize::from(offset);
             assert_eq!(out[at..at + 2], expected);
         }
@@ -200,7 +242,7 @@ mod tests {
             (u16::MAX, 0),
         ] {
             let offload = ChecksumOffload { start, offset };
-            let result = write(&packet(BYTES, Some(offload)), &mut Vec::new());
+            let result = written(&packet(BYTES, Some(offload)));
             assert_eq!(result, Err(InvalidOffload), "{start} {offset}");
         }
     }
@@ -216,7 +258,7 @@ mod tests {
                 header_len: 4,
             }),
         };
-        assert_eq!(write(&packet, &mut Vec::new()), Err(InvalidOffload));
+        assert_eq!(written(&packet), Err(InvalidOffload));
         let frame = Frame::new(&packet).expect("whole");
         assert_eq!((frame.bytes(), frame.gso_size()), (&b"0123456789"[..], 3));
     }

@@ -29,6 +29,7 @@ pub(super) trait Word {
     fn new(value: u32) -> Self;
     fn exchange(&self, current: u32, new: u32) -> bool;
     fn swap(&self, new: u32) -> u32;
+    fn is(&self, value: u32) -> bool;
 }
 
 macro_rules! word {
@@ -45,6 +46,10 @@ macro_rules! word {
 
             fn swap(&self, new: u32) -> u32 {
                 self.swap(new, Ordering::AcqRel)
+            }
+
+            fn is(&self, value: u32) -> bool {
+                self.load(Ordering::Relaxed) == value
             }
         }
     };
@@ -73,6 +78,13 @@ impl<W: Word> State<W> {
 
     pub(super) fn leave(&self) {
         self.0.swap(RUNNING);
+    }
+
+    /// Forgets a notification: the thread is about to look for what it was notified of.
+    pub(super) fn look(&self) {
+        if self.0.is(NOTIFIED) {
+            self.leave();
+        }
     }
 
     /// Notes a notification. Returns `true` if the thread sleeps and must be woken.
@@ -114,7 +126,13 @@ impl MemoryWake {
         }
     }
 
-    /// Registers the task of `cx` to be woken by `unpark`. Ready if that was called since the last time.
+    /// Forgets the unparks so far: what they were for is seen by whoever looks for it now.
+    pub(super) fn look(&self) {
+        self.state.look();
+    }
+
+    /// Registers the task of `cx` to be woken by `unpark`. Ready if that was called since the last time, or since the last
+    /// `look`.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.sleeper.register(cx.waker());
         if self.state.0.swap(PARKED, Ordering::AcqRel) == NOTIFIED {
@@ -239,6 +257,7 @@ mod models {
                 .collect();
             let mut sum = 0;
             while sum < 3 {
+                state.look();
                 if let Some(work) = queue.lock().expect("no panic").pop() {
                     sum += work;
                 } else if state.enter() {

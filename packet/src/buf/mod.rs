@@ -332,6 +332,27 @@ impl Buffers {
         self.take_large_to_receive()
     }
 
+    /// Takes a slab of at least `bytes`, at most those of a large slab, for somebody who fills it with a packet in a time of
+    /// his own. It is never one of the reserve. Returns `None` if there is none.
+    ///
+    /// ```
+    /// use packet::Buffers;
+    ///
+    /// let buffers = Buffers::new(65_600, 1, 1).with_reserve(1);
+    /// let slab = buffers.take_to_fill(60_000).unwrap();
+    /// assert!(buffers.owns(&slab) && buffers.take_to_fill(60_000).is_none());
+    /// assert!(buffers.take_to_fill(1_500).is_some());
+    /// ```
+    pub fn take_to_fill(&self, bytes: usize) -> Option<SlabMut> {
+        if bytes <= SMALL_SLAB_BYTES {
+            self.take_small()
+        } else if bytes <= self.large.slab_bytes() {
+            self.take_large()
+        } else {
+            None
+        }
+    }
+
     /// Takes a large slab to receive a packet into, else one of the reserve. Returns `None` if the reserve is
     /// in use, too.
     pub fn take_large_to_receive(&self) -> Option<SlabMut> {

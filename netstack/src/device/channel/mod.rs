@@ -10,7 +10,8 @@
 //! A carrier that takes super-packets says so ([`Framing::VirtioNet`]), and nothing is cut for it.
 //!
 //! The stack copies what it takes, so no packet keeps the program's memory, and all that is held counts against the
-//! stack's own.
+//! stack's own. A carrier saves that copy if it reads or decrypts each packet into memory of the stack
+//! ([`PacketSender::packet_buffer`]).
 //!
 //! Each direction is a bounded queue without a lock. A packet that the stack sends into a full queue is
 //! dropped and counted, as on any link. A packet that the program sends into a full queue waits
@@ -25,20 +26,24 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use bytes::{Bytes, BytesMut};
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use packet::Buffers;
+use packet::checksum::RxChecksum;
 use packet::frame::{RxPacket, TxPacket};
 
 use super::coalesce::{Merged, Train};
-use super::virtio::SUPER_PACKET_BYTES;
+use super::cut::Cut;
+use super::virtio::{HEADER_BYTES, SUPER_PACKET_BYTES};
 use super::wake::MemoryWake;
-use super::{Device, Unpark, cut, linear};
+use super::{Device, Unpark, linear};
 use crate::base::counters::Counter;
 use crate::base::limits::MIN_MTU_V4;
 use crate::base::{Counters, DropReason, Instant, LinkCaps, OffloadCaps};
 
+pub(super) mod buffer;
+mod burst;
 mod framing;
+pub(super) mod out_memory;
 mod pipe;
 mod queues;
 pub(super) mod run;
@@ -46,15 +51,15 @@ pub(super) mod run;
 mod tests;
 mod virtio_net;
 
+pub use buffer::PacketBuffer;
+use buffer::{Inbound, Lender};
+use burst::Burst;
 pub use framing::Framing;
+use out_memory::OutMemory;
 use pipe::Waiting;
 pub use pipe::{MtuError, PacketPipe, PacketReceiver, PacketSender, SendError};
 pub use queues::{QueueSender, channel_queues};
 pub use run::Run;
-use virtio_net::Received;
-
-/// Bytes of a piece of memory for packets to the program: as long as a program keeps a packet, it keeps one of these.
-const MEMORY_BYTES: usize = 2 << 10;
 
 /// Sizes of a packet channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +93,9 @@ struct Shared {
     /// The largest MTU so far: how long a packet to the stack may be. The peers of a stack whose MTU was lowered still
     /// send what was agreed upon before.
     largest_mtu: AtomicU16,
-    to_stack: ArrayQueue<Bytes>,
+    to_stack: ArrayQueue<Inbound>,
+    /// The stack's memory, for packets to it.
+    lender: Lender,
     /// Packets for the program, those of one super-segment together.
     from_stack: SegQueue<Run>,
     /// Packets in `from_stack`, and the most that there may be.
@@ -174,6 +181,15 @@ impl Shared {
     fn is_sender_dropped(&self) -> bool {
         self.senders.load(Ordering::Acquire) == 0
     }
+
+    fn is_receiver_dropped(&self) -> bool {
+        self.receiver_dropped.load(Ordering::Acquire)
+    }
+
+    /// Returns true if a turn of the stack finds something: packets, or that the program has dropped its end.
+    fn is_turn_due(&self) -> bool {
+        !self.to_stack.is_empty() || self.is_sender_dropped() && self.is_receiver_dropped()
+    }
 }
 
 impl Unpark for Shared {
@@ -209,6 +225,7 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
         mtu: AtomicU16::new(config.mtu),
         largest_mtu: AtomicU16::new(config.mtu),
         to_stack: ArrayQueue::new(config.to_stack.max(1)),
+        lender: Lender::default(),
         from_stack: SegQueue::new(),
         from_stack_len: AtomicUsize::new(0),
         from_stack_limit: config.from_stack.max(1),
@@ -224,8 +241,8 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
     (
         ChannelDevice {
             shared,
-            scratch: Vec::new(),
-            memory: BytesMut::with_capacity(MEMORY_BYTES),
+            burst: Burst::default(),
+            memory: OutMemory::new(),
             train: Train::default(),
         },
         pipe,
@@ -236,11 +253,11 @@ pub fn channel(config: ChannelConfig) -> (ChannelDevice, PacketPipe) {
 #[derive(Debug)]
 pub struct ChannelDevice {
     shared: Arc<Shared>,
-    scratch: Vec<u8>,
-    /// Memory for the packets to the program: used again where the program has taken all of it before.
-    memory: BytesMut,
+    /// Packets on their way out; empty between two calls.
+    burst: Burst,
+    memory: OutMemory,
     /// Packets on their way in; empty between two calls.
-    train: Train,
+    train: Train<Inbound>,
 }
 
 impl Drop for ChannelDevice {
@@ -280,6 +297,9 @@ impl Device for ChannelDevice {
     ) -> io::Result<usize> {
         let before = out.len();
         let (mut taken, mut bytes) = (0, 0);
+        self.shared.wake.look();
+        self.shared.lender.open(buffers);
+        let keep = |packet: Inbound| packet.keep(buffers);
         // Loaded before the queue is read: packets sent before the sender was dropped are delivered.
         let sender_dropped = self.shared.is_sender_dropped();
         let mut receive = |merged: Merged| {
@@ -291,48 +311,52 @@ impl Device for ChannelDevice {
             });
         };
         while taken < max {
-            let Some(packet) = self.shared.to_stack.pop() else {
+            let Some(mut packet) = self.shared.to_stack.pop() else {
                 break;
             };
             taken += 1;
             bytes += packet.len() as u64;
-            let bare = match self.shared.framing {
-                Framing::Bare => packet,
-                Framing::VirtioNet => match virtio_net::open(packet) {
-                    Ok(Received::Bare(packet)) => packet,
-                    Ok(Received::Vouched { packet, gso_size }) => {
-                        self.train.finish(buffers, counters, &mut receive);
-                        match virtio_net::take_in(&packet, gso_size, buffers) {
-                            Some(merged) => receive(merged),
-                            None => counters.drop_packet(DropReason::NoReceiveBuffer),
-                        }
-                        continue;
-                    }
+            if self.shared.framing == Framing::VirtioNet {
+                let described = match virtio_net::read(&packet) {
+                    Ok(described) => described,
                     Err(reason) => {
                         counters.drop_packet(reason);
                         continue;
                     }
-                },
-            };
-            if let Err(packet) = self.train.push(bare) {
-                self.train.finish(buffers, counters, &mut receive);
+                };
+                packet.advance(HEADER_BYTES);
+                if described.is_vouched {
+                    self.train.finish(buffers, counters, keep, &mut receive);
+                    match packet.keep(buffers) {
+                        Some(data) => receive(Merged {
+                            data,
+                            checksum: RxChecksum::Vouched,
+                            gso_size: described.gso_size,
+                        }),
+                        None => counters.drop_packet(DropReason::NoReceiveBuffer),
+                    }
+                    continue;
+                }
+            }
+            if let Err(packet) = self.train.push(packet) {
+                self.train.finish(buffers, counters, keep, &mut receive);
                 // An empty train takes any packet.
                 let _ = self.train.push(packet);
             }
         }
-        self.train.finish(buffers, counters, &mut receive);
+        self.train.finish(buffers, counters, keep, &mut receive);
         if taken > 0 {
             counters.add(Counter::PacketsIn, taken as u64);
             counters.add(Counter::BytesIn, bytes);
             self.shared.wake_writers();
-        } else if sender_dropped && self.shared.receiver_dropped.load(Ordering::Acquire) {
+        } else if sender_dropped && self.shared.is_receiver_dropped() {
             return Err(device_gone());
         }
         Ok(out.len() - before)
     }
 
     fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
-        let dropped = self.shared.receiver_dropped.load(Ordering::Acquire);
+        let dropped = self.shared.is_receiver_dropped();
         let mut sent = Sent::default();
         if dropped {
             for _ in batch.drain(..) {
@@ -341,9 +365,7 @@ impl Device for ChannelDevice {
         } else if self.shared.framing == Framing::VirtioNet {
             self.send_framed(batch, counters, &mut sent);
         } else {
-            for packet in batch.drain(..) {
-                self.send_bare(&packet, counters, &mut sent);
-            }
+            self.send_bare(batch, counters, &mut sent);
         }
         if sent.packets > 0 {
             counters.add(Counter::PacketsOut, sent.packets);
@@ -357,12 +379,18 @@ impl Device for ChannelDevice {
     }
 
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.shared.wake.park(timeout);
+        if !self.shared.is_turn_due() {
+            self.shared.wake.park(timeout);
+        }
         Ok(())
     }
 
     fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared.wake.poll(cx).map(Ok)
+        let unparked = self.shared.wake.poll(cx);
+        if unparked.is_pending() && !self.shared.is_turn_due() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn unparker(&self) -> Arc<dyn Unpark> {
@@ -413,7 +441,9 @@ impl ChannelDevice {
     fn send_framed(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters, sent: &mut Sent) {
         let mtu = usize::from(self.shared.mtu());
         let mut rest = &batch[..];
-        while let Some((framed, count)) = virtio_net::frame(rest, &mut self.memory) {
+        while let Some((framed, count)) =
+            virtio_net::frame(rest, &mut self.memory, &self.shared.lender)
+        {
             let (run, others) = rest.split_at_checked(count).unwrap_or((rest, &[]));
             rest = others;
             if framed.largest() > mtu {
@@ -430,32 +460,83 @@ impl ChannelDevice {
         batch.clear();
     }
 
-    /// Sends a packet as it is on the link, a super-segment in pieces.
-    fn send_bare(&mut self, packet: &TxPacket, counters: &Counters, sent: &mut Sent) {
+    /// Sends packets as they are on the link, super-segments in pieces.
+    fn send_bare(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters, sent: &mut Sent) {
         let mtu = usize::from(self.shared.mtu());
-        if packet.offload.segment.is_some() {
-            match cut::cut(packet, &mut self.memory) {
-                // Cut for the MTU before this one.
-                Ok(run) if run.packet_len() > mtu => {
-                    for _ in 0..run.packets() {
-                        counters.drop_packet(DropReason::TooBig);
-                    }
-                }
-                Ok(run) => self.push(run, counters, sent),
-                Err(_) => counters.drop_packet(DropReason::TransmitFailed),
+        let mut left = singles(batch);
+        self.burst.begin(left, &self.shared.lender);
+        for packet in batch.drain(..) {
+            if packet.offload.segment.is_some() {
+                self.finish_burst(counters, sent);
+                self.send_cut(&packet, mtu, counters, sent);
+                self.burst.begin(left, &self.shared.lender);
+                continue;
             }
-        } else if linear::write(packet, &mut self.scratch).is_err() {
-            counters.drop_packet(DropReason::TransmitFailed);
-        } else if self.scratch.len() > mtu {
-            counters.drop_packet(DropReason::TooBig);
-        } else {
-            let len = self.scratch.len();
-            self.memory.reserve(len);
-            self.memory.extend_from_slice(&self.scratch);
-            let run = Run::new(self.memory.split().freeze(), len);
-            self.push(run, counters, sent);
+            left -= packet.len();
+            if packet.len() > mtu {
+                counters.drop_packet(DropReason::TooBig);
+                continue;
+            }
+            let mut pushed = self.burst.push(&packet);
+            if pushed.is_none() {
+                self.finish_burst(counters, sent);
+                self.burst.begin(left + packet.len(), &self.shared.lender);
+                pushed = self.burst.push(&packet);
+            }
+            match pushed {
+                Some(Ok(())) => {}
+                Some(Err(_)) => counters.drop_packet(DropReason::TransmitFailed),
+                None => self.send_alone(&packet, counters, sent),
+            }
+        }
+        self.finish_burst(counters, sent);
+    }
+
+    /// Sends what was collected.
+    fn finish_burst(&mut self, counters: &Counters, sent: &mut Sent) {
+        let mut burst = std::mem::take(&mut self.burst);
+        burst.finish(|run| self.push(run, counters, sent));
+        self.burst = burst;
+    }
+
+    /// Sends a packet in memory of its own.
+    fn send_alone(&mut self, packet: &TxPacket, counters: &Counters, sent: &mut Sent) {
+        let len = packet.len();
+        let written = self.memory.fill(len, &self.shared.lender, |out| {
+            linear::write_to(packet, out)
+        });
+        match written {
+            Ok(bytes) => self.push(Run::new(bytes, len), counters, sent),
+            Err(_) => counters.drop_packet(DropReason::TransmitFailed),
         }
     }
+
+    /// Sends a super-segment in pieces.
+    fn send_cut(&mut self, packet: &TxPacket, mtu: usize, counters: &Counters, sent: &mut Sent) {
+        let Ok(mut cut) = Cut::new(packet) else {
+            counters.drop_packet(DropReason::TransmitFailed);
+            return;
+        };
+        if cut.packet_len() > mtu {
+            // Built for the MTU before this one.
+            for _ in 0..cut.left() {
+                counters.drop_packet(DropReason::TooBig);
+            }
+            return;
+        }
+        while let Some(run) = cut.next_run(&mut self.memory, &self.shared.lender) {
+            match run {
+                Ok(run) => self.push(run, counters, sent),
+                Err(_) => return counters.drop_packet(DropReason::TransmitFailed),
+            }
+        }
+    }
+}
+
+/// Returns the bytes of the packets that are no super-segments.
+fn singles(batch: &[TxPacket]) -> usize {
+    let singles = batch.iter().filter(|one| one.offload.segment.is_none());
+    singles.map(TxPacket::len).sum()
 }
 
 fn device_gone() -> io::Error {

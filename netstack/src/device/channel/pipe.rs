@@ -11,6 +11,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 
 use super::Shared;
+use super::buffer::{Carried, PacketBuffer};
 use super::run::Run;
 use crate::device::Unpark as _;
 
@@ -172,8 +173,9 @@ impl PacketReceiver {
         out.len() - before
     }
 
-    /// Waits for the next run of packets: those of one super-segment of TCP, which are of one length but the
-    /// last, in one piece of memory, so that a carrier can send them in one call (UDP GSO); or a single packet.
+    /// Waits for the next run of packets: packets that left the stack together and are of one length but the last, such as
+    /// those of one super-segment of TCP. They are in one piece of memory of at most 65,535 bytes, so that a carrier can
+    /// send them in one call (UDP GSO).
     /// Returns `None` once the stack dropped its end and every packet was received. Cancel-safe.
     ///
     /// ```
@@ -291,7 +293,8 @@ impl PacketSender {
     /// sent nothing.
     ///
     /// # Errors
-    /// The stack dropped its end, or the first packet is larger than the channel's MTU: it is taken out.
+    /// The stack dropped its end, or the first packet is larger than the channel's MTU: it is taken out. Packets behind one
+    /// that is too large stay in the list.
     pub async fn send_many(&mut self, packets: &mut Vec<Bytes>) -> Result<usize, SendError> {
         loop {
             let sent = self.try_send_many(packets)?;
@@ -307,20 +310,76 @@ impl PacketSender {
     /// # Errors
     /// As there.
     pub fn try_send_many(&mut self, packets: &mut Vec<Bytes>) -> Result<usize, SendError> {
+        self.push_many(packets)
+    }
+
+    /// Sends packets that were written into memory of the stack, as [`PacketSender::send_many`] does: none of them is copied.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_buffers(
+        &mut self,
+        packets: &mut Vec<PacketBuffer>,
+    ) -> Result<usize, SendError> {
+        loop {
+            let sent = self.try_send_buffers(packets)?;
+            if sent > 0 || packets.is_empty() {
+                return Ok(sent);
+            }
+            std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
+        }
+    }
+
+    /// [`PacketSender::send_buffers`] without waiting: returns 0 if the queue is full.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send_buffers(
+        &mut self,
+        packets: &mut Vec<PacketBuffer>,
+    ) -> Result<usize, SendError> {
+        self.push_many(packets)
+    }
+
+    /// Returns memory of the stack for one packet, as long as the longest that the channel takes: its largest MTU, or
+    /// 65,545 bytes with [`Framing::VirtioNet`](super::Framing::VirtioNet). Write a packet to its beginning, say how long it
+    /// is, and send it.
+    ///
+    /// If the stack has none, the memory is the program's, and the packet is copied when the stack takes it.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use netstack::device::channel::{PacketSender, SendError};
+    /// # fn carry(mut network: impl Read, mut to_stack: PacketSender) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut packet = to_stack.packet_buffer();
+    /// let len = network.read(&mut packet)?;
+    /// packet.truncate(len);
+    /// to_stack.try_send_buffers(&mut vec![packet])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn packet_buffer(&self) -> PacketBuffer {
+        PacketBuffer::new(&self.shared.lender, self.packet_bytes_max())
+    }
+
+    /// Takes packets out of the front of `packets` until one finds no room or is refused; returns how many the stack takes.
+    ///
+    /// # Errors
+    /// The first packet is refused: it is taken out.
+    fn push_many<P: Carried>(&self, packets: &mut Vec<P>) -> Result<usize, SendError> {
         let mut sent = 0;
         let mut failed = None;
         for packet in packets.iter_mut() {
-            match self.push(std::mem::take(packet)) {
-                Ok(()) => sent += 1,
-                Err(SendError::Full(back)) => {
-                    *packet = back;
-                    break;
-                }
-                Err(error) => {
-                    failed = (sent == 0).then_some(error);
-                    break;
-                }
+            if let Err(error) = self.check(packet) {
+                failed = (sent == 0).then_some(error);
+                break;
             }
+            let taken = std::mem::replace(packet, P::empty());
+            if let Err(back) = self.shared.to_stack.push(taken.into()) {
+                *packet = P::back(back);
+                break;
+            }
+            sent += 1;
         }
         packets.drain(..sent + usize::from(failed.is_some()));
         if sent > 0 {
@@ -335,7 +394,10 @@ impl PacketSender {
     /// The queue is full (the error holds the packet), the stack dropped its end, or the packet is
     /// larger than the channel's MTU.
     pub fn try_send(&mut self, packet: impl Into<Bytes>) -> Result<(), SendError> {
-        self.push(packet.into())?;
+        let packet = packet.into();
+        self.check(&packet)?;
+        let pushed = self.shared.to_stack.push(packet.into());
+        pushed.map_err(|back| SendError::Full(Bytes::back(back)))?;
         self.shared.unpark();
         Ok(())
     }
@@ -365,17 +427,21 @@ impl PacketSender {
         self.shared.set_mtu(mtu)
     }
 
-    fn push(&self, packet: Bytes) -> Result<(), SendError> {
+    fn packet_bytes_max(&self) -> usize {
         let mtu = self.shared.largest_mtu.load(Ordering::Acquire);
-        let max = self.shared.framing.packet_bytes_max(mtu);
-        if packet.len() > max {
-            let len = packet.len();
+        self.shared.framing.packet_bytes_max(mtu)
+    }
+
+    /// Checks that a packet may be sent, if there is room.
+    fn check(&self, packet: &[u8]) -> Result<(), SendError> {
+        let (len, max) = (packet.len(), self.packet_bytes_max());
+        if len > max {
             return Err(SendError::TooBig { len, max });
         }
         if self.shared.device_dropped.load(Ordering::Acquire) {
             return Err(SendError::Closed);
         }
-        self.shared.to_stack.push(packet).map_err(SendError::Full)
+        Ok(())
     }
 
     /// Polls for room in the queue. Where it is the only sender, the next [`PacketSender::try_send`] finds the

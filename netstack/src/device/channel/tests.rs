@@ -6,6 +6,9 @@ use packet::checksum::RxChecksum;
 use packet::frame::ChecksumOffload;
 
 use super::super::udp_runs::tests::datagram;
+use bytes::Bytes;
+
+use super::super::cut;
 use super::*;
 
 fn small(queue: usize) -> (ChannelDevice, PacketPipe, Buffers, Counters) {
@@ -189,7 +192,7 @@ fn every_packet_needs_memory_of_the_stack() {
         mtu: 9000,
         ..ChannelConfig::default()
     });
-    let buffers = Buffers::new(16_384, 0, 1);
+    let buffers = Buffers::with_limit(16_384, 2_300, 0);
     let counters = Counters::new();
     for len in [100, 9000, 100] {
         pipe.try_send(vec![0; len]).expect("room");
@@ -284,6 +287,17 @@ fn batches_go_in_as_far_as_there_is_room_and_come_out_together() {
         Err(SendError::TooBig { len: 1_421, .. })
     ));
     assert_eq!(long, [packet(9)]);
+    // Behind others it waits for the next call.
+    let mut long = vec![packet(1), Bytes::from(vec![0; 1_421]), packet(9)];
+    let (_device, other) = channel(config);
+    let (_, mut other) = other.into_split();
+    assert_eq!(other.try_send_many(&mut long), Ok(1));
+    assert_eq!(long.len(), 2);
+    assert!(matches!(
+        other.try_send_many(&mut long),
+        Err(SendError::TooBig { len: 1_421, .. })
+    ));
+    assert_eq!(other.try_send_many(&mut long), Ok(1));
 
     let (buffers, counters) = (Buffers::new(2048, 16, 16), Counters::new());
     let mut received = Vec::new();
@@ -458,4 +472,187 @@ fn packets_for_which_there_is_no_room_stay_in_their_list() {
     assert_eq!(packets, ["3", "4"]);
     assert_eq!(sender.try_send_many(&mut packets), Ok(0));
     assert_eq!(packets, ["3", "4"]);
+}
+
+/// Returns memory for a packet with `bytes` in it.
+fn filled(sender: &PacketSender, bytes: &[u8]) -> PacketBuffer {
+    let mut buffer = sender.packet_buffer();
+    buffer[..bytes.len()].copy_from_slice(bytes);
+    buffer.truncate(bytes.len());
+    buffer
+}
+
+#[test]
+fn a_packet_in_memory_of_the_stack_is_taken_as_it_is() {
+    let config = ChannelConfig {
+        mtu: 9_000,
+        ..ChannelConfig::default()
+    };
+    let (mut device, pipe) = channel(config);
+    let (_receiver, mut sender) = pipe.into_split();
+    let (buffers, counters) = (Buffers::new(9_100, 8, 8), Counters::new());
+    let turn = |device: &mut ChannelDevice| {
+        let mut received = Vec::new();
+        device
+            .recv_batch(&mut received, 32, &buffers, Instant::ZERO, &counters)
+            .expect("open");
+        received
+    };
+    // The stack has not turned yet: the memory is the program's, and the packet is copied.
+    let early = filled(&sender, &[1; 3_000]);
+    assert_eq!(early.len(), 3_000);
+    assert_eq!(sender.try_send_buffers(&mut vec![early]), Ok(1));
+    assert_eq!(turn(&mut device)[0].data[..], [1; 3_000]);
+
+    let long = filled(&sender, &[2; 3_000]);
+    assert_eq!(
+        (buffers.large().in_use(), sender.packet_buffer().len()),
+        (1, 9_000)
+    );
+    let at = long.as_ptr();
+    let short = filled(&sender, &[3; 30]);
+    assert_eq!(sender.try_send_buffers(&mut vec![long, short]), Ok(2));
+    let received = turn(&mut device);
+    assert_eq!(
+        (received[0].data.len(), received[1].data.len()),
+        (3_000, 30)
+    );
+    assert_eq!(received[0].data.as_ptr(), at, "no copy");
+    // A short packet does not keep a long slab.
+    assert_eq!((buffers.large().in_use(), buffers.small().in_use()), (1, 1));
+    drop(received);
+
+    // Those for which there is no room stay in the list, as they are.
+    let mut packets: Vec<_> = (0..600).map(|_| filled(&sender, b"packet")).collect();
+    assert_eq!(sender.try_send_buffers(&mut packets), Ok(512));
+    assert_eq!(packets.len(), 88);
+    assert!(packets.iter().all(|packet| **packet == *b"packet"));
+}
+
+#[test]
+fn memory_of_another_stack_is_copied() {
+    let (mut device, pipe) = channel(ChannelConfig::default());
+    let (_receiver, mut sender) = pipe.into_split();
+    let (first, second) = (Buffers::new(2_048, 4, 4), Buffers::new(2_048, 4, 4));
+    let counters = Counters::new();
+    let mut received = Vec::new();
+    let mut turn = |buffers: &Buffers, received: &mut Vec<_>| {
+        device
+            .recv_batch(received, 32, buffers, Instant::ZERO, &counters)
+            .expect("open");
+    };
+    turn(&first, &mut received);
+    let packet = filled(&sender, b"packet");
+    assert_eq!(first.small().in_use(), 1);
+    assert_eq!(sender.try_send_buffers(&mut vec![packet]), Ok(1));
+    turn(&second, &mut received);
+    assert_eq!(received[0].data[..], *b"packet");
+    assert_eq!((first.small().in_use(), second.small().in_use()), (0, 1));
+}
+
+#[test]
+fn a_long_packet_goes_out_in_memory_that_comes_back() {
+    let (mut stack, pipe) = channel(ChannelConfig::default());
+    let (mut receiver, _sender) = pipe.into_split();
+    let (buffers, counters) = (Buffers::new(65_600, 2, 4), Counters::new());
+    stack
+        .recv_batch(&mut Vec::new(), 32, &buffers, Instant::ZERO, &counters)
+        .expect("open");
+    let packet = cut::tests::super_segment(false, &[4_500], 1_000, packet::tcp::TcpFlags::ACK);
+    // The third one finds no slab, and goes out all the same.
+    let mut batch = vec![packet.clone(), packet.clone(), packet];
+    stack.send_batch(&mut batch, &counters).expect("open");
+    assert_eq!(buffers.large().in_use(), 2);
+    let packets: Vec<Bytes> = std::iter::from_fn(|| receiver.try_recv()).collect();
+    assert_eq!(packets.len(), 15);
+    drop(packets);
+    assert_eq!(buffers.large().in_use(), 0);
+}
+
+#[test]
+fn a_turn_that_read_a_packet_is_not_due_again_for_it() {
+    let (mut device, pipe, buffers, counters) = small(4);
+    let (_receiver, mut sender) = pipe.into_split();
+    let cx = &mut Context::from_waker(std::task::Waker::noop());
+    let read = |device: &mut ChannelDevice, max| {
+        device
+            .recv_batch(&mut Vec::new(), max, &buffers, Instant::ZERO, &counters)
+            .expect("open")
+    };
+    assert!(device.poll_park(cx).is_pending());
+    sender.try_send(&b"1"[..]).expect("room");
+    sender.try_send(&b"2"[..]).expect("room");
+    assert_eq!(read(&mut device, 1), 1);
+    assert!(device.poll_park(cx).is_ready(), "one is left");
+    assert_eq!(read(&mut device, 8), 1);
+    assert!(device.poll_park(cx).is_pending(), "none is left");
+    sender.try_send(&b"3"[..]).expect("room");
+    assert!(device.poll_park(cx).is_ready());
+    assert_eq!(read(&mut device, 8), 1);
+    // Whoever drops both ends is heard, though the turn that saw it found packets.
+    sender.try_send(&b"4"[..]).expect("room");
+    drop((sender, _receiver));
+    assert_eq!(read(&mut device, 8), 1);
+    assert!(device.poll_park(cx).is_ready(), "the program is gone");
+}
+
+#[test]
+fn packets_of_one_batch_share_memory_and_keep_their_order() {
+    let counters = Counters::new();
+    let of = |lens: &[usize]| -> Vec<TxPacket> {
+        let one = |len: &usize| datagram("10.0.0.1:1", "10.0.0.2:2", &vec![*len as u8; *len]);
+        lens.iter().map(one).collect()
+    };
+    let super_segment =
+        cut::tests::super_segment(false, &[2_500], 1_000, packet::tcp::TcpFlags::ACK);
+    for slabs in [0, 8] {
+        let (mut stack, pipe) = channel(ChannelConfig::default());
+        let (mut receiver, _sender) = pipe.into_split();
+        let buffers = Buffers::new(65_600, slabs, 4);
+        stack
+            .recv_batch(&mut Vec::new(), 32, &buffers, Instant::ZERO, &counters)
+            .expect("open");
+        let mut batch = of(&[1_200; 10]);
+        batch.extend(of(&[40, 1_300, 1_300]));
+        batch.push(super_segment.clone());
+        // One that is too long, and more than one slab holds.
+        batch.extend(of(&[1_400]));
+        batch.extend(of(&[1_100; 70]));
+        let mut expected = Vec::new();
+        for packet in &batch {
+            match packet.offload.segment {
+                None if packet.len() <= 1_420 => {
+                    let mut bytes = vec![0; packet.len()];
+                    linear::write_to(packet, &mut bytes).expect("whole");
+                    expected.push(Bytes::from(bytes));
+                }
+                None => {}
+                Some(_) => {
+                    let lender = Lender::default();
+                    let mut cut = Cut::new(packet).expect("cuttable");
+                    let run = cut.next_run(&mut OutMemory::new(), &lender);
+                    expected.extend(run.expect("a run").expect("cuttable"));
+                }
+            }
+        }
+        stack.send_batch(&mut batch, &counters).expect("open");
+        assert_eq!(buffers.large().in_use(), slabs.min(4), "slabs in use");
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let (mut runs, mut packets) = (Vec::new(), Vec::new());
+        while let Poll::Ready(Some(run)) = receiver.poll_recv_run(cx) {
+            runs.push(run.packets());
+            packets.extend(run);
+        }
+        assert!(packets == expected, "{} packets", packets.len());
+        match slabs {
+            0 => assert!(runs.iter().all(|&packets| packets == 1 || packets == 3)),
+            _ => assert_eq!(runs, [10, 1, 2, 3, 58, 12]),
+        }
+        drop(packets);
+        assert_eq!(buffers.large().in_use(), 0);
+        assert_eq!(
+            counters.dropped(DropReason::TooBig),
+            if slabs == 0 { 1 } else { 2 }
+        );
+    }
 }
