@@ -236,40 +236,31 @@ pub fn udp_packets(
     ident: impl FnOnce() -> u32,
 ) -> Result<Packets, SendError> {
     let (src_ip, dst_ip) = (src.ip(), dst.ip());
-    let whole = fits_datagram(dst_ip, payload.len_bytes(), params);
-    // The device completes checksums of single packets, not of fragmented datagrams.
-    let checksum = if whole {
-        params.checksum()
-    } else {
-        TxChecksum::Full
-    };
-    let header = UdpHeader {
-        src_port: src.port(),
-        dst_port: dst.port(),
-        len: 0,
-    };
-    if !whole {
-        FragmentPlan::new(
-            dst_ip.is_ipv6(),
-            packet::udp::LEN + payload.len_bytes(),
-            params.path.mtu,
-        )?;
+    if fits_datagram(dst_ip, payload.len_bytes(), params) {
+        let mut packet = TxPacket {
+            payload,
+            ..TxPacket::default()
+        };
+        write_udp(&mut packet, src, dst, params, ident)?;
+        return Ok(Packets::whole(packet));
     }
+    FragmentPlan::new(
+        dst_ip.is_ipv6(),
+        packet::udp::LEN + payload.len_bytes(),
+        params.path.mtu,
+    )?;
     let mut head = Head::new();
+    // The device completes checksums of single packets, not of fragmented datagrams.
     prepend_udp(
         &mut head,
-        &header,
+        &udp_header(src, dst),
         src_ip,
         dst_ip,
         payload.slices(),
         payload.len_bytes(),
-        checksum,
+        TxChecksum::Full,
     )?;
-    let offload = TxOffload {
-        checksum: (checksum == TxChecksum::Partial)
-            .then_some(ChecksumOffload::udp(ip_header_len(dst_ip) as u16)),
-        segment: None,
-    };
+    let offload = TxOffload::default();
     Packets::new(
         src_ip,
         dst_ip,
@@ -280,6 +271,55 @@ pub fn udp_packets(
         params,
         ident,
     )
+}
+
+/// Writes the headers of a UDP datagram to `packet`, which has its payload and no headers. `ident` is called only if
+/// routers may fragment the packet.
+///
+/// # Errors
+/// [`SendError::TooBig`] if the datagram exceeds the path MTU; [`SendError::Build`] if the headers cannot be written. They
+/// are incomplete then.
+#[inline]
+pub fn write_udp(
+    packet: &mut TxPacket,
+    src: SocketAddr,
+    dst: SocketAddr,
+    params: &TxParams,
+    ident: impl FnOnce() -> u32,
+) -> Result<(), SendError> {
+    let (src_ip, dst_ip) = (src.ip(), dst.ip());
+    let len = packet.payload.len_bytes();
+    if !fits_datagram(dst_ip, len, params) {
+        return Err(SendError::TooBig {
+            len: ip_header_len(dst_ip) + packet::udp::LEN + len,
+            mtu: params.path.mtu,
+        });
+    }
+    let checksum = params.checksum();
+    prepend_udp(
+        &mut packet.head,
+        &udp_header(src, dst),
+        src_ip,
+        dst_ip,
+        packet.payload.slices(),
+        len,
+        checksum,
+    )?;
+    let ident = params.ident(dst_ip, ident);
+    let fields = params.fields(src_ip, dst_ip, IpProto::UDP, ident);
+    prepend_ip(&mut packet.head, &fields, len)?;
+    packet.offload.checksum = (checksum == TxChecksum::Partial)
+        .then_some(ChecksumOffload::udp(ip_header_len(dst_ip) as u16));
+    Ok(())
+}
+
+/// Returns the header of a datagram whose length is not written yet.
+fn udp_header(src: SocketAddr, dst: SocketAddr) -> UdpHeader {
+    UdpHeader {
+        src_port: src.port(),
+        dst_port: dst.port(),
+        len: 0,
+    }
 }
 
 /// Builds one packet that the device cuts into UDP datagrams to one peer (UDP GSO), each with
@@ -308,16 +348,11 @@ pub fn udp_gso_packet(
             mtu: params.path.mtu,
         });
     }
-    let header = UdpHeader {
-        src_port: src.port(),
-        dst_port: dst.port(),
-        len: 0,
-    };
     let mut head = Head::new();
     let pieces = payload.slices();
     prepend_udp(
         &mut head,
-        &header,
+        &udp_header(src, dst),
         src_ip,
         dst_ip,
         pieces,

@@ -37,6 +37,12 @@ struct Fragments {
 }
 
 impl Packets {
+    /// The one packet of a datagram.
+    #[inline]
+    pub(super) fn whole(packet: TxPacket) -> Self {
+        Self(State::Whole(Some(packet)))
+    }
+
     // Each argument is a part of the datagram; a struct for this private function would only repeat them.
     #[allow(clippy::too_many_arguments)]
     #[inline]

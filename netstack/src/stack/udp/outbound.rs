@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use packet::ip::IpVersion;
-use packet::{IpProto, Payload};
+use packet::{IpProto, Payload, TxPacket};
 
 use super::super::icmp::echo;
 use super::super::icmp::outbound::send_error;
@@ -20,7 +20,7 @@ use crate::base::mib::objects::UdpObject;
 use crate::icmp::error::{Unreachable, unreachable};
 use crate::ip::addresses::is_node_local;
 use crate::ip::pmtu::Path;
-use crate::ip::send::{TxParams, fits_datagram, udp_gso_packet, udp_packets};
+use crate::ip::send::{TxParams, fits_datagram, udp_gso_packet, udp_packets, write_udp};
 use crate::udp::MtuDiscovery;
 
 /// Builds the datagrams that were queued in this turn; true if there were any.
@@ -163,6 +163,34 @@ fn send_payload(
 
 #[inline]
 fn send_one(
+    turn: &mut Turn<'_>,
+    (local, remote): (SocketAddr, SocketAddr),
+    payload: Payload,
+    (params, way): (&TxParams, Way),
+) {
+    if !fits_datagram(remote.ip(), payload.len(), params) {
+        send_fragments(turn, (local, remote), payload, (params, way));
+        return;
+    }
+    let worker = &mut *turn.worker;
+    let identification = &mut worker.identification;
+    let ident = || identification.next(local.ip(), remote.ip(), IpProto::UDP.0);
+    // Built where it stays: a packet is long, and each move of it costs time.
+    let out = batch(&mut worker.work, way);
+    let packet = out.push_mut(TxPacket::default());
+    packet.payload = payload.into();
+    if write_udp(packet, local, remote, params, ident).is_err() {
+        out.pop();
+        discard_too_big(turn, remote.ip());
+        return;
+    }
+    worker.tally.sent(packet, remote.ip());
+    let version = IpVersion::of_addr(remote.ip());
+    worker.tally.udp(version, UdpObject::OutDatagrams, 1);
+}
+
+/// Sends a datagram that does not fit one packet.
+fn send_fragments(
     turn: &mut Turn<'_>,
     (local, remote): (SocketAddr, SocketAddr),
     payload: Payload,
