@@ -5,16 +5,22 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use netstack::base::Instant;
-use netstack::device::Device;
+use netstack::base::{Counters, Instant, LinkCaps, OffloadCaps};
 use netstack::device::channel::{ChannelConfig, ChannelDevice, PacketPipe, channel};
 use netstack::device::memory::{self, LinkConfig};
+use netstack::device::{Device, Unpark};
+use netstack::ip::pmtu::Path;
+use netstack::ip::send::{TxParams, udp_packets};
 use netstack::net::{
     Driver, EndReason, Sleep, Stack, StackBuilder, TcpListener, TcpStream, Turns, UdpSocket,
 };
+use packet::frame::{RxPacket, TxPacket};
+use packet::{Buffers, Payload};
 use tests::pipes::carry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -310,4 +316,126 @@ fn a_loop_of_the_program_turns_stacks_and_brings_the_time() {
     drop(program);
     let ended = TcpListener::bind_now(&server, address(2, 7)).expect_err("the loop is gone");
     assert!(ended.to_string().contains("driver"), "{ended}");
+}
+
+/// A packet channel that counts how often the stack reads it, which is once in each turn.
+struct Counted {
+    inner: ChannelDevice,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Device for Counted {
+    fn caps(&self) -> LinkCaps {
+        self.inner.caps()
+    }
+
+    fn recv_batch(
+        &mut self,
+        out: &mut Vec<RxPacket>,
+        max: usize,
+        buffers: &Buffers,
+        now: Instant,
+        counters: &Counters,
+    ) -> io::Result<usize> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.inner.recv_batch(out, max, buffers, now, counters)
+    }
+
+    fn send_batch(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters) -> io::Result<()> {
+        self.inner.send_batch(batch, counters)
+    }
+
+    fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.inner.park(timeout)
+    }
+
+    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.poll_park(cx)
+    }
+
+    fn unparker(&self) -> Arc<dyn Unpark> {
+        self.inner.unparker()
+    }
+}
+
+/// A stack that echoes datagrams on the runtime of the caller, the program's end of its device, and its turns.
+fn counted_echo(busy_poll: Duration) -> (Stack, PacketPipe, Arc<AtomicUsize>) {
+    let (inner, pipe) = channel(ChannelConfig::default());
+    let reads = Arc::new(AtomicUsize::new(0));
+    let device = Counted {
+        inner,
+        reads: Arc::clone(&reads),
+    };
+    let (stack, drivers) = by_tokio(builder(1), vec![Box::new(device)]);
+    for driver in drivers {
+        tokio::spawn(driver.busy_poll(busy_poll));
+    }
+    let socket = UdpSocket::bind_now(&stack, address(1, 7)).expect("bind");
+    tokio::spawn(async move {
+        let mut room = [0; 64];
+        while let Ok((len, from)) = socket.recv_from(&mut room).await {
+            let _ = socket.send_to(&room[..len], from).await;
+        }
+    });
+    (stack, pipe, reads)
+}
+
+/// A datagram to the echo, as it is on the link.
+fn datagram() -> Vec<u8> {
+    let params = TxParams {
+        path: Path::unknown(1_420),
+        ttl: 64,
+        traffic_class: 0,
+        flow_label: 0,
+        offload: OffloadCaps::default(),
+    };
+    let payload = Payload::from(bytes::Bytes::from_static(b"question"));
+    let packets = udp_packets(address(2, 9), address(1, 7), payload.into(), &params, || 1);
+    let packet = packets.expect("it can be built").next();
+    packet.expect("one packet").to_vec()
+}
+
+/// Has datagrams echoed, one after the other.
+async fn echoes(pipe: &mut PacketPipe, count: usize) {
+    for _ in 0..count {
+        pipe.try_send(datagram()).expect("room");
+        let answer = timeout(LIMIT, pipe.recv()).await.expect("in time");
+        assert!(answer.expect("open").ends_with(b"question"));
+    }
+}
+
+#[tokio::test]
+async fn a_datagram_takes_one_turn_and_its_answer_another() {
+    const ROUNDS: usize = 200;
+    let (_stack, mut pipe, reads) = counted_echo(Duration::ZERO);
+    echoes(&mut pipe, 1).await;
+    let before = reads.load(Ordering::Relaxed);
+    echoes(&mut pipe, ROUNDS).await;
+    let turns = reads.load(Ordering::Relaxed) - before;
+    // A timer of the stack may cost another one now and then.
+    assert!(
+        (2 * ROUNDS..2 * ROUNDS + 20).contains(&turns),
+        "{turns} turns"
+    );
+}
+
+#[tokio::test]
+async fn a_driver_that_looks_for_packets_stops_when_none_come() {
+    const ROUNDS: usize = 1_000;
+    let (_stack, mut pipe, reads) = counted_echo(Duration::from_millis(1));
+    for _ in 0..ROUNDS {
+        echoes(&mut pipe, 1).await;
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let busy = reads.load(Ordering::Relaxed);
+    assert!(busy > 3 * ROUNDS, "it never looked: {busy} turns");
+    // Far longer than it looks: it waits by then.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let idle = reads.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let turns = reads.load(Ordering::Relaxed) - idle;
+    assert!(turns < 20, "{turns} turns while nothing came");
+    echoes(&mut pipe, 10).await;
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use netstack::Payload;
 use netstack::base::Instant;
 use netstack::device::channel::{
-    ChannelConfig, Framing, PacketReceiver, PacketSender, QueueSender, channel_queues,
+    ChannelConfig, Framing, PacketBuffer, PacketReceiver, PacketSender, QueueSender, channel_queues,
 };
 use netstack::device::memory::LinkConfig;
 use netstack::device::pcap::Capture;
@@ -76,6 +76,8 @@ async fn packets() -> Result {
     from_stack.recv_many(&mut batch, 64).await;
     let mut to_stack = to_stack.clone();
     to_stack.send_many(&mut batch).await?;
+    let mut buffers: Vec<PacketBuffer> = vec![to_stack.packet_buffer()];
+    to_stack.send_buffers(&mut buffers).await?;
     to_stack.set_mtu(1_280)?;
     let _ = device.caps().mtu;
     let _ = from_stack.recv_run().await;
@@ -92,7 +94,10 @@ async fn packets() -> Result {
     let observer: std::sync::Arc<dyn device::observe::Observer> = todo();
     let tapped: Box<dyn Device> = Box::new(device::observe::observe(tapped, observer));
     let _ = Stack::builder().start(devices)?;
-    let _ = Stack::builder().drive(vec![tapped])?;
+    let (_, drivers) = Stack::builder().drive(vec![tapped])?;
+    for driver in drivers {
+        driver.busy_poll(Duration::from_micros(60)).await;
+    }
     Ok(())
 }
 

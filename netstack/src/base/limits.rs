@@ -17,7 +17,7 @@ pub const MIN_MTU_V6: u16 = 1_280;
 /// Shortest time after which longer packets than a router reported may be tried (RFC 1191 section 3).
 const SHORTEST_PATH_MTU_AGE: Duration = Duration::from_secs(300);
 /// Longest time for which a worker looks for packets.
-const LONGEST_BUSY_POLL: Duration = Duration::from_millis(1);
+pub(crate) const LONGEST_BUSY_POLL: Duration = Duration::from_millis(1);
 
 /// Checks that every queue and table has room for something, and that every time can pass.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {

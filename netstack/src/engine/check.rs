@@ -16,13 +16,13 @@ impl<D: Device + ?Sized> Worker<D> {
     /// An invariant is broken.
     pub(super) fn check_turn(&self, progress: Progress) {
         let work = &self.state.work;
-        assert!(progress.busy || work.parting.is_empty(), "FINs left unsent");
         assert!(work.transmit.is_empty(), "packets left unsent");
         assert!(work.looped.is_empty(), "packets left unlooped");
         assert!(!foreign::has_deferred(), "values left undropped");
-        if progress.busy {
+        if progress.left {
             return;
         }
+        assert!(work.parting.is_empty(), "FINs left unsent");
         assert!(self.loopback.is_empty(), "looped packets left unread");
         assert!(work.wakers.is_empty(), "tasks left unwoken");
         assert!(work.events.is_empty(), "events left undelivered");

@@ -49,9 +49,7 @@ impl<D: Device + ?Sized> Worker<D> {
         };
         let key = &mut key;
         self.host.clock.advance(now);
-        if let Some(began) = self.busy_since.take() {
-            self.state.counters.add_busy(now - began);
-        }
+        self.count_busy(now);
         // The device first, then what other workers handed over: whatever they handed over before this
         // read is older than what it got, since a flow moves to the queue of the worker that owns it.
         let mut busy = mark.stage() == Stage::Running && self.read_device(key, now)?;
@@ -81,8 +79,10 @@ impl<D: Device + ?Sized> Worker<D> {
         self.next_timer = self.next_deadline();
         self.state.counters.set_timers(self.wheel.len());
         self.busy_since = busy.then_some(now);
+        let left = busy && self.has_work(mark, now);
         let progress = Progress {
             busy,
+            left,
             next_timer: self.next_timer,
             stop: self.stopping,
         };
@@ -97,6 +97,7 @@ impl<D: Device + ?Sized> Worker<D> {
         self.host.workers[self.state.index].reached.note(mark);
         Progress {
             busy: false,
+            left: false,
             next_timer: None,
             stop: self.stopping || self.host.ending.reason().is_some(),
         }
@@ -105,6 +106,16 @@ impl<D: Device + ?Sized> Worker<D> {
     /// Returns true if the stack is frozen, and the worker with it.
     pub(super) fn is_frozen(&self) -> bool {
         self.host.freeze.mark().stage() == Stage::Frozen
+    }
+
+    /// Returns true if another turn has something to do that this one left or brought about.
+    fn has_work(&self, mark: Mark, now: Instant) -> bool {
+        // A stack that drains waits for a turn that finds nothing.
+        mark.stage() != Stage::Running
+            || self.is_full
+            || !self.state.work.is_empty()
+            || !self.loopback.is_empty()
+            || self.next_timer.is_some_and(|due| due <= now)
     }
 
     /// Notes that nothing is left of what was read, while the stack drains.
@@ -188,9 +199,13 @@ impl<D: Device + ?Sized> Worker<D> {
     /// Notes whether the device has more packets than this turn takes in. After some such turns in a row, the next one
     /// counts as one that read everything: under constant load, timers are late but not lost.
     fn note_backlog(&mut self) {
-        let is_full = self.received.len() >= self.batch;
-        self.turns_behind = if is_full { self.turns_behind + 1 } else { 0 };
-        self.state.is_behind = is_full && !self.turns_behind.is_multiple_of(MOST_TURNS_BEHIND);
+        self.is_full = self.received.len() >= self.batch;
+        self.turns_behind = if self.is_full {
+            self.turns_behind + 1
+        } else {
+            0
+        };
+        self.state.is_behind = self.is_full && !self.turns_behind.is_multiple_of(MOST_TURNS_BEHIND);
     }
 
     /// Processes the packets that were read from the device.

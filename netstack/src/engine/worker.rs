@@ -28,6 +28,9 @@ use crate::stack::{foreign, shutdown};
 pub struct Progress {
     /// Something was done; another turn at once may find more.
     pub busy: bool,
+    /// It is known that another turn at once has something to do. If not, whoever waits for the device, and for work of
+    /// other threads, hears of what came in meanwhile.
+    pub left: bool,
     /// When the next timer is due.
     pub next_timer: Option<Instant>,
     /// The worker was told to stop.
@@ -48,9 +51,11 @@ pub struct Worker<D: Device + ?Sized> {
     /// Packets taken in per turn.
     pub(super) batch: usize,
     pub(super) stopping: bool,
+    /// The device had as many packets in the last turn as a turn takes in.
+    pub(super) is_full: bool,
     /// Turns in a row in which the device had more packets than the turn took in.
     pub(super) turns_behind: u32,
-    /// When the last turn began, if it found something to do: another one follows at once.
+    /// When the last turn began, if it found something to do and the time that it took is not counted yet.
     pub(super) busy_since: Option<Instant>,
     /// The earliest deadline at the end of the last turn.
     pub(super) next_timer: Option<Instant>,
@@ -78,6 +83,7 @@ impl<D: Device + ?Sized> Worker<D> {
             onlookers: Onlookers::new(device.take_observers()),
             batch: host.receive_batch(),
             stopping: false,
+            is_full: false,
             turns_behind: 0,
             busy_since: None,
             next_timer: None,
@@ -97,6 +103,14 @@ impl<D: Device + ?Sized> Worker<D> {
     /// Returns the longest time for which it looks for packets before it sleeps.
     pub(super) fn busy_poll(&self) -> Duration {
         self.host.config.busy_poll
+    }
+
+    /// Counts the time since the last turn began, if it found something to do. Called when the next one begins, or
+    /// before a sleep.
+    pub(super) fn count_busy(&mut self, now: Instant) {
+        if let Some(began) = self.busy_since.take() {
+            self.state.counters.add_busy(now - began);
+        }
     }
 
     /// Notes that virtual time has come to `now`, for calls of the application before the next turn.

@@ -1,15 +1,18 @@
 //! Starting a stack.
 
+use std::future::Future as _;
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Context;
 
 use super::machine;
 use super::stack::{Joins, Stack};
 use crate::base::{Config, Instant, LinkCaps};
 use crate::device::Device;
 use crate::engine::clock::Clock;
-use crate::engine::future::{Driver, Timer, Turns};
+use crate::engine::future::{Driver, StandBack, Timer, Turns};
 use crate::engine::threads::{self, Spinners};
 use crate::engine::worker::Worker;
 use crate::ip::prefix::Prefix;
@@ -238,9 +241,12 @@ impl StackBuilder {
     /// # Errors
     /// No device was given, or the configuration or an address cannot be used.
     pub fn drive(self, devices: Vec<Box<dyn Device>>) -> Result<(Stack, Vec<Driver>), StartError> {
-        self.drive_with(devices, || {
-            Box::new(|pause| Box::pin(tokio::time::sleep(pause)))
-        })
+        let timer = || -> Timer { Box::new(|pause| Box::pin(tokio::time::sleep(pause))) };
+        let stand_back = |cx: &mut Context<'_>| {
+            // Its first poll tells the runtime, and is all that is wanted of it.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
+        };
+        self.drivers(devices, timer, stand_back)
     }
 
     /// [`StackBuilder::drive`] for another runtime, whose timers `timer` makes: one for each driver.
@@ -252,12 +258,21 @@ impl StackBuilder {
         devices: Vec<Box<dyn Device>>,
         timer: impl Fn() -> Timer,
     ) -> Result<(Stack, Vec<Driver>), StartError> {
+        self.drivers(devices, timer, |cx| cx.waker().wake_by_ref())
+    }
+
+    fn drivers(
+        self,
+        devices: Vec<Box<dyn Device>>,
+        timer: impl Fn() -> Timer,
+        stand_back: StandBack,
+    ) -> Result<(Stack, Vec<Driver>), StartError> {
         let clock = self.first_clock();
         let (host, workers, restored) = self.workers(devices, clock.now())?;
         host.set_time_source(Box::new(move || clock.now()));
         let drivers = workers
             .into_iter()
-            .map(|worker| Driver::new(worker, clock, timer()));
+            .map(|worker| Driver::new(worker, clock, timer(), stand_back));
         let drivers = drivers.collect();
         Ok((Stack::with_restored(host, Vec::new(), restored), drivers))
     }

@@ -41,6 +41,21 @@ pub struct Worklist {
 }
 
 impl Worklist {
+    /// Returns true if there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        let tasks = &self.tasks;
+        tasks.connections.is_empty()
+            && tasks.ready.is_empty()
+            && tasks.datagrams.is_empty()
+            && self.spawn.is_empty()
+            && self.transmit.is_empty()
+            && self.parting.is_empty()
+            && self.looped.is_empty()
+            && self.wakers.is_empty()
+            && self.events.is_empty()
+            && self.serve.is_empty()
+    }
+
     /// Gives the memory of long lists back, which a crowd of connections leaves behind. Called when the worker has nothing to do.
     pub(crate) fn trim(&mut self) {
         /// Entries for which a list keeps its memory.
