@@ -1,5 +1,6 @@
 //! The measurements, and their metrics.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -89,10 +90,16 @@ pub const CPU_OUT_ALL: Metric =
 
 /// CPU of the server's process for a datagram that it echoes.
 pub const CPU_UDP: Metric = metric("cpu_udp", "server CPU µs per 64 B UDP echo", Target::None);
-/// CPU of the server's process for a connection.
+/// CPU of the server's process for a connection, one at a time: with the time in which it looks for the next packet.
 pub const CPU_CONNECTION: Metric = metric(
     "cpu_connection",
     "server CPU µs per connect + echo + close",
+    Target::None,
+);
+/// CPU of the server's process for a connection, under the load of four client threads.
+pub const CPU_CONNECTION_4: Metric = metric(
+    "cpu_connection4",
+    "server CPU µs per connect + echo + close, 4 threads",
     Target::None,
 );
 /// Connections beside hostile clients.
@@ -115,7 +122,7 @@ pub const HOSTILE_P99: Metric = metric(
 );
 
 /// Every metric, in the order of the report.
-pub const METRICS: [Metric; 23] = [
+pub const METRICS: [Metric; 24] = [
     TCP_IN_1,
     TCP_IN_4,
     TCP_OUT_1,
@@ -136,6 +143,7 @@ pub const METRICS: [Metric; 23] = [
     CPU_OUT_ALL,
     CPU_UDP,
     CPU_CONNECTION,
+    CPU_CONNECTION_4,
     HOSTILE_CONNECTIONS,
     HOSTILE_P50,
     HOSTILE_P99,
@@ -202,16 +210,10 @@ impl Measurement {
                 }
                 Self::TcpEcho => vec![(TCP_ECHO, tcp::echo(echo, time)?.gbps())],
                 Self::Connections => {
-                    vec![(CONNECTIONS, tcp::connections(echo, 4, time)? / 1e3)]
+                    connections(peer, 4, [CONNECTIONS, CPU_CONNECTION_4], echo, time)?
                 }
                 Self::Connections1 => {
-                    let run = || tcp::connections(echo, 1, time);
-                    let (per_second, seconds) = with_cpu(peer, run)?;
-                    let all = per_second * time.as_secs_f64();
-                    vec![
-                        (CONNECTIONS_1, per_second / 1e3),
-                        (CPU_CONNECTION, seconds * 1e6 / all),
-                    ]
+                    connections(peer, 1, [CONNECTIONS_1, CPU_CONNECTION], echo, time)?
                 }
                 Self::UdpEcho => {
                     let run = || udp::echo(echo, UDP_WINDOW, time);
@@ -253,6 +255,23 @@ fn with_cpu<T>(peer: &Peer<'_>, run: impl FnOnce() -> Result<T>) -> Result<(T, f
     let before = host::cpu_seconds(peer.pid())?;
     let result = run()?;
     Ok((result, host::cpu_seconds(peer.pid())? - before))
+}
+
+/// Opens connections in `threads` threads.
+fn connections(
+    peer: &Peer<'_>,
+    threads: usize,
+    [rate, server]: [Metric; 2],
+    echo: SocketAddr,
+    time: Duration,
+) -> Result<Vec<(Metric, f64)>> {
+    let run = || tcp::connections(echo, threads, time);
+    let (per_second, seconds) = with_cpu(peer, run)?;
+    let all = per_second * time.as_secs_f64();
+    Ok(vec![
+        (rate, per_second / 1e3),
+        (server, seconds * 1e6 / all),
+    ])
 }
 
 fn bulk(

@@ -82,14 +82,22 @@ impl Reader {
         std::future::poll_fn(|cx| self.poll_read_batch(cx, &mut each)).await
     }
 
-    /// Waits for packets as the kernel hands them over, behind virtio-net headers, and passes each to `each`.
-    pub(crate) async fn read_framed(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    /// Waits for packets as the kernel hands them over, behind virtio-net headers. `each` gets a function that reads one into
+    /// memory and returns its length, or `None` if there is no other.
+    pub(crate) async fn read_framed(
+        &mut self,
+        mut each: impl FnMut(&mut dyn FnMut(&mut [u8]) -> io::Result<Option<usize>>) -> io::Result<bool>,
+    ) -> io::Result<()> {
         let mut guard = self.ready.readable().await?;
+        let mut read = |room: &mut [u8]| match guard
+            .try_io(|tun| Ok(rustix::io::read(tun.get_ref(), room)?))
+        {
+            Ok(len) => len.map(Some),
+            Err(_would_block) => Ok(None),
+        };
         for _ in 0..SUPER_BATCH {
-            let room = &mut self.room;
-            match guard.try_io(|tun| Ok(rustix::io::read(tun.get_ref(), &mut room[..])?)) {
-                Ok(len) => each(&room[..len?]),
-                Err(_would_block) => break,
+            if !each(&mut read)? {
+                break;
             }
         }
         Ok(())

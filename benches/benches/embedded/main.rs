@@ -60,12 +60,23 @@ struct Options {
     /// Only these stacks.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Only the measurements whose names contain one of these.
+    #[arg(long, value_delimiter = ',')]
+    measure: Vec<String>,
     /// A run that shows that all works, and measures nothing worth knowing.
     #[arg(long)]
     quick: bool,
     /// Passed by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+impl Options {
+    fn asks_for(&self, metric: &Metric) -> bool {
+        let mut names = self.measure.iter();
+        (self.offload || !metric.needs_offload)
+            && (self.measure.is_empty() || names.any(|name| metric.label.contains(name.as_str())))
+    }
 }
 
 /// The name of ours where it gets super-packets as the kernel makes them, instead of packets of 1,500 bytes.
@@ -86,6 +97,11 @@ fn contenders() -> Vec<Contender> {
             name: "ours",
             is_ours: true,
             serve: ours::serve,
+        },
+        Contender {
+            name: "ours-busy",
+            is_ours: true,
+            serve: ours::serve_busy,
         },
         Contender {
             name: FRAMED,
@@ -111,48 +127,72 @@ fn contenders() -> Vec<Contender> {
     ]
 }
 
-/// A measurement, with the direction in which it is better.
-const METRICS: [(&str, bool); 5] = [
-    ("TCP in, Gb/s", true),
-    ("TCP out, Gb/s", true),
-    ("UDP 64 B echo, thousand/s", true),
-    ("TCP round trip p50, µs", false),
-    ("UDP round trip p50, µs", false),
+/// A measurement.
+struct Metric {
+    label: &'static str,
+    more_is_better: bool,
+    /// The carrier must take super-packets: the client's are cut in the kernel without.
+    needs_offload: bool,
+    measure: fn(Duration) -> Result<f64>,
+}
+
+const METRICS: [Metric; 6] = [
+    Metric {
+        label: "TCP in, Gb/s",
+        more_is_better: true,
+        needs_offload: false,
+        measure: |time| tcp::bulk_in(service(DISCARD), 1, time).map(tcp::Moved::gbps),
+    },
+    Metric {
+        label: "TCP out, Gb/s",
+        more_is_better: true,
+        needs_offload: false,
+        measure: |time| tcp::bulk_out(service(CHARGEN), 1, time).map(tcp::Moved::gbps),
+    },
+    Metric {
+        label: "UDP 64 B echo, thousand/s",
+        more_is_better: true,
+        needs_offload: false,
+        measure: |time| Ok(udp::echo(service(ECHO), WINDOW, time)?.per_second / 1e3),
+    },
+    Metric {
+        label: "UDP 44 × 1,400 B echo, Gb/s",
+        more_is_better: true,
+        needs_offload: true,
+        measure: |time| udp::bulk_echo(service(ECHO), time).map(tcp::Moved::gbps),
+    },
+    Metric {
+        label: "TCP round trip p50, µs",
+        more_is_better: false,
+        needs_offload: false,
+        measure: |time| Ok(tcp::round_trips(service(ECHO), time)?.p50),
+    },
+    Metric {
+        label: "UDP round trip p50, µs",
+        more_is_better: false,
+        needs_offload: false,
+        measure: |time| Ok(udp::round_trips(service(ECHO), time)?.p50),
+    },
 ];
+
+/// The results of a stack in one round. A measurement that failed has none.
+type Results = [Option<f64>; METRICS.len()];
 
 fn service(port: u16) -> SocketAddr {
     (STACK, port).into()
 }
 
-/// Takes every measurement once. A measurement that fails gives nothing, and its reason is printed.
-fn measure(name: &str, time: Duration) -> [Option<f64>; METRICS.len()] {
-    let shown = |metric: usize, result: Result<f64>| {
-        result
-            .inspect_err(|error| eprintln!("{name}: {}: {error:#}", METRICS[metric].0))
+/// Takes every measurement that `options` asks for. The reason of one that fails is printed.
+fn measure(name: &str, options: &Options) -> Results {
+    let time = Duration::from_millis(options.millis);
+    METRICS.each_ref().map(|metric| {
+        if !options.asks_for(metric) {
+            return None;
+        }
+        (metric.measure)(time)
+            .inspect_err(|error| eprintln!("{name}: {}: {error:#}", metric.label))
             .ok()
-    };
-    [
-        shown(
-            0,
-            tcp::bulk_in(service(DISCARD), 1, time).map(tcp::Moved::gbps),
-        ),
-        shown(
-            1,
-            tcp::bulk_out(service(CHARGEN), 1, time).map(tcp::Moved::gbps),
-        ),
-        shown(
-            2,
-            udp::echo(service(ECHO), WINDOW, time).map(|echoed| echoed.per_second / 1e3),
-        ),
-        shown(
-            3,
-            tcp::round_trips(service(ECHO), time).map(|trips| trips.p50),
-        ),
-        shown(
-            4,
-            udp::round_trips(service(ECHO), time).map(|trips| trips.p50),
-        ),
-    ]
+    })
 }
 
 /// Keeps the calling thread on a processor, and what it starts. Where a stack and its client run changes a result more
@@ -164,11 +204,7 @@ fn pin(processor: usize) -> Result<()> {
 }
 
 /// Runs one stack in a namespace of its own, and measures it.
-fn run(
-    contender: &Contender,
-    options: &Options,
-    is_pinned: bool,
-) -> Result<[Option<f64>; METRICS.len()]> {
+fn run(contender: &Contender, options: &Options, is_pinned: bool) -> Result<Results> {
     let namespace = Namespace::new("embedded")?;
     let tun = namespace.run(|| Tun::create(TUN, options.offload))??;
     namespace.up(TUN, &[(KERNEL.into(), 24)])?;
@@ -202,8 +238,7 @@ fn run(
             served
         })?;
     is_ready.recv().context("the server did not start")?;
-    let measured =
-        namespace.run(|| measure(contender.name, Duration::from_millis(options.millis)))?;
+    let measured = namespace.run(|| measure(contender.name, options))?;
     let _ = stop.send(());
     server
         .join()
@@ -217,13 +252,17 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// Prints the medians of every stack, and ours in relation to the best of the others.
-fn report(contenders: &[Contender], rounds: &[Vec<[Option<f64>; METRICS.len()]>]) {
+fn report(contenders: &[Contender], rounds: &[Vec<Results>], options: &Options) {
     print!("{:<28}", "");
     for contender in contenders {
         print!("{:>18}", contender.name);
     }
     println!("{:>20}", "ours / best other");
-    for (metric, (label, more_is_better)) in METRICS.iter().enumerate() {
+    for (metric, asked) in METRICS.iter().enumerate() {
+        if !options.asks_for(asked) {
+            continue;
+        }
+        let (label, more_is_better) = (asked.label, asked.more_is_better);
         let of = |index: usize| {
             median(
                 rounds[index]
@@ -285,6 +324,6 @@ fn main() -> Result<()> {
             );
         }
     }
-    report(&contenders, &rounds);
+    report(&contenders, &rounds, &options);
     Ok(())
 }

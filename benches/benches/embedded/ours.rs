@@ -1,28 +1,38 @@
 //! Our stack over its packet channel, driven as a future in the program's runtime.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
 use benches::server::ECHO;
 use bytes::BytesMut;
 use netstack::device::channel::{ChannelConfig, Framing, PacketReceiver, PacketSender, channel};
 use netstack::net::{Stack, TcpListener, UdpSocket};
 
-use crate::carrier::{BATCH, MTU, Reader, SUPER_BATCH, SUPER_BYTES, Served, Tun, Writer};
+use crate::carrier::{BATCH, MTU, Reader, SUPER_BATCH, Served, Tun, Writer};
 use crate::{STACK, service, services};
 
 /// Bytes of a piece of memory for packets.
 const MEMORY_BYTES: usize = 64 << 10;
 
+/// Time for which a driver that may look for packets does.
+const BUSY_POLL: Duration = Duration::from_micros(60);
+
 /// Serves behind `tun`, with bare packets.
 pub(crate) fn serve(tun: Tun) -> Served {
-    Box::pin(run(tun, Framing::Bare))
+    Box::pin(run(tun, Framing::Bare, Duration::ZERO))
+}
+
+/// Serves behind `tun`, with bare packets, for which the driver looks before it waits.
+pub(crate) fn serve_busy(tun: Tun) -> Served {
+    Box::pin(run(tun, Framing::Bare, BUSY_POLL))
 }
 
 /// Serves behind `tun`, with super-packets as the kernel makes them.
 pub(crate) fn serve_framed(tun: Tun) -> Served {
-    Box::pin(run(tun, Framing::VirtioNet))
+    Box::pin(run(tun, Framing::VirtioNet, Duration::ZERO))
 }
 
-async fn run(tun: Tun, framing: Framing) -> Result<()> {
+async fn run(tun: Tun, framing: Framing, busy_poll: Duration) -> Result<()> {
     let (device, pipe) = channel(ChannelConfig {
         mtu: MTU,
         framing,
@@ -32,7 +42,7 @@ async fn run(tun: Tun, framing: Framing) -> Result<()> {
         .address(STACK.into(), 24)
         .drive(vec![Box::new(device)])?;
     for driver in drivers {
-        tokio::spawn(driver);
+        tokio::spawn(driver.busy_poll(busy_poll));
     }
     for port in services::PORTS {
         let listener = TcpListener::bind(&stack, service(port)).await?;
@@ -98,19 +108,21 @@ async fn carry_out(mut writer: Writer, mut from_stack: PacketReceiver) -> Result
 
 async fn carry_framed_in(mut reader: Reader, mut to_stack: PacketSender) -> Result<()> {
     let mut batch = Vec::with_capacity(SUPER_BATCH);
-    let mut memory = BytesMut::with_capacity(SUPER_BATCH * SUPER_BYTES);
     loop {
         reader
-            .read_framed(|packet| {
-                // Takes the memory of the batch before again, which the stack has copied.
-                memory.reserve(packet.len());
-                memory.extend_from_slice(packet);
-                batch.push(memory.split().freeze());
+            .read_framed(|read| {
+                let mut buffer = to_stack.packet_buffer();
+                let Some(len) = read(&mut buffer)? else {
+                    return Ok(false);
+                };
+                buffer.truncate(len);
+                batch.push(buffer);
+                Ok(true)
             })
             .await?;
         while !batch.is_empty() {
             to_stack
-                .send_many(&mut batch)
+                .send_buffers(&mut batch)
                 .await
                 .context("the stack ended")?;
         }
