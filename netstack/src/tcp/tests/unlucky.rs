@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use super::link::{App, Impairment, Sim};
-use super::rig::{ACK, Rig, with_sack};
+use super::rig::{ACK, Rig, plain, with_sack};
 use crate::base::TcpConfig;
-use crate::tcp::{Tcp, TcpInfo};
+use crate::tcp::{PathLimits, Tcp, TcpInfo};
 
 const MSS: u16 = 1_448;
 
@@ -128,4 +128,42 @@ fn the_former_size_comes_back_without_sack_when_the_path_carries_it() {
         "{sizes:?}"
     );
     assert_eq!(sizes.last(), Some(&MSS), "{sizes:?}");
+}
+
+/// A try of the former size is a guess. A router knows.
+#[test]
+fn news_of_the_path_end_a_try() {
+    let mut rig = Rig::established(plain());
+    rig.max_payload = 0;
+    rig.send(3_000);
+    for _ in 0..1_000 {
+        if rig.tcp.info().mss == 1_000 {
+            rig.pass(10);
+        }
+    }
+    assert_eq!(rig.tcp.info().mss, 512);
+    let unknown = PathLimits::new(1_000, 1_000);
+    rig.recv(1, 3_001, ACK, b"");
+    rig.tcp.take_path_news(rig.now);
+    rig.tcp.follow_path(&unknown, rig.now);
+    assert_eq!(rig.tcp.info().mss, 512, "nothing is tried yet");
+    rig.pass(2_100);
+    rig.send(512);
+    rig.out();
+    rig.recv(1, 3_513, ACK, b"");
+    assert_eq!(rig.tcp.info().mss, 1_000, "a try");
+    rig.tcp.follow_path(&unknown, rig.now);
+    assert_eq!(rig.tcp.info().mss, 1_000, "no news");
+    rig.tcp.follow_path(&PathLimits::new(700, 1_000), rig.now);
+    assert_eq!(rig.tcp.info().mss, 700);
+    // A timeout is one of that size, and no end of a try.
+    rig.send(2_000);
+    rig.out();
+    let before = rig.tcp.info().timeouts;
+    for _ in 0..1_000 {
+        if rig.tcp.info().timeouts == before {
+            rig.pass(10);
+        }
+    }
+    assert_eq!(rig.tcp.info().mss, 700);
 }
