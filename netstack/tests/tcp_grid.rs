@@ -209,6 +209,26 @@ fn bbr_is_ten_times_as_fast_as_cubic_on_a_long_path_that_loses() {
 }
 
 #[test]
+fn bbr_that_tolerates_more_losses_fills_a_path_that_loses_one_in_ten() {
+    let path = Path {
+        bottleneck: Some(Bottleneck {
+            bits_per_second: 50_000_000,
+            queue_tenths: 10,
+        }),
+        ..lossy(20_000, 100_000)
+    };
+    let rate = |percent| {
+        let mut config = Config::default();
+        config.tcp.congestion = Algorithm::BBR;
+        config.tcp.bbr_loss_percent = percent;
+        let time = Duration::from_secs(10);
+        cell::run(&path, &config, 1, time, 64 * MIB).megabits_per_second
+    };
+    let (default, tolerant) = (rate(2), rate(50));
+    assert!(tolerant > 3.0 * default, "{default:.1}, {tolerant:.1}");
+}
+
+#[test]
 fn bbr_fills_a_bottleneck_and_undoes_nothing_where_nothing_is_reordered() {
     for queue_tenths in [5, 10, 40] {
         let path = Path {

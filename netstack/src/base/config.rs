@@ -4,7 +4,7 @@
 //! constructor that takes a [`Config`] calls [`Config::validate`], which checks the limits against each
 //! other.
 
-use super::congestion::Algorithm;
+use super::congestion::{Algorithm, TOLERATED_LOSS_PERCENT};
 use super::mtu_probing::MtuProbing;
 use super::time::Duration;
 
@@ -189,6 +189,9 @@ pub struct TcpConfig {
     pub initial_window_segments: u32,
     /// The congestion control algorithm, unless a listener or a socket chooses another one.
     pub congestion: Algorithm,
+    /// Losses in a round trip, in percent, from which BBR takes them for a full path: 1 to 50 (`LossThresh` in
+    /// draft-ietf-ccwg-bbr-06, which says 2). More suits links that lose packets of themselves, and is hard on others.
+    pub bbr_loss_percent: u8,
     /// Begin with what earlier connections to the same host found out about the path (RFC 9040).
     pub path_metrics: bool,
     /// Spread what is sent over the round trip, instead of sending it in bursts. Algorithms with a rate of
@@ -253,6 +256,7 @@ impl Default for TcpConfig {
             window_scaling: true,
             initial_window_segments: 10,
             congestion: Algorithm::default(),
+            bbr_loss_percent: TOLERATED_LOSS_PERCENT,
             path_metrics: true,
             pacing: true,
             max_reassembly_ranges: 512,
@@ -404,6 +408,12 @@ impl Config {
             "tcp.initial_window_segments",
             tcp.initial_window_segments,
             "set it between 1 and 10 (RFC 6928)",
+        )?;
+        need(
+            (1..=50).contains(&tcp.bbr_loss_percent),
+            "tcp.bbr_loss_percent",
+            tcp.bbr_loss_percent,
+            "set it between 1 and 50",
         )?;
         super::limits::check(self)
     }

@@ -212,8 +212,11 @@ pub struct Window {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Saved(pub [u32; 8]);
 
+/// The losses that BBR tolerates unless the program says more (`LossThresh` in draft-ietf-ccwg-bbr-06 section 2.8).
+pub(crate) const TOLERATED_LOSS_PERCENT: u8 = 2;
+
 /// The circumstances in which a controller is made.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Start {
     /// Payload of a full segment, in bytes.
@@ -229,6 +232,15 @@ pub struct Start {
     pub delivered_total: u32,
     /// The state that was saved when the connection became idle.
     pub saved: Option<Saved>,
+    /// Losses in a round trip, in percent, that an algorithm which tolerates some takes for the path's own, and not for
+    /// congestion.
+    pub tolerated_loss_percent: u8,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self::new(0, 0, None, 0)
+    }
 }
 
 impl Start {
@@ -241,6 +253,16 @@ impl Start {
             seed,
             delivered_total: 0,
             saved: None,
+            tolerated_loss_percent: TOLERATED_LOSS_PERCENT,
+        }
+    }
+
+    /// Sets the losses that are tolerated.
+    #[must_use]
+    pub(crate) fn tolerating(self, percent: u8) -> Self {
+        Self {
+            tolerated_loss_percent: percent,
+            ..self
         }
     }
 }

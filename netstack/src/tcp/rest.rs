@@ -169,7 +169,8 @@ impl Resting {
     pub(super) fn wake(self) -> Tcb {
         let pacing = self.cfg.pacing;
         let seed = seed(self.una, self.ts_offset);
-        let start = Start::new(u32::from(self.agreed.mss), 0, self.rtt.srtt(), seed);
+        let start = Start::new(u32::from(self.agreed.mss), 0, self.rtt.srtt(), seed)
+            .tolerating(self.cfg.bbr_loss_percent);
         // It was last read before the connection rested.
         let window = self.window.wake(self.last_heard);
         Tcb {

@@ -183,5 +183,6 @@ impl Tcb {
             delivered_total: self.flight.delivered(),
             ..Start::new(self.payload_mss(), 0, self.rtt.srtt(), seed)
         }
+        .tolerating(self.cfg.bbr_loss_percent)
     }
 }

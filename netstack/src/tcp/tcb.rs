@@ -219,7 +219,8 @@ impl Tcb {
                     initial,
                     measured,
                     seed(una, ts_offset),
-                ),
+                )
+                .tolerating(cfg.bbr_loss_percent),
                 una,
                 cfg.pacing,
             ),

@@ -24,7 +24,7 @@ use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 
 use relay::PathSpec;
-use runs::{Algorithm, Host, World};
+use runs::{Algorithm, Host, Settings, World};
 
 /// Compares the stack with Linux over emulated paths.
 #[derive(Parser)]
@@ -48,6 +48,9 @@ struct Options {
     /// Neither end offers SACK.
     #[arg(long)]
     no_sack: bool,
+    /// Losses in a round trip, in percent, from which BBR of the stack takes them for a full path.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=50))]
+    bbr_loss_percent: u8,
     /// Share a bottleneck between the stack and Linux instead.
     #[arg(long)]
     fairness: bool,
@@ -219,8 +222,12 @@ fn compare_shares(worlds: &[World], options: &Options) -> Result<()> {
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    let settings = Settings {
+        sack: !options.no_sack,
+        bbr_loss_percent: options.bbr_loss_percent,
+    };
     let worlds = (0..options.at_once.min(options.seeds.max(1)))
-        .map(|_| World::new(!options.no_sack))
+        .map(|_| World::new(settings))
         .collect::<Result<Vec<_>>>()?;
     if options.fairness {
         compare_shares(&worlds, &options)

@@ -86,7 +86,16 @@ fn linux_end(name: &'static str, end: usize, sack: bool) -> Result<(Namespace, E
     Ok((namespace, End::Linux(tun)))
 }
 
-fn stack_end(end: usize, sack: bool) -> Result<(Stack, End)> {
+/// The settings of the hosts.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    /// All hosts offer SACK.
+    pub(crate) sack: bool,
+    /// Losses that BBR tolerates on the stacks.
+    pub(crate) bbr_loss_percent: u8,
+}
+
+fn stack_end(end: usize, settings: Settings) -> Result<(Stack, End)> {
     let (device, pipe): (_, PacketPipe) = channel(ChannelConfig {
         mtu: 1_500,
         to_stack: 4_096,
@@ -96,7 +105,8 @@ fn stack_end(end: usize, sack: bool) -> Result<(Stack, End)> {
     // As the kernels do with `tcp_no_metrics_save`: no run learns from the ones before.
     let mut config = Config::default();
     config.tcp.path_metrics = false;
-    config.tcp.sack = sack;
+    config.tcp.sack = settings.sack;
+    config.tcp.bbr_loss_percent = settings.bbr_loss_percent;
     let stack = Stack::builder()
         .config(config)
         .address(IpAddr::V4(relay::address(end)), 24)
@@ -105,12 +115,13 @@ fn stack_end(end: usize, sack: bool) -> Result<(Stack, End)> {
 }
 
 impl World {
-    /// Creates the hosts and starts the relay. All hosts offer SACK if `sack` says so.
-    pub(crate) fn new(sack: bool) -> Result<Self> {
+    /// Creates the hosts and starts the relay.
+    pub(crate) fn new(settings: Settings) -> Result<Self> {
+        let sack = settings.sack;
         let (sender, linux_sender) = linux_end("sender", 0, sack)?;
         let (receiver, linux_receiver) = linux_end("receiver", 1, sack)?;
-        let (stack_sender, sender_end) = stack_end(2, sack)?;
-        let (stack_receiver, receiver_end) = stack_end(3, sack)?;
+        let (stack_sender, sender_end) = stack_end(2, settings)?;
+        let (stack_receiver, receiver_end) = stack_end(3, settings)?;
         let (paths, commands) = paths_channel();
         let ends = [linux_sender, linux_receiver, sender_end, receiver_end];
         thread::spawn(move || relay::run(ends, &commands));

@@ -336,7 +336,7 @@ mod tests {
             })
         };
         let (top_keys, tcp_keys) = (known_keys("nokey = 1"), known_keys("[tcp]\nnokey = 1"));
-        assert_eq!((top_keys.len(), tcp_keys.len()), (50, 38));
+        assert_eq!((top_keys.len(), tcp_keys.len()), (50, 39));
         for key in top_keys.iter().filter(|key| *key != "tcp") {
             assert!(sets(top, key), "{key} is not in the example");
         }

@@ -152,6 +152,7 @@ limits! {
         window_scaling: Switch,
         initial_window_segments: Whole<u32>,
         congestion: Congestion,
+        bbr_loss_percent: Whole<u8>,
         path_metrics: Switch,
         pacing: Switch,
         max_reassembly_ranges: Whole<usize>,

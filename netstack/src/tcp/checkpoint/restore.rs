@@ -172,7 +172,8 @@ impl TcpCheckpoint {
             srtt: self.rtt.srtt(),
             seed: seed(una, self.ts_offset),
             ..Start::default()
-        };
+        }
+        .tolerating(cfg.bbr_loss_percent);
         let account = Account::default();
         let memory = buffers.charging(&account);
         let mut tcb = Tcb {

@@ -254,7 +254,8 @@ impl FastOpened {
     fn begin_with_one_segment(&mut self) {
         let tcb: &mut Tcb = &mut self.block;
         let (una, mss) = (tcb.flight.una(), u32::from(tcb.agreed.mss));
-        let start = Start::new(mss, mss, None, seed(una, tcb.ts_offset));
+        let start = Start::new(mss, mss, None, seed(una, tcb.ts_offset))
+            .tolerating(tcb.cfg.bbr_loss_percent);
         tcb.cc = Controller::new(tcb.settings.algorithm, &start, una, tcb.cfg.pacing);
     }
 

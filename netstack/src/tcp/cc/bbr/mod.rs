@@ -43,8 +43,6 @@ const UP_CWND_GAIN: f64 = 2.25;
 const PROBE_RTT_CWND_GAIN: f64 = 0.5;
 /// Part of the estimated bandwidth that is used, to keep queues short (`PacingMarginPercent`).
 const PACING_MARGIN: f64 = 0.99;
-/// Losses that are tolerated while the bandwidth is probed (`LossThresh`).
-const LOSS_THRESH: f64 = 0.02;
 /// Part that is kept when losses say that it was too much (`Beta`).
 const BETA: f64 = 0.7;
 /// Part of the volume that is left to others (`Headroom`).
@@ -130,6 +128,8 @@ pub(super) struct Bbr {
     random: u64,
     mss: u32,
     initial: u32,
+    /// Losses that are tolerated while the bandwidth is probed (`LossThresh`).
+    loss_thresh: f64,
     clock: Clock,
     /// The first round trip was measured: the initial rate follows it.
     has_rtt: bool,
@@ -200,6 +200,7 @@ impl Bbr {
             random: start.seed,
             mss: start.mss.max(1),
             initial: start.initial,
+            loss_thresh: f64::from(start.tolerated_loss_percent.min(99)) / 100.0,
             clock: Clock::Unset,
             has_rtt: start.srtt.is_some(),
             pacing_rate: 0,
@@ -308,9 +309,9 @@ impl Rate {
         }
     }
 
-    /// Returns true if losses say that too much was in flight (`IsInflightTooHigh`).
-    fn is_inflight_too_high(&self) -> bool {
-        let tolerated = f64::from(self.tx_in_flight) * LOSS_THRESH;
+    /// Returns true if losses, of which so many are tolerated, say that too much was in flight (`IsInflightTooHigh`).
+    fn is_inflight_too_high(&self, loss_thresh: f64) -> bool {
+        let tolerated = f64::from(self.tx_in_flight) * loss_thresh;
         f64::from(self.lost) > tolerated || (self.lost > 0 && !self.selective)
     }
 }

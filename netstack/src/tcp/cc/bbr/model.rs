@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{BETA, Bbr, HEADROOM, LOSS_THRESH, Rate, State, UNBOUNDED, UNBOUNDED_RATE, Undo};
+use super::{BETA, Bbr, HEADROOM, Rate, State, UNBOUNDED, UNBOUNDED_RATE, Undo};
 use crate::base::Instant;
 use crate::base::congestion::{Acked, Lost, Window};
 
@@ -189,8 +189,8 @@ impl Bbr {
             selective: lost.selective,
             ..Rate::default()
         };
-        if rate.is_inflight_too_high() {
-            rate.tx_in_flight = inflight_at_loss(lost);
+        if rate.is_inflight_too_high(self.loss_thresh) {
+            rate.tx_in_flight = inflight_at_loss(lost, self.loss_thresh);
             self.handle_inflight_too_high(window, rate);
         }
     }
@@ -273,9 +273,9 @@ fn volume(bytes_per_second: u64, time: Duration) -> u32 {
 }
 
 /// Returns the volume in flight at which losses exceeded what is tolerated, which may be within this run.
-fn inflight_at_loss(lost: &Lost) -> u32 {
+fn inflight_at_loss(lost: &Lost, loss_thresh: f64) -> u32 {
     let before = f64::from(lost.sent_in_flight) - f64::from(lost.bytes);
     let lost_before = f64::from(lost.lost_since) - f64::from(lost.bytes);
-    let prefix = (LOSS_THRESH * before - lost_before) / (1.0 - LOSS_THRESH);
+    let prefix = (loss_thresh * before - lost_before) / (1.0 - loss_thresh);
     (before + prefix).max(0.0) as u32
 }

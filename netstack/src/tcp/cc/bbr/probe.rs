@@ -145,7 +145,7 @@ impl Bbr {
                 return true;
             }
         }
-        if rate.is_inflight_too_high() || self.inflight_longterm == UNBOUNDED {
+        if rate.is_inflight_too_high(self.loss_thresh) || self.inflight_longterm == UNBOUNDED {
             return false;
         }
         self.inflight_longterm = self.inflight_longterm.max(rate.tx_in_flight);

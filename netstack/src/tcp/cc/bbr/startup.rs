@@ -57,7 +57,9 @@ impl Bbr {
             return;
         }
         let is_high = if acked.selective {
-            self.loss_round_start && runs >= STARTUP_FULL_LOSS_COUNT && rate.is_inflight_too_high()
+            self.loss_round_start
+                && runs >= STARTUP_FULL_LOSS_COUNT
+                && rate.is_inflight_too_high(self.loss_thresh)
         } else {
             runs > 0
         };

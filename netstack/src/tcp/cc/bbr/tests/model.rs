@@ -64,6 +64,21 @@ fn draft_5_5_10_2_losses_of_a_probe_bound_the_volume() {
 }
 
 #[test]
+fn draft_2_8_more_losses_are_tolerated_if_the_program_says_so() {
+    let start = Start::new(MSS, 10 * MSS, Some(RTT), 1);
+    let mut flow = Flow::in_state(State::Up);
+    flow.bbr.loss_thresh = Bbr::new(&start.tolerating(10)).loss_thresh;
+    flow.round(Round::full());
+    flow.lose(MSS, 120 * MSS, 12 * MSS);
+    assert_eq!(flow.bbr.state, State::Up);
+    assert_eq!(flow.bbr.inflight_longterm, UNBOUNDED);
+    flow.lose(MSS, 120 * MSS, 13 * MSS);
+    assert_eq!(flow.bbr.state, State::Down);
+    let bound = flow.bbr.inflight_longterm;
+    assert!((115 * MSS..=120 * MSS).contains(&bound), "{bound}");
+}
+
+#[test]
 fn draft_5_3_3_6_the_probe_after_losses_is_a_careful_one() {
     let mut flow = Flow::in_state(State::Up);
     flow.round(Round::full());
