@@ -63,7 +63,9 @@ pub trait Device: Send + 'static {
     fn caps(&self) -> LinkCaps;
 
     /// Appends up to `max` packets to `out` without waiting and returns their number, which is 0 if
-    /// none is there, and may be less than are there. Performs at most `max` reads, so that it returns
+    /// none is there, and may be less than are there: then the next [`Device::park`] or [`Device::poll_park`] does not wait.
+    /// May forget what [`Unpark::unpark`] said before: whoever calls that has left something to be found already, here or
+    /// in a queue that is looked at after this call. Performs at most `max` reads, so that it returns
     /// even if it discards every packet. `now` becomes the packets' time of arrival.
     ///
     /// # Errors

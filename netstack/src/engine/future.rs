@@ -127,16 +127,23 @@ impl Driver {
     fn run(&mut self, cx: &mut Context<'_>) -> Result<(), EndReason> {
         self.turns.awake();
         for _ in 0..TURNS_PER_POLL {
-            let now = self.clock.now();
-            let turn = self.turns.turn_once(now)?;
+            let began = self.clock.now();
+            let turn = self.turns.turn_once(began)?;
+            if turn.busy {
+                self.note_busy(began);
+            }
             if turn.left {
                 continue;
             }
-            if turn.busy {
-                self.turns.count_busy(self.clock.now());
-                self.note_busy(now);
-            }
-            if self.turns.is_frozen() {
+            let now = if turn.busy {
+                // The turn took its time, which a timer and a pause do not include.
+                let now = self.clock.now();
+                self.turns.count_busy(now);
+                now
+            } else {
+                began
+            };
+            if self.turns.waits_for_others() {
                 // The device may have packets, which are not for now.
                 let later = Some(now + FROZEN_PAUSE);
                 if self.poll_timer(now, later, cx).is_pending() {
@@ -271,8 +278,8 @@ impl Turns {
         })
     }
 
-    fn is_frozen(&self) -> bool {
-        self.worker.as_ref().is_ok_and(Worker::is_frozen)
+    fn waits_for_others(&self) -> bool {
+        self.worker.as_ref().is_ok_and(Worker::reads_nothing)
     }
 
     fn count_busy(&mut self, now: Instant) {

@@ -103,6 +103,11 @@ impl<D: Device + ?Sized> Worker<D> {
         }
     }
 
+    /// Returns true if the worker reads no packets now: its stack is frozen, or is about to be.
+    pub(super) fn reads_nothing(&self) -> bool {
+        self.host.freeze.mark().stage() != Stage::Running
+    }
+
     /// Returns true if the stack is frozen, and the worker with it.
     pub(super) fn is_frozen(&self) -> bool {
         self.host.freeze.mark().stage() == Stage::Frozen

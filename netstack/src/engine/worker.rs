@@ -213,6 +213,8 @@ impl<D: Device + ?Sized> Worker<D> {
     /// The device cannot wait.
     pub fn park(&mut self, now: Instant, until: Option<Instant>) -> io::Result<()> {
         self.trim();
+        // A loop of the program's may come here after a turn that had something to do: the sleep is not part of it.
+        self.count_busy(now);
         if !self.mailbox.fall_asleep() {
             return Ok(());
         }
