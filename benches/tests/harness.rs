@@ -32,8 +32,8 @@ fn run(arguments: &[&str]) -> Value {
 fn the_kernel_peers_give_every_metric() {
     let value = run(&[]);
     let rows = value["rows"].as_array().expect("rows");
-    // 23 metrics and 2 families for 2 peers, 4 of the metrics for a third.
-    assert_eq!(rows.len(), (23 * 2 + 4) * 2, "{value}");
+    // 24 metrics and 2 families for 2 peers, 4 of the metrics for a third.
+    assert_eq!(rows.len(), (24 * 2 + 4) * 2, "{value}");
     for row in rows {
         let median = row["median"].as_f64().expect("a number");
         // Loss may be zero, and CPU ticks are coarse; every other metric is above zero.

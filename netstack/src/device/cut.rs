@@ -12,7 +12,7 @@ use packet::{IpProto, Payload};
 
 use super::channel::buffer::Lender;
 use super::channel::out_memory::OutMemory;
-use super::channel::run::Run;
+use super::channel::run::{RUN_BYTES_MAX, RUN_PACKETS_MAX, Run};
 
 /// Length of a TCP header without options, in bytes.
 const TCP_LEN: usize = 20;
@@ -20,9 +20,6 @@ const TCP_LEN: usize = 20;
 const SEQ_AT: usize = 4;
 const FLAGS_AT: usize = 13;
 const CHECKSUM_AT: usize = 16;
-
-/// Most bytes of packets in one piece of memory: what one call of UDP with segmentation offload can carry, and one slab.
-const RUN_BYTES_MAX: usize = 65_535;
 
 /// The packet does not say how to cut it, or contradicts itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,14 +83,15 @@ impl<'a> Cut<'a> {
         self.count - self.next
     }
 
-    /// Cuts the next packets, as many as fit one piece of memory of [`RUN_BYTES_MAX`]. Returns `None` if none is left.
+    /// Cuts the next packets, as many as fit a run. Returns `None` if none is left.
     pub(super) fn next_run(
         &mut self,
         memory: &mut OutMemory,
         lender: &Lender,
     ) -> Option<Result<Run, NotCuttable>> {
         let packet_len = self.packet_len();
-        let packets = self.left().min((RUN_BYTES_MAX / packet_len).max(1));
+        let most = (RUN_BYTES_MAX / packet_len).clamp(1, RUN_PACKETS_MAX);
+        let packets = self.left().min(most);
         if packets == 0 {
             return None;
         }

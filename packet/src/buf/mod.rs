@@ -333,7 +333,8 @@ impl Buffers {
     }
 
     /// Takes a slab of at least `bytes`, at most those of a large slab, for somebody who fills it with a packet in a time of
-    /// his own. It is never one of the reserve. Returns `None` if there is none.
+    /// his own. It is never one of the reserve. Returns `None` if there is none, and while memory is not at ease: a
+    /// holder that nobody can make hold less gets no more then.
     ///
     /// ```
     /// use packet::Buffers;
@@ -344,6 +345,9 @@ impl Buffers {
     /// assert!(buffers.take_to_fill(1_500).is_some());
     /// ```
     pub fn take_to_fill(&self, bytes: usize) -> Option<SlabMut> {
+        if !self.is_at_ease() {
+            return None;
+        }
         if bytes <= SMALL_SLAB_BYTES {
             self.take_small()
         } else if bytes <= self.large.slab_bytes() {

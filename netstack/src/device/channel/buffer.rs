@@ -1,21 +1,21 @@
 //! Memory of the stack that the program fills with a packet.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut, Range};
+use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use packet::buf::{Payload, SMALL_SLAB_BYTES};
 use packet::{Buffers, SlabMut};
 
-/// Memory for one packet to the stack. A carrier reads or decrypts a packet into it, so that the stack takes it as it is:
-/// a packet that was handed over as [`Bytes`] is copied.
+/// Memory for one packet to the stack. A carrier reads or decrypts a packet into it, so that the stack takes a long one as it
+/// is: a packet that was handed over as [`Bytes`] is copied.
 ///
-/// See [`PacketSender::packet_buffer`](super::PacketSender::packet_buffer). It counts against the memory of the stack for as long as
-/// it lives, so a carrier with nothing to receive drops it.
+/// See [`PacketSender::packet_buffer`](super::PacketSender::packet_buffer). It counts against the memory of the stack for
+/// as long as it lives. What it holds before a packet is written to it is arbitrary.
 pub struct PacketBuffer {
     memory: Memory,
-    range: Range<usize>,
+    len: usize,
 }
 
 enum Memory {
@@ -26,7 +26,7 @@ enum Memory {
 
 impl fmt::Debug for PacketBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PacketBuffer({} bytes)", self.range.len())
+        write!(f, "PacketBuffer({} bytes)", self.len)
     }
 }
 
@@ -38,7 +38,7 @@ impl Deref for PacketBuffer {
             Memory::Stack(slab) => slab.as_slice(),
             Memory::Program(bytes) => bytes,
         };
-        all.get(self.range.clone()).unwrap_or(&[])
+        all.get(..self.len).unwrap_or(&[])
     }
 }
 
@@ -48,26 +48,23 @@ impl DerefMut for PacketBuffer {
             Memory::Stack(slab) => slab.as_mut_slice(),
             Memory::Program(bytes) => bytes,
         };
-        all.get_mut(self.range.clone()).unwrap_or(&mut [])
+        all.get_mut(..self.len).unwrap_or(&mut [])
     }
 }
 
 impl PacketBuffer {
-    /// Creates one of `len` bytes, whose contents are arbitrary.
+    /// Creates one of `len` bytes.
     pub(super) fn new(lender: &Lender, len: usize) -> Self {
         let memory = match lender.lend(len) {
             Some(slab) => Memory::Stack(slab),
             None => Memory::Program(BytesMut::zeroed(len)),
         };
-        Self {
-            memory,
-            range: 0..len,
-        }
+        Self { memory, len }
     }
 
     /// Sets the length to that of the packet. Does nothing if it is longer than that already.
     pub fn truncate(&mut self, len: usize) {
-        self.range.end = self.range.end.min(self.range.start.saturating_add(len));
+        self.len = self.len.min(len);
     }
 }
 
@@ -95,12 +92,15 @@ impl Lender {
     }
 }
 
-/// A packet on its way to the stack.
+/// A packet on its way to the stack. Many places wait for one, so it is short.
 #[derive(Debug)]
 pub(super) enum Inbound {
     Bytes(Bytes),
-    Buffer(PacketBuffer),
+    /// The bytes of a slab between two places.
+    Slab(SlabMut, u32, u32),
 }
+
+const _: () = assert!(size_of::<Inbound>() == size_of::<Bytes>());
 
 impl Deref for Inbound {
     type Target = [u8];
@@ -108,7 +108,10 @@ impl Deref for Inbound {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes,
-            Self::Buffer(buffer) => buffer,
+            Self::Slab(slab, start, end) => {
+                let bytes = slab.as_slice().get(*start as usize..*end as usize);
+                bytes.unwrap_or(&[])
+            }
         }
     }
 }
@@ -120,8 +123,27 @@ impl From<Bytes> for Inbound {
 }
 
 impl From<PacketBuffer> for Inbound {
+    /// Takes a short packet out of long memory: a queue of them would hold far more than they are.
     fn from(packet: PacketBuffer) -> Self {
-        Self::Buffer(packet)
+        let PacketBuffer { memory, len } = packet;
+        match memory {
+            Memory::Stack(slab) if len > SMALL_SLAB_BYTES || slab.len() <= SMALL_SLAB_BYTES => {
+                // No slab is longer than `u32::MAX`.
+                Self::Slab(slab, 0, len as u32)
+            }
+            Memory::Stack(slab) => {
+                let bytes = slab.as_slice().get(..len).unwrap_or(&[]);
+                Self::Bytes(Bytes::copy_from_slice(bytes))
+            }
+            Memory::Program(bytes) if len <= SMALL_SLAB_BYTES => {
+                let bytes = bytes.get(..len).unwrap_or(&[]);
+                Self::Bytes(Bytes::copy_from_slice(bytes))
+            }
+            Memory::Program(mut bytes) => {
+                bytes.truncate(len);
+                Self::Bytes(bytes.freeze())
+            }
+        }
     }
 }
 
@@ -142,7 +164,7 @@ impl Carried for Bytes {
     fn back(packet: Inbound) -> Self {
         match packet {
             Inbound::Bytes(bytes) => bytes,
-            Inbound::Buffer(buffer) => Self::copy_from_slice(&buffer),
+            slab @ Inbound::Slab(..) => Self::copy_from_slice(&slab),
         }
     }
 }
@@ -151,15 +173,18 @@ impl Carried for PacketBuffer {
     fn empty() -> Self {
         Self {
             memory: Memory::Program(BytesMut::new()),
-            range: 0..0,
+            len: 0,
         }
     }
 
     fn back(packet: Inbound) -> Self {
         match packet {
-            Inbound::Buffer(buffer) => buffer,
+            Inbound::Slab(slab, _, end) => Self {
+                memory: Memory::Stack(slab),
+                len: end as usize,
+            },
             Inbound::Bytes(bytes) => Self {
-                range: 0..bytes.len(),
+                len: bytes.len(),
                 memory: Memory::Program(bytes.into()),
             },
         }
@@ -169,25 +194,19 @@ impl Carried for PacketBuffer {
 impl Inbound {
     /// Drops the first `count` bytes.
     pub(super) fn advance(&mut self, count: usize) {
+        let count = count.min(self.len());
         match self {
-            Self::Bytes(bytes) => bytes.advance(count.min(bytes.len())),
-            Self::Buffer(PacketBuffer { range, .. }) => {
-                range.start = range.start.saturating_add(count).min(range.end);
-            }
+            Self::Bytes(bytes) => bytes.advance(count),
+            Self::Slab(_, start, _) => *start += count as u32,
         }
     }
 
-    /// Converts the packet to memory of the stack: as it is, if it was written into memory that is worth keeping for it.
-    /// Returns `None` if there is no memory for a copy.
+    /// Converts the packet to memory of the stack: as it is, if it is in a slab of these buffers. Returns `None` if there is
+    /// no memory for a copy.
     pub(super) fn keep(self, buffers: &Buffers) -> Option<Payload> {
         match self {
-            Self::Buffer(PacketBuffer {
-                memory: Memory::Stack(slab),
-                range,
-            }) if buffers.owns(&slab)
-                && (range.len() > SMALL_SLAB_BYTES || slab.len() <= SMALL_SLAB_BYTES) =>
-            {
-                Some(slab.freeze(range))
+            Self::Slab(slab, start, end) if buffers.owns(&slab) => {
+                Some(slab.freeze(start as usize..end as usize))
             }
             packet => {
                 let long = (packet.len() > SMALL_SLAB_BYTES)

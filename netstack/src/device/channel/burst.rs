@@ -6,12 +6,8 @@ use packet::frame::TxPacket;
 
 use super::super::linear::{self, InvalidOffload};
 use super::buffer::Lender;
-use super::run::Run;
-
-/// Bytes from which packets of one batch share a slab: as long as the program keeps one of them, it keeps the slab.
-const SHARED_BYTES_MIN: usize = 8 << 10;
-/// Most bytes in one slab.
-const SHARED_BYTES_MAX: usize = 65_535;
+use super::out_memory::SLAB_BYTES_MIN;
+use super::run::{RUN_BYTES_MAX, RUN_PACKETS_MAX, Run};
 
 /// Packets that were written into one slab. Kept from one batch to the next, for its allocation.
 #[derive(Debug, Default)]
@@ -26,14 +22,22 @@ pub(super) struct Burst {
 impl Burst {
     /// Takes a slab if `bytes` of packets are worth one, and the stack has one.
     pub(super) fn begin(&mut self, bytes: usize, lender: &Lender) {
-        if bytes >= SHARED_BYTES_MIN {
-            self.slab = lender.lend(bytes.min(SHARED_BYTES_MAX));
+        if bytes >= SLAB_BYTES_MIN {
+            self.slab = lender.lend(bytes.min(RUN_BYTES_MAX));
         }
+    }
+
+    /// Returns true if it has a slab.
+    pub(super) fn is_open(&self) -> bool {
+        self.slab.is_some()
     }
 
     /// Writes a packet. Returns `None` if there is no room for it.
     pub(super) fn push(&mut self, packet: &TxPacket) -> Option<Result<(), InvalidOffload>> {
         let len = packet.len();
+        if self.written + len > RUN_BYTES_MAX {
+            return None;
+        }
         let out = self
             .slab
             .as_mut()?
@@ -53,11 +57,11 @@ impl Burst {
             return;
         };
         let mut bytes = Bytes::from(slab.freeze(0..self.written));
-        for packets in self.lens.chunk_by(|one, next| one == next) {
-            let Some(&len) = packets.first() else {
-                continue;
-            };
-            each(Run::new(bytes.split_to(len * packets.len()), len));
+        for equal in self.lens.chunk_by(|one, next| one == next) {
+            for packets in equal.chunks(RUN_PACKETS_MAX) {
+                let len = packets.first().copied().unwrap_or(0);
+                each(Run::new(bytes.split_to(len * packets.len()), len));
+            }
         }
         self.lens.clear();
         self.written = 0;

@@ -10,7 +10,7 @@
 //! A carrier that takes super-packets says so ([`Framing::VirtioNet`]), and nothing is cut for it.
 //!
 //! The stack copies what it takes, so no packet keeps the program's memory, and all that is held counts against the
-//! stack's own. A carrier saves that copy if it reads or decrypts each packet into memory of the stack
+//! stack's own. A carrier saves that copy of long packets if it reads or decrypts each into memory of the stack
 //! ([`PacketSender::packet_buffer`]).
 //!
 //! Each direction is a bounded queue without a lock. A packet that the stack sends into a full queue is
@@ -457,36 +457,58 @@ impl ChannelDevice {
                 self.count(0, 0, count, counters, sent);
             }
         }
+        // None is left, unless one could not be written.
+        for _ in rest {
+            counters.drop_packet(DropReason::TransmitFailed);
+        }
         batch.clear();
     }
 
     /// Sends packets as they are on the link, super-segments in pieces.
     fn send_bare(&mut self, batch: &mut Vec<TxPacket>, counters: &Counters, sent: &mut Sent) {
-        let mtu = usize::from(self.shared.mtu());
-        let mut left = singles(batch);
-        self.burst.begin(left, &self.shared.lender);
-        for packet in batch.drain(..) {
-            if packet.offload.segment.is_some() {
-                self.finish_burst(counters, sent);
-                self.send_cut(&packet, mtu, counters, sent);
-                self.burst.begin(left, &self.shared.lender);
+        let mut rest = &batch[..];
+        while let Some((first, behind)) = rest.split_first() {
+            if first.offload.segment.is_some() {
+                self.send_cut(first, counters, sent);
+                rest = behind;
                 continue;
             }
-            left -= packet.len();
+            let is_whole = |packet: &TxPacket| packet.offload.segment.is_none();
+            let count = rest.iter().take_while(|packet| is_whole(packet)).count();
+            let (singles, others) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            self.send_singles(singles, counters, sent);
+            rest = others;
+        }
+        batch.clear();
+    }
+
+    /// Sends packets that follow each other and are not cut.
+    fn send_singles(&mut self, packets: &[TxPacket], counters: &Counters, sent: &mut Sent) {
+        let mtu = usize::from(self.shared.mtu());
+        let mut left: usize = packets.iter().map(TxPacket::len).sum();
+        self.burst.begin(left, &self.shared.lender);
+        for packet in packets {
             if packet.len() > mtu {
+                left -= packet.len();
                 counters.drop_packet(DropReason::TooBig);
                 continue;
             }
-            let mut pushed = self.burst.push(&packet);
-            if pushed.is_none() {
+            let mut pushed = self.burst.push(packet);
+            // Full: what has no slab gets none while memory is short, and a search for each packet would cost the more.
+            if pushed.is_none() && self.burst.is_open() {
                 self.finish_burst(counters, sent);
-                self.burst.begin(left + packet.len(), &self.shared.lender);
-                pushed = self.burst.push(&packet);
+                self.burst.begin(left, &self.shared.lender);
+                pushed = self.burst.push(packet);
             }
+            left -= packet.len();
             match pushed {
                 Some(Ok(())) => {}
                 Some(Err(_)) => counters.drop_packet(DropReason::TransmitFailed),
-                None => self.send_alone(&packet, counters, sent),
+                None => {
+                    // In the order in which they were sent.
+                    self.finish_burst(counters, sent);
+                    self.send_alone(packet, counters, sent);
+                }
             }
         }
         self.finish_burst(counters, sent);
@@ -512,7 +534,8 @@ impl ChannelDevice {
     }
 
     /// Sends a super-segment in pieces.
-    fn send_cut(&mut self, packet: &TxPacket, mtu: usize, counters: &Counters, sent: &mut Sent) {
+    fn send_cut(&mut self, packet: &TxPacket, counters: &Counters, sent: &mut Sent) {
+        let mtu = usize::from(self.shared.mtu());
         let Ok(mut cut) = Cut::new(packet) else {
             counters.drop_packet(DropReason::TransmitFailed);
             return;
@@ -527,16 +550,16 @@ impl ChannelDevice {
         while let Some(run) = cut.next_run(&mut self.memory, &self.shared.lender) {
             match run {
                 Ok(run) => self.push(run, counters, sent),
-                Err(_) => return counters.drop_packet(DropReason::TransmitFailed),
+                Err(_) => {
+                    // What was written of the run counts as one.
+                    for _ in 0..=cut.left() {
+                        counters.drop_packet(DropReason::TransmitFailed);
+                    }
+                    return;
+                }
             }
         }
     }
-}
-
-/// Returns the bytes of the packets that are no super-segments.
-fn singles(batch: &[TxPacket]) -> usize {
-    let singles = batch.iter().filter(|one| one.offload.segment.is_none());
-    singles.map(TxPacket::len).sum()
 }
 
 fn device_gone() -> io::Error {

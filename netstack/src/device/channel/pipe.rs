@@ -174,8 +174,8 @@ impl PacketReceiver {
     }
 
     /// Waits for the next run of packets: packets that left the stack together and are of one length but the last, such as
-    /// those of one super-segment of TCP. They are in one piece of memory of at most 65,535 bytes, so that a carrier can
-    /// send them in one call (UDP GSO).
+    /// those of one super-segment of TCP. They are in one piece of memory, several in at most 65,507 bytes and at most 64 of
+    /// them, so that a carrier can send them in one call (UDP GSO).
     /// Returns `None` once the stack dropped its end and every packet was received. Cancel-safe.
     ///
     /// ```
@@ -313,7 +313,8 @@ impl PacketSender {
         self.push_many(packets)
     }
 
-    /// Sends packets that were written into memory of the stack, as [`PacketSender::send_many`] does: none of them is copied.
+    /// Sends packets that were written into memory of the stack, as [`PacketSender::send_many`] does. The stack takes them as they
+    /// are, but for short ones in long memory, and segments of TCP that it merges: those are copied.
     ///
     /// # Errors
     /// As there.
@@ -354,7 +355,10 @@ impl PacketSender {
     /// let mut packet = to_stack.packet_buffer();
     /// let len = network.read(&mut packet)?;
     /// packet.truncate(len);
-    /// to_stack.try_send_buffers(&mut vec![packet])?;
+    /// let mut packets = vec![packet];
+    /// if to_stack.try_send_buffers(&mut packets)? == 0 {
+    ///     println!("the queue is full: {packets:?} is lost, or waits for `send_buffers`");
+    /// }
     /// # Ok(())
     /// # }
     /// ```

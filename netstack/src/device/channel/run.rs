@@ -2,6 +2,11 @@
 
 use bytes::Bytes;
 
+/// Most bytes of several packets in a run: the payload of the longest datagram.
+pub(in crate::device) const RUN_BYTES_MAX: usize = 65_507;
+/// Most packets in a run: what one call of UDP with segmentation offload takes on any Linux.
+pub(in crate::device) const RUN_PACKETS_MAX: usize = 64;
+
 /// Packets that follow each other in one piece of memory. All have one length but the last, which may be shorter.
 /// Iterating takes them out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
