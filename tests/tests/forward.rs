@@ -318,8 +318,9 @@ fn a_client_whose_server_has_not_answered_is_connected_by_the_next_process() {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.write_all(b"early").expect("sent");
         let daemon = taken_over(daemon, &socket, &flags);
+        // It listens before it has the address: a SYN that came in between would be refused.
+        let (_server, _) = echo_counted("0.0.0.0:8001");
         ip("addr add 10.77.0.9/32 dev lo");
-        let (_server, _) = echo_counted("10.77.0.9:8001");
         let mut echoed = [0; 5];
         stream.read_exact(&mut echoed).expect("echoed");
         assert_eq!(&echoed, b"early");
