@@ -44,6 +44,11 @@ impl Tun {
         Ok(Self(device))
     }
 
+    /// Returns a descriptor of the device, for a stack that reads and writes it itself.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.0.as_fd().try_clone_to_owned()
+    }
+
     /// Hands the device to the runtime of the calling task, as its two directions.
     #[allow(
         deprecated,

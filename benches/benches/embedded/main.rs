@@ -9,6 +9,7 @@
 //! cargo bench -p benches --bench embedded                     # one thread for the stack and its services
 //! cargo bench -p benches --bench embedded -- --offload        # super-packets between kernel and carrier
 //! cargo bench -p benches --bench embedded -- --threads 2      # a runtime with two threads
+//! cargo bench -p benches --bench embedded -- --device --offload --threads 2   # services in tasks, and on workers
 //! RUSTFLAGS="--cfg lwip" cargo bench -p benches --bench embedded   # needs libclang to build
 //! ```
 //!
@@ -60,6 +61,10 @@ struct Options {
     /// Only these stacks.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Compares services in tasks of the runtime with services on the workers of the stack, which reads and writes the
+    /// device itself.
+    #[arg(long)]
+    device: bool,
     /// Only the measurements whose names contain one of these.
     #[arg(long, value_delimiter = ',')]
     measure: Vec<String>,
@@ -81,6 +86,9 @@ impl Options {
 
 /// The name of ours where it gets super-packets as the kernel makes them, instead of packets of 1,500 bytes.
 const FRAMED: &str = "ours-super";
+
+/// Ours that reads and writes the device itself, served by tasks of the runtime and by tasks on its workers.
+const DEVICE: [&str; 2] = ["tun-tasks", "tun-workers"];
 
 /// A stack to compare.
 struct Contender {
@@ -107,6 +115,17 @@ fn contenders() -> Vec<Contender> {
             name: FRAMED,
             is_ours: true,
             serve: ours::serve_framed,
+        },
+        Contender {
+            name: DEVICE[0],
+            is_ours: true,
+            serve: ours::serve_by_tasks,
+        },
+        Contender {
+            name: DEVICE[1],
+            // What the tasks are compared with.
+            is_ours: false,
+            serve: ours::serve_by_workers,
         },
         Contender {
             name: "netstack-smoltcp",
@@ -306,6 +325,7 @@ fn main() -> Result<()> {
     let mut contenders = contenders();
     // Without offload there are no super-packets.
     contenders.retain(|one| options.offload || one.name != FRAMED);
+    contenders.retain(|one| options.device == DEVICE.contains(&one.name));
     contenders
         .retain(|one| options.only.is_empty() || options.only.iter().any(|name| name == one.name));
     ensure!(!contenders.is_empty(), "--only names none of the stacks");

@@ -53,12 +53,7 @@ async fn run(tun: Tun, framing: Framing, busy_poll: Duration) -> Result<()> {
         });
     }
     let socket = UdpSocket::bind(&stack, service(ECHO)).await?;
-    tokio::spawn(async move {
-        let mut room = [0; 2_048];
-        while let Ok((len, from)) = socket.recv_from(&mut room).await {
-            let _ = socket.send_to(&room[..len], from).await;
-        }
-    });
+    tokio::spawn(echo_datagrams(socket));
     let (reader, writer) = tun.attach()?;
     let (from_stack, to_stack) = pipe.into_split();
     let (out, into) = match framing {
@@ -72,6 +67,52 @@ async fn run(tun: Tun, framing: Framing, busy_poll: Duration) -> Result<()> {
         ),
     };
     tokio::select! { ended = out => ended?, ended = into => ended? }
+}
+
+/// Serves behind the device itself, which the stack reads and writes with threads of its own, by tasks of the runtime.
+pub(crate) fn serve_by_tasks(tun: Tun) -> Served {
+    Box::pin(run_by_device(tun, false))
+}
+
+/// The same by tasks on the workers of the stack.
+pub(crate) fn serve_by_workers(tun: Tun) -> Served {
+    Box::pin(run_by_device(tun, true))
+}
+
+async fn run_by_device(tun: Tun, on_workers: bool) -> Result<()> {
+    let devices = netstack::device::from_fds(vec![tun.descriptor()?], MTU)?;
+    let stack = Stack::builder().address(STACK.into(), 24).start(devices)?;
+    let mut serving = Vec::new();
+    for port in services::PORTS {
+        let listener = TcpListener::bind(&stack, service(port)).await?;
+        if on_workers {
+            serving.push(listener.serve(move |stream, _| async move {
+                let _ = services::serve(port, stream).await;
+            })?);
+        } else {
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    services::spawn(port, stream);
+                }
+            });
+        }
+    }
+    let echo = echo_datagrams(UdpSocket::bind(&stack, service(ECHO)).await?);
+    if on_workers {
+        stack.spawn_on(0, echo);
+    } else {
+        tokio::spawn(echo);
+    }
+    stack.closed().await;
+    drop((serving, tun));
+    bail!("the stack ended")
+}
+
+async fn echo_datagrams(socket: UdpSocket) {
+    let mut room = [0; 2_048];
+    while let Ok((len, from)) = socket.recv_from(&mut room).await {
+        let _ = socket.send_to(&room[..len], from).await;
+    }
 }
 
 async fn carry_in(mut reader: Reader, mut to_stack: PacketSender) -> Result<()> {

@@ -19,7 +19,11 @@ pub(crate) fn spawn(port: u16, stream: impl AsyncRead + AsyncWrite + Unpin + Sen
     });
 }
 
-async fn serve(port: u16, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+/// Serves one connection to `port`.
+pub(crate) async fn serve(
+    port: u16,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+) -> io::Result<()> {
     let mut chunk = vec![b'x'; CHUNK_BYTES];
     match port {
         DISCARD => while stream.read(&mut chunk).await? > 0 {},
