@@ -11,6 +11,7 @@ const UDP_CHECKSUM_AT: u16 = 6;
 pub(super) struct InvalidOffload;
 
 /// Replaces the content of `out` by the packet, with a complete checksum.
+#[cfg(any(test, all(feature = "tun", target_os = "linux")))]
 pub(super) fn write(packet: &TxPacket, out: &mut Vec<u8>) -> Result<(), InvalidOffload> {
     if packet.offload.segment.is_some() {
         return Err(InvalidOffload);
