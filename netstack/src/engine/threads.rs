@@ -87,7 +87,7 @@ fn run<D: Device + ?Sized>(
         if turn.stop {
             return Ok(());
         }
-        if worker.is_frozen() || (!turn.busy && worker.reads_nothing()) {
+        if !turn.busy && worker.reads_nothing() {
             // The device may have packets, which are not for now.
             std::thread::sleep(FROZEN_PAUSE);
             continue;

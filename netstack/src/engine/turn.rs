@@ -108,11 +108,6 @@ impl<D: Device + ?Sized> Worker<D> {
         self.host.freeze.mark().stage() != Stage::Running
     }
 
-    /// Returns true if the stack is frozen, and the worker with it.
-    pub(super) fn is_frozen(&self) -> bool {
-        self.host.freeze.mark().stage() == Stage::Frozen
-    }
-
     /// Returns true if another turn has something to do that this one left or brought about.
     fn has_work(&self, mark: Mark, now: Instant) -> bool {
         // A stack that drains waits for a turn that finds nothing.
